@@ -1,0 +1,1 @@
+"""imgclust: watches folders of images, embeds each new one once, keeps clusters in step."""

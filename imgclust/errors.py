@@ -1,0 +1,90 @@
+"""The exception tree: every failure that a caller may want to tell apart.
+
+Each class carries a short `code` (for JSON) and the process `exit_code` that the command line
+answers with. Messages are one line: what is wrong, then what to do about it.
+"""
+
+from __future__ import annotations
+
+
+class ImgclustError(Exception):
+    """The work failed (exit code 1). Root of every error that imgclust raises on purpose."""
+
+    code = "failed"
+    exit_code = 1
+
+
+class UsageError(ImgclustError):
+    """The request cannot be meant as given: absent folder, output inside input, bad setting."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class NothingThereError(ImgclustError):
+    """There is nothing to do it with: an empty collection, an unknown image or cluster."""
+
+    code = "nothing"
+    exit_code = 3
+
+
+class LockedError(ImgclustError):
+    """Another process holds the lock that this work needs."""
+
+    code = "locked"
+    exit_code = 4
+
+
+class StoppedError(ImgclustError):
+    """The person asked to stop; what was finished so far is kept."""
+
+    code = "interrupted"
+    exit_code = 130
+
+
+class WeightsError(ImgclustError):
+    """Weights cannot be had, or are not what they should be."""
+
+    code = "weights"
+
+
+class RecipeError(ImgclustError):
+    """Embeddings of two recipes would have been mixed."""
+
+    code = "recipe"
+
+
+class EmbeddingError(ImgclustError):
+    """The network returned something that is no embedding (wrong shape, NaN)."""
+
+    code = "embedding"
+
+
+class CatalogError(ImgclustError):
+    """The catalog cannot be opened, is damaged, or is from a newer version."""
+
+    code = "catalog"
+
+
+class IndexFileError(ImgclustError):
+    """The index file is damaged, truncated, newer or foreign; it can be rebuilt."""
+
+    code = "index_file"
+
+
+class ClusteringError(ImgclustError):
+    """A clustering or projection cannot be computed from these embeddings."""
+
+    code = "clustering"
+
+
+class StorageError(ImgclustError):
+    """The disk refused: full, read-only, or an input/output error."""
+
+    code = "storage"
+
+
+class MissingPackageError(ImgclustError):
+    """An optional package is not installed; the message names the extra that brings it."""
+
+    code = "missing_package"

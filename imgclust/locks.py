@@ -1,0 +1,98 @@
+"""Advisory file locks between processes: one ingest, one clustering, one link sync at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from imgclust.errors import LockedError
+
+
+class FileLock:
+    """An exclusive `flock` on a small file of ours; freed by the kernel when the process dies.
+
+    Parameters
+    ----------
+    path
+        The lock file; made when absent, never removed (removal would race with a waiter).
+    purpose
+        What the lock is for, in words, for the error message.
+    wait_s
+        How long to wait for another holder before giving up.
+    """
+
+    def __init__(self, path: Path, *, purpose: str, wait_s: float = 0.0) -> None:
+        self.path = path
+        self._purpose = purpose
+        self._wait_s = wait_s
+        self._descriptor: int | None = None
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises
+        ------
+        LockedError
+            When another process still holds it after `wait_s` seconds.
+        """
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + self._wait_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    holder = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip()
+                    os.close(descriptor)
+                    who = f" (process {holder})" if holder else ""
+                    raise LockedError(
+                        f"another process{who} is {self._purpose} this collection; "
+                        "wait for it or stop it"
+                    ) from None
+                time.sleep(0.05)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        self._descriptor = descriptor
+
+    def release(self) -> None:
+        """Free the lock; nothing happens when it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    @property
+    def held(self) -> bool:
+        return self._descriptor is not None
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+
+def is_locked(path: Path) -> bool:
+    """True when some process holds the lock file `path` now."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
