@@ -1,0 +1,106 @@
+"""The recipe: everything that decides what an embedding is."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from imgclust.errors import RecipeError
+from imgclust.weights import Weights
+
+_SIDE = 299  # pixels; InceptionV3's input
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Two embeddings may be compared only when their recipes are equal.
+
+    Attributes
+    ----------
+    backbone
+        The network, "inception_v3".
+    weights_sha256
+        Digest (hex) of the weights file.
+    layers
+        Where the values are taken, in this order.
+    dimensions
+        Length of an embedding.
+    preprocessing
+        What happens to pixel values x of 0..255: "x/255" or "x/127.5-1".
+    pooling
+        "average" over all positions of a layer.
+    square_root
+        Whether the square root of each pooled value (all are >= 0) is taken.
+    normalisation
+        "parts+whole" (each layer's part to unit length, then all), "whole" or "none".
+    numerical_class
+        "float": float32, bfloat16 or float16 on any engine that passes the agreement check.
+    """
+
+    backbone: str
+    weights_sha256: str
+    layers: tuple[str, ...]
+    dimensions: int
+    preprocessing: str
+    pooling: str
+    square_root: bool
+    normalisation: str
+    numerical_class: str = "float"
+
+    @property
+    def name(self) -> str:
+        """Canonical JSON: what the catalog stores and compares."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def short(self) -> str:
+        """One line for people, e.g. "inception_v3 mixed6+mixed8, weights 0123abcd"."""
+        raw = "" if self.square_root else ", raw"
+        layers = "+".join(self.layers)
+        return f"{self.backbone} {layers}{raw}, weights {self.weights_sha256[:8]}"
+
+    @property
+    def side(self) -> int:
+        """Pixels on each side of the square images that `embed` takes."""
+        return _SIDE
+
+    @classmethod
+    def parse(cls, name: str) -> Recipe:
+        """Read back what `name` wrote.
+
+        Raises
+        ------
+        RecipeError
+            When the text is not such a name, or has fields that this version does not know.
+        """
+        try:
+            fields = json.loads(name)
+            recipe = cls(**{**fields, "layers": tuple(fields["layers"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise RecipeError(
+                f"not a recipe of this version: {name[:200]!r}; upgrade imgclust"
+            ) from error
+        return recipe
+
+
+def recipe_of(weights: Weights, *, raw: bool = False) -> Recipe:
+    """Recipe that goes with `weights`.
+
+    Parameters
+    ----------
+    raw
+        The pooled values as they are, as the ancestor had them: no square root, no unit length.
+    """
+    trunk = weights.structure == "trunk"
+    unit_length = "parts+whole" if trunk else "whole"
+    return Recipe(
+        backbone="inception_v3",
+        weights_sha256=weights.sha256,
+        layers=("mixed6", "mixed8") if trunk else ("mixed10",),
+        dimensions=2048,
+        preprocessing="x/255" if trunk else "x/127.5-1",
+        pooling="average",
+        square_root=not raw,
+        normalisation="none" if raw else unit_length,
+    )

@@ -1,0 +1,5 @@
+"""Weights: ImageNet's, the trunk's, or a file's; verified before use, never half-kept."""
+
+from imgclust.weights.structure import Weights
+
+__all__ = ["Weights"]

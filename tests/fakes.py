@@ -1,0 +1,56 @@
+"""Stand-ins for tests of other modules: no network, no TensorFlow."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgclust.embedding import Recipe
+from imgclust.errors import EmbeddingError
+
+_GRID = 8
+
+
+class FakeEmbedder:
+    """Mean colours on an 8 x 8 grid, projected to `dimensions`, at unit length.
+
+    Deterministic; similar pictures get similar embeddings, equal pixels equal ones.
+    `calls` holds the number of images of each call of `embed`.
+    """
+
+    def __init__(self, dimensions: int = 32, *, weights_sha256: str | None = None) -> None:
+        digest = hashlib.sha256(b"fake %d" % dimensions).hexdigest()
+        self.recipe = Recipe(
+            backbone="fake",
+            weights_sha256=weights_sha256 or digest,
+            layers=("grid",),
+            dimensions=dimensions,
+            preprocessing="x/255",
+            pooling="average",
+            square_root=False,
+            normalisation="whole",
+        )
+        self.provenance = "fake float32"
+        self.calls: list[int] = []
+        generator = np.random.default_rng(20)
+        self._projection = generator.standard_normal((_GRID * _GRID * 3 + 1, dimensions))
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        side = self.recipe.side
+        if pixels.dtype != np.uint8 or pixels.shape[1:] != (side, side, 3):
+            raise EmbeddingError(f"pixels are {pixels.dtype} {pixels.shape}")
+        self.calls.append(len(pixels))
+        edges = np.linspace(0, side, _GRID + 1).astype(int)
+        starts, heights = edges[:-1], np.diff(edges)
+        sums = np.add.reduceat(pixels.astype(np.float64), starts, axis=1)
+        sums = np.add.reduceat(sums, starts, axis=2)
+        means = sums / (heights[:, None, None] * heights[None, :, None]) / 255 - 0.5
+        # a constant keeps a mid-grey picture away from the zero vector
+        rows = np.concatenate(
+            [means.reshape(len(pixels), _GRID * _GRID * 3), np.full((len(pixels), 1), 0.1)], 1
+        )
+        embeddings = rows @ self._projection
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        return embeddings.astype(np.float32)
