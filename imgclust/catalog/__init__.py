@@ -1,0 +1,21 @@
+"""The catalog: the SQLite file that is the truth about a collection."""
+
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering
+from imgclust.catalog.contents import Content, key_of
+from imgclust.catalog.images import Image, Root
+from imgclust.catalog.observations import Observation, Quarantined
+from imgclust.catalog.projections import StoredProjection, StoredSweep
+
+__all__ = [
+    "Catalog",
+    "Clustering",
+    "Content",
+    "Image",
+    "Observation",
+    "Quarantined",
+    "Root",
+    "StoredProjection",
+    "StoredSweep",
+    "key_of",
+]

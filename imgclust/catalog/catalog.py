@@ -1,0 +1,183 @@
+"""The catalog: one SQLite file that holds everything a collection knows."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import apsw
+
+from imgclust.catalog import schema
+from imgclust.catalog.clusterings import Clusterings
+from imgclust.catalog.contents import Contents
+from imgclust.catalog.images import Images
+from imgclust.catalog.ledger import LinkLedger
+from imgclust.catalog.observations import Observations
+from imgclust.catalog.projections import Projections
+from imgclust.errors import CatalogError, StorageError
+
+# A commit of ours is short; whoever waits longer than this waits for something that hangs.
+_BUSY_MS = 30_000
+# Embeddings are 4 KiB at half precision: larger pages waste less of each.
+_PAGE_BYTES = 16_384
+
+_STORAGE_ERRORS = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError)
+
+
+class Catalog:
+    """An open catalog; the tables are grouped by noun.
+
+    A catalog is used by one thread at a time; another thread or process opens its own. Reads see
+    the last commit; every write happens inside `transaction`.
+
+    Attributes
+    ----------
+    contents, images, observations, clusterings, projections, ledger
+        The tables, by noun.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open, or make, the catalog at `path`.
+
+        Raises
+        ------
+        CatalogError
+            When the file is damaged, foreign, or from a newer version.
+        StorageError
+            When the folder cannot be written.
+        """
+        self.path = path
+        try:
+            self._connection = apsw.Connection(str(path))
+            self._connection.set_busy_timeout(_BUSY_MS)
+            self._connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+            mode = self._connection.execute("PRAGMA journal_mode = WAL").get
+            if mode != "wal":
+                raise CatalogError(
+                    f"SQLite refuses its write-ahead log in {path.parent}; "
+                    "use an index folder on a local disk"
+                )
+            self._connection.execute("PRAGMA synchronous = FULL")
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            self._connection.execute("PRAGMA journal_size_limit = 67108864")
+            schema.migrate(self._connection)
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            raise CatalogError(
+                f"the catalog {path} is damaged ({error}); put it back from a backup, or move it "
+                "away to begin anew"
+            ) from None
+        except apsw.CantOpenError:
+            raise StorageError(f"the catalog {path} cannot be opened or made here") from None
+        except _STORAGE_ERRORS as error:
+            raise StorageError(f"the catalog {path} cannot be written: {error}") from None
+        self.contents = Contents(self._connection)
+        self.images = Images(self._connection)
+        self.observations = Observations(self._connection)
+        self.clusterings = Clusterings(self._connection)
+        self.projections = Projections(self._connection)
+        self.ledger = LinkLedger(self._connection, self.transaction)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One durable write: all of it, or nothing. Nested use joins the outer transaction.
+
+        Raises
+        ------
+        StorageError
+            When the disk is full, read-only or failing; nothing was written.
+        CatalogError
+            When the file is damaged.
+        """
+        if self._connection.in_transaction:
+            yield
+            return
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+        except _STORAGE_ERRORS as error:
+            raise StorageError(f"the catalog cannot be written: {error}") from error
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            raise CatalogError(f"the catalog {self.path} is damaged: {error}") from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Several reads of one state; keep it short, a snapshot holds the log back."""
+        if self._connection.in_transaction:
+            yield
+            return
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:  # SQLite has rolled back by itself after some errors
+            self._connection.execute("ROLLBACK")
+
+    def setting(self, key: str) -> Any:
+        """Stored fact about the collection, None when it was never set."""
+        text = self._connection.execute("SELECT value FROM settings WHERE key = ?", (key,)).get
+        return None if text is None else json.loads(text)
+
+    def store(self, key: str, value: Any) -> None:
+        """Set a stored fact (JSON)."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO settings VALUES (?, ?)", (key, json.dumps(value))
+        )
+
+    def event(self, kind: str, sentence: str) -> None:
+        """Write a line of the collection's history; the oldest beyond 10,000 leave."""
+        self._connection.execute(
+            "INSERT INTO events (at, kind, sentence) VALUES (?, ?, ?)",
+            (time.time(), kind, sentence),
+        )
+        self._connection.execute(
+            "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - 10000"
+        )
+
+    def events(self, limit: int) -> list[tuple[float, str, str]]:
+        """The newest lines of history, newest first: (wall clock, kind, sentence)."""
+        rows = self._connection.execute(
+            "SELECT at, kind, sentence FROM events ORDER BY id DESC LIMIT ?", (limit,)
+        )
+        return [(float(at), str(kind), str(sentence)) for at, kind, sentence in rows]
+
+    def version(self) -> int:
+        """A number that changes when another connection has committed."""
+        return int(self._connection.execute("PRAGMA data_version").get)
+
+    def damage(self) -> list[str]:
+        """What SQLite's own check finds wrong, at most 20 lines; empty when all is well."""
+        try:
+            rows = [str(row[0]) for row in self._connection.execute("PRAGMA integrity_check(20)")]
+            rows += [
+                f"row without its parent in {row[0]}"
+                for row in self._connection.execute("PRAGMA foreign_key_check")
+            ][:20]
+        except (apsw.NotADBError, apsw.CorruptError) as error:
+            return [str(error)]
+        return [row for row in rows if row != "ok"]
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the file, as far as readers allow."""
+        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def close(self) -> None:
+        """Close the file; nothing happens the second time."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,292 @@
+"""Clusterings, their clusters and assignments."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.errors import NothingThereError
+
+_COLUMNS = (
+    "c.id, c.generation, c.previous, c.created, c.published, c.provisional, c.space, c.k, "
+    "c.chosen_by, c.inertia, c.mean_distance, c.seed, r.name, c.projection, c.sequence, "
+    "c.contents, c.dims, c.centroids, c.lineage"
+)
+
+
+@dataclass(frozen=True)
+class Clustering:
+    """One finished run; `centroids` is `(k, dims)` float32, `cluster_ids` the id of each."""
+
+    id: int
+    generation: int
+    previous: int | None
+    created: float
+    published: float | None
+    provisional: bool
+    space: str
+    k: int
+    chosen_by: str
+    inertia: float
+    mean_distance: float
+    seed: int
+    recipe: str
+    projection: int | None
+    sequence: int
+    contents: int
+    centroids: npt.NDArray[np.float32]
+    cluster_ids: tuple[int, ...]
+    mean_distances: tuple[float, ...]
+    lineage: Mapping[str, Any]
+
+
+class Clusterings:
+    """The tables clusters, clusterings, clustering_clusters and assignments."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def current_id(self) -> int | None:
+        """Number of the current clustering, None before the first."""
+        text = self._connection.execute(
+            "SELECT value FROM settings WHERE key = 'current_clustering'"
+        ).get
+        return None if text is None else json.loads(text)
+
+    def current(self) -> Clustering | None:
+        """The current clustering."""
+        number = self.current_id()
+        return None if number is None else self.get(number)
+
+    def get(self, clustering: int) -> Clustering:
+        """One clustering.
+
+        Raises
+        ------
+        NothingThereError
+            When there is none with this number.
+        """
+        row: Any = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM clusterings c JOIN recipes r ON c.recipe = r.id "
+            "WHERE c.id = ?",
+            (clustering,),
+        ).fetchone()
+        if row is None:
+            raise NothingThereError(f"there is no clustering {clustering}")
+        positions: list[Any] = self._connection.execute(
+            "SELECT cluster, mean_distance FROM clustering_clusters WHERE clustering = ? "
+            "ORDER BY position",
+            (clustering,),
+        ).fetchall()
+        facts: list[Any] = list(row[:-3])
+        facts[5] = bool(facts[5])
+        dims, blob, lineage = row[-3:]
+        rest: list[Any] = [
+            np.frombuffer(blob, "<f4").reshape(-1, dims).copy(),
+            tuple(int(cluster) for cluster, _ in positions),
+            tuple(float(mean) for _, mean in positions),
+            json.loads(lineage),
+        ]
+        return Clustering(*facts, *rest)
+
+    def published(self) -> list[int]:
+        """Numbers of all published clusterings, newest first."""
+        rows = self._connection.execute(
+            "SELECT id FROM clusterings WHERE published IS NOT NULL ORDER BY id DESC"
+        )
+        return [int(number) for (number,) in rows]
+
+    def begin(
+        self,
+        *,
+        provisional: bool,
+        space: str,
+        chosen_by: str,
+        inertia: float,
+        mean_distance: float,
+        seed: int,
+        recipe: int,
+        projection: int | None,
+        sequence: int,
+        contents: int,
+        centroids: npt.NDArray[np.float32],
+    ) -> int:
+        """Store a clustering that is not published yet."""
+        previous = self.current_id()
+        generation = 1 if previous is None else self.get(previous).generation + 1
+        self._connection.execute(
+            "INSERT INTO clusterings (generation, previous, created, provisional, space, k, "
+            "chosen_by, inertia, mean_distance, seed, recipe, projection, sequence, contents, "
+            "dims, centroids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                generation,
+                previous,
+                time.time(),
+                int(provisional),
+                space,
+                len(centroids),
+                chosen_by,
+                inertia,
+                mean_distance,
+                seed,
+                recipe,
+                projection,
+                sequence,
+                contents,
+                centroids.shape[1],
+                np.ascontiguousarray(centroids, "<f4").tobytes(),
+            ),
+        )
+        return self._connection.last_insert_rowid()
+
+    def set_clusters(
+        self, clustering: int, cluster_ids: Sequence[int], mean_distances: Sequence[float]
+    ) -> None:
+        """Say which lasting cluster each centroid is; new ids are made here."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO clusters (id) VALUES (?)", ((c,) for c in cluster_ids)
+        )
+        self._connection.executemany(
+            "INSERT INTO clustering_clusters VALUES (?, ?, ?, ?)",
+            (
+                (clustering, position, cluster, mean)
+                for position, (cluster, mean) in enumerate(
+                    zip(cluster_ids, mean_distances, strict=True)
+                )
+            ),
+        )
+
+    def publish(self, clustering: int, lineage: Mapping[str, Any]) -> None:
+        """Make it the current clustering."""
+        self._connection.execute(
+            "UPDATE clusterings SET published = ?, lineage = ? WHERE id = ?",
+            (time.time(), json.dumps(lineage), clustering),
+        )
+        self.make_current(clustering)
+
+    def make_current(self, clustering: int) -> None:
+        """Point at a published clustering."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO settings VALUES ('current_clustering', ?)",
+            (json.dumps(clustering),),
+        )
+
+    def drop_unpublished(self) -> int:
+        """Delete what a crash left; the holder of the clustering lock calls it."""
+        rows = self._connection.execute(
+            "DELETE FROM clusterings WHERE published IS NULL RETURNING id"
+        ).fetchall()
+        return len(rows)
+
+    def next_cluster_id(self) -> int:
+        """An id that no cluster ever had."""
+        return 1 + int(
+            self._connection.execute(
+                "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'clusters'"
+            ).get
+            or 0
+        )
+
+    # Assignments
+
+    def assign(
+        self, clustering: int, rows: Iterable[tuple[int, int, float]], *, arrived: bool
+    ) -> None:
+        """Store (content, cluster, distance) rows; an assignment that is there is replaced."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?, ?)",
+            (
+                (clustering, content, cluster, distance, int(arrived))
+                for content, cluster, distance in rows
+            ),
+        )
+
+    def assignments(
+        self, clustering: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Contents `(n,)` ascending, clusters `(n,)` and distances `(n,)` of a clustering."""
+        rows = self._connection.execute(
+            "SELECT content, cluster, distance FROM assignments WHERE clustering = ? "
+            "ORDER BY content",
+            (clustering,),
+        ).fetchall()
+        return (
+            np.fromiter((row[0] for row in rows), np.int64, len(rows)),
+            np.fromiter((row[1] for row in rows), np.int64, len(rows)),
+            np.fromiter((row[2] for row in rows), np.float32, len(rows)),
+        )
+
+    def cluster_of(self, clustering: int, content: int) -> int | None:
+        """Cluster of a content."""
+        value = self._connection.execute(
+            "SELECT cluster FROM assignments WHERE clustering = ? AND content = ?",
+            (clustering, content),
+        ).get
+        return None if value is None else int(value)
+
+    def unassigned(self, clustering: int, recipe: str) -> list[int]:
+        """Contents embedded by `recipe` that the clustering has not assigned."""
+        rows = self._connection.execute(
+            "SELECT e.content FROM embeddings e JOIN recipes r ON e.recipe = r.id "
+            "WHERE r.name = ? AND NOT EXISTS (SELECT 1 FROM assignments a "
+            "WHERE a.clustering = ? AND a.content = e.content) ORDER BY e.content",
+            (recipe, clustering),
+        )
+        return [int(content) for (content,) in rows]
+
+    def sizes(self, clustering: int) -> dict[int, int]:
+        """Images (not contents) in every cluster of a clustering, empty ones included."""
+        rows = self._connection.execute(
+            "SELECT cc.cluster, count(i.id) FROM clustering_clusters cc "
+            "LEFT JOIN assignments a ON a.clustering = cc.clustering AND a.cluster = cc.cluster "
+            "LEFT JOIN images i ON i.content = a.content "
+            "WHERE cc.clustering = ? GROUP BY cc.cluster ORDER BY cc.cluster",
+            (clustering,),
+        )
+        return {int(cluster): int(count) for cluster, count in rows}
+
+    def images_in(self, clustering: int, cluster: int) -> list[int]:
+        """Ids of the images in a cluster."""
+        rows = self._connection.execute(
+            "SELECT i.id FROM assignments a JOIN images i ON i.content = a.content "
+            "WHERE a.clustering = ? AND a.cluster = ? ORDER BY i.id",
+            (clustering, cluster),
+        )
+        return [int(image) for (image,) in rows]
+
+    def moved_images(self, old: int, new: int) -> list[int]:
+        """Ids of the images whose cluster differs between two clusterings."""
+        rows = self._connection.execute(
+            "SELECT i.id FROM images i LEFT JOIN assignments o ON o.clustering = ? "
+            "AND o.content = i.content LEFT JOIN assignments n ON n.clustering = ? "
+            "AND n.content = i.content WHERE o.cluster IS NOT n.cluster ORDER BY i.id",
+            (old, new),
+        )
+        return [int(image) for (image,) in rows]
+
+    def arrivals(self, clustering: int) -> dict[int, tuple[int, float]]:
+        """Contents that arrived after the fit: number and mean distance, by cluster."""
+        rows = self._connection.execute(
+            "SELECT cluster, count(*), avg(distance) FROM assignments "
+            "WHERE clustering = ? AND arrived GROUP BY cluster",
+            (clustering,),
+        )
+        return {int(cluster): (int(count), float(mean)) for cluster, count, mean in rows}
+
+    # Names
+
+    def names(self) -> dict[int, str]:
+        """Names of the clusters that have one, gone ones included."""
+        rows = self._connection.execute("SELECT id, name FROM clusters WHERE name IS NOT NULL")
+        return {int(cluster): str(name) for cluster, name in rows}
+
+    def name(self, cluster: int, name: str | None) -> None:
+        """Give a cluster a name, or take it away."""
+        self._connection.execute("UPDATE clusters SET name = ? WHERE id = ?", (name, cluster))

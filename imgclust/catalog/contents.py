@@ -1,0 +1,221 @@
+"""Contents, their embeddings, and the sequence of changes that the index replays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import apsw
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.errors import CatalogError
+
+_CHUNK = 2048
+
+
+def key_of(sha256: bytes) -> int:
+    """First 63 bits of a SHA-256, as a positive integer: the key of a content."""
+    return int.from_bytes(sha256[:8], "big") >> 1
+
+
+@dataclass(frozen=True)
+class Content:
+    """What is known of one sequence of bytes (sizes in pixels and bytes, time in seconds)."""
+
+    key: int
+    sha256: bytes
+    bytes: int
+    width: int
+    height: int
+    format: str
+    decode_s: float
+
+
+class Contents:
+    """The tables contents, recipes, embeddings and changes."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def get(self, key: int) -> Content | None:
+        """The content `key`, None when there is none."""
+        row = self._connection.execute(
+            "SELECT key, sha256, bytes, width, height, format, decode_s FROM contents "
+            "WHERE key = ?",
+            (key,),
+        ).fetchone()
+        return None if row is None else Content(*row)
+
+    def with_sha256(self, sha256: bytes) -> Content | None:
+        """The content with exactly these bytes.
+
+        Raises
+        ------
+        CatalogError
+            When another content has the same 63-bit key.
+        """
+        content = self.get(key_of(sha256))
+        if content is not None and content.sha256 != sha256:
+            raise CatalogError("two different images share the first 63 bits of their SHA-256")
+        return content
+
+    def put(self, content: Content) -> None:
+        """Insert a content; nothing happens when it is there."""
+        self._connection.execute(
+            "INSERT INTO contents VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sha256) DO NOTHING",
+            (
+                content.key,
+                content.sha256,
+                content.bytes,
+                content.width,
+                content.height,
+                content.format,
+                content.decode_s,
+            ),
+        )
+
+    def drop_orphan(self, key: int) -> bool:
+        """Delete the content when no image has it any more; its last image took it along."""
+        used = self._connection.execute(
+            "SELECT 1 FROM images WHERE content = ? LIMIT 1", (key,)
+        ).fetchone()
+        if used is not None:
+            return False
+        self._connection.execute("DELETE FROM assignments WHERE content = ?", (key,))
+        self._connection.execute("DELETE FROM coordinates WHERE content = ?", (key,))
+        self._connection.execute("DELETE FROM contents WHERE key = ?", (key,))
+        self._connection.execute(
+            "INSERT INTO changes (content, action) VALUES (?, 'remove')", (key,)
+        )
+        return True
+
+    def recipe_id(self, name: str) -> int:
+        """Number of the recipe `name`, made when it is new."""
+        self._connection.execute("INSERT OR IGNORE INTO recipes (name) VALUES (?)", (name,))
+        return int(self._connection.execute("SELECT id FROM recipes WHERE name = ?", (name,)).get)
+
+    def has_embedding(self, key: int, recipe: str) -> bool:
+        """True when the content is embedded by this recipe."""
+        row = self._connection.execute(
+            "SELECT 1 FROM embeddings JOIN recipes ON recipe = id WHERE content = ? AND name = ?",
+            (key, recipe),
+        ).fetchone()
+        return row is not None
+
+    def put_embedding(
+        self, key: int, recipe: str, vector: npt.NDArray[np.floating], provenance: str
+    ) -> None:
+        """Store one embedding `(d,)` at half precision and note the change for the index."""
+        self._connection.execute(
+            "INSERT INTO embeddings VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (key, self.recipe_id(recipe), provenance, vector.astype("<f2").tobytes()),
+        )
+        if self._connection.changes():
+            self._connection.execute(
+                "INSERT INTO changes (content, action) VALUES (?, 'add')", (key,)
+            )
+
+    def embeddings(
+        self, keys: Sequence[int] | npt.NDArray[np.int64], recipe: str
+    ) -> npt.NDArray[np.float32]:
+        """Embeddings `(n, d)` float32 of the contents `keys`, in that order.
+
+        Raises
+        ------
+        KeyError
+            When one of them has none by this recipe.
+        """
+        vectors: npt.NDArray[np.float32] | None = None
+        number = self._recipe_number(recipe)
+        for row, key in enumerate(keys):
+            blob = self._connection.execute(
+                "SELECT vector FROM embeddings WHERE content = ? AND recipe = ?",
+                (int(key), number),
+            ).get
+            if blob is None:
+                raise KeyError(int(key))
+            vector = np.frombuffer(blob, "<f2")
+            if vectors is None:
+                vectors = np.empty((len(keys), len(vector)), np.float32)
+            vectors[row] = vector
+        return np.empty((0, 0), np.float32) if vectors is None else vectors
+
+    def all_embeddings(
+        self, recipe: str, *, until: int | None = None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Keys `(n,)`, ascending, and embeddings `(n, d)` float32 of one recipe.
+
+        Read in chunks of one short statement each, so that the write-ahead log is not held back;
+        a content that leaves meanwhile is left out.
+        """
+        number = self._recipe_number(recipe)
+        keys = np.fromiter(
+            (
+                row[0]
+                for row in self._connection.execute(
+                    "SELECT content FROM embeddings WHERE recipe = ? ORDER BY content", (number,)
+                )
+            ),
+            np.int64,
+        )
+        vectors: npt.NDArray[np.float32] | None = None
+        present = np.zeros(len(keys), bool)
+        for start in range(0, len(keys), _CHUNK):
+            part = keys[start : start + _CHUNK]
+            rows = self._connection.execute(
+                "SELECT content, vector FROM embeddings WHERE recipe = ? AND content BETWEEN ? "
+                "AND ? ORDER BY content",
+                (number, int(part[0]), int(part[-1])),
+            )
+            for key, blob in rows:
+                row = start + int(np.searchsorted(part, key))
+                if row >= start + len(part) or keys[row] != key:
+                    continue
+                vector = np.frombuffer(blob, "<f2")
+                if vectors is None:
+                    vectors = np.empty((len(keys), len(vector)), np.float32)
+                vectors[row] = vector
+                present[row] = True
+        if vectors is None:
+            return np.empty(0, np.int64), np.empty((0, 0), np.float32)
+        return (keys, vectors) if present.all() else (keys[present], vectors[present])
+
+    def count(self, recipe: str | None = None) -> int:
+        """Number of contents, or of those embedded by `recipe`."""
+        if recipe is None:
+            return int(self._connection.execute("SELECT count(*) FROM contents").get)
+        return int(
+            self._connection.execute(
+                "SELECT count(*) FROM embeddings WHERE recipe = ?", (self._recipe_number(recipe),)
+            ).get
+        )
+
+    def sequence(self) -> int:
+        """Number of the last change, 0 before the first."""
+        return int(self._connection.execute("SELECT coalesce(max(sequence), 0) FROM changes").get)
+
+    def changes_after(self, sequence: int, limit: int) -> list[tuple[int, int, str]]:
+        """The next changes: (sequence, content, "add" or "remove")."""
+        rows = self._connection.execute(
+            "SELECT sequence, content, action FROM changes WHERE sequence > ? "
+            "ORDER BY sequence LIMIT ?",
+            (sequence, limit),
+        )
+        return [(int(number), int(content), str(action)) for number, content, action in rows]
+
+    def keys(self) -> Iterator[int]:
+        """Keys of all contents, ascending."""
+        for (key,) in self._connection.execute("SELECT key FROM contents ORDER BY key"):
+            yield int(key)
+
+    def provenances(self) -> dict[str, int]:
+        """What computed the embeddings, and how many of them."""
+        rows = self._connection.execute(
+            "SELECT provenance, count(*) FROM embeddings GROUP BY provenance ORDER BY 2 DESC"
+        )
+        return {str(name): int(count) for name, count in rows}
+
+    def _recipe_number(self, name: str) -> int:
+        number = self._connection.execute("SELECT id FROM recipes WHERE name = ?", (name,)).get
+        return -1 if number is None else int(number)

@@ -1,0 +1,223 @@
+"""Roots and images: the files of the collection, by path, root and content."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+_COLUMNS = "id, path, root, content, state, misses, added"
+
+
+@dataclass(frozen=True)
+class Root:
+    """A folder that images come in by; `kind` is "watched" or "added"; `held` is a reason."""
+
+    id: int
+    path: bytes
+    kind: str
+    device: int
+    inode: int
+    passes: int
+    held: str | None
+
+
+@dataclass(frozen=True)
+class Image:
+    """One file of the collection; `added` is the wall clock at its first commit."""
+
+    id: int
+    path: bytes
+    root: int
+    content: int
+    state: str
+    misses: int
+    added: float
+
+
+class Images:
+    """The tables roots, images and link_queue."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    # Roots
+
+    def roots(self) -> list[Root]:
+        """All roots, oldest first."""
+        rows = self._connection.execute(
+            "SELECT id, path, kind, device, inode, passes, held FROM roots ORDER BY id"
+        )
+        return [Root(*row) for row in rows]
+
+    def put_root(self, path: bytes, kind: str) -> Root:
+        """The root at `path`, made when new; an added root that is watched now becomes watched."""
+        self._connection.execute(
+            "INSERT INTO roots (path, kind) VALUES (?, ?) ON CONFLICT (path) DO UPDATE SET "
+            "kind = CASE WHEN excluded.kind = 'watched' THEN 'watched' ELSE kind END",
+            (path, kind),
+        )
+        return next(root for root in self.roots() if root.path == path)
+
+    def set_root(
+        self,
+        root: int,
+        *,
+        device: int | None = None,
+        inode: int | None = None,
+        held: str | None = None,
+        passed: bool = False,
+    ) -> None:
+        """Store what the last scan of a root found; `held` None frees it."""
+        self._connection.execute(
+            "UPDATE roots SET device = coalesce(?, device), inode = coalesce(?, inode), "
+            "held = ?, passes = passes + ? WHERE id = ?",
+            (device, inode, held, int(passed), root),
+        )
+
+    def drop_root(self, root: int) -> None:
+        """Forget a root that has no image and no observation left."""
+        self._connection.execute(
+            "DELETE FROM roots WHERE id = ? AND NOT EXISTS (SELECT 1 FROM images WHERE root = id) "
+            "AND NOT EXISTS (SELECT 1 FROM observations WHERE root = id)",
+            (root,),
+        )
+
+    # Images
+
+    def get(self, image: int) -> Image | None:
+        """The image with this id."""
+        return self._one("id = ?", image)
+
+    def at(self, path: bytes) -> Image | None:
+        """The image at this path."""
+        return self._one("path = ?", path)
+
+    def with_content(self, content: int) -> list[Image]:
+        """All images with this content, oldest first."""
+        return self._many("content = ? ORDER BY id", content)
+
+    def all(self) -> Iterator[Image]:
+        """All images by id."""
+        for row in self._connection.execute(f"SELECT {_COLUMNS} FROM images ORDER BY id"):
+            yield Image(*row)
+
+    def page_of_root(self, root: int, *, after: int, limit: int) -> list[Image]:
+        """Images of a root with an id above `after`, by id."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM images WHERE root = ? AND id > ? ORDER BY id LIMIT ?",
+            (root, after, limit),
+        )
+        return [Image(*row) for row in rows]
+
+    def missing(self) -> list[Image]:
+        """Images that are missing now."""
+        return self._many("state = 'missing' ORDER BY id")
+
+    def missing_of_root(self, root: int) -> list[Image]:
+        """Images of one root that are missing now."""
+        return self._many("state = 'missing' AND root = ? ORDER BY id", root)
+
+    def insert(self, path: bytes, root: int, content: int) -> int:
+        """Add an image; its id was never used before."""
+        self._connection.execute(
+            "INSERT INTO images (path, root, content, added) VALUES (?, ?, ?, ?)",
+            (path, root, content, time.time()),
+        )
+        return self._connection.last_insert_rowid()
+
+    def move(self, image: int, path: bytes, root: int) -> None:
+        """Give the image another path; id, content and cluster stay."""
+        self._connection.execute(
+            "UPDATE images SET path = ?, root = ?, state = 'present', misses = 0 WHERE id = ?",
+            (path, root, image),
+        )
+
+    def set_content(self, image: int, content: int) -> None:
+        """The file was replaced in place: same image, other content."""
+        self._connection.execute(
+            "UPDATE images SET content = ?, state = 'present', misses = 0 WHERE id = ?",
+            (content, image),
+        )
+
+    def found(self, image: int) -> None:
+        """The image is where it should be."""
+        self._connection.execute(
+            "UPDATE images SET state = 'present', misses = 0 WHERE id = ?", (image,)
+        )
+
+    def miss(self, image: int, *, scans: int) -> None:
+        """The image is missing; `scans` healthy scans (0 for a mere event) more have shown it."""
+        self._connection.execute(
+            "UPDATE images SET state = 'missing', misses = misses + ? WHERE id = ?",
+            (scans, image),
+        )
+
+    def delete(self, image: int) -> None:
+        """Remove the row; the caller drops the content when this was its last image."""
+        self._connection.execute("DELETE FROM images WHERE id = ?", (image,))
+
+    def count(self, root: int | None = None) -> int:
+        """Number of images, missing ones included."""
+        if root is None:
+            return int(self._connection.execute("SELECT count(*) FROM images").get)
+        return int(
+            self._connection.execute("SELECT count(*) FROM images WHERE root = ?", (root,)).get
+        )
+
+    def ids_by_content(self) -> dict[int, list[int]]:
+        """Ids of the images of every content, ascending."""
+        ids: dict[int, list[int]] = {}
+        for image, content in self._connection.execute(
+            "SELECT id, content FROM images ORDER BY id"
+        ):
+            ids.setdefault(content, []).append(image)
+        return ids
+
+    def counts_by_content(self) -> dict[int, int]:
+        """Number of images of every content."""
+        rows = self._connection.execute("SELECT content, count(*) FROM images GROUP BY content")
+        return {int(content): int(count) for content, count in rows}
+
+    # Link queue
+
+    def queue_links(self, images: Iterable[int]) -> None:
+        """Say that the links of these images need a look (an absent image loses its link)."""
+        self._connection.executemany(
+            "INSERT INTO link_queue (image) VALUES (?)", ((image,) for image in images)
+        )
+
+    def queue_all_links(self) -> None:
+        """Say that the links of all images need a look."""
+        self._connection.execute("INSERT INTO link_queue (image) SELECT id FROM images")
+
+    def queued_links(self, limit: int) -> tuple[int, list[int]]:
+        """The oldest queued images, each once, and the sequence up to which they reach."""
+        rows: list[Any] = self._connection.execute(
+            "SELECT sequence, image FROM link_queue ORDER BY sequence LIMIT ?", (limit,)
+        ).fetchall()
+        if not rows:
+            return 0, []
+        return int(rows[-1][0]), list(dict.fromkeys(int(image) for _, image in rows))
+
+    def unqueue_links(self, until: int) -> None:
+        """The queue is done up to this sequence."""
+        self._connection.execute("DELETE FROM link_queue WHERE sequence <= ?", (until,))
+
+    def _one(self, condition: str, *values: object) -> Image | None:
+        found = self._many(condition, *values)
+        return found[0] if found else None
+
+    def _many(self, condition: str, *values: object) -> list[Image]:
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM images WHERE {condition}", tuple(values)
+        )
+        return [Image(*row) for row in rows]
+
+    def some(self, ids: Sequence[int]) -> dict[int, Image]:
+        """Those of the images `ids` that exist, by id."""
+        found = (self.get(image) for image in ids)
+        return {image.id: image for image in found if image is not None}

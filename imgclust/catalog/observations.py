@@ -1,0 +1,208 @@
+"""Observations: what was last seen at each path, and the quarantine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+Stat = tuple[int, int, int, int, int]  # device, inode, size, mtime_ns, ctime_ns
+
+_COLUMNS = "path, root, device, inode, size, mtime_ns, ctime_ns, changed, state, due, tries, deaths"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One path as last seen.
+
+    `stat` is (device, inode, size, mtime_ns, ctime_ns); `changed` the wall clock of its last
+    change; `due` the monotonic clock at which a path in state "seen" is to be read.
+    """
+
+    path: bytes
+    root: int
+    stat: Stat
+    changed: float
+    state: str
+    due: float
+    tries: int
+    deaths: int
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A file that could not be read, and why; `since` is a wall clock."""
+
+    path: bytes
+    reason: str
+    tries: int
+    since: float
+
+
+class Observations:
+    """The tables observations, quarantine and requests."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def at(self, path: bytes) -> Observation | None:
+        """What was last seen at this path."""
+        row = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM observations WHERE path = ?", (path,)
+        ).fetchone()
+        return None if row is None else _observation(row)
+
+    def see(self, path: bytes, root: int, stat: Stat, *, due: float) -> None:
+        """The path is new, or changed: it is to be read at `due`, and all tries count anew."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO observations (path, root, device, inode, size, mtime_ns, "
+            "ctime_ns, changed, state, due) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'seen', ?)",
+            (path, root, *stat, time.time(), due),
+        )
+
+    def again(self, path: bytes, *, due: float, tries: int, deaths: int) -> None:
+        """The path is to be read once more at `due`."""
+        self._connection.execute(
+            "UPDATE observations SET state = 'seen', due = ?, tries = ?, deaths = ? WHERE path = ?",
+            (due, tries, deaths, path),
+        )
+
+    def settle(self, path: bytes, state: str, *, suffix: str = "") -> None:
+        """The path is at rest: done, skipped, quarantined, missing or removed."""
+        self._connection.execute(
+            "UPDATE observations SET state = ?, suffix = ? WHERE path = ?", (state, suffix, path)
+        )
+
+    def relocate(self, path: bytes, root: int) -> None:
+        """The path belongs to another root now."""
+        self._connection.execute("UPDATE observations SET root = ? WHERE path = ?", (root, path))
+
+    def restat(self, path: bytes, stat: Stat) -> None:
+        """Only what proves nothing has changed (a device number after a remount)."""
+        self._connection.execute(
+            "UPDATE observations SET device = ?, inode = ?, size = ?, mtime_ns = ?, ctime_ns = ? "
+            "WHERE path = ?",
+            (*stat, path),
+        )
+
+    def forget(self, path: bytes) -> None:
+        """Delete what is known of the path, its quarantine included."""
+        self._connection.execute("DELETE FROM observations WHERE path = ?", (path,))
+        self._connection.execute("DELETE FROM quarantine WHERE path = ?", (path,))
+
+    def due(self, until: float, limit: int) -> list[Observation]:
+        """Paths whose time has come, longest waiting first."""
+        rows = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM observations WHERE state = 'seen' AND due <= ? "
+            "ORDER BY due LIMIT ?",
+            (until, limit),
+        )
+        return [_observation(row) for row in rows]
+
+    def next_due(self) -> float | None:
+        """When the next path is due, None when none is waiting."""
+        value = self._connection.execute(
+            "SELECT min(due) FROM observations WHERE state = 'seen'"
+        ).get
+        return None if value is None else float(value)
+
+    def restart(self, due: float) -> None:
+        """A new run with a new clock: everything that was waiting is due at `due`."""
+        self._connection.execute("UPDATE observations SET due = ? WHERE state = 'seen'", (due,))
+
+    def pending(self) -> int:
+        """Number of paths that wait to be read."""
+        return int(
+            self._connection.execute("SELECT count(*) FROM observations WHERE state = 'seen'").get
+        )
+
+    def skipped(self) -> dict[str, int]:
+        """Files that are no images, counted by suffix."""
+        rows = self._connection.execute(
+            "SELECT suffix, count(*) FROM observations WHERE state = 'skipped' "
+            "GROUP BY suffix ORDER BY suffix"
+        )
+        return {str(suffix): int(count) for suffix, count in rows}
+
+    def page_of_root(self, root: int, *, after: bytes, limit: int) -> list[tuple[bytes, str]]:
+        """Paths and states of a root after `after`, in the order of their bytes."""
+        rows = self._connection.execute(
+            "SELECT path, state FROM observations WHERE path > ? AND root = ? "
+            "ORDER BY path LIMIT ?",
+            (after, root, limit),
+        )
+        return [(bytes(path), str(state)) for path, state in rows]
+
+    def below(self, folder: bytes) -> Iterator[bytes]:
+        """Paths below a folder."""
+        low = folder.rstrip(b"/") + b"/"
+        rows: list[Any] = self._connection.execute(
+            "SELECT path FROM observations WHERE path >= ? AND path < ?",
+            (low, low[:-1] + b"0"),  # b"0" follows b"/" in ASCII
+        ).fetchall()
+        for (path,) in rows:
+            yield path
+
+    # Quarantine
+
+    def quarantine(self, path: bytes, reason: str, *, tries: int) -> None:
+        """Put a path aside with its reason, in the words for people."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, coalesce("
+            "(SELECT since FROM quarantine WHERE path = ?), ?))",
+            (path, reason, tries, path, time.time()),
+        )
+        self.settle(path, "quarantined")
+
+    def release(self, path: bytes) -> None:
+        """Take a path out of quarantine."""
+        self._connection.execute("DELETE FROM quarantine WHERE path = ?", (path,))
+
+    def quarantined(self) -> list[Quarantined]:
+        """All files in quarantine, by path."""
+        rows = self._connection.execute(
+            "SELECT path, reason, tries, since FROM quarantine ORDER BY path"
+        )
+        return [Quarantined(*row) for row in rows]
+
+    def quarantined_at(self, path: bytes) -> Quarantined | None:
+        """The quarantine row of a path."""
+        row = self._connection.execute(
+            "SELECT path, reason, tries, since FROM quarantine WHERE path = ?", (path,)
+        ).fetchone()
+        return None if row is None else Quarantined(*row)
+
+    def count_quarantined(self) -> int:
+        """Number of files in quarantine."""
+        return int(self._connection.execute("SELECT count(*) FROM quarantine").get)
+
+    # Requests of `add` to a running watcher
+
+    def request(self, path: bytes, root: int) -> None:
+        """Ask the running watcher to take this path."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", (path, root, time.time())
+        )
+
+    def requests(self, limit: int) -> list[tuple[bytes, int]]:
+        """Paths asked for, oldest first, with their roots."""
+        rows = self._connection.execute(
+            "SELECT path, root FROM requests ORDER BY asked, path LIMIT ?", (limit,)
+        )
+        return [(bytes(path), int(root)) for path, root in rows]
+
+    def answer(self, path: bytes) -> None:
+        """The request has become an observation."""
+        self._connection.execute("DELETE FROM requests WHERE path = ?", (path,))
+
+    def is_requested(self, path: bytes) -> bool:
+        """True while the watcher has not taken the request up."""
+        row = self._connection.execute("SELECT 1 FROM requests WHERE path = ?", (path,)).fetchone()
+        return row is not None
+
+
+def _observation(row: tuple[Any, ...]) -> Observation:
+    return Observation(row[0], row[1], (*row[2:7],), *row[7:])

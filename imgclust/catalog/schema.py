@@ -1,0 +1,262 @@
+"""Tables of the catalog and the steps that bring an older catalog up to date."""
+
+from __future__ import annotations
+
+import apsw
+
+from imgclust.errors import CatalogError
+
+# "imgc": marks the file as ours, so that a foreign database is never changed.
+APPLICATION_ID = 0x696D6763
+
+_FIRST = """
+CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Folders that images come in by. `added` roots (one per argument of `add`) are only checked.
+CREATE TABLE roots (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path BLOB NOT NULL UNIQUE,
+    kind TEXT NOT NULL CHECK (kind IN ('watched', 'added')),
+    device INTEGER NOT NULL DEFAULT 0,
+    inode INTEGER NOT NULL DEFAULT 0,
+    passes INTEGER NOT NULL DEFAULT 0,
+    held TEXT
+) STRICT;
+
+-- One row per sequence of bytes; key = first 63 bits of the SHA-256.
+CREATE TABLE contents (
+    key INTEGER PRIMARY KEY,
+    sha256 BLOB NOT NULL UNIQUE,
+    bytes INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    format TEXT NOT NULL,
+    decode_s REAL NOT NULL
+) STRICT;
+
+CREATE TABLE recipes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+
+CREATE TABLE embeddings (
+    content INTEGER NOT NULL REFERENCES contents(key) ON DELETE CASCADE,
+    recipe INTEGER NOT NULL REFERENCES recipes(id),
+    provenance TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    PRIMARY KEY (content, recipe)
+) STRICT;
+
+CREATE TABLE images (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path BLOB NOT NULL UNIQUE,
+    root INTEGER NOT NULL REFERENCES roots(id),
+    content INTEGER NOT NULL REFERENCES contents(key),
+    state TEXT NOT NULL DEFAULT 'present' CHECK (state IN ('present', 'missing')),
+    misses INTEGER NOT NULL DEFAULT 0,
+    added REAL NOT NULL
+) STRICT;
+CREATE INDEX images_by_content ON images(content);
+CREATE INDEX images_by_root ON images(root);
+CREATE INDEX images_missing ON images(root) WHERE state = 'missing';
+
+-- What was last seen at each path. `due` counts in the clock of the running ingest.
+CREATE TABLE observations (
+    path BLOB PRIMARY KEY,
+    root INTEGER NOT NULL REFERENCES roots(id),
+    device INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    changed REAL NOT NULL,
+    state TEXT NOT NULL
+        CHECK (state IN ('seen', 'done', 'skipped', 'quarantined', 'missing', 'removed')),
+    due REAL NOT NULL DEFAULT 0,
+    tries INTEGER NOT NULL DEFAULT 0,
+    deaths INTEGER NOT NULL DEFAULT 0,
+    suffix TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+CREATE INDEX observations_due ON observations(due) WHERE state = 'seen';
+CREATE INDEX observations_by_root ON observations(root);
+CREATE INDEX observations_skipped ON observations(suffix) WHERE state = 'skipped';
+
+CREATE TABLE quarantine (
+    path BLOB PRIMARY KEY,
+    reason TEXT NOT NULL,
+    tries INTEGER NOT NULL,
+    since REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What the index file has to replay.
+CREATE TABLE changes (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    content INTEGER NOT NULL,
+    action TEXT NOT NULL CHECK (action IN ('add', 'remove'))
+) STRICT;
+
+CREATE TABLE projections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    purpose TEXT NOT NULL CHECK (purpose IN ('space', 'map')),
+    recipe INTEGER NOT NULL REFERENCES recipes(id),
+    sequence INTEGER NOT NULL,
+    created REAL NOT NULL,
+    settings TEXT NOT NULL,
+    contents INTEGER NOT NULL,
+    blob BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE coordinates (
+    projection INTEGER NOT NULL REFERENCES projections(id) ON DELETE CASCADE,
+    content INTEGER NOT NULL,
+    x REAL NOT NULL,
+    y REAL NOT NULL,
+    z REAL,
+    placed INTEGER NOT NULL,
+    PRIMARY KEY (projection, content)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX coordinates_by_content ON coordinates(content);
+
+-- Lasting ids: a row stays when its cluster is gone, so that an id is never used again.
+CREATE TABLE clusters (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT) STRICT;
+
+CREATE TABLE clusterings (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    generation INTEGER NOT NULL,
+    previous INTEGER,
+    created REAL NOT NULL,
+    published REAL,
+    provisional INTEGER NOT NULL,
+    space TEXT NOT NULL,
+    k INTEGER NOT NULL,
+    chosen_by TEXT NOT NULL,
+    inertia REAL NOT NULL,
+    mean_distance REAL NOT NULL,
+    seed INTEGER NOT NULL,
+    recipe INTEGER NOT NULL REFERENCES recipes(id),
+    projection INTEGER REFERENCES projections(id),
+    sequence INTEGER NOT NULL,
+    contents INTEGER NOT NULL,
+    dims INTEGER NOT NULL,
+    centroids BLOB NOT NULL,
+    lineage TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+
+-- Which lasting cluster each centroid of a clustering is.
+CREATE TABLE clustering_clusters (
+    clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    cluster INTEGER NOT NULL REFERENCES clusters(id),
+    mean_distance REAL NOT NULL,
+    PRIMARY KEY (clustering, position)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE assignments (
+    clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
+    content INTEGER NOT NULL,
+    cluster INTEGER NOT NULL,
+    distance REAL NOT NULL,
+    arrived INTEGER NOT NULL,
+    PRIMARY KEY (clustering, content)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX assignments_by_content ON assignments(content);
+CREATE INDEX assignments_by_cluster ON assignments(clustering, cluster);
+
+CREATE TABLE sweeps (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    created REAL NOT NULL,
+    space TEXT NOT NULL,
+    projection INTEGER REFERENCES projections(id),
+    recipe INTEGER NOT NULL REFERENCES recipes(id),
+    seed INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    contents INTEGER NOT NULL,
+    settings TEXT NOT NULL,
+    summary TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE sweep_fits (
+    sweep INTEGER NOT NULL REFERENCES sweeps(id) ON DELETE CASCADE,
+    k INTEGER NOT NULL,
+    inertia REAL NOT NULL,
+    dims INTEGER NOT NULL,
+    centroids BLOB NOT NULL,
+    PRIMARY KEY (sweep, k)
+) STRICT;
+
+CREATE TABLE link_ledger (
+    folder BLOB NOT NULL,
+    entry BLOB NOT NULL,
+    image INTEGER NOT NULL,
+    target BLOB NOT NULL,
+    mode TEXT NOT NULL,
+    state TEXT NOT NULL,
+    device INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    PRIMARY KEY (folder, entry)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX link_ledger_by_image ON link_ledger(image);
+CREATE INDEX link_ledger_open ON link_ledger(state) WHERE state <> 'done';
+
+-- Images whose link needs a look; written by the transaction that changes them.
+CREATE TABLE link_queue (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    image INTEGER NOT NULL
+) STRICT;
+
+-- Paths that `add` asks a running watcher to take.
+CREATE TABLE requests (
+    path BLOB PRIMARY KEY,
+    root INTEGER NOT NULL REFERENCES roots(id),
+    asked REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    kind TEXT NOT NULL,
+    sentence TEXT NOT NULL
+) STRICT;
+"""
+
+# Step n brings a catalog from version n to n + 1; steps are never edited once released.
+MIGRATIONS: tuple[str, ...] = (_FIRST,)
+VERSION = len(MIGRATIONS)
+
+
+def migrate(connection: apsw.Connection) -> None:
+    """Bring the catalog up to date in one transaction.
+
+    Raises
+    ------
+    CatalogError
+        When the file belongs to another program, or a newer imgclust wrote it.
+    """
+    version = _pragma(connection, "user_version")
+    application = _pragma(connection, "application_id")
+    if version == VERSION and application == APPLICATION_ID:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _pragma(connection, "user_version")
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+        if (version or tables) and _pragma(connection, "application_id") != APPLICATION_ID:
+            raise CatalogError("the file catalog.sqlite3 is not an imgclust catalog; move it away")
+        if version > VERSION:
+            raise CatalogError(
+                f"the catalog is of version {version}, this imgclust knows up to {VERSION}; "
+                "upgrade imgclust"
+            )
+        for step in MIGRATIONS[version:]:
+            connection.execute(step)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _pragma(connection: apsw.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").get)
