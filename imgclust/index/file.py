@@ -1,0 +1,294 @@
+"""The index file: a header, keys, vectors in checksummed blocks, and the checksums.
+
+Layout, little-endian: a prefix (magic, format version, header length, CRC-32 of the header), the
+header as JSON, the keys (int64), the vectors (float16, row by row), the CRC-32 of the keys, one
+CRC-32 for every block of vectors, and the CRC-32 of those checksums. The file is written in one
+pass and its length follows from its header, so a cut is seen without reading it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgclust.errors import IndexFileError, StorageError
+from imgclust.failpoints import passing
+
+FORMAT_VERSION = 1
+BLOCK_BYTES = 4 << 20
+
+_MAGIC = b"imgclust"
+_PREFIX = struct.Struct("<8sIII")
+_LONGEST_HEADER = 1 << 20
+
+
+@dataclass(frozen=True)
+class IndexHeader:
+    """What an index file says about itself.
+
+    Attributes
+    ----------
+    recipe
+        The recipe of the embeddings.
+    dimensions, count
+        Numbers in a vector, and vectors.
+    sequence
+        The last row of the catalog's `changes` that the vectors take in for certain.
+    """
+
+    recipe: str
+    dimensions: int
+    count: int
+    sequence: int
+
+    @property
+    def rows_per_block(self) -> int:
+        """Vectors that one checksum covers (about 4 MiB of them)."""
+        return max(1, BLOCK_BYTES // (2 * self.dimensions))
+
+    def blocks(self) -> Iterator[tuple[int, int]]:
+        """First row and row after the last of each block."""
+        for start in range(0, self.count, self.rows_per_block):
+            yield start, min(start + self.rows_per_block, self.count)
+
+
+def _damaged(path: Path, what: str) -> IndexFileError:
+    return IndexFileError(f"the index file {path} is damaged ({what}); it has to be rebuilt")
+
+
+def _foreign(path: Path, what: str) -> IndexFileError:
+    return IndexFileError(f"the index file {path} {what}; it has to be rebuilt")
+
+
+class IndexFile:
+    """An index file opened for reading; header, length, keys and checksum table already checked.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is none.
+    IndexFileError
+        When it is damaged, cut, of a newer format, or no index file at all.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._file: BinaryIO = path.open("rb", buffering=0)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise _foreign(path, f"cannot be opened ({error.strerror})") from error
+        try:
+            self.header = self._read_header()
+            keys = self._exactly(8 * self.header.count)
+            self.keys = np.frombuffer(keys, dtype="<i8")
+            self._vectors_at = self._file.tell()
+            self._checksums = self._read_checksums(zlib.crc32(keys))
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> IndexFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def read_vectors(self, into: NDArray[np.float16], *, verify: bool) -> None:
+        """Read all vectors into `into`, float16 `(count, dimensions)`, checking blocks if asked.
+
+        Raises
+        ------
+        IndexFileError
+            When the file ends early or a block differs from its checksum.
+        """
+        self._file.seek(self._vectors_at)
+        for number, (start, stop) in enumerate(self.header.blocks()):
+            self._read_block(into[start:stop], number, verify=verify)
+
+    def check_vectors(self) -> None:
+        """Read every block and compare it with its checksum; raises `IndexFileError`."""
+        self._file.seek(self._vectors_at)
+        block = np.empty((self.header.rows_per_block, self.header.dimensions), dtype=np.float16)
+        for number, (start, stop) in enumerate(self.header.blocks()):
+            self._read_block(block[: stop - start], number, verify=True)
+
+    def _read_block(self, block: NDArray[np.float16], number: int, *, verify: bool) -> None:
+        content = block.reshape(-1).view(np.uint8).data
+        self._fill(content)
+        if verify and zlib.crc32(content) != self._checksums[number]:
+            raise _damaged(self.path, f"block {number} differs from its checksum")
+
+    def _read_header(self) -> IndexHeader:
+        magic, version, length, checksum = _PREFIX.unpack(self._exactly(_PREFIX.size))
+        if magic != _MAGIC:
+            raise _foreign(self.path, "was not written by imgclust")
+        if version > FORMAT_VERSION:
+            raise _foreign(
+                self.path,
+                f"is of format {version}, from a newer imgclust (this one knows {FORMAT_VERSION})",
+            )
+        if version != FORMAT_VERSION or length > _LONGEST_HEADER:
+            raise _damaged(self.path, "unknown format")
+        text = self._exactly(length)
+        if zlib.crc32(text) != checksum:
+            raise _damaged(self.path, "the header differs from its checksum")
+        header = IndexHeader(**json.loads(text))
+        expected = _PREFIX.size + length + header.count * (8 + 2 * header.dimensions)
+        expected += 4 * (len(list(header.blocks())) + 2)
+        actual = os.fstat(self._file.fileno()).st_size
+        if actual != expected:
+            raise _damaged(self.path, f"{actual} bytes long instead of {expected}")
+        return header
+
+    def _read_checksums(self, keys_checksum: int) -> list[int]:
+        self._file.seek(self._vectors_at + 2 * self.header.dimensions * self.header.count)
+        blocks = len(list(self.header.blocks()))
+        table = self._exactly(4 * (blocks + 1))
+        (checksum,) = struct.unpack("<I", self._exactly(4))
+        if zlib.crc32(table) != checksum:
+            raise _damaged(self.path, "the checksums differ from theirs")
+        of_keys, *of_blocks = struct.unpack(f"<{blocks + 1}I", table)
+        if keys_checksum != of_keys:
+            raise _damaged(self.path, "the keys differ from their checksum")
+        return of_blocks
+
+    def _exactly(self, size: int) -> bytearray:
+        buffer = bytearray(size)
+        self._fill(memoryview(buffer))
+        return buffer
+
+    def _fill(self, buffer: memoryview) -> None:
+        done = 0
+        while done < len(buffer):
+            try:
+                got = self._file.readinto(buffer[done:])  # type: ignore[attr-defined]
+            except OSError as error:
+                raise _damaged(self.path, f"reading failed: {error.strerror}") from error
+            if not got:
+                raise _damaged(self.path, "it ends too early")
+            done += got
+
+
+def write(
+    path: Path,
+    header: IndexHeader,
+    keys: NDArray[np.int64],
+    block: Callable[[int, int], NDArray[np.float16]],
+) -> None:
+    """Write an index file beside `path` under a temporary name, and rename it when it is on disk.
+
+    Parameters
+    ----------
+    path
+        The file to make or replace; the temporary is `path` with `.tmp` after it.
+    header
+        What to write at the front.
+    keys
+        Content keys, int64 `(count,)`.
+    block
+        Called with a first row and the row after the last; returns those vectors, float16.
+
+    Raises
+    ------
+    StorageError
+        When the disk refuses; the old file is untouched and the temporary is gone.
+    """
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.unlink(missing_ok=True)  # what a crash left; only one process writes here
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            with open(os.open(temporary, flags, 0o600), "wb", buffering=0) as file:
+                _write_all(file, header, keys, block)
+                os.fsync(file.fileno())
+            passing("checkpoint.temporary")
+            passing("checkpoint.rename")
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise StorageError(
+            f"the index cannot be saved to {path}: {error.strerror}; "
+            "make room or make the folder writable"
+        ) from error
+
+
+def _write_all(
+    file: BinaryIO,
+    header: IndexHeader,
+    keys: NDArray[np.int64],
+    block: Callable[[int, int], NDArray[np.float16]],
+) -> None:
+    def put(piece: bytes) -> int:
+        left = memoryview(piece)
+        while left:
+            left = left[file.write(left) :]
+        return zlib.crc32(piece)
+
+    text = json.dumps(asdict(header)).encode()
+    put(_PREFIX.pack(_MAGIC, FORMAT_VERSION, len(text), zlib.crc32(text)))
+    put(text)
+    checksums = [put(keys.astype("<i8").tobytes())]
+    for start, stop in header.blocks():
+        checksums.append(put(block(start, stop).astype("<f2").tobytes()))
+    table = struct.pack(f"<{len(checksums)}I", *checksums)
+    put(table)
+    put(struct.pack("<I", zlib.crc32(table)))
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def header_of(path: Path) -> IndexHeader:
+    """Read the header of the index file `path`, its length, keys and checksum table checked.
+
+    Raises
+    ------
+    FileNotFoundError, IndexFileError
+        As `VectorIndex.load`.
+    """
+    with IndexFile(path) as file:
+        return file.header
+
+
+def check(path: Path) -> None:
+    """Hold every block of the index file `path` against its checksum.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no file.
+    IndexFileError
+        When any byte of it is not what was written.
+    """
+    with IndexFile(path) as file:
+        file.check_vectors()
+
+
+def set_aside(path: Path, folder: Path) -> Path:
+    """Move a file that cannot be trusted into `folder`; returns where it is now.
+
+    Only the newest is kept: it is evidence of a cache, and may be large.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = folder / path.name
+    path.replace(kept)
+    return kept
