@@ -1,0 +1,182 @@
+"""Reading a weights file, and saying whether it is one."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgclust.errors import UsageError, WeightsError
+from imgclust.weights.structure import (
+    CONVOLUTIONS,
+    FILE_ORDER,
+    KERNELS,
+    Convolution,
+    Structure,
+    Weights,
+)
+
+# As in keras.applications.inception_v3.
+OFFICIAL_URL = (
+    "https://storage.googleapis.com/tensorflow/keras-applications/"
+    "inception_v3/inception_v3_weights_tf_dim_ordering_tf_kernels_notop.h5"
+)
+OFFICIAL_MD5 = "bcbd6486424b2319ff4ef7d526e38f63"
+
+TRUNK_PATH = Path(__file__).resolve().parents[1] / "trunk" / "trunk.npz"
+TRUNK_SHA256 = "7b73ba8b6b8018ec63552beec20dea3c87639d1d95d9b290cb3d8287ae117663"
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_ZIP_SIGNATURE = b"PK\x03\x04"
+
+
+def digests(path: Path) -> tuple[str, str]:
+    """SHA-256 and MD5 (hex) of a file, read once."""
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as source:
+        while block := source.read(1 << 20):
+            sha256.update(block)
+            md5.update(block)
+    return sha256.hexdigest(), md5.hexdigest()
+
+
+def trunk() -> Weights:
+    """Return the trunk that comes with imgclust.
+
+    Raises
+    ------
+    WeightsError
+        When its file is absent or is not the one that belongs to this version.
+    """
+    try:
+        sha256, _ = digests(TRUNK_PATH)
+    except OSError as error:
+        raise WeightsError(f"{TRUNK_PATH} cannot be read; install imgclust again") from error
+    if sha256 != TRUNK_SHA256:
+        raise WeightsError(f"{TRUNK_PATH} is damaged; install imgclust again")
+    return Weights("trunk", "trunk", sha256, TRUNK_PATH)
+
+
+def verify(path: Path, *, official_md5: str = OFFICIAL_MD5) -> Weights:
+    """Say which weights a file holds, after reading all of them.
+
+    Parameters
+    ----------
+    path
+        A Keras .h5 file of InceptionV3 without its top, or a trunk file.
+
+    Raises
+    ------
+    UsageError
+        When there is no such file.
+    WeightsError
+        When the file is something else, truncated, or holds values that are not finite.
+    """
+    try:
+        with path.open("rb") as source:
+            start = source.read(8)
+        sha256, md5 = digests(path)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{path}: no such file; weights are auto, imagenet, trunk or a file"
+        ) from error
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+    structure: Structure
+    if start.startswith(_HDF5_SIGNATURE):
+        structure = "full"
+    elif start.startswith(_ZIP_SIGNATURE):
+        structure = "trunk"
+    else:
+        raise WeightsError(
+            f"{path} is no weights file; use Keras' InceptionV3 .h5 file without top, or a trunk"
+        )
+    weights = Weights("file", structure, sha256, path)
+    load(weights)
+    if md5 == official_md5:
+        return Weights("imagenet", structure, sha256, path)
+    if sha256 == TRUNK_SHA256:
+        return Weights("trunk", structure, sha256, path)
+    return weights
+
+
+def load(weights: Weights) -> tuple[Convolution, ...]:
+    """Read the convolutions of a weights file, in the order of `KERNELS`.
+
+    Returns
+    -------
+    tuple of Convolution
+        94 of them, or the first 76 from a trunk.
+
+    Raises
+    ------
+    WeightsError
+        When a part is absent, of the wrong shape, or not finite.
+    """
+    reader = _read_keras if weights.structure == "full" else _read_trunk
+    count = CONVOLUTIONS[weights.structure]
+    try:
+        found = dict(reader(weights.path))
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, zipfile.BadZipFile) as error:
+        raise WeightsError(
+            f"{weights.path} is damaged or not of InceptionV3's structure ({error})"
+        ) from error
+    if len(found) != count:
+        raise WeightsError(f"{weights.path} holds {len(found)} convolutions instead of {count}")
+    convolutions = tuple(found[number] for number in range(count))
+    for number, convolution in enumerate(convolutions):
+        channels = KERNELS[number][-1:]
+        if [part.shape for part in convolution] != [KERNELS[number], channels, channels, channels]:
+            raise WeightsError(f"{weights.path}: convolution {number + 1} has other shapes")
+        if not all(np.isfinite(part).all() for part in convolution):
+            raise WeightsError(f"{weights.path}: convolution {number + 1} is not finite")
+        if convolution.variance.min() < 0:
+            raise WeightsError(f"{weights.path}: convolution {number + 1} has a negative variance")
+    return convolutions
+
+
+def _read_trunk(path: Path) -> Iterator[tuple[int, Convolution]]:
+    """Dequantise a file of scripts/build_trunk.py: value = q * scale + minimum."""
+    # np.load leaves a file open that it was given by name and that is no zip file
+    with path.open("rb") as source, np.load(source, allow_pickle=False) as archive:
+        ranges = zip(archive["scale"].tolist(), archive["minimum"].tolist(), strict=True)
+        values: dict[str, NDArray[np.float32]] = {}
+        for name, (scale, minimum) in zip(archive["names"].tolist(), ranges, strict=True):
+            values[name] = (archive[name] * np.float64(scale) + minimum).astype(np.float32)
+    for number in range(len(values) // 4):
+        norm = f"batch_normalization_{number + 1}"
+        yield (
+            number,
+            Convolution(
+                values[f"conv2d_{number + 1}/kernel"],
+                values[f"{norm}/beta"],
+                values[f"{norm}/moving_mean"],
+                values[f"{norm}/moving_variance"],
+            ),
+        )
+
+
+def _read_keras(path: Path) -> Iterator[tuple[int, Convolution]]:
+    """Read Keras' older .h5 layout, by position as Keras itself does; names are not looked at."""
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        if "layer_names" not in file.attrs:
+            raise ValueError("no layer_names: not Keras' .h5 layout of weights")
+        layers: list[list[NDArray[np.float32]]] = []
+        for layer in file.attrs["layer_names"]:
+            group: Any = file[layer]
+            parts = [np.asarray(group[name], np.float32) for name in group.attrs["weight_names"]]
+            if parts:
+                layers.append(parts)
+    kernels = [parts[0] for parts in layers if len(parts) == 1]
+    norms = [parts for parts in layers if len(parts) == 3]
+    if len(layers) != len(kernels) + len(norms):
+        raise ValueError("layers of other kinds: the file with the top, or another network")
+    for number, kernel, norm in zip(FILE_ORDER, kernels, norms, strict=True):
+        yield number, Convolution(kernel, *norm)
