@@ -1,0 +1,63 @@
+"""From a path to pixels: recognise, claim, hash, decode in worker processes, keep thumbnails."""
+
+from imgclust.images.claiming import SIZE_CAP_BYTES, claim
+from imgclust.images.decoding import (
+    PIXEL_CAP,
+    SIDE,
+    THUMBNAIL_PX,
+    Picture,
+    Undecodable,
+    decode,
+)
+from imgclust.images.filestat import FileStat, file_stat, is_excluded, stat_of, suffix_of
+from imgclust.images.kinds import (
+    HEAD_BYTES,
+    PICTURE_SUFFIXES,
+    RAW_FORMATS,
+    RAW_SUFFIXES,
+    raw_installed,
+    recognise,
+)
+from imgclust.images.outcomes import Again, Decoded, Died, Outcome, Skipped, Unreadable
+from imgclust.images.pool import (
+    MEMORY_LIMIT_BYTES,
+    TASKS_PER_WORKER,
+    TIME_LIMIT_S,
+    DecodePool,
+    Decoder,
+)
+from imgclust.images.thumbnails import ThumbnailStore
+
+__all__ = [
+    "HEAD_BYTES",
+    "MEMORY_LIMIT_BYTES",
+    "PICTURE_SUFFIXES",
+    "PIXEL_CAP",
+    "RAW_FORMATS",
+    "RAW_SUFFIXES",
+    "SIDE",
+    "SIZE_CAP_BYTES",
+    "TASKS_PER_WORKER",
+    "THUMBNAIL_PX",
+    "TIME_LIMIT_S",
+    "Again",
+    "DecodePool",
+    "Decoded",
+    "Decoder",
+    "Died",
+    "FileStat",
+    "Outcome",
+    "Picture",
+    "Skipped",
+    "ThumbnailStore",
+    "Undecodable",
+    "Unreadable",
+    "claim",
+    "decode",
+    "file_stat",
+    "is_excluded",
+    "raw_installed",
+    "recognise",
+    "stat_of",
+    "suffix_of",
+]

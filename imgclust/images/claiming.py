@@ -1,0 +1,193 @@
+"""One claim: open a path without trusting it, read it once, decode what was read."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import signal
+import stat
+import time
+
+from imgclust.failpoints import passing
+from imgclust.images.decoding import PIXEL_CAP, SIDE, THUMBNAIL_PX, Undecodable, decode
+from imgclust.images.filestat import FileStat, file_stat, stat_of, suffix_of
+from imgclust.images.kinds import (
+    HEAD_BYTES,
+    PICTURE_SUFFIXES,
+    RAW_FORMATS,
+    RAW_SUFFIXES,
+    raw_installed,
+    recognise,
+)
+from imgclust.images.outcomes import Again, Decoded, Outcome, Skipped, Unreadable
+
+SIZE_CAP_BYTES = 512 * 2**20
+
+_CHUNK_BYTES = 16 * 2**20
+_REASONS = {
+    errno.ENOENT: "it is no longer there",
+    errno.ENOTDIR: "it is no longer there",
+    errno.ELOOP: "it is a symbolic link now",
+    errno.ENXIO: "it is no regular file",
+}
+
+
+def claim(
+    path: bytes,
+    *,
+    side: int = SIDE,
+    thumbnail_px: int = THUMBNAIL_PX,
+    size_cap_bytes: int = SIZE_CAP_BYTES,
+    pixel_cap: int = PIXEL_CAP,
+) -> Outcome:
+    """Read and decode the file at `path`, or say why not.
+
+    The path is opened without following links and without blocking (a FIFO or a device does no
+    harm), must be a regular file without a writer where the system can tell, and is read once
+    while hashing. Any difference between the stats before and after means `Again`.
+
+    Parameters
+    ----------
+    path
+        A file name as the system has it.
+    side, thumbnail_px, pixel_cap
+        See `decode`.
+    size_cap_bytes
+        A candidate image of more bytes is `Unreadable` and is not read.
+
+    Raises
+    ------
+    MemoryError
+        When decoding needs more memory than the process may have.
+    """
+    suffix = suffix_of(path)
+    try:
+        descriptor = _open(path)
+    except PermissionError as error:
+        return _forbidden(path, suffix, error)
+    except OSError as error:
+        return Again(path, _plain(error))
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            return Again(path, "it is no regular file")
+        if _has_writer(descriptor):
+            return Again(path, "another program has it open for writing")
+        passing("claimed")
+        found = file_stat(before)
+        early = _without_reading(descriptor, path, suffix, found, size_cap_bytes)
+        if early is not None:
+            return early
+        content, sha256 = _read(descriptor, found.size)
+        passing("read")
+        if file_stat(os.fstat(descriptor)) != found or len(content) != found.size:
+            return Again(path, "it changed while it was read")
+        now = stat_of(path)
+        if now is None or now[:2] != found[:2]:
+            return Again(path, "it was replaced while it was read")
+    except OSError as error:
+        return Again(path, _plain(error))
+    finally:
+        os.close(descriptor)
+
+    started = time.perf_counter()
+    picture = decode(
+        content, suffix=suffix, side=side, thumbnail_px=thumbnail_px, pixel_cap=pixel_cap
+    )
+    took = time.perf_counter() - started
+    try:
+        passing("decoded")
+    except OSError as error:
+        return Again(path, _plain(error))
+    if isinstance(picture, Undecodable):
+        return Unreadable(path, found, sha256, picture.reason, picture.empty)
+    return Decoded(
+        path,
+        found,
+        sha256,
+        picture.width,
+        picture.height,
+        picture.format,
+        picture.pixels,
+        picture.thumbnail,
+        took,
+    )
+
+
+def _open(path: bytes) -> int:
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        # Our reads should leave no trace; only the owner of a file may ask for that.
+        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
+    except PermissionError:
+        return os.open(path, flags)
+
+
+def _has_writer(descriptor: int) -> bool:
+    """Whether the system knows of an open writer: it then refuses a read lease with EAGAIN.
+
+    The lease is given back at once. Should a writer open the file in between, the signal of the
+    broken lease is SIGURG, which a process ignores unless it asked for it (SIGIO would end it).
+    """
+    if not hasattr(fcntl, "F_SETLEASE"):
+        return False
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        # Other refusals (not the owner, no leases on this file system) tell nothing.
+        return error.errno == errno.EAGAIN
+    return False
+
+
+def _without_reading(
+    descriptor: int, path: bytes, suffix: str, found: FileStat, size_cap_bytes: int
+) -> Outcome | None:
+    """Decide by the first bytes and the size alone; None when the file must be read."""
+    head = os.pread(descriptor, HEAD_BYTES, 0)
+    kind = recognise(head, suffix)
+    if kind in RAW_FORMATS and not raw_installed():
+        return Skipped(path, found, suffix, raw=True)
+    if kind is None and suffix not in PICTURE_SUFFIXES:
+        return Skipped(path, found, suffix)
+    if found.size > size_cap_bytes:
+        size, cap = found.size / 2**20, size_cap_bytes / 2**20
+        reason = f"too large: {size:,.0f} MiB is over the limit of {cap:,.0f} MiB"
+        return Unreadable(path, found, None, reason)
+    return None
+
+
+def _read(descriptor: int, size: int) -> tuple[bytes, bytes]:
+    """All bytes of the file, and their SHA-256; stops early when it outgrows `size`."""
+    digest = hashlib.sha256()
+    parts: list[bytes] = []
+    total = 0
+    while total <= size:
+        part = os.read(descriptor, min(size + 1 - total, _CHUNK_BYTES))
+        if not part:
+            break
+        digest.update(part)
+        parts.append(part)
+        total += len(part)
+    return b"".join(parts), digest.digest()
+
+
+def _forbidden(path: bytes, suffix: str, error: OSError) -> Outcome:
+    try:
+        found = stat_of(path)
+    except OSError:
+        found = None
+    if found is None:
+        return Again(path, _plain(error))
+    if suffix in PICTURE_SUFFIXES or (suffix in RAW_SUFFIXES and raw_installed()):
+        return Unreadable(path, found, None, "no permission to read it")
+    return Skipped(path, found, suffix)
+
+
+def _plain(error: OSError) -> str:
+    if error.errno is None:
+        return str(error)
+    return _REASONS.get(error.errno, f"the system reports: {os.strerror(error.errno).lower()}")

@@ -1,0 +1,87 @@
+"""What runs in a decode worker: one process that claims one path at a time until its pool ends."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+
+from imgclust.images.channel import receive_message, send_message
+from imgclust.images.filestat import FileStat, stat_of
+from imgclust.images.outcomes import Died, Outcome
+
+READY = "ready"
+
+_PR_SET_PDEATHSIG = 1
+
+
+def serve(descriptor: int, parent: int, memory_limit_bytes: int) -> None:
+    """Answer paths with outcomes over the socket `descriptor` until the other side closes.
+
+    Parameters
+    ----------
+    descriptor
+        A connected socket. The first message is the task, a callable from path to outcome; every
+        later one is a path.
+    parent
+        Process id of the pool: when that process dies, so does this one, at once.
+    memory_limit_bytes
+        Limit of this process's address space.
+    """
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGIO):
+        signal.signal(ignored, signal.SIG_IGN)
+    _die_with(parent)
+    _prefer_for_the_oom_killer()
+    with socket.socket(fileno=descriptor) as channel, contextlib.suppress(EOFError, OSError):
+        task: Callable[[bytes], Outcome] = receive_message(channel)
+        # A crash is reported by the pool; a core file in somebody's folder helps nobody.
+        _limit(resource.RLIMIT_CORE, 0)
+        _limit(resource.RLIMIT_AS, memory_limit_bytes)
+        send_message(channel, READY)
+        while True:
+            path: bytes = receive_message(channel)
+            send_message(channel, _outcome(task, path, memory_limit_bytes))
+
+
+def _outcome(task: Callable[[bytes], Outcome], path: bytes, memory_limit_bytes: int) -> Outcome:
+    try:
+        return task(path)
+    except MemoryError:
+        reason = f"it needs more memory than the limit of {memory_limit_bytes / 2**20:,.0f} MiB"
+    # A fault in our own code must cost the file its tries, not bring the worker down.
+    except Exception as error:
+        reason = f"decoding failed unexpectedly ({type(error).__name__})"
+    return Died(path, stat_if_any(path), reason)
+
+
+def stat_if_any(path: bytes) -> FileStat | None:
+    """Stat of `path`, None also where the system cannot tell."""
+    try:
+        return stat_of(path)
+    except OSError:
+        return None
+
+
+def _die_with(parent: int) -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # It may have died before the request was made.
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _prefer_for_the_oom_killer() -> None:
+    """When the machine runs out of memory, losing a worker costs one try of one file."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
+        score.write("500")
+
+
+def _limit(what: int, soft: int) -> None:
+    _, hard = resource.getrlimit(what)
+    soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
+    resource.setrlimit(what, (soft, soft))
