@@ -1,0 +1,33 @@
+"""The link folder: one folder a cluster, one link an image, kept in step by differences.
+
+`plan` compares what is wanted with what the ledger says and the disk shows; `apply` carries the
+plan out so that a crash at any instruction leaves something that `recover` and the next plan put
+right. Every entry made here stands in the ledger; an entry that does not, or that is no longer
+what the ledger says, is foreign: it is reported and never touched. Originals are only ever read.
+
+Callers hold a lock around `recover`, `apply` and `rename_folder`; `plan` and `check` only look.
+"""
+
+from imgclust.links.applying import Applied, Recovered, apply, recover, rename_folder
+from imgclust.links.ledger import Ledger, LedgerRow, Mode, Wanted
+from imgclust.links.names import entry_name, folder_name
+from imgclust.links.planning import Change, Check, LinkPlan, check, plan
+
+__all__ = [
+    "Applied",
+    "Change",
+    "Check",
+    "Ledger",
+    "LedgerRow",
+    "LinkPlan",
+    "Mode",
+    "Recovered",
+    "Wanted",
+    "apply",
+    "check",
+    "entry_name",
+    "folder_name",
+    "plan",
+    "recover",
+    "rename_folder",
+]

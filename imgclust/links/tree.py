@@ -1,0 +1,209 @@
+"""Looking at the link folder: where an entry is, whether it is ours, whether it is right.
+
+Nothing here changes anything on disk.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from imgclust.errors import StorageError, UsageError
+from imgclust.links.ledger import LedgerRow, Mode
+
+# A directory while a sync runs; links are made in it and then moved into place, so that whatever
+# a crash leaves behind lies in one folder that is ours whole.
+SYNCING = b".syncing"
+
+# Time stamps come back rounded to what the file system can hold: NTFS, exFAT, ext3, FAT.
+_GRANULES_NS = (2_000_000_000, 1_000_000_000, 10_000_000, 100)
+
+
+class Standing(enum.Enum):
+    """What is found where a ledger row says that an entry of ours is."""
+
+    OURS = enum.auto()
+    ABSENT = enum.auto()
+    FOREIGN = enum.auto()
+
+
+# The file system says that there is nothing, or that there can be nothing under such a name.
+_NOTHING_THERE = frozenset(
+    {errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG}
+)
+
+
+def stat_of(path: bytes) -> os.stat_result | None:
+    """Stat of what is at `path` itself, None when nothing is.
+
+    Raises
+    ------
+    OSError
+        When it cannot be told whether anything is there.
+    """
+    try:
+        return os.lstat(path)
+    except OSError as error:
+        if error.errno not in _NOTHING_THERE:
+            raise
+        return None
+
+
+def original_of(target: bytes) -> os.stat_result | None:
+    """Stat of an original, None when it cannot be seen."""
+    try:
+        return os.lstat(target)
+    except OSError:
+        return None
+
+
+def same_time(stored_ns: int, original_ns: int) -> bool:
+    """Whether `stored_ns` is `original_ns` as some file system would keep it."""
+    difference = abs(stored_ns - original_ns)
+    return difference == 0 or any(
+        stored_ns % granule == 0 and difference < granule for granule in _GRANULES_NS
+    )
+
+
+class Tree:
+    """A link folder on disk.
+
+    Parameters
+    ----------
+    root
+        The link folder; may be reached through symbolic links, need not exist yet.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = os.path.realpath(os.fsencode(root))
+        self._folders_seen_from_a_cluster: dict[bytes, bytes] = {}
+
+    def path(self, folder: bytes, entry: bytes | None = None) -> bytes:
+        """Absolute path of a cluster's folder, or of an entry in it.
+
+        Raises
+        ------
+        ValueError
+            When a name is more than one plain path component.
+        """
+        names = [folder] if entry is None else [folder, entry]
+        for name in names:
+            if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+                raise ValueError(f"not a name in the link folder: {name!r}")
+        return os.path.join(self.root, *names)
+
+    def text(self, target: bytes) -> bytes:
+        """What a symbolic link in any cluster folder says to reach `target`.
+
+        Relative between real paths, so that it survives when link folder and originals move
+        together; the original's own name is taken as it is.
+
+        Raises
+        ------
+        UsageError
+            When the original lies inside the link folder.
+        """
+        head, name = os.path.split(target)
+        seen = self._folders_seen_from_a_cluster.get(head)
+        if seen is None:
+            if not os.path.isabs(target):
+                raise ValueError(f"not an absolute path: {target!r}")
+            real = os.path.realpath(head)
+            if os.path.commonpath([real, self.root]) == self.root:
+                raise UsageError(
+                    f"the link folder {os.fsdecode(self.root)} holds the images themselves "
+                    f"({os.fsdecode(real)}): choose another with --links"
+                )
+            seen = os.path.relpath(real, self.path(b"cluster"))
+            self._folders_seen_from_a_cluster[head] = seen
+        return os.path.join(seen, name)
+
+    def is_blocked(self, folder: bytes) -> bool:
+        """Whether something that is no directory (a link to one included) has the folder's name."""
+        found = stat_of(self.path(folder))
+        return found is not None and not stat.S_ISDIR(found.st_mode)
+
+    def shown(self, row: LedgerRow) -> bytes:
+        """Path below the link folder of what stands in place of an entry of ours."""
+        return row.folder if self.is_blocked(row.folder) else os.path.join(row.folder, row.entry)
+
+    def standing(self, row: LedgerRow) -> Standing:
+        """Whether the entry of `row` is there and still is what we made."""
+        if self.is_blocked(row.folder):
+            return Standing.FOREIGN
+        found = stat_of(self.path(row.folder, row.entry))
+        if found is None:
+            return Standing.ABSENT
+        return Standing.OURS if self.how_made(row, found) else Standing.FOREIGN
+
+    def how_made(self, row: LedgerRow, found: os.stat_result) -> Mode | None:
+        """How we made what was found at the place of `row`; None when it is not ours.
+
+        Device numbers prove nothing (they change when a file system is mounted again), and
+        inodes are asked for only where they say what a hard link is.
+        """
+        if stat.S_ISLNK(found.st_mode):
+            return "symlink" if self._is_our_symlink(row, found) else None
+        if not stat.S_ISREG(found.st_mode) or (row.state == "done" and row.mode == "symlink"):
+            return None
+        original = original_of(row.target)
+        # Where a person has mounted the originals over a cluster folder, the entry is the original.
+        shared = original is not None and os.path.samestat(found, original)
+        unchanged = found.st_size == row.size and (
+            found.st_mtime_ns == row.mtime_ns
+            or (row.state == "intent" and same_time(found.st_mtime_ns, row.mtime_ns))
+        )
+        if row.mode == "hardlink":
+            if found.st_ino == row.inode and (found.st_nlink > 1 if shared else unchanged):
+                return "hardlink"
+            if row.state == "done":
+                return None
+        return "copy" if unchanged and not shared else None
+
+    def _is_our_symlink(self, row: LedgerRow, found: os.stat_result) -> bool:
+        if row.state == "done" and row.mode != "symlink":
+            return False
+        if os.readlink(self.path(row.folder, row.entry)) == self.text(row.target):
+            return True
+        # The link folder was moved without the originals: the text is old, the link is ours.
+        made = (row.size, row.mtime_ns)
+        return row.state == "done" and (found.st_size, found.st_mtime_ns) == made
+
+    def is_right(self, row: LedgerRow, target: bytes) -> bool:
+        """Whether the entry of `row`, known to be ours, leads to `target` as that is now.
+
+        A hard link or copy of an original that is absent counts as right: it cannot be had anew.
+        """
+        path = self.path(row.folder, row.entry)
+        found = stat_of(path)
+        if found is None:
+            return False
+        if stat.S_ISLNK(found.st_mode):
+            return os.readlink(path) == self.text(target)
+        original = original_of(target)
+        if original is None:
+            return True
+        if os.path.samestat(found, original):
+            return True
+        return (
+            self.how_made(row, found) == "copy"
+            and found.st_size == original.st_size
+            and same_time(found.st_mtime_ns, original.st_mtime_ns)
+        )
+
+
+@contextlib.contextmanager
+def on_disk(tree: Tree) -> Iterator[None]:
+    """Turn what the disk refuses into a `StorageError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(
+            f"the link folder {os.fsdecode(tree.root)} cannot be brought in step "
+            f"({error.strerror}): free its disk or set its permissions right, then run links again"
+        ) from error
