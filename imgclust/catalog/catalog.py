@@ -14,7 +14,7 @@ import apsw
 from imgclust.catalog import schema
 from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.contents import Contents
-from imgclust.catalog.images import Images
+from imgclust.catalog.images import Image, Images
 from imgclust.catalog.ledger import LinkLedger
 from imgclust.catalog.observations import Observations
 from imgclust.catalog.projections import Projections
@@ -123,6 +123,16 @@ class Catalog:
     def _roll_back(self) -> None:
         if self._connection.in_transaction:  # SQLite has rolled back by itself after some errors
             self._connection.execute("ROLLBACK")
+
+    def remove_image(self, image: Image) -> bool:
+        """Take an image out, with its content when it was the last that had it (then True).
+
+        The caller holds the transaction; what was observed at the path stays as it is.
+        """
+        self.images.delete(image.id)
+        self.images.queue_links([image.id])
+        self.observations.release(image.path)
+        return self.contents.drop_orphan(image.content)
 
     def setting(self, key: str) -> Any:
         """Stored fact about the collection, None when it was never set."""

@@ -1,0 +1,25 @@
+"""Ingest: takes images in, once each, and keeps the catalog true to the disk."""
+
+from imgclust.ingest.committing import Assigner, Embedded
+from imgclust.ingest.events import Emit, Event, IngestResult
+from imgclust.ingest.loop import Clusters, Decoder, Events, Ingest, Parts
+from imgclust.ingest.place import Clock, Disk, LocalDisk, Place, SystemClock, is_below
+
+__all__ = [
+    "Assigner",
+    "Clock",
+    "Clusters",
+    "Decoder",
+    "Disk",
+    "Embedded",
+    "Emit",
+    "Event",
+    "Events",
+    "Ingest",
+    "IngestResult",
+    "LocalDisk",
+    "Parts",
+    "Place",
+    "SystemClock",
+    "is_below",
+]

@@ -1,0 +1,103 @@
+"""The embedding thread: loads the network once, embeds batch after batch beside the loop."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from imgclust.embedding import Embedder
+from imgclust.errors import StoppedError
+from imgclust.failpoints import passing
+from imgclust.images import Decoded, Outcome
+from imgclust.ingest.committing import Embedded
+
+
+@dataclass
+class Batch:
+    """Contents that are embedded together, by key, and every outcome that waits for them."""
+
+    pixels: dict[int, Decoded] = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
+    generation: int = 0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A batch that came back: embedded, or with the error that stopped it."""
+
+    batch: Batch
+    embedded: Embedded
+    error: Exception | None = None
+
+
+class EmbeddingThread:
+    """Runs the embedder away from the loop; TensorFlow frees the interpreter while it computes.
+
+    Parameters
+    ----------
+    open_embedder
+        Loads the network; called once, in the thread, when the first batch or `warm` asks for it.
+    done
+        Called in the thread with each finished batch; it should only enqueue.
+    """
+
+    def __init__(self, open_embedder: Callable[[], Embedder], done: Callable[[Done], None]) -> None:
+        self._open = open_embedder
+        self._done = done
+        self._todo: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._embedder: Embedder | None = None
+        self._abandoned = False
+        self.in_flight = 0
+
+    def warm(self) -> None:
+        """Start loading the network now."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="imgclust-embedding")
+            self._thread.start()
+
+    def submit(self, batch: Batch) -> None:
+        """Embed a batch; `done` will be called."""
+        self.in_flight += 1
+        self._todo.put(batch)
+        self.warm()
+
+    def abandon(self) -> None:
+        """Finish the batch in hand; the others come back as stopped."""
+        self._abandoned = True
+
+    def close(self) -> None:
+        """Finish the batch in hand and end the thread."""
+        if self._thread is not None:
+            self._todo.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        failure: Exception | None = None
+        try:
+            self._embedder = self._open()
+        except Exception as error:  # told to the loop with every batch; it decides
+            failure = error
+        while (batch := self._todo.get()) is not None:
+            if self._abandoned:
+                failure = StoppedError("stopped")
+            if failure is not None:
+                self._done(Done(batch, Embedded(), failure))
+                continue
+            try:
+                self._done(Done(batch, self._embed(batch)))
+            except Exception as error:  # one bad batch must not end the thread
+                self._done(Done(batch, Embedded(), error))
+
+    def _embed(self, batch: Batch) -> Embedded:
+        assert self._embedder is not None
+        keys: Sequence[int] = list(batch.pixels)
+        pixels = np.stack([batch.pixels[key].pixels for key in keys])
+        vectors = self._embedder.embed(pixels)
+        passing("embedded")
+        return Embedded(dict(zip(keys, vectors, strict=True)), self._embedder.provenance)

@@ -1,0 +1,237 @@
+"""The commit: what was read and embedded becomes rows, all of a batch or none of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.catalog import Catalog, Content, Image, Observation, key_of
+from imgclust.config import Watch
+from imgclust.errors import CatalogError
+from imgclust.failpoints import passing
+from imgclust.images import Again, Decoded, Died, Outcome, Skipped
+from imgclust.ingest.events import Counts, Emit, Event
+from imgclust.ingest.place import Clock, Disk, Place
+from imgclust.reconcile import Fate, judge
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Assigner(Protocol):
+    """Puts new embeddings into the current clustering, which it reads inside the commit."""
+
+    def assign(self, keys: Sequence[int], vectors: Vectors) -> None: ...
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """New embeddings by content key, and what computed them."""
+
+    vectors: Mapping[int, Vectors] = field(default_factory=dict)
+    provenance: str = ""
+
+
+class Committing:
+    """Turns outcomes into rows."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        recipe: str,
+        rules: Watch,
+        disk: Disk,
+        clock: Clock,
+        assigner: Assigner,
+        counts: Counts,
+        emit: Emit,
+    ) -> None:
+        self._catalog = catalog
+        self._recipe = recipe
+        self._rules = rules
+        self._disk = disk
+        self._clock = clock
+        self._assigner = assigner
+        self._counts = counts
+        self._emit = emit
+
+    def write(
+        self, outcomes: Sequence[Outcome], embedded: Embedded, place: Place, *, settle_s: float
+    ) -> None:
+        """Commit the outcomes in one durable transaction; only then count and say them.
+
+        Raises
+        ------
+        StorageError
+            When the disk refuses; nothing was written, and the paths stay to be read again.
+        """
+        said: list[tuple[Event, int | None]] = []
+        fresh: dict[int, Vectors] = {}
+        passing("commit.before")
+        with self._catalog.transaction():
+            for outcome in outcomes:
+                known = self._catalog.observations.at(outcome.path)
+                event, content = self._one(known, outcome, embedded, fresh, place, settle_s)
+                if event is not None:
+                    said.append((event, content))
+            if fresh:
+                self._assigner.assign(list(fresh), np.stack(list(fresh.values())))
+        passing("commit.after")
+        current = self._catalog.clusterings.current_id()
+        for event, content in said:
+            self._count(event)
+            if content is not None and current is not None:
+                cluster = self._catalog.clusterings.cluster_of(current, content)
+                event = replace(event, cluster=cluster)
+            self._emit(event)
+
+    def _one(
+        self,
+        known: Observation | None,
+        outcome: Outcome,
+        embedded: Embedded,
+        fresh: dict[int, Vectors],
+        place: Place,
+        settle_s: float,
+    ) -> tuple[Event | None, int | None]:
+        verdict = judge(
+            known,
+            outcome,
+            wall=self._clock.wall(),
+            settle_s=settle_s,
+            young_s=self._rules.young_s,
+            retry_s=self._rules.retry_s,
+            network=known is not None and known.root in place.network,
+        )
+        observations = self._catalog.observations
+        now = self._clock.monotonic()
+        path = outcome.path
+        if known is None or verdict.fate is Fate.DROP:
+            return None, None
+        if verdict.fate is Fate.SEE:
+            assert not isinstance(outcome, Again | Died)
+            observations.see(path, known.root, outcome.stat, due=now + verdict.delay_s)
+            return None, None
+        if verdict.fate is Fate.AGAIN:
+            observations.again(
+                path, due=now + verdict.delay_s, tries=verdict.tries, deaths=verdict.deaths
+            )
+            return None, None
+        if verdict.fate is Fate.COMMIT:
+            assert isinstance(outcome, Decoded)
+            return self._image(known, outcome, embedded, fresh)
+        self._no_image_any_more(path)
+        if verdict.fate is Fate.SKIP:
+            assert isinstance(outcome, Skipped)
+            observations.release(path)
+            observations.settle(path, "skipped", suffix=outcome.suffix)
+            return Event("skipped", f"no image ({outcome.suffix or 'no suffix'})", path), None
+        observations.quarantine(path, verdict.reason, tries=verdict.tries)
+        return Event("quarantined", verdict.reason, path), None
+
+    def _image(
+        self,
+        known: Observation,
+        decoded: Decoded,
+        embedded: Embedded,
+        fresh: dict[int, Vectors],
+    ) -> tuple[Event | None, int | None]:
+        key = key_of(decoded.sha256)
+        try:
+            content = self._catalog.contents.with_sha256(decoded.sha256)
+        except CatalogError as error:
+            self._no_image_any_more(known.path)
+            self._catalog.observations.quarantine(known.path, str(error), tries=1)
+            return Event("quarantined", str(error), known.path), None
+        embedded_now = False
+        if content is None or not self._catalog.contents.has_embedding(key, self._recipe):
+            vector = embedded.vectors.get(key)
+            if vector is None:  # its last image left while this one was on its way: read it again
+                return None, None
+            if content is None:
+                self._catalog.contents.put(_content(decoded, key))
+            self._catalog.contents.put_embedding(key, self._recipe, vector, embedded.provenance)
+            fresh[key] = vector
+            embedded_now = True
+        kind, image = self._row(known, key, decoded)
+        self._catalog.observations.release(known.path)
+        self._catalog.observations.settle(known.path, "done")
+        self._catalog.images.queue_links([image])
+        if kind == "new":
+            kind = "ingested" if embedded_now else "reused"
+        return Event(kind, _SENTENCES[kind], known.path, image), key
+
+    def _row(self, known: Observation, key: int, decoded: Decoded) -> tuple[str, int]:
+        """The image row of the path: its own, that of a moved image, or a new one."""
+        images = self._catalog.images
+        there = images.at(known.path)
+        if there is not None:
+            if there.content == key:
+                images.found(there.id)
+                return "touched", there.id
+            images.set_content(there.id, key)
+            self._catalog.contents.drop_orphan(there.content)
+            return "replaced", there.id
+        moved = self._moved_from(key, decoded)
+        if moved is not None:
+            self._catalog.observations.forget(moved.path)
+            images.move(moved.id, known.path, known.root)
+            return "moved", moved.id
+        return "new", images.insert(known.path, known.root, key)
+
+    def _moved_from(self, key: int, decoded: Decoded) -> Image | None:
+        """The missing image whose file this is: the one with its inode, else the only one."""
+        away = [
+            image for image in self._catalog.images.with_content(key) if self._is_away(image.path)
+        ]
+        for image in away:
+            observed = self._catalog.observations.at(image.path)
+            if observed is not None and observed.stat[1] == decoded.stat.inode:
+                return image
+        return away[0] if len(away) == 1 else None
+
+    def _is_away(self, path: bytes) -> bool:
+        try:
+            return self._disk.stat(path) is None
+        except OSError:
+            return False
+
+    def _no_image_any_more(self, path: bytes) -> None:
+        image = self._catalog.images.at(path)
+        if image is not None:
+            self._catalog.remove_image(image)
+
+    def _count(self, event: Event) -> None:
+        if event.kind == "ingested" or event.kind == "replaced":
+            self._counts.ingested += 1
+        elif event.kind in {"reused", "moved", "touched"}:
+            self._counts.reused += 1
+        elif event.kind == "skipped":
+            self._counts.skipped += 1
+        elif event.kind == "quarantined":
+            self._counts.quarantined += 1
+
+
+_SENTENCES = {
+    "ingested": "embedded",
+    "reused": "same content as another image",
+    "moved": "moved",
+    "touched": "touched, content unchanged",
+    "replaced": "replaced by other content",
+}
+
+
+def _content(decoded: Decoded, key: int) -> Content:
+    return Content(
+        key=key,
+        sha256=decoded.sha256,
+        bytes=decoded.stat.size,
+        width=decoded.width,
+        height=decoded.height,
+        format=decoded.format,
+        decode_s=decoded.decode_s,
+    )

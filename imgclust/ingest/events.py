@@ -1,0 +1,54 @@
+"""What an ingest says while it runs, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened.
+
+    `kind` is one of: ingested, reused, replaced, moved, skipped, quarantined, missing, back, gone,
+    held, scanned, clustered, trouble, waiting, note. `path` and `image` say which file, `cluster`
+    where it went.
+    """
+
+    kind: str
+    sentence: str
+    path: bytes | None = None
+    image: int | None = None
+    cluster: int | None = None
+
+
+Emit = Callable[[Event], None]
+
+
+@dataclass
+class Counts:
+    """What one run of an ingest did; `ingested` were embedded now, `reused` needed none."""
+
+    seen: int = 0
+    ingested: int = 0
+    reused: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    quarantined: int = 0
+    missing: int = 0
+    new_skipped: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class IngestResult:
+    """Result of `watch --once` and `add`: numbers of files, and seconds."""
+
+    seen: int
+    ingested: int
+    reused: int
+    unchanged: int
+    skipped: int
+    quarantined: int
+    missing: int
+    seconds: float
+    held: tuple[tuple[bytes, str], ...] = ()

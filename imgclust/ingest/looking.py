@@ -1,0 +1,116 @@
+"""A look at a path: compare disk and catalog, write what follows."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+
+from imgclust.catalog import Catalog, Observation
+from imgclust.images import FileStat
+from imgclust.ingest.events import Counts, Emit, Event
+from imgclust.ingest.place import Clock, Disk, Place
+from imgclust.reconcile import Look, look, ripe
+
+
+class Looking:
+    """Looks at paths that events, scans and requests name; the caller holds the transaction."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        disk: Disk,
+        clock: Clock,
+        settle_s: float,
+        counts: Counts,
+        emit: Emit,
+    ) -> None:
+        self._catalog = catalog
+        self._disk = disk
+        self._clock = clock
+        self._settle_s = settle_s
+        self._counts = counts
+        self._emit = emit
+
+    def at_paths(self, paths: Iterable[bytes], place: Place) -> None:
+        """Look at what events name: a file, or a folder that has gone or moved."""
+        for path in paths:
+            root = place.root_of(path)
+            if root is None:
+                continue
+            with contextlib.suppress(OSError):  # the disk cannot tell: the next scan asks again
+                self._at_path(path, root.id, place)
+
+    def _at_path(self, path: bytes, root: int, place: Place) -> None:
+        stat = self._disk.stat(path)
+        known = self._catalog.observations.at(path)
+        if stat is not None or known is not None:
+            self.at_file(path, stat, root, place, known=known)
+        elif not self._disk.is_folder(path):
+            for below in self._catalog.observations.below(path):
+                self.at_file(below, self._disk.stat(below), root, place)
+
+    def at_file(
+        self,
+        path: bytes,
+        stat: FileStat | None,
+        root: int,
+        place: Place,
+        *,
+        known: Observation | None = None,
+        asked: bool = False,
+    ) -> Look:
+        """Look at one file path with its stat; returns what it led to."""
+        if known is None:
+            known = self._catalog.observations.at(path)
+        found = look(known, stat, network=root in place.network, asked=asked)
+        if found is Look.SEE:
+            assert stat is not None
+            self.see(path, stat, root)
+        elif found is Look.VANISHED:
+            self.vanished(path)
+        elif found is Look.BACK:
+            self._back(path)
+        return found
+
+    def at_ripe(self, known: Observation, place: Place) -> bool:
+        """Look at a path whose settle delay has passed; True when it is to be read now."""
+        try:
+            stat = self._disk.stat(known.path)
+        except OSError:  # a claim will say what is wrong
+            return True
+        found = ripe(known, stat, network=known.root in place.network)
+        if found is not Look.CLAIM:
+            with self._catalog.transaction():
+                if stat is None:
+                    self.vanished(known.path)
+                else:
+                    self.see(known.path, stat, known.root)
+        return found is Look.CLAIM
+
+    def see(self, path: bytes, stat: FileStat, root: int) -> None:
+        """The path is new or has changed: it is due when it has stayed the same long enough."""
+        due = self._clock.monotonic() + self._settle_s
+        self._catalog.observations.see(path, root, stat, due=due)
+
+    def vanished(self, path: bytes) -> None:
+        """The path is away: an image becomes missing (scans decide the rest), others leave."""
+        image = self._catalog.images.at(path)
+        if image is None:
+            self._catalog.observations.forget(path)
+            return
+        self._catalog.observations.release(path)
+        self._catalog.observations.settle(path, "missing")
+        if image.state != "missing":
+            self._catalog.images.miss(image.id, scans=0)
+            self._counts.missing += 1
+            self._emit(Event("missing", "not there any more", path, image.id))
+
+    def _back(self, path: bytes) -> None:
+        image = self._catalog.images.at(path)
+        if image is None:  # it was not an image when it left
+            self._catalog.observations.forget(path)
+            return
+        self._catalog.observations.settle(path, "done")
+        self._catalog.images.found(image.id)
+        self._emit(Event("back", "there again", path, image.id))

@@ -1,0 +1,109 @@
+"""Which root a path belongs to, and the seams through which ingest sees disk and clock."""
+
+from __future__ import annotations
+
+import os
+import stat as stat_bits
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from imgclust import watcher
+from imgclust.catalog import Root
+from imgclust.images import FileStat, file_stat, is_excluded, stat_of
+
+
+class Clock(Protocol):
+    """Where time comes from."""
+
+    def monotonic(self) -> float: ...
+
+    def wall(self) -> float: ...
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Seconds since 1970."""
+        return time.time()
+
+
+class Disk(Protocol):
+    """What ingest asks of the file system; a test puts a simulated one here."""
+
+    def stat(self, path: bytes) -> FileStat | None: ...
+
+    def is_folder(self, path: bytes) -> bool: ...
+
+    def identity(self, path: bytes) -> tuple[int, int] | None: ...
+
+    def scan(
+        self, root: bytes, *, skip: Sequence[bytes], trouble: Callable[[bytes, str], None]
+    ) -> Iterator[tuple[bytes, FileStat]]: ...
+
+
+class LocalDisk:
+    """The real file system."""
+
+    def stat(self, path: bytes) -> FileStat | None:
+        """Stat of a regular file, None for anything else; OSError when the disk cannot tell."""
+        return stat_of(path)
+
+    def is_folder(self, path: bytes) -> bool:
+        """True for a folder that is no symbolic link."""
+        try:
+            return stat_bits.S_ISDIR(os.lstat(path).st_mode)
+        except OSError:
+            return False
+
+    def identity(self, path: bytes) -> tuple[int, int] | None:
+        """Device and inode of a folder or file, links followed; None when it is not there."""
+        try:
+            result = os.stat(path)
+        except OSError:
+            return None
+        return result.st_dev, result.st_ino
+
+    def scan(
+        self, root: bytes, *, skip: Sequence[bytes], trouble: Callable[[bytes, str], None]
+    ) -> Iterator[tuple[bytes, FileStat]]:
+        """Every regular file below a root with its stat; unreadable folders go to `trouble`."""
+        for path, result in watcher.scan(root, excluded=is_excluded, skip=skip, trouble=trouble):
+            yield path, file_stat(result)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The roots of a collection, and the folders of ours that are never entered."""
+
+    roots: tuple[Root, ...]
+    ours: tuple[bytes, ...]
+    network: frozenset[int]
+
+    def root_of(self, path: bytes) -> Root | None:
+        """The innermost watched root above `path`; None when no root has it, or it is excluded."""
+        best: Root | None = None
+        for root in self.roots:
+            if root.kind != "watched" or (best is not None and len(root.path) <= len(best.path)):
+                continue
+            if is_below(path, root.path):
+                best = root
+        if best is None or any(is_below(path, folder) or path == folder for folder in self.ours):
+            return None
+        inside = path[len(best.path) :].strip(b"/")
+        return None if any(is_excluded(part) for part in inside.split(b"/")) else best
+
+    def by_id(self, root: int) -> Root | None:
+        """The root with this number."""
+        return next((found for found in self.roots if found.id == root), None)
+
+
+def is_below(path: bytes, folder: bytes) -> bool:
+    """True when `path` lies inside `folder` (both absolute)."""
+    return path.startswith(folder if folder.endswith(b"/") else folder + b"/")

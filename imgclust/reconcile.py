@@ -1,0 +1,166 @@
+"""What to do about a path, from what is known of it, what the disk says, and the clock.
+
+Pure functions: no file, no catalog, no clock of their own. Start-up, events, rescans and `add`
+all come through here, so that there is one answer to every question.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imgclust.catalog import Observation
+from imgclust.images import Again, Decoded, Died, FileStat, Outcome, Skipped, Unreadable
+
+# A file that kills its worker this often is put aside.
+MAX_DEATHS = 3
+
+
+class Look(enum.Enum):
+    """What a look at a path leads to."""
+
+    NOTHING = "nothing"
+    SEE = "see"  # new or changed: read it when it has settled
+    CLAIM = "claim"  # settled: read it now
+    FORGET = "forget"  # it is away and never was an image
+    VANISHED = "vanished"  # an image is away
+    BACK = "back"  # a missing image is there again, unchanged
+
+
+def same_file(known: Sequence[int], stat: Sequence[int], *, network: bool) -> bool:
+    """True when nothing says that the file has changed.
+
+    Both are (device, inode, size, mtime_ns, ctime_ns). The device number is never evidence (it
+    changes with every mount); on a network file system only size and mtime are.
+    """
+    if network:
+        return known[2:4] == stat[2:4]
+    return known[1:] == stat[1:]
+
+
+def look(
+    known: Observation | None, stat: FileStat | None, *, network: bool, asked: bool = False
+) -> Look:
+    """Decide after an event, a scan or a request (`asked`: a person named this very path)."""
+    if stat is None:
+        return Look.NOTHING if known is None else _away(known)
+    if known is None or not same_file(known.stat, stat, network=network):
+        return Look.SEE
+    if known.state == "missing":
+        return Look.BACK
+    if known.state == "removed" and asked:
+        return Look.SEE
+    return Look.NOTHING
+
+
+def ripe(known: Observation, stat: FileStat | None, *, network: bool) -> Look:
+    """Decide when the settle delay of a path in state "seen" has passed."""
+    if stat is None:
+        return _away(known)
+    return Look.CLAIM if same_file(known.stat, stat, network=network) else Look.SEE
+
+
+def _away(known: Observation) -> Look:
+    if known.state == "missing":
+        return Look.NOTHING
+    return Look.VANISHED
+
+
+class Fate(enum.Enum):
+    """What an outcome of a claim leads to."""
+
+    DROP = "drop"  # the path has changed or left since: another look decides
+    SEE = "see"  # it changed while it was read: settle again
+    COMMIT = "commit"
+    SKIP = "skip"
+    QUARANTINE = "quarantine"
+    AGAIN = "again"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A fate with what it needs: when to try again, how often it was tried, why it is set aside."""
+
+    fate: Fate
+    delay_s: float = 0.0
+    tries: int = 0
+    deaths: int = 0
+    reason: str = ""
+
+
+def judge(
+    known: Observation | None,
+    outcome: Outcome,
+    *,
+    wall: float,
+    settle_s: float,
+    young_s: float,
+    retry_s: Sequence[float],
+    network: bool,
+) -> Verdict:
+    """Decide what becomes of a claimed path.
+
+    Parameters
+    ----------
+    known
+        Its observation now; None when the path was forgotten meanwhile.
+    wall
+        The wall clock in seconds: the age of a file counts from its ctime, which no program can
+        set; a ctime in the future counts as young.
+    """
+    if known is None or known.state != "seen":
+        return Verdict(Fate.DROP)
+    if isinstance(outcome, Again):
+        return Verdict(Fate.AGAIN, settle_s, known.tries, known.deaths)
+    if isinstance(outcome, Died):
+        deaths = known.deaths + 1
+        if deaths >= MAX_DEATHS:
+            return Verdict(Fate.QUARANTINE, tries=deaths, reason=outcome.reason)
+        return Verdict(Fate.AGAIN, 0.0, known.tries, deaths)
+    if not same_file(known.stat, outcome.stat, network=network):
+        return Verdict(Fate.SEE, settle_s)
+    if isinstance(outcome, Skipped):
+        return Verdict(Fate.SKIP)
+    if isinstance(outcome, Unreadable):
+        young = wall - outcome.stat.ctime_ns / 1e9 < young_s
+        if (young or known.tries) and known.tries < len(retry_s):
+            return Verdict(Fate.AGAIN, retry_s[known.tries], known.tries + 1, known.deaths)
+        return Verdict(Fate.QUARANTINE, tries=known.tries + 1, reason=outcome.reason)
+    assert isinstance(outcome, Decoded)
+    return Verdict(Fate.COMMIT)
+
+
+@dataclass(frozen=True)
+class RootScan:
+    """What a finished scan of a root found.
+
+    `images` counts the rows before the scan, `newly_missing` those absent for the first time,
+    `files` every regular file that was there.
+    """
+
+    there: bool
+    files: int
+    images: int
+    newly_missing: int
+    device_changed: bool
+
+
+def hold(scan: RootScan, *, share: float, least: int) -> str | None:
+    """Reason to remove nothing after this scan, None when absences may be believed.
+
+    More than `share` and at least `least` of a root's images newly missing, or a root that is
+    gone, empty where it was not, or on another device with images missing: a lost mount looks
+    like this.
+    """
+    if not scan.images:
+        return None
+    if not scan.there:
+        return "the folder is gone"
+    if scan.newly_missing and not scan.files:
+        return "the folder is empty"
+    if scan.newly_missing and scan.device_changed:
+        return "the folder is on another device, and images are missing"
+    if scan.newly_missing >= least and scan.newly_missing > share * scan.images:
+        return f"{scan.newly_missing} of {scan.images} images vanished at once"
+    return None
