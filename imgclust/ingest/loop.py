@@ -95,8 +95,8 @@ class Ingest:
         Ids of the roots on network file systems.
     """
 
-    # Work in memory, begun anew by `_forget_work`: paths to look at, paths in the pipeline, outcomes
-    # to commit, the batch that forms, batches that wait, and which batch embeds each content.
+    # Work in memory, begun anew by `_forget_work`: paths to look at, paths in the pipeline,
+    # outcomes to commit, the batch that forms, batches that wait, the batch of each content.
     _paths: dict[bytes, None]
     _claimed: set[bytes]
     _decoding: int

@@ -74,7 +74,11 @@ class LocalDisk:
         self, root: bytes, *, skip: Sequence[bytes], trouble: Callable[[bytes, str], None]
     ) -> Iterator[tuple[bytes, FileStat]]:
         """Every regular file below a root with its stat; unreadable folders go to `trouble`."""
-        for path, result in watcher.scan(root, excluded=is_excluded, skip=skip, trouble=trouble):
+
+        def said(folder: bytes, error: OSError) -> None:
+            trouble(folder, error.strerror or str(error))
+
+        for path, result in watcher.scan(root, excluded=has_excluded_name, skip=skip, trouble=said):
             yield path, file_stat(result)
 
 
@@ -102,6 +106,11 @@ class Place:
     def by_id(self, root: int) -> Root | None:
         """The root with this number."""
         return next((found for found in self.roots if found.id == root), None)
+
+
+def has_excluded_name(path: bytes) -> bool:
+    """True when the last component of the path is one that is left alone."""
+    return is_excluded(os.path.basename(path))
 
 
 def is_below(path: bytes, folder: bytes) -> bool:
