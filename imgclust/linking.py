@@ -1,0 +1,321 @@
+"""Linking: the link folder kept in step with the catalog's clusters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from imgclust.catalog import Catalog, Image
+from imgclust.config import Links
+from imgclust.links import (
+    Applied,
+    Ledger,
+    LedgerRow,
+    LinkPlan,
+    Mode,
+    Wanted,
+    apply,
+    check,
+    folder_name,
+    plan,
+    recover,
+    rename_folder,
+)
+from imgclust.locks import FileLock
+from imgclust.progress import Progress, StopFlag, silent
+
+# Queued images taken at a time; each is looked at once however often it was queued.
+_QUEUE = 20_000
+
+
+class CatalogLedger(Ledger):
+    """The link ledger on the catalog's table."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    def rows_of(self, images: Sequence[int]) -> list[LedgerRow]:
+        """Rows of these images."""
+        marks = ", ".join("?" * len(images))
+        return self._rows(f"image IN ({marks}) ORDER BY folder, entry", *images)
+
+    def rows_in(self, folder: bytes) -> list[LedgerRow]:
+        """Rows of one folder."""
+        return self._rows("folder = ? ORDER BY entry", folder)
+
+    def row_at(self, folder: bytes, entry: bytes) -> LedgerRow | None:
+        """The row with this key."""
+        rows = self._rows("folder = ? AND entry = ?", folder, entry)
+        return rows[0] if rows else None
+
+    def all_rows(self) -> Iterable[LedgerRow]:
+        """Every row."""
+        return (_row(values) for values in self._catalog.ledger.all())
+
+    def open_intents(self) -> list[LedgerRow]:
+        """Rows whose state is `intent`."""
+        return self._rows("state <> 'done' ORDER BY folder, entry")
+
+    def intend(self, rows: Sequence[LedgerRow]) -> None:
+        """Write intents."""
+        self._put(rows)
+
+    def done(self, rows: Sequence[LedgerRow]) -> None:
+        """Write finished rows."""
+        self._put(rows)
+
+    def forget(self, rows: Sequence[LedgerRow]) -> None:
+        """Delete the rows with these keys."""
+        if rows:
+            self._catalog.ledger.forget([(row.folder, row.entry) for row in rows])
+
+    def _put(self, rows: Sequence[LedgerRow]) -> None:
+        if rows:
+            self._catalog.ledger.put(
+                [
+                    (
+                        row.folder,
+                        row.entry,
+                        row.image,
+                        row.target,
+                        row.mode,
+                        row.state,
+                        row.device,
+                        row.inode,
+                        row.size,
+                        row.mtime_ns,
+                    )
+                    for row in rows
+                ]
+            )
+
+    def _rows(self, condition: str, *values: object) -> list[LedgerRow]:
+        return [_row(found) for found in self._catalog.ledger.select(condition, *values)]
+
+
+def _row(values: tuple[Any, ...]) -> LedgerRow:
+    return LedgerRow(*values)
+
+
+@dataclass(frozen=True)
+class LinksResult:
+    """The link folder after a sync, or as a check found it.
+
+    `links` counts the entries that are right, `missing` and `stale` those that are not, `foreign`
+    lists paths below the link folder that are not ours; `fell_back` says why another mode was
+    used.
+    """
+
+    links: int
+    created: int
+    removed: int
+    missing: int
+    stale: int
+    foreign: tuple[bytes, ...]
+    moved: int = 0
+    unmade: int = 0
+    fell_back: str | None = None
+
+    @property
+    def in_step(self) -> bool:
+        """True when every image has its link."""
+        return not (self.missing or self.stale)
+
+
+class Linking:
+    """Keeps one link folder in step.
+
+    Parameters
+    ----------
+    root
+        The link folder.
+    mode
+        symlink, hardlink or copy.
+    names
+        Templates of the folder names.
+    lock
+        The lock file that one sync at a time holds.
+    """
+
+    def __init__(
+        self, catalog: Catalog, *, root: Path, mode: str, names: Links, lock: Path
+    ) -> None:
+        self._catalog = catalog
+        self._ledger = CatalogLedger(catalog)
+        self._root = root
+        self._mode = cast(Mode, mode)
+        self._names = names
+        self._lock = lock
+
+    def sync(
+        self,
+        *,
+        whole: bool = False,
+        wait_s: float = 10.0,
+        progress: Progress = silent,
+        stop: StopFlag | None = None,
+    ) -> LinksResult:
+        """Bring the link folder in step: what is queued, or (`whole`) all of it.
+
+        Raises
+        ------
+        LockedError
+            When another process is at it for longer than `wait_s`.
+        """
+        created = removed = moved = unmade = 0
+        foreign: list[bytes] = []
+        fell_back: str | None = None
+        with FileLock(self._lock, purpose="syncing the links of", wait_s=wait_s):
+            self._root.mkdir(parents=True, exist_ok=True)
+            recover(self._root, self._ledger)
+            folders = self._folders()
+            self._rename_folders(folders)
+            if whole:
+                with self._catalog.transaction():
+                    self._catalog.images.queue_all_links()
+                    self._catalog.images.queue_links(self._unwanted())
+            while True:
+                until, images = self._catalog.images.queued_links(_QUEUE)
+                if not images:
+                    break
+                applied = apply(
+                    self._plan(images, folders),
+                    self._root,
+                    mode=self._mode,
+                    ledger=self._ledger,
+                    progress=progress,
+                    stop=stop,
+                )
+                with self._catalog.transaction():
+                    self._catalog.images.unqueue_links(until)
+                created += applied.created
+                removed += applied.removed
+                moved += applied.moved
+                unmade += len(applied.unmade)
+                foreign.extend(applied.foreign)
+                fell_back = _fell_back(applied) or fell_back
+        return LinksResult(
+            links=self._catalog.ledger.count(),
+            created=created,
+            removed=removed,
+            moved=moved,
+            unmade=unmade,
+            missing=unmade,
+            stale=0,
+            foreign=tuple(foreign),
+            fell_back=fell_back,
+        )
+
+    @property
+    def queued(self) -> bool:
+        """True when something waits to be brought in step."""
+        return bool(self._catalog.images.queued_links(1)[1])
+
+    def dry_run(self) -> LinksResult:
+        """What a sync of everything would do; nothing is written."""
+        folders = self._folders()
+        images = [image.id for image in self._catalog.images.all()]
+        planned = self._plan([*images, *self._unwanted()], folders)
+        return LinksResult(
+            links=planned.kept,
+            created=len(planned.make) + len(planned.convert),
+            removed=len(planned.remove) + len(planned.convert),
+            moved=len(planned.move),
+            missing=len(planned.make),
+            stale=len(planned.remove) + len(planned.move) + len(planned.convert),
+            foreign=planned.foreign,
+        )
+
+    def check(self, *, progress: Progress = silent, stop: StopFlag | None = None) -> LinksResult:
+        """Hold the whole tree against the catalog; nothing is written."""
+        folders = self._folders()
+        wanted = (
+            link
+            for image in self._catalog.images.all()
+            if (link := self._wanted(image, folders)) is not None
+        )
+        found = check(self._root, wanted, self._ledger, progress=progress, stop=stop)
+        return LinksResult(
+            links=found.links,
+            created=0,
+            removed=0,
+            missing=len(found.missing),
+            stale=len(found.stale),
+            foreign=found.foreign,
+        )
+
+    def folder_of(self, cluster: int) -> Path | None:
+        """Folder of a cluster below the link folder, None when the clustering has no such one."""
+        name = self._folders().get(cluster)
+        return None if name is None else self._root / os.fsdecode(name)
+
+    def _folders(self) -> dict[int, bytes]:
+        """Folder name of every cluster of the current clustering."""
+        current = self._catalog.clusterings.current()
+        if current is None:
+            return {}
+        names = self._catalog.clusterings.names()
+        counts: dict[int, int] = {}
+        if "{count" in self._names.folder + self._names.named_folder:
+            counts = self._catalog.clusterings.sizes(current.id)
+        folders: dict[int, bytes] = {}
+        for cluster in current.cluster_ids:
+            name = names.get(cluster)
+            folders[cluster] = folder_name(
+                self._names.named_folder if name else self._names.folder,
+                id=cluster,
+                name=name,
+                count=counts.get(cluster, 0),
+            )
+        return folders
+
+    def _rename_folders(self, folders: dict[int, bytes]) -> None:
+        """Give folders whose cluster has another name now (or another count) their new name."""
+        stored = self._catalog.setting("link_folders") or {}
+        renamed = False
+        for cluster, folder in folders.items():
+            old = stored.get(str(cluster))
+            if old is not None and bytes.fromhex(old) != folder:
+                rename_folder(bytes.fromhex(old), folder, self._root, self._ledger)
+                renamed = True
+        if renamed or len(stored) != len(folders) or set(map(int, stored)) != set(folders):
+            with self._catalog.transaction():
+                self._catalog.store(
+                    "link_folders", {str(cluster): name.hex() for cluster, name in folders.items()}
+                )
+
+    def _plan(self, images: Sequence[int], folders: dict[int, bytes]) -> LinkPlan:
+        wanted: list[Wanted] = []
+        gone: list[int] = []
+        rows = self._catalog.images.some(images)
+        for image in dict.fromkeys(images):
+            row = rows.get(image)
+            link = None if row is None else self._wanted(row, folders)
+            if link is None:
+                gone.append(image)
+            else:
+                wanted.append(link)
+        return plan(wanted, gone, self._ledger, self._root, self._mode)
+
+    def _wanted(self, image: Image, folders: dict[int, bytes]) -> Wanted | None:
+        current = self._catalog.clusterings.current_id()
+        if current is None:
+            return None
+        cluster = self._catalog.clusterings.cluster_of(current, image.content)
+        folder = None if cluster is None else folders.get(cluster)
+        if folder is None:
+            return None
+        return Wanted(image.id, folder, os.path.basename(image.path), image.path)
+
+    def _unwanted(self) -> Iterator[int]:
+        """Images in the ledger that the catalog does not have any more."""
+        seen = {row.image for row in self._ledger.all_rows()}
+        present = {image.id for image in self._catalog.images.all()}
+        yield from sorted(seen - present)
+
+
+def _fell_back(applied: Applied) -> str | None:
+    return applied.fell_back
