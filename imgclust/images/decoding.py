@@ -266,8 +266,8 @@ def _reason(error: Exception, kind: str) -> str:
     if any(word in message for word in ("truncated", "unexpected end", "not enough data")):
         return f"the {kind} file is cut short"
     if isinstance(error, UnidentifiedImageError):
-        return f"damaged {kind}: its header cannot be read"
-    return f"damaged {kind}: its contents cannot be decoded"
+        return f"damaged or cut short {kind}: its header cannot be read"
+    return f"damaged or cut short {kind}: its contents cannot be decoded"
 
 
 _limits_lock = threading.Lock()

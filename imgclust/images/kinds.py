@@ -9,8 +9,10 @@ import importlib.util
 HEAD_BYTES = 1024
 
 PICTURE_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib"]
-    + [".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"]
+    [
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib"),
+        *(".tif", ".tiff", ".avif", ".heic", ".heif", ".hif"),
+    ]
 )
 RAW_SUFFIXES = frozenset([".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"])
 RAW_FORMATS = frozenset(suffix[1:].upper() for suffix in RAW_SUFFIXES)
