@@ -11,7 +11,6 @@ from typing import Any, cast
 from imgclust.catalog import Catalog, Image
 from imgclust.config import Links
 from imgclust.links import (
-    Applied,
     Ledger,
     LedgerRow,
     LinkPlan,
@@ -21,7 +20,6 @@ from imgclust.links import (
     check,
     folder_name,
     plan,
-    recover,
     rename_folder,
 )
 from imgclust.locks import FileLock
@@ -170,7 +168,6 @@ class Linking:
         fell_back: str | None = None
         with FileLock(self._lock, purpose="syncing the links of", wait_s=wait_s):
             self._root.mkdir(parents=True, exist_ok=True)
-            recover(self._root, self._ledger)
             folders = self._folders()
             self._rename_folders(folders)
             if whole:
@@ -196,7 +193,7 @@ class Linking:
                 moved += applied.moved
                 unmade += len(applied.unmade)
                 foreign.extend(applied.foreign)
-                fell_back = _fell_back(applied) or fell_back
+                fell_back = applied.fell_back or fell_back
         return LinksResult(
             links=self._catalog.ledger.count(),
             created=created,
@@ -315,7 +312,3 @@ class Linking:
         seen = {row.image for row in self._ledger.all_rows()}
         present = {image.id for image in self._catalog.images.all()}
         yield from sorted(seen - present)
-
-
-def _fell_back(applied: Applied) -> str | None:
-    return applied.fell_back
