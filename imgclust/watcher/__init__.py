@@ -1,0 +1,17 @@
+"""Paths that need a look: file events where they can be had, and the scan that guarantees."""
+
+from __future__ import annotations
+
+from imgclust.watcher.filesystems import WatchLimits, filesystem_type, is_network, watch_limits
+from imgclust.watcher.observing import Watcher
+from imgclust.watcher.scanning import excluded_name, scan
+
+__all__ = [
+    "WatchLimits",
+    "Watcher",
+    "excluded_name",
+    "filesystem_type",
+    "is_network",
+    "scan",
+    "watch_limits",
+]

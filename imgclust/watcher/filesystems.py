@@ -1,0 +1,136 @@
+"""What kind of file system a path is on, and what the system grants to watchers."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+# Changes made by another machine (or on the other side of a virtual machine) raise no event here,
+# and SQLite's WAL needs memory shared by everyone who opens the file.
+_NETWORK = frozenset(
+    {
+        "9p",
+        "acfs",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "davfs2",
+        "fuse.ceph",
+        "fuse.cephfs",
+        "fuse.curlftpfs",
+        "fuse.davfs",
+        "fuse.davfs2",
+        "fuse.gcsfuse",
+        "fuse.glusterfs",
+        "fuse.goofys",
+        "fuse.google-drive-ocamlfuse",
+        "fuse.gvfsd-fuse",
+        "fuse.juicefs",
+        "fuse.moosefs",
+        "fuse.onedriver",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.seaweedfs",
+        "fuse.smbnetfs",
+        "fuse.sshfs",
+        "fuse.vmhgfs-fuse",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "prl_fs",
+        "pvfs2",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "virtiofs",
+        "vmhgfs",
+    }
+)
+
+_MOUNTS = Path("/proc/self/mountinfo")
+_LIMITS = Path("/proc/sys/fs/inotify")
+
+
+@dataclass(frozen=True)
+class WatchLimits:
+    """What inotify grants here; None where it cannot be read.
+
+    Attributes
+    ----------
+    watches, instances
+        Folders and observers a user may have watched at once.
+    queued_events
+        Events that wait before the queue overflows.
+    """
+
+    watches: int | None
+    instances: int | None
+    queued_events: int | None
+
+
+def watch_limits() -> WatchLimits:
+    """Read the inotify limits of this system."""
+
+    def read(name: str) -> int | None:
+        try:
+            return int((_LIMITS / name).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+
+    return WatchLimits(
+        read("max_user_watches"), read("max_user_instances"), read("max_queued_events")
+    )
+
+
+def filesystem_type(path: bytes) -> str:
+    """Name of the file system that `path` is on or would be on, as the mount table has it.
+
+    Parameters
+    ----------
+    path
+        Any path; parts that do not exist yet belong to the folder above.
+
+    Returns
+    -------
+    str
+        Such as "ext4", "nfs4" or "fuse.sshfs"; empty where there is no mount table.
+    """
+    real = os.path.realpath(path)
+    best, kind = -1, ""
+    try:
+        table = _MOUNTS.read_bytes()
+    except OSError:
+        return ""
+    for line in table.splitlines():
+        fields = line.split(b" ")
+        try:
+            point = _unescaped(fields[4])
+            found = fields[fields.index(b"-", 6) + 1]
+        except (IndexError, ValueError):
+            continue
+        below = point.rstrip(b"/") + b"/"
+        # Of two mounts on one point the later hides the earlier, hence >=.
+        if (real + b"/").startswith(below) and len(below) >= best:
+            best, kind = len(below), found.decode("ascii", "replace")
+    return kind
+
+
+def is_network(path: bytes) -> bool:
+    """True when `path` is on a file system that others may change without an event here."""
+    return filesystem_type(path) in _NETWORK
+
+
+def _unescaped(field: bytes) -> bytes:
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field)

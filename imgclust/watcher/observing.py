@@ -1,0 +1,366 @@
+"""Watcher: which paths changed, and whether anyone would notice if they did."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from imgclust.watcher.filesystems import is_network, watch_limits
+from imgclust.watcher.scanning import excluded_name, scan
+
+if TYPE_CHECKING:
+    from watchdog.observers.api import ObservedWatch
+
+    from imgclust.watcher.inotify import Handler, Observer
+
+
+@dataclass(eq=False)
+class _Root:
+    path: bytes
+    identity: tuple[int, int] | None = None  # device and inode of the folder that is watched
+    watch: ObservedWatch | None = None
+    refused: bool = False  # by its file system or the watch limit: not tried again
+    known: bytes | None = None  # a file whose opening proves the watch alive
+
+
+class Watcher:
+    """Says which paths need a look. Events are hints: the rescan is the guarantee.
+
+    Callbacks come from other threads and must only enqueue. A path may be reported any number
+    of times, for files that are no images, and for files that are gone again.
+
+    Parameters
+    ----------
+    roots
+        Absolute folders with their own symbolic links resolved.
+    on_path
+        Called with a file that was made, changed, closed, moved (old and new path) or deleted,
+        and with a folder that was deleted or moved away (what was known below it needs a look).
+    on_trouble
+        Called with a code and one sentence: `network` (scanned instead), `limit` (watches used
+        up, scanned instead), `overflow` (events lost), `dead` (a thread ended, started again),
+        `blind` (opening a file raised no event), `root` (a root cannot be watched now),
+        `unsupported` (no inotify here). Each is said once for a root.
+    polling
+        Watch nothing; the scan is the watch.
+    exclude
+        Called with a path and every folder between it and its root; True leaves it out.
+    skip
+        Absolute folders whose content is left out.
+    proof_s
+        Seconds to wait for the event that proves a root watched.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[bytes],
+        on_path: Callable[[bytes], None],
+        *,
+        on_trouble: Callable[[str, str], None],
+        polling: bool = False,
+        exclude: Callable[[bytes], bool] = excluded_name,
+        skip: Collection[bytes] = (),
+        proof_s: float = 5.0,
+    ) -> None:
+        self._on_path = on_path
+        self._on_trouble = on_trouble
+        self._polling = polling
+        self._exclude = exclude
+        self._skip = frozenset(skip)
+        self._proof_s = proof_s
+        # Guards what follows. Never taken in the observer's threads: they may hold watchdog's
+        # lock, which `schedule` wants while this one is held.
+        self._control = threading.RLock()
+        self._roots = {path: _Root(path) for path in roots}
+        self._observer: Observer | None = None
+        self._running = False
+        # Shared with the observer's threads.
+        self._shared = threading.Condition()
+        self._awaited: set[bytes] = set()
+        self._limited: set[bytes] = set()
+        self._told: set[tuple[str, bytes]] = set()
+        self._rescan = threading.Event()
+        self._unmounted = False
+
+    @property
+    def scanning(self) -> bool:
+        """True when some root is not watched, so that scans are all there is for it."""
+        with self._control:
+            return self._polling or any(root.watch is None for root in self._roots.values())
+
+    def overflowed(self) -> bool:
+        """True once after events were lost: scan now, without waiting for the rescan time."""
+        wanted = self._rescan.is_set()
+        self._rescan.clear()
+        return wanted
+
+    def start(self) -> None:
+        """Begin to watch; scan after this, not before."""
+        with self._control:
+            self._running = True
+            for root in self._roots.values():
+                self._watch(root)
+
+    def stop(self) -> None:
+        """End all threads; returns when they are gone."""
+        with self._control:
+            self._running = False
+            self._stop_observer()
+
+    def add_root(self, path: bytes) -> None:
+        """Watch one more folder, if it is not watched already."""
+        with self._control:
+            if path not in self._roots:
+                self._roots[path] = _Root(path)
+                if self._running:
+                    self._watch(self._roots[path])
+
+    def remove_root(self, path: bytes) -> None:
+        """Watch a folder no more."""
+        with self._control:
+            root = self._roots.pop(path, None)
+            if root is not None:
+                self._unwatch(root)
+
+    def check(self) -> None:
+        """Make sure that every root is still watched, and mend what is not; call at each rescan.
+
+        Compares device and inode of each root with what is watched, looks for threads that
+        ended, and opens one file of each root for reading and waits for the event (nothing is
+        written, and no path is reported for it). Scan after it, not before: what it mends was
+        unwatched until now.
+        """
+        with self._control:
+            if not self._running or self._polling:
+                return
+            if self._observer is not None and not self._observer.alive():
+                self._say("dead", b"", "watching had stopped and was started again")
+                self._restart()
+            elif self._unmounted:
+                self._restart()
+            for root in self._roots.values():
+                self._check_root(root)
+            if self._unproven():
+                self._restart()
+                for root in self._unproven():
+                    self._unwatch(root)
+                    self._say(
+                        "blind",
+                        root.path,
+                        f"opening a file in {_shown(root.path)} raises no event; "
+                        "it is scanned instead",
+                    )
+
+    # Below: called with `_control` held.
+
+    def _watch(self, root: _Root) -> None:
+        if self._polling or root.refused:
+            return
+        name = _shown(root.path)
+        if sys.platform != "linux":
+            root.refused = True
+            self._say("unsupported", b"", "file events need Linux; folders are scanned instead")
+            return
+        if is_network(root.path):
+            root.refused = True
+            self._say("network", root.path, f"{name} is on a network: it is scanned instead")
+            return
+        try:
+            root.identity = _identity(root.path)
+            root.watch = self._running_observer().watch(root.path, self._handler())
+        except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EMFILE}:
+                self._limit(root.path)
+            else:
+                self._say(
+                    "root",
+                    root.path,
+                    f"{name} cannot be watched ({error.strerror}); it is tried again at each scan",
+                )
+        else:
+            with self._shared:
+                self._told.discard(("root", root.path))
+        self._refuse_limited(root)
+
+    def _check_root(self, root: _Root) -> None:
+        if root.refused or self._refuse_limited(root):
+            return
+        if root.watch is not None:
+            try:
+                same = _identity(root.path) == root.identity
+            except OSError:
+                same = False
+            if same and self._observer is not None and self._observer.alive_for(root.watch):
+                return
+            self._unwatch(root)
+        self._watch(root)
+
+    def _refuse_limited(self, root: _Root) -> bool:
+        """Give a root up whose folders are watched in part: others need the watches too."""
+        with self._shared:
+            if not any(_is_below(path, root.path) for path in self._limited):
+                return False
+            self._limited = {path for path in self._limited if not _is_below(path, root.path)}
+        root.refused = True
+        self._unwatch(root)
+        self._say(
+            "limit",
+            root.path,
+            f"the system lets no more folders be watched (limit {watch_limits().watches}): "
+            f"{_shown(root.path)} is scanned instead; raise fs.inotify.max_user_watches "
+            "and start again",
+        )
+        return True
+
+    def _unwatch(self, root: _Root) -> None:
+        if root.watch is not None and self._observer is not None:
+            with contextlib.suppress(KeyError):
+                self._observer.unschedule(root.watch)
+        root.watch = None
+
+    def _running_observer(self) -> Observer:
+        if self._observer is None:
+            from imgclust.watcher.inotify import Observer, Reader
+
+            reader = Reader(
+                on_overflow=self._overflow, on_unmount=self._unmount, on_limit=self._limit
+            )
+            self._observer = Observer(reader)
+            self._observer.start()
+        return self._observer
+
+    def _handler(self) -> Handler:
+        from imgclust.watcher.inotify import Handler
+
+        return Handler(on_path=self._changed, on_folder=self._new_folder, on_open=self._opened)
+
+    def _stop_observer(self) -> None:
+        if self._observer is not None:
+            self._observer.stop()
+            self._observer.join()
+            self._observer = None
+        for root in self._roots.values():
+            root.watch = None
+
+    def _restart(self) -> None:
+        self._unmounted = False
+        self._stop_observer()
+        for root in self._roots.values():
+            self._watch(root)
+
+    def _unproven(self) -> list[_Root]:
+        """Open a file of each watched root; the roots for which no event came in time."""
+        watched = [root for root in self._roots.values() if root.watch is not None]
+        if self._observer is None or not watched:
+            return []
+        opened: list[_Root] = []
+        self._observer.reader.proving = True
+        try:
+            for root in watched:
+                root.known = self._known_file(root)
+                if root.known is None:
+                    continue
+                with self._shared:
+                    self._awaited.add(root.known)
+                if _open_and_close(root.known):
+                    opened.append(root)
+                else:
+                    self._opened(root.known)
+            with self._shared:
+                self._shared.wait_for(lambda: not self._awaited, timeout=self._proof_s)
+                missing, self._awaited = self._awaited, set()
+        finally:
+            self._observer.reader.proving = False
+        return [root for root in opened if root.known in missing]
+
+    def _known_file(self, root: _Root) -> bytes | None:
+        with contextlib.suppress(OSError):
+            if root.known is not None and stat.S_ISREG(os.lstat(root.known).st_mode):
+                return root.known
+        files = scan(root.path, excluded=self._exclude, skip=self._skip, trouble=_ignore)
+        return next((path for path, _ in files if os.access(path, os.R_OK)), None)
+
+    # Below: called from the observer's threads.
+
+    def _overflow(self) -> None:
+        self._rescan.set()
+        self._say("overflow", b"", "file events came too fast and some were lost; scanning now")
+
+    def _unmount(self) -> None:
+        self._unmounted = True
+        self._rescan.set()
+
+    def _limit(self, path: bytes) -> None:
+        with self._shared:
+            self._limited.add(path)
+        self._rescan.set()
+
+    def _opened(self, path: bytes) -> None:
+        with self._shared:
+            self._awaited.discard(path)
+            self._shared.notify_all()
+
+    def _changed(self, path: bytes) -> None:
+        if path in self._roots:  # its own removal is for `check` and the scan to judge
+            self._rescan.set()
+        elif not self._left_out(path):
+            self._on_path(path)
+
+    def _new_folder(self, path: bytes) -> None:
+        """Report every file in a new folder: it may have been filled before it was watched."""
+        if self._left_out(path):
+            return
+        for file, _ in scan(path, excluded=self._exclude, skip=self._skip, trouble=_ignore):
+            if not self._running:
+                return
+            self._on_path(file)
+
+    def _left_out(self, path: bytes) -> bool:
+        roots = [root for root in tuple(self._roots) if _is_below(path, root)]
+        root = max(roots, key=len, default=b"/")
+        while len(path) > len(root):
+            if path in self._skip or self._exclude(path):
+                return True
+            path = os.path.dirname(path)
+        return False
+
+    def _say(self, code: str, root: bytes, sentence: str) -> None:
+        with self._shared:
+            if (code, root) in self._told:
+                return
+            self._told.add((code, root))
+        self._on_trouble(code, sentence)
+
+
+def _identity(path: bytes) -> tuple[int, int]:
+    status = os.stat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+    return status.st_dev, status.st_ino
+
+
+def _open_and_close(path: bytes) -> bool:
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
+def _is_below(path: bytes, root: bytes) -> bool:
+    return path == root or path.startswith(root.rstrip(b"/") + b"/")
+
+
+def _shown(path: bytes) -> str:
+    return path.decode("utf-8", "replace")
+
+
+def _ignore(path: bytes, error: OSError) -> None:
+    """Leave it to the rescan to say that a folder cannot be read."""

@@ -1,0 +1,76 @@
+"""The full scan: every regular file below a folder, by stat alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Iterator
+
+_TEMPORARY = (b".part", b".crdownload", b".tmp", b".filepart", b"~")
+
+
+def excluded_name(path: bytes) -> bool:
+    """True for hidden names, `@eaDir` and the suffixes of unfinished downloads and copies."""
+    name = os.path.basename(path)
+    return name.startswith(b".") or name == b"@eaDir" or name.lower().endswith(_TEMPORARY)
+
+
+def scan(
+    root: bytes,
+    *,
+    excluded: Callable[[bytes], bool] = excluded_name,
+    skip: Collection[bytes] = (),
+    trouble: Callable[[bytes, OSError], None],
+) -> Iterator[tuple[bytes, os.stat_result]]:
+    """Walk a folder, names in order, and yield its regular files.
+
+    Symbolic links are not followed (`root` itself may be one). What vanishes meanwhile is left out.
+
+    Parameters
+    ----------
+    root
+        Where to begin, an absolute path.
+    excluded
+        Called with every path below `root`; what it says True to is not yielded or entered.
+    skip
+        Absolute folders not to enter.
+    trouble
+        Called with a path that could not be read, and why. The scan goes on, but says nothing
+        about what is below that path: its files must not count as missing.
+
+    Yields
+    ------
+    bytes, os.stat_result
+        Path and `lstat` of a regular file.
+    """
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            if folder == root or not _vanished(error):
+                trouble(folder, error)
+            continue
+        below = []
+        for entry in entries:
+            if excluded(entry.path):
+                continue
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    if entry.path not in skip:
+                        below.append(entry.path)
+                    continue
+                if not entry.is_file(follow_symlinks=False):
+                    continue
+                status = entry.stat(follow_symlinks=False)
+            except OSError as error:
+                if not _vanished(error):
+                    trouble(entry.path, error)
+                continue
+            yield entry.path, status
+        folders.extend(reversed(below))
+
+
+def _vanished(error: OSError) -> bool:
+    return isinstance(error, FileNotFoundError | NotADirectoryError)
