@@ -27,7 +27,7 @@ from imgclust.images.channel import receive_message, send_message
 from imgclust.images.claiming import SIZE_CAP_BYTES, claim
 from imgclust.images.decoding import PIXEL_CAP, SIDE, THUMBNAIL_PX
 from imgclust.images.outcomes import Again, Died, Outcome
-from imgclust.images.worker import READY, stat_if_any
+from imgclust.images.worker import READY, TAKEN, stat_if_any
 
 TIME_LIMIT_S = 60.0
 MEMORY_LIMIT_BYTES = 4 * 2**30
@@ -196,10 +196,17 @@ class DecodePool:
     def _outcome(self, worker: _Worker, path: bytes) -> Outcome:
         if worker.tasks >= self._tasks_per_worker:
             worker.stop()
-        if not self._started(worker):
-            return Again(path, "no decode worker could be started")
+        for _ in range(_FAILED_STARTS):
+            if not self._started(worker):
+                return Again(path, "no decode worker could be started")
+            if worker.give(path):
+                return self._answer(worker, path)
+            worker.stop()
+        return Again(path, "decode workers die before they begin with it")
+
+    def _answer(self, worker: _Worker, path: bytes) -> Outcome:
         try:
-            outcome = worker.ask(path, self._time_limit_s)
+            outcome = worker.answer(self._time_limit_s)
         except TimeoutError:
             worker.stop()
             reason = f"decoding took longer than {self._time_limit_s:g} s"
@@ -240,11 +247,19 @@ class _Worker:
         if receive_message(ours, _START_LIMIT_S) != READY:
             raise EOFError("it did not say that it is ready")
 
-    def ask(self, path: bytes, limit_s: float) -> Outcome:
-        """Have one path claimed."""
+    def give(self, path: bytes) -> bool:
+        """Hand over one path; False when the worker was dead before it took it."""
         assert self._channel is not None
         self.tasks += 1
-        send_message(self._channel, path)
+        try:
+            send_message(self._channel, path)
+            return bool(receive_message(self._channel, _START_LIMIT_S) == TAKEN)
+        except (OSError, EOFError):
+            return False
+
+    def answer(self, limit_s: float) -> Outcome:
+        """Wait for what came of the path that was given."""
+        assert self._channel is not None
         outcome: Outcome = receive_message(self._channel, limit_s)
         return outcome
 

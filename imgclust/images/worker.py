@@ -16,6 +16,7 @@ from imgclust.images.filestat import FileStat, stat_of
 from imgclust.images.outcomes import Died, Outcome
 
 READY = "ready"
+TAKEN = "taken"
 
 _PR_SET_PDEATHSIG = 1
 
@@ -45,6 +46,8 @@ def serve(descriptor: int, parent: int, memory_limit_bytes: int) -> None:
         send_message(channel, READY)
         while True:
             path: bytes = receive_message(channel)
+            # From here on, and not before, the death of this process is that path's doing.
+            send_message(channel, TAKEN)
             send_message(channel, _outcome(task, path, memory_limit_bytes))
 
 
