@@ -44,6 +44,8 @@ class Clustering:
     centroids: npt.NDArray[np.float32]
     cluster_ids: tuple[int, ...]
     mean_distances: tuple[float, ...]
+    coherences: tuple[float, ...]
+    medoids: tuple[int, ...]
     lineage: Mapping[str, Any]
 
 
@@ -81,7 +83,7 @@ class Clusterings:
         if row is None:
             raise NothingThereError(f"there is no clustering {clustering}")
         positions: list[Any] = self._connection.execute(
-            "SELECT cluster, mean_distance FROM clustering_clusters WHERE clustering = ? "
+            "SELECT cluster, mean_distance, coherence, medoid FROM clustering_clusters WHERE clustering = ? "
             "ORDER BY position",
             (clustering,),
         ).fetchall()
@@ -90,8 +92,10 @@ class Clusterings:
         dims, blob, lineage = row[-3:]
         rest: list[Any] = [
             np.frombuffer(blob, "<f4").reshape(-1, dims).copy(),
-            tuple(int(cluster) for cluster, _ in positions),
-            tuple(float(mean) for _, mean in positions),
+            tuple(int(row[0]) for row in positions),
+            tuple(float(row[1]) for row in positions),
+            tuple(float(row[2]) for row in positions),
+            tuple(int(row[3]) for row in positions),
             json.loads(lineage),
         ]
         return Clustering(*facts, *rest)
@@ -146,21 +150,17 @@ class Clusterings:
         )
         return self._connection.last_insert_rowid()
 
-    def set_clusters(
-        self, clustering: int, cluster_ids: Sequence[int], mean_distances: Sequence[float]
-    ) -> None:
-        """Say which lasting cluster each centroid is; new ids are made here."""
+    def set_clusters(self, clustering: int, rows: Sequence[tuple[int, float, float, int]]) -> None:
+        """Say which lasting cluster each centroid is; new ids are made here.
+
+        Rows, by position: (cluster, mean distance, coherence, content of the medoid).
+        """
         self._connection.executemany(
-            "INSERT OR IGNORE INTO clusters (id) VALUES (?)", ((c,) for c in cluster_ids)
+            "INSERT OR IGNORE INTO clusters (id) VALUES (?)", ((row[0],) for row in rows)
         )
         self._connection.executemany(
-            "INSERT INTO clustering_clusters VALUES (?, ?, ?, ?)",
-            (
-                (clustering, position, cluster, mean)
-                for position, (cluster, mean) in enumerate(
-                    zip(cluster_ids, mean_distances, strict=True)
-                )
-            ),
+            "INSERT INTO clustering_clusters VALUES (?, ?, ?, ?, ?, ?)",
+            ((clustering, position, *row) for position, row in enumerate(rows)),
         )
 
     def publish(self, clustering: int, lineage: Mapping[str, Any]) -> None:
@@ -240,6 +240,14 @@ class Clusterings:
             (recipe, clustering),
         )
         return [int(content) for (content,) in rows]
+
+    def drop_strays(self, clustering: int) -> None:
+        """Delete assignments of contents that left while the clustering was being written."""
+        self._connection.execute(
+            "DELETE FROM assignments WHERE clustering = ? "
+            "AND NOT EXISTS (SELECT 1 FROM contents WHERE key = content)",
+            (clustering,),
+        )
 
     def sizes(self, clustering: int) -> dict[int, int]:
         """Images (not contents) in every cluster of a clustering, empty ones included."""

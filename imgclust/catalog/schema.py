@@ -140,12 +140,14 @@ CREATE TABLE clusterings (
     lineage TEXT NOT NULL DEFAULT '{}'
 ) STRICT;
 
--- Which lasting cluster each centroid of a clustering is.
+-- Which lasting cluster each centroid of a clustering is, described as it was at the fit.
 CREATE TABLE clustering_clusters (
     clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
     position INTEGER NOT NULL,
     cluster INTEGER NOT NULL REFERENCES clusters(id),
     mean_distance REAL NOT NULL,
+    coherence REAL NOT NULL,
+    medoid INTEGER NOT NULL,
     PRIMARY KEY (clustering, position)
 ) STRICT, WITHOUT ROWID;
 

@@ -1,0 +1,15 @@
+"""Recluster: makes clusterings beside the watcher, keeps ids, assigns arrivals."""
+
+from imgclust.recluster.automatic import Automatic, is_due
+from imgclust.recluster.run import ClusterResult, Recluster, SweepResult
+from imgclust.recluster.space import ArrivalAssigner, Model
+
+__all__ = [
+    "ArrivalAssigner",
+    "Automatic",
+    "ClusterResult",
+    "Model",
+    "Recluster",
+    "SweepResult",
+    "is_due",
+]

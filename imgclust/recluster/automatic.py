@@ -1,0 +1,145 @@
+"""First and provisional clusterings: made without being asked, until a person clusters."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from imgclust.catalog import Catalog
+from imgclust.config import Settings
+from imgclust.errors import ImgclustError
+from imgclust.recluster.run import ClusterResult, Recluster
+
+_log = logging.getLogger(__name__)
+
+
+def is_due(
+    *,
+    contents: int,
+    clustered: int | None,
+    provisional: bool,
+    empty: bool,
+    over: bool,
+    first_pass: bool,
+    elapsed_s: float,
+    settings: Settings,
+) -> bool:
+    """Decide whether a clustering is to be made now.
+
+    Parameters
+    ----------
+    contents
+        How many contents are embedded.
+    clustered
+        How many the current clustering was fitted on, None when there is none.
+    empty
+        Nothing waits to be ingested.
+    over
+        The run ends here (`--once`), so that any number will do.
+    first_pass
+        The collection's first pass is not over yet.
+    elapsed_s
+        Seconds since this run began.
+    """
+    rules = settings.clustering
+    if not contents:
+        return False
+    if clustered is None:
+        if over:
+            return True
+        if contents < rules.first_images:
+            return False
+        return empty or contents >= rules.early_images or elapsed_s >= rules.early_s
+    if not provisional:
+        return False
+    if contents >= rules.growth * clustered:
+        return True
+    return empty and first_pass and contents > clustered
+
+
+class Automatic:
+    """Starts the clusterings that are due, beside the ingest loop, on a catalog of its own.
+
+    Parameters
+    ----------
+    make
+        Puts a `Recluster` together on a catalog.
+    tell
+        Called, from another thread, with each result.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        path: Path,
+        recipe: str,
+        settings: Settings,
+        make: Callable[[Catalog], Recluster],
+        tell: Callable[[ClusterResult], None],
+    ) -> None:
+        self._catalog = catalog
+        self._path = path
+        self._recipe = recipe
+        self._settings = settings
+        self._make = make
+        self._tell = tell
+        self._thread: threading.Thread | None = None
+        self._began = time.monotonic()
+        self._failed_at: int | None = None
+
+    def __call__(self, *, empty: bool, over: bool) -> None:
+        """Look whether a clustering is due; with `over` it is made before this returns."""
+        if over:
+            self.close()
+        if self._thread is not None and self._thread.is_alive():
+            return
+        current = self._catalog.clusterings.current()
+        if current is not None and not current.provisional:
+            return
+        contents = self._catalog.contents.count(self._recipe)
+        first_pass = not self._catalog.setting("first_pass_over")
+        due = contents != self._failed_at and is_due(
+            contents=contents,
+            clustered=None if current is None else current.contents,
+            provisional=current is not None,
+            empty=empty,
+            over=over,
+            first_pass=first_pass,
+            elapsed_s=time.monotonic() - self._began,
+            settings=self._settings,
+        )
+        if empty and first_pass and contents:
+            with self._catalog.transaction():
+                self._catalog.store("first_pass_over", True)
+        if due:
+            self._thread = threading.Thread(target=self._run, args=(contents,), name="clustering")
+            self._thread.start()
+            if over:
+                self.close()
+
+    def close(self) -> None:
+        """Wait for a clustering in progress."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _run(self, contents: int) -> None:
+        settings = self._settings.clustering
+        try:
+            with Catalog(self._path) as catalog:
+                result = self._make(catalog).cluster(
+                    k=settings.k,
+                    space=settings.space,
+                    seed=settings.seed,
+                    chosen_by="config",
+                    provisional=True,
+                )
+        except ImgclustError as error:  # the images are in all the same; tried again when it grows
+            self._failed_at = contents
+            _log.warning("no automatic clustering: %s", error)
+        else:
+            self._tell(result)

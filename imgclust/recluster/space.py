@@ -1,0 +1,207 @@
+"""The space that k-means runs in, and how new embeddings come into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.catalog import Catalog, Clustering
+from imgclust.clustering import assign
+from imgclust.config import Settings
+from imgclust.errors import ClusteringError
+from imgclust.progress import Progress, StopFlag, silent
+from imgclust.projection import (
+    PcaProjection,
+    TsneProjection,
+    fit_pca,
+    fit_tsne,
+    projection_from_bytes,
+)
+
+Vectors = npt.NDArray[np.float32]
+Projection = PcaProjection | TsneProjection
+
+
+@dataclass(frozen=True)
+class Space:
+    """Contents in the space of a clustering.
+
+    `points` `(n, d)` and the embeddings `vectors` belong to `keys` `(n,)`, ascending; `counts` are
+    the images of each; `settings` is everything that decides
+    what the space is, besides recipe and sequence; `stored` the projection's number once it is
+    in the catalog.
+    """
+
+    name: str
+    keys: npt.NDArray[np.int64]
+    points: Vectors
+    vectors: Vectors
+    counts: npt.NDArray[np.int64]
+    sequence: int
+    settings: Mapping[str, Any]
+    projection: Projection | None
+    stored: int | None = None
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """The vectors at unit length; zero vectors stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
+
+
+def settings_of(name: str, settings: Settings, seed: int) -> dict[str, Any]:
+    """What decides a space besides recipe and sequence."""
+    chosen: dict[str, Any] = {"space": name, "standardise": settings.clustering.standardise}
+    if name != "embedding":
+        chosen |= {"pca_dims": settings.clustering.pca_dims, "seed": seed}
+    if name == "tsne":
+        chosen |= {"dims": settings.views.dims, "perplexity": settings.views.perplexity}
+    return chosen
+
+
+def build(
+    catalog: Catalog,
+    name: str,
+    *,
+    recipe: str,
+    settings: Settings,
+    seed: int,
+    progress: Progress = silent,
+    stop: StopFlag | None = None,
+) -> Space:
+    """Bring all contents into the space `name`, as the catalog is now.
+
+    Raises
+    ------
+    ClusteringError
+        When there is no content.
+    """
+    with catalog.snapshot():
+        sequence = catalog.contents.sequence()
+        counts = catalog.images.counts_by_content()
+    keys, vectors = catalog.contents.all_embeddings(recipe)
+    if not len(keys):
+        raise ClusteringError("there are no embeddings to cluster")
+    images = np.array([counts.get(int(key), 0) for key in keys], np.int64)
+    chosen = settings_of(name, settings, seed)
+    rows = vectors if chosen["standardise"] else unit(vectors)
+    projection: Projection | None = None
+    if name == "embedding":
+        points = rows
+    elif name == "pca":
+        projection = fit_pca(
+            rows,
+            dims=settings.clustering.pca_dims,
+            standardise=settings.clustering.standardise,
+            seed=seed,
+        )
+        points = projection.transform(rows)
+    else:
+        projection = fit_tsne(
+            rows,
+            dims=settings.views.dims,
+            pca_dims=settings.clustering.pca_dims,
+            standardise=settings.clustering.standardise,
+            perplexity=settings.views.perplexity,
+            seed=seed,
+            progress=progress,
+            stop=stop,
+        )
+        points = projection.coordinates
+    return Space(name, keys, points, rows, images, sequence, chosen, projection)
+
+
+def store(catalog: Catalog, space: Space, recipe: str) -> int | None:
+    """Store the projection of a space; the caller holds the transaction."""
+    if space.projection is None or space.stored is not None:
+        return space.stored
+    return catalog.projections.put(
+        kind=space.name,
+        purpose="space",
+        recipe=catalog.contents.recipe_id(recipe),
+        sequence=space.sequence,
+        settings=space.settings,
+        contents=len(space.keys),
+        blob=space.projection.to_bytes(),
+    )
+
+
+def reload(catalog: Catalog, number: int | None, space: Space) -> Space:
+    """The same contents through a stored projection instead of a fresh one."""
+    if number is None:
+        return space
+    return replace(space, projection=load_projection(catalog, number), stored=number)
+
+
+def load_projection(catalog: Catalog, number: int) -> Projection:
+    """A stored projection."""
+    return projection_from_bytes(catalog.projections.get(number).blob)
+
+
+def into(projection: Projection | None, vectors: Vectors, *, standardised: bool) -> Vectors:
+    """New embeddings `(n, d)` in the space of a stored projection."""
+    rows = vectors if standardised else unit(vectors)
+    if projection is None:
+        return rows
+    if isinstance(projection, TsneProjection):
+        return projection.place(rows)
+    return projection.transform(rows)
+
+
+class Model:
+    """A stored clustering, ready to assign new embeddings."""
+
+    def __init__(self, catalog: Catalog, clustering: Clustering) -> None:
+        self.clustering = clustering
+        self._standardised = False
+        self._projection: Projection | None = None
+        if clustering.projection is not None:
+            stored = catalog.projections.get(clustering.projection)
+            self._standardised = bool(stored.settings.get("standardise"))
+            self._projection = projection_from_bytes(stored.blob)
+
+    def assign(self, keys: Sequence[int], vectors: Vectors) -> list[tuple[int, int, float]]:
+        """Rows (content, cluster, distance) for new embeddings `(n, d)`."""
+        points = into(self._projection, vectors, standardised=self._standardised)
+        positions, distances = assign(points, self.clustering.centroids)
+        return [
+            (int(key), self.clustering.cluster_ids[int(position)], float(distance))
+            for key, position, distance in zip(keys, positions, distances, strict=True)
+        ]
+
+
+class ArrivalAssigner:
+    """Puts arrivals into the current clustering, reloading it when it has changed."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._model: Model | None = None
+
+    def assign(self, keys: Sequence[int], vectors: Vectors) -> None:
+        """Store the assignments of new embeddings; the caller holds the transaction."""
+        current = self._catalog.clusterings.current_id()
+        if current is None:
+            return
+        if self._model is None or self._model.clustering.id != current:
+            self._model = Model(self._catalog, self._catalog.clusterings.get(current))
+        rows = self._model.assign(keys, vectors)
+        self._catalog.clusterings.assign(current, rows, arrived=True)
+
+    def catch_up(self, recipe: str) -> int:
+        """Assign every content that the current clustering has not assigned; returns how many."""
+        with self._catalog.transaction():
+            current = self._catalog.clusterings.current_id()
+            if current is None:
+                return 0
+            keys = self._catalog.clusterings.unassigned(current, recipe)
+            for start in range(0, len(keys), 1000):
+                part = keys[start : start + 1000]
+                self.assign(part, self._catalog.contents.embeddings(part, recipe))
+            self._catalog.images.queue_links(
+                image.id for key in keys for image in self._catalog.images.with_content(key)
+            )
+        return len(keys)
