@@ -140,7 +140,8 @@ class Sync:
         for row in rows:
             standing = self._tree.standing(row)
             if standing is Standing.OURS:
-                os.unlink(self._tree.path(row.folder, row.entry))
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(self._tree.path(row.folder, row.entry))
                 self.removed += 1
             elif standing is Standing.FOREIGN:
                 self.foreign.append(self._tree.shown(row))
@@ -241,8 +242,11 @@ class Sync:
             os.unlink(temporary)
             return row if entered else None
         passing("links.renamed")
+        return self._finish(replace(row, mode=mode))
+
+    def _finish(self, row: LedgerRow) -> LedgerRow:
         found = stat_of(self._tree.path(row.folder, row.entry))
-        return identified(replace(row, mode=mode, state="done"), found)
+        return identified(replace(row, state="done"), found)
 
     def _move(self, changes: list[Change]) -> None:
         while changes:
@@ -252,9 +256,9 @@ class Sync:
             intents: list[tuple[LedgerRow, Change]] = []
             for change in changes:
                 old, wanted = change.row, change.wanted
-                now = replace(old, target=wanted.target, state="done")
+                now = replace(old, target=wanted.target)
                 if fits(old, wanted):
-                    done.append(now)  # only the original's path is another
+                    done.append(self._finish(now))  # only the original's path is another
                 elif self._tree.is_blocked(wanted.folder):
                     self.unmade.append(wanted.image)
                 else:
@@ -271,7 +275,7 @@ class Sync:
                 source = self._tree.path(change.row.folder, change.row.entry)
                 if ours and entered and self._place(source, intent):
                     passing("links.renamed")
-                    done.append(replace(intent, state="done"))
+                    done.append(self._finish(intent))
                     left.append(change.row)
                     self.moved += 1
                     continue
