@@ -1,6 +1,17 @@
 """Embeddings: the `Embedder` protocol, recipes, and InceptionV3."""
 
+from imgclust.embedding.inception import InceptionV3Embedder, import_tensorflow
+from imgclust.embedding.opening import open_embedder
+from imgclust.embedding.precision import agreement
 from imgclust.embedding.protocol import Embedder
 from imgclust.embedding.recipe import Recipe, recipe_of
 
-__all__ = ["Embedder", "Recipe", "recipe_of"]
+__all__ = [
+    "Embedder",
+    "InceptionV3Embedder",
+    "Recipe",
+    "agreement",
+    "import_tensorflow",
+    "open_embedder",
+    "recipe_of",
+]

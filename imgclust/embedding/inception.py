@@ -1,0 +1,148 @@
+"""InceptionV3 by TensorFlow: one traced function, a short list of batch shapes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgclust.devices import require
+from imgclust.embedding.batches import check_embeddings, check_pixels, in_batches
+from imgclust.embedding.network import embeddings
+from imgclust.embedding.recipe import Recipe
+from imgclust.weights import Convolution
+
+# A batch is padded to the smallest that holds it. On a CPU an image costs about the same in any
+# batch, so the steps are small; a new shape costs about 0.1 s once, and oneDNN keeps 1,024
+# compiled operations, which 8 shapes of this network stay below.
+_SHAPES = {"cpu": (1, 2, 4, 8, 12, 16, 24, 32), "gpu": (1, 4, 16, 64)}
+
+# What TensorFlow's graph optimiser is told. In float32 on a CPU it costs 1.5 s of start-up and
+# was measured to gain nothing on this graph, whose batch normalisations are folded already.
+_OPTIMIZER: dict[tuple[str, str], dict[str, bool]] = {
+    ("cpu", "float32"): {"disable_meta_optimizer": True},
+    ("cpu", "bfloat16"): {"auto_mixed_precision_onednn_bfloat16": True},
+    ("gpu", "float32"): {},
+    ("gpu", "float16"): {"auto_mixed_precision": True},
+}
+
+
+def import_tensorflow() -> Any:
+    """Import TensorFlow, quietly and without Keras.
+
+    TensorFlow's own `__init__` loads all of Keras, and with it scikit-learn and matplotlib, only
+    to register optimizers for saved models: half of the import's time. It tolerates the absence
+    of that one module, which stays importable afterwards.
+
+    Raises
+    ------
+    MissingPackageError
+        When TensorFlow is not installed.
+    """
+    if "tensorflow" not in sys.modules:
+        require("tensorflow")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        eager = "keras.src.optimizers"
+        blocked = eager not in sys.modules
+        if blocked:
+            sys.modules[eager] = None  # type: ignore[assignment]
+        try:
+            with _without_greetings():
+                import tensorflow as tf
+        finally:
+            if blocked:
+                del sys.modules[eager]
+    import tensorflow as tf
+
+    return tf
+
+
+@contextmanager
+def _without_greetings() -> Iterator[None]:
+    """Hold standard error back; what was written there comes after, less C++ greetings.
+
+    TensorFlow greets before its log level can be set. Only the file descriptor sees that.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            held.seek(0)
+            for line in held:
+                if not line.startswith((b"I0000 ", b"WARNING: All log messages before absl::")):
+                    os.write(2, line)
+
+
+class InceptionV3Embedder:
+    """Embeds by TensorFlow; an `Embedder`.
+
+    Parameters
+    ----------
+    convolutions
+        As `imgclust.weights.load` returns them.
+    device
+        "cpu" or "gpu".
+    precision
+        "float32", "bfloat16" (CPU) or "float16" (GPU).
+    """
+
+    def __init__(
+        self, convolutions: Sequence[Convolution], recipe: Recipe, *, device: str, precision: str
+    ) -> None:
+        tf = import_tensorflow()
+        self.recipe = recipe
+        self.provenance = f"tensorflow {tf.__version__} {device} {precision}"
+        self._shapes = _SHAPES[device]
+        self._device = f"/{device.upper()}:0"
+        self._tf = tf
+
+        def traced(pixels: Any) -> Any:
+            with tf.device(self._device):
+                return embeddings(pixels, convolutions, recipe)
+
+        side = recipe.side
+        with _optimizer_options(tf, _OPTIMIZER[device, precision]):
+            self._function: Callable[[Any], Any] = tf.function(
+                traced,
+                input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)],
+                autograph=False,
+            ).get_concrete_function()
+            # the options are read when the function first runs
+            self.embed(np.zeros((1, side, side, 3), np.uint8))
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed pixels; see `Embedder.embed`."""
+        check_pixels(pixels, self.recipe)
+        found = in_batches(self._run, pixels, self._shapes, self.recipe.dimensions)
+        return check_embeddings(found, self.recipe)
+
+    def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        tf = self._tf
+        with tf.device(self._device):
+            found: NDArray[np.float32] = self._function(tf.constant(batch)).numpy()
+        return found
+
+
+@contextmanager
+def _optimizer_options(tf: Any, options: dict[str, bool]) -> Iterator[None]:
+    """Set options of TensorFlow's graph optimiser, which are global, for a while."""
+    before = tf.config.optimizer.get_experimental_options()
+    tf.config.optimizer.set_experimental_options(options)
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options(
+            {name: before.get(name, False) for name in options}
+        )
