@@ -1,0 +1,170 @@
+"""The table of DESIGN.md, section 3, held against the imports of every module."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "imgclust"
+
+LAYER_0 = {"errors", "config", "devices", "locks", "failpoints", "progress"}
+LAYER_1 = {
+    "images",
+    "weights",
+    "embedding",
+    "catalog",
+    "index",
+    "clustering",
+    "projection",
+    "links",
+    "watcher",
+    "charts",
+}
+LAYER_2 = {"reconcile", "ingest", "recluster", "search", "maps", "linking"}
+BELOW_2 = LAYER_0 | LAYER_1
+
+# What each noun may import. A new noun adds its row; no row is widened.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "config": {"errors"},
+    "devices": {"errors", "config"},
+    "locks": {"errors"},
+    "failpoints": {"errors", "config"},
+    "progress": {"errors"},
+    **dict.fromkeys(LAYER_1, LAYER_0),
+    "embedding": LAYER_0 | {"weights"},
+    **dict.fromkeys(LAYER_2, BELOW_2),
+    "ingest": BELOW_2 | {"reconcile"},
+    "collection": BELOW_2 | LAYER_2,
+    "terminal": {"collection", "config", "errors"},
+    "cli": LAYER_0 | {"collection", "terminal"},
+    "__init__": {"collection"},
+}
+
+# Slow to load, so only inside the function that needs them.
+HEAVY = {"tensorflow", "keras", "faiss", "sklearn", "matplotlib", "openTSNE", "scipy", "kneed"}
+
+# Libraries that one noun hides from the others.
+ONLY_IN = {
+    "apsw": {"catalog"},
+    "matplotlib": {"charts"},
+    "openTSNE": {"projection"},
+    "pebble": {"images"},
+    "tensorflow": {"embedding", "devices"},
+    "tomllib": {"config"},
+    "typer": {"cli"},
+    "watchdog": {"watcher"},
+}
+
+VAGUE = {"utils", "helpers", "manager", "misc", "common", "base", "core", "info", "data"}
+MOST_LINES = 320
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE.parent))
+
+
+def noun_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+every_module = pytest.mark.parametrize("path", modules(), ids=name_of)
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def imports(path: Path, *, top_level: bool = False) -> Iterator[str]:
+    """Dotted names of all imports, those for type checkers too; or of those outside functions."""
+    waiting: list[ast.AST] = [parsed(path)]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name_of(path)}:{node.lineno}: write the import in full"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        if not (top_level and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def test_the_table_names_every_module_and_no_other() -> None:
+    nouns = {noun_of(path) for path in modules()}
+    nouns -= {"configs", "trunk"}
+    assert nouns == MAY_IMPORT.keys()
+
+
+@every_module
+def test_imports_point_down(path: Path) -> None:
+    noun = noun_of(path)
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("imgclust.")}
+    assert used <= MAY_IMPORT[noun] | {noun, "__version__"}, f"{noun} may not import these"
+
+
+@every_module
+def test_heavy_libraries_load_inside_functions(path: Path) -> None:
+    found = {name.split(".")[0] for name in imports(path, top_level=True)}
+    assert not found & HEAVY
+    assert "PIL" not in found or noun_of(path) in {"images", "charts", "terminal"}
+
+
+@every_module
+def test_libraries_stay_where_they_belong(path: Path) -> None:
+    found = {name.split(".")[0] for name in imports(path)}
+    assert not {name for name in found & ONLY_IN.keys() if noun_of(path) not in ONLY_IN[name]}
+
+
+@every_module
+def test_layer_1_takes_no_settings(path: Path) -> None:
+    if noun_of(path) in LAYER_1:
+        from_config = {name for name in imports(path) if name.startswith("imgclust.config")}
+        assert from_config <= {"imgclust.config.environment"}
+
+
+@every_module
+def test_only_config_reads_the_environment(path: Path) -> None:
+    """Others may set variables for the libraries and processes that they start."""
+    if noun_of(path) != "config":
+        reads = [
+            node.lineno
+            for node in ast.walk(parsed(path))
+            if (isinstance(node, ast.Attribute) and node.attr == "getenv")
+            or (isinstance(node, ast.Attribute) and ast.unparse(node) == "os.environ.get")
+            or (
+                isinstance(node, ast.Subscript)
+                and isinstance(node.ctx, ast.Load)
+                and ast.unparse(node.value) == "os.environ"
+            )
+        ]
+        assert not reads, f"{name_of(path)}: lines {reads}"
+
+
+@every_module
+def test_one_noun_a_module(path: Path) -> None:
+    assert not {part.removesuffix(".py") for part in path.relative_to(PACKAGE).parts} & VAGUE
+
+
+@every_module
+def test_modules_stay_short(path: Path) -> None:
+    lines = len(path.read_text("utf-8").splitlines())
+    assert lines <= MOST_LINES, f"{name_of(path)} has {lines} lines; make it a folder"
+
+
+def test_the_command_line_starts_without_heavy_libraries() -> None:
+    code = "import sys, imgclust.cli; print(*{name.split('.')[0] for name in sys.modules})"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert not HEAVY & set(loaded)
