@@ -1,7 +1,7 @@
 """Ingest: takes images in, once each, and keeps the catalog true to the disk."""
 
 from imgclust.ingest.committing import Assigner, Embedded
-from imgclust.ingest.events import Emit, Event, IngestResult
+from imgclust.ingest.events import Counts, Emit, Event, IngestResult
 from imgclust.ingest.loop import Clusters, Decoder, Events, Ingest, Parts
 from imgclust.ingest.place import Clock, Disk, LocalDisk, Place, SystemClock, is_below
 
@@ -9,6 +9,7 @@ __all__ = [
     "Assigner",
     "Clock",
     "Clusters",
+    "Counts",
     "Decoder",
     "Disk",
     "Embedded",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,10 @@ class Counts:
     skipped: int = 0
     quarantined: int = 0
     missing: int = 0
-    new_skipped: dict[str, int] = field(default_factory=dict)
+
+    def result(self, *, seconds: float, held: tuple[tuple[bytes, str], ...] = ()) -> IngestResult:
+        """The counts as a result."""
+        return IngestResult(**dataclasses.asdict(self), seconds=round(seconds, 3), held=held)
 
 
 @dataclass(frozen=True)

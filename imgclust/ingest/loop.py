@@ -45,8 +45,6 @@ class Decoder(Protocol):
 class Events(Protocol):
     """The source of paths that need a look (the watcher)."""
 
-    scanning: bool
-
     def start(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -207,15 +205,8 @@ class Ingest:
 
     def result(self) -> IngestResult:
         """What has been done so far."""
-        return IngestResult(
-            seen=self._counts.seen,
-            ingested=self._counts.ingested,
-            reused=self._counts.reused,
-            unchanged=self._counts.unchanged,
-            skipped=self._counts.skipped,
-            quarantined=self._counts.quarantined,
-            missing=self._counts.missing,
-            seconds=round(self._clock.monotonic() - self._started, 3),
+        return self._counts.result(
+            seconds=self._clock.monotonic() - self._started,
             held=tuple(
                 (root.path, root.held) for root in self._catalog.images.roots() if root.held
             ),

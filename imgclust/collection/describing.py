@@ -1,0 +1,132 @@
+"""Clusters for people: rows, details, contact sheets, names."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgclust import charts
+from imgclust.catalog import Clustering
+from imgclust.clustering import nearest_clusters, representatives
+from imgclust.collection.results import ClusterDetails, ClusterRow, Member
+from imgclust.errors import NothingThereError, StorageError, UsageError
+
+if TYPE_CHECKING:
+    from imgclust.collection.collection import Collection
+
+_SHOWN_NEIGHBOURS = 5
+_LONGEST_NAME = 100
+
+
+def rows(collection: Collection) -> tuple[ClusterRow, ...]:
+    """See `Collection.clusters`."""
+    clustering = collection.current()
+    catalog = collection.catalog
+    sizes = catalog.clusterings.sizes(clustering.id)
+    names = catalog.clusterings.names()
+    linking = collection.linking()
+    found = []
+    for position, cluster in enumerate(clustering.cluster_ids):
+        medoids = catalog.images.with_content(clustering.medoids[position])
+        found.append(
+            ClusterRow(
+                id=cluster,
+                name=names.get(cluster),
+                size=sizes.get(cluster, 0),
+                coherence=clustering.coherences[position],
+                medoid=medoids[0].id if medoids else None,
+                medoid_path=medoids[0].path if medoids else None,
+                folder=linking.folder_of(cluster),
+            )
+        )
+    return tuple(sorted(found, key=lambda row: row.id))
+
+
+def details(collection: Collection, cluster: int, *, sheet: Path | None) -> ClusterDetails:
+    """See `Collection.cluster_details`."""
+    clustering = collection.current()
+    row = _row(collection, clustering, cluster)
+    catalog = collection.catalog
+    contents, clusters, distances = catalog.clusterings.assignments(clustering.id)
+    here = clusters == cluster
+    members = [
+        Member(image.id, image.path, float(distance))
+        for content, distance in zip(contents[here], distances[here], strict=True)
+        for image in catalog.images.with_content(int(content))
+    ]
+    shown: list[Member] = []
+    keys = contents[here]
+    if len(keys):
+        vectors = catalog.contents.embeddings(keys, clustering.recipe)
+        first: dict[int, Member] = {}
+        for member in members:
+            image = catalog.images.get(member.id)
+            if image is not None:
+                first.setdefault(image.content, member)
+        shown = [first[int(keys[one])] for one in representatives(vectors)]
+    position = clustering.cluster_ids.index(cluster)
+    nearest = tuple(
+        (clustering.cluster_ids[other], distance)
+        for other, distance in nearest_clusters(clustering.centroids, position, _SHOWN_NEIGHBOURS)
+    )
+    path = sheet or collection.folders.charts / f"cluster-{cluster:03d}.png"
+    _draw(collection, row, shown, path)
+    return ClusterDetails(
+        row=row,
+        representatives=tuple(shown),
+        nearest=nearest,
+        members=tuple(sorted(members, key=lambda member: (member.distance, member.id))),
+        sheet=path,
+    )
+
+
+def name(collection: Collection, cluster: int, wanted: str | None) -> ClusterRow:
+    """See `Collection.name_cluster`."""
+    clustering = collection.current()
+    _row(collection, clustering, cluster)
+    chosen = unicodedata.normalize("NFC", (wanted or "").strip())
+    if len(chosen) > _LONGEST_NAME or any(unicodedata.category(c)[0] == "C" for c in chosen):
+        raise UsageError(
+            f"a cluster's name has at most {_LONGEST_NAME} characters, none of them control "
+            "characters"
+        )
+    taken = [
+        other
+        for other, known in collection.catalog.clusterings.names().items()
+        if known == chosen and other != cluster and other in clustering.cluster_ids
+    ]
+    if chosen and taken:
+        raise UsageError(f"cluster {taken[0]} is called {chosen!r} already; choose another name")
+    with collection.catalog.transaction():
+        collection.catalog.clusterings.name(cluster, chosen or None)
+        collection.catalog.images.queue_links(
+            collection.catalog.clusterings.images_in(clustering.id, cluster)
+        )
+    return _row(collection, clustering, cluster)
+
+
+def _row(collection: Collection, clustering: Clustering, cluster: int) -> ClusterRow:
+    found = [row for row in rows(collection) if row.id == cluster]
+    if not found:
+        there = ", ".join(str(one) for one in sorted(clustering.cluster_ids)[:12])
+        raise NothingThereError(f"there is no cluster {cluster}; there are {there}")
+    return found[0]
+
+
+def _draw(collection: Collection, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
+    pictures, captions = [], []
+    for member in shown:
+        image = collection.catalog.images.get(member.id)
+        picture = None if image is None else collection.thumbnail(image.content)
+        if picture is not None:
+            pictures.append(picture)
+            captions.append(os.fsdecode(os.path.basename(member.path)))
+    title = f"cluster {row.id}" + (f", {row.name}" if row.name else "") + f": {row.size} images"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        charts.contact_sheet(path, pictures, captions, title=title)
+    except OSError as error:
+        raise StorageError(f"the picture {path} cannot be written: {error.strerror}") from None

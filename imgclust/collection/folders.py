@@ -1,0 +1,221 @@
+"""Where collections live: the index folder, its collections, and what must not overlap."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgclust import config
+from imgclust.errors import NothingThereError, StorageError, UsageError
+from imgclust.watcher import filesystem_type, is_network
+
+CATALOG = "catalog.sqlite3"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Paths of one collection; everything but the catalog can be made again."""
+
+    root: Path
+
+    @property
+    def catalog(self) -> Path:
+        return self.root / CATALOG
+
+    @property
+    def index_file(self) -> Path:
+        return self.root / "index.faiss"
+
+    @property
+    def links(self) -> Path:
+        return self.root / "links"
+
+    @property
+    def charts(self) -> Path:
+        return self.root / "charts"
+
+    @property
+    def thumbnails(self) -> Path:
+        return self.root / "thumbnails"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def aside(self) -> Path:
+        return self.root / "set-aside"
+
+    def lock(self, what: str) -> Path:
+        """The lock file of one kind of work: ingest, clustering, links."""
+        return self.root / f"{what}.lock"
+
+
+@dataclass(frozen=True)
+class IndexFolder:
+    """An index folder and why it is the one."""
+
+    path: Path
+    why: str
+
+
+def find_index_folder(given: Path | None = None, *, cwd: Path | None = None) -> IndexFolder:
+    """The index folder to use.
+
+    The one given, else `$IMGCLUST_INDEX`, else the nearest `index/` upwards that holds
+    collections, else the checkout's `index/`, else the user's data directory.
+    """
+    if given is not None:
+        return IndexFolder(_absolute(given), "as given")
+    variable = config.environment("IMGCLUST_INDEX")
+    if variable:
+        return IndexFolder(_absolute(Path(variable)), "from IMGCLUST_INDEX")
+    here = (cwd or Path.cwd()).absolute()
+    for folder in (here, *here.parents):
+        if collections_in(folder / "index"):
+            return IndexFolder(folder / "index", "the nearest one upwards")
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "pyproject.toml").is_file() and (checkout / "index" / "README.md").is_file():
+        return IndexFolder(checkout / "index", "of the checkout")
+    return user_index_folder()
+
+
+def user_index_folder() -> IndexFolder:
+    """The index folder in the user's data directory."""
+    from platformdirs import user_data_path
+
+    return IndexFolder(user_data_path("imgclust") / "index", "in your data directory")
+
+
+def cache_folder() -> Path:
+    """Folder of downloaded weights and other things that all collections share."""
+    from platformdirs import user_cache_path
+
+    variable = config.environment("IMGCLUST_CACHE")
+    return _absolute(Path(variable)) if variable else user_cache_path("imgclust")
+
+
+def collections_in(index: Path) -> list[str]:
+    """Names of the collections of an index folder."""
+    try:
+        return sorted(child.name for child in index.iterdir() if (child / CATALOG).is_file())
+    except OSError:
+        return []
+
+
+def folders_of(index: IndexFolder, name: str) -> Folders:
+    """Paths of the collection `name`.
+
+    Raises
+    ------
+    UsageError
+        When the name cannot be a folder's name.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{name!r} cannot be the name of a collection; use letters, digits, '.', '_' and '-'"
+        )
+    return Folders(index.path / name)
+
+
+def existing(index: IndexFolder, name: str) -> Folders:
+    """Paths of a collection that is there.
+
+    Raises
+    ------
+    NothingThereError
+        Naming the index folder that was looked in.
+    """
+    folders = folders_of(index, name)
+    if not folders.catalog.is_file():
+        there = collections_in(index.path)
+        also = f"; there are {', '.join(there)}" if there else ""
+        raise NothingThereError(
+            f"there is no collection {name!r} in the index folder {index.path} ({index.why}){also}"
+            "; make one with imgclust watch FOLDER or imgclust add PATH"
+        )
+    return folders
+
+
+def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes], *, given: bool) -> Folders:
+    """Paths of a collection, its folder made; never inside a folder that images come from.
+
+    A default index folder that would lie inside one gives way to the user's data directory.
+
+    Raises
+    ------
+    UsageError
+        When a given folder lies inside an input or an input inside it, or is on a network disk.
+    StorageError
+        When it cannot be made or written.
+    """
+    inputs = list(inputs)
+    folders = folders_of(index, name)
+    inside = next((one for one in inputs if overlaps(os.fsencode(folders.root), one)), None)
+    if inside is not None and not given and not folders.catalog.exists():
+        folders = folders_of(user_index_folder(), name)
+        inside = next((one for one in inputs if overlaps(os.fsencode(folders.root), one)), None)
+    if inside is not None:
+        raise UsageError(
+            f"the index folder {folders.root} and the images in {os.fsdecode(inside)} lie inside "
+            "each other; choose another place with --index DIR"
+        )
+    if is_network(os.fsencode(_nearest_existing(folders.root))):
+        kind = filesystem_type(os.fsencode(_nearest_existing(folders.root)))
+        local = user_index_folder().path
+        raise UsageError(
+            f"the index folder {folders.root} is on a network file system ({kind}), where the "
+            f"catalog cannot be kept safely; use a local one, such as --index {local}"
+        )
+    try:
+        folders.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folders.root.chmod(0o700)
+        probe = folders.root / ".probe"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise StorageError(
+            f"the index folder {folders.root} cannot be written ({error.strerror}); "
+            "choose another with --index DIR"
+        ) from None
+    return folders
+
+
+def overlaps(one: bytes, other: bytes) -> bool:
+    """True when one path is the other, or lies inside it, by real path or by device and inode."""
+    first, second = os.path.realpath(one), os.path.realpath(other)
+    return _inside(first, second) or _inside(second, first)
+
+
+def _inside(inner: bytes, outer: bytes) -> bool:
+    if inner == outer or inner.startswith(outer.rstrip(b"/") + b"/"):
+        return True
+    outer_id = _identity(outer)
+    folder = inner
+    while outer_id is not None and folder not in {b"/", b""}:
+        if _identity(folder) == outer_id:
+            return True
+        folder = os.path.dirname(folder)
+    return False
+
+
+def _identity(path: bytes) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _nearest_existing(path: Path) -> Path:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path.expanduser()))

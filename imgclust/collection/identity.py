@@ -1,0 +1,89 @@
+"""What a collection is lives in its catalog; what a file or a flag says must agree with it."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from imgclust.catalog import Catalog
+from imgclust.config import Effective, Settings
+from imgclust.errors import RecipeError, UsageError
+
+# Settings that belong to the collection from its first use on, and the command that changes each.
+KEPT = {
+    "links.mode": "imgclust links --link-mode MODE",
+    "links.folder": "imgclust links --folder TEMPLATE",
+    "links.named_folder": "imgclust links --named-folder TEMPLATE",
+    "clustering.space": "imgclust cluster --space SPACE",
+    "clustering.pca_dims": "imgclust cluster --pca-dims N",
+    "clustering.standardise": "a new collection",
+    "embedding.raw": "a new collection",
+}
+
+
+def settle(catalog: Catalog, effective: Effective, *, changing: frozenset[str]) -> Settings:
+    """The settings of a collection: what its catalog keeps wins over defaults.
+
+    The first call on a new catalog keeps what the settings say. A setting named in `changing` is
+    kept anew.
+
+    Raises
+    ------
+    UsageError
+        When a file, variable or flag says something else than what the collection keeps.
+    """
+    kept: dict[str, Any] = catalog.setting("kept") or {}
+    settings = effective.settings
+    values: dict[str, Any] = {}
+    for key, command in KEPT.items():
+        section, _, name = key.partition(".")
+        value = getattr(getattr(settings, section), name)
+        if key in kept and key not in changing and value != kept[key]:
+            if effective.origin[key] != "default":
+                raise UsageError(
+                    f"{key} is {kept[key]!r} for this collection, but {effective.origin[key]} says "
+                    f"{value!r}; it can be changed by {command}"
+                )
+            value = kept[key]
+        values[key] = value
+    if values != kept:
+        with catalog.transaction():
+            catalog.store("kept", values)
+    return replaced(settings, values)
+
+
+def replaced(settings: Settings, values: dict[str, Any]) -> Settings:
+    """Settings with some values by dotted name replaced."""
+    sections: dict[str, dict[str, Any]] = {}
+    for key, value in values.items():
+        section, _, name = key.partition(".")
+        sections.setdefault(section, {})[name] = value
+    return dataclasses.replace(
+        settings,
+        **{
+            section: dataclasses.replace(getattr(settings, section), **chosen)
+            for section, chosen in sections.items()
+        },
+    )
+
+
+def check_weights(catalog: Catalog, effective: Effective) -> None:
+    """Refuse weights other than those that the collection's embeddings were made with.
+
+    Raises
+    ------
+    RecipeError
+        Naming both.
+    """
+    kept = catalog.setting("weights")
+    wanted = effective.settings.embedding.weights
+    if kept is None or wanted in {"auto", kept["name"]}:
+        return
+    if kept["name"] == "file" and Path(wanted).expanduser().absolute() == Path(kept["path"]):
+        return
+    raise RecipeError(
+        f"this collection is embedded with the weights {kept['name']!r}, but "
+        f"{effective.origin['embedding.weights']} says {wanted!r}; embeddings of two recipes never "
+        "mix: use another --collection"
+    )

@@ -1,0 +1,139 @@
+"""Status, missing images, removal, and moving the link folder."""
+
+from __future__ import annotations
+
+import datetime
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgclust.collection import folders
+from imgclust.collection.ingesting import is_watching
+from imgclust.collection.results import CurrentClustering, MissingImage, Removed, Status
+from imgclust.embedding import Recipe
+from imgclust.errors import NothingThereError, UsageError
+from imgclust.linking import LinksResult
+
+if TYPE_CHECKING:
+    from imgclust.collection.collection import Collection
+
+
+def status(collection: Collection) -> Status:
+    """See `Collection.status`."""
+    catalog = collection.catalog
+    with catalog.snapshot():
+        recipe = catalog.setting("recipe")
+        kept = catalog.setting("weights")
+        clustering = catalog.clusterings.current()
+        roots = catalog.images.roots()
+        absent = catalog.images.missing()
+        held = {root.id: root.held for root in roots if root.held}
+        current = None
+        unassigned = catalog.contents.count()
+        drift = None
+        if clustering is not None:
+            unassigned = len(catalog.clusterings.unassigned(clustering.id, clustering.recipe))
+            arrivals = catalog.clusterings.arrivals(clustering.id).values()
+            number = sum(count for count, _ in arrivals)
+            if number and clustering.mean_distance > 0:
+                mean = sum(count * distance for count, distance in arrivals) / number
+                drift = round(mean / clustering.mean_distance, 4)
+            current = CurrentClustering(
+                id=clustering.id,
+                k=clustering.k,
+                space=clustering.space,
+                inertia=clustering.inertia,
+                created=datetime.datetime.fromtimestamp(clustering.created, datetime.UTC).isoformat(
+                    timespec="seconds"
+                ),
+                provisional=clustering.provisional,
+                chosen_by=clustering.chosen_by,
+                generation=clustering.generation,
+            )
+        return Status(
+            collection=collection.name,
+            folder=collection.folders.root,
+            recipe=None if recipe is None else Recipe.parse(recipe).short,
+            weights=None if kept is None else str(kept["name"]),
+            images=catalog.images.count(),
+            distinct=catalog.contents.count(),
+            quarantined=catalog.observations.count_quarantined(),
+            skipped=catalog.observations.skipped(),
+            pending=catalog.observations.pending(),
+            missing=len(absent),
+            held=tuple((root.path, root.held) for root in roots if root.held),
+            held_images=sum(image.root in held for image in absent),
+            clusters=0 if clustering is None else len(clustering.cluster_ids),
+            clustering=current,
+            unassigned=unassigned,
+            roots=tuple(root.path for root in roots if root.kind == "watched"),
+            added=sum(root.kind == "added" for root in roots),
+            link_mode=collection.settings.links.mode,
+            link_folder=collection.link_folder,
+            watching=is_watching(collection),
+            drift=drift,
+            provenances=catalog.contents.provenances(),
+            events=tuple(catalog.events(10)),
+        )
+
+
+def missing(collection: Collection) -> tuple[MissingImage, ...]:
+    """See `Collection.missing`."""
+    held = {root.id: root.held for root in collection.catalog.images.roots()}
+    return tuple(
+        MissingImage(image.id, image.path, image.misses, held.get(image.root))
+        for image in collection.catalog.images.missing()
+    )
+
+
+def accept_missing(collection: Collection) -> tuple[MissingImage, ...]:
+    """See `Collection.accept_missing`."""
+    catalog = collection.catalog
+    with catalog.transaction():
+        gone = missing(collection)
+        for image in catalog.images.missing():
+            catalog.remove_image(image)
+            catalog.observations.forget(image.path)
+        for root in catalog.images.roots():
+            catalog.images.set_root(root.id, held=None)
+        if gone:
+            catalog.event("accepted", f"{len(gone)} missing images were accepted as gone")
+    return gone
+
+
+def remove(collection: Collection, what: str) -> Removed:
+    """See `Collection.remove`."""
+    catalog = collection.catalog
+    image = (
+        catalog.images.get(int(what))
+        if what.isdecimal()
+        else catalog.images.at(os.fsencode(os.path.abspath(what)))
+        or catalog.images.at(os.path.realpath(os.fsencode(what)))
+    )
+    if image is None:
+        raise NothingThereError(
+            f"no image of the collection {collection.name!r} in {collection.index_folder.path} "
+            f"is {what}"
+        )
+    with catalog.transaction():
+        catalog.remove_image(image)
+        catalog.observations.settle(image.path, "removed")
+    return Removed(image.id, image.path)
+
+
+def move_links(collection: Collection, to: Path) -> LinksResult:
+    """See `Collection.move_links`."""
+    catalog = collection.catalog
+    wanted = Path(os.path.abspath(to.expanduser()))
+    for root in catalog.images.roots():
+        if folders.overlaps(os.fsencode(wanted), root.path):
+            raise UsageError(
+                f"the link folder {wanted} and the images in {os.fsdecode(root.path)} lie inside "
+                "each other; choose another place"
+            )
+    if wanted != collection.link_folder:
+        collection.linking().clear(progress=collection.progress, stop=collection.stop)
+        with catalog.transaction():
+            catalog.store("link_folder", os.fsencode(wanted).hex())
+            catalog.store("link_folders", {})
+    return collection.links()

@@ -1,0 +1,101 @@
+"""What the methods of a collection return, besides the results of the layers below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ClusterRow:
+    """One cluster; `medoid` is an image id, `coherence` the mean cosine to the centroid."""
+
+    id: int
+    name: str | None
+    size: int
+    coherence: float
+    medoid: int | None
+    medoid_path: bytes | None
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class Member:
+    """An image of a cluster, and its distance to the centroid in the clustering's space."""
+
+    id: int
+    path: bytes
+    distance: float
+
+
+@dataclass(frozen=True)
+class ClusterDetails:
+    """A cluster with its representatives, its nearest clusters, and its members by distance."""
+
+    row: ClusterRow
+    representatives: tuple[Member, ...]
+    nearest: tuple[tuple[int, float], ...]
+    members: tuple[Member, ...]
+    sheet: Path | None
+
+
+@dataclass(frozen=True)
+class CurrentClustering:
+    """The current clustering in short; `created` is ISO 8601 in UTC."""
+
+    id: int
+    k: int
+    space: str
+    inertia: float
+    created: str
+    provisional: bool
+    chosen_by: str
+    generation: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a collection stands."""
+
+    collection: str
+    folder: Path
+    recipe: str | None
+    weights: str | None
+    images: int
+    distinct: int
+    quarantined: int
+    skipped: Mapping[str, int]
+    pending: int
+    missing: int
+    held: tuple[tuple[bytes, str], ...]
+    held_images: int
+    clusters: int
+    clustering: CurrentClustering | None
+    unassigned: int
+    roots: tuple[bytes, ...]
+    added: int
+    link_mode: str
+    link_folder: Path
+    watching: bool
+    drift: float | None
+    provenances: Mapping[str, int]
+    events: tuple[tuple[float, str, str], ...]
+
+
+@dataclass(frozen=True)
+class MissingImage:
+    """An image that is not where it was; `held` says why it is kept for now."""
+
+    id: int
+    path: bytes
+    scans: int
+    held: str | None
+
+
+@dataclass(frozen=True)
+class Removed:
+    """An image that was taken out of the collection; its file is untouched."""
+
+    id: int
+    path: bytes

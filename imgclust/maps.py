@@ -1,0 +1,235 @@
+"""Maps: a stored projection of the collection, arrivals placed in it, drawn by cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust import charts
+from imgclust.catalog import Catalog, StoredProjection
+from imgclust.config import Settings
+from imgclust.errors import NothingThereError, StorageError
+from imgclust.progress import Progress, StopFlag, silent
+from imgclust.projection import (
+    PcaProjection,
+    TsneProjection,
+    align,
+    fit_pca,
+    fit_tsne,
+    projection_from_bytes,
+)
+
+# A map is made anew when more than this share of it was placed and not fitted.
+AGED_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class MapResult:
+    """The picture of a map; `placed` contents came after its fit, `refitted` if made just now."""
+
+    path: Path
+    method: str
+    dims: int
+    n: int
+    placed: int
+    refitted: bool
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Map:
+    """Coordinates `(n, 2 or 3)` of contents `(n,)`, and which of them were placed."""
+
+    keys: npt.NDArray[np.int64]
+    coordinates: npt.NDArray[np.float32]
+    placed: npt.NDArray[np.bool_]
+    refitted: bool
+    sentence: str
+
+
+def make_map(
+    catalog: Catalog,
+    *,
+    recipe: str,
+    settings: Settings,
+    method: str,
+    dims: int,
+    refit: bool = False,
+    progress: Progress = silent,
+    stop: StopFlag | None = None,
+) -> Map:
+    """Bring a map up to date: place what is new, fit anew when asked or when it has aged.
+
+    Raises
+    ------
+    NothingThereError
+        When there is nothing to draw.
+    """
+    progress("reading embeddings", 0, None)
+    sequence = catalog.contents.sequence()
+    keys, vectors = catalog.contents.all_embeddings(recipe)
+    if not len(keys):
+        raise NothingThereError("the collection has no images to draw; add some first")
+    if not settings.clustering.standardise:
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.where(lengths > 0, lengths, 1)
+    chosen = {
+        "dims": dims,
+        "pca_dims": settings.clustering.pca_dims,
+        "standardise": settings.clustering.standardise,
+        "perplexity": settings.views.perplexity if method == "tsne" else None,
+        "seed": settings.clustering.seed,
+    }
+    stored = catalog.projections.newest(kind=method, purpose="map", recipe=recipe, settings=chosen)
+    if stored is not None and not refit:
+        placed = _top_up(catalog, stored, keys, vectors)
+        if placed is not None:
+            return placed
+    projection: PcaProjection | TsneProjection
+    if method == "pca":
+        projection = fit_pca(
+            vectors, dims=dims, standardise=settings.clustering.standardise, seed=0
+        )
+        coordinates = projection.transform(vectors)
+    else:
+        projection = fit_tsne(
+            vectors,
+            dims=dims,
+            pca_dims=settings.clustering.pca_dims,
+            standardise=settings.clustering.standardise,
+            perplexity=settings.views.perplexity,
+            seed=settings.clustering.seed,
+            progress=progress,
+            stop=stop,
+        )
+        coordinates = projection.coordinates
+    if stored is not None:
+        coordinates, projection = _aligned(catalog, stored, keys, coordinates, projection)
+    with catalog.transaction():
+        number = catalog.projections.put(
+            kind=method,
+            purpose="map",
+            recipe=catalog.contents.recipe_id(recipe),
+            sequence=sequence,
+            settings=chosen,
+            contents=len(keys),
+            blob=projection.to_bytes(),
+        )
+        catalog.projections.put_coordinates(number, keys, coordinates, placed=False)
+        if stored is not None:
+            catalog.projections.drop(stored.id)
+    why = "fitted" if stored is None else "fitted anew, turned to match the map before it"
+    return Map(keys, coordinates, np.zeros(len(keys), bool), True, why)
+
+
+def _top_up(
+    catalog: Catalog,
+    stored: StoredProjection,
+    keys: npt.NDArray[np.int64],
+    vectors: npt.NDArray[np.float32],
+) -> Map | None:
+    """The stored map with what is new placed in it; None when it has aged."""
+    known, _, was_placed = catalog.projections.coordinates(stored.id)
+    fresh = ~np.isin(keys, known)
+    if (int(was_placed.sum()) + int(fresh.sum())) > AGED_SHARE * len(keys):
+        return None
+    if fresh.any():
+        projection = projection_from_bytes(stored.blob)
+        if isinstance(projection, TsneProjection):
+            coordinates = projection.place(vectors[fresh])
+        else:
+            coordinates = projection.transform(vectors[fresh])
+        with catalog.transaction():
+            catalog.projections.put_coordinates(stored.id, keys[fresh], coordinates, placed=True)
+    known, coordinates, placed = catalog.projections.coordinates(stored.id)
+    here = np.isin(known, keys)
+    sentence = f"the map of {stored.contents} images, {int(placed[here].sum())} placed in it since"
+    return Map(known[here], coordinates[here], placed[here], False, sentence)
+
+
+def _aligned(
+    catalog: Catalog,
+    stored: StoredProjection,
+    keys: npt.NDArray[np.int64],
+    coordinates: npt.NDArray[np.float32],
+    projection: PcaProjection | TsneProjection,
+) -> tuple[npt.NDArray[np.float32], PcaProjection | TsneProjection]:
+    """Turn a new map so that what both hold lies where it lay."""
+    known, old, _ = catalog.projections.coordinates(stored.id)
+    _, mine, theirs = np.intersect1d(keys, known, assume_unique=True, return_indices=True)
+    if len(mine) <= coordinates.shape[1]:
+        return coordinates, projection
+    turn = align(coordinates[mine], old[theirs])
+    return turn.apply(coordinates), projection.turned(turn)
+
+
+def draw(
+    catalog: Catalog,
+    drawn: Map,
+    path: Path,
+    *,
+    method: str,
+    thumbnail: Callable[[int], bytes | None],
+    most_thumbnails: int,
+    collection: str,
+) -> MapResult:
+    """Draw a map, coloured by cluster; 2-D maps carry thumbnails.
+
+    Parameters
+    ----------
+    thumbnail
+        WebP bytes of a content, None where there is no thumbnail.
+
+    Raises
+    ------
+    StorageError
+        When the picture cannot be written.
+    """
+    dims = drawn.coordinates.shape[1]
+    current = catalog.clusterings.current_id()
+    clusters = np.full(len(drawn.keys), -1, np.int64)
+    if current is not None:
+        contents, assigned, _ = catalog.clusterings.assignments(current)
+        rows = np.searchsorted(contents, drawn.keys)
+        rows[rows == len(contents)] = 0
+        if len(contents):
+            known = contents[rows] == drawn.keys
+            clusters[known] = assigned[rows[known]]
+    names = catalog.clusterings.names()
+    words = {"tsne": "t-SNE", "pca": "PCA"}[method]
+    title = f"{collection}: {len(drawn.keys)} images by {words}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if dims == 2:
+            charts.map_2d(
+                path,
+                coordinates=drawn.coordinates,
+                clusters=clusters,
+                names=names,
+                thumbnails=lambda row: thumbnail(int(drawn.keys[row])),
+                title=title,
+                max_thumbnails=most_thumbnails,
+            )
+        else:
+            charts.map_3d(
+                path,
+                coordinates=drawn.coordinates,
+                clusters=clusters,
+                names=names,
+                title=title,
+            )
+    except OSError as error:
+        raise StorageError(f"the picture {path} cannot be written: {error.strerror}") from None
+    return MapResult(
+        path=path,
+        method=method,
+        dims=dims,
+        n=len(drawn.keys),
+        placed=int(drawn.placed.sum()),
+        refitted=drawn.refitted,
+        sentence=drawn.sentence,
+    )
