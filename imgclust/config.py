@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -23,8 +24,8 @@ def environment(name: str) -> str | None:
     return os.environ.get(name) or None
 
 
-def _setting(default: Any, text: str, choices: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"text": text, "choices": choices})
+def _setting(default: Any, text: str, choices: tuple[Any, ...] = (), *, least: float = 0) -> Any:
+    return field(default=default, metadata={"text": text, "choices": choices, "least": least})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +37,9 @@ class Watch:
     polling: bool = _setting(False, "never use file events: the full scan is the watch")
     young_s: float = _setting(30.0, "an unreadable file younger than this is tried again")
     retry_s: tuple[float, ...] = _setting((1.0, 5.0, 25.0), "seconds before each such new try")
-    missing_scans: int = _setting(3, "healthy scans without a file before it counts as gone")
+    missing_scans: int = _setting(3, "healthy scans without a file until it is gone", least=1)
     hold_share: float = _setting(0.2, "hold everything when more than this share vanishes at once")
-    hold_images: int = _setting(10, "... and at least this many images")
+    hold_images: int = _setting(10, "... and at least this many images", least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +48,11 @@ class Decode:
 
     workers: int = _setting(0, "worker processes; 0 chooses for this machine")
     time_limit_s: float = _setting(60.0, "seconds a worker may spend on one file")
-    memory_limit_mb: int = _setting(4096, "address space of one worker, in MiB")
-    size_cap_mb: int = _setting(512, "larger files are not read, in MiB")
-    pixel_cap_mp: int = _setting(250, "larger pictures are not decoded, in megapixels")
+    memory_limit_mb: int = _setting(4096, "address space of one worker, in MiB", least=1)
+    size_cap_mb: int = _setting(512, "larger files are not read, in MiB", least=1)
+    pixel_cap_mp: int = _setting(250, "larger pictures are not decoded, in megapixels", least=1)
     thumbnails: bool = _setting(True, "keep a small WebP picture of every content")
-    thumbnail_px: int = _setting(160, "longest side of that picture, in pixels")
+    thumbnail_px: int = _setting(160, "longest side of that picture, in pixels", least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class Embedding:
     precision: str = _setting(
         "auto", "arithmetic of the network", ("auto", "float32", "bfloat16", "float16")
     )
-    batch: int = _setting(32, "most images in one batch")
+    batch: int = _setting(32, "most images in one batch", least=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,16 +75,18 @@ class Clustering:
 
     k: str = _setting("auto", "number of clusters, or auto")
     space: str = _setting("pca", "what k-means runs in", ("embedding", "pca", "tsne"))
-    pca_dims: int = _setting(64, "dimensions of the space pca")
+    pca_dims: int = _setting(64, "dimensions of the space pca", least=1)
     standardise: bool = _setting(False, "StandardScaler before PCA")
     seed: int = _setting(0, "seed of every random choice")
-    k_min: int = _setting(1, "first k of a sweep")
+    k_min: int = _setting(1, "first k of a sweep", least=1)
     k_max: int = _setting(0, "last k of a sweep; 0: 100, above 20,000 images sqrt(n)")
     device: str = _setting("auto", "where k-means runs", ("auto", "cpu", "gpu"))
-    first_images: int = _setting(20, "images needed for the first automatic clustering")
-    early_images: int = _setting(1000, "on a long first pass, cluster after this many images")
+    first_images: int = _setting(20, "images needed for the first automatic clustering", least=1)
+    early_images: int = _setting(1000, "on a long first pass, cluster after so many", least=1)
     early_s: float = _setting(120.0, "... or after this many seconds")
-    growth: int = _setting(4, "a provisional clustering is made again at this many times its size")
+    growth: int = _setting(
+        4, "a provisional clustering is renewed at so many times its size", least=2
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +103,8 @@ class Views:
     """Maps of the collection."""
 
     method: str = _setting("tsne", "projection of the map", ("pca", "tsne"))
-    dims: int = _setting(2, "dimensions of the map, 2 or 3")
-    perplexity: float = _setting(30.0, "effective number of neighbours of t-SNE")
+    dims: int = _setting(2, "dimensions of the map", (2, 3))
+    perplexity: float = _setting(30.0, "effective number of neighbours of t-SNE", least=1)
     thumbnails: int = _setting(200, "most thumbnails on a map")
 
 
@@ -110,7 +113,7 @@ class Index:
     """The FAISS index file."""
 
     device: str = _setting("auto", "where searches run", ("auto", "cpu", "gpu"))
-    checkpoint_images: int = _setting(1000, "unsaved changes before the index file is written")
+    checkpoint_images: int = _setting(1000, "unsaved changes until the file is written", least=1)
     checkpoint_share: float = _setting(0.05, "... or this share of the index, if larger")
 
 
@@ -208,7 +211,7 @@ def default_toml() -> str:
         for item in dataclasses.fields(kind):
             text = item.metadata["text"]
             choices = item.metadata["choices"]
-            lines.append(f"# {text}" + (f" ({', '.join(choices)})" if choices else ""))
+            lines.append(f"# {text}" + (f" ({_listed(choices)})" if choices else ""))
             lines.append(f"{item.name} = {_to_toml(item.default)}")
     return "\n".join(lines) + "\n"
 
@@ -267,21 +270,27 @@ def _checked(key: str, value: Any, where: str) -> Any:
     if get_args(kind):
         if not isinstance(value, list | tuple) or not all(_is_number(item) for item in value):
             raise wrong
+        if any(item < 0 for item in value):
+            raise UsageError(f"{where}: {key} = {value!r} has a negative number")
         return tuple(float(item) for item in value)
-    if kind is float and _is_number(value):
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
-    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+    if not isinstance(value, kind) or (kind in (int, float) and not _is_number(value)):
         raise wrong
-    choices = _fields()[key].metadata["choices"]
+    choices, least = _fields()[key].metadata["choices"], _fields()[key].metadata["least"]
     if choices and value not in choices:
-        raise UsageError(f"{where}: {key} = {value!r} is not one of {', '.join(choices)}")
-    if _is_number(value) and value < 0:
-        raise UsageError(f"{where}: {key} = {value!r} is negative")
+        raise UsageError(f"{where}: {key} = {value!r} is not one of {_listed(choices)}")
+    if kind in (int, float) and value < least:
+        raise UsageError(f"{where}: {key} = {value!r} is less than {least}")
     return value
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _listed(choices: tuple[Any, ...]) -> str:
+    return ", ".join(str(choice) for choice in choices)
 
 
 def _in_words(kind: Any) -> str:

@@ -43,7 +43,7 @@ POINTS = frozenset(
 @dataclass
 class _Armed:
     action: str
-    argument: str
+    seconds: float
     at: int | None
     passed: int = 0
 
@@ -56,7 +56,10 @@ def _parse(text: str) -> dict[str, _Armed]:
         action, _, argument = what.partition(":")
         if name not in POINTS or action not in {"crash", "eio", "enospc", "sleep"}:
             raise UsageError(f"IMGCLUST_FAILPOINTS: unknown point or action in {part!r}")
-        armed[name] = _Armed(action, argument, int(at) if at else None)
+        try:
+            armed[name] = _Armed(action, float(argument or 0.1), int(at) if at else None)
+        except ValueError:
+            raise UsageError(f"IMGCLUST_FAILPOINTS: not a number in {part!r}") from None
     return armed
 
 
@@ -92,7 +95,7 @@ def passing(name: str) -> None:
     if point.action == "crash":
         os.kill(os.getpid(), signal.SIGKILL)
     elif point.action == "sleep":
-        time.sleep(float(point.argument or "0.1"))
+        time.sleep(point.seconds)
     else:
         code = errno.EIO if point.action == "eio" else errno.ENOSPC
         raise OSError(code, f"{os.strerror(code)} (failpoint {name})")

@@ -11,6 +11,9 @@ from typing import Self
 
 from imgclust.errors import LockedError
 
+# `is_locked` holds the lock for a moment to try it; nobody is refused because of that.
+_GRACE_S = 0.1
+
 
 class FileLock:
     """An exclusive `flock` on a small file of ours; freed by the kernel when the process dies.
@@ -40,7 +43,7 @@ class FileLock:
             When another process still holds it after `wait_s` seconds.
         """
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        deadline = time.monotonic() + self._wait_s
+        deadline = time.monotonic() + max(self._wait_s, _GRACE_S)
         while True:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -54,7 +57,7 @@ class FileLock:
                         f"another process{who} is {self._purpose} this collection; "
                         "wait for it or stop it"
                     ) from None
-                time.sleep(0.05)
+                time.sleep(0.02)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         self._descriptor = descriptor
