@@ -1,1 +1,23 @@
-"""imgclust: watches folders of images, embeds each new one once, keeps clusters in step."""
+"""imgclust: watches folders of images, embeds each new one once, keeps clusters in step.
+
+The public Python API is `Collection` and the frozen results that its methods return.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imgclust.collection import Collection
+
+__version__ = "0.1.0"
+__all__ = ["Collection", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: `imgclust --help` and `imgclust.__version__` need none of it.
+    if name == "Collection":
+        from imgclust.collection import Collection
+
+        return Collection
+    raise AttributeError(f"module 'imgclust' has no attribute {name!r}")

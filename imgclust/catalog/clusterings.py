@@ -83,8 +83,8 @@ class Clusterings:
         if row is None:
             raise NothingThereError(f"there is no clustering {clustering}")
         positions: list[Any] = self._connection.execute(
-            "SELECT cluster, mean_distance, coherence, medoid FROM clustering_clusters WHERE clustering = ? "
-            "ORDER BY position",
+            "SELECT cluster, mean_distance, coherence, medoid FROM clustering_clusters "
+            "WHERE clustering = ? ORDER BY position",
             (clustering,),
         ).fetchall()
         facts: list[Any] = list(row[:-3])

@@ -376,8 +376,6 @@ def _embedder(collection: Collection) -> Embedder:
         recipe=recipe,
         device=rules.device,
         precision=rules.precision,
-        engine=rules.engine,
-        cache=folders.cache_folder() / "graphs",
     )
 
 
