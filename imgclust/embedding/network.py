@@ -51,7 +51,7 @@ def embeddings(pixels: Any, convolutions: Sequence[Convolution], recipe: Recipe)
 
     x = tf.cast(pixels, tf.float32)
     x = x / 255.0 if recipe.preprocessing == "x/255" else x / 127.5 - 1.0
-    layers = _Layers(convolutions).up_to(recipe.layers[-1], x)
+    layers = outputs(x, convolutions, recipe.layers[-1])
     parts = []
     for name in recipe.layers:
         part = tf.reduce_mean(layers[name], axis=(1, 2))
@@ -64,6 +64,11 @@ def embeddings(pixels: Any, convolutions: Sequence[Convolution], recipe: Recipe)
     return whole if recipe.normalisation == "none" else tf.math.l2_normalize(whole, axis=1)
 
 
+def outputs(x: Any, convolutions: Sequence[Convolution], last: str) -> dict[str, Any]:
+    """Outputs of the layers mixed0, mixed1, ... `last` by name, for preprocessed pixels `x`."""
+    return _Layers(convolutions).up_to(last, x)
+
+
 class _Layers:
     """Takes convolutions in the order of creation while the network is written down."""
 
@@ -71,16 +76,15 @@ class _Layers:
         self._folded = map(fold, convolutions)
 
     def up_to(self, last: str, x: Any) -> dict[str, Any]:
-        """Outputs of the layers mixed0, mixed1, ... up to `last` by name."""
-        outputs: dict[str, Any] = {}
+        found: dict[str, Any] = {}
         x = self._stem(x)
         blocks = [self._block_a] * 3 + [self._reduction_a] + [self._block_b] * 4
         blocks += [self._reduction_b] + [self._block_c] * 2
         for number, block in enumerate(blocks):
-            x = outputs[f"mixed{number}"] = block(x)
+            x = found[f"mixed{number}"] = block(x)
             if f"mixed{number}" == last:
                 break
-        return outputs
+        return found
 
     def _conv(self, x: Any, *, stride: int = 1, padding: str = "SAME") -> Any:
         import tensorflow as tf

@@ -1,0 +1,362 @@
+"""Embeddings: batches, precision, and InceptionV3 held against Keras."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import imgclust.embedding
+from imgclust.embedding import (
+    Embedder,
+    InceptionV3Embedder,
+    agreement,
+    import_tensorflow,
+    open_embedder,
+    recipe_of,
+)
+from imgclust.embedding.batches import check_embeddings, in_batches
+from imgclust.embedding.network import outputs
+from imgclust.embedding.precision import candidates
+from imgclust.errors import EmbeddingError, RecipeError, UsageError
+from imgclust.weights import Convolution, load, trunk, verify
+from tests import topology
+from tests.fakes import FakeEmbedder
+from tests.weights_files import write_keras_official
+
+Array = NDArray[Any]
+
+
+def cosines(one: Array, two: Array) -> Array:
+    """Cosine of each row of one (n, ...) with the same row of two."""
+    a, b = (x.reshape(len(x), -1).astype(np.float64) for x in (one, two))
+    cosine: Array = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    return cosine
+
+
+# --- batches
+
+
+@pytest.mark.parametrize(
+    ("count", "lengths"),
+    [(0, []), (1, [1]), (2, [2]), (3, [4]), (4, [4]), (5, [4, 1]), (11, [4, 4, 4])],
+)
+def test_batches_are_padded_to_the_smallest_shape(count: int, lengths: list[int]) -> None:
+    seen: list[int] = []
+
+    def run(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        seen.append(len(batch))
+        return batch.astype(np.float32) + 1
+
+    rows = np.arange(count * 3, dtype=np.uint8).reshape(count, 3)
+    np.testing.assert_array_equal(in_batches(run, rows, (1, 2, 4), 3), rows + 1.0)
+    assert seen == lengths
+
+
+def test_wrong_dimensions_are_an_error() -> None:
+    rows = np.zeros((2, 3), np.uint8)
+    with pytest.raises(EmbeddingError, match="instead of"):
+        in_batches(lambda batch: batch.astype(np.float32), rows, (2,), 4)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_an_error(bad: float) -> None:
+    embeddings = np.ones((3, 4), np.float32)
+    recipe = FakeEmbedder(4).recipe
+    assert check_embeddings(embeddings, recipe) is embeddings
+    embeddings[1, 2] = bad
+    with pytest.raises(EmbeddingError, match="1 of 3"):
+        check_embeddings(embeddings, recipe)
+
+
+# --- precision
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "flags", "tried"),
+    [
+        ("auto", "cpu", {"avx2"}, ("float32",)),
+        ("auto", "cpu", {"avx512_bf16"}, ("bfloat16", "float32")),
+        ("auto", "cpu", {"amx_bf16"}, ("bfloat16", "float32")),
+        ("auto", "gpu", set(), ("float16", "float32")),
+        ("float32", "cpu", {"amx_bf16"}, ("float32",)),
+        ("float32", "gpu", set(), ("float32",)),
+        ("bfloat16", "cpu", {"avx512_bf16"}, ("bfloat16",)),
+        ("float16", "gpu", set(), ("float16",)),
+    ],
+)
+def test_precisions_to_try(wanted: str, device: str, flags: set[str], tried: object) -> None:
+    assert candidates(wanted, device=device, flags=flags) == tried
+
+
+@pytest.mark.parametrize(
+    ("wanted", "device", "flags"),
+    [
+        ("bfloat16", "cpu", {"avx512f"}),
+        ("float16", "cpu", {"avx512_bf16"}),
+        ("bfloat16", "gpu", set()),
+        ("double", "cpu", set()),
+    ],
+)
+def test_precisions_that_cannot_be_had(wanted: str, device: str, flags: set[str]) -> None:
+    with pytest.raises(UsageError):
+        candidates(wanted, device=device, flags=flags)
+
+
+def test_agreement_is_the_least_cosine() -> None:
+    fake = FakeEmbedder(8)
+
+    def third_turned(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        embeddings = fake.embed(pixels)
+        embeddings[2] *= -3
+        return embeddings
+
+    assert agreement(fake.embed, fake.embed, side=299) == pytest.approx(1)
+    assert agreement(fake.embed, third_turned, side=299) == pytest.approx(-1)
+
+
+class Stand:
+    """Takes the place of InceptionV3Embedder where the choice is tested, not the network."""
+
+    error = 0.0
+
+    def __init__(self, convolutions: object, recipe: Any, *, device: str, precision: str) -> None:
+        self.recipe = recipe
+        self.provenance = f"{device} {precision}"
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        embeddings = np.ones((len(pixels), 2), np.float32)
+        if "float32" not in self.provenance:
+            embeddings[0, 0] += self.error
+        return embeddings
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "error", "used"),
+    [
+        ("cpu", "auto", 0.01, "cpu bfloat16"),
+        ("cpu", "auto", 0.5, "cpu float32"),
+        ("cpu", "bfloat16", 0.01, "cpu bfloat16"),
+        ("auto", "auto", 0.01, "gpu float16"),
+        ("gpu", "auto", 0.5, "gpu float32"),
+        ("gpu", "float32", 0.5, "gpu float32"),
+    ],
+)
+def test_reduced_precision_has_to_agree(
+    device: str, precision: str, error: float, used: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stand_in(monkeypatch, error)
+    weights = trunk()
+    embedder = open_embedder(weights, recipe=recipe_of(weights), device=device, precision=precision)
+    assert embedder.provenance == used
+
+
+def test_asked_for_precision_that_does_not_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, 0.5)
+    weights = trunk()
+    with pytest.raises(EmbeddingError, match="does not agree"):
+        open_embedder(weights, recipe=recipe_of(weights), device="cpu", precision="bfloat16")
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, error: float) -> None:
+    monkeypatch.setattr(Stand, "error", error)
+    opening = "imgclust.embedding.opening"
+    monkeypatch.setattr(f"{opening}.InceptionV3Embedder", Stand)
+    monkeypatch.setattr(f"{opening}.import_tensorflow", lambda: None)
+    monkeypatch.setattr("imgclust.devices.tensorflow_gpus", lambda: ["GPU:0"])
+    monkeypatch.setattr("imgclust.devices.cpu_flags", lambda: frozenset({"avx512_bf16"}))
+
+
+def test_another_files_recipe_is_refused() -> None:
+    weights = trunk()
+    recipe = replace(recipe_of(weights), weights_sha256="00" * 32)
+    with pytest.raises(RecipeError, match="00000000"):
+        open_embedder(weights, recipe=recipe)
+
+
+# --- the network
+
+
+@pytest.fixture(scope="module")
+def embedder() -> Embedder:
+    weights = trunk()
+    return open_embedder(weights, recipe=recipe_of(weights), device="cpu", precision="float32")
+
+
+@pytest.fixture(scope="module")
+def photos() -> NDArray[np.uint8]:
+    with np.load(topology.GOLDEN) as golden:
+        return np.stack([topology.photo(topology.PHOTOS / name) for name in golden["names"]])
+
+
+def composed(mixed6: Array, mixed8: Array) -> Array:
+    """The trunk's recipe in numpy: roots, parts at unit length, whole at unit length."""
+    parts = [np.sqrt(part.astype(np.float64)) for part in (mixed6, mixed8)]
+    whole = np.hstack([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts])
+    embeddings: Array = whole / np.linalg.norm(whole, axis=1, keepdims=True)
+    return embeddings
+
+
+def test_golden_embeddings(embedder: Embedder, photos: NDArray[np.uint8]) -> None:
+    with np.load(topology.GOLDEN) as golden:
+        expected = composed(golden["mixed6"], golden["mixed8"])
+    embeddings = embedder.embed(photos)
+    assert embeddings.dtype == np.float32
+    assert embeddings.shape == (3, embedder.recipe.dimensions)
+    # photos are decoded anew, and JPEG decoders may differ by a grey level
+    assert cosines(embeddings, expected).min() > 0.9999
+    assert "float32" in embedder.provenance
+
+
+def test_embedding_does_not_depend_on_the_batch(
+    embedder: Embedder, photos: NDArray[np.uint8]
+) -> None:
+    many = np.concatenate([photos, photos[:2]])  # 5 images: padded to 8
+    together = embedder.embed(many)
+    for number in range(3):
+        alone = embedder.embed(photos[number : number + 1])[0]
+        np.testing.assert_allclose(together[number], alone, atol=1e-5)
+    np.testing.assert_allclose(together[3:], together[:2], atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(together, axis=1), 1, atol=1e-5)
+    assert embedder.embed(photos[:0]).shape == (0, 2048)
+
+
+def test_black_picture_has_a_finite_embedding(embedder: Embedder) -> None:
+    embeddings = embedder.embed(np.zeros((1, 299, 299, 3), np.uint8))
+    assert np.isfinite(embeddings).all()
+    assert np.linalg.norm(embeddings) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((1, 299, 299, 3), np.float32),
+        np.zeros((299, 299, 3), np.uint8),
+        np.zeros((1, 224, 224, 3), np.uint8),
+    ],
+)
+def test_pixels_of_another_kind(embedder: Embedder, pixels: Any) -> None:
+    with pytest.raises(EmbeddingError, match="pixels are"):
+        embedder.embed(pixels)
+
+
+def test_embedder_raises_for_values_that_are_not_finite() -> None:
+    weights = trunk()
+    convolutions = list(load(weights))
+    convolutions[75] = convolutions[75]._replace(beta=convolutions[75].beta + np.float32(np.inf))
+    with pytest.raises(EmbeddingError, match="not finite"):
+        InceptionV3Embedder(convolutions, recipe_of(weights), device="cpu", precision="float32")
+
+
+@pytest.mark.slow
+def test_tensorflow_comes_without_keras_and_quietly() -> None:
+    script = """
+import sys
+from imgclust.embedding import import_tensorflow
+tf = import_tensorflow()
+assert not {"keras", "sklearn", "matplotlib"} & set(sys.modules), "Keras came along"
+if len(sys.argv) > 1:
+    assert tf.keras.layers.Dense
+    import keras.src.optimizers
+"""
+    for arguments in ([], ["keras"]):
+        done = subprocess.run(
+            [sys.executable, "-c", script, *arguments], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        if not arguments:
+            assert done.stderr == ""
+
+
+# --- oracles
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return topology.find_package(tmp_path_factory.mktemp("npm"))
+
+
+def maps(convolutions: tuple[Convolution, ...], pixels: NDArray[np.uint8]) -> dict[str, Array]:
+    """Our mixed6 and mixed8 for pixels / 255."""
+    tf = import_tensorflow()
+    found = outputs(tf.constant(pixels, tf.float32) / 255.0, convolutions, "mixed8")
+    return {name: found[name].numpy() for name in ("mixed6", "mixed8")}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+def test_trunk_against_the_packages_own_topology(package: Path) -> None:
+    from sklearn.datasets import load_sample_images
+
+    model = topology.build(*topology.read_model(package))
+    # two real photographs (china.jpg, flower.jpg), cut so that nothing is resized
+    pixels = np.stack([image[:299, 100:399] for image in load_sample_images().images])
+    expected = dict(
+        zip(
+            ("mixed6", "mixed8"),
+            model.predict_on_batch(pixels.astype(np.float32) / np.float32(255)),
+            strict=True,
+        )
+    )
+    convolutions = load(trunk())
+    for name, found in maps(convolutions, pixels).items():
+        assert found.shape == expected[name].shape
+        assert cosines(found, np.asarray(expected[name])).min() > 0.99999
+
+    def agrees(changed: list[Convolution]) -> bool:
+        found = maps(tuple(changed), pixels)["mixed8"]
+        return bool(cosines(found, np.asarray(expected["mixed8"])).min() > 0.99999)
+
+    assert agrees(list(convolutions))
+    swapped = list(convolutions)  # two whole convolutions of mixed4, (7, 1, 128, 128) both
+    swapped[35], swapped[37] = swapped[37], swapped[35]
+    assert not agrees(swapped)
+    swapped = list(convolutions)  # one small array: the means after two branches of mixed7
+    swapped[60] = convolutions[60]._replace(mean=convolutions[69].mean)
+    swapped[69] = convolutions[69]._replace(mean=convolutions[60].mean)
+    assert not agrees(swapped)
+
+
+@pytest.mark.slow
+def test_build_script_makes_the_committed_file(package: Path, tmp_path: Path) -> None:
+    script = Path(__file__).parents[1] / "scripts" / "build_trunk.py"
+    made = tmp_path / "made.npz"
+    subprocess.run([sys.executable, script, package, "--out", made], check=True)
+    assert made.read_bytes() == trunk().path.read_bytes()
+    (tmp_path / "other.tgz").write_bytes(package.read_bytes()[:-1])
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "other.tgz"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "SHA-512" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # Keras' own
+def test_full_network_against_keras(tmp_path: Path, photos: NDArray[np.uint8]) -> None:
+    import keras
+
+    path = tmp_path / "keras.h5"
+    model: Any = write_keras_official(path)
+    prepared = keras.applications.inception_v3.preprocess_input(photos.astype(np.float32))
+    pooled = np.asarray(model.predict_on_batch(prepared), np.float64).mean(axis=(1, 2))
+    weights = verify(path)
+    for raw in (True, False):
+        recipe = recipe_of(weights, raw=raw)
+        embedder = open_embedder(weights, recipe=recipe, device="cpu", precision="float32")
+        found = embedder.embed(photos)
+        expected = pooled if raw else np.sqrt(pooled)
+        assert cosines(found, expected).min() > 0.99999
+        lengths = np.linalg.norm(expected, axis=1) if raw else np.ones(3)
+        np.testing.assert_allclose(np.linalg.norm(found, axis=1), lengths, rtol=1e-4)
+
+
+def test_public_names() -> None:
+    assert set(imgclust.embedding.__all__) <= set(dir(imgclust.embedding))
+    assert imgclust.embedding.__all__ == sorted(imgclust.embedding.__all__)
