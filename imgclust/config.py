@@ -252,9 +252,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _nearest(key: str) -> str:
     known = list(_fields())
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5) or [
-        name for name in known if name.partition(".")[2] == key.rpartition(".")[2]
-    ]
+    near = [name for name in known if name.partition(".")[2] == key.rpartition(".")[2]]
+    near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]}?" if near else "; `configs/default.toml` lists every setting"
 
 

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from imgclust import devices
+from imgclust.errors import MissingPackageError, UsageError
+
+
+@pytest.mark.parametrize(
+    ("wanted", "gpus", "chosen"),
+    [
+        ("auto", 0, "cpu"),
+        ("auto", 1, "gpu"),
+        ("auto", 8, "gpu"),
+        ("cpu", 0, "cpu"),
+        ("cpu", 1, "cpu"),
+        ("gpu", 1, "gpu"),
+    ],
+)
+def test_choice(wanted: str, gpus: int, chosen: str) -> None:
+    assert devices.choose(wanted, gpus) == chosen
+
+
+def test_a_gpu_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(UsageError, match="no GPU is seen here; use device = auto or cpu"):
+        devices.choose("gpu", 0)
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_other_words_are_refused(gpus: int) -> None:
+    with pytest.raises(UsageError, match="'tpu' is unknown; use auto, cpu or gpu"):
+        devices.choose("tpu", gpus)
+
+
+@pytest.mark.parametrize(
+    ("faiss", "gpus"),
+    [(SimpleNamespace(), 0), (SimpleNamespace(get_num_gpus=lambda: 2), 2)],
+    ids=["faiss-cpu", "faiss-gpu"],
+)
+def test_gpus_of_faiss(monkeypatch: pytest.MonkeyPatch, faiss: object, gpus: int) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", faiss)
+    assert devices.faiss_gpus() == gpus
+
+
+@pytest.mark.parametrize("in_use", [False, True], ids=["fresh", "in use already"])
+def test_gpus_of_tensorflow_get_memory_growth(
+    monkeypatch: pytest.MonkeyPatch, in_use: bool
+) -> None:
+    grown = []
+
+    def grow(card: object, wanted: bool) -> None:
+        if in_use:
+            raise RuntimeError("Physical devices cannot be modified after being initialized")
+        grown.append((card, wanted))
+
+    cards = [SimpleNamespace(name="/physical_device:GPU:0")]
+    config = SimpleNamespace(
+        list_physical_devices=lambda kind: cards if kind == "GPU" else [],
+        experimental=SimpleNamespace(set_memory_growth=grow),
+    )
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(config=config))
+    assert devices.tensorflow_gpus() == ["/physical_device:GPU:0"]
+    assert grown == ([] if in_use else [(cards[0], True)])
+
+
+def test_a_missing_package_names_both_extras() -> None:
+    devices.require("numpy")
+    with pytest.raises(MissingPackageError) as caught:
+        devices.require("no_such_package")
+    assert "no_such_package is not installed" in str(caught.value)
+    assert "imgclust[cpu]" in str(caught.value)
+    assert "imgclust[gpu]" in str(caught.value)
+
+
+def test_processors_respect_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 7})
+    assert devices.cpu_count() == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert devices.cpu_count() == 1
+
+
+def test_flags_of_the_processor() -> None:
+    flags = devices.cpu_flags()
+    assert all(flag == flag.strip() and flag for flag in flags)
+    if os.uname().machine == "x86_64":
+        assert "sse2" in flags
