@@ -1,0 +1,62 @@
+"""Layer 1's public names: sorted in `__all__`, all there, each with a docstring."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from types import ModuleType
+
+import pytest
+
+import imgclust
+from tests.test_layers import LAYER_1, PACKAGE
+
+NOUNS = sorted(noun for noun in LAYER_1 if any(PACKAGE.glob(f"{noun}*")))
+
+
+def public(module: ModuleType) -> list[str]:
+    """Names without underscore that the module defines or takes from its own package."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and name != "annotations"
+        and not inspect.ismodule(value)
+        and getattr(value, "__module__", module.__name__).startswith(module.__name__)
+    ]
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_all_is_sorted_and_complete(noun: str) -> None:
+    module = importlib.import_module(f"imgclust.{noun}")
+    names = list(module.__all__)
+    # As ruff's RUF022 sorts: constants, then classes, then the rest.
+    order = sorted(names, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    assert names == order
+    assert len(set(names)) == len(names)
+    assert set(public(module)) <= set(names)
+    assert all(hasattr(module, name) for name in names)
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+def test_public_functions_and_classes_say_what_they_are(noun: str) -> None:
+    module = importlib.import_module(f"imgclust.{noun}")
+    silent = []
+    for name in module.__all__:
+        value = getattr(module, name)
+        if not (inspect.isclass(value) or inspect.isfunction(value)):
+            continue
+        text = value.__doc__ or ""
+        # A dataclass without a docstring gets its signature as one.
+        if not text.strip() or text.startswith(f"{name}("):
+            silent.append(name)
+    assert not silent
+
+
+def test_the_package_itself() -> None:
+    assert imgclust.__all__ == sorted(imgclust.__all__)
+    assert "Collection" in imgclust.__all__
+    for name in imgclust.__all__:
+        getattr(imgclust, name)
+    with pytest.raises(AttributeError):
+        imgclust.no_such_name  # noqa: B018
