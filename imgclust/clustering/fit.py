@@ -1,0 +1,216 @@
+"""One clustering for one k: k-means++ seeding, FAISS k-means, empty clusters repaired."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgclust.clustering.lloyd import Vectors, checked, nearest, refine, squared_distances
+from imgclust.errors import ClusteringError
+from imgclust.progress import Progress, StopFlag, silent
+
+_ROUND = 10  # iterations between two looks at progress, convergence and the stop flag
+_MOST_ROUNDS = 10
+_TOLERANCE = 1e-4
+_SEEDING_ROWS = 20_000
+_REPAIRS = 20
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A finished k-means.
+
+    Attributes
+    ----------
+    k
+        Number of clusters, all of them occupied; fewer than `asked_k` when there are fewer
+        distinct rows (a note says so).
+    centroids
+        float32, shape (k, d).
+    assigned
+        Position of each row's nearest centroid, int32, shape (n,).
+    distances
+        Euclidean distance of each row to that centroid, float32, shape (n,).
+    inertia
+        Sum of squared distances over all rows, summed in float64.
+    asked_k
+        The k that was asked for.
+    notes
+        What a person should be told, a sentence each.
+    """
+
+    k: int
+    centroids: NDArray[np.float32]
+    assigned: NDArray[np.int32]
+    distances: NDArray[np.float32]
+    inertia: float
+    asked_k: int
+    notes: tuple[str, ...] = ()
+
+
+def fit(
+    vectors: NDArray[Any],
+    k: int,
+    *,
+    seed: int = 0,
+    gpu: bool = False,
+    start: NDArray[Any] | None = None,
+    max_points: int | None = None,
+    progress: Progress = silent,
+    stop: StopFlag | None = None,
+) -> Fit:
+    """Cluster vectors into k clusters by k-means.
+
+    Seeding is k-means++ with greedy candidates (Arthur and Vassilvitskii 2007, by
+    scikit-learn); the iterations are FAISS's over all rows.
+
+    Parameters
+    ----------
+    vectors
+        float32, shape (n, d).
+    k
+        Number of clusters, at least 1; reduced to the number of distinct rows.
+    seed
+        Same seed, same rows, same machine: same result.
+    gpu
+        Use the GPUs that FAISS sees (checked, see `lloyd.refine`).
+    start
+        Initial centroids, shape (k, d), instead of seeding.
+    max_points
+        Iterate on a random sample of at most this many rows; the final assignment and the
+        inertia are over all rows in any case.
+    progress, stop
+        Called, and looked at, every few iterations.
+
+    Raises
+    ------
+    ClusteringError
+        For k < 1, no rows, NaN, or a start of another shape.
+    StoppedError
+        When `stop` was set.
+    """
+    rows = checked(vectors)
+    n = rows.shape[0]
+    if k < 1:
+        raise ClusteringError(f"k = {k} is not a number of clusters; use 1 or more")
+    notes: list[str] = []
+    used = rows
+    if max_points is not None and n > max(max_points, k):
+        picked = np.random.default_rng(seed).choice(n, max(max_points, k), replace=False)
+        used = np.ascontiguousarray(rows[np.sort(picked)])
+        notes.append(f"iterated on a sample of {len(used)} of {n} rows, assigned all of them")
+    if start is not None:
+        centroids = checked(start)
+        if centroids.shape != (k, rows.shape[1]):
+            raise ClusteringError(f"start has shape {centroids.shape}, not ({k}, {rows.shape[1]})")
+        centroids = centroids[: min(k, n)]
+    else:
+        centroids = seeding(used, min(k, n), seed=seed)
+    centroids = _iterate(used, centroids, seed=seed, gpu=gpu, progress=progress, stop=stop)
+    centroids, assigned, squared = settle(rows, centroids, gpu=gpu)
+    if len(centroids) < k:
+        notes.append(f"k reduced from {k} to {len(centroids)}, the number of distinct embeddings")
+    return Fit(
+        k=len(centroids),
+        centroids=centroids,
+        assigned=assigned,
+        distances=np.sqrt(squared).astype(np.float32),
+        inertia=float(squared.sum()),
+        asked_k=k,
+        notes=tuple(notes),
+    )
+
+
+def seeding(vectors: Vectors, k: int, *, seed: int) -> Vectors:
+    """Initial centroids by greedy k-means++, float32 (k, d), from at most 20,000 rows."""
+    from sklearn.cluster import kmeans_plusplus
+
+    if k == 1:
+        mean = vectors.mean(axis=0, dtype=np.float64)[np.newaxis]
+        return np.asarray(mean, dtype=np.float32)
+    most = max(_SEEDING_ROWS, 20 * k)
+    rows = vectors
+    if len(rows) > most:
+        rows = rows[np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))]
+    if not rows.any() or (rows == rows[0]).all():  # scikit-learn divides by the potential
+        return np.repeat(rows[:1], k, axis=0)
+    centroids, _ = kmeans_plusplus(rows, k, random_state=seed)
+    return np.ascontiguousarray(centroids, dtype=np.float32)
+
+
+def _iterate(
+    vectors: Vectors,
+    centroids: Vectors,
+    *,
+    seed: int,
+    gpu: bool,
+    progress: Progress,
+    stop: StopFlag | None,
+) -> Vectors:
+    progress("k-means", 0, _MOST_ROUNDS * _ROUND)
+    for done in range(1, _MOST_ROUNDS + 1):
+        if stop is not None:
+            stop.check()
+        centroids, objective = refine(vectors, centroids, iterations=_ROUND, seed=seed, gpu=gpu)
+        progress("k-means", done * _ROUND, _MOST_ROUNDS * _ROUND)
+        if objective.size == 0 or objective[-2] - objective[-1] <= _TOLERANCE * objective[-1]:
+            break
+    progress("k-means", _MOST_ROUNDS * _ROUND, _MOST_ROUNDS * _ROUND)
+    return centroids
+
+
+def settle(
+    vectors: Vectors, centroids: Vectors, *, gpu: bool = False
+) -> tuple[Vectors, NDArray[np.int32], NDArray[np.float64]]:
+    """Assign every row, give empty clusters the rows that lie furthest out, drop the rest.
+
+    Returns centroids (k', d), positions int32 (n,) and squared distances float64 (n,); k' < k
+    only when no row is left at any distance from its centroid.
+    """
+    centroids = centroids.copy()
+    for last in (False,) * _REPAIRS + (True,):
+        positions, _ = nearest(vectors, centroids, gpu=gpu)
+        assigned = positions[:, 0].astype(np.int32)
+        squared = squared_distances(vectors, centroids, assigned)
+        sizes = np.bincount(assigned, minlength=len(centroids))
+        empty = np.flatnonzero(sizes == 0)
+        if empty.size == 0:
+            return centroids, assigned, squared
+        outermost = _distinct_outermost(vectors, squared, empty.size)
+        if last or len(outermost) == 0:
+            break
+        if len(outermost) < empty.size:
+            centroids = np.delete(centroids, empty[len(outermost) :], axis=0)
+            empty = empty[: len(outermost)]
+        centroids[empty] = vectors[outermost]
+    return _dropped(centroids, assigned, squared, sizes)
+
+
+def _distinct_outermost(
+    vectors: Vectors, squared: NDArray[np.float64], count: int
+) -> NDArray[np.int64]:
+    """Up to `count` rows, all different, by falling distance from their centroid."""
+    chosen: list[int] = []
+    seen: set[bytes] = set()
+    for row in np.argsort(-squared, kind="stable"):
+        if squared[row] <= 0 or len(chosen) == count:
+            break
+        content = vectors[row].tobytes()
+        if content not in seen:
+            seen.add(content)
+            chosen.append(int(row))
+    return np.array(chosen, dtype=np.int64)
+
+
+def _dropped(
+    centroids: Vectors,
+    assigned: NDArray[np.int32],
+    squared: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+) -> tuple[Vectors, NDArray[np.int32], NDArray[np.float64]]:
+    kept = sizes > 0
+    position = np.cumsum(kept, dtype=np.int32) - np.int32(1)
+    return centroids[kept], position[assigned], squared

@@ -1,0 +1,176 @@
+"""Choosing k: the knee of the elbow curve, believed only where a null model rules out chance.
+
+Every inertia curve falls and bends, that of noise as well. So the curve is compared with those
+of reference data that have no clusters but the same covariance: uniform along the principal
+axes, the reference of the gap statistic (Tibshirani, Walther and Hastie 2001, section 3,
+choice b), scaled by standard deviation instead of range. The logarithm of the reference's
+inertia less that of the data is the excess; a knee is looked for in the excess (kneed,
+after Satopaa et al. 2011), and only where the excess is larger than chance explains.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgclust.clustering.lloyd import Vectors, checked
+from imgclust.clustering.sweep import Sweep, sweep
+from imgclust.progress import Progress, StopFlag, silent
+
+_ROWS = 2_000  # sample that is compared with its references
+_AXES = 50  # principal axes kept in the comparison
+_REFERENCES = 4
+_SIGMAS = 5.0  # standard errors that the largest excess must reach
+_LEAST_EXCESS = 0.05  # and this much: inertia 5 % below that of data without clusters
+_LEAST_ROWS = 10  # fewer rows than this prove nothing
+_ROWS_PER_CLUSTER = 5  # of the largest k that the silhouette may choose
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A number of clusters and why.
+
+    Attributes
+    ----------
+    k
+        The knee, or None where there is no clear one.
+    chosen
+        The number to use in any case.
+    chosen_by
+        "knee", "silhouette" (no clear knee: the largest simplified silhouette) or "rule"
+        (too few different images for either: one cluster).
+    sentence
+        The reason, for a person.
+    """
+
+    k: int | None
+    chosen: int
+    chosen_by: str
+    sentence: str
+
+
+def suggest(
+    swept: Sweep,
+    vectors: NDArray[Any],
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+    stop: StopFlag | None = None,
+) -> Suggestion:
+    """Suggest a number of clusters from a sweep.
+
+    Parameters
+    ----------
+    swept
+        The sweep; only its range of k and its criteria are used.
+    vectors
+        What was swept, float32, shape (n, d).
+    seed
+        For the sample and the references.
+    progress, stop
+        Once for each reference; a stop raises.
+
+    Raises
+    ------
+    StoppedError
+        When `stop` was set.
+    """
+    rows = checked(vectors)
+    knee = _knee(swept, rows, seed=seed, progress=progress, stop=stop)
+    if knee is not None:
+        k, excess = knee
+        return Suggestion(
+            k,
+            k,
+            "knee",
+            f"k = {k}: the knee of the elbow curve; the inertia there is "
+            f"{-100 * math.expm1(-excess):.0f} % below that of data without clusters",
+        )
+    most = max(2, len(rows) // _ROWS_PER_CLUSTER)
+    scored = [
+        (score, -k)
+        for k, score in zip(swept.k, swept.simplified_silhouette, strict=True)
+        if 2 <= k <= most and score > 0
+    ]
+    if scored and len(rows) >= _LEAST_ROWS:
+        score, negative = max(scored)
+        return Suggestion(
+            None,
+            -negative,
+            "silhouette",
+            f"no clear knee: the curve falls as it does without clusters; k = {-negative} has "
+            f"the largest simplified silhouette ({score:.2f})",
+        )
+    return Suggestion(
+        None,
+        1,
+        "rule",
+        f"no clear knee: {len(rows)} embeddings show no groups; one cluster",
+    )
+
+
+def _knee(
+    swept: Sweep, rows: Vectors, *, seed: int, progress: Progress, stop: StopFlag | None
+) -> tuple[int, float] | None:
+    from kneed import KneeLocator
+
+    scores = principal_scores(rows, seed=seed)
+    last = min(swept.k[-1], len(scores) // 2)
+    if len(scores) < _LEAST_ROWS or last < 2 or not scores.any():
+        return None
+    progress("null model", 0, _REFERENCES + 1)
+    curve = _log_curve(scores, last, seed, stop)
+    references = []
+    random = np.random.default_rng(seed)
+    for done in range(_REFERENCES):
+        progress("null model", done + 1, _REFERENCES + 1)
+        reference = _reference(scores, random)
+        references.append(_log_curve(reference, last, seed + done + 1, stop))
+    progress("null model", _REFERENCES + 1, _REFERENCES + 1)
+    length = min(len(curve), *(len(one) for one in references))
+    stack = np.stack([one[:length] for one in references])
+    excess = stack.mean(axis=0) - curve[:length]
+    # One spread for all k: with few references the spread at a single k is a poor estimate.
+    chance = float(np.sqrt(stack.var(axis=0, ddof=1).mean() * (1 + 1 / _REFERENCES)))
+    k = np.arange(1, length + 1)
+    if excess.max() < max(_SIGMAS * chance, _LEAST_EXCESS):
+        return None
+    locator = KneeLocator(k, excess, curve="concave", direction="increasing", online=True)
+    knees = [int(knee) for knee in locator.all_knees if max(2, swept.k[0]) <= knee]
+    if not knees:
+        return None
+    # kneed names the first knee it meets; the one that stands out most is meant.
+    knee = max(knees, key=lambda one: float(locator.y_difference[one - 1]))
+    return knee, float(excess[knee - 1])
+
+
+def principal_scores(rows: Vectors, *, seed: int) -> Vectors:
+    """A sample of the rows on its own principal axes, float32, shape (m, q), centred."""
+    if len(rows) > _ROWS:
+        picked = np.random.default_rng(seed).choice(len(rows), _ROWS, replace=False)
+        rows = rows[np.sort(picked)]
+    centred = rows - rows.mean(axis=0, dtype=np.float64)
+    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    kept = singular[:_AXES] > 1e-6 * max(float(singular[0]), 1e-30)
+    scores = (left[:, :_AXES] * singular[:_AXES])[:, kept]
+    return np.ascontiguousarray(scores, dtype=np.float32)
+
+
+def _reference(scores: Vectors, random: np.random.Generator) -> Vectors:
+    """Uniform rows of exactly the covariance of the scores, which is diagonal."""
+    uniform = random.uniform(-1, 1, scores.shape)
+    uniform -= uniform.mean(axis=0)
+    factor = np.linalg.cholesky(uniform.T @ uniform / len(uniform))
+    white = np.linalg.solve(factor, uniform.T).T
+    return np.ascontiguousarray(white * scores.std(axis=0), dtype=np.float32)
+
+
+def _log_curve(scores: Vectors, last: int, seed: int, stop: StopFlag | None) -> NDArray[np.float64]:
+    if stop is not None:
+        stop.check()
+    inertia = np.array(sweep(scores, k_max=last, seed=seed).inertia)
+    return np.asarray(np.log(np.maximum(inertia, 1e-12 * inertia[0])))

@@ -1,0 +1,142 @@
+"""Lloyd iterations by FAISS, on the CPU or a GPU that is checked before it is believed."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgclust.errors import ClusteringError
+
+Vectors = NDArray[np.float32]
+
+_log = logging.getLogger(__name__)
+
+_BLOCK_BYTES = 4 << 20
+_CHECKED_ROWS = 1_000
+_LARGEST_SHARE = 0.5
+
+
+def checked(vectors: NDArray[Any]) -> Vectors:
+    """The vectors as contiguous float32, shape (n, d), when k-means can use them.
+
+    Raises
+    ------
+    ClusteringError
+        When there is no row, the array is not two-dimensional, or a value is NaN or infinite.
+    """
+    rows = np.ascontiguousarray(vectors, dtype=np.float32)
+    if rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] == 0:
+        raise ClusteringError(f"vectors of shape {rows.shape} cannot be clustered; need (n, d)")
+    # A sum over each row is finite only if its values are: one pass, no boolean copy.
+    bad = np.flatnonzero(~np.isfinite(rows.sum(axis=1, dtype=np.float64)))
+    if bad.size:
+        raise ClusteringError(
+            f"{bad.size} of {rows.shape[0]} embeddings hold NaN or infinity (the first is row "
+            f"{bad[0]}); embed these images again"
+        )
+    return rows
+
+
+def squared_distances(
+    vectors: Vectors, centroids: Vectors, assigned: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    """Squared Euclidean distance of each row to its own centroid, float64, shape (n,).
+
+    Differences are taken before squaring, so that tight clusters far from the origin keep
+    their digits (the expansion of the square that matrix products use would lose them).
+    """
+    n, d = vectors.shape
+    squared = np.empty(n, dtype=np.float64)
+    step = max(1, _BLOCK_BYTES // (8 * d))
+    for first in range(0, n, step):
+        part = slice(first, first + step)
+        difference = (vectors[part] - centroids[assigned[part]]).astype(np.float64)
+        squared[part] = np.einsum("ij,ij->i", difference, difference)
+    return squared
+
+
+def nearest(
+    vectors: Vectors, centroids: Vectors, *, count: int = 1, gpu: bool = False
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Positions of the `count` nearest centroids and squared distances, both (n, count)."""
+    import faiss
+
+    index: Any = faiss.IndexFlatL2(centroids.shape[1])
+    if gpu:
+        index = faiss.index_cpu_to_all_gpus(index)
+    index.add(np.ascontiguousarray(centroids))
+    squared, positions = index.search(vectors, count)
+    return positions, squared
+
+
+def refine(
+    vectors: Vectors, start: Vectors, *, iterations: int, seed: int = 0, gpu: bool = False
+) -> tuple[Vectors, NDArray[np.float64]]:
+    """Run FAISS k-means from `start`, all rows used.
+
+    Parameters
+    ----------
+    vectors
+        float32, shape (n, d).
+    start
+        Initial centroids, float32, shape (k, d), with k <= n.
+    iterations
+        Lloyd iterations.
+    seed
+        For FAISS's own splitting of clusters that run empty.
+    gpu
+        Search on the GPUs that FAISS sees. The result is believed only when a sample of rows,
+        assigned on the CPU as well, agrees and no cluster has swallowed most of the rows
+        (FAISS's GPU k-means has been seen to do that at 2048 dimensions); otherwise the CPU
+        does the work again, with a warning in the log.
+
+    Returns
+    -------
+    tuple
+        Centroids float32 (k, d) and the objective before each iteration, float64.
+    """
+    if gpu:
+        centroids, objective = _train(vectors, start, iterations=iterations, seed=seed, gpu=True)
+        complaint = gpu_complaint(vectors, centroids)
+        if complaint is None:
+            return centroids, objective
+        _log.warning("k-means on the GPU is not to be trusted here (%s); using the CPU", complaint)
+    return _train(vectors, start, iterations=iterations, seed=seed, gpu=False)
+
+
+def gpu_complaint(vectors: Vectors, centroids: Vectors) -> str | None:
+    """What is wrong with centroids made on a GPU, or None: a sample is verified on the CPU."""
+    if not np.isfinite(centroids).all():
+        return "centroids that are not finite"
+    step = max(1, vectors.shape[0] // _CHECKED_ROWS)
+    sample = np.ascontiguousarray(vectors[::step])
+    here, near = nearest(sample, centroids)
+    _, there = nearest(sample, centroids, gpu=True)
+    scale = float(near.mean()) or 1.0
+    if float(np.abs(there - near).max()) > 1e-2 * scale:
+        return "distances that differ from the CPU's"
+    largest = np.bincount(here[:, 0], minlength=len(centroids)).max() / len(sample)
+    if len(centroids) >= 4 and largest > _LARGEST_SHARE:
+        return f"one cluster holds {largest:.0%} of the rows"
+    return None
+
+
+def _train(
+    vectors: Vectors, start: Vectors, *, iterations: int, seed: int, gpu: bool
+) -> tuple[Vectors, NDArray[np.float64]]:
+    import faiss
+
+    kmeans = faiss.Kmeans(
+        vectors.shape[1],
+        start.shape[0],
+        niter=iterations,
+        seed=seed,
+        gpu=gpu,
+        min_points_per_centroid=1,
+        max_points_per_centroid=vectors.shape[0],
+    )
+    kmeans.train(vectors, init_centroids=np.ascontiguousarray(start))
+    return np.array(kmeans.centroids, dtype=np.float32), np.asarray(kmeans.obj, dtype=np.float64)

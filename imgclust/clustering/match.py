@@ -1,0 +1,142 @@
+"""Lasting ids: clusters of a new clustering matched to those of the old one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgclust.errors import ClusteringError
+
+_JACCARD = 0.3  # a pair below this is not the same cluster any more
+_SPLIT_SHARE = 0.25  # of the old cluster, in each of two or more new ones
+_MERGED_SHARE = 0.5  # of each of two or more old clusters, in one new one
+
+
+@dataclass(frozen=True)
+class Matching:
+    """What becomes of the old clusters.
+
+    Attributes
+    ----------
+    ids
+        The lasting id of each new cluster, by position.
+    kept
+        (id, images that stay in it, Jaccard index), by id.
+    split
+        (old id, new ids that each hold a quarter of it or more), by old id.
+    merged
+        (old ids that put half of themselves or more there, new id), by new id.
+    new
+        Ids never used before, ascending.
+    gone
+        Old ids that no new cluster continues, ascending.
+    moved
+        Images whose cluster id changed.
+    """
+
+    ids: tuple[int, ...]
+    kept: tuple[tuple[int, int, float], ...]
+    split: tuple[tuple[int, tuple[int, ...]], ...]
+    merged: tuple[tuple[tuple[int, ...], int], ...]
+    new: tuple[int, ...]
+    gone: tuple[int, ...]
+    moved: int
+
+
+def match(
+    old: NDArray[Any],
+    new: NDArray[Any],
+    *,
+    k: int,
+    next_id: int,
+    weights: NDArray[Any] | None = None,
+    old_ids: Sequence[int] = (),
+) -> Matching:
+    """Give each new cluster the id of the old one that it continues, or a new id.
+
+    The pairs are those that let most images keep their cluster id (the assignment problem,
+    solved by scipy after Crouse 2016) among pairs with a Jaccard index of at least 0.3.
+    Contents that the old clustering did not know are left out of every share.
+
+    Parameters
+    ----------
+    old
+        Old cluster id of each content, int64 (n,); -1 where it had none.
+    new
+        Position of its new cluster, int (n,), in 0..k-1.
+    k
+        Number of new clusters.
+    next_id
+        The first id never used before; new clusters are numbered from it, largest first.
+    weights
+        Images of each content, int (n,); one each by default.
+    old_ids
+        Old clusters that may have no content left; they are `gone` then.
+
+    Raises
+    ------
+    ClusteringError
+        When the arrays differ in length, a position is out of range, or `next_id` is in use.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    before = np.asarray(old, dtype=np.int64)
+    after = np.asarray(new, dtype=np.int64)
+    images = np.ones(len(before), np.int64) if weights is None else np.asarray(weights, np.int64)
+    if not len(before) == len(after) == len(images):
+        raise ClusteringError("old, new and weights differ in length; match the same contents")
+    if after.size and not 0 <= after.min() <= after.max() < k:
+        raise ClusteringError(f"a new position is outside 0..{k - 1}")
+    known = before >= 0
+    olds = np.union1d(before[known], np.asarray(old_ids, dtype=np.int64))
+    if olds.size and next_id <= olds[-1]:
+        raise ClusteringError(f"next_id {next_id} is not above every old id ({olds[-1]})")
+
+    overlap = np.zeros((len(olds), k), dtype=np.int64)
+    np.add.at(overlap, (np.searchsorted(olds, before[known]), after[known]), images[known])
+    old_sizes = overlap.sum(axis=1)
+    new_sizes = overlap.sum(axis=0)
+    union = old_sizes[:, np.newaxis] + new_sizes - overlap
+    jaccard = np.divide(overlap, union, out=np.zeros(overlap.shape), where=union > 0)
+    eligible = np.where(jaccard >= _JACCARD, overlap, 0)
+    pairs = [
+        (int(row), int(column))
+        for row, column in zip(*linear_sum_assignment(eligible, maximize=True), strict=True)
+        if eligible[row, column] > 0
+    ]
+
+    ids = np.full(k, -1, dtype=np.int64)
+    for row, column in pairs:
+        ids[column] = olds[row]
+    unmatched = np.flatnonzero(ids < 0)
+    full_sizes = np.zeros(k, dtype=np.int64)
+    np.add.at(full_sizes, after, images)
+    by_size = unmatched[np.argsort(-full_sizes[unmatched], kind="stable")]
+    ids[by_size] = np.arange(next_id, next_id + len(unmatched))
+
+    split = []
+    for row in range(len(olds)):
+        into = np.flatnonzero((overlap[row] >= _SPLIT_SHARE * old_sizes[row]) & (overlap[row] > 0))
+        if len(into) >= 2:
+            split.append((int(olds[row]), tuple(sorted(int(one) for one in ids[into]))))
+    merged = []
+    for column in np.argsort(ids):
+        share = (overlap[:, column] >= _MERGED_SHARE * old_sizes) & (overlap[:, column] > 0)
+        if share.sum() >= 2:
+            merged.append((tuple(int(one) for one in olds[share]), int(ids[column])))
+    return Matching(
+        ids=tuple(int(one) for one in ids),
+        kept=tuple(
+            (int(olds[row]), int(overlap[row, column]), float(jaccard[row, column]))
+            for row, column in sorted(pairs)
+        ),
+        split=tuple(split),
+        merged=tuple(merged),
+        new=tuple(range(next_id, next_id + len(unmatched))),
+        gone=tuple(int(one) for one in np.delete(olds, [row for row, _ in pairs])),
+        moved=int(images[known & (ids[after] != before)].sum()) if k else 0,
+    )

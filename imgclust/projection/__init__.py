@@ -1,0 +1,40 @@
+"""Projections: PCA and t-SNE as immutable values that place new vectors and go to bytes."""
+
+from __future__ import annotations
+
+from imgclust.errors import ClusteringError
+from imgclust.projection.pca import PcaProjection, fit_pca
+from imgclust.projection.storage import unpacked
+from imgclust.projection.tsne import TsneProjection, fit_tsne
+from imgclust.projection.turn import Turn, align
+
+__all__ = [
+    "PcaProjection",
+    "TsneProjection",
+    "Turn",
+    "align",
+    "fit_pca",
+    "fit_tsne",
+    "projection_from_bytes",
+]
+
+
+def projection_from_bytes(blob: bytes) -> PcaProjection | TsneProjection:
+    """Read what `to_bytes` wrote; nothing is unpickled.
+
+    Raises
+    ------
+    ClusteringError
+        When the bytes are no projection, damaged, or of a newer format.
+    """
+    kind, arrays = unpacked(blob)
+    try:
+        if kind == PcaProjection.kind:
+            return PcaProjection.of(arrays)
+        if kind == TsneProjection.kind:
+            return TsneProjection.of(arrays)
+    except KeyError as problem:
+        raise ClusteringError(
+            f"the stored projection lacks {problem}; cluster again to replace it"
+        ) from problem
+    raise ClusteringError(f"the stored projection is of unknown kind {kind!r}; update imgclust")

@@ -1,0 +1,257 @@
+"""t-SNE by openTSNE (Policar, Strazar and Zupan 2019), as an immutable value.
+
+Initialised from PCA (Kobak and Berens 2019); neighbours are found by FAISS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgclust.devices import cpu_count
+from imgclust.errors import ClusteringError
+from imgclust.progress import Progress, StopFlag, silent
+from imgclust.projection.pca import PcaProjection, Vectors, checked, fit_pca
+from imgclust.projection.storage import packed
+from imgclust.projection.turn import Turn
+
+_PLACING_NEIGHBOURS = 10
+_EARLY_ITERATIONS = 250
+_ITERATIONS = 500
+_CALLBACK_EVERY = 25
+_LEAST_ROWS = 8  # below this t-SNE has no neighbourhoods to keep; PCA is the map
+
+
+@dataclass(frozen=True, eq=False)
+class TsneProjection:
+    """A t-SNE map that new vectors can be placed in.
+
+    Attributes
+    ----------
+    pca
+        The space that neighbours are found in.
+    reference
+        Training vectors in that space, float32, shape (n, q).
+    coordinates
+        Their positions in the map, float32, shape (n, dims).
+    placed
+        True for training rows that were placed by their neighbours' positions because the map
+        was made from a sample, bool (n,).
+    """
+
+    kind: ClassVar[str] = "tsne"
+
+    pca: PcaProjection
+    reference: NDArray[np.float32]
+    coordinates: NDArray[np.float32]
+    placed: NDArray[np.bool_]
+
+    @property
+    def dims(self) -> int:
+        return int(self.coordinates.shape[1])
+
+    def place(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+        """Positions of new vectors (n, d) from their nearest neighbours': float32 (n, dims).
+
+        A vector that is in the map already gets its position; others get the mean of their 10
+        nearest neighbours' positions, near ones counting more.
+        """
+        rows = self.pca.transform(vectors)
+        return _placed(rows, self.reference, self.coordinates)
+
+    def transform(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+        """The same as `place`, so that both kinds of projection can be used alike."""
+        return self.place(vectors)
+
+    def turned(self, turn: Turn) -> TsneProjection:
+        """The same map, turned."""
+        return replace(self, coordinates=turn.apply(self.coordinates))
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> TsneProjection:
+        """The projection that consists of these arrays."""
+        pca = PcaProjection.of(arrays)
+        return cls(pca, arrays["reference"], arrays["coordinates"], arrays["placed"])
+
+    def to_bytes(self) -> bytes:
+        """The projection as an npz archive without pickled objects."""
+        own = {
+            "reference": self.reference,
+            "coordinates": self.coordinates,
+            "placed": self.placed,
+        }
+        return packed(self.kind, self.pca.arrays() | own)
+
+
+def fit_tsne(
+    vectors: NDArray[Any],
+    *,
+    dims: int = 2,
+    pca_dims: int = 50,
+    standardise: bool = False,
+    seed: int = 0,
+    perplexity: float = 30.0,
+    start: NDArray[Any] | None = None,
+    max_points: int = 50_000,
+    progress: Progress = silent,
+    stop: StopFlag | None = None,
+) -> TsneProjection:
+    """Make a t-SNE map by openTSNE.
+
+    Parameters
+    ----------
+    vectors
+        float32, shape (n, d), n >= 1.
+    dims
+        2 or 3.
+    pca_dims, standardise
+        Principal axes that the vectors are reduced to first, and whether they are standardised
+        before that.
+    seed
+        For the sample; the start is PCA, so nothing else is drawn.
+    perplexity
+        Neighbours that count for each point; at most (n - 1) / 3 is used.
+    start
+        Coordinates to start from, shape (n, dims), such as the last map's; rows of NaN are
+        placed by their neighbours.
+    max_points
+        Above this many rows a random sample makes the map and the others are placed in it.
+    progress, stop
+        Every 25 iterations.
+
+    Raises
+    ------
+    ClusteringError
+        For no rows, NaN, or other dims.
+    StoppedError
+        When `stop` was set.
+    """
+    if dims not in (2, 3):
+        raise ClusteringError(f"a t-SNE map has 2 or 3 dimensions, not {dims}")
+    rows = checked(vectors)
+    pca = fit_pca(rows, dims=max(dims, pca_dims), standardise=standardise, seed=seed)
+    reference = pca.transform(rows)
+    n = len(reference)
+    if n < _LEAST_ROWS or not reference.any():
+        flat = np.zeros((n, dims), dtype=np.float32)
+        flat[:, : reference.shape[1]] = reference[:, :dims]
+        return TsneProjection(pca, reference, flat, np.zeros(n, dtype=np.bool_))
+    used = np.arange(n)
+    if n > max_points:
+        used = np.sort(np.random.default_rng(seed).choice(n, max_points, replace=False))
+    begin = _start(reference[used], None if start is None else np.asarray(start)[used], dims)
+    found = _optimised(
+        np.ascontiguousarray(reference[used]), begin, perplexity, seed, progress, stop
+    )
+    coordinates = np.empty((n, dims), dtype=np.float32)
+    coordinates[used] = found
+    placed = np.ones(n, dtype=np.bool_)
+    placed[used] = False
+    if placed.any():
+        coordinates[placed] = _placed(reference[placed], reference[used], found)
+    return TsneProjection(pca, reference, coordinates, placed)
+
+
+def _placed(rows: Vectors, reference: Vectors, coordinates: Vectors) -> Vectors:
+    if len(rows) == 0:
+        return np.empty((0, coordinates.shape[1]), dtype=np.float32)
+    positions, squared = _neighbours(reference, rows, min(_PLACING_NEIGHBOURS, len(reference)))
+    weight = 1 / np.maximum(squared, 1e-12 * max(float(squared.max()), 1e-30))
+    weight /= weight.sum(axis=1, keepdims=True)
+    found = np.einsum("ij,ijd->id", weight, coordinates[positions])
+    return np.ascontiguousarray(found, dtype=np.float32)
+
+
+def _neighbours(
+    reference: Vectors, rows: Vectors, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The nearest reference rows and squared distances, exact, each (n, count)."""
+    import faiss
+
+    index = faiss.IndexFlatL2(reference.shape[1])
+    index.add(np.ascontiguousarray(reference))
+    squared, positions = index.search(np.ascontiguousarray(rows), count)
+    return positions, np.maximum(squared, 0).astype(np.float64)
+
+
+def _start(reference: Vectors, old: NDArray[Any] | None, dims: int) -> NDArray[np.float64]:
+    begin = reference[:, :dims].astype(np.float64)
+    if old is not None:
+        known = np.isfinite(old).all(axis=1)
+        if known.any():
+            begin = old.astype(np.float64)
+            if not known.all():
+                begin[~known] = _placed(
+                    reference[~known], reference[known], begin[known].astype(np.float32)
+                )
+    # t-SNE converges from a start of small spread (Kobak and Berens 2019).
+    spread = float(begin[:, 0].std()) or 1.0
+    return np.ascontiguousarray((begin - begin.mean(axis=0)) / spread * 1e-4)
+
+
+def _optimised(
+    reference: Vectors,
+    begin: NDArray[np.float64],
+    perplexity: float,
+    seed: int,
+    progress: Progress,
+    stop: StopFlag | None,
+) -> Vectors:
+    from openTSNE import TSNEEmbedding
+    from openTSNE.affinity import PerplexityBasedNN
+    from openTSNE.nearest_neighbors import KNNIndex
+
+    class FaissNeighbors(KNNIndex):  # type: ignore[misc]
+        """Exact neighbours by FAISS, which beats openTSNE's own search at these sizes."""
+
+        VALID_METRICS: ClassVar[list[str]] = ["euclidean"]
+
+        def build(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+            positions, squared = _neighbours(self.data, self.data, self.k + 1)
+            # The row itself is dropped wherever it stands: among duplicates it need not be first.
+            own = positions == np.arange(len(positions))[:, np.newaxis]
+            own[~own.any(axis=1), -1] = True
+            shape = (len(positions), self.k)
+            return positions[~own].reshape(shape), np.sqrt(squared[~own]).reshape(shape)
+
+        def query(self, query: Vectors, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+            positions, squared = _neighbours(self.data, query, k)
+            return positions, np.sqrt(squared)
+
+    n = len(reference)
+    perplexity = min(perplexity, (n - 1) / 3)
+    total = _EARLY_ITERATIONS + _ITERATIONS
+    finished = 0
+
+    def look(iteration: int, error: float, embedding: object) -> bool:
+        progress("t-SNE", min(finished + iteration, total), total)
+        return stop is not None and stop.is_set()
+
+    progress("t-SNE", 0, total)
+    neighbours = FaissNeighbors(reference, k=max(1, int(3 * perplexity)))
+    affinities = PerplexityBasedNN(
+        knn_index=neighbours, perplexity=perplexity, n_jobs=cpu_count(), random_state=seed
+    )
+    embedding = TSNEEmbedding(
+        begin,
+        affinities,
+        random_state=seed,
+        n_jobs=cpu_count(),
+        learning_rate="auto",
+        negative_gradient_method="bh" if begin.shape[1] == 3 or n < 10_000 else "fft",
+        callbacks=look,
+        callbacks_every_iters=_CALLBACK_EVERY,
+    )
+    embedding.optimize(_EARLY_ITERATIONS, exaggeration=12, momentum=0.8, inplace=True)
+    finished = _EARLY_ITERATIONS
+    if stop is not None:
+        stop.check()
+    embedding.optimize(_ITERATIONS, momentum=0.8, inplace=True)
+    if stop is not None:
+        stop.check()
+    progress("t-SNE", total, total)
+    return np.asarray(embedding, dtype=np.float32)
