@@ -1,0 +1,7 @@
+"""Pictures: arrays in, PNG or SVG files out; the same input gives the same file."""
+
+from imgclust.charts.elbow import elbow
+from imgclust.charts.maps import map_2d, map_3d
+from imgclust.charts.sheet import contact_sheet
+
+__all__ = ["contact_sheet", "elbow", "map_2d", "map_3d"]

@@ -1,0 +1,346 @@
+"""Maps: coordinates coloured by cluster, numbers at the clusters' centres, thumbnails in 2-D."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from imgclust.charts.figure import colour, legible, new_figure, save
+from imgclust.charts.sheet import Picture, opened
+
+_DPI = 120
+_PLOT_PX = (1150, 1080)  # the part of a 2-D picture that points lie in
+_EDGE_PX = 30
+_TITLE_PX = 50
+_LEGEND_PX = 270
+_LEGEND_ROWS = 48
+_THUMBNAIL_SHARE = 0.3  # of the plot, covered when every thumbnail finds room
+_THUMBNAIL_PX = (36, 110)
+
+
+@dataclass(frozen=True)
+class _Box:
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def meets(self, other: _Box) -> bool:
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.bottom < other.top
+            and other.bottom < self.top
+        )
+
+
+def map_2d(
+    path: Path,
+    *,
+    coordinates: NDArray[Any],
+    clusters: NDArray[Any],
+    names: Mapping[int, str],
+    thumbnails: Callable[[int], Picture] | None = None,
+    title: str = "",
+    max_thumbnails: int = 200,
+) -> Path:
+    """Draw a map.
+
+    Parameters
+    ----------
+    path
+        A .png or .svg file; replaced as a whole.
+    coordinates
+        Shape (n, 2).
+    clusters
+        Lasting cluster id of each row, int (n,); negative for none.
+    names
+        Names of those clusters that have one.
+    thumbnails
+        Gives the picture of a row (PIL, encoded bytes, or None); asked only for rows that may
+        be shown, at most a few times `max_thumbnails`.
+    max_thumbnails
+        At most so many; they overlap neither each other nor a number.
+    """
+    points = np.asarray(coordinates, dtype=np.float64)
+    ids = np.asarray(clusters, dtype=np.int64)
+    place = _to_pixels(points)
+    centres = _centres(place, ids)
+    named = _legend_rows(ids, names)
+    width = _PLOT_PX[0] + 2 * _EDGE_PX + (_LEGEND_PX if named else 0)
+    height = _PLOT_PX[1] + 2 * _EDGE_PX + _TITLE_PX
+    figure = new_figure(width / _DPI, height / _DPI)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, width)  # one unit is one pixel: what is laid out here stays where it is put
+    axes.set_ylim(0, height)
+    axes.text(
+        _EDGE_PX,
+        height - _TITLE_PX / 2,
+        legible(title, most=100),
+        fontsize=13,
+        va="center",
+        parse_math=False,
+    )
+    size = float(np.clip(60_000 / max(1, len(place)), 4, 60))
+    axes.scatter(
+        place[:, 0],
+        place[:, 1],
+        s=size,
+        c=[colour(int(one)) for one in ids],
+        alpha=0.8,
+        linewidths=0,
+        zorder=2,
+    )
+    numbers = _numbers(centres)
+    for cluster, box, at in numbers:
+        _number(axes, cluster, box, at, small=len(centres) > 40)
+    if thumbnails is not None:
+        _thumbnails(axes, place, ids, centres, thumbnails, max_thumbnails, numbers)
+    _legend(axes, named, left=_PLOT_PX[0] + 2 * _EDGE_PX, top=height - _TITLE_PX)
+    return save(figure, path)
+
+
+def map_3d(
+    path: Path,
+    *,
+    coordinates: NDArray[Any],
+    clusters: NDArray[Any],
+    names: Mapping[int, str],
+    title: str = "",
+) -> Path:
+    """Draw a map of three dimensions; parameters as in `map_2d`, coordinates (n, 3)."""
+    points = np.asarray(coordinates, dtype=np.float64)
+    ids = np.asarray(clusters, dtype=np.int64)
+    named = _legend_rows(ids, names)
+    width = _PLOT_PX[0] + 2 * _EDGE_PX + (_LEGEND_PX if named else 0)
+    height = _PLOT_PX[1] + 2 * _EDGE_PX + _TITLE_PX
+    figure = new_figure(width / _DPI, height / _DPI)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes(
+        (0, 0, (_PLOT_PX[0] + 2 * _EDGE_PX) / width, 1 - _TITLE_PX / height), projection="3d"
+    )
+    size = float(np.clip(40_000 / max(1, len(points)), 4, 40))
+    axes.scatter(
+        points[:, 0],
+        points[:, 1],
+        points[:, 2],
+        s=size,
+        c=[colour(int(one)) for one in ids],
+        alpha=0.75,
+        linewidths=0,
+    )
+    axes.set_xticklabels([])
+    axes.set_yticklabels([])
+    axes.set_zticklabels([])
+    centres = _centres(points, ids)
+    for cluster, centre in centres.items():
+        axes.text(
+            *centre,
+            str(cluster),
+            fontsize=7 if len(centres) > 40 else 10,
+            ha="center",
+            va="center",
+            zorder=10,
+            bbox={
+                "boxstyle": "round,pad=0.15",
+                "fc": "white",
+                "ec": colour(cluster),
+                "alpha": 0.85,
+            },
+        )
+    page = figure.add_axes((0, 0, 1, 1), facecolor="none")
+    page.set_axis_off()
+    page.set_xlim(0, width)
+    page.set_ylim(0, height)
+    page.text(
+        _EDGE_PX,
+        height - _TITLE_PX / 2,
+        legible(title, most=100),
+        fontsize=13,
+        va="center",
+        parse_math=False,
+    )
+    _legend(page, named, left=_PLOT_PX[0] + 2 * _EDGE_PX, top=height - _TITLE_PX)
+    return save(figure, path)
+
+
+def _to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points in the plot's pixels; both axes at one scale, so that distances stay true."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    room = np.array(_PLOT_PX, dtype=np.float64)
+    extent = high - low
+    scale = min((room[axis] / extent[axis] for axis in (0, 1) if extent[axis] > 0), default=1.0)
+    return np.asarray((points - (low + high) / 2) * scale + room / 2 + _EDGE_PX)
+
+
+def _centres(place: NDArray[np.float64], ids: NDArray[np.int64]) -> dict[int, NDArray[np.float64]]:
+    """Of each cluster the row that lies most in its middle (a mean may lie in another one)."""
+    found = {}
+    for cluster in np.unique(ids[ids >= 0]):
+        members = place[ids == cluster]
+        middle = np.median(members, axis=0)
+        found[int(cluster)] = members[int(np.argmin(np.square(members - middle).sum(axis=1)))]
+    return found
+
+
+def _numbers(
+    centres: Mapping[int, NDArray[np.float64]],
+) -> list[tuple[int, _Box, NDArray[np.float64]]]:
+    """A box for each cluster's number at its centre, moved aside where two would overlap."""
+    tall = 17 if len(centres) > 40 else 24
+    taken: list[_Box] = []
+    found = []
+    for cluster, centre in centres.items():
+        wide = tall * (0.5 + 0.48 * len(str(cluster)))
+        for box in _around(centre, wide, tall):
+            if not any(box.meets(other) for other in taken):
+                break
+        taken.append(box)
+        found.append((cluster, box, centre))
+    return found
+
+
+def _around(centre: NDArray[np.float64], wide: float, tall: float) -> Iterator[_Box]:
+    """Boxes of one size at a point, then on growing rings around it; the last is the first."""
+    first = _Box(
+        centre[0] - wide / 2, centre[1] - tall / 2, centre[0] + wide / 2, centre[1] + tall / 2
+    )
+    yield first
+    for ring in range(1, 9):
+        for turn in np.linspace(0, 2 * np.pi, 8 * ring, endpoint=False):
+            x, y = np.cos(turn) * ring * wide / 2, np.sin(turn) * ring * tall / 2
+            yield _Box(first.left + x, first.bottom + y, first.right + x, first.top + y)
+    yield first
+
+
+def _number(
+    axes: Any, cluster: int, box: _Box, centre: NDArray[np.float64], *, small: bool
+) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    x, y = (box.left + box.right) / 2, (box.bottom + box.top) / 2
+    if abs(x - centre[0]) + abs(y - centre[1]) > 1:
+        axes.plot([centre[0], x], [centre[1], y], color=colour(cluster), linewidth=1, zorder=5)
+    axes.add_patch(
+        FancyBboxPatch(
+            (box.left + 2, box.bottom + 2),
+            box.right - box.left - 4,
+            box.top - box.bottom - 4,
+            boxstyle="round,pad=1",
+            facecolor="white",
+            edgecolor=colour(cluster),
+            linewidth=1.3,
+            zorder=6,
+        )
+    )
+    axes.text(
+        x,
+        y,
+        str(cluster),
+        fontsize=7 if small else 10,
+        ha="center",
+        va="center_baseline",
+        zorder=7,
+    )
+
+
+def _thumbnails(
+    axes: Any,
+    place: NDArray[np.float64],
+    ids: NDArray[np.int64],
+    centres: Mapping[int, NDArray[np.float64]],
+    thumbnails: Callable[[int], Picture],
+    most: int,
+    numbers: list[tuple[int, _Box, NDArray[np.float64]]],
+) -> None:
+    from matplotlib.patches import Rectangle
+
+    wanted = min(most, len(place))
+    if wanted < 1:
+        return
+    side = (_THUMBNAIL_SHARE * _PLOT_PX[0] * _PLOT_PX[1] / wanted) ** 0.5
+    side = float(np.clip(side, *_THUMBNAIL_PX))
+    taken = [box for _, box, _ in numbers]
+    shown = 0
+    for row in _by_turns(place, ids, centres):
+        x, y = place[row]
+        # Room for a square is looked for before the picture is read: reading is what costs.
+        room = _Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+        if any(room.meets(other) for other in taken):
+            continue
+        picture = opened(thumbnails(row))
+        if picture is None:
+            continue
+        picture.thumbnail((int(side), int(side)), Image.Resampling.LANCZOS)
+        half_x, half_y = picture.width / 2, picture.height / 2
+        axes.imshow(
+            np.asarray(picture),
+            extent=(x - half_x, x + half_x, y - half_y, y + half_y),
+            aspect="auto",
+            interpolation="nearest",
+            zorder=3,
+        )
+        axes.add_patch(
+            Rectangle(
+                (x - half_x, y - half_y),
+                picture.width,
+                picture.height,
+                fill=False,
+                edgecolor=colour(int(ids[row])),
+                linewidth=1.5,
+                zorder=4,
+            )
+        )
+        taken.append(room)
+        shown += 1
+        if shown == wanted:
+            break
+    width, height = axes.figure.get_size_inches() * _DPI
+    axes.set_xlim(0, width)  # imshow has moved them
+    axes.set_ylim(0, height)
+
+
+def _by_turns(
+    place: NDArray[np.float64], ids: NDArray[np.int64], centres: Mapping[int, NDArray[np.float64]]
+) -> Iterator[int]:
+    """Rows, one of each cluster in turn, those near its centre first; then the unassigned."""
+    queues = []
+    for cluster, centre in centres.items():
+        members = np.flatnonzero(ids == cluster)
+        away = np.square(place[members] - centre).sum(axis=1)
+        queues.append([int(row) for row in members[np.argsort(away, kind="stable")]])
+    queues.append([int(row) for row in np.flatnonzero(ids < 0)])
+    for turn in range(max((len(queue) for queue in queues), default=0)):
+        for queue in queues:
+            if turn < len(queue):
+                yield queue[turn]
+
+
+def _legend_rows(ids: NDArray[np.int64], names: Mapping[int, str]) -> list[tuple[int, str]]:
+    """Clusters and what to say of each: all of them where there is room, else the named ones."""
+    present, counts = np.unique(ids[ids >= 0], return_counts=True)
+    rows = []
+    for cluster, count in zip(present.tolist(), counts.tolist(), strict=True):
+        name = names.get(cluster, "")
+        rows.append((cluster, f"{cluster}  {name}  ({count})" if name else f"{cluster}  ({count})"))
+    if len(rows) > _LEGEND_ROWS:
+        rows = [(cluster, words) for cluster, words in rows if names.get(cluster)]
+    if len(rows) > _LEGEND_ROWS:
+        left_out = len(rows) - _LEGEND_ROWS + 1
+        rows = [*rows[: _LEGEND_ROWS - 1], (-1, f"and {left_out} more")]
+    return rows
+
+
+def _legend(axes: Any, rows: list[tuple[int, str]], *, left: float, top: float) -> None:
+    for number, (cluster, words) in enumerate(rows):
+        y = top - _EDGE_PX - number * (_PLOT_PX[1] / _LEGEND_ROWS)
+        axes.scatter([left + 8], [y], s=40, color=[colour(cluster)], linewidths=0)
+        axes.text(left + 22, y, legible(words, most=32), fontsize=8, va="center", parse_math=False)
