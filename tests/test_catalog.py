@@ -1,0 +1,286 @@
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import numpy as np
+import pytest
+
+from imgclust.catalog import Catalog, Content, key_of, schema
+from imgclust.errors import CatalogError, StorageError
+
+RECIPE = '{"recipe":1}'
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Iterator[Catalog]:
+    with Catalog(tmp_path / "catalog.sqlite3") as opened:
+        yield opened
+
+
+def content(number: int) -> Content:
+    sha256 = number.to_bytes(32, "big")[::-1]
+    return Content(key_of(sha256), sha256, 10, 4, 3, "JPEG", 0.01)
+
+
+def fill(catalog: Catalog, count: int, dimensions: int = 8) -> list[Content]:
+    """`count` images with a content and an embedding each, in root /photos."""
+    contents = [content(number + 1) for number in range(count)]
+    with catalog.transaction():
+        root = catalog.images.put_root(b"/photos", "watched")
+        for number, one in enumerate(contents):
+            path = b"/photos/%04d.jpg" % number
+            catalog.contents.put(one)
+            vector = np.full(dimensions, (number + 1) / 1024, np.float32)
+            catalog.contents.put_embedding(one.key, RECIPE, vector, "test")
+            catalog.observations.see(path, root.id, (1, number, 10, 20, 30), due=0.0)
+            catalog.observations.settle(path, "done")
+            catalog.images.insert(path, root.id, one.key)
+    return contents
+
+
+def test_key_is_the_first_63_bits() -> None:
+    assert key_of(b"\xff" * 32) == 2**63 - 1
+    assert key_of(b"\x00" * 7 + b"\x03" + b"\xff" * 24) == 1
+
+
+def test_what_is_committed_is_there_after_reopening(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite3"
+    with Catalog(path) as catalog:
+        contents = fill(catalog, 3)
+    with Catalog(path) as catalog:
+        keys, vectors = catalog.contents.all_embeddings(RECIPE)
+        assert sorted(one.key for one in contents) == keys.tolist()
+        rows = dict(zip(keys.tolist(), vectors[:, 0].tolist(), strict=True))
+        assert [rows[one.key] for one in contents] == [1 / 1024, 2 / 1024, 3 / 1024]
+        assert catalog.contents.sequence() == 3
+        assert catalog.damage() == []
+
+
+def test_a_failed_transaction_leaves_nothing(catalog: Catalog) -> None:
+    def fail() -> None:
+        with catalog.transaction():
+            catalog.images.put_root(b"/photos", "watched")
+            _ = 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert catalog.images.roots() == []
+
+
+def test_the_log_is_durable_and_foreign_keys_hold(catalog: Catalog) -> None:
+    connection = catalog._connection
+    assert connection.execute("PRAGMA journal_mode").get == "wal"
+    assert connection.execute("PRAGMA synchronous").get == 2
+    with pytest.raises(apsw.ConstraintError), catalog.transaction():
+        catalog.images.insert(b"/nowhere", 77, 99)
+
+
+def test_a_path_and_an_embedding_are_there_once(catalog: Catalog) -> None:
+    (one,) = fill(catalog, 1)
+    with pytest.raises(apsw.ConstraintError), catalog.transaction():
+        catalog.images.insert(b"/photos/0000.jpg", 1, one.key)
+    before = catalog.contents.sequence()
+    with catalog.transaction():
+        catalog.contents.put_embedding(one.key, RECIPE, np.ones(8, np.float32), "again")
+    assert catalog.contents.sequence() == before
+    assert catalog.contents.embeddings([one.key], RECIPE)[0, 0] == 1 / 1024
+
+
+def test_a_content_leaves_with_its_last_image(catalog: Catalog) -> None:
+    (one,) = fill(catalog, 1)
+    with catalog.transaction():
+        catalog.images.insert(b"/photos/copy.jpg", 1, one.key)
+    first, second = catalog.images.with_content(one.key)
+    with catalog.transaction():
+        assert catalog.remove_image(first) is False
+    assert catalog.contents.has_embedding(one.key, RECIPE)
+    with catalog.transaction():
+        assert catalog.remove_image(second) is True
+    assert catalog.contents.get(one.key) is None
+    assert not catalog.contents.has_embedding(one.key, RECIPE)
+    assert catalog.contents.changes_after(1, 10) == [(2, one.key, "remove")]
+    assert catalog.images.queued_links(10)[1] == [first.id, second.id]
+
+
+def test_two_contents_with_one_key_are_told_apart(catalog: Catalog) -> None:
+    (one,) = fill(catalog, 1)
+    other = one.sha256[:8] + b"\xaa" * 24
+    assert key_of(other) == one.key
+    with pytest.raises(CatalogError, match="63 bits"):
+        catalog.contents.with_sha256(other)
+
+
+def test_ids_are_never_used_again(catalog: Catalog) -> None:
+    fill(catalog, 3)
+    last = catalog.images.at(b"/photos/0002.jpg")
+    assert last is not None
+    with catalog.transaction():
+        catalog.remove_image(last)
+        again = catalog.images.insert(b"/photos/new.jpg", 1, content(1).key)
+    assert again > last.id
+    with catalog.transaction():
+        number = begin(catalog)
+        catalog.clusterings.set_clusters(number, [(7, 0.0, 1.0, 0)])
+        catalog._connection.execute("DELETE FROM clustering_clusters")
+        catalog._connection.execute("DELETE FROM clusters WHERE id = 7")
+    assert catalog.clusterings.next_cluster_id() == 8
+
+
+def begin(catalog: Catalog) -> int:
+    return catalog.clusterings.begin(
+        provisional=True,
+        space="embedding",
+        chosen_by="user",
+        inertia=1.0,
+        mean_distance=0.5,
+        seed=0,
+        recipe=catalog.contents.recipe_id(RECIPE),
+        projection=None,
+        sequence=catalog.contents.sequence(),
+        contents=catalog.contents.count(),
+        centroids=np.zeros((1, 8), np.float32),
+    )
+
+
+def test_unpublished_clusterings_are_dropped_with_their_rows(catalog: Catalog) -> None:
+    contents = fill(catalog, 2)
+    with catalog.transaction():
+        number = begin(catalog)
+        catalog.clusterings.set_clusters(number, [(1, 0.5, 1.0, contents[0].key)])
+        catalog.clusterings.assign(number, [(contents[0].key, 1, 0.5)], arrived=False)
+    assert catalog.clusterings.current_id() is None
+    with catalog.transaction():
+        assert catalog.clusterings.drop_unpublished() == 1
+    assert catalog._connection.execute("SELECT count(*) FROM assignments").get == 0
+
+
+def test_sizes_speak_of_images_and_assignments_of_contents(catalog: Catalog) -> None:
+    contents = fill(catalog, 3)
+    with catalog.transaction():
+        catalog.images.insert(b"/photos/copy.jpg", 1, contents[0].key)
+        number = begin(catalog)
+        catalog.clusterings.set_clusters(number, [(1, 0.5, 1.0, contents[0].key)])
+        catalog.clusterings.assign(
+            number, [(one.key, 1, 0.5) for one in contents[:2]], arrived=False
+        )
+        catalog.clusterings.publish(number, {"kept": []})
+    assert catalog.clusterings.sizes(number) == {1: 3}
+    assert catalog.clusterings.unassigned(number, RECIPE) == [contents[2].key]
+    current = catalog.clusterings.current()
+    assert current is not None
+    assert (current.id, current.generation, current.provisional) == (number, 1, True)
+
+
+def test_a_root_is_found_by_path_and_becomes_watched(catalog: Catalog) -> None:
+    with catalog.transaction():
+        added = catalog.images.put_root(b"/one", "added")
+        assert catalog.images.put_root(b"/one", "watched").id == added.id
+        assert catalog.images.put_root(b"/one", "added").kind == "watched"
+
+
+def test_below_takes_the_folder_and_not_its_neighbours(catalog: Catalog) -> None:
+    with catalog.transaction():
+        root = catalog.images.put_root(b"/r", "watched")
+        for path in (b"/r/a/1", b"/r/a/b/2", b"/r/a.jpg", b"/r/a0", b"/r/ab/3"):
+            catalog.observations.see(path, root.id, (0, 0, 0, 0, 0), due=1.0)
+    assert sorted(catalog.observations.below(b"/r/a")) == [b"/r/a/1", b"/r/a/b/2"]
+
+
+def test_names_are_bytes(catalog: Catalog) -> None:
+    odd = b"/photos/\xff\n\xfe'\".jpg"
+    with catalog.transaction():
+        root = catalog.images.put_root(b"/photos", "watched")
+        catalog.observations.see(odd, root.id, (1, 2, 3, 4, 5), due=1.0)
+        catalog.observations.quarantine(odd, "damaged", tries=4)
+    known = catalog.observations.at(odd)
+    assert known is not None
+    assert (known.path, known.state, known.stat) == (odd, "quarantined", (1, 2, 3, 4, 5))
+    assert [row.path for row in catalog.observations.quarantined()] == [odd]
+
+
+def test_due_paths_come_in_order_and_restart_gives_all_a_new_time(catalog: Catalog) -> None:
+    with catalog.transaction():
+        root = catalog.images.put_root(b"/r", "watched")
+        for path, due in ((b"/r/1", 30.0), (b"/r/2", 10.0), (b"/r/3", 20.0)):
+            catalog.observations.see(path, root.id, (0, 0, 0, 0, 0), due=due)
+        catalog.observations.settle(b"/r/3", "done")
+    assert [row.path for row in catalog.observations.due(40.0, 9)] == [b"/r/2", b"/r/1"]
+    assert catalog.observations.next_due() == 10.0
+    with catalog.transaction():
+        catalog.observations.restart(5.0)
+    assert {row.due for row in catalog.observations.due(5.0, 9)} == {5.0}
+
+
+def test_a_newer_catalog_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite3"
+    Catalog(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    connection.close()
+    with pytest.raises(CatalogError, match="upgrade imgclust"):
+        Catalog(path)
+
+
+def test_a_foreign_database_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite3"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE theirs (x)")
+    connection.close()
+    with pytest.raises(CatalogError, match="not an imgclust catalog"):
+        Catalog(path)
+    with sqlite3.connect(path) as connection:
+        names = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema")]
+    connection.close()
+    assert names == ["theirs"]
+
+
+def test_a_damaged_catalog_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite3"
+    path.write_bytes(b"this is no database" * 100)
+    with pytest.raises(CatalogError, match="damaged"):
+        Catalog(path)
+
+
+def test_an_absent_folder_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match="cannot be opened"):
+        Catalog(tmp_path / "absent" / "catalog.sqlite3")
+
+
+def test_a_commit_survives_kill(tmp_path: Path) -> None:
+    """A process that dies right after a commit has committed; in mid-transaction it has not."""
+    path = tmp_path / "catalog.sqlite3"
+    program = f"""
+import os
+from pathlib import Path
+from imgclust.catalog import Catalog
+catalog = Catalog(Path({str(path)!r}))
+with catalog.transaction():
+    catalog.images.put_root(b"/committed", "watched")
+with catalog.transaction():
+    catalog.images.put_root(b"/not-committed", "watched")
+    os.kill(os.getpid(), 9)
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False)
+    assert done.returncode == -9
+    with Catalog(path) as catalog:
+        assert [root.path for root in catalog.images.roots()] == [b"/committed"]
+
+
+def test_half_precision_keeps_neighbours(catalog: Catalog) -> None:
+    """What float16 storage costs: cosine to the float32 vector stays above 0.999999."""
+    generator = np.random.default_rng(5)
+    vectors = np.abs(generator.standard_normal((20, 2048))).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    contents = [content(number + 1) for number in range(len(vectors))]
+    with catalog.transaction():
+        for one, vector in zip(contents, vectors, strict=True):
+            catalog.contents.put(one)
+            catalog.contents.put_embedding(one.key, RECIPE, vector, "test")
+    stored = catalog.contents.embeddings([one.key for one in contents], RECIPE)
+    cosines = (stored * vectors).sum(axis=1) / np.linalg.norm(stored, axis=1)
+    assert cosines.min() > 0.999999
