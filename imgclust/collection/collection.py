@@ -453,10 +453,10 @@ class Collection:
         )
 
     def recluster(self, catalog: Catalog | None = None, progress: Progress = silent) -> Recluster:
-        """The maker of clusterings."""
+        """The maker of clusterings; another thread brings a catalog of its own."""
         return Recluster(
             catalog or self.catalog,
-            recipe=self.recipe,
+            recipe=self.recipe if catalog is None else str(catalog.setting("recipe")),
             settings=self.settings,
             lock=self.folders.lock("clustering"),
             charts_folder=self.folders.charts,

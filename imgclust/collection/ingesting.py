@@ -6,7 +6,7 @@ import contextlib
 import os
 import stat as stat_bits
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -156,7 +156,7 @@ def embed_file(collection: Collection, path: bytes) -> npt.NDArray[np.float32]:
     if not isinstance(outcome, Decoded):
         reason = getattr(outcome, "reason", "it is no image of a known kind")
         raise ImgclustError(f"{os.fsdecode(path)} cannot be used: {reason}")
-    embedder = _embedder(collection)
+    embedder = _embedder_opener(collection)()
     return np.asarray(embedder.embed(outcome.pixels[None])[0], np.float32)
 
 
@@ -262,7 +262,7 @@ def _run(
         catalog,
         Parts(
             decoder=pool,
-            open_embedder=lambda: _embedder(collection),
+            open_embedder=_embedder_opener(collection),
             assigner=assigner,
             after_commit=keeper.after_commit,
             links=keeper.links,
@@ -347,36 +347,31 @@ def _choose_recipe(collection: Collection, *, waiting: int) -> None:
         )
 
 
-def _embedder(collection: Collection) -> Embedder:
-    """The network of the collection's recipe, with weights that are verified to be the same.
+def _embedder_opener(collection: Collection) -> Callable[[], Embedder]:
+    """What loads the network of the collection's recipe, in any thread: the catalog is read now.
 
-    Raises
-    ------
-    RecipeError
-        When the weights are not those any more.
+    The loader raises RecipeError when the weights are not those of the recipe any more.
     """
     _require_packages()
     recipe = Recipe.parse(collection.recipe)
     kept = collection.catalog.setting("weights")
-    wanted = kept["path"] if kept["name"] == "file" else kept["name"]
-    chosen = weights.choose(
-        wanted,
-        cache=folders.cache_folder() / "weights",
-        say=collection.say,
-        progress=collection.progress,
-    )
-    if chosen.sha256 != recipe.weights_sha256:
-        raise RecipeError(
-            f"the collection was embedded with weights {recipe.weights_sha256[:12]}, but "
-            f"{chosen.name} is {chosen.sha256[:12]} now; embeddings of two recipes never mix"
-        )
     rules = collection.settings.embedding
-    return open_embedder(
-        chosen,
-        recipe=recipe,
-        device=rules.device,
-        precision=rules.precision,
-    )
+
+    def load() -> Embedder:
+        chosen = weights.choose(
+            kept["path"] if kept["name"] == "file" else kept["name"],
+            cache=folders.cache_folder() / "weights",
+            say=collection.say,
+            progress=collection.progress,
+        )
+        if chosen.sha256 != recipe.weights_sha256:
+            raise RecipeError(
+                f"the collection was embedded with weights {recipe.weights_sha256[:12]}, but "
+                f"{chosen.name} is {chosen.sha256[:12]} now; embeddings of two recipes never mix"
+            )
+        return open_embedder(chosen, recipe=recipe, device=rules.device, precision=rules.precision)
+
+    return load
 
 
 def _waiting(collection: Collection) -> int:

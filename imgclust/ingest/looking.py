@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterable
 
 from imgclust.catalog import Catalog, Observation
@@ -72,6 +73,23 @@ class Looking:
         elif found is Look.BACK:
             self._back(path)
         return found
+
+    def at_request(self, path: bytes, root: int, place: Place) -> Look:
+        """Look at a path that a person named, and note where the root of it is mounted."""
+        watched = place.root_of(path)
+        stat = None
+        try:
+            stat = self._disk.stat(path)
+        except OSError as error:
+            self._emit(Event("trouble", f"cannot be read: {error.strerror}", path))
+        self._catalog.observations.answer(path)
+        added = None if watched else place.by_id(root)
+        if added is not None and not added.device and stat is not None:
+            # Until its first scan only this tells a lost mount from deleted files.
+            anchor = os.path.dirname(path) if path == added.path else added.path
+            device, inode = self._disk.identity(anchor) or (None, None)
+            self._catalog.images.set_root(root, device=device, inode=inode, held=added.held)
+        return self.at_file(path, stat, watched.id if watched else root, place, asked=True)
 
     def at_ripe(self, known: Observation, place: Place) -> bool:
         """Look at a path whose settle delay has passed; True when it is to be read now."""

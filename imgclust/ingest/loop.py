@@ -185,11 +185,12 @@ class Ingest:
                     waiting = False
                     if once and self.idle:
                         break
-                except StorageError as error:
+                except (StorageError, OSError) as error:
+                    refusal = _refusal(error)
                     if once:
-                        raise
+                        raise refusal from error
                     if not waiting:
-                        self._emit(Event("waiting", f"{error}; waiting until it works again"))
+                        self._emit(Event("waiting", f"{refusal}; waiting until it works again"))
                     waiting = True
                     self._forget_work()
                     if self._scan_due < float("inf"):
@@ -330,18 +331,9 @@ class Ingest:
         self._reload()
         with self._catalog.transaction():
             for path, root in requests:
-                try:
-                    stat = self._parts.disk.stat(path)
-                except OSError as error:
-                    self._emit(Event("trouble", f"cannot be read: {error.strerror}", path))
-                    stat = None
-                watched = self._place.root_of(path)
-                found = self._looking.at_file(
-                    path, stat, watched.id if watched else root, self._place, asked=True
-                )
+                found = self._looking.at_request(path, root, self._place)
                 self._counts.seen += 1
                 self._counts.unchanged += found is Look.NOTHING
-                self._catalog.observations.answer(path)
 
     # The pipeline
 
@@ -465,3 +457,9 @@ class Ingest:
 
     def _trouble(self, code: str, sentence: str) -> None:
         self._inbox.put(Event("trouble", sentence))
+
+
+def _refusal(error: StorageError | OSError) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
+    return StorageError(f"the disk refused: {error.strerror or error}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -96,7 +97,10 @@ class _RootPass:
             self._emit,
         ) = scan.parts
         self._root = root
-        self._identity = self._disk.identity(_anchor(root, self._disk))
+        # A root that is one added file: its own absence proves nothing about the disk.
+        self._single = root.kind == "added" and self._catalog.observations.at(root.path) is not None
+        anchor = os.path.dirname(root.path) if self._single else root.path
+        self._identity = self._disk.identity(anchor)
         self._troubles: list[bytes] = []
         self._files = 0
         # 64-bit hashes instead of paths: a million files take 8 MB. Two paths with one hash could
@@ -135,15 +139,19 @@ class _RootPass:
         images = self._catalog.images
         absent = [image for image in self._rows() if self._is_absent(image)]
         newly = [image for image in absent if image.misses == 0]
-        there = self._identity is not None
-        device = self._identity[0] if self._identity else None
+        count = images.count(self._root.id)
+        files = self._files
+        if self._root.kind == "added":  # not walked: what is known of it is all there is
+            files = 1 if self._single else count - len(absent)
+        device, inode = self._identity or (None, None)
+        changed = bool(self._root.device and device != self._root.device)
         reason = hold(
             RootScan(
-                there=there,
-                files=self._files if self._root.kind == "watched" else 1,
-                images=images.count(self._root.id),
+                there=self._identity is not None,
+                files=files,
+                images=count,
                 newly_missing=len(newly),
-                device_changed=bool(self._root.device and device != self._root.device),
+                device_changed=changed,
             ),
             share=self._rules.hold_share,
             least=self._rules.hold_images,
@@ -153,11 +161,15 @@ class _RootPass:
                 self._believe(absent)
             else:
                 self._hold(absent, reason)
-        self._forget_others()
+        # An empty mount point is no proof either, also where there is no image to hold: what was
+        # removed or set aside must not come back as new when the disk does.
+        healthy = reason is None and self._identity is not None and bool(files or not changed)
+        if healthy:
+            self._forget_others()
         images.set_root(
             self._root.id,
-            device=None if reason else device,
-            inode=self._identity[1] if self._identity and not reason else None,
+            device=device if healthy else None,
+            inode=inode if healthy else None,
             held=reason,
             passed=not self._troubles,
         )
@@ -230,13 +242,6 @@ class _RootPass:
                     if self._disk.stat(path) is None:
                         self._looking.vanished(path)
             after = page[-1][0]
-
-
-def _anchor(root: Root, disk: Disk) -> bytes:
-    """The folder whose absence would mean a lost mount: of a single added file, its folder."""
-    if root.kind == "added" and not disk.is_folder(root.path):
-        return root.path.rpartition(b"/")[0] or b"/"
-    return root.path
 
 
 def _hash(path: bytes) -> int:
