@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import colorsys
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,23 +23,27 @@ def new_figure(width_in: float, height_in: float) -> Any:
     return figure
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when all went well."""
+    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def save(figure: Any, path: Path) -> Path:
     """Write the figure as its suffix says (.png or .svg), whole or not at all."""
     import matplotlib
 
     suffix = path.suffix.lower()
     metadata: dict[str, None] = {"Date": None} if suffix == ".svg" else {"Software": None}
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=suffix, dir=path.parent)
-    os.close(handle)
-    try:
-        # The salt makes the ids inside an SVG repeat.
-        with matplotlib.rc_context({"svg.hashsalt": "imgclust", "svg.fonttype": "path"}):
-            figure.savefig(temporary, format=suffix.lstrip("."), metadata=metadata)
-        os.chmod(temporary, 0o600)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    # The salt makes the ids inside an SVG repeat.
+    settings: Any = {"svg.hashsalt": "imgclust", "svg.fonttype": "path"}
+    with replacing(path) as temporary, matplotlib.rc_context(settings):
+        figure.savefig(temporary, format=suffix.lstrip("."), metadata=metadata)
     return path
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +11,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imgclust.charts.figure import colour, legible, new_figure, save
+from imgclust.charts.layout import (
+    EDGE_PX,
+    PLOT_PX,
+    Box,
+    by_turns,
+    centres_of,
+    number_boxes,
+    to_pixels,
+)
 from imgclust.charts.sheet import Picture, opened
 
 _DPI = 120
-_PLOT_PX = (1150, 1080)  # the part of a 2-D picture that points lie in
-_EDGE_PX = 30
 _TITLE_PX = 50
 _LEGEND_PX = 270
 _LEGEND_ROWS = 48
 _THUMBNAIL_SHARE = 0.3  # of the plot, covered when every thumbnail finds room
 _THUMBNAIL_PX = (36, 110)
-
-
-@dataclass(frozen=True)
-class _Box:
-    left: float
-    bottom: float
-    right: float
-    top: float
-
-    def meets(self, other: _Box) -> bool:
-        return (
-            self.left < other.right
-            and other.left < self.right
-            and self.bottom < other.top
-            and other.bottom < self.top
-        )
 
 
 def map_2d(
@@ -70,11 +60,11 @@ def map_2d(
     """
     points = np.asarray(coordinates, dtype=np.float64)
     ids = np.asarray(clusters, dtype=np.int64)
-    place = _to_pixels(points)
-    centres = _centres(place, ids)
+    place = to_pixels(points)
+    centres = centres_of(place, ids)
     named = _legend_rows(ids, names)
-    width = _PLOT_PX[0] + 2 * _EDGE_PX + (_LEGEND_PX if named else 0)
-    height = _PLOT_PX[1] + 2 * _EDGE_PX + _TITLE_PX
+    width = PLOT_PX[0] + 2 * EDGE_PX + (_LEGEND_PX if named else 0)
+    height = PLOT_PX[1] + 2 * EDGE_PX + _TITLE_PX
     figure = new_figure(width / _DPI, height / _DPI)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
@@ -82,7 +72,7 @@ def map_2d(
     axes.set_xlim(0, width)  # one unit is one pixel: what is laid out here stays where it is put
     axes.set_ylim(0, height)
     axes.text(
-        _EDGE_PX,
+        EDGE_PX,
         height - _TITLE_PX / 2,
         legible(title, most=100),
         fontsize=13,
@@ -99,12 +89,12 @@ def map_2d(
         linewidths=0,
         zorder=2,
     )
-    numbers = _numbers(centres)
+    numbers = number_boxes(centres)
     for cluster, box, at in numbers:
         _number(axes, cluster, box, at, small=len(centres) > 40)
     if thumbnails is not None:
         _thumbnails(axes, place, ids, centres, thumbnails, max_thumbnails, numbers)
-    _legend(axes, named, left=_PLOT_PX[0] + 2 * _EDGE_PX, top=height - _TITLE_PX)
+    _legend(axes, named, left=PLOT_PX[0] + 2 * EDGE_PX, top=height - _TITLE_PX)
     return save(figure, path)
 
 
@@ -120,12 +110,12 @@ def map_3d(
     points = np.asarray(coordinates, dtype=np.float64)
     ids = np.asarray(clusters, dtype=np.int64)
     named = _legend_rows(ids, names)
-    width = _PLOT_PX[0] + 2 * _EDGE_PX + (_LEGEND_PX if named else 0)
-    height = _PLOT_PX[1] + 2 * _EDGE_PX + _TITLE_PX
+    width = PLOT_PX[0] + 2 * EDGE_PX + (_LEGEND_PX if named else 0)
+    height = PLOT_PX[1] + 2 * EDGE_PX + _TITLE_PX
     figure = new_figure(width / _DPI, height / _DPI)
     figure.set_layout_engine("none")
     axes = figure.add_axes(
-        (0, 0, (_PLOT_PX[0] + 2 * _EDGE_PX) / width, 1 - _TITLE_PX / height), projection="3d"
+        (0, 0, (PLOT_PX[0] + 2 * EDGE_PX) / width, 1 - _TITLE_PX / height), projection="3d"
     )
     size = float(np.clip(40_000 / max(1, len(points)), 4, 40))
     axes.scatter(
@@ -140,7 +130,7 @@ def map_3d(
     axes.set_xticklabels([])
     axes.set_yticklabels([])
     axes.set_zticklabels([])
-    centres = _centres(points, ids)
+    centres = centres_of(points, ids)
     for cluster, centre in centres.items():
         axes.text(
             *centre,
@@ -161,69 +151,18 @@ def map_3d(
     page.set_xlim(0, width)
     page.set_ylim(0, height)
     page.text(
-        _EDGE_PX,
+        EDGE_PX,
         height - _TITLE_PX / 2,
         legible(title, most=100),
         fontsize=13,
         va="center",
         parse_math=False,
     )
-    _legend(page, named, left=_PLOT_PX[0] + 2 * _EDGE_PX, top=height - _TITLE_PX)
+    _legend(page, named, left=PLOT_PX[0] + 2 * EDGE_PX, top=height - _TITLE_PX)
     return save(figure, path)
 
 
-def _to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Points in the plot's pixels; both axes at one scale, so that distances stay true."""
-    low, high = points.min(axis=0), points.max(axis=0)
-    room = np.array(_PLOT_PX, dtype=np.float64)
-    extent = high - low
-    scale = min((room[axis] / extent[axis] for axis in (0, 1) if extent[axis] > 0), default=1.0)
-    return np.asarray((points - (low + high) / 2) * scale + room / 2 + _EDGE_PX)
-
-
-def _centres(place: NDArray[np.float64], ids: NDArray[np.int64]) -> dict[int, NDArray[np.float64]]:
-    """Of each cluster the row that lies most in its middle (a mean may lie in another one)."""
-    found = {}
-    for cluster in np.unique(ids[ids >= 0]):
-        members = place[ids == cluster]
-        middle = np.median(members, axis=0)
-        found[int(cluster)] = members[int(np.argmin(np.square(members - middle).sum(axis=1)))]
-    return found
-
-
-def _numbers(
-    centres: Mapping[int, NDArray[np.float64]],
-) -> list[tuple[int, _Box, NDArray[np.float64]]]:
-    """A box for each cluster's number at its centre, moved aside where two would overlap."""
-    tall = 17 if len(centres) > 40 else 24
-    taken: list[_Box] = []
-    found = []
-    for cluster, centre in centres.items():
-        wide = tall * (0.5 + 0.48 * len(str(cluster)))
-        for box in _around(centre, wide, tall):
-            if not any(box.meets(other) for other in taken):
-                break
-        taken.append(box)
-        found.append((cluster, box, centre))
-    return found
-
-
-def _around(centre: NDArray[np.float64], wide: float, tall: float) -> Iterator[_Box]:
-    """Boxes of one size at a point, then on growing rings around it; the last is the first."""
-    first = _Box(
-        centre[0] - wide / 2, centre[1] - tall / 2, centre[0] + wide / 2, centre[1] + tall / 2
-    )
-    yield first
-    for ring in range(1, 9):
-        for turn in np.linspace(0, 2 * np.pi, 8 * ring, endpoint=False):
-            x, y = np.cos(turn) * ring * wide / 2, np.sin(turn) * ring * tall / 2
-            yield _Box(first.left + x, first.bottom + y, first.right + x, first.top + y)
-    yield first
-
-
-def _number(
-    axes: Any, cluster: int, box: _Box, centre: NDArray[np.float64], *, small: bool
-) -> None:
+def _number(axes: Any, cluster: int, box: Box, centre: NDArray[np.float64], *, small: bool) -> None:
     from matplotlib.patches import FancyBboxPatch
 
     x, y = (box.left + box.right) / 2, (box.bottom + box.top) / 2
@@ -259,21 +198,21 @@ def _thumbnails(
     centres: Mapping[int, NDArray[np.float64]],
     thumbnails: Callable[[int], Picture],
     most: int,
-    numbers: list[tuple[int, _Box, NDArray[np.float64]]],
+    numbers: list[tuple[int, Box, NDArray[np.float64]]],
 ) -> None:
     from matplotlib.patches import Rectangle
 
     wanted = min(most, len(place))
     if wanted < 1:
         return
-    side = (_THUMBNAIL_SHARE * _PLOT_PX[0] * _PLOT_PX[1] / wanted) ** 0.5
+    side = (_THUMBNAIL_SHARE * PLOT_PX[0] * PLOT_PX[1] / wanted) ** 0.5
     side = float(np.clip(side, *_THUMBNAIL_PX))
     taken = [box for _, box, _ in numbers]
     shown = 0
-    for row in _by_turns(place, ids, centres):
+    for row in by_turns(place, ids, centres):
         x, y = place[row]
         # Room for a square is looked for before the picture is read: reading is what costs.
-        room = _Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+        room = Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
         if any(room.meets(other) for other in taken):
             continue
         picture = opened(thumbnails(row))
@@ -308,22 +247,6 @@ def _thumbnails(
     axes.set_ylim(0, height)
 
 
-def _by_turns(
-    place: NDArray[np.float64], ids: NDArray[np.int64], centres: Mapping[int, NDArray[np.float64]]
-) -> Iterator[int]:
-    """Rows, one of each cluster in turn, those near its centre first; then the unassigned."""
-    queues = []
-    for cluster, centre in centres.items():
-        members = np.flatnonzero(ids == cluster)
-        away = np.square(place[members] - centre).sum(axis=1)
-        queues.append([int(row) for row in members[np.argsort(away, kind="stable")]])
-    queues.append([int(row) for row in np.flatnonzero(ids < 0)])
-    for turn in range(max((len(queue) for queue in queues), default=0)):
-        for queue in queues:
-            if turn < len(queue):
-                yield queue[turn]
-
-
 def _legend_rows(ids: NDArray[np.int64], names: Mapping[int, str]) -> list[tuple[int, str]]:
     """Clusters and what to say of each: all of them where there is room, else the named ones."""
     present, counts = np.unique(ids[ids >= 0], return_counts=True)
@@ -341,6 +264,6 @@ def _legend_rows(ids: NDArray[np.int64], names: Mapping[int, str]) -> list[tuple
 
 def _legend(axes: Any, rows: list[tuple[int, str]], *, left: float, top: float) -> None:
     for number, (cluster, words) in enumerate(rows):
-        y = top - _EDGE_PX - number * (_PLOT_PX[1] / _LEGEND_ROWS)
+        y = top - EDGE_PX - number * (PLOT_PX[1] / _LEGEND_ROWS)
         axes.scatter([left + 8], [y], s=40, color=[colour(cluster)], linewidths=0)
         axes.text(left + 22, y, legible(words, most=32), fontsize=8, va="center", parse_math=False)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
+
+from imgclust.charts.figure import replacing
 
 Picture = Image.Image | bytes | None
 
@@ -84,7 +84,9 @@ def contact_sheet(
             room_x, room_y = cell_px - image.width, cell_px - image.height
             sheet.paste(image, (left + room_x // 2, top + room_y // 2))
         pen.text((left, top + cell_px + 4), _fitted(pen, caption, font, cell_px), "black", font)
-    return _save(sheet, path)
+    with replacing(path) as temporary:
+        sheet.save(temporary)
+    return path
 
 
 def _fitted(
@@ -99,17 +101,3 @@ def _fitted(
     while shown and pen.textlength(shown + "…", font=font) > width:
         shown = shown[:-1]
     return shown + "…"
-
-
-def _save(sheet: Image.Image, path: Path) -> Path:
-    handle, temporary = tempfile.mkstemp(
-        prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent
-    )
-    os.close(handle)
-    try:
-        sheet.save(temporary)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-    return path

@@ -1,0 +1,98 @@
+"""Where things go in a map: points, cluster numbers and thumbnails that do not overlap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+PLOT_PX = (1150, 1080)  # the part of a 2-D picture that points lie in
+EDGE_PX = 30
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in pixels."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+    def meets(self, other: Box) -> bool:
+        """Whether the two have area in common."""
+        return (
+            self.left < other.right
+            and other.left < self.right
+            and self.bottom < other.top
+            and other.bottom < self.top
+        )
+
+
+def to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Points in the plot's pixels; both axes at one scale, so that distances stay true."""
+    low, high = points.min(axis=0), points.max(axis=0)
+    room = np.array(PLOT_PX, dtype=np.float64)
+    extent = high - low
+    scale = min((room[axis] / extent[axis] for axis in (0, 1) if extent[axis] > 0), default=1.0)
+    return np.asarray((points - (low + high) / 2) * scale + room / 2 + EDGE_PX)
+
+
+def centres_of(
+    place: NDArray[np.float64], ids: NDArray[np.int64]
+) -> dict[int, NDArray[np.float64]]:
+    """Of each cluster the row that lies most in its middle (a mean may lie in another one)."""
+    found = {}
+    for cluster in np.unique(ids[ids >= 0]):
+        members = place[ids == cluster]
+        middle = np.median(members, axis=0)
+        found[int(cluster)] = members[int(np.argmin(np.square(members - middle).sum(axis=1)))]
+    return found
+
+
+def number_boxes(
+    centres: Mapping[int, NDArray[np.float64]],
+) -> list[tuple[int, Box, NDArray[np.float64]]]:
+    """A box for each cluster's number at its centre, moved aside where two would overlap."""
+    tall = 17 if len(centres) > 40 else 24
+    taken: list[Box] = []
+    found = []
+    for cluster, centre in centres.items():
+        wide = tall * (0.5 + 0.48 * len(str(cluster)))
+        for box in _around(centre, wide, tall):
+            if not any(box.meets(other) for other in taken):
+                break
+        taken.append(box)
+        found.append((cluster, box, centre))
+    return found
+
+
+def _around(centre: NDArray[np.float64], wide: float, tall: float) -> Iterator[Box]:
+    """Boxes of one size at a point, then on growing rings around it; the last is the first."""
+    first = Box(
+        centre[0] - wide / 2, centre[1] - tall / 2, centre[0] + wide / 2, centre[1] + tall / 2
+    )
+    yield first
+    for ring in range(1, 9):
+        for turn in np.linspace(0, 2 * np.pi, 8 * ring, endpoint=False):
+            x, y = np.cos(turn) * ring * wide / 2, np.sin(turn) * ring * tall / 2
+            yield Box(first.left + x, first.bottom + y, first.right + x, first.top + y)
+    yield first
+
+
+def by_turns(
+    place: NDArray[np.float64], ids: NDArray[np.int64], centres: Mapping[int, NDArray[np.float64]]
+) -> Iterator[int]:
+    """Rows, one of each cluster in turn, those near its centre first; then the unassigned."""
+    queues = []
+    for cluster, centre in centres.items():
+        members = np.flatnonzero(ids == cluster)
+        away = np.square(place[members] - centre).sum(axis=1)
+        queues.append([int(row) for row in members[np.argsort(away, kind="stable")]])
+    queues.append([int(row) for row in np.flatnonzero(ids < 0)])
+    for turn in range(max((len(queue) for queue in queues), default=0)):
+        for queue in queues:
+            if turn < len(queue):
+                yield queue[turn]
