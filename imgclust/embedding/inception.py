@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryFile
 from typing import Any
@@ -13,15 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.devices import require
-from imgclust.embedding.batches import check_embeddings, check_pixels, in_batches
+from imgclust.embedding.batches import CPU_SHAPES, check_embeddings, check_pixels, in_batches
 from imgclust.embedding.network import embeddings
 from imgclust.embedding.recipe import Recipe
 from imgclust.weights import Convolution
 
-# A batch is padded to the smallest that holds it. On a CPU an image costs about the same in any
-# batch, so the steps are small; a new shape costs about 0.1 s once, and oneDNN keeps 1,024
-# compiled operations, which 8 shapes of this network stay below.
-_SHAPES = {"cpu": (1, 2, 4, 8, 12, 16, 24, 32), "gpu": (1, 4, 16, 64)}
+_SHAPES = {"cpu": CPU_SHAPES, "gpu": (1, 4, 16, 64)}
 
 # What TensorFlow's graph optimiser is told. In float32 on a CPU it costs 1.5 s of start-up and
 # was measured to gain nothing on this graph, whose batch normalisations are folded already.
@@ -65,20 +62,25 @@ def import_tensorflow() -> Any:
 
 @contextmanager
 def _without_greetings() -> Iterator[None]:
-    """Hold standard error back; what was written there comes after, less C++ greetings.
+    """Hold back what libraries write to standard error, and then leave out the greetings.
 
-    TensorFlow greets before its log level can be set. Only the file descriptor sees that.
+    TensorFlow greets before its log level counts, and only the file descriptor sees that.
+    Python's own `sys.stderr` goes on to where it went, for a progress bar in another thread.
     """
-    sys.stderr.flush()
+    before = sys.stderr
+    before.flush()
     kept = os.dup(2)
-    with TemporaryFile() as held:
+    with TemporaryFile() as held, open(os.dup(2), "w", buffering=1) as direct:
+        if before is sys.__stderr__:
+            sys.stderr = direct
         os.dup2(held.fileno(), 2)
         try:
             yield
         finally:
-            sys.stderr.flush()
+            before.flush()
             os.dup2(kept, 2)
             os.close(kept)
+            sys.stderr = before
             held.seek(0)
             for line in held:
                 if not line.startswith((b"I0000 ", b"WARNING: All log messages before absl::")):
@@ -114,7 +116,7 @@ class InceptionV3Embedder:
 
         side = recipe.side
         with _optimizer_options(tf, _OPTIMIZER[device, precision]):
-            self._function: Callable[[Any], Any] = tf.function(
+            self._function = tf.function(
                 traced,
                 input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)],
                 autograph=False,
@@ -127,6 +129,11 @@ class InceptionV3Embedder:
         check_pixels(pixels, self.recipe)
         found = in_batches(self._run, pixels, self._shapes, self.recipe.dimensions)
         return check_embeddings(found, self.recipe)
+
+    def graph(self) -> bytes:
+        """Return the frozen graph, from uint8 pixels to embeddings, as a serialised GraphDef."""
+        graph: bytes = self._function.graph.as_graph_def().SerializeToString()
+        return graph
 
     def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         tf = self._tf

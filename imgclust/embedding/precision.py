@@ -55,19 +55,24 @@ def agreement(
     *,
     side: int,
 ) -> float:
-    """Least cosine between two embedders' embeddings of the same few made pictures."""
-    pictures = _pictures(side)
-    one, two = (f(pictures).astype(np.float64) for f in (embed, reference))
-    lengths = np.linalg.norm(one, axis=1) * np.linalg.norm(two, axis=1)
-    return float(((one * two).sum(axis=1) / np.maximum(lengths, 1e-30)).min())
+    """Least cosine between two embedders' embeddings of the trial pictures."""
+    trial = pictures(side)
+    return least_cosine(embed(trial), reference(trial))
 
 
-def _pictures(side: int) -> NDArray[np.uint8]:
-    """Four pictures with structure at all scales, the same on every machine."""
+def least_cosine(one: NDArray[np.float32], two: NDArray[np.float32]) -> float:
+    """Least cosine between rows of the same number, both (n, d)."""
+    a, b = one.astype(np.float64), two.astype(np.float64)
+    lengths = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return float(((a * b).sum(axis=1) / np.maximum(lengths, 1e-30)).min())
+
+
+def pictures(side: int) -> NDArray[np.uint8]:
+    """Return four trial pictures with structure at all scales, the same on every machine."""
     generator = np.random.default_rng(1602)
-    pictures = np.zeros((4, side, side, 3))
+    mixed = np.zeros((4, side, side, 3))
     for cells in (2, 5, 12, 40, 150):
         coarse = generator.random((4, cells, cells, 3))
         places = np.arange(side) * cells // side
-        pictures += coarse[:, places][:, :, places] / 5
-    return (pictures * 255).astype(np.uint8)
+        mixed += coarse[:, places][:, :, places] / 5
+    return (mixed * 255).astype(np.uint8)

@@ -1,0 +1,268 @@
+"""InceptionV3 by OpenVINO: the graph that TensorFlow traced, converted once and kept.
+
+OpenVINO has been seen to end a process by SIGFPE on some processors, so the first conversion,
+compilation and run on a machine happen in a child process (`imgclust.embedding.probe`). What
+came of it is kept beside the converted model, in one folder that appears whole or not at all;
+later starts need neither TensorFlow nor the child.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import imgclust
+from imgclust import devices
+from imgclust.embedding.batches import CPU_SHAPES, check_embeddings, check_pixels, in_batches
+from imgclust.embedding.precision import AGREEMENT, least_cosine, pictures
+from imgclust.embedding.recipe import Recipe
+from imgclust.errors import EmbeddingError, MissingPackageError, StorageError
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_PROBE_TIMEOUT_S = 300.0
+
+
+def installed() -> bool:
+    """Whether the extra `openvino` is there."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def require() -> None:
+    """Raise `MissingPackageError` when the extra is not there."""
+    if not installed():
+        raise MissingPackageError(
+            'openvino is not installed; pip install "imgclust[openvino]", '
+            "or use engine = tensorflow"
+        )
+
+
+def import_openvino() -> Any:
+    """Import OpenVINO without its telemetry: nothing about a machine leaves it."""
+    if "openvino" not in sys.modules:
+        absent = "openvino_telemetry" not in sys.modules
+        if absent:
+            sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+        try:
+            import openvino
+        finally:
+            if absent:
+                del sys.modules["openvino_telemetry"]
+    import openvino
+
+    return openvino
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the probe found on this machine.
+
+    Attributes
+    ----------
+    precision
+        The precision to use, "" when none works and agrees.
+    times
+        Its rate by TensorFlow's in float32.
+    reason
+        One line on why, for people.
+    model_sha256
+        Digest of the kept model's weights, "" without one.
+    """
+
+    precision: str
+    times: float
+    reason: str
+    model_sha256: str
+
+
+class OpenVINOEmbedder:
+    """Embeds by OpenVINO on the CPU; an `Embedder`.
+
+    Parameters
+    ----------
+    model
+        The converted model, an .xml file.
+    precision
+        "float32" or "bfloat16".
+    """
+
+    def __init__(self, model: Path, recipe: Recipe, *, precision: str) -> None:
+        openvino = import_openvino()
+        core = openvino.Core()
+        self.recipe = recipe
+        self.provenance = f"openvino {importlib.metadata.version('openvino')} cpu {precision}"
+        self._model = core.compile_model(
+            core.read_model(model),
+            "CPU",
+            {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"},
+        )
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed pixels; see `Embedder.embed`."""
+        check_pixels(pixels, self.recipe)
+        found = in_batches(self._run, pixels, CPU_SHAPES, self.recipe.dimensions)
+        return check_embeddings(found, self.recipe)
+
+    def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        found: NDArray[np.float32] = self._model(batch)[0]
+        return found
+
+
+def folder_of(cache: Path, recipe: Recipe, precisions: Sequence[str]) -> Path:
+    """Where model and verdict of this recipe, version and processor are kept."""
+    key = "\n".join(
+        [
+            recipe.name,
+            imgclust.__version__,
+            importlib.metadata.version("openvino"),
+            " ".join(precisions),
+            " ".join(sorted(devices.cpu_flags())),
+        ]
+    )
+    return cache / f"openvino-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def read_verdict(folder: Path) -> Verdict | None:
+    """Return the kept verdict; None where there is none or the model beside it is damaged."""
+    try:
+        verdict = Verdict(**json.loads((folder / "verdict.json").read_text(encoding="utf-8")))
+        if verdict.precision and _sha256(folder / "model.bin") != verdict.model_sha256:
+            return None
+    except (OSError, ValueError, TypeError):
+        return None
+    return verdict
+
+
+def probe(
+    folder: Path,
+    *,
+    graph: bytes,
+    reference: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    recipe: Recipe,
+    precisions: Sequence[str],
+    command: Sequence[str] = (sys.executable, "-m", "imgclust.embedding.probe"),
+) -> Verdict:
+    """Convert and try the graph in a child process; keep what came of it in `folder`.
+
+    Parameters
+    ----------
+    graph
+        The frozen graph, as `InceptionV3Embedder.graph` gives it.
+    reference
+        Embeds in float32 by TensorFlow: what has to be agreed with, and to be as fast as.
+    precisions
+        To be tried in this order.
+
+    Raises
+    ------
+    StorageError
+        When the cache folder cannot be written.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(mkdtemp(dir=folder.parent, prefix=".openvino-"))
+        try:
+            (made / "graph.pb").write_bytes(graph)
+            verdict = _try(made, reference, recipe, precisions, command)
+            for name in os.listdir(made):
+                if name not in {"model.xml", "model.bin"} or not verdict.precision:
+                    (made / name).unlink()
+            text = json.dumps(dataclasses.asdict(verdict))
+            (made / "verdict.json").write_text(text, encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
+            # another process may have put its own there meanwhile, which is as good
+            with contextlib.suppress(FileExistsError):
+                made.rename(folder)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    except OSError as error:
+        raise StorageError(
+            f"the converted network cannot be kept in {folder.parent}: {error.strerror}; "
+            "free some space there"
+        ) from error
+    return verdict
+
+
+def _try(
+    made: Path,
+    reference: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    recipe: Recipe,
+    precisions: Sequence[str],
+    command: Sequence[str],
+) -> Verdict:
+    try:
+        done = subprocess.run(
+            [*command, str(made), recipe.name, *precisions],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_PROBE_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        return Verdict("", 0.0, f"OpenVINO took more than {_PROBE_TIMEOUT_S:g} s to try", "")
+    if done.returncode:
+        last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        return Verdict("", 0.0, f"OpenVINO failed in a trial ({done.returncode}): {last[:200]}", "")
+    trial = pictures(recipe.side)
+    expected = reference(trial)
+    rate = images_per_second(reference, trial)
+    reasons = []
+    with np.load(made / "trial.npz") as found:
+        for precision in precisions:
+            cosine = least_cosine(found[precision], expected)
+            times = float(found[f"{precision} rate"]) / rate
+            reason = f"{precision}, cosine {cosine:.5f}, {times:.2f} times TensorFlow's rate"
+            if cosine >= AGREEMENT:
+                return Verdict(precision, times, reason, _sha256(made / "model.bin"))
+            reasons.append(reason)
+    return Verdict("", 0.0, f"OpenVINO does not agree here: {'; '.join(reasons)}", "")
+
+
+def images_per_second(
+    embed: Callable[[NDArray[np.uint8]], NDArray[np.float32]], trial: NDArray[np.uint8]
+) -> float:
+    """Best rate of three runs over the trial pictures, after one that does not count."""
+    embed(trial)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        embed(trial)
+        seconds.append(time.perf_counter() - start)
+    return len(trial) / min(seconds)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def open_kept(folder: Path, recipe: Recipe, verdict: Verdict) -> OpenVINOEmbedder:
+    """Open the model that a probe has kept.
+
+    Raises
+    ------
+    EmbeddingError
+        When OpenVINO refuses it after all.
+    """
+    try:
+        return OpenVINOEmbedder(folder / "model.xml", recipe, precision=verdict.precision)
+    except RuntimeError as error:
+        first = str(error).partition("\n")[0]
+        raise EmbeddingError(
+            f"OpenVINO cannot open {folder}: {first}; remove that folder"
+        ) from error
