@@ -1,0 +1,86 @@
+"""The application: all commands, and what happens around a call of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from imgclust.cli import clusters, images, upkeep
+from imgclust.cli.calling import Call, Globals, fail
+from imgclust.cli.options import Commands, Version, with_globals
+from imgclust.errors import UsageError
+
+_EXAMPLES = """\
+imgclust watch ~/Pictures             ingest what is there, then what arrives
+imgclust query ~/Pictures/cat.jpg     the most similar images
+imgclust cluster                      make clusters anew, ids and names stay
+imgclust status                       how the collection stands"""
+
+
+class Application(Commands):
+    """The object that the console script calls."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if not sys.warnoptions:
+            import warnings
+
+            warnings.simplefilter("ignore")  # of libraries; python -W shows them
+        sys.exit(main())
+
+
+app = Application(name="imgclust", epilog=_EXAMPLES)
+
+
+@app.callback(invoke_without_command=True)
+@with_globals
+def _without_command(call: Call, version: Version = False) -> int:
+    """Watch folders of images, embed each new one once, and keep a tree of clusters in step.
+
+    \b
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing to do it with,
+    4 another process is at it, 130 interrupted.
+    """
+    raise UsageError("which command? imgclust --help lists them")
+
+
+for _group in (images.commands, clusters.commands, upkeep.commands):
+    app.add_typer(_group)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    Parameters
+    ----------
+    arguments
+        Without the program's name; those of this process by default.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(given, prog_name="imgclust", standalone_mode=False)
+    except typer.TyperException as error:
+        return fail(UsageError(_hint(error)), _early(given))
+    except (typer.Abort, KeyboardInterrupt):
+        return fail(KeyboardInterrupt(), _early(given))
+    return code if isinstance(code, int) else 0
+
+
+def _hint(error: typer.TyperException) -> str:
+    message = " ".join(error.format_message().split()).rstrip(".")
+    message = message[:1].lower() + message[1:]
+    context = getattr(error, "ctx", None)
+    if message.endswith("?"):
+        return message
+    return f"{message}; see {context.command_path if context else 'imgclust'} --help"
+
+
+def _early(arguments: Sequence[str]) -> Globals:
+    """What can be told of the global options where the command line cannot be understood."""
+    options = list(arguments)
+    if "--" in options:
+        options = options[: options.index("--")]
+    return Globals(json="--json" in options, verbosity=2 * ("-vv" in options))

@@ -1,0 +1,192 @@
+"""One call of a command: its global options, screen, signals, failures and exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from imgclust import config, devices
+from imgclust.cli import documents
+from imgclust.errors import ImgclustError, StoppedError
+from imgclust.progress import StopFlag
+from imgclust.terminal import Screen, speaks_utf8
+
+if TYPE_CHECKING:
+    from imgclust.collection import Collection
+
+Result = TypeVar("Result")
+
+_LEVELS = {0: logging.WARNING, 1: logging.INFO}
+
+
+@dataclass(frozen=True)
+class Globals:
+    """The global options, as given before and after the command taken together."""
+
+    index: Path | None = None
+    collection: str = "default"
+    files: tuple[str, ...] = ()
+    json: bool = False
+    quiet: bool = False
+    verbosity: int = 0
+
+
+class Call:
+    """What a command function works with."""
+
+    def __init__(self, options: Globals) -> None:
+        self.options = options
+        self.stop = StopFlag()
+        self.screen = Screen(quiet=options.quiet, json=options.json)
+
+    def open(
+        self,
+        flags: dict[str, Any] | None = None,
+        *,
+        create_for: Iterable[str] | None = None,
+        changing: Iterable[str] = (),
+    ) -> Collection:
+        """Open the collection with these flags (settings by dotted name; None: not given)."""
+        effective = config.load(self.options.files, flags)
+        from imgclust.collection import Collection
+
+        return Collection.open(
+            self.options.index,
+            self.options.collection,
+            effective=effective,
+            create_for=None if create_for is None else [os.fsencode(one) for one in create_for],
+            progress=self.screen.progress,
+            say=self.screen.note,
+            stop=self.stop,
+            changing=frozenset(changing),
+            ask=self.ask if self.screen.can_ask else None,
+        )
+
+    def answer(
+        self,
+        result: Result,
+        document: Callable[[Result], documents.Document],
+        show: Callable[[Screen, Result], None],
+    ) -> None:
+        """Write a result: as its JSON document, or for people."""
+        if self.options.json:
+            self.screen.document(documents.dumps(document(result)))
+        else:
+            self.screen.clear()
+            show(self.screen, result)
+
+    def ask(self, question: str) -> bool:
+        """Ask a person; Ctrl-C ends the command as elsewhere."""
+        with _default_interrupt():
+            return self.screen.ask(question)
+
+
+def perform(options: Globals, command: Callable[[Call], int | None]) -> int:
+    """Run a command; returns the exit code that it, or its failure, ends with."""
+    _adapt_streams(options)
+    call = Call(options)
+    try:
+        level = logging.ERROR if options.quiet else _LEVELS.get(options.verbosity, logging.DEBUG)
+        with call.screen.logging(level), _signals(call):
+            devices.require("faiss")
+            devices.require("tensorflow")
+            code = command(call) or 0
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        _forget_standard_output()
+        return 0
+    except (Exception, KeyboardInterrupt) as error:
+        call.screen.clear()
+        return fail(error, options)
+    finally:
+        call.screen.clear()
+
+
+def fail(error: BaseException, options: Globals) -> int:
+    """Say what went wrong, in one line; returns the exit code."""
+    if isinstance(error, KeyboardInterrupt):
+        error = StoppedError("interrupted")
+    if isinstance(error, ImgclustError):
+        code, message, exit_code = error.code, str(error), error.exit_code
+    elif isinstance(error, OSError):
+        code, message, exit_code = "storage", _refused(error), 1
+    else:
+        code, exit_code = "fault", 1
+        message = (
+            f"this is a fault of imgclust: {type(error).__name__}: {error}; "
+            "run again with -vv to see where"
+        )
+    if options.verbosity > 1:
+        traceback.print_exception(error)
+    screen = Screen(json=options.json)
+    try:
+        if options.json:
+            screen.document(documents.dumps(documents.error(code, " ".join(message.split()))))
+        else:
+            screen.error(message)
+            sys.stdout.flush()
+    except OSError:
+        _forget_standard_output()
+    return exit_code
+
+
+def _refused(error: OSError) -> str:
+    where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    return f"the system refuses: {where}{error.strerror or error}"
+
+
+@contextlib.contextmanager
+def _signals(call: Call) -> Iterator[None]:
+    """SIGINT and SIGTERM ask the work to stop; the second one ends the process at once."""
+
+    def stop(number: int, frame: object) -> None:
+        if call.stop.is_set():
+            os._exit(StoppedError.exit_code)
+        call.stop.set()
+        if sys.stderr.isatty():  # written at once: a console may be in the middle of a line
+            os.write(2, b"\nimgclust: stopping; once more stops at once\n")
+
+    before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _default_interrupt() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _adapt_streams(options: Globals) -> None:
+    """Let no name that a terminal cannot show end the command; JSON is UTF-8 everywhere."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is None:
+            continue
+        if options.json and stream is sys.stdout:
+            reconfigure(encoding="utf-8", errors="replace")
+        elif stream.isatty() and not speaks_utf8():
+            reconfigure(encoding="ascii", errors="backslashreplace")
+        else:
+            reconfigure(errors="backslashreplace")
+
+
+def _forget_standard_output() -> None:
+    """Nobody reads any more, or it cannot be written: the flush at exit must not fail."""
+    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -1,0 +1,199 @@
+"""Commands about clusters: sweep, cluster, clusters, links."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from imgclust.cli import documents
+from imgclust.cli.calling import Call
+from imgclust.cli.images import Mode
+from imgclust.cli.options import Commands
+from imgclust.errors import UsageError
+from imgclust.terminal import changes, results
+
+commands = Commands()
+
+SpaceName = Literal["embedding", "pca", "tsne"]
+
+
+@commands.adds(
+    "sweep",
+    example="""\
+imgclust sweep
+imgclust sweep --k-max 60 --space embedding""",
+)
+def sweep(
+    call: Call,
+    k_min: Annotated[int | None, typer.Option(min=1, metavar="K", help="First k.")] = None,
+    k_max: Annotated[int | None, typer.Option(min=1, metavar="K", help="Last k.")] = None,
+    space: Annotated[SpaceName | None, typer.Option(help="What k-means runs in.")] = None,
+) -> None:
+    """Try every k, find the knee, draw the elbow curve."""
+    with call.open() as collection:
+        found = collection.sweep(k_min=k_min, k_max=k_max, space=space)
+        call.answer(found, documents.sweep, results.sweep)
+
+
+@commands.adds(
+    "cluster",
+    example="""\
+imgclust cluster             as many as the elbow curve suggests
+imgclust cluster -k 20       20 clusters
+imgclust cluster --dry-run   what would change
+imgclust cluster --undo      back to the clusters before""",
+)
+def cluster(
+    call: Call,
+    k: Annotated[
+        str | None, typer.Option("-k", metavar="N|auto", help="How many; auto: the knee.")
+    ] = None,
+    space: Annotated[
+        SpaceName | None, typer.Option(help="What k-means runs in, from now on.")
+    ] = None,
+    pca_dims: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Dimensions of the space pca, from now on."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the random choices.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would change, change nothing.")
+    ] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Go back to the clustering before.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+) -> None:
+    """Make clusters anew; those that stay keep id and name."""
+    if undo:
+        if k or space or pca_dims or seed is not None or dry_run:
+            raise UsageError("--undo goes back as a whole; leave the other options away")
+        with call.open() as collection:
+            call.answer(
+                collection.undo(), documents.cluster, partial(changes.clustered, first=False)
+            )
+        return
+    if dry_run and pca_dims:
+        raise UsageError("--pca-dims changes what the collection keeps; leave --dry-run away")
+    first = not _has_clusters(call)
+    ask = call.screen.can_ask and not yes and not first
+    if dry_run or (ask and not pca_dims):
+        with call.open() as collection:
+            preview = collection.cluster(k=k, space=space, seed=seed, dry_run=True)
+            call.answer(
+                preview, documents.cluster, partial(changes.clustered, first=first, would=True)
+            )
+    if dry_run or (ask and not call.ask("Change the clusters and their folders?")):
+        return
+    flags = {"clustering.space": space, "clustering.pca_dims": pca_dims}
+    changing = [key for key, value in flags.items() if value is not None]
+    with call.open(flags, changing=changing) as collection:
+        done = collection.cluster(k=k, seed=seed)
+        call.answer(done, documents.cluster, partial(changes.clustered, first=first))
+
+
+def _has_clusters(call: Call) -> bool:
+    with call.open() as collection:
+        return collection.status().clustering is not None
+
+
+clusters_commands = Commands()
+commands.add_typer(clusters_commands, name="clusters")
+
+
+@clusters_commands.alone(example="imgclust clusters")
+def clusters(call: Call) -> None:
+    """List the clusters, show one, or name it."""
+    with call.open() as collection:
+        call.answer(collection.clusters(), documents.clusters, results.clusters)
+
+
+@clusters_commands.adds(
+    "show",
+    example="""\
+imgclust clusters show 7
+imgclust clusters show 7 --sheet seven.png""",
+)
+def show(
+    call: Call,
+    cluster: Annotated[int, typer.Argument(metavar="ID", help="Id of the cluster.")],
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where the contact sheet goes.")
+    ] = None,
+) -> None:
+    """Show a cluster and its images, from the centre outwards."""
+    with call.open() as collection:
+        details = collection.cluster_details(cluster, sheet=sheet)
+        every = call.options.verbosity > 0
+        call.answer(
+            details,
+            documents.cluster_details,
+            partial(results.cluster_details, all_members=every),
+        )
+
+
+@clusters_commands.adds(
+    "name",
+    example="""\
+imgclust clusters name 7 "cats on sofas"
+imgclust clusters name 7 ""                 take the name away""",
+)
+def name(
+    call: Call,
+    cluster: Annotated[int, typer.Argument(metavar="ID", help="Id of the cluster.")],
+    words: Annotated[str, typer.Argument(metavar="NAME", help="Its name; its folder follows.")],
+) -> None:
+    """Name a cluster."""
+    with call.open() as collection:
+        row = collection.name_cluster(cluster, words)
+        call.answer(row, documents.cluster_row, results.named)
+
+
+@commands.adds(
+    "links",
+    example="""\
+imgclust links                              bring all links in step
+imgclust links --check                      are they? exit code 1 says no
+imgclust links --link-mode hardlink         make them hard links from now on
+imgclust links --links ~/Clusters           move the link folder
+imgclust links --folder "{id}_{count}"      name the folders so""",
+)
+def links(
+    call: Call,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would change, change nothing.")
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Say whether they are in step.")] = False,
+    to: Annotated[
+        Path | None, typer.Option("--links", metavar="DIR", help="Move the link folder there.")
+    ] = None,
+    link_mode: Annotated[Mode | None, typer.Option(help="What a link is, from now on.")] = None,
+    folder: Annotated[
+        str | None,
+        typer.Option(metavar="TEMPLATE", help="Folder of a cluster, from now on: {id}, {count}."),
+    ] = None,
+    named_folder: Annotated[
+        str | None,
+        typer.Option(metavar="TEMPLATE", help="Folder of a named cluster: {id}, {count}, {name}."),
+    ] = None,
+) -> int:
+    """Bring the link folders in step with the clusters."""
+    flags = {"links.mode": link_mode, "links.folder": folder, "links.named_folder": named_folder}
+    changing = [key for key, value in flags.items() if value is not None]
+    if (check or dry_run) and (changing or to or (check and dry_run)):
+        raise UsageError("--check and --dry-run change nothing; give one of them alone")
+    with call.open(flags, changing=changing) as collection:
+        if to is not None:
+            result = collection.move_links(to)
+        else:
+            result = collection.links(dry_run=dry_run, check=check)
+        if check:
+            call.answer(result, documents.links, results.links_check)
+            return 0 if result.in_step else 1
+        call.answer(
+            result,
+            documents.links,
+            partial(results.links, folder=collection.link_folder, would=dry_run),
+        )
+        return 0

@@ -1,0 +1,245 @@
+"""Commands about images: watch, add, query, view, remove, quarantine, missing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from imgclust.cli import documents
+from imgclust.cli.calling import Call
+from imgclust.cli.options import Commands
+from imgclust.errors import UsageError
+from imgclust.terminal import Screen, changes, printable, results
+
+if TYPE_CHECKING:
+    from imgclust.collection import Collection, Event, IngestResult
+
+commands = Commands()
+
+Mode = Literal["symlink", "hardlink", "copy"]
+
+
+@commands.adds(
+    "watch",
+    example="""\
+imgclust watch ~/Pictures                       until Ctrl-C
+imgclust watch ~/Pictures --once                stop when all that is there is in
+imgclust watch ~/Pictures --links ~/Clusters    make the link folders there
+imgclust watch                                  the folders of the last time""",
+)
+def watch(
+    call: Call,
+    folders: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FOLDER", help="Folders; those of before if none is given."),
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Stop when all of it is in.")] = False,
+    links: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Link folder of a new collection.")
+    ] = None,
+    link_mode: Annotated[Mode | None, typer.Option(help="What a link is.")] = None,
+    polling: Annotated[
+        bool, typer.Option("--polling", help="Use no file events: scan only.")
+    ] = False,
+    settle_s: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Leave files alone for so long.  [default: 1]"),
+    ] = None,
+    rescan_s: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Time between full scans.  [default: 300]"),
+    ] = None,
+    no_cluster: Annotated[
+        bool, typer.Option("--no-cluster", help="Make no clusters automatically.")
+    ] = False,
+) -> None:
+    """Ingest the images of folders, then those that arrive."""
+    for folder in folders or ():
+        if not os.path.lexists(folder):
+            raise UsageError(f"the folder {folder} does not exist")
+    flags = {
+        "links.mode": link_mode,
+        "watch.polling": polling or None,
+        "watch.settle_s": settle_s,
+        "watch.rescan_s": rescan_s,
+    }
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with call.open(flags, create_for=folders or None) as collection:
+        listener = Listener(call, every=not once)
+        result = collection.watch(
+            folders or (), once=once, links=links, cluster=not no_cluster, emit=listener
+        )
+        if once or not call.options.json:
+            listener.summary(collection, result)
+
+
+@commands.adds(
+    "add",
+    example="""\
+imgclust add ~/Desktop/new.jpg ~/Downloads/holiday""",
+)
+def add(
+    call: Call,
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Files and folders.")],
+) -> None:
+    """Ingest files and folders once."""
+    for path in paths:
+        if not os.path.lexists(path):
+            raise UsageError(f"{path} does not exist")
+    with call.open(create_for=paths) as collection:
+        listener = Listener(call)
+        listener.summary(collection, collection.add(paths, emit=listener))
+
+
+@commands.adds(
+    "query",
+    example="""\
+imgclust query ~/Pictures/cat.jpg      a file, of the collection or not
+imgclust query 42 -n 3                 the image with the id 42
+imgclust query ./42                    a file of that name""",
+)
+def query(
+    call: Call,
+    image: Annotated[str, typer.Argument(metavar="IMAGE|ID", help="A file, or an image's id.")],
+    number: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many.")] = 10,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="Leave out those below.")
+    ] = None,
+) -> None:
+    """Find the most similar images."""
+    with call.open() as collection:
+        found = collection.query(image, n=number, min_score=min_score)
+        call.answer(found, documents.query, results.query)
+
+
+@commands.adds(
+    "view",
+    example="""\
+imgclust view
+imgclust view --method pca --dims 3 --out map.png""",
+)
+def view(
+    call: Call,
+    method: Annotated[Literal["pca", "tsne"] | None, typer.Option(help="Projection.")] = None,
+    dims: Annotated[
+        int | None, typer.Option(min=2, max=3, metavar="2|3", help="Dimensions of the map.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A .png or .svg file.")] = None,
+    refit: Annotated[bool, typer.Option("--refit", help="Make the map anew.")] = False,
+) -> None:
+    """Draw a map of the images, coloured by cluster."""
+    with call.open() as collection:
+        drawn = collection.view(method=method, dims=dims, out=out, refit=refit)
+        call.answer(drawn, documents.view, results.view)
+
+
+@commands.adds(
+    "remove",
+    example="""\
+imgclust remove ~/Pictures/blurred.jpg
+imgclust remove 42""",
+)
+def remove(
+    call: Call,
+    image: Annotated[str, typer.Argument(metavar="PATH|ID", help="An image, or its id.")],
+) -> None:
+    """Take an image out of the collection; its file stays."""
+    with call.open() as collection:
+        call.answer(collection.remove(image), documents.removed, results.removed)
+
+
+quarantine_commands = Commands()
+commands.add_typer(quarantine_commands, name="quarantine")
+
+
+@quarantine_commands.alone(example="imgclust quarantine")
+def quarantine(call: Call) -> None:
+    """Show files that could not be read."""
+    with call.open() as collection:
+        call.answer(collection.quarantine(), documents.quarantine, results.quarantine)
+
+
+@quarantine_commands.adds(
+    "retry",
+    example="""\
+imgclust quarantine retry
+imgclust quarantine retry ~/Pictures/mended.jpg""",
+)
+def retry(
+    call: Call,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH", help="Files in quarantine; all if none is given."),
+    ] = None,
+) -> None:
+    """Read files in quarantine again."""
+    with call.open() as collection:
+        listener = Listener(call)
+        listener.summary(collection, collection.retry(paths or (), emit=listener))
+
+
+missing_commands = Commands()
+commands.add_typer(missing_commands, name="missing")
+
+
+@missing_commands.alone(example="imgclust missing")
+def missing(call: Call) -> None:
+    """Show images that are not where they were."""
+    with call.open() as collection:
+        call.answer(collection.missing(), documents.missing, results.missing)
+
+
+@missing_commands.adds("accept", example="imgclust missing accept")
+def accept(
+    call: Call,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take all missing images out of the collection."""
+    with call.open() as collection:
+        waiting = collection.missing()
+        if waiting and not yes and call.screen.can_ask:
+            results.missing(call.screen, waiting)
+            if not call.ask(f"Take these {len(waiting)} out of the collection?"):
+                return
+        call.answer(collection.accept_missing(), documents.accepted, results.accepted)
+
+
+class Listener:
+    """Hears the events of an ingest: prints every one, or counts for a summary."""
+
+    def __init__(self, call: Call, *, every: bool = False) -> None:
+        self._call = call
+        self._every = every
+        self._skipped: Counter[str] = Counter()
+
+    def __call__(self, event: Event) -> None:
+        if event.kind == "skipped" and event.path is not None:
+            self._skipped[os.path.splitext(os.fsdecode(event.path))[1].lower()] += 1
+        try:
+            if not self._every and not (
+                self._call.options.verbosity and not self._call.options.json
+            ):
+                changes.remark(self._call.screen, event)
+            elif self._call.options.json:
+                document = documents.event(event, time.time())
+                self._call.screen.document(documents.dumps(document))
+            else:
+                changes.event(self._call.screen, event)
+        except BrokenPipeError:  # nobody reads any more
+            self._call.stop.set()
+
+    def summary(self, collection: Collection, result: IngestResult) -> None:
+        """Write what the run did."""
+
+        def show(screen: Screen, result: IngestResult) -> None:
+            changes.ingested(screen, result, self._skipped)
+            screen.outcome(f"links: {printable(collection.link_folder)}")
+
+        self._call.answer(result, documents.ingested, show)

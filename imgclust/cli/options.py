@@ -1,0 +1,189 @@
+"""Global options, declared once and honoured before and after every command and group."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from imgclust import __version__
+from imgclust.cli.calling import Globals, perform
+
+_PLACE = "imgclust.globals"
+_ORDER = (
+    *("watch", "add", "query", "sweep", "cluster", "clusters", "view", "links"),
+    *("status", "quarantine", "missing", "remove", "weights"),
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"imgclust {__version__}")
+        raise typer.Exit
+
+
+def _declared(
+    index: Annotated[
+        Path | None, typer.Option("--index", metavar="DIR", help="Index folder to use.")
+    ] = None,
+    collection: Annotated[
+        str | None,
+        typer.Option("--collection", metavar="NAME", help="Collection to use.  [default: default]"),
+    ] = None,
+    config: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--config", metavar="FILE|NAME", help="Settings; can be given again, later wins."
+        ),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Say nothing when all goes well.")
+    ] = False,
+    verbose: Annotated[
+        int,
+        typer.Option(
+            "-v",
+            "--verbose",
+            count=True,
+            show_default=False,
+            help="Say more; -vv shows tracebacks.",
+        ),
+    ] = 0,
+) -> None:
+    """Stand for the global options: only the signature counts."""
+
+
+_PARAMETERS = dict(inspect.signature(_declared, eval_str=True).parameters)
+
+
+class _Help:
+    """Help in which the global options stand apart and examples are not wrapped."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[Any]] = {"Arguments": [], "Options": [], "Global options": []}
+        for parameter in self.get_params(ctx):  # type: ignore[attr-defined]
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            if parameter.name in _PARAMETERS:
+                sections["Global options"].append(record)
+            elif parameter.param_type_name == "argument":
+                sections["Arguments"].append((parameter.metavar, record[1]))
+            else:
+                sections["Options"].append(record)
+        if isinstance(self, TyperGroup):
+            self.format_commands(ctx, formatter)
+        for title, records in sections.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        if self.epilog:  # type: ignore[attr-defined]
+            lines = self.epilog.splitlines()  # type: ignore[attr-defined]
+            with formatter.section("Examples" if len(lines) > 1 else "Example"):
+                for line in lines:
+                    formatter.write(f"  {line}\n")
+
+
+class Command(_Help, TyperCommand):
+    """A command."""
+
+
+class Group(_Help, TyperGroup):
+    """A group of commands, listed in the order in which a person meets them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return sorted(self.commands, key=lambda name: (*_ORDER, name).index(name))
+
+
+def merged(context: typer.Context, given: dict[str, Any]) -> Globals:
+    """The global options given so far: those of a command win over those before it."""
+    before: Globals = context.meta.get(_PLACE, Globals())
+    merged = dataclasses.replace(
+        before,
+        index=given["index"] or before.index,
+        collection=given["collection"] or before.collection,
+        files=(*before.files, *(given["config"] or ())),
+        json=given["json"] or before.json,
+        quiet=given["quiet"] or before.quiet,
+        verbosity=before.verbosity + given["verbose"],
+    )
+    context.meta[_PLACE] = merged
+    return merged
+
+
+def with_globals(function: Callable[..., int | None]) -> Callable[..., None]:
+    """A function of a `Call` and a command's own parameters, as Typer takes it.
+
+    It gets the global options besides its own, and runs with failures turned into exit codes. The
+    function of a group runs only when no command of it is called.
+    """
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters = [
+        one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for one in (context, *own, *_PARAMETERS.values())
+    ]
+
+    def command(**values: Any) -> None:
+        called: typer.Context = values.pop("context")
+        options = merged(called, {name: values.pop(name) for name in _PARAMETERS})
+        if called.invoked_subcommand is None:
+            raise typer.Exit(perform(options, lambda call: function(call, **values)))
+
+    command.__doc__ = function.__doc__
+    command.__name__ = function.__name__
+    command.__module__ = function.__module__
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+class Commands(typer.Typer):
+    """A group whose commands all take the global options."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            cls=Group,
+            rich_markup_mode=None,
+            pretty_exceptions_enable=False,
+            context_settings={"help_option_names": ["-h", "--help"]},
+            **settings,
+        )
+
+    def adds(
+        self, name: str, *, example: str
+    ) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+        """Register a command; `example` goes under its help, a line each."""
+
+        def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
+            self.command(name, cls=Command, epilog=example)(with_globals(function))
+            return function
+
+        return register
+
+    def alone(
+        self, *, example: str
+    ) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+        """Register what the group does without a command."""
+
+        def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
+            self.callback(cls=Group, invoke_without_command=True, epilog=example)(
+                with_globals(function)
+            )
+            return function
+
+        return register
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
+]

@@ -1,0 +1,68 @@
+"""Commands about the collection and this machine: status, weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imgclust.cli import documents
+from imgclust.cli.calling import Call
+from imgclust.cli.options import Commands
+from imgclust.terminal import results
+
+commands = Commands()
+
+
+@commands.adds(
+    "status",
+    example="""\
+imgclust status
+imgclust status -v        with the last events""",
+)
+def status(call: Call) -> None:
+    """Show how the collection stands."""
+    with call.open() as collection:
+        found = collection.status()
+        call.answer(found, documents.status, results.status)
+        if call.options.verbosity and not call.options.json:
+            results.events(call.screen, found)
+
+
+weights_commands = Commands()
+commands.add_typer(weights_commands, name="weights")
+
+
+@weights_commands.alone(example="imgclust weights")
+def weights(call: Call) -> None:
+    """List, download or verify the network's weights."""
+    weights_list(call)
+
+
+@weights_commands.adds("list", example="imgclust weights list")
+def weights_list(call: Call) -> None:
+    """List the weights that this machine has."""
+    from imgclust.collection import list_weights
+
+    call.answer(list_weights(), documents.weights_list, results.weights_list)
+
+
+@weights_commands.adds("download", example="imgclust weights download")
+def weights_download(call: Call) -> None:
+    """Download the ImageNet weights of Keras (84 MB)."""
+    from imgclust.collection import download_weights
+
+    found = download_weights(progress=call.screen.progress, stop=call.stop)
+    call.answer(found, documents.weights_file, results.weights_file)
+
+
+@weights_commands.adds("verify", example="imgclust weights verify inception_v3.h5")
+def weights_verify(
+    call: Call,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A weights file.")],
+) -> None:
+    """Check a file: its kind, structure and digest."""
+    from imgclust.collection import verify_weights
+
+    call.answer(verify_weights(file), documents.weights_file, results.weights_file)

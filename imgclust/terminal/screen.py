@@ -1,0 +1,281 @@
+"""The screen: results on standard output, all else on standard error, a bar while work runs."""
+
+from __future__ import annotations
+
+import locale
+import logging
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TextIO
+
+from imgclust import config
+from imgclust.terminal.words import cells, one_line, printable, shortened
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.measure import Measurement
+    from rich.progress import Progress, TaskID
+
+# A pipe has no width: nothing is cut in it.
+_UNLIMITED = 100_000
+_LEAST_PATH = 12
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table; paths are shortened in the middle where the terminal is narrow."""
+
+    title: str
+    kind: Literal["text", "number", "path"] = "text"
+
+
+class Screen:
+    """What commands write to.
+
+    Parameters
+    ----------
+    quiet
+        No progress, no remarks, no summaries: only what was asked for, and errors.
+    json
+        Standard output belongs to a JSON document.
+    """
+
+    def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
+        self.quiet = quiet
+        self.json = json
+        self._out: Console = _console(sys.stdout)
+        self._err: Console = _console(sys.stderr)
+        self._lock = threading.RLock()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._step = ""
+
+    # Standard output
+
+    def line(self, text: str = "", *, style: str | None = None) -> None:
+        """Write a line of the result; on a terminal it is wrapped between words."""
+        self._print(text, style=style, wrap=self._out.is_terminal)
+
+    def exact(self, text: str) -> None:
+        """Write a line of the result that is never wrapped: paths, and what can be pasted."""
+        self._print(text, style=None, wrap=False)
+
+    def summary(self, text: str, *, style: str | None = None) -> None:
+        """Write a line that says what was done; quiet leaves it away."""
+        if not self.quiet:
+            self.line(text, style=style)
+
+    def outcome(self, text: str) -> None:
+        """Write an `exact` line that quiet leaves away."""
+        if not self.quiet:
+            self.exact(text)
+
+    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
+        """Write rows under bold titles, without borders."""
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+        for column in columns:
+            table.add_column(
+                column.title,
+                justify="right" if column.kind == "number" else "left",
+                no_wrap=column.kind == "number",
+                overflow="fold",
+            )
+        kinds = [column.kind for column in columns]
+        for row in rows:
+            table.add_row(
+                *(
+                    _Path(text) if kind == "path" else _plain(text)
+                    for kind, text in zip(kinds, row, strict=True)
+                )
+            )
+        self.clear()
+        with self._out.capture() as captured:
+            self._out.print(table)
+        for text in captured.get().splitlines():
+            sys.stdout.write(text.rstrip() + "\n")
+
+    def document(self, text: str) -> None:
+        """Write a JSON document on a line of its own."""
+        with self._lock:
+            self.clear()
+            sys.stdout.write(text + "\n")
+            sys.stdout.flush()
+
+    # Standard error
+
+    def note(self, text: str) -> None:
+        """Say something in passing; quiet leaves it away."""
+        if not self.quiet:
+            self._say(text)
+
+    def error(self, text: str) -> None:
+        """Say what went wrong, on one line."""
+        self._say(f"imgclust: {text}", style="red")
+
+    def progress(self, step: str, done: int, total: int | None) -> None:
+        """Show a bar; it leaves when the step is done. See `imgclust.progress.Progress`."""
+        if self.quiet or not self._err.is_terminal:
+            return
+        with self._lock:
+            if total is not None and done >= total:
+                self.clear()
+                return
+            if self._bar is None:
+                self._bar = _bar(self._err)
+                self._bar.start()
+            if self._task is None or step != self._step:
+                if self._task is not None:
+                    self._bar.remove_task(self._task)
+                self._step = step
+                self._task = self._bar.add_task(step, total=total, completed=done)
+            else:
+                self._bar.update(self._task, total=total, completed=done)
+
+    def clear(self) -> None:
+        """Take the bar away."""
+        with self._lock:
+            if self._bar is not None:
+                self._bar.stop()
+                self._bar = self._task = None
+
+    # Questions
+
+    @property
+    def can_ask(self) -> bool:
+        """True when a person sits there."""
+        return sys.stdin.isatty() and self._err.is_terminal and not self.json
+
+    def ask(self, question: str) -> bool:
+        """Ask a yes-or-no question; no is the answer when there is none."""
+        self.clear()
+        self._err.print(f"{printable(question)} [y/N] ", end="", markup=False, highlight=False)
+        try:
+            return input().strip().lower() in {"y", "yes"}
+        except EOFError:
+            return False
+
+    @contextmanager
+    def logging(self, level: int) -> Iterator[None]:
+        """Show the log records of imgclust from `level` on, as lines on standard error."""
+        logger = logging.getLogger("imgclust")
+        before = logger.level
+        handler = _LogLines(self._say)
+        handler.setLevel(level)
+        logger.addHandler(handler)
+        logger.setLevel(level)
+        try:
+            yield
+        finally:
+            logger.setLevel(before)
+            logger.removeHandler(handler)
+
+    def _say(self, text: str, *, style: str | None = None) -> None:
+        with self._lock:
+            self._err.print(
+                one_line(text), style=style, soft_wrap=True, markup=False, highlight=False
+            )
+
+    def _print(self, text: str, *, style: str | None, wrap: bool) -> None:
+        with self._lock:
+            # A bar stays below what is printed by its own console.
+            above = self._bar is not None and self._out.is_terminal
+            console = self._err if above else self._out
+            console.print(
+                text, style=style, soft_wrap=not wrap, markup=False, highlight=False, emoji=False
+            )
+            console.file.flush()
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console
+
+    class Plain(Console):
+        """A console that leaves a closed pipe to its caller."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    limited = stream.isatty() or config.environment("COLUMNS") is not None
+    return Plain(
+        file=stream, width=None if limited else _UNLIMITED, highlight=False, soft_wrap=False
+    )
+
+
+def _plain(text: str) -> Any:
+    from rich.text import Text
+
+    return Text(text)
+
+
+class _Path:
+    """A path in a table cell."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.measure import Measurement
+
+        whole = cells(self._text)
+        return Measurement(min(whole, _LEAST_PATH), whole)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        yield Text(shortened(self._text, options.max_width), no_wrap=True, overflow="crop")
+
+
+def _bar(console: Console) -> Progress:
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.text import Text
+
+    from imgclust.terminal.words import duration
+
+    class Done(ProgressColumn):
+        """How many of how many, how fast, how long still."""
+
+        def render(self, task: Task) -> Text:
+            if task.total is None:
+                return Text("")
+            unit, scale = "", 1.0
+            if task.description.startswith("downloading"):
+                unit, scale = " MB", 1e6
+            text = f"{task.completed / scale:,.0f}/{task.total / scale:,.0f}{unit}"
+            if task.speed:
+                speed = task.speed / scale
+                text += f"  {speed:,.0f}/s" if speed >= 10 else f"  {speed:.1f}/s"
+            if task.time_remaining is not None:
+                text += f"  {duration(task.time_remaining)} left"
+            return Text(text)
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        Done(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+class _LogLines(logging.Handler):
+    """Log records as lines for people."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._write = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelname.lower()
+        self._write(f"imgclust: {level}: {record.getMessage()}")
+
+
+def speaks_utf8() -> bool:
+    """False in a locale such as C, where only ASCII is sure to be shown right."""
+    return "utf" in locale.setlocale(locale.LC_CTYPE).lower()
