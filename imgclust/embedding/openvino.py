@@ -236,10 +236,10 @@ def _try(
 def images_per_second(
     embed: Callable[[NDArray[np.uint8]], NDArray[np.float32]], trial: NDArray[np.uint8]
 ) -> float:
-    """Best rate of three runs over the trial pictures, after one that does not count."""
+    """Best rate of five runs over the trial pictures, after one that does not count."""
     embed(trial)
     seconds = []
-    for _ in range(3):
+    for _ in range(5):
         start = time.perf_counter()
         embed(trial)
         seconds.append(time.perf_counter() - start)
