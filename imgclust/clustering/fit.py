@@ -156,7 +156,7 @@ def _iterate(
             stop.check()
         centroids, objective = refine(vectors, centroids, iterations=_ROUND, seed=seed, gpu=gpu)
         progress("k-means", done * _ROUND, _MOST_ROUNDS * _ROUND)
-        if objective.size == 0 or objective[-2] - objective[-1] <= _TOLERANCE * objective[-1]:
+        if objective.size < 2 or objective[-2] - objective[-1] <= _TOLERANCE * objective[-1]:
             break
     progress("k-means", _MOST_ROUNDS * _ROUND, _MOST_ROUNDS * _ROUND)
     return centroids

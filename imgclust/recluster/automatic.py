@@ -141,5 +141,8 @@ class Automatic:
         except ImgclustError as error:  # the images are in all the same; tried again when it grows
             self._failed_at = contents
             _log.warning("no automatic clustering: %s", error)
+        except Exception:  # a fault of ours must not end the watcher either
+            self._failed_at = contents
+            _log.exception("the automatic clustering failed")
         else:
             self._tell(result)

@@ -1,0 +1,76 @@
+"""Collections for tests: real parts, but for the network, which a fast stand-in replaces."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgclust import config
+from imgclust.collection import Collection, ingesting
+from tests.fakes import FakeEmbedder
+
+DIMENSIONS = 2048  # of the trunk's recipe, which the stand-in takes the place of
+
+Open = Callable[..., Collection]
+
+
+def write_picture(path: Path, seed: int, *, hue: int | None = None) -> Path:
+    """A small picture: smooth random blobs around a colour, different for every seed."""
+    generator = np.random.default_rng(seed)
+    coarse = generator.integers(0, 90, (5, 5, 3))
+    if hue is not None:
+        coarse[..., hue % 3] += 160 - 20 * (hue // 3)
+    picture = Image.fromarray(coarse.clip(0, 255).astype(np.uint8)).resize((80, 60))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+    return path
+
+
+@pytest.fixture
+def embedder(monkeypatch: pytest.MonkeyPatch) -> FakeEmbedder:
+    """The stand-in that every collection of the test uses; it counts its calls."""
+    fake = FakeEmbedder(DIMENSIONS)
+    monkeypatch.setattr(ingesting, "open_embedder", lambda *_, **__: fake)
+    return fake
+
+
+@pytest.fixture
+def open_collection(
+    tmp_path: Path, embedder: FakeEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Open]:
+    """Opens collections in `tmp_path / "index"`; quick settings, all closed at the end."""
+    monkeypatch.setenv("IMGCLUST_CACHE", str(tmp_path / "cache"))
+    opened: list[Collection] = []
+
+    def open_one(*, flags: dict[str, Any] | None = None, **options: Any) -> Collection:
+        settings = {
+            "embedding.weights": "trunk",
+            "watch.settle_s": 0.02,
+            "watch.young_s": 0.0,
+            "clustering.pca_dims": 8,
+            "decode.workers": 1,
+        }
+        options.setdefault("index", tmp_path / "index")
+        options.setdefault("create_for", [os.fsencode(tmp_path / "drop")])
+        one = Collection.open(effective=config.load(flags=settings | (flags or {})), **options)
+        opened.append(one)
+        return one
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    """A folder of 24 pictures in three plain groups."""
+    folder = tmp_path / "drop"
+    for number in range(24):
+        write_picture(folder / f"picture-{number:02d}.png", number, hue=number % 3)
+    return folder
