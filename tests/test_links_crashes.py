@@ -254,7 +254,9 @@ class Person:
         self.world.reload_ledger()
 
     def _one_of_ours(self, which: int) -> bytes | None:
-        ours = sorted(self.world.entries().keys() - self.foreign.keys())
+        entries = self.world.entries().keys() - self.foreign.keys()
+        # What a crash leaves in `.syncing` is nobody's but ours.
+        ours = sorted(path for path in entries if not path.startswith(b".syncing/"))
         return ours[which % len(ours)] if ours else None
 
     def _remember(self, path: bytes) -> None:
