@@ -369,7 +369,15 @@ def _embedder_opener(collection: Collection) -> Callable[[], Embedder]:
                 f"the collection was embedded with weights {recipe.weights_sha256[:12]}, but "
                 f"{chosen.name} is {chosen.sha256[:12]} now; embeddings of two recipes never mix"
             )
-        return open_embedder(chosen, recipe=recipe, device=rules.device, precision=rules.precision)
+        return open_embedder(
+            chosen,
+            recipe=recipe,
+            cache=folders.cache_folder() / "networks",
+            device=rules.device,
+            precision=rules.precision,
+            engine=rules.engine,
+            say=collection.say,
+        )
 
     return load
 
