@@ -95,7 +95,7 @@ def divide(members: Vectors) -> Division:
         first, second = _means(seen, side)
         turned = first - second
         moved = float((first @ first - second @ second) / 2)
-        same = bool(np.allclose(turned, direction)) and moved == offset
+        same = moved == offset and np.array_equal(turned, direction)
         direction, offset = turned, moved
         if same:
             break
