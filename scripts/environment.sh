@@ -140,7 +140,7 @@ apt_install() {
 }
 
 install_extras() {
-    local sizes='about 0.6 GB to download, 2 GB installed' quiet=(-q)
+    local sizes='about 0.5 GB to download, 2 GB installed' quiet=(-qq --progress-bar off)
     [[ $1 == gpu* ]] && sizes='about 4 GB to download, 9 GB installed'
     [[ -t 1 ]] && quiet=()
     step "Installing imgclust[$1] into .venv with $("$venv/bin/python" -V) ($sizes)"

@@ -64,6 +64,16 @@ ONLY_IN = {
 
 VAGUE = {"utils", "helpers", "manager", "misc", "common", "base", "core", "info", "data"}
 MOST_LINES = 320
+# Grown beyond that and still to be divided. A module that is divided leaves this list.
+TOO_LONG = {
+    "imgclust/collection/collection.py",
+    "imgclust/collection/ingesting.py",
+    "imgclust/index/vectors.py",
+    "imgclust/ingest/loop.py",
+    "imgclust/linking.py",
+    "imgclust/recluster/run.py",
+    "imgclust/watcher/observing.py",
+}
 
 
 def modules() -> list[Path]:
@@ -159,7 +169,7 @@ def test_one_noun_a_module(path: Path) -> None:
 @every_module
 def test_modules_stay_short(path: Path) -> None:
     lines = len(path.read_text("utf-8").splitlines())
-    assert lines <= MOST_LINES, f"{name_of(path)} has {lines} lines; make it a folder"
+    assert (lines > MOST_LINES) == (name_of(path) in TOO_LONG), f"{lines} lines"
 
 
 def test_the_command_line_starts_without_heavy_libraries() -> None:
