@@ -24,6 +24,8 @@ from imgclust.reconcile import Look
 
 # Most inbox messages handled in one turn, so that commits are not kept waiting by a burst.
 _TURN = 500
+# How long a turn waits for news when there is none.
+_WAIT_S = 0.05
 # How long a half-full batch waits for more pictures while the network is idle.
 _LINGER_S = 0.1
 # How often requests and link changes of other processes are looked for.
@@ -181,7 +183,7 @@ class Ingest:
             self._begin(scan=scan, watch=not once)
             while not self._stop.is_set():
                 try:
-                    self.step(timeout_s=0.05)
+                    self.step(timeout_s=_WAIT_S)
                     waiting = False
                     if once and self.idle:
                         break

@@ -1,0 +1,814 @@
+"""The real loop on a real folder; decoder, embedder and clock are stood in for."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from imgclust.catalog import Catalog, Image, key_of
+from imgclust.collection import Collection, overseeing
+from imgclust.config import Settings
+from imgclust.errors import EmbeddingError, StorageError
+from imgclust.failpoints import arm
+from imgclust.images import Decoded, Died, FileStat, Outcome, claim
+from imgclust.ingest import Event, Ingest, IngestResult, LocalDisk, Parts, loop
+from imgclust.progress import StopFlag
+from tests.fakes import FakeEmbedder
+from tests.pictures import encoded, photo
+
+
+@pytest.fixture(autouse=True)
+def _no_failpoints() -> Iterator[None]:
+    yield
+    arm("")
+
+
+def picture(seed: int) -> bytes:
+    """A small PNG, another for each seed."""
+    return encoded(photo(24, 16, seed), "PNG")
+
+
+class TickingClock:
+    """A monotonic clock that moves by being asked; the wall clock is the real one and more."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        self.now += 0.1
+        return self.now
+
+    def wall(self) -> float:
+        return time.time() + self.now - 1000.0
+
+
+class SynchronousDecoder:
+    """Claims in this process, at once; `before` and `after` may meddle."""
+
+    def __init__(self) -> None:
+        self.claimed: list[bytes] = []
+        self.after: Callable[[bytes], None] = lambda path: None
+        self.instead: Callable[[bytes], Outcome | None] = lambda path: None
+
+    def submit(self, path: bytes, done: Callable[[Outcome], None]) -> None:
+        self.claimed.append(path)
+        outcome = self.instead(path) or claim(path, thumbnail_px=0)
+        self.after(path)
+        done(outcome)
+
+    def close(self) -> None:
+        """Nothing to stop."""
+
+
+class Assigned:
+    """An assigner that only notes its keys."""
+
+    def __init__(self) -> None:
+        self.keys: list[int] = []
+
+    def assign(self, keys: Sequence[int], vectors: npt.NDArray[np.float32]) -> None:
+        assert len(keys) == len(vectors)
+        self.keys.extend(keys)
+
+
+class Events:
+    """A source of events that the test plays."""
+
+    def __init__(self) -> None:
+        self.lost = False
+        self.on_path: Callable[[bytes], None] = lambda path: None
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def check(self) -> None: ...
+
+    def overflowed(self) -> bool:
+        lost, self.lost = self.lost, False
+        return lost
+
+
+class World:
+    """A folder, a catalog, and ingests over them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.drop = folder / "drop"
+        self.drop.mkdir()
+        self.path = folder / "catalog.sqlite3"
+        self.catalog = Catalog(self.path)
+        self.embedder = FakeEmbedder()
+        self.decoder = SynchronousDecoder()
+        self.assigned = Assigned()
+        self.clock = TickingClock()
+        self.events = Events()
+        self.said: list[Event] = []
+        self.stop = StopFlag()
+        self.disk = LocalDisk()
+        self.root(self.drop)
+
+    def root(self, folder: Path, kind: str = "watched") -> int:
+        with self.catalog.transaction():
+            return self.catalog.images.put_root(os.fsencode(folder), kind).id
+
+    def ingest(self, *, emit: Callable[[Event], None] = lambda event: None) -> Ingest:
+        def say(event: Event) -> None:
+            self.said.append(event)
+            emit(event)
+
+        def events(on_path: Callable[[bytes], None], on_trouble: object) -> Events:
+            self.events.on_path = on_path
+            return self.events
+
+        return Ingest(
+            self.catalog,
+            Parts(
+                decoder=self.decoder,
+                open_embedder=lambda: self.embedder,
+                assigner=self.assigned,
+                after_commit=lambda fresh: None,
+                links=lambda: True,
+                clusters=lambda *, empty, over: None,
+                events=events,
+                disk=self.disk,
+                clock=self.clock,
+            ),
+            recipe=self.embedder.recipe.name,
+            settings=Settings(),
+            ours=[os.fsencode(self.drop / "ours")],
+            emit=say,
+            stop=self.stop,
+        )
+
+    def once(self, *, scan: bool = True) -> IngestResult:
+        """All that is there goes in; says only what this run said."""
+        self.said.clear()
+        self.decoder.claimed.clear()
+        return self.ingest().run(once=True, scan=scan)
+
+    def watch(self, until: Callable[[Event], bool]) -> list[Event]:
+        """Run as a watcher until an event says that it is enough."""
+        self.said.clear()
+
+        def emit(event: Event) -> None:
+            if until(event):
+                self.stop.set()
+
+        self.ingest(emit=emit).run(once=False)
+        return self.said
+
+    def write(self, name: str, content: bytes) -> Path:
+        path = self.drop / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def pictures(self, count: int) -> list[Path]:
+        return [self.write(f"{seed:03d}.png", picture(seed)) for seed in range(count)]
+
+    def image(self, path: Path) -> Image:
+        found = self.catalog.images.at(os.fsencode(path))
+        assert found is not None, f"no image at {path}"
+        return found
+
+    def state(self, path: Path) -> str | None:
+        found = self.catalog.observations.at(os.fsencode(path))
+        return None if found is None else found.state
+
+    def kinds(self, kind: str) -> list[Event]:
+        return [event for event in self.said if event.kind == kind]
+
+    @property
+    def embedded(self) -> int:
+        return sum(self.embedder.calls)
+
+    def accept(self) -> int:
+        return len(
+            overseeing.accept_missing(cast(Collection, SimpleNamespace(catalog=self.catalog)))
+        )
+
+    def remove(self, path: Path) -> None:
+        here: Any = SimpleNamespace(catalog=self.catalog)
+        overseeing.remove(cast(Collection, here), str(path))
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(loop, "_WAIT_S", 0.002)  # the clock moves by itself
+    made = World(tmp_path)
+    yield made
+    made.catalog.close()
+
+
+def test_new_images_are_embedded_once_and_said_after_the_commit(world: World) -> None:
+    paths = world.pictures(40)
+    there: list[bool] = []
+
+    def emit(event: Event) -> None:
+        if event.kind == "ingested" and event.path is not None:
+            with Catalog(world.path) as other:
+                there.append(other.images.at(event.path) is not None)
+
+    result = world.ingest(emit=emit).run(once=True)
+    assert (result.seen, result.ingested, result.reused, result.unchanged) == (40, 40, 0, 0)
+    assert there == [True] * 40
+    assert world.embedded == 40
+    assert sorted(world.assigned.keys) == list(world.catalog.contents.keys())
+    assert [world.state(path) for path in paths] == ["done"] * 40
+    again = world.once()
+    assert (again.seen, again.unchanged, again.ingested) == (40, 40, 0)
+    assert world.decoder.claimed == []
+
+
+def test_equal_bytes_are_embedded_once(world: World) -> None:
+    for name in ("a.png", "b.png", "sub/c.png"):
+        world.write(name, picture(1))
+    result = world.once()
+    assert (result.ingested, result.reused, world.embedded) == (1, 2, 1)
+    world.write("later.png", picture(1))
+    assert (world.once().reused, world.embedded) == (1, 1)
+    assert world.catalog.contents.count() == 1
+    assert world.catalog.images.count() == 4
+
+
+def test_a_rename_keeps_id_and_content_and_embeds_nothing(world: World) -> None:
+    first, second = world.pictures(2)
+    world.once()
+    before = world.image(first)
+    after = world.drop / "sub" / "renamed.png"
+    after.parent.mkdir()
+    first.rename(after)
+    result = world.once()
+    assert world.image(after).id == before.id
+    assert world.image(after).content == before.content
+    assert world.catalog.images.at(os.fsencode(first)) is None
+    assert world.state(first) is None
+    assert world.embedded == 2
+    assert (result.reused, result.missing) == (1, 0)
+    assert world.image(second).state == "present"
+
+
+def test_a_move_to_another_root_keeps_the_id(world: World, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    number = world.root(other)
+    path, _ = world.pictures(2)
+    world.once()
+    before = world.image(path)
+    moved = other / path.name
+    shutil.copy2(path, moved)  # another inode, as between two disks
+    path.unlink()
+    world.once()
+    assert (world.image(moved).id, world.image(moved).root) == (before.id, number)
+    assert world.embedded == 2
+
+
+def test_a_renamed_folder_keeps_every_id(world: World) -> None:
+    paths = [world.write(f"old/{seed}.png", picture(seed % 3)) for seed in range(6)]
+    world.once()
+    before = {path.name: world.image(path).id for path in paths}
+    (world.drop / "old").rename(world.drop / "new")
+    world.once()
+    after = {path.name: world.image(world.drop / "new" / path.name).id for path in paths}
+    assert after == before
+    assert world.embedded == 3
+
+
+def test_a_copy_of_a_present_image_is_another_image(world: World) -> None:
+    (path,) = world.pictures(1)
+    world.once()
+    shutil.copy2(path, world.drop / "copy.png")
+    world.once()
+    assert world.image(world.drop / "copy.png").id != world.image(path).id
+
+
+def test_one_of_two_missing_images_is_moved_by_its_inode(world: World) -> None:
+    one, two = world.write("one.png", picture(1)), world.write("two.png", picture(1))
+    world.once()
+    number = world.image(two).id
+    one.unlink()
+    two.rename(world.drop / "three.png")
+    world.once()
+    assert world.image(world.drop / "three.png").id == number
+
+
+def test_a_file_replaced_in_place_is_embedded_again_and_its_old_content_leaves(
+    world: World,
+) -> None:
+    (path,) = world.pictures(1)
+    world.once()
+    before = world.image(path)
+    temporary = world.drop / ".new"
+    temporary.write_bytes(picture(7))
+    temporary.rename(path)
+    result = world.once()
+    after = world.image(path)
+    assert (after.id, result.ingested, world.embedded) == (before.id, 1, 2)
+    assert after.content != before.content
+    assert world.catalog.contents.get(before.content) is None
+    changes = world.catalog.contents.changes_after(0, 100)
+    assert [(content, action) for _, content, action in changes] == [
+        (before.content, "add"),
+        (after.content, "add"),
+        (before.content, "remove"),
+    ]
+
+
+def test_a_replacement_of_the_same_size_and_mtime_is_noticed(world: World) -> None:
+    contents = [encoded(photo(9, 9, seed), "BMP") for seed in (1, 2)]
+    assert len(contents[0]) == len(contents[1])
+    path = world.write("a.bmp", contents[0])
+    stat = path.stat()
+    world.once()
+    before = world.image(path).content
+    path.write_bytes(contents[1])
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert path.stat().st_mtime_ns == stat.st_mtime_ns
+    world.once()
+    assert world.image(path).content != before
+
+
+def test_a_touched_file_is_read_but_not_embedded(world: World) -> None:
+    (path,) = world.pictures(1)
+    world.once()
+    os.utime(path)
+    result = world.once()
+    assert (result.ingested, result.reused, world.embedded) == (0, 1, 1)
+    assert world.kinds("touched")
+
+
+def test_an_image_becomes_no_image(world: World) -> None:
+    (path,) = world.pictures(1)
+    kept = world.write("kept.png", picture(9))
+    world.once()
+    before = world.image(path)
+    path.write_bytes(b"not a picture any more")
+    world.once()
+    assert world.catalog.images.at(os.fsencode(path)) is None
+    assert world.catalog.contents.get(before.content) is None
+    assert world.state(path) == "quarantined"
+    assert world.image(kept)
+
+
+def test_a_deleted_image_is_missing_and_gone_after_three_scans(world: World) -> None:
+    path, kept = world.pictures(2)
+    world.once()
+    number, content = world.image(path).id, world.image(path).content
+    path.unlink()
+    for scan in (1, 2):
+        result = world.once()
+        assert (world.image(path).state, world.image(path).misses) == ("missing", scan)
+        assert result.missing == (1 if scan == 1 else 0)
+    world.once()
+    assert world.kinds("gone")[0].image == number
+    assert world.catalog.images.at(os.fsencode(path)) is None
+    assert world.catalog.contents.get(content) is None
+    assert world.state(path) is None
+    assert world.image(kept).state == "present"
+    again = world.write("again.png", picture(0))
+    world.once()
+    assert world.image(again).id > number
+
+
+def test_a_missing_image_that_comes_back_costs_nothing(world: World) -> None:
+    path, _ = world.pictures(2)
+    world.once()
+    number = world.image(path).id
+    away = world.folder / "away.png"
+    path.rename(away)
+    world.once()
+    away.rename(path)  # its ctime is another now: it is read, and not embedded
+    world.once()
+    assert (world.image(path).id, world.image(path).state) == (number, "present")
+    assert (world.image(path).misses, world.embedded) == (0, 2)
+
+
+@pytest.mark.parametrize(("vanished", "held"), [(9, False), (10, True)])
+def test_a_mass_vanishing_is_held_until_it_is_accepted(
+    world: World, vanished: int, held: bool
+) -> None:
+    paths = world.pictures(20)
+    world.once()
+    for path in paths[:vanished]:
+        path.unlink()
+    for _ in range(4):
+        result = world.once()
+        assert bool(result.held) is held
+    assert world.catalog.images.count() == (20 if held else 11)
+    if held:
+        assert world.accept() == vanished
+        assert world.catalog.images.count() == 20 - vanished
+        assert not world.once().held
+
+
+def test_a_held_root_is_said_once_and_freed_when_its_images_are_back(world: World) -> None:
+    paths = world.pictures(12)
+    world.once()
+    away = world.folder / "away"
+    shutil.copytree(world.drop, away)
+    for path in paths:
+        path.unlink()
+    world.once()
+    assert [event.sentence.partition(";")[0] for event in world.kinds("held")] == [
+        "the folder is empty"
+    ]
+    world.once()
+    assert not world.kinds("held")
+    ids = {path: world.image(path).id for path in paths}
+    for path in paths:
+        shutil.copy2(away / path.name, path)
+    assert not world.once().held
+    assert {path: world.image(path).id for path in paths} == ids
+    assert {world.image(path).state for path in paths} == {"present"}
+    assert world.embedded == 12
+
+
+def test_a_root_that_is_away_keeps_everything_and_reads_nothing_again(world: World) -> None:
+    paths = world.pictures(3)
+    text, bad = world.write("a.txt", b"text"), world.write("bad.png", b"bad")
+    world.once()
+    world.remove(paths[0])
+    away = world.folder / "away"
+    world.drop.rename(away)
+    for _ in range(4):
+        assert world.once().held == ((os.fsencode(world.drop), "the folder is gone"),)
+    away.rename(world.drop)
+    result = world.once()
+    assert world.decoder.claimed == []
+    assert (result.held, world.catalog.images.count()) == ((), 2)
+    assert {world.image(path).state for path in paths[1:]} == {"present"}
+    assert world.state(paths[0]) == "removed"
+    assert (world.state(text), world.state(bad)) == ("skipped", "quarantined")
+
+
+def test_a_removed_image_stays_away_until_asked_for_or_changed(world: World) -> None:
+    path, other = world.pictures(2)
+    world.once()
+    world.remove(path)
+    world.once()
+    assert world.catalog.images.at(os.fsencode(path)) is None
+    with world.catalog.transaction():
+        world.catalog.observations.request(os.fsencode(path), world.image(other).root)
+    world.once(scan=False)
+    assert world.image(path).state == "present"
+    world.remove(path)
+    path.write_bytes(picture(5))
+    world.once()
+    assert world.image(path).state == "present"
+
+
+def test_a_folder_that_cannot_be_listed_says_nothing_about_its_files(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside = [world.write(f"locked/{seed}.png", picture(seed)) for seed in range(3)]
+    outside = world.write("outside.png", picture(8))
+    world.once()
+    real = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if os.fsencode(path).endswith(b"/locked"):
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    for path in [*inside, outside]:
+        path.unlink()
+    for _ in range(3):
+        world.once()
+    assert world.kinds("trouble")[0].path == os.fsencode(world.drop / "locked")
+    assert {world.image(path).state for path in inside} == {"present"}
+    assert world.image(outside).state == "present", "a scan with troubles is not healthy"
+
+
+def test_nested_roots_take_each_file_once(world: World) -> None:
+    inner = world.drop / "inner"
+    inner.mkdir()
+    number = world.root(inner)
+    outer_file, inner_file = (
+        world.write("a.png", picture(1)),
+        world.write("inner/b.png", picture(2)),
+    )
+    result = world.once()
+    assert (result.seen, result.ingested) == (2, 2)
+    assert world.image(inner_file).root == number
+    assert world.image(outer_file).root != number
+
+
+def test_a_root_inside_another_that_came_later_doubles_nothing(world: World) -> None:
+    inner_file = world.write("inner/b.png", picture(2))
+    world.once()
+    number = world.image(inner_file).id
+    world.root(world.drop / "inner")
+    world.once()
+    assert (world.catalog.images.count(), world.image(inner_file).id) == (1, number)
+    inner_file.unlink()
+    world.write("a.png", picture(1))
+    for _ in range(3):
+        world.once()
+    assert world.catalog.images.count() == 1
+
+
+def test_our_own_folders_and_excluded_names_are_left_alone(world: World) -> None:
+    for name in ("ours/links/x.png", ".hidden/x.png", ".x.png", "@eaDir/x.png", "x.png.part"):
+        world.write(name, picture(1))
+    world.once()
+    assert world.catalog.images.count() == 0
+
+
+# Added files
+
+
+def request(world: World, path: Path, root: Path) -> None:
+    number = world.root(root, "added")
+    with world.catalog.transaction():
+        world.catalog.observations.request(os.fsencode(path), number)
+
+
+def test_added_files_are_roots_of_their_own_that_the_scan_checks(world: World) -> None:
+    away = world.folder / "away"
+    away.mkdir()
+    paths = [away / f"{seed}.png" for seed in range(3)]
+    for seed, path in enumerate(paths):
+        path.write_bytes(picture(seed))
+        request(world, path, path)
+    (away / "not-asked-for.png").write_bytes(picture(9))
+    result = world.once(scan=False)
+    assert (result.seen, result.ingested) == (3, 3)
+    assert not world.catalog.observations.requests(10)
+    paths[0].unlink()
+    for _ in range(3):
+        world.once()
+    assert world.catalog.images.at(os.fsencode(paths[0])) is None
+    assert world.catalog.images.count() == 2
+    away.rename(world.folder / "elsewhere")
+    for _ in range(4):
+        assert len(world.once().held) == 2
+    assert world.catalog.images.count() == 2
+
+
+@pytest.mark.parametrize("how", ["gone", "empty"])
+def test_an_added_folder_that_is_lost_is_held(world: World, how: str) -> None:
+    away = world.folder / "away"
+    away.mkdir()
+    for seed in range(3):
+        (away / f"{seed}.png").write_bytes(picture(seed))
+        request(world, away / f"{seed}.png", away)
+    world.once(scan=False)
+    away.rename(world.folder / "elsewhere")
+    if how == "empty":
+        away.mkdir()
+    for _ in range(4):
+        assert world.once().held == ((os.fsencode(away), f"the folder is {how}"),)
+    assert world.catalog.images.count() == 3
+
+
+def test_an_added_file_inside_a_watched_root_belongs_to_it(world: World) -> None:
+    path = world.write("a.png", picture(1))
+    request(world, path, path)
+    world.once(scan=False)
+    assert world.image(path).root == 1
+
+
+def test_a_request_for_an_absent_file_is_answered(world: World) -> None:
+    request(world, world.folder / "never.png", world.folder / "never.png")
+    result = world.once(scan=False)
+    assert (result.seen, result.ingested) == (1, 0)
+    assert not world.catalog.observations.requests(10)
+
+
+# Retries
+
+
+def test_a_young_damaged_file_is_tried_four_times_and_then_set_aside(world: World) -> None:
+    path = world.write("bad.png", picture(1)[:40])
+    moments: list[float] = []
+    world.decoder.after = lambda path: moments.append(world.clock.now)
+    result = world.once()
+    waits = np.diff(moments)
+    assert len(moments) == 4
+    assert (waits >= [1.0, 5.0, 25.0]).all()
+    assert (waits < [6.0, 12.0, 40.0]).all()
+    assert result.quarantined == 1
+    row = world.catalog.observations.quarantined_at(os.fsencode(path))
+    assert row is not None
+    assert (row.tries, row.reason) == (4, world.kinds("quarantined")[0].sentence)
+    assert world.once().unchanged == 1
+    assert world.decoder.claimed == []
+    path.write_bytes(picture(1))
+    assert world.once().ingested == 1
+    assert world.catalog.observations.count_quarantined() == 0
+
+
+def test_an_old_damaged_file_is_set_aside_at_once(world: World) -> None:
+    world.write("bad.png", b"bad")
+    world.clock.now += 100
+    world.once()
+    assert len(world.decoder.claimed) == 1
+
+
+def test_an_empty_file_that_is_filled_later_is_taken(world: World) -> None:
+    path = world.write("a.png", b"")
+
+    def fill(claimed: bytes) -> None:
+        if len(world.decoder.claimed) == 2:
+            path.write_bytes(picture(3))
+
+    world.decoder.after = fill
+    result = world.once()
+    assert (result.ingested, result.quarantined) == (1, 0)
+    assert world.image(path)
+
+
+def test_a_file_that_changes_behind_its_reader_is_read_again(world: World) -> None:
+    path = world.write("a.png", picture(1))
+
+    def meddle(claimed: bytes) -> None:
+        if len(world.decoder.claimed) == 1:
+            path.write_bytes(picture(2))
+            world.events.on_path(claimed)
+
+    world.decoder.after = meddle
+    world.watch(lambda event: event.kind in {"ingested", "replaced"} and holds(world, path, 2))
+    assert holds(world, path, 2)
+    assert world.catalog.contents.count() == 1
+
+
+def holds(world: World, path: Path, seed: int) -> bool:
+    import hashlib
+
+    return world.image(path).content == key_of(hashlib.sha256(picture(seed)).digest())
+
+
+def test_a_file_that_kills_its_worker_three_times_is_set_aside(world: World) -> None:
+    bad, good = world.write("bad.png", picture(1)), world.write("good.png", picture(2))
+    stat = FileStat(*(0,) * 5)
+    world.decoder.instead = lambda path: (
+        Died(path, stat, "the decode worker was killed") if b"bad" in path else None
+    )
+    result = world.once()
+    assert (result.ingested, result.quarantined) == (1, 1)
+    assert world.decoder.claimed.count(os.fsencode(bad)) == 3
+    assert (world.state(bad), world.state(good)) == ("quarantined", "done")
+
+
+def test_what_is_no_image_is_read_once_and_counted_by_suffix(world: World) -> None:
+    world.write("a.txt", b"text")
+    world.write("b.TXT", b"text")
+    world.write("c", b"text")
+    result = world.once()
+    assert result.skipped == 3
+    assert world.catalog.observations.skipped() == {"": 1, ".txt": 2}
+    assert world.once().unchanged == 3
+    assert world.decoder.claimed == []
+    (world.drop / "c").unlink()
+    world.once()
+    assert world.catalog.observations.skipped() == {".txt": 2}
+
+
+class Spoiler(FakeEmbedder):
+    """Refuses a batch that holds a picture whose first pixel is pure magenta."""
+
+    def embed(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        if (pixels[:, 150, 150] == (255, 0, 255)).all(axis=1).any():
+            raise EmbeddingError("the network returned NaN")
+        return super().embed(pixels)
+
+
+def test_a_picture_that_spoils_its_batch_is_set_aside_alone(world: World) -> None:
+    from PIL import Image as Pillow
+
+    world.embedder = Spoiler()
+    paths = world.pictures(10)
+    bad = world.write("bad.png", encoded(Pillow.new("RGB", (8, 8), (255, 0, 255)), "PNG"))
+    result = world.once()
+    assert (result.ingested, result.quarantined) == (10, 1)
+    assert {world.state(path) for path in paths} == {"done"}
+    row = world.catalog.observations.quarantined_at(os.fsencode(bad))
+    assert row is not None
+    assert row.reason == "the network returned NaN"
+
+
+# A disk that refuses
+
+
+@pytest.mark.parametrize("point", ["commit.before", "commit.after", "embedded"])
+@pytest.mark.parametrize("error", ["enospc", "eio"])
+def test_a_watcher_waits_for_the_disk_and_goes_on_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch, point: str, error: str
+) -> None:
+    monkeypatch.setattr(loop, "_PAUSE_S", 0.0)
+    paths = world.pictures(5)
+    arm(f"{point}={error}@1")
+    said = world.watch(
+        lambda event: world.catalog.images.count() == 5 and event.kind in {"ingested", "scanned"}
+    )
+    waiting = [event.sentence for event in said if event.kind == "waiting"]
+    assert len(waiting) == 1
+    assert "waiting until it works again" in waiting[0]
+    assert {world.state(path) for path in paths} == {"done"}
+    assert world.catalog.contents.count() == 5
+
+
+@pytest.mark.parametrize("point", ["commit.before", "embedded"])
+def test_once_fails_when_the_disk_refuses_and_the_next_run_goes_on(
+    world: World, point: str
+) -> None:
+    world.pictures(5)
+    arm(f"{point}=enospc@1")
+    with pytest.raises(StorageError, match="No space left"):
+        world.once()
+    assert world.catalog.images.count() == 0
+    assert world.catalog.observations.pending() == 5
+    assert world.once().ingested == 5
+
+
+def test_a_stop_commits_what_is_embedded_and_the_next_run_takes_the_rest(world: World) -> None:
+    world.pictures(80)
+    world.watch(lambda event: event.kind == "ingested")
+    first = world.catalog.images.count()
+    assert 0 < first < 80
+    world.stop = StopFlag()
+    assert world.once().ingested == 80 - first
+    assert world.embedded == 80
+
+
+# Events
+
+
+def test_an_event_is_enough(world: World) -> None:
+    late = world.drop / "late.png"
+
+    def until(event: Event) -> bool:
+        if event.kind == "scanned" and not late.exists():
+            late.write_bytes(picture(1))
+            world.events.on_path(os.fsencode(late))
+            world.events.on_path(os.fsencode(late))
+        return event.kind == "ingested"
+
+    world.watch(until)
+    assert world.image(late)
+    assert len(world.kinds("scanned")) == 1
+
+
+def test_a_lost_event_is_found_by_the_scan_that_an_overflow_asks_for(world: World) -> None:
+    late = world.drop / "late.png"
+
+    def until(event: Event) -> bool:
+        if event.kind == "scanned" and not late.exists():
+            late.write_bytes(picture(1))
+            world.events.lost = True
+        return event.kind == "ingested"
+
+    world.watch(until)
+    assert world.image(late)
+
+
+def test_an_event_for_a_folder_that_left_means_all_below_it(world: World) -> None:
+    paths = [world.write(f"sub/{seed}.png", picture(seed)) for seed in range(3)]
+    kept = world.write("sub.png", picture(7))
+    world.once()
+
+    def until(event: Event) -> bool:
+        if event.kind == "scanned" and (world.drop / "sub").exists():
+            (world.drop / "sub").rename(world.folder / "away")
+            world.events.on_path(os.fsencode(world.drop / "sub"))
+        return len(world.catalog.images.missing()) == 3
+
+    world.watch(until)
+    assert {world.image(path).state for path in paths} == {"missing"}
+    assert {world.image(path).misses for path in paths} == {0}
+    assert world.image(kept).state == "present"
+
+
+def test_pixels_of_a_content_that_waits_are_not_embedded_twice(world: World) -> None:
+    for seed in range(100):
+        world.write(f"{seed:03d}.png", picture(seed % 2))
+    result = world.once()
+    assert (result.ingested, result.reused, world.embedded) == (2, 98, 2)
+
+
+def test_thumbnails_and_index_hear_of_each_new_content_once(world: World) -> None:
+    heard: list[bytes] = []
+    real = world.ingest
+
+    def ingest(*, emit: Callable[[Event], None] = lambda event: None) -> Ingest:
+        made = real(emit=emit)
+        parts = made._parts
+        object.__setattr__(parts, "after_commit", lambda fresh: heard.extend(o.path for o in fresh))
+        return made
+
+    for name in ("a.png", "b.png"):
+        world.write(name, picture(1))
+    ingest().run(once=True)
+    assert len(heard) == 1
+    assert isinstance(claim(heard[0]), Decoded)
