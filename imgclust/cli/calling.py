@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from imgclust import config, devices
+from imgclust import devices
 from imgclust.cli import documents
 from imgclust.errors import ImgclustError, StoppedError
 from imgclust.progress import StopFlag
@@ -55,6 +55,8 @@ class Call:
         changing: Iterable[str] = (),
     ) -> Collection:
         """Open the collection with these flags (settings by dotted name; None: not given)."""
+        from imgclust import config
+
         effective = config.load(self.options.files, flags)
         from imgclust.collection import Collection
 
@@ -85,12 +87,15 @@ class Call:
 
     def ask(self, question: str) -> bool:
         """Ask a person; Ctrl-C ends the command as elsewhere."""
-        with _default_interrupt():
+        with _handled(signal.default_int_handler, signal.SIGINT):
             return self.screen.ask(question)
 
 
 def perform(options: Globals, command: Callable[[Call], int | None]) -> int:
-    """Run a command; returns the exit code that it, or its failure, ends with."""
+    """Run a command; returns the exit code that it, or its failure, ends with.
+
+    A command without a code of its own ends with that of an interruption when it was asked to stop.
+    """
     _adapt_streams(options)
     call = Call(options)
     try:
@@ -98,8 +103,10 @@ def perform(options: Globals, command: Callable[[Call], int | None]) -> int:
         with call.screen.logging(level), _signals(call):
             devices.require("faiss")
             devices.require("tensorflow")
-            code = command(call) or 0
+            code = command(call)
             sys.stdout.flush()
+            if code is None:
+                code = StoppedError.exit_code if call.stop.is_set() else 0
             return code
     except BrokenPipeError:
         _forget_standard_output()
@@ -149,27 +156,32 @@ def _signals(call: Call) -> Iterator[None]:
     """SIGINT and SIGTERM ask the work to stop; the second one ends the process at once."""
 
     def stop(number: int, frame: object) -> None:
+        # Written at once: a console may be in the middle of a line.
         if call.stop.is_set():
+            if sys.stderr.isatty():
+                os.write(2, b"\x1b[?25h\n")  # the cursor that a bar has hidden
             os._exit(StoppedError.exit_code)
         call.stop.set()
-        if sys.stderr.isatty():  # written at once: a console may be in the middle of a line
+        if sys.stderr.isatty():
             os.write(2, b"\nimgclust: stopping; once more stops at once\n")
 
-    before = {one: signal.signal(one, stop) for one in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled(stop, signal.SIGINT, signal.SIGTERM):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+
+
+def ignoring_hangup() -> contextlib.AbstractContextManager[None]:
+    """A watcher outlives the terminal that it was started from."""
+    return _handled(signal.SIG_IGN, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def _default_interrupt() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def _handled(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def _adapt_streams(options: Globals) -> None:

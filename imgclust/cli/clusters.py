@@ -13,7 +13,7 @@ from imgclust.cli.calling import Call
 from imgclust.cli.images import Mode
 from imgclust.cli.options import Commands
 from imgclust.errors import UsageError
-from imgclust.terminal import changes, results
+from imgclust.terminal import clusters as tables
 
 commands = Commands()
 
@@ -35,7 +35,7 @@ def sweep(
     """Try every k, find the knee, draw the elbow curve."""
     with call.open() as collection:
         found = collection.sweep(k_min=k_min, k_max=k_max, space=space)
-        call.answer(found, documents.sweep, results.sweep)
+        call.answer(found, documents.sweep, tables.sweep)
 
 
 @commands.adds(
@@ -71,7 +71,7 @@ def cluster(
             raise UsageError("--undo goes back as a whole; leave the other options away")
         with call.open() as collection:
             call.answer(
-                collection.undo(), documents.cluster, partial(changes.clustered, first=False)
+                collection.undo(), documents.cluster, partial(tables.clustered, first=False)
             )
         return
     if dry_run and pca_dims:
@@ -82,7 +82,7 @@ def cluster(
         with call.open() as collection:
             preview = collection.cluster(k=k, space=space, seed=seed, dry_run=True)
             call.answer(
-                preview, documents.cluster, partial(changes.clustered, first=first, would=True)
+                preview, documents.cluster, partial(tables.clustered, first=first, would=True)
             )
     if dry_run or (ask and not call.ask("Change the clusters and their folders?")):
         return
@@ -90,7 +90,7 @@ def cluster(
     changing = [key for key, value in flags.items() if value is not None]
     with call.open(flags, changing=changing) as collection:
         done = collection.cluster(k=k, seed=seed)
-        call.answer(done, documents.cluster, partial(changes.clustered, first=first))
+        call.answer(done, documents.cluster, partial(tables.clustered, first=first))
 
 
 def _has_clusters(call: Call) -> bool:
@@ -106,7 +106,7 @@ commands.add_typer(clusters_commands, name="clusters")
 def clusters(call: Call) -> None:
     """List the clusters, show one, or name it."""
     with call.open() as collection:
-        call.answer(collection.clusters(), documents.clusters, results.clusters)
+        call.answer(collection.clusters(), documents.clusters, tables.clusters)
 
 
 @clusters_commands.adds(
@@ -129,7 +129,7 @@ def show(
         call.answer(
             details,
             documents.cluster_details,
-            partial(results.cluster_details, all_members=every),
+            partial(tables.cluster_details, all_members=every),
         )
 
 
@@ -147,7 +147,7 @@ def name(
     """Name a cluster."""
     with call.open() as collection:
         row = collection.name_cluster(cluster, words)
-        call.answer(row, documents.cluster_row, results.named)
+        call.answer(row, documents.cluster_row, tables.named)
 
 
 @commands.adds(
@@ -189,11 +189,11 @@ def links(
         else:
             result = collection.links(dry_run=dry_run, check=check)
         if check:
-            call.answer(result, documents.links, results.links_check)
+            call.answer(result, documents.links, tables.links_check)
             return 0 if result.in_step else 1
         call.answer(
             result,
             documents.links,
-            partial(results.links, folder=collection.link_folder, would=dry_run),
+            partial(tables.links, folder=collection.link_folder, would=dry_run),
         )
         return 0

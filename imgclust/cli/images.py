@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections import Counter
 from pathlib import Path
@@ -12,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from imgclust.cli import documents
-from imgclust.cli.calling import Call
+from imgclust.cli.calling import Call, ignoring_hangup
 from imgclust.cli.options import Commands
 from imgclust.errors import UsageError
-from imgclust.terminal import Screen, changes, printable, results
+from imgclust.terminal import Screen, ingest, printable, results
+from imgclust.terminal import clusters as tables
 
 if TYPE_CHECKING:
     from imgclust.collection import Collection, Event, IngestResult
@@ -58,26 +58,32 @@ def watch(
     no_cluster: Annotated[
         bool, typer.Option("--no-cluster", help="Make no clusters automatically.")
     ] = False,
-) -> None:
+) -> int | None:
     """Ingest the images of folders, then those that arrive."""
+    # Looked at before a collection is made for them.
     for folder in folders or ():
         if not os.path.lexists(folder):
             raise UsageError(f"the folder {folder} does not exist")
+        if not os.path.isdir(folder):
+            raise UsageError(f"{folder} is not a folder; use imgclust add {folder} for a file")
     flags = {
         "links.mode": link_mode,
         "watch.polling": polling or None,
         "watch.settle_s": settle_s,
         "watch.rescan_s": rescan_s,
     }
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with call.open(flags, create_for=folders or None) as collection:
+    with call.open(flags, create_for=folders or None) as collection, ignoring_hangup():
         listener = Listener(call, every=not once)
+        if not once:
+            roots = [os.path.abspath(folder) for folder in folders or ()]
+            roots = roots or [os.fsdecode(root) for root in collection.status().roots]
+            call.screen.note(f"watching {', '.join(roots)}; Ctrl-C stops")
         result = collection.watch(
             folders or (), once=once, links=links, cluster=not no_cluster, emit=listener
         )
         if once or not call.options.json:
             listener.summary(collection, result)
+    return None if once else 0
 
 
 @commands.adds(
@@ -137,7 +143,7 @@ def view(
     """Draw a map of the images, coloured by cluster."""
     with call.open() as collection:
         drawn = collection.view(method=method, dims=dims, out=out, refit=refit)
-        call.answer(drawn, documents.view, results.view)
+        call.answer(drawn, documents.view, tables.view)
 
 
 @commands.adds(
@@ -212,34 +218,46 @@ def accept(
 
 
 class Listener:
-    """Hears the events of an ingest: prints every one, or counts for a summary."""
+    """Hears the events of an ingest: prints every one, or counts for a summary.
+
+    Parameters
+    ----------
+    every
+        Print each event, and stop the work when nobody reads them any more.
+    """
 
     def __init__(self, call: Call, *, every: bool = False) -> None:
         self._call = call
         self._every = every
+        self._closed = False
         self._skipped: Counter[str] = Counter()
+        call.screen.progress("getting ready", 0, None)
 
     def __call__(self, event: Event) -> None:
         if event.kind == "skipped" and event.path is not None:
             self._skipped[os.path.splitext(os.fsdecode(event.path))[1].lower()] += 1
         try:
-            if not self._every and not (
-                self._call.options.verbosity and not self._call.options.json
-            ):
-                changes.remark(self._call.screen, event)
-            elif self._call.options.json:
-                document = documents.event(event, time.time())
-                self._call.screen.document(documents.dumps(document))
-            else:
-                changes.event(self._call.screen, event)
-        except BrokenPipeError:  # nobody reads any more
-            self._call.stop.set()
+            if not self._closed:
+                self._print(event)
+        except BrokenPipeError:
+            self._closed = True
+            if self._every:
+                self._call.stop.set()
+
+    def _print(self, event: Event) -> None:
+        options, screen = self._call.options, self._call.screen
+        if self._every and options.json:
+            screen.document(documents.dumps(documents.event(event, time.time())))
+        elif (options.verbosity and not options.json) or (self._every and event.kind != "scanned"):
+            ingest.event(screen, event)
+        else:
+            ingest.remark(screen, event)
 
     def summary(self, collection: Collection, result: IngestResult) -> None:
         """Write what the run did."""
 
         def show(screen: Screen, result: IngestResult) -> None:
-            changes.ingested(screen, result, self._skipped)
+            ingest.ingested(screen, result, self._skipped)
             screen.outcome(f"links: {printable(collection.link_folder)}")
 
         self._call.answer(result, documents.ingested, show)

@@ -65,6 +65,16 @@ _PARAMETERS = dict(inspect.signature(_declared, eval_str=True).parameters)
 class _Help:
     """Help in which the global options stand apart and examples are not wrapped."""
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        pieces = ["[OPTIONS]"]
+        for parameter in self.get_params(ctx):  # type: ignore[attr-defined]
+            if parameter.param_type_name == "argument":
+                text = parameter.metavar + ("..." if parameter.nargs == -1 else "")
+                pieces.append(text if parameter.required else f"[{text}]")
+        if isinstance(self, TyperGroup):
+            pieces.append("COMMAND" if ctx.parent is None else "[COMMAND]")
+        return pieces
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[Any]] = {"Arguments": [], "Options": [], "Global options": []}
         for parameter in self.get_params(ctx):  # type: ignore[attr-defined]

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imgclust.terminal.screen import Column, Screen
+from imgclust.terminal.screen import Screen
+from imgclust.terminal.table import Column, columns
 from imgclust.terminal.words import counted, moment, printable, size, suffixes
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from imgclust.collection import (
-        ClusterDetails,
-        ClusterRow,
-        LinksResult,
         Listed,
-        MapResult,
         MissingImage,
         Quarantined,
         QueryResult,
         Removed,
         Status,
-        SweepResult,
         Weights,
     )
-
-_SHOWN_MEMBERS = 20
-_FOREIGN_SHOWN = 10
 
 
 def query(screen: Screen, result: QueryResult) -> None:
@@ -37,7 +27,7 @@ def query(screen: Screen, result: QueryResult) -> None:
         screen.line("no image is that similar")
         return
     screen.table(
-        _columns("score", "cluster", "id", path="path"),
+        columns("score", "cluster", "id", path="path"),
         [
             (f"{row.score:.4f}", _number(row.cluster), str(row.id), printable(row.path))
             for row in result.neighbours
@@ -72,126 +62,13 @@ def status(screen: Screen, result: Status) -> None:
     if result.missing:
         facts.append(("missing", f"{counted(result.missing, 'image')}; see imgclust missing"))
     facts += [("held", f"{printable(root)}: {reason}") for root, reason in result.held]
-    _facts(screen, facts)
+    screen.facts(facts)
 
 
 def events(screen: Screen, result: Status) -> None:
     """The last events of a collection."""
     for wall, kind, sentence in result.events:
         screen.line(f"{moment(wall)}  {kind:<10}  {printable(sentence)}")
-
-
-def sweep(screen: Screen, result: SweepResult) -> None:
-    """What the sweep found, and where its picture is."""
-    screen.summary(
-        f"k from {result.k[0]} to {result.k[-1]}, {counted(result.n, 'distinct image')} in the "
-        f"space {result.space}: {printable(result.sentence)}"
-    )
-    if not result.complete:
-        screen.summary("interrupted: the larger k are missing")
-    for note in result.notes:
-        screen.summary(printable(note))
-    if result.chart is not None:
-        screen.outcome(f"elbow: {printable(result.chart)}")
-
-
-def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
-    """All clusters with size, coherence and medoid."""
-    screen.table(
-        [
-            Column("id", "number"),
-            Column("name", "path"),
-            Column("size", "number"),
-            *_columns("coherence", "medoid", path="path"),
-        ],
-        [
-            (
-                str(row.id),
-                printable(row.name or ""),
-                f"{row.size:,}",
-                f"{row.coherence:.3f}",
-                _number(row.medoid),
-                "" if row.medoid_path is None else printable(row.medoid_path),
-            )
-            for row in rows
-        ],
-    )
-
-
-def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool = False) -> None:
-    """One cluster: its neighbours, its members from the centre outwards, its contact sheet."""
-    row = result.row
-    facts = [
-        ("cluster", _named(row)),
-        ("images", f"{row.size:,}, coherence {row.coherence:.3f}"),
-        ("medoid", _number(row.medoid)),
-    ]
-    if row.folder is not None:
-        facts.append(("folder", printable(row.folder)))
-    if result.nearest:
-        near = ", ".join(f"{other} ({distance:.2f})" for other, distance in result.nearest)
-        facts.append(("nearest", near))
-    if result.sheet is not None:
-        facts.append(("sheet", printable(result.sheet)))
-    _facts(screen, facts)
-    if not result.members:
-        return
-    screen.line()
-    shown = result.members if all_members else result.members[:_SHOWN_MEMBERS]
-    screen.table(
-        _columns("distance", "id", path="path"),
-        [(f"{one.distance:.4f}", str(one.id), printable(one.path)) for one in shown],
-    )
-    if len(shown) < len(result.members):
-        rest = len(result.members) - len(shown)
-        screen.line(f"and {rest:,} more; -v or --json shows all")
-
-
-def named(screen: Screen, row: ClusterRow) -> None:
-    """A cluster after its name was changed."""
-    called = f"is called {printable(row.name)}" if row.name else "has no name now"
-    screen.summary(f"cluster {row.id} {called}")
-    if row.folder is not None:
-        screen.outcome(f"folder: {printable(row.folder)}")
-
-
-def view(screen: Screen, result: MapResult) -> None:
-    """Where the map is."""
-    screen.summary(printable(result.sentence))
-    screen.outcome(f"map: {printable(result.path)}")
-
-
-def links(screen: Screen, result: LinksResult, *, folder: Path, would: bool = False) -> None:
-    """What a sync did to the link folder, or (`would`) what it would do."""
-    changes = [
-        counted(result.created, "link") + " made" if result.created else "",
-        f"{result.removed:,} removed" if result.removed else "",
-        f"{result.moved:,} moved" if result.moved else "",
-    ]
-    said = ", ".join(change for change in changes if change) or "nothing to change"
-    if would:
-        said = f"would be changed: {said}" if any(changes) else said
-        screen.line(said)
-    else:
-        screen.summary(f"{counted(result.links, 'link')} in step; {said}")
-        if result.unmade:
-            screen.line(f"{counted(result.unmade, 'link')} could not be made")
-        screen.outcome(f"links: {printable(folder)}")
-    if result.fell_back:
-        screen.note(result.fell_back)
-    _foreign(screen, result)
-
-
-def links_check(screen: Screen, result: LinksResult) -> None:
-    """Whether the link folder is in step."""
-    if result.in_step:
-        screen.summary(f"in step: {counted(result.links, 'link')}")
-    else:
-        screen.line(
-            f"out of step: {result.missing:,} missing, {result.stale:,} stale, "
-            f"{result.links:,} right; imgclust links brings them in step"
-        )
-    _foreign(screen, result)
 
 
 def quarantine(screen: Screen, rows: Sequence[Quarantined]) -> None:
@@ -214,7 +91,7 @@ def missing(screen: Screen, rows: Sequence[MissingImage]) -> None:
         screen.summary("no image is missing")
         return
     screen.table(
-        _columns("id", "scans", path="path"),
+        columns("id", "scans", path="path"),
         [(str(row.id), str(row.scans), printable(row.path)) for row in rows],
     )
     for reason in dict.fromkeys(row.held for row in rows if row.held):
@@ -256,15 +133,6 @@ def weights_file(screen: Screen, result: Weights) -> None:
     screen.outcome(f"SHA-256 {result.sha256}  {printable(result.path)}")
 
 
-def _columns(*numbers: str, path: str) -> list[Column]:
-    return [*(Column(title, "number") for title in numbers), Column(path, "path")]
-
-
-def _facts(screen: Screen, facts: Sequence[tuple[str, str]]) -> None:
-    for name, fact in facts:
-        screen.exact(f"{name:<11} {fact}")
-
-
 def _listed(name: str, lines: Sequence[str]) -> list[tuple[str, str]]:
     return [(name if position == 0 else "", line) for position, line in enumerate(lines)]
 
@@ -291,21 +159,7 @@ def _clusters(result: Status) -> str:
 def _network(result: Status) -> str:
     if result.recipe is None:
         return "chosen at the first ingest"
-    return f"{result.recipe}, weights {result.weights}"
-
-
-def _named(row: ClusterRow) -> str:
-    return f"{row.id} {printable(row.name)}" if row.name else str(row.id)
-
-
-def _foreign(screen: Screen, result: LinksResult) -> None:
-    if not result.foreign:
-        return
-    screen.line(f"{counted(len(result.foreign), 'entry is', 'entries are')} not ours, left alone:")
-    for path in result.foreign[:_FOREIGN_SHOWN]:
-        screen.exact(f"  {printable(os.fsdecode(path))}")
-    if len(result.foreign) > _FOREIGN_SHOWN:
-        screen.line(f"  and {len(result.foreign) - _FOREIGN_SHOWN:,} more")
+    return f"{result.weights} ({result.recipe})"
 
 
 def _number(value: int | None) -> str:

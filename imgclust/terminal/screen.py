@@ -8,28 +8,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from imgclust import config
-from imgclust.terminal.words import cells, one_line, printable, shortened
+from imgclust.terminal.table import Column, listed, made
+from imgclust.terminal.words import duration, one_line, printable
 
 if TYPE_CHECKING:
-    from rich.console import Console, ConsoleOptions, RenderResult
-    from rich.measure import Measurement
+    from rich.console import Console
     from rich.progress import Progress, TaskID
+    from rich.table import Table
 
 # A pipe has no width: nothing is cut in it.
 _UNLIMITED = 100_000
-_LEAST_PATH = 12
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table; paths are shortened in the middle where the terminal is narrow."""
-
-    title: str
-    kind: Literal["text", "number", "path"] = "text"
 
 
 class Screen:
@@ -75,29 +65,11 @@ class Screen:
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Write rows under bold titles, without borders."""
-        from rich.table import Table
+        self._table(made(columns, rows))
 
-        table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-        for column in columns:
-            table.add_column(
-                column.title,
-                justify="right" if column.kind == "number" else "left",
-                no_wrap=column.kind == "number",
-                overflow="fold",
-            )
-        kinds = [column.kind for column in columns]
-        for row in rows:
-            table.add_row(
-                *(
-                    _Path(text) if kind == "path" else _plain(text)
-                    for kind, text in zip(kinds, row, strict=True)
-                )
-            )
-        self.clear()
-        with self._out.capture() as captured:
-            self._out.print(table)
-        for text in captured.get().splitlines():
-            sys.stdout.write(text.rstrip() + "\n")
+    def facts(self, facts: Iterable[tuple[str, str]]) -> None:
+        """Write names and what belongs to them."""
+        self._table(listed(facts))
 
     def document(self, text: str) -> None:
         """Write a JSON document on a line of its own."""
@@ -153,10 +125,15 @@ class Screen:
     def ask(self, question: str) -> bool:
         """Ask a yes-or-no question; no is the answer when there is none."""
         self.clear()
-        self._err.print(f"{printable(question)} [y/N] ", end="", markup=False, highlight=False)
+        self._err.print(
+            f"{printable(question)} [y/N] ", end="", markup=False, highlight=False, emoji=False
+        )
         try:
             return input().strip().lower() in {"y", "yes"}
-        except EOFError:
+        except (EOFError, KeyboardInterrupt) as error:
+            self._err.print()
+            if isinstance(error, KeyboardInterrupt):
+                raise
             return False
 
     @contextmanager
@@ -177,8 +154,20 @@ class Screen:
     def _say(self, text: str, *, style: str | None = None) -> None:
         with self._lock:
             self._err.print(
-                one_line(text), style=style, soft_wrap=True, markup=False, highlight=False
+                one_line(text),
+                style=style,
+                soft_wrap=not self._err.is_terminal,
+                markup=False,
+                highlight=False,
+                emoji=False,
             )
+
+    def _table(self, table: Table) -> None:
+        self.clear()
+        with self._out.capture() as captured:
+            self._out.print(table)
+        for text in captured.get().splitlines():
+            sys.stdout.write(text.rstrip() + "\n")
 
     def _print(self, text: str, *, style: str | None, wrap: bool) -> None:
         with self._lock:
@@ -194,6 +183,8 @@ class Screen:
 def _console(stream: TextIO) -> Console:
     from rich.console import Console
 
+    from imgclust import config
+
     class Plain(Console):
         """A console that leaves a closed pipe to its caller."""
 
@@ -206,35 +197,9 @@ def _console(stream: TextIO) -> Console:
     )
 
 
-def _plain(text: str) -> Any:
-    from rich.text import Text
-
-    return Text(text)
-
-
-class _Path:
-    """A path in a table cell."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        from rich.measure import Measurement
-
-        whole = cells(self._text)
-        return Measurement(min(whole, _LEAST_PATH), whole)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        from rich.text import Text
-
-        yield Text(shortened(self._text, options.max_width), no_wrap=True, overflow="crop")
-
-
 def _bar(console: Console) -> Progress:
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.text import Text
-
-    from imgclust.terminal.words import duration
 
     class Done(ProgressColumn):
         """How many of how many, how fast, how long still."""

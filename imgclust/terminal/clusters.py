@@ -1,0 +1,197 @@
+"""How clusterings, clusters, their maps and their links are shown."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from imgclust.terminal.screen import Screen
+from imgclust.terminal.table import Column, columns
+from imgclust.terminal.words import counted, printable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from imgclust.collection import (
+        ClusterDetails,
+        ClusterResult,
+        ClusterRow,
+        LinksResult,
+        MapResult,
+        SweepResult,
+    )
+
+_MEMBERS_SHOWN = 20
+_FOREIGN_SHOWN = 10
+_IDS_SHOWN = 12
+
+
+def sweep(screen: Screen, result: SweepResult) -> None:
+    """What the sweep found, and where its picture is."""
+    screen.summary(
+        f"k from {result.k[0]} to {result.k[-1]}, {counted(result.n, 'distinct image')} in the "
+        f"space {result.space}: {printable(result.sentence)}"
+    )
+    if not result.complete:
+        screen.summary("interrupted: the larger k are missing")
+    for note in result.notes:
+        screen.summary(printable(note))
+    if result.chart is not None:
+        screen.outcome(f"elbow: {printable(result.chart)}")
+
+
+def clustered(screen: Screen, result: ClusterResult, *, first: bool, would: bool = False) -> None:
+    """A new clustering, and what became of the clusters before it."""
+    made = "would be" if would else "are"
+    screen.summary(printable(result.sentence))
+    sizes = sorted(result.sizes.values())
+    spread = ""
+    if sizes:
+        spread = f"; sizes {sizes[0]:,} to {sizes[-1]:,}, median {sizes[len(sizes) // 2]:,}"
+    screen.summary(f"space {result.space}, inertia {result.inertia:.4g}{spread}")
+    if not first:
+        for sentence in _lineage(result):
+            screen.summary(sentence)
+        screen.summary(f"{counted(result.moved, 'image')} {made} in another cluster than before")
+    for note in result.notes:
+        screen.summary(printable(note))
+
+
+def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
+    """All clusters with size, coherence and medoid."""
+    screen.table(
+        [
+            Column("id", "number"),
+            Column("name", "path"),
+            Column("size", "number"),
+            *columns("coherence", "medoid", path="path"),
+        ],
+        [
+            (
+                str(row.id),
+                printable(row.name or ""),
+                f"{row.size:,}",
+                f"{row.coherence:.3f}",
+                "-" if row.medoid is None else str(row.medoid),
+                "" if row.medoid_path is None else printable(row.medoid_path),
+            )
+            for row in rows
+        ],
+    )
+
+
+def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool = False) -> None:
+    """One cluster: its neighbours, its members from the centre outwards, its contact sheet."""
+    row = result.row
+    facts = [
+        ("cluster", _named(row)),
+        ("images", f"{row.size:,}, coherence {row.coherence:.3f}"),
+        ("medoid", "-" if row.medoid is None else str(row.medoid)),
+    ]
+    if row.folder is not None:
+        facts.append(("folder", printable(row.folder)))
+    if result.nearest:
+        near = ", ".join(f"{other} ({distance:.2f})" for other, distance in result.nearest)
+        facts.append(("nearest", near))
+    if result.sheet is not None:
+        facts.append(("sheet", printable(result.sheet)))
+    screen.facts(facts)
+    if not result.members:
+        return
+    screen.line()
+    shown = result.members if all_members else result.members[:_MEMBERS_SHOWN]
+    screen.table(
+        columns("distance", "id", path="path"),
+        [(f"{one.distance:.4f}", str(one.id), printable(one.path)) for one in shown],
+    )
+    if len(shown) < len(result.members):
+        rest = len(result.members) - len(shown)
+        screen.line(f"and {rest:,} more; -v or --json shows all")
+
+
+def named(screen: Screen, row: ClusterRow) -> None:
+    """A cluster after its name was changed."""
+    called = f"is called {printable(row.name)}" if row.name else "has no name now"
+    screen.summary(f"cluster {row.id} {called}")
+    if row.folder is not None:
+        screen.outcome(f"folder: {printable(row.folder)}")
+
+
+def view(screen: Screen, result: MapResult) -> None:
+    """Where the map is."""
+    method = {"tsne": "t-SNE", "pca": "PCA"}[result.method]
+    text = f"{counted(result.n, 'distinct image')} by {method} in {result.dims} dimensions"
+    if result.placed:
+        text += f"; {result.placed:,} placed in the map of the others"
+    screen.summary(text)
+    screen.outcome(f"map: {printable(result.path)}")
+
+
+def links(screen: Screen, result: LinksResult, *, folder: Path, would: bool = False) -> None:
+    """What a sync did to the link folder, or (`would`) what it would do."""
+    changes = [
+        counted(result.created, "link") + " made" if result.created else "",
+        f"{result.removed:,} removed" if result.removed else "",
+        f"{result.moved:,} moved" if result.moved else "",
+    ]
+    said = ", ".join(change for change in changes if change) or "nothing to change"
+    if would:
+        said = f"would be changed: {said}" if any(changes) else said
+        screen.line(said)
+    else:
+        screen.summary(f"{counted(result.links, 'link')} in step; {said}")
+        if result.unmade:
+            screen.line(f"{counted(result.unmade, 'link')} could not be made")
+        screen.outcome(f"links: {printable(folder)}")
+    if result.fell_back:
+        screen.note(result.fell_back)
+    _foreign(screen, result)
+
+
+def links_check(screen: Screen, result: LinksResult) -> None:
+    """Whether the link folder is in step."""
+    if result.in_step:
+        screen.summary(f"in step: {counted(result.links, 'link')}")
+    else:
+        screen.line(
+            f"out of step: {result.missing:,} missing, {result.stale:,} stale, "
+            f"{result.links:,} right; imgclust links brings them in step"
+        )
+    _foreign(screen, result)
+
+
+def _lineage(result: ClusterResult) -> list[str]:
+    sentences = []
+    if result.kept:
+        sentences.append(f"kept: {len(result.kept):,}")
+    sentences += [f"split: {one['from']} into {_ids(one['into'])}" for one in result.split]
+    sentences += [f"merged: {_ids(one['from'])} into {one['into']}" for one in result.merged]
+    if result.new:
+        sentences.append(f"new: {_ids(result.new)}")
+    if result.gone:
+        sentences.append("gone: " + ", ".join(_gone(one) for one in result.gone[:_IDS_SHOWN]))
+    return sentences
+
+
+def _ids(ids: Any) -> str:
+    shown = ", ".join(str(one) for one in ids[:_IDS_SHOWN])
+    return shown + (f" and {len(ids) - _IDS_SHOWN} more" if len(ids) > _IDS_SHOWN else "")
+
+
+def _gone(one: Mapping[str, Any]) -> str:
+    return f"{one['id']} {printable(one['name'])}" if one["name"] else str(one["id"])
+
+
+def _named(row: ClusterRow) -> str:
+    return f"{row.id} {printable(row.name)}" if row.name else str(row.id)
+
+
+def _foreign(screen: Screen, result: LinksResult) -> None:
+    if not result.foreign:
+        return
+    screen.line(f"{counted(len(result.foreign), 'entry is', 'entries are')} not ours, left alone:")
+    for path in result.foreign[:_FOREIGN_SHOWN]:
+        screen.exact(f"  {printable(os.fsdecode(path))}")
+    if len(result.foreign) > _FOREIGN_SHOWN:
+        screen.line(f"  and {len(result.foreign) - _FOREIGN_SHOWN:,} more")

@@ -1,0 +1,84 @@
+"""Tables without borders; paths are shortened in the middle where the terminal is narrow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from imgclust.terminal.words import cells, shortened
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.measure import Measurement
+    from rich.table import Table
+
+_LEAST_PATH = 12
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    title: str
+    kind: Literal["text", "number", "path"] = "text"
+
+
+def columns(*numbers: str, path: str) -> list[Column]:
+    """Columns of numbers, then one of paths, by their titles."""
+    return [*(Column(title, "number") for title in numbers), Column(path, "path")]
+
+
+def made(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Table:
+    """The table of these rows, under bold titles."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    for column in columns:
+        table.add_column(
+            column.title,
+            justify="right" if column.kind == "number" else "left",
+            no_wrap=column.kind == "number",
+            overflow="fold",
+        )
+    kinds = [column.kind for column in columns]
+    for row in rows:
+        table.add_row(
+            *(
+                _Path(text) if kind == "path" else Text(text)
+                for kind, text in zip(kinds, row, strict=True)
+            )
+        )
+    return table
+
+
+def listed(facts: Iterable[tuple[str, str]]) -> Table:
+    """Names, and beside each what belongs to it."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, fact in facts:
+        table.add_row(Text(name), Text(fact))
+    return table
+
+
+class _Path:
+    """A path in a table cell."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.measure import Measurement
+
+        whole = cells(self._text)
+        return Measurement(min(whole, _LEAST_PATH), whole)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        yield Text(shortened(self._text, options.max_width), no_wrap=True, overflow="crop")
