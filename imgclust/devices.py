@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 
@@ -53,10 +54,9 @@ def tensorflow_gpus() -> list[str]:
 
     cards = tf.config.list_physical_devices("GPU")
     for card in cards:
-        try:
+        # Of a card in use already, growth was set before or cannot be any more.
+        with contextlib.suppress(RuntimeError):
             tf.config.experimental.set_memory_growth(card, True)
-        except RuntimeError:  # the card is in use already: growth was set, or cannot be any more
-            pass
     return [card.name for card in cards]
 
 

@@ -123,6 +123,6 @@ def test_watch_query_cluster(installed: Installed) -> None:
     assert (made["k"], made["chosen_by"]) == (2, "user")
     assert sum(made["sizes"].values()) == len(PHOTOS)
 
-    links = Path(installed.imgclust("links")["links"])
+    links = Path(installed.imgclust("status")["links"]["path"])
     targets = {entry.resolve() for entry in links.glob("*/*")}
     assert targets == set(photos.iterdir())
