@@ -146,7 +146,7 @@ install_extras() {
     step "Installing imgclust[$1] into .venv with $("$venv/bin/python" -V) ($sizes)"
     rm -f -- "$pip_log"
     if ! "$venv/bin/python" -m pip install "${quiet[@]}" --no-input --disable-pip-version-check \
-        --log "$pip_log" --editable "$checkout[$1]" </dev/null; then
+        --log "$pip_log" --editable "${checkout}[$1]" </dev/null; then
         explain_pip
     fi
     note "$(downloaded_mb) MB downloaded, $(folder_mb "$venv") MB installed"
