@@ -1,6 +1,7 @@
 """The catalog: the SQLite file that is the truth about a collection."""
 
 from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.checking import sqlite_version
 from imgclust.catalog.clusterings import Clustering
 from imgclust.catalog.contents import Content, key_of
 from imgclust.catalog.images import Image, Root
@@ -18,4 +19,5 @@ __all__ = [
     "StoredProjection",
     "StoredSweep",
     "key_of",
+    "sqlite_version",
 ]

@@ -12,6 +12,7 @@ from typing import Any, Self
 import apsw
 
 from imgclust.catalog import schema
+from imgclust.catalog.checking import Checking
 from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.contents import Contents
 from imgclust.catalog.images import Image, Images
@@ -38,6 +39,8 @@ class Catalog:
     ----------
     contents, images, observations, clusterings, projections, ledger
         The tables, by noun.
+    checking
+        What holds them against each other.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,6 +83,7 @@ class Catalog:
         self.clusterings = Clusterings(self._connection)
         self.projections = Projections(self._connection)
         self.ledger = LinkLedger(self._connection, self.transaction)
+        self.checking = Checking(self._connection)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

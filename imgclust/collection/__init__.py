@@ -19,6 +19,7 @@ from imgclust.collection.results import (
     Status,
 )
 from imgclust.collection.weighing import download_weights, list_weights, verify_weights
+from imgclust.doctor import Advisory, Check, DoctorResult
 from imgclust.ingest import Event, IngestResult
 from imgclust.linking import LinksResult
 from imgclust.maps import MapResult
@@ -27,11 +28,14 @@ from imgclust.search import Neighbour, QueryResult
 from imgclust.weights import Listed, Weights
 
 __all__ = [
+    "Advisory",
+    "Check",
     "ClusterDetails",
     "ClusterResult",
     "ClusterRow",
     "Collection",
     "CurrentClustering",
+    "DoctorResult",
     "Event",
     "Folders",
     "IndexFolder",

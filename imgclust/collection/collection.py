@@ -23,6 +23,7 @@ from imgclust.collection.results import (
     Status,
 )
 from imgclust.config import Effective, Settings
+from imgclust.doctor import DoctorResult
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.images import ThumbnailStore
 from imgclust.ingest import Emit, IngestResult
@@ -83,7 +84,7 @@ class Collection:
         name: str = "default",
         *,
         effective: Effective | None = None,
-        create_for: Iterable[bytes] | None = None,
+        create_for: Iterable[Path | str | bytes] | None = None,
         progress: Progress = silent,
         say: Callable[[str], None] = _ignore,
         stop: StopFlag | None = None,
@@ -122,7 +123,8 @@ class Collection:
         if create_for is None:
             place = folders.existing(found, name)
         else:
-            place = folders.prepare(found, name, create_for, given=found.why == "as given")
+            inputs = [os.fsencode(path) for path in create_for]
+            place = folders.prepare(found, name, inputs, given=found.why == "as given")
             if place.root.parent != found.path:
                 found = IndexFolder(place.root.parent, "outside the images")
                 say(f"the index folder is {found.path}, since the default one lies in the images")
@@ -389,6 +391,13 @@ class Collection:
         gone = overseeing.accept_missing(self)
         self.sync_links()
         return gone
+
+    def doctor(self, *, repair: bool = False) -> DoctorResult:
+        """Hold disk, catalog, index and links against each other; mend them with `repair`.
+
+        Writes nothing without `repair`, and works beside a watcher.
+        """
+        return overseeing.doctor(self, repair=repair)
 
     # Parts, for the modules of this package
 

@@ -243,6 +243,7 @@ def _run(
     keeper = _Keeper(collection, live, emit)
     assigner = ArrivalAssigner(catalog)
     assigner.catch_up(collection.recipe)
+    collection.recluster().drop_unfinished()
     automatic = Automatic(
         catalog,
         path=collection.folders.catalog,
@@ -251,7 +252,7 @@ def _run(
         make=collection.recluster,
         tell=lambda result: emit(Event("clustered", _clustered(result))),
     )
-    ours = _our_folders(collection)
+    ours = our_folders(collection)
     watched = [root for root in catalog.images.roots() if root.kind == "watched"]
     network = {
         root.id
@@ -388,7 +389,7 @@ def _waiting(collection: Collection) -> int:
     for root in collection.catalog.images.roots():
         if root.kind != "watched":
             continue
-        for _ in disk.scan(root.path, skip=_our_folders(collection), trouble=lambda *_: None):
+        for _ in disk.scan(root.path, skip=our_folders(collection), trouble=lambda *_: None):
             count += 1
             if count > 1000:
                 return count
@@ -407,7 +408,8 @@ def _root(path: bytes) -> bytes:
     return real
 
 
-def _our_folders(collection: Collection) -> list[bytes]:
+def our_folders(collection: Collection) -> list[bytes]:
+    """Real paths of the folders that ingest never enters."""
     return [
         os.path.realpath(os.fsencode(folder))
         for folder in (collection.folders.root, collection.link_folder)

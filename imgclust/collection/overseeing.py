@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust.collection import folders
-from imgclust.collection.ingesting import is_watching
+from imgclust.collection.ingesting import is_watching, our_folders
 from imgclust.collection.results import CurrentClustering, MissingImage, Removed, Status
+from imgclust.doctor import Doctor, DoctorResult
 from imgclust.embedding import Recipe
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.linking import LinksResult
@@ -99,6 +100,26 @@ def accept_missing(collection: Collection) -> tuple[MissingImage, ...]:
         if gone:
             catalog.event("accepted", f"{len(gone)} missing images were accepted as gone")
     return gone
+
+
+def doctor(collection: Collection, *, repair: bool) -> DoctorResult:
+    """See `Collection.doctor`."""
+    recipe = collection.catalog.setting("recipe")
+    return Doctor(
+        collection.catalog,
+        recipe=recipe,
+        dimensions=0 if recipe is None else Recipe.parse(recipe).dimensions,
+        folder=collection.folders.root,
+        index_file=collection.folders.index_file,
+        aside=collection.folders.aside,
+        ingest_lock=collection.folders.lock("ingest"),
+        linking=collection.linking(),
+        recluster=None if recipe is None else collection.recluster(collection.catalog),
+        ours=our_folders(collection),
+        cache=folders.cache_folder() / "weights",
+        progress=collection.progress,
+        stop=collection.stop,
+    ).examine(repair=repair)
 
 
 def remove(collection: Collection, what: str) -> Removed:

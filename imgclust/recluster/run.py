@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,9 +28,9 @@ from imgclust.clustering import (
     sweep,
 )
 from imgclust.config import Settings
-from imgclust.errors import NothingThereError, UsageError
+from imgclust.errors import LockedError, NothingThereError, UsageError
 from imgclust.failpoints import passing
-from imgclust.locks import FileLock
+from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.recluster.space import ArrivalAssigner, Model, Space, build, reload, store
 
@@ -209,6 +210,16 @@ class Recluster:
                 provisional=back.provisional,
                 notes=(),
             )
+
+    def drop_unfinished(self) -> None:
+        """Delete what a crash left unpublished, unless a clustering is in progress."""
+        with contextlib.suppress(LockedError), self._locked():
+            self._catalog_cleanup()
+
+    @property
+    def busy(self) -> bool:
+        """True while some process clusters this collection."""
+        return is_locked(self._lock)
 
     def _locked(self) -> FileLock:
         return FileLock(self._lock, purpose="clustering")

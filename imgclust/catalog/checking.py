@@ -1,0 +1,66 @@
+"""What the tables say against each other; the schema rules most of it out, damage does not ask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apsw
+
+
+def sqlite_version() -> tuple[int, int, int]:
+    """Version of the SQLite library that catalogs are written with."""
+    major, minor, patch = (int(part) for part in apsw.sqlite_lib_version().split(".")[:3])
+    return major, minor, patch
+
+
+class Checking:
+    """Questions whose answer is an empty list when all is well."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def contents_without_images(self) -> list[int]:
+        """Keys of contents that no image has."""
+        return self._numbers(
+            "SELECT key FROM contents WHERE NOT EXISTS "
+            "(SELECT 1 FROM images WHERE content = key) ORDER BY key"
+        )
+
+    def contents_without_embedding(self, recipe: str) -> list[int]:
+        """Keys of contents that are not embedded by a recipe."""
+        return self._numbers(
+            "SELECT key FROM contents WHERE NOT EXISTS (SELECT 1 FROM embeddings e "
+            "JOIN recipes r ON e.recipe = r.id WHERE e.content = key AND r.name = ?) ORDER BY key",
+            recipe,
+        )
+
+    def assignments_without_content(self, clustering: int) -> list[int]:
+        """Contents that a clustering assigns and nobody has."""
+        return self._numbers(
+            "SELECT content FROM assignments WHERE clustering = ? AND NOT EXISTS "
+            "(SELECT 1 FROM contents WHERE key = content) ORDER BY content",
+            clustering,
+        )
+
+    def unpublished(self) -> list[int]:
+        """Numbers of clusterings that are not finished."""
+        return self._numbers("SELECT id FROM clusterings WHERE published IS NULL ORDER BY id")
+
+    def images_without_observation(self) -> list[tuple[bytes, int]]:
+        """Path and root of images that nothing is known of on disk."""
+        rows = self._connection.execute(
+            "SELECT path, root FROM images WHERE NOT EXISTS "
+            "(SELECT 1 FROM observations o WHERE o.path = images.path) ORDER BY path"
+        )
+        return [(bytes(path), int(root)) for path, root in rows]
+
+    def done_without_image(self) -> list[bytes]:
+        """Paths that are said to be in, and have no image."""
+        rows = self._connection.execute(
+            "SELECT path FROM observations WHERE state = 'done' AND NOT EXISTS "
+            "(SELECT 1 FROM images i WHERE i.path = observations.path) ORDER BY path"
+        )
+        return [bytes(path) for (path,) in rows]
+
+    def _numbers(self, sql: str, *values: Any) -> list[int]:
+        return [int(row[0]) for row in self._connection.execute(sql, values)]

@@ -1,0 +1,128 @@
+"""The catalog's images held against the files that are there, by stat alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from imgclust.catalog import Catalog, Image
+from imgclust.images import is_excluded, stat_of
+from imgclust.progress import StopFlag
+from imgclust.reconcile import same_file
+from imgclust.watcher import is_network, scan
+
+_PAGE = 5000
+
+
+@dataclass(frozen=True)
+class DiskFindings:
+    """What differs between catalog and disk.
+
+    `absent` and `changed` disagree: the catalog says that they are there, unchanged. `unknown`
+    and `pending` files are on their way in; `lost` are roots that are not there.
+    """
+
+    checked: int
+    absent: tuple[Image, ...]
+    changed: tuple[Image, ...]
+    missing: int
+    unknown: int
+    pending: int
+    lost: tuple[bytes, ...]
+    folders: int
+
+    @property
+    def disagrees(self) -> bool:
+        """True when the catalog says something of a file that is not so."""
+        return bool(self.absent or self.changed)
+
+    @property
+    def sentence(self) -> str:
+        """What was found, for people."""
+        parts = []
+        for folder in self.lost:
+            parts.append(f"the folder {os.fsdecode(folder)} is not there")
+        if self.absent:
+            parts.append(f"{len(self.absent):,} images are not there and not marked missing")
+        if self.changed:
+            parts.append(f"{len(self.changed):,} images have changed since they were read")
+        if not parts:
+            parts.append(f"{self.checked:,} images are as they were read")
+        if self.missing:
+            parts.append(f"{self.missing:,} are marked missing")
+        if self.unknown:
+            parts.append(f"{self.unknown:,} files are not ingested yet: the next watch takes them")
+        if self.pending:
+            parts.append(f"{self.pending:,} wait to be read")
+        return "; ".join(parts)
+
+
+def look_at_disk(catalog: Catalog, *, ours: Sequence[bytes], stop: StopFlag) -> DiskFindings:
+    """Compare every image with its file, and count the files that nobody knows."""
+    roots = catalog.images.roots()
+    network = {root.id for root in roots if is_network(root.path)}
+    absent, changed = [], []
+    checked = 0
+    for root in roots:
+        after = 0
+        while page := catalog.images.page_of_root(root.id, after=after, limit=_PAGE):
+            stop.check()
+            for image in page:
+                known = catalog.observations.at(image.path)
+                if image.state == "missing" or known is None or known.state != "done":
+                    continue
+                checked += 1
+                try:
+                    stat = stat_of(image.path)
+                except OSError:  # nobody can tell
+                    continue
+                if stat is None:
+                    absent.append(image)
+                elif not same_file(known.stat, stat, network=root.id in network):
+                    changed.append(image)
+            after = page[-1].id
+    watched = [root.path for root in roots if root.kind == "watched"]
+    unknown = folders = 0
+    for path in watched:
+        seen, found = _unknown(catalog, path, skip=[*ours, *(set(watched) - {path})])
+        unknown += seen
+        folders += found
+    return DiskFindings(
+        checked=checked,
+        absent=tuple(absent),
+        changed=tuple(changed),
+        missing=len(catalog.images.missing()),
+        unknown=unknown,
+        pending=catalog.observations.pending(),
+        lost=tuple(path for path in watched if not os.path.isdir(path)),
+        folders=folders,
+    )
+
+
+def _unknown(catalog: Catalog, root: bytes, *, skip: Sequence[bytes]) -> tuple[int, int]:
+    """Files of a root that were never observed, and the folders that hold files."""
+    unknown = 0
+    folders: set[bytes] = set()
+    for path, _ in scan(
+        root,
+        excluded=lambda path: is_excluded(os.path.basename(path)),
+        skip=skip,
+        trouble=lambda path, error: None,
+    ):
+        folders.add(os.path.dirname(path))
+        unknown += catalog.observations.at(path) is None
+    return unknown, len(folders)
+
+
+def mark(catalog: Catalog, found: DiskFindings) -> None:
+    """Make the catalog say what is so: absent images are missing, changed ones are due.
+
+    Nothing is removed by this: only healthy scans do that.
+    """
+    with catalog.transaction():
+        for image in found.absent:
+            catalog.observations.settle(image.path, "missing")
+            catalog.images.miss(image.id, scans=0)
+        for image in found.changed:
+            catalog.observations.request(image.path, image.root)

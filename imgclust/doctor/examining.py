@@ -1,0 +1,310 @@
+"""The examination: four checks, each with one sentence, each with its repair."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imgclust import index
+from imgclust.catalog import Catalog
+from imgclust.doctor.advising import Advisory, advise
+from imgclust.doctor.disk import look_at_disk, mark
+from imgclust.errors import IndexFileError, LockedError, StorageError
+from imgclust.index import VectorIndex
+from imgclust.linking import Linking, LinksResult
+from imgclust.locks import FileLock, is_locked
+from imgclust.progress import Progress, StopFlag, silent
+from imgclust.recluster import ArrivalAssigner, Recluster
+from imgclust.search import LiveIndex
+
+# Vectors compared at a time.
+_CHUNK = 1000
+# The index keeps unit vectors at half precision: this is more than its rounding.
+_TOLERANCE = 2e-3
+# A watcher at work is out of step for moments: looked at so often, so many seconds apart.
+_LOOKS, _APART_S = 5, 1.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One pair of things held against each other.
+
+    `ok` says that they agree now; `repaired` what was done about it, None when nothing was.
+    """
+
+    name: str
+    ok: bool
+    sentence: str
+    repaired: str | None = None
+
+
+@dataclass(frozen=True)
+class DoctorResult:
+    """Everything that was found; `ok` counts the checks only, never the advisories."""
+
+    checks: tuple[Check, ...]
+    advisories: tuple[Advisory, ...]
+
+    @property
+    def ok(self) -> bool:
+        """True when disk, catalog, index and links agree."""
+        return all(check.ok for check in self.checks)
+
+
+class Doctor:
+    """Examines one collection.
+
+    Parameters
+    ----------
+    recipe
+        Name of the collection's recipe, None before the first ingest.
+    dimensions
+        Numbers in an embedding by it.
+    folder
+        The collection's folder: `index_file`, `aside` and `ingest_lock` lie in it.
+    ours
+        Folders that are never scanned.
+    cache
+        Folder of downloaded weights.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        recipe: str | None,
+        dimensions: int,
+        folder: Path,
+        index_file: Path,
+        aside: Path,
+        ingest_lock: Path,
+        linking: Linking,
+        recluster: Recluster | None,
+        ours: Sequence[bytes],
+        cache: Path,
+        progress: Progress = silent,
+        stop: StopFlag | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._recipe = recipe
+        self._dimensions = dimensions
+        self._folder = folder
+        self._index_file = index_file
+        self._aside = aside
+        self._ingest_lock = ingest_lock
+        self._linking = linking
+        self._recluster = recluster
+        self._ours = ours
+        self._cache = cache
+        self._progress = progress
+        self._stop = stop or StopFlag()
+
+    def examine(self, *, repair: bool) -> DoctorResult:
+        """Look at everything; writes nothing without `repair`."""
+        self._progress("examining the catalog", 0, None)
+        catalog = self._examine_catalog(repair)
+        self._progress("examining the disk", 0, None)
+        disk, folders = self._examine_disk(repair)
+        self._progress("examining the index", 0, None)
+        file = self._examine_index(repair)
+        links = self._examine_links(repair)
+        advisories = advise(
+            self._catalog, folder=self._folder, cache=self._cache, watched_folders=folders
+        )
+        return DoctorResult((disk, catalog, file, links), tuple(advisories))
+
+    @property
+    def _watching(self) -> bool:
+        return is_locked(self._ingest_lock)
+
+    # Catalog
+
+    def _examine_catalog(self, repair: bool) -> Check:
+        damage = self._catalog.damage()
+        if damage:
+            return Check(
+                "catalog",
+                False,
+                f"the file is damaged ({damage[0]}); put it back from a backup, or move it away "
+                "and begin anew: the originals are untouched",
+            )
+        found = self._contradictions()
+        if found and repair:
+            self._mend_catalog()
+            left = self._contradictions()
+            sentence = "; ".join(found)
+            if left:
+                sentence = "; ".join([*left, "the next imgclust watch reads them again"])
+            return Check("catalog", not left, sentence, "the catalog was mended")
+        if found:
+            return Check("catalog", False, "; ".join(found))
+        images = self._catalog.images.count()
+        distinct = self._catalog.contents.count()
+        return Check("catalog", True, f"sound: {images:,} images, {distinct:,} distinct")
+
+    def _contradictions(self) -> list[str]:
+        checking = self._catalog.checking
+        with self._catalog.snapshot():
+            current = self._catalog.clusterings.current()
+            counts: dict[str, int] = {
+                "contents without an image": len(checking.contents_without_images()),
+                "images that nothing is known of on disk": len(
+                    checking.images_without_observation()
+                ),
+                "files said to be in without an image": len(checking.done_without_image()),
+            }
+            if self._recipe is not None:
+                missing = checking.contents_without_embedding(self._recipe)
+                counts["contents without an embedding"] = len(missing)
+            if current is not None:
+                late = self._catalog.clusterings.unassigned(current.id, current.recipe)
+                counts["contents in no cluster"] = len(late)
+                strays = checking.assignments_without_content(current.id)
+                counts["assignments of no content"] = len(strays)
+            if self._recluster is not None and not self._recluster.busy:
+                counts["unfinished clusterings"] = len(checking.unpublished())
+        return [f"{count:,} {what}" for what, count in counts.items() if count]
+
+    def _mend_catalog(self) -> None:
+        """Drop what belongs to nothing; what cannot be made here is read again by ingest."""
+        catalog, checking = self._catalog, self._catalog.checking
+        with catalog.transaction():
+            for key in checking.contents_without_images():
+                catalog.contents.drop_orphan(key)
+            for path in checking.done_without_image():
+                catalog.observations.forget(path)
+            again = checking.images_without_observation()
+            if self._recipe is not None:
+                for key in checking.contents_without_embedding(self._recipe):
+                    again += [
+                        (image.path, image.root)
+                        for image in catalog.images.with_content(key)
+                        if image.state == "present"
+                    ]
+            for path, root in again:
+                catalog.observations.forget(path)
+                catalog.observations.request(path, root)
+            current = catalog.clusterings.current_id()
+            if current is not None:
+                catalog.clusterings.drop_strays(current)
+        if self._recipe is not None:
+            ArrivalAssigner(catalog).catch_up(self._recipe)
+        if self._recluster is not None:
+            self._recluster.drop_unfinished()
+
+    # Disk
+
+    def _examine_disk(self, repair: bool) -> tuple[Check, int]:
+        found = look_at_disk(self._catalog, ours=self._ours, stop=self._stop)
+        if self._watching and found.disagrees:  # what changed just now is on its way in
+            self._stop.wait(_APART_S)
+            found = look_at_disk(self._catalog, ours=self._ours, stop=self._stop)
+        sentence = found.sentence
+        if not found.disagrees:
+            return Check("disk", True, sentence), found.folders
+        if not repair:
+            return Check("disk", False, sentence), found.folders
+        mark(self._catalog, found)
+        done = (
+            f"{len(found.absent):,} images are marked missing, {len(found.changed):,} are read "
+            "again by the next imgclust watch"
+        )
+        return Check("disk", True, sentence, done), found.folders
+
+    # Index
+
+    def _examine_index(self, repair: bool) -> Check:
+        if self._recipe is None or not self._index_file.exists():
+            return Check("index", True, "there is no file; a clean stop of watch or add makes it")
+        wrong = self._index_wrong()
+        if wrong is None:
+            count = index.header_of(self._index_file).count
+            return Check("index", True, f"every block is sound: {count:,} vectors, as cataloged")
+        if not repair:
+            return Check("index", False, f"{wrong}; it is made again from the catalog by --repair")
+        try:
+            with FileLock(self._ingest_lock, purpose="ingesting into"):
+                index.set_aside(self._index_file, self._aside)
+                live = LiveIndex(
+                    self._catalog,
+                    self._index_file,
+                    recipe=self._recipe,
+                    dimensions=self._dimensions,
+                    aside=self._aside,
+                )
+                live.close(save=True)
+        except LockedError:
+            return Check("index", False, f"{wrong}; a watcher is running, stop it to repair this")
+        except (StorageError, OSError) as error:
+            return Check("index", False, f"{wrong}; it cannot be made again now: {error}")
+        again = self._index_wrong()
+        done = f"the file was set aside in {self._aside} and made again"
+        return Check("index", again is None, again or wrong, done)
+
+    def _index_wrong(self) -> str | None:
+        """What is wrong with the index file, None when it is what the catalog says."""
+        assert self._recipe is not None
+        try:
+            stored, sequence = VectorIndex.load(
+                self._index_file, recipe=self._recipe, dimensions=self._dimensions, verify=True
+            )
+        except FileNotFoundError:
+            return None
+        except IndexFileError as error:
+            return str(error).removesuffix("; it has to be rebuilt")
+        contents = self._catalog.contents
+        with self._catalog.snapshot():
+            if sequence > contents.sequence():
+                return "the index file is ahead of the catalog"
+            late = {key for _, key, _ in contents.changes_after(sequence, 1 << 60)}
+            keys, vectors = contents.all_embeddings(self._recipe)
+        expected = set(keys.tolist()) - late
+        there = set(stored.keys().tolist()) - late
+        if expected != there:
+            return (
+                f"the index file lacks {len(expected - there):,} contents and holds "
+                f"{len(there - expected):,} that the catalog does not"
+            )
+        for start in range(0, len(keys), _CHUNK):
+            stop = min(start + _CHUNK, len(keys))
+            rows = [row for row in range(start, stop) if int(keys[row]) in there]
+            if not rows:
+                continue
+            lengths = np.linalg.norm(vectors[rows], axis=1, keepdims=True)
+            unit = vectors[rows] / np.maximum(lengths, 1e-38)
+            apart = np.abs(stored.reconstruct(keys[rows]) - unit).max(axis=1)
+            if (apart > _TOLERANCE).any():
+                return f"{int((apart > _TOLERANCE).sum()):,} vectors are not the catalog's"
+        return None
+
+    # Links
+
+    def _examine_links(self, repair: bool) -> Check:
+        found = self._linking.check(progress=self._progress, stop=self._stop)
+        for _ in range(_LOOKS):
+            if found.in_step or not self._watching:
+                break
+            self._stop.wait(_APART_S)
+            found = self._linking.check(progress=self._progress, stop=self._stop)
+        sentence = _links_sentence(found)
+        if found.in_step or not repair:
+            return Check("links", found.in_step, sentence)
+        try:
+            self._linking.sync(whole=True, progress=self._progress, stop=self._stop)
+        except (LockedError, StorageError) as error:
+            return Check("links", False, f"{sentence}; not repaired: {error}")
+        again = self._linking.check(progress=self._progress, stop=self._stop)
+        return Check("links", again.in_step, sentence, "the link folder was brought in step")
+
+
+def _links_sentence(found: LinksResult) -> str:
+    foreign = f"; {len(found.foreign):,} entries are not ours" if found.foreign else ""
+    if found.in_step:
+        return f"{found.links:,} links, all in step{foreign}"
+    return (
+        f"{found.missing:,} links are not there or not right, {found.stale:,} should not be there"
+        f"{foreign}"
+    )
