@@ -1,0 +1,346 @@
+"""Drives a collection through a seeded life of files, kills and restarts, then asks the oracle."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import random
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.oracle import Oracle, digest_of
+from tests.pictures import encoded, photo
+
+CHECKOUT = Path(__file__).parent.parent
+
+# Everything small and quick; what is tested does not depend on these.
+QUICK = {
+    "IMGCLUST_WATCH_SETTLE_S": "0.1",
+    "IMGCLUST_WATCH_RESCAN_S": "0.5",
+    "IMGCLUST_WATCH_YOUNG_S": "0.5",
+    "IMGCLUST_WATCH_RETRY_S": "0.1,0.2,0.3",
+    "IMGCLUST_EMBEDDING_WEIGHTS": "trunk",
+    "IMGCLUST_EMBEDDING_BATCH": "8",
+    "IMGCLUST_CLUSTERING_SPACE": "embedding",
+    "IMGCLUST_CLUSTERING_K": "3",
+    "IMGCLUST_CLUSTERING_FIRST_IMAGES": "5",
+    "IMGCLUST_INDEX_CHECKPOINT_IMAGES": "3",
+    "IMGCLUST_INDEX_CHECKPOINT_SHARE": "0",
+    "IMGCLUST_DECODE_WORKERS": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+}
+
+# A crash in a worker costs a try only, so that the watcher is killed later as well.
+WORKER_POINTS = ("claimed", "read", "decoded")
+WATCHER_POINTS = (
+    "embedded",
+    "commit.before",
+    "commit.after",
+    "index.add.before",
+    "index.add.after",
+    "checkpoint.temporary",
+    "checkpoint.rename",
+    "links.intent",
+    "links.made",
+    "links.renamed",
+    "links.done",
+)
+CLUSTER_POINTS = ("recluster.chunk", "recluster.publish")
+# How long a process may take until a point that is armed must have been passed, or is given up.
+_PATIENCE_S = 2.5
+
+
+class Process:
+    """One watch_process, its output in a file."""
+
+    def __init__(self, mode: str, index: Path, *paths: Path, **more: str) -> None:
+        self.log = index.parent / "log.txt"
+        with self.log.open("ab") as log:
+            self._offset = log.tell()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.watch_process", mode, str(index), *map(str, paths)],
+                cwd=CHECKOUT,
+                env={**os.environ, **QUICK, **more},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.pid = self._process.pid
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    @property
+    def said(self) -> str:
+        """What it has printed so far."""
+        with self.log.open("rb") as log:
+            log.seek(self._offset)
+            return log.read().decode("utf-8", "replace")
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def until(self, condition: Callable[[], bool], *, seconds: float = 60.0) -> bool:
+        """Wait until something holds; False when the process ends or the time is over before."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if condition():
+                return True
+            if not self.running:
+                return condition()
+            time.sleep(0.02)
+        return False
+
+    def wait(self, seconds: float = 120.0) -> int:
+        """Exit status, negative after a signal."""
+        return self._process.wait(seconds)
+
+    def send(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """Kill it for good (-9), unless it has ended."""
+        if self.running:
+            self._process.kill()
+        self._process.wait()
+
+
+class Driver:
+    """Two roots, a collection, and a person who never rests.
+
+    Parameters
+    ----------
+    folder
+        An empty folder of ours.
+    seed
+        Decides every action, point and moment.
+    """
+
+    def __init__(self, folder: Path, seed: int, *, more: dict[str, str] | None = None) -> None:
+        self.folder = Path(os.path.realpath(folder))
+        self.index = self.folder / "index"
+        self.roots = [self.folder / "one", self.folder / "two"]
+        for root in self.roots:
+            root.mkdir()
+        self.links = self.index / "default" / "links"
+        self._rng = random.Random(seed)
+        self._more = more or {}
+        self._numbers = itertools.count()
+        self.originals: dict[bytes, bytes] = {}
+        self.foreign: dict[bytes, bytes] = {}
+        self._contents = [self._picture(seed * 1000 + number) for number in range(12)]
+        for _ in range(8):
+            self.create()
+
+    # What a person does
+
+    def act(self) -> None:
+        """One action on the files."""
+        choices = [
+            (self.create, 6),
+            (self.write_slowly, 2),
+            (self.rename, 3),
+            (self.replace, 2),
+            (self.overwrite, 2),
+            (self.delete, 1),
+            (self.rename_folder, 1),
+        ]
+        actions, weights = zip(*choices, strict=True)
+        self._rng.choices(actions, weights)[0]()
+
+    def create(self) -> None:
+        """A new file: a picture, a copy of one, a damaged one, or none at all."""
+        content = self._content()
+        path = self._new_path(content)
+        path.write_bytes(content)
+        self._note(path)
+
+    def write_slowly(self) -> None:
+        """A file in three pieces, with pauses longer than the settle delay."""
+        content = self._content()
+        path = self._new_path(content)
+        third = len(content) // 3 + 1
+        with path.open("wb") as file:
+            for start in range(0, len(content), third):
+                file.write(content[start : start + third])
+                file.flush()
+                time.sleep(self._rng.choice((0.0, 0.05, 0.25)))
+        self._note(path)
+
+    def rename(self) -> None:
+        """Another name, often in another folder or root."""
+        old = self._some_path()
+        new = self._new_path(old.read_bytes())
+        old.rename(new)
+        self._forget(old)
+        self._note(new)
+
+    def replace(self) -> None:
+        """Another file is renamed over it."""
+        path = self._some_path()
+        temporary = path.with_name(f".{path.name}")
+        temporary.write_bytes(self._content())
+        temporary.rename(path)
+        self._note(path)
+
+    def overwrite(self) -> None:
+        """Other bytes in the same file, at times with the old modification time."""
+        path = self._some_path()
+        before = path.stat()
+        path.write_bytes(self._content())
+        if self._rng.random() < 0.3:
+            os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        self._note(path)
+
+    def delete(self) -> None:
+        if len(self.originals) > 8:
+            path = self._some_path()
+            path.unlink()
+            self._forget(path)
+
+    def rename_folder(self) -> None:
+        folders = [path for root in self.roots for path in root.iterdir() if path.is_dir()]
+        if not folders:
+            return
+        old = self._rng.choice(folders)
+        new = self._rng.choice(self.roots) / f"folder-{next(self._numbers)}"
+        inside = [path for path in old.rglob("*") if path.is_file()]
+        old.rename(new)
+        for path in inside:
+            self._forget(path)
+            self._note(new / path.relative_to(old))
+
+    def put_foreign(self) -> None:
+        """A file of the person's own in the link folder."""
+        if not self.links.is_dir():
+            return
+        folders = [self.links, *(child for child in self.links.iterdir() if child.is_dir())]
+        folder = self._rng.choice([one for one in folders if one.name != ".syncing"])
+        path = folder / f"mine-{next(self._numbers)}.txt"
+        with contextlib.suppress(FileNotFoundError):  # the folder was ours, and has just gone
+            path.write_text("mine")
+            self.foreign[os.fsencode(path)] = digest_of(path)
+
+    # Kills
+
+    def kills(self, count: int, *, told: Callable[[str], None] = lambda line: None) -> None:
+        """Kill the watcher so many times; every named point gets its turn."""
+        points: Iterator[str | None] = itertools.cycle(self._order())
+        for number in range(count):
+            point = next(points)
+            told(f"kill {number + 1} of {count}: {point or 'at a random time'}")
+            self._one_kill(point)
+            self.put_foreign()
+            wrong = self._oracle(settled=False)
+            assert not wrong, f"after kill {number + 1} ({point}): {wrong}"
+
+    def _order(self) -> list[str | None]:
+        order: list[str | None] = [*WORKER_POINTS, *WATCHER_POINTS, *CLUSTER_POINTS]
+        self._rng.shuffle(order)
+        return [*order, *[None] * (len(order) // 4)]
+
+    def _one_kill(self, point: str | None) -> None:
+        armed = ""
+        if point is not None:
+            armed = f"{point}=crash@{self._rng.choice((1, 1, 2, 3))}"
+        in_watcher = armed if point in WATCHER_POINTS else ""
+        with Process(
+            "watch", self.index, *self.roots, **self._more, **_arming(in_watcher)
+        ) as watch:
+            opened = watch.until(lambda: "\nscanned" in watch.said or "open" in watch.said)
+            assert opened or not watch.running, watch.said
+            if point in CLUSTER_POINTS:
+                self._kill_cluster(armed)
+            deadline = time.monotonic() + (
+                _PATIENCE_S if point in WATCHER_POINTS else self._rng.uniform(0.0, 2.0)
+            )
+            while watch.running and time.monotonic() < deadline:
+                self.act()
+                time.sleep(self._rng.uniform(0.0, 0.25))
+
+    def _kill_cluster(self, armed: str) -> None:
+        wanted = str(self._rng.randint(2, 5))
+        more = {**self._more, "IMGCLUST_TEST_K": wanted, **_arming(armed)}
+        with Process("cluster", self.index, **more) as cluster:
+            while cluster.running:
+                self.act()
+                time.sleep(0.1)
+
+    # The end
+
+    def quiesce(self) -> None:
+        """Everything in, and what was deleted gone."""
+        for _ in range(3):
+            with Process("once", self.index, *self.roots, **self._more) as once:
+                code = once.wait()
+                assert code == 0, once.said[-3000:]
+
+    def judge(self) -> list[str]:
+        """What the oracle finds wrong with the collection at rest."""
+        return self._oracle(settled=True)
+
+    def _oracle(self, *, settled: bool) -> list[str]:
+        if not (self.index / "default" / "catalog.sqlite3").exists():
+            return []
+        copy = self.folder / "copy"  # so that the oracle repairs nothing by opening it
+        if not settled:
+            shutil.rmtree(copy, ignore_errors=True)
+            copy.mkdir()
+            for file in (self.index / "default").glob("catalog.sqlite3*"):
+                shutil.copy(file, copy)
+        return Oracle(
+            copy if not settled else self.index / "default",
+            roots=self.roots,
+            links=self.links,
+            originals=self.originals,
+            foreign=self.foreign,
+            settled=settled,
+        ).judge()
+
+    # Below: names and contents
+
+    def _picture(self, number: int) -> bytes:
+        return encoded(photo(40, 30, number), self._rng.choice(("PNG", "JPEG", "WEBP")))
+
+    def _content(self) -> bytes:
+        kind = self._rng.random()
+        if kind < 0.6:
+            fresh = self._picture(self._rng.getrandbits(32))
+            self._contents.append(fresh)
+            return fresh
+        if kind < 0.85:
+            return self._rng.choice(self._contents)
+        if kind < 0.95:
+            return self._rng.choice(self._contents)[:60]
+        return b"no picture %d" % self._rng.getrandbits(32)
+
+    def _new_path(self, content: bytes) -> Path:
+        suffix = ".txt" if content.startswith(b"no picture") else ".png"
+        name = self._rng.choice(("a", "é", "with space", "line\nbreak", "b%s"))
+        parts = [f"{name}-{next(self._numbers)}{suffix}"]
+        if self._rng.random() < 0.4:
+            parts.insert(0, self._rng.choice(("x", "y", "z")))
+        path = self._rng.choice(self.roots).joinpath(*parts)
+        path.parent.mkdir(exist_ok=True)
+        return path
+
+    def _some_path(self) -> Path:
+        return Path(os.fsdecode(self._rng.choice(sorted(self.originals))))
+
+    def _note(self, path: Path) -> None:
+        self.originals[os.fsencode(path)] = digest_of(path)
+
+    def _forget(self, path: Path) -> None:
+        del self.originals[os.fsencode(path)]
+
+
+def _arming(points: str) -> dict[str, str]:
+    return {"IMGCLUST_FAILPOINTS": points}

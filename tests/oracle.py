@@ -1,0 +1,250 @@
+"""Judges a collection at rest; shares no code with imgclust: sqlite3, os and hashlib only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sqlite3
+import struct
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+DIMENSIONS = 2048
+
+
+def digest_of(path: bytes | Path) -> bytes:
+    """SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def files_below(folder: Path) -> dict[bytes, bytes]:
+    """Path and SHA-256 of every regular file below a folder; links are not followed."""
+    found: dict[bytes, bytes] = {}
+    for top, _, names in os.walk(os.fsencode(folder)):
+        for name in names:
+            path = os.path.join(top, name)
+            if not os.path.islink(path) and os.path.isfile(path):
+                found[path] = digest_of(path)
+    return found
+
+
+class Oracle:
+    """What is wrong with a collection, in sentences.
+
+    Parameters
+    ----------
+    folder
+        The collection's folder.
+    roots
+        Watched folders, real paths.
+    links
+        The link folder.
+    originals
+        SHA-256 of every file that whoever drove the test put into the roots, by path.
+    foreign
+        SHA-256 of every file in the link folder that is not ours.
+    settled
+        Nothing is pending: what the roots hold must be in.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        roots: Sequence[Path],
+        links: Path,
+        originals: Mapping[bytes, bytes],
+        foreign: Mapping[bytes, bytes],
+        settled: bool = True,
+    ) -> None:
+        self._folder = folder
+        self._roots = roots
+        self._links = links
+        self._originals = dict(originals)
+        self._foreign = dict(foreign)
+        self._settled = settled
+        self.wrong: list[str] = []
+
+    def judge(self) -> list[str]:
+        """Every disagreement between disk, catalog, index file and links; empty when all agree."""
+        self._database = sqlite3.connect(self._folder / "catalog.sqlite3")
+        self._database.text_factory = bytes
+        try:
+            self._sound()
+            self._exactly_once()
+            self._originals_unchanged()
+            if self._settled:
+                self._files_are_in()
+                self._assigned()
+                self._linked()
+                self._index_file()
+        finally:
+            self._database.close()
+        return self.wrong
+
+    def _rows(self, sql: str) -> list[Any]:
+        return self._database.execute(sql).fetchall()
+
+    def _say(self, condition: object, sentence: str) -> None:
+        if condition:
+            self.wrong.append(sentence)
+
+    def _sound(self) -> None:
+        self._say(self._rows("PRAGMA integrity_check") != [(b"ok",)], "integrity_check")
+        self._say(self._rows("PRAGMA foreign_key_check"), "foreign_key_check")
+
+    def _exactly_once(self) -> None:
+        paths = Counter(path for (path,) in self._rows("SELECT path FROM images"))
+        self._say([path for path, count in paths.items() if count > 1], "two rows for a path")
+        images = Counter(content for (content,) in self._rows("SELECT content FROM images"))
+        contents = dict(self._rows("SELECT key, sha256 FROM contents"))
+        embeddings = Counter(content for (content,) in self._rows("SELECT content FROM embeddings"))
+        for key, sha256 in contents.items():
+            self._say(key != struct.unpack(">Q", sha256[:8])[0] >> 1, f"key of content {key}")
+            self._say(not images[key], f"content {key} has no image")
+            self._say(embeddings[key] != 1, f"content {key} has {embeddings[key]} embeddings")
+        self._say(set(images) - set(contents), "images without a content")
+        self._say(set(embeddings) - set(contents), "embeddings without a content")
+        sizes = {len(vector) for (vector,) in self._rows("SELECT vector FROM embeddings")}
+        self._say(sizes - {2 * DIMENSIONS}, f"embeddings of {sizes} bytes")
+        strays = self._rows(
+            "SELECT content FROM assignments JOIN clusterings ON clustering = id "
+            "WHERE published IS NOT NULL AND content NOT IN (SELECT key FROM contents)"
+        )
+        self._say(strays, f"{len(strays)} assignments of no content")
+        live: dict[int, bytes] = {}
+        for content, action in self._rows("SELECT content, action FROM changes ORDER BY sequence"):
+            live[content] = action
+        added = {content for content, action in live.items() if action == b"add"}
+        self._say(added != set(contents), "the changes do not add up to the contents")
+
+    def _originals_unchanged(self) -> None:
+        there: dict[bytes, bytes] = {}
+        for root in self._roots:
+            there |= files_below(root)
+        for path, digest in self._originals.items():
+            self._say(there.get(path) != digest, f"the original {path!r} was changed or removed")
+        self._say(set(there) - set(self._originals), "files in the roots that nobody put there")
+        for path, digest in self._foreign.items():
+            same = os.path.isfile(path) and digest_of(path) == digest
+            self._say(not same, f"the foreign file {path!r} was changed or removed")
+
+    def _files_are_in(self) -> None:
+        images = {
+            path: (state, sha256)
+            for path, state, sha256 in self._rows(
+                "SELECT path, state, sha256 FROM images JOIN contents ON content = key"
+            )
+        }
+        states = dict(self._rows("SELECT path, state FROM observations"))
+        quarantine = dict(self._rows("SELECT path, reason FROM quarantine"))
+        for path, digest in self._originals.items():
+            ways = [
+                images.get(path) == (b"present", digest) and states.get(path) == b"done",
+                bool(quarantine.get(path)) and states.get(path) == b"quarantined",
+                states.get(path) in {b"skipped", b"removed"},
+            ]
+            stand = (images.get(path, (None,))[0], states.get(path), quarantine.get(path))
+            self._say(sum(ways) != 1, f"{path!r} is not in exactly once: {stand}")
+            self._say(path in images and path in quarantine, f"{path!r} is in and in quarantine")
+        for path, (state, _) in images.items():
+            if path not in self._originals:
+                self._say(state != b"missing", f"{path!r} is not there and not missing")
+        self._say(set(quarantine) - set(self._originals), "absent files in quarantine")
+        for state in (b"seen",):
+            pending = [path for path, found in states.items() if found == state]
+            self._say(pending, f"pending: {pending}")
+        self._say(self._rows("SELECT * FROM requests"), "open requests")
+        count = len(self._rows("SELECT 1 FROM clusterings WHERE published IS NULL"))
+        self._say(count > 0, f"{count} unpublished clusterings")
+
+    def _current(self) -> int | None:
+        rows = self._rows("SELECT value FROM settings WHERE key = 'current_clustering'")
+        return json.loads(rows[0][0]) if rows else None
+
+    def _assigned(self) -> None:
+        current = self._current()
+        contents = {key for (key,) in self._rows("SELECT key FROM contents")}
+        if current is None:
+            self._say(contents, "images and no clustering")
+            return
+        assigned = {
+            key
+            for (key,) in self._rows(
+                f"SELECT content FROM assignments WHERE clustering = {current}"
+            )
+        }
+        self._say(assigned != contents, f"{len(contents - assigned)} contents are not assigned")
+
+    def _linked(self) -> None:
+        current = self._current()
+        wanted: Counter[tuple[int, bytes]] = Counter()
+        if current is not None:
+            wanted.update(
+                (cluster, os.path.realpath(os.path.dirname(path)) + b"/" + os.path.basename(path))
+                for cluster, path in self._rows(
+                    "SELECT cluster, path FROM images JOIN assignments "
+                    f"ON images.content = assignments.content AND clustering = {current}"
+                )
+            )
+        found: Counter[tuple[int, bytes]] = Counter()
+        for folder in _listed(self._links):
+            if not folder.is_dir(follow_symlinks=False):
+                self._say(folder.path not in self._foreign, f"in the link folder: {folder.path!r}")
+                continue
+            entries = list(_listed(folder.path))
+            self._say(not entries, f"empty link folder {folder.path!r}")
+            for entry in entries:
+                if entry.path in self._foreign:
+                    continue
+                if not entry.is_symlink():
+                    self._say(True, f"neither link nor foreign: {entry.path!r}")
+                    continue
+                real = os.path.realpath(os.path.dirname(entry.path))
+                target = os.path.normpath(os.path.join(real, os.readlink(entry.path)))
+                found[int(folder.name[:3]), target] += 1
+        self._say(wanted - found, f"links that are not there: {list(wanted - found)[:5]}")
+        self._say(found - wanted, f"links too many: {list(found - wanted)[:5]}")
+        ledger = self._rows("SELECT state FROM link_ledger")
+        self._say({state for (state,) in ledger} - {b"done"}, "open intents in the ledger")
+        self._say(len(ledger) != wanted.total(), "the ledger counts other links")
+        self._say(self._rows("SELECT * FROM link_queue"), "links in the queue")
+
+    def _index_file(self) -> None:
+        path = self._folder / "index.faiss"
+        if not path.exists():
+            return
+        content = path.read_bytes()
+        magic, _, length, checksum = struct.unpack_from("<8sIII", content)
+        header_text = content[20 : 20 + length]
+        self._say(magic != b"imgclust", "the index file's first bytes")
+        self._say(zlib.crc32(header_text) != checksum, "the index file's header")
+        header: dict[str, Any] = json.loads(header_text)
+        last = self._rows("SELECT coalesce(max(sequence), 0) FROM changes")[0][0]
+        self._say(header["sequence"] > last, "the index file is ahead of the catalog")
+        if header["sequence"] != last:
+            return  # topped up when it is opened
+        count, start = header["count"], 20 + length
+        keys = np.frombuffer(content, "<i8", count, start).tolist()
+        rows = np.frombuffer(content, "<f2", count * DIMENSIONS, start + 8 * count)
+        rows = rows.reshape(count, DIMENSIONS).astype(np.float32)
+        vectors: dict[int, bytes] = dict(self._rows("SELECT content, vector FROM embeddings"))
+        self._say(Counter(keys) != Counter(vectors.keys()), "the index file holds other contents")
+        for key, row in zip(keys, rows, strict=True):
+            vector = np.frombuffer(vectors.get(key, bytes(2 * DIMENSIONS)), "<f2")
+            unit = vector.astype(np.float32) / max(float(np.linalg.norm(vector)), 1e-9)
+            self._say(np.abs(unit - row).max() > 2e-3, f"the index file's vector of {key}")
+
+
+def _listed(folder: Path | bytes) -> Iterable[os.DirEntry[bytes]]:
+    if not os.path.isdir(folder):
+        return []
+    with os.scandir(os.fsencode(folder)) as entries:
+        return sorted(entries, key=lambda entry: entry.name)

@@ -1,0 +1,62 @@
+"""A process that works on a collection and can be killed: MODE INDEX [PATH...].
+
+MODE is watch, once, add or cluster. With IMGCLUST_TEST_BACKBONE set the real network is used;
+else one of the same shape that takes no time. Each event is a line: kind, path in hexadecimal.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from imgclust.collection import Collection, Event, ingesting
+from imgclust.errors import ImgclustError
+from imgclust.progress import StopFlag
+from tests.fakes import FakeEmbedder
+
+
+def fake_embedder(*_: Any, **__: Any) -> FakeEmbedder:
+    """An embedder of the same shape as the real one."""
+    return FakeEmbedder(dimensions=2048)
+
+
+def say(*words: object) -> None:
+    """One line, at once."""
+    sys.stdout.write(" ".join(map(str, words)).replace("\n", " ") + "\n")
+    sys.stdout.flush()
+
+
+def emit(event: Event) -> None:
+    """Say what happened, for the one who drives."""
+    path = "-" if event.path is None else event.path.hex()
+    say(event.kind, path, event.sentence)
+
+
+def main(mode: str, index: str, *paths: str) -> int:
+    """Do the work; returns the exit code of the error, or 0."""
+    if not os.environ.get("IMGCLUST_TEST_BACKBONE"):
+        vars(ingesting)["open_embedder"] = fake_embedder
+    stop = StopFlag()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        create_for = [os.fsencode(path) for path in paths]
+        with Collection.open(index, create_for=create_for, stop=stop) as collection:
+            say("open", "-", os.getpid())
+            if mode in {"watch", "once"}:
+                collection.watch(paths, once=mode == "once", emit=emit)
+            elif mode == "add":
+                say("added", "-", collection.add(paths, emit=emit))
+            elif mode == "cluster":
+                collection.cluster(k=int(os.environ.get("IMGCLUST_TEST_K", "3")))
+    except ImgclustError as error:
+        say("error", "-", error)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
