@@ -28,10 +28,10 @@ Mode = Literal["symlink", "hardlink", "copy"]
 @commands.adds(
     "watch",
     example="""\
-imgclust watch ~/Pictures                       until Ctrl-C
-imgclust watch ~/Pictures --once                stop when all that is there is in
-imgclust watch ~/Pictures --links ~/Clusters    make the link folders there
-imgclust watch                                  the folders of the last time""",
+imgclust watch ~/Pictures                      until Ctrl-C
+imgclust watch ~/Pictures --once               stop when all of it is in
+imgclust watch ~/Pictures --links ~/Clusters   make the link folders there
+imgclust watch                                 the folders of the last time""",
 )
 def watch(
     call: Call,

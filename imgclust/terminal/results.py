@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     )
 
 
+_LINKS = {"symlink": "symbolic links", "hardlink": "hard links", "copy": "copies"}
+
+
 def query(screen: Screen, result: QueryResult) -> None:
     """Neighbours, the most similar first."""
     if not result.neighbours:
@@ -38,7 +41,7 @@ def query(screen: Screen, result: QueryResult) -> None:
 def status(screen: Screen, result: Status) -> None:
     """How the collection stands, a fact a line."""
     facts = [("collection", result.collection), ("kept in", printable(result.folder))]
-    images = counted(result.images, "image")
+    images = f"{result.images:,}"
     if result.distinct != result.images:
         images += f", {result.distinct:,} distinct"
     facts.append(("images", images))
@@ -49,7 +52,7 @@ def status(screen: Screen, result: Status) -> None:
         facts.append(("", "a watcher is running"))
     if result.added:
         facts.append(("added", f"{counted(result.added, 'file or folder', 'files and folders')}"))
-    facts.append(("links", f"{result.link_mode}s in {printable(result.link_folder)}"))
+    facts.append(("links", f"{_LINKS[result.link_mode]} in {printable(result.link_folder)}"))
     facts.append(("network", _network(result)))
     if result.pending:
         facts.append(("pending", f"{counted(result.pending, 'file')} not settled yet"))

@@ -1,0 +1,338 @@
+"""Every command: what it says, its JSON document, what it changes."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from imgclust.cli import calling, images
+from imgclust.collection import Event
+from tests.command_line import Run, make, runner
+from tests.conftest import write_picture
+
+COUNTS = ["seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"]
+LINKS = ["links", "created", "removed", "missing", "stale", "foreign"]
+CLUSTER = [
+    *("clustering", "k", "chosen_by", "space", "inertia", "sizes", "kept", "split", "merged"),
+    *("new", "gone", "moved"),
+]
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line in this process, with a stand-in for the network."""
+    return runner(tmp_path, capsys, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `drop` and its ingested `index`."""
+    return make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def ready(made: Path, run: Run, tmp_path: Path) -> Path:
+    """A copy of the ingested index of `made`, in the index folder of `run`."""
+    shutil.copytree(made / "index", tmp_path / "index", symlinks=True)
+    assert run("links").code == 0  # relative links do not survive the copying
+    return made
+
+
+# Images
+
+
+def test_a_pass_says_what_became_of_every_file(run: Run, drop: Path) -> None:
+    write_picture(drop / "again.png", 3, hue=0)
+    (drop / "notes.xmp").write_text("no picture")
+    (drop / "clip.MOV").write_bytes(b"no picture")
+    (drop / "broken.jpg").write_text("no picture either")
+    said = run("watch", "--once", drop)
+    assert said.code == 0
+    assert said.out.startswith(
+        "28 files: 24 ingested, 1 reused, 2 skipped (1 .mov, 1 .xmp), 1 quarantined; "
+    )
+    assert "imgclust quarantine" in said.out
+    assert said.err == ""
+
+
+def test_watch_once_and_add_as_json(run: Run, drop: Path, tmp_path: Path) -> None:
+    said = run("watch", "--once", drop, "--json")
+    assert said.code == 0
+    assert list(said.document) == COUNTS
+    assert said.document["ingested"] == said.document["seen"] == 24
+    write_picture(tmp_path / "other" / "new.png", 50)
+    said = run("add", "--json", tmp_path / "other")
+    assert list(said.document) == COUNTS
+    assert said.document["ingested"] == 1
+
+
+def test_a_watcher_prints_one_event_a_line(
+    run: Run, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = images.Listener.__call__
+
+    def hear(self: images.Listener, event: Event) -> None:
+        heard(self, event)
+        if event.kind == "clustered":
+            self._call.stop.set()
+
+    monkeypatch.setattr(images.Listener, "__call__", hear)
+    said = run("watch", drop, "--json")
+    assert said.code == 0
+    events = [json.loads(line) for line in said.out.splitlines()]
+    assert {tuple(event) for event in events} == {
+        ("event", "time", "path", "id", "cluster", "message")
+    }
+    paths = [event["path"] for event in events if event["event"] == "ingested"]
+    assert sorted(paths) == sorted(str(path) for path in drop.iterdir())
+    assert events[-1]["event"] == "clustered"
+
+
+def test_status(run: Run, ready: Path) -> None:
+    said = run("status")
+    assert "images      24" in said.out
+    assert "1 .xmp" in said.out
+    document = run("status", "--json").document
+    assert list(document) == [
+        *("collection", "recipe", "images", "distinct", "quarantined", "skipped", "pending"),
+        *("missing", "held", "clusters", "clustering", "unassigned", "roots", "links", "watching"),
+    ]
+    assert list(document["clustering"]) == [
+        *("id", "k", "space", "inertia", "created", "provisional")
+    ]
+    assert (document["images"], document["quarantined"]) == (24, 1)
+    assert document["skipped"] == {".xmp": 1}
+    assert document["roots"] == [str(ready / "drop")]
+    assert document["links"].keys() == {"mode", "path"}
+    assert document["watching"] is False
+
+
+def test_query(run: Run, ready: Path) -> None:
+    picture = ready / "drop" / "picture-05.png"
+    document = run("--json", "query", picture, "-n", "3").document
+    assert list(document) == ["query", "neighbours"]
+    assert [list(row) for row in document["neighbours"]] == [["id", "path", "score", "cluster"]] * 3
+    assert document["neighbours"][0]["path"] == str(picture)
+    assert document["neighbours"][0]["score"] == pytest.approx(1, abs=1e-3)
+    said = run("query", picture)
+    assert len(said.out.splitlines()) == 11
+    assert said.out.splitlines()[1].endswith(str(picture))
+    assert run("query", picture, "-q").out == said.out
+    assert "no image is that similar" in run("query", picture, "--min-score", "1.1").out
+
+
+def test_names_that_are_no_utf8(run: Run, tmp_path: Path) -> None:
+    name = b"caf\xe9\x1b[31m.png"
+    os.rename(
+        write_picture(tmp_path / "drop" / "one.png", 1),
+        os.fsencode(tmp_path / "drop") + b"/" + name,
+    )
+    path = os.fsdecode(os.fsencode(tmp_path / "drop") + b"/" + name)
+    assert run("watch", "--once", tmp_path / "drop").code == 0
+    row = run("--json", "query", path).document["neighbours"][0]
+    assert row["path"].endswith("caf\ufffd\x1b[31m.png")
+    assert base64.b64decode(row["path_bytes"]) == os.fsencode(path)
+    assert run("query", "1").out.splitlines()[1].endswith("caf\\xe9\\x1b[31m.png")
+    assert "caf\\xe9" in run("query", path + "x").refused(3)
+
+
+def test_view(run: Run, ready: Path, tmp_path: Path) -> None:
+    out = tmp_path / "map.png"
+    document = run("view", "--method", "pca", "--out", out, "--json").document
+    assert list(document) == ["chart", "method", "dims", "n", "placed", "refitted"]
+    assert document["chart"] == str(out)
+    assert out.read_bytes().startswith(b"\x89PNG")
+    said = run("view", "--method", "pca", "--out", out)
+    assert said.out == f"24 distinct images by PCA in 2 dimensions\nmap: {out}\n"
+
+
+def test_remove(run: Run, ready: Path) -> None:
+    picture = ready / "drop" / "picture-05.png"
+    document = run("remove", picture, "--json").document
+    assert document["path"] == str(picture)
+    assert picture.exists()
+    assert run("--json", "status").document["images"] == 23
+    assert run("links", "--check").code == 0
+
+
+def test_quarantine(run: Run, ready: Path) -> None:
+    document = run("quarantine", "--json").document
+    assert [list(row) for row in document["quarantined"]] == [["path", "reason", "tries", "since"]]
+    assert str(ready / "drop" / "broken.jpg") in run("quarantine").out
+    said = run("quarantine", "retry", "--json")
+    assert list(said.document) == COUNTS
+    assert said.document["quarantined"] == 1
+
+
+def test_missing(run: Run, tmp_path: Path, drop: Path) -> None:
+    assert run("watch", "--once", drop, "-q").code == 0
+    assert run("missing").out == "no image is missing\n"
+    for path in drop.glob("picture-1*"):
+        path.unlink()
+    assert "held" in run("watch", "--once").out
+    document = run("missing", "--json").document
+    assert [list(row) for row in document["missing"]] == [["id", "path", "scans", "held"]] * 10
+    assert "10" in run("missing", "accept").out
+    assert run("--json", "status").document["images"] == 14
+
+
+# Clusters
+
+
+def test_sweep(run: Run, ready: Path) -> None:
+    document = run("sweep", "--k-max", "6", "--json").document
+    assert list(document) == ["space", "n", "k", "inertia", "knee", "chart"]
+    assert document["k"] == [1, 2, 3, 4, 5, 6]
+    assert len(document["inertia"]) == 6
+    assert Path(document["chart"]).is_file()
+    said = run("sweep", "--k-max", "6")
+    assert said.out.startswith("k from 1 to 6, 24 distinct images in the space pca: ")
+
+
+def test_cluster(run: Run, ready: Path) -> None:
+    before = run("status", "--json").document["clustering"]["id"]
+    dry = run("cluster", "-k", "4", "--dry-run", "--json").document
+    assert list(dry) == CLUSTER
+    assert dry["clustering"] is None
+    assert run("status", "--json").document["clustering"]["id"] == before
+    done = run("cluster", "-k", "4", "--json").document
+    assert list(done) == CLUSTER
+    assert (done["k"], done["chosen_by"], sum(done["sizes"].values())) == (4, "user", 24)
+    assert {"id", "images", "jaccard"} == set(done["kept"][0])
+    assert run("cluster", "--undo", "--json").document["clustering"] == before
+    assert "space pca" in run("cluster", "-k", "2").out
+    assert run("links", "--check").code == 0
+
+
+def test_another_space_is_kept(run: Run, ready: Path) -> None:
+    assert run("cluster", "-k", "3", "--space", "embedding", "--dry-run").code == 0
+    assert run("cluster", "-k", "3", "--json").document["space"] == "pca"
+    assert run("cluster", "-k", "3", "--space", "embedding").code == 0
+    assert run("cluster", "-k", "3", "--json").document["space"] == "embedding"
+
+
+def test_a_person_is_shown_the_changes_and_asked(
+    run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    questions: list[str] = []
+    answers = [False, True]
+
+    def ask(self: calling.Call, question: str) -> bool:
+        questions.append(question)
+        return answers.pop(0)
+
+    monkeypatch.setattr("imgclust.terminal.Screen.can_ask", True)
+    monkeypatch.setattr(calling.Call, "ask", ask)
+    before = run("status", "--json").document["clustering"]["id"]
+    assert "would be" in run("cluster", "-k", "5").out
+    assert run("status", "--json").document["clustering"]["id"] == before
+    assert run("cluster", "-k", "5").code == 0
+    assert run("status", "--json").document["clusters"] == 5
+    assert run("cluster", "-k", "3", "-y").code == 0
+    assert len(questions) == 2
+
+
+def test_clusters(run: Run, ready: Path, tmp_path: Path) -> None:
+    rows = run("clusters", "--json").document["clusters"]
+    assert {tuple(row) for row in rows} == {("id", "name", "size", "coherence", "medoid")}
+    one = str(rows[0]["id"])
+    assert len(run("clusters").out.splitlines()) == len(rows) + 1
+    shown = run("clusters", "--json", "show", one, "--sheet", tmp_path / "one.png").document
+    assert list(shown) == [
+        *("id", "name", "size", "coherence", "medoid"),
+        *("representatives", "nearest", "images", "sheet"),
+    ]
+    assert len(shown["images"]) == rows[0]["size"]
+    assert run("clusters", "show", one).out.startswith(f"cluster  {one}\n")
+    named = run("clusters", "name", one, "red things", "--json").document
+    assert named["name"] == "red things"
+    assert "red things" in run("clusters").out
+    assert "has no name now" in run("clusters", "name", one, "").out
+
+
+def test_links(run: Run, ready: Path, tmp_path: Path) -> None:
+    document = run("links", "--json").document
+    assert list(document) == LINKS
+    assert document["links"] == 24
+    folder = tmp_path / "index" / "default" / "links"
+    entry = next(path for path in folder.rglob("*.png"))
+    entry.unlink()
+    assert run("links", "--check").code == 1
+    assert run("links", "--check", "--json").document["missing"] == 1
+    assert "1 link made" in run("links", "--dry-run").out
+    assert not entry.is_symlink()
+    assert "1 link made" in run("links").out
+    assert entry.is_symlink()
+    assert run("links", "-q").out == ""
+
+
+def test_links_change_what_is_kept(run: Run, ready: Path, tmp_path: Path) -> None:
+    assert run("links", "--link-mode", "copy").code == 0
+    folder = tmp_path / "index" / "default" / "links"
+    assert not any(path.is_symlink() for path in folder.rglob("*.png"))
+    assert run("links", "--folder", "{id}_{count}").code == 0
+    assert all("_" in path.name for path in folder.iterdir() if path.is_dir())
+    assert run("links", "--links", tmp_path / "elsewhere").code == 0
+    assert len(list((tmp_path / "elsewhere").rglob("*.png"))) == 24
+    document = run("status", "--json").document
+    assert document["links"] == {"mode": "copy", "path": str(tmp_path / "elsewhere")}
+    assert run("watch", "--once", "--link-mode", "symlink").refused(2)
+
+
+def test_a_new_collection_takes_link_folder_and_mode(run: Run, drop: Path, tmp_path: Path) -> None:
+    options = ("--links", tmp_path / "tree", "--link-mode", "hardlink")
+    assert run("watch", "--once", drop, *options).code == 0
+    made = list((tmp_path / "tree").rglob("*.png"))
+    assert len(made) == 24
+    assert all(path.stat().st_nlink == 2 for path in made)
+
+
+# Weights
+
+
+def test_weights(run: Run, tmp_path: Path) -> None:
+    for arguments in (["weights"], ["weights", "list"]):
+        rows = run("--json", *arguments).document["weights"]
+        assert [list(row) for row in rows] == [["name", "path", "state", "sha256", "bytes"]] * 2
+    trunk = rows[1]["path"]
+    assert "trunk" in run("weights").out
+    document = run("weights", "verify", trunk, "--json").document
+    assert list(document) == ["name", "structure", "sha256", "path"]
+    (tmp_path / "wrong.npz").write_bytes(b"wrong")
+    assert run("weights", "verify", tmp_path / "wrong.npz").refused(1)
+
+
+# Global options
+
+
+def test_global_options_count_before_and_after_commands_and_groups(
+    run: Run, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMGCLUST_INDEX", str(tmp_path / "nowhere"))
+    index = ("--index", tmp_path / "index")
+    expected = run(*index, "--json", "clusters").out
+    assert expected.startswith("{")
+    assert run("--json", "clusters", *index).out == expected
+    assert run("clusters", "--json", *index).out == expected
+    one = ("show", "1")
+    assert run(*index, "clusters", "--json", *one).code == 0
+    assert run("clusters", *index, *one, "--json").code == 0
+    assert run("--index", tmp_path / "wrong", "clusters", *index).code == 0
+    assert run("clusters", "--", *index).code == 2
+
+
+def test_later_configuration_wins_and_flags_win_over_it(
+    run: Run, ready: Path, tmp_path: Path
+) -> None:
+    for name, k in (("one", 3), ("two", 6)):
+        (tmp_path / f"{name}.toml").write_text(f"[clustering]\nk = {k}\n")
+    first, second = ("--config", tmp_path / "one.toml"), ("--config", tmp_path / "two.toml")
+    assert run(*first, "cluster", *second, "--json").document["k"] == 6
+    said = run("cluster", *second, *first, "--json")
+    assert (said.document["k"], said.document["chosen_by"]) == (3, "config")
+    assert run("cluster", *first, "-k", "4", "--json").document["k"] == 4
