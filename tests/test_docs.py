@@ -1,0 +1,75 @@
+"""The documents run: every block of README.md and docs/, unless it says why not."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[1]
+DOCUMENTS = [CHECKOUT / "README.md", *sorted((CHECKOUT / "docs").glob("*.md"))]
+BLOCK = re.compile(
+    r"(<!-- not run: [^>]+ -->\n)?^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE
+)
+LINK = re.compile(r"\]\(([^)#]+)(?:#[^)]*)?\)")
+
+
+def blocks(document: Path) -> list[tuple[str, str]]:
+    """Language and text of the blocks of a document that are to run."""
+    return [
+        (language, text)
+        for reason, language, text in BLOCK.findall(document.read_text("utf-8"))
+        if not reason
+    ]
+
+
+def test_every_block_has_a_language_or_no_promise() -> None:
+    for document in DOCUMENTS:
+        fences = re.findall(r"^```(\S*)$", document.read_text("utf-8"), re.MULTILINE)
+        assert set(fences[::2]) <= {"sh", "python", "text", "toml", "json"}, document.name
+        assert set(fences[1::2]) <= {""}, document.name
+
+
+def test_the_readme_is_short_and_runs_something() -> None:
+    assert len((CHECKOUT / "README.md").read_text("utf-8").splitlines()) < 250
+    assert {language for language, _ in blocks(CHECKOUT / "README.md")} == {"sh", "python"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_between_documents_lead_somewhere(document: Path) -> None:
+    for target in LINK.findall(document.read_text("utf-8")):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "document", [one for one in DOCUMENTS if blocks(one)], ids=lambda path: path.name
+)
+def test_blocks_run(document: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for photo in sorted((CHECKOUT / "scripts" / "samples" / "photos").iterdir())[:60]:
+        shutil.copy(photo, tmp_path / "photos")
+    kept = {name: value for name, value in os.environ.items() if "IMGCLUST" not in name}
+    environment = kept | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "IMGCLUST_INDEX": str(tmp_path / "index"),
+        "IMGCLUST_CACHE": str(tmp_path / "cache"),
+        "IMGCLUST_EMBEDDING_WEIGHTS": "trunk",
+    }
+    for language, text in blocks(document):
+        command = ["bash", "-eo", "pipefail"] if language == "sh" else [sys.executable]
+        done = subprocess.run(
+            [*command, "-c", text],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"{text}\n{done.stdout.decode()}\n{done.stderr.decode()}"
