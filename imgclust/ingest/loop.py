@@ -180,7 +180,7 @@ class Ingest:
         """
         waiting = False
         try:
-            self._begin(scan=scan, watch=not once)
+            self.begin(scan=scan, watch=not once)
             while not self._stop.is_set():
                 try:
                     self.step(timeout_s=_WAIT_S)
@@ -215,7 +215,8 @@ class Ingest:
             ),
         )
 
-    def _begin(self, *, scan: bool, watch: bool) -> None:
+    def begin(self, *, scan: bool, watch: bool) -> None:
+        """Take up what an earlier run left; with `watch`, events and the network are started."""
         with self._catalog.transaction():
             self._catalog.observations.restart(self._clock.monotonic() + self._settle_s)
         if watch:

@@ -1,0 +1,502 @@
+"""The ingest state machine against a simulated disk, clock and network, by the thousand.
+
+Every schedule of creations, slow writes, renames, deletions, lost and doubled events, overflows,
+clock jumps, lost mounts, crashes and restarts must end with every file in exactly once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from imgclust.catalog import Catalog
+from imgclust.collection import Collection, overseeing
+from imgclust.config import Settings, Watch
+from imgclust.embedding import Embedder
+from imgclust.failpoints import arm
+from imgclust.images import Again, Decoded, FileStat, Outcome, Skipped, Unreadable
+from imgclust.ingest import Event, Ingest, Parts, loop
+from imgclust.ingest.batching import Batch, Done, EmbeddingThread
+from tests.fakes import FakeEmbedder
+
+ROOTS = (b"/one", b"/two")
+PATHS = tuple(root + name for root in ROOTS for name in (b"/a", b"/b", b"/s/a", b"/s/b", b"/t/a"))
+IMAGES = tuple(b"IMG %d" % number for number in range(4))
+CONTENTS = (*IMAGES, b"", b"BAD ", b"TEXT")
+SETTLE_S, RESCAN_S = 1.0, 60.0
+
+paths = st.sampled_from(PATHS)
+contents = st.sampled_from(CONTENTS)
+# How the watcher hears of a change: not at all, once, twice.
+news = st.sampled_from((0, 1, 1, 1, 2))
+
+
+class CrashError(Exception):
+    """The process is killed here."""
+
+
+class SimulatedDisk:
+    """Files in a dictionary; a root may be unmounted, gone or empty, and comes back elsewhere."""
+
+    def __init__(self) -> None:
+        self.files: dict[bytes, tuple[bytes, FileStat]] = {}
+        self.mounted = dict.fromkeys(ROOTS, "yes")
+        self.device = dict.fromkeys(ROOTS, 1)
+        self._ticks = 0
+
+    def write(self, path: bytes, content: bytes, *, same_mtime: bool = False) -> None:
+        old = self.files.get(path)
+        self._ticks += 1
+        inode = old[1].inode if old else 1000 + self._ticks
+        mtime = old[1].mtime_ns if old and same_mtime else self._ticks
+        self.files[path] = (content, FileStat(0, inode, len(content), mtime, self._ticks))
+
+    def rename(self, old: bytes, new: bytes) -> None:
+        content, stat = self.files.pop(old)
+        self._ticks += 1
+        self.files[new] = (content, stat._replace(ctime_ns=self._ticks))
+
+    def here(self, path: bytes) -> tuple[bytes, FileStat] | None:
+        root = next(root for root in ROOTS if path.startswith(root))
+        if self.mounted[root] != "yes" or path not in self.files:
+            return None
+        content, stat = self.files[path]
+        return content, stat._replace(device=self.device[root])
+
+    def stat(self, path: bytes) -> FileStat | None:
+        found = self.here(path)
+        return None if found is None else found[1]
+
+    def is_folder(self, path: bytes) -> bool:
+        return any(self.here(file) for file in self.files if file.startswith(path + b"/"))
+
+    def identity(self, path: bytes) -> tuple[int, int] | None:
+        if self.mounted[path] == "gone":
+            return None
+        return (99, 1) if self.mounted[path] == "empty" else (self.device[path], 2)
+
+    def scan(
+        self, root: bytes, *, skip: Sequence[bytes], trouble: Callable[[bytes, str], None]
+    ) -> Iterator[tuple[bytes, FileStat]]:
+        for path in sorted(self.files):
+            if path.startswith(root + b"/") and (stat := self.stat(path)) is not None:
+                yield path, stat
+
+
+class SimulatedDecoder:
+    """Reads at once, answers when it is told to: what was read may be old by then."""
+
+    def __init__(self, disk: SimulatedDisk) -> None:
+        self._disk = disk
+        self._answers: list[Callable[[], None]] = []
+
+    def submit(self, path: bytes, done: Callable[[Outcome], None]) -> None:
+        outcome = self._claim(path)
+        self._answers.append(lambda: done(outcome))
+
+    def answer(self, count: int | None = None) -> None:
+        now, self._answers = self._answers[:count], self._answers[len(self._answers[:count]) :]
+        for answer in now:
+            answer()
+
+    def close(self) -> None: ...
+
+    def _claim(self, path: bytes) -> Outcome:
+        found = self._disk.here(path)
+        if found is None:
+            return Again(path, "it is no longer there")
+        content, stat = found
+        if content == b"TEXT":
+            return Skipped(path, stat, "")
+        if content not in IMAGES:
+            return Unreadable(path, stat, None, "damaged", empty=not content)
+        digest = hashlib.sha256(content).digest()
+        pixels = np.full((1, 1, 3), IMAGES.index(content), np.uint8)
+        return Decoded(path, stat, digest, 1, 1, "PNG", pixels, None, 0.0)
+
+
+class ConstantEmbedder:
+    """The same vector for everything."""
+
+    recipe = FakeEmbedder(dimensions=4).recipe
+    provenance = "constant"
+
+    def embed(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        return np.ones((len(pixels), 4), np.float32)
+
+
+class NoThread(EmbeddingThread):
+    """Embeds in the loop's own thread: schedules are the same every time."""
+
+    def __init__(self, open_embedder: Callable[[], Embedder], done: Callable[[Done], None]) -> None:
+        super().__init__(open_embedder, done)
+        self._embedder = open_embedder()
+
+    def warm(self) -> None: ...
+
+    def submit(self, batch: Batch) -> None:
+        self.in_flight += 1
+        self._done(Done(batch, self._embed(batch)))
+
+    def close(self) -> None: ...
+
+
+class Assigner:
+    """Assigns everything to nothing; raises inside the transaction when armed."""
+
+    def __init__(self) -> None:
+        self.crash = False
+
+    def assign(self, keys: Sequence[int], vectors: npt.NDArray[np.float32]) -> None:
+        if self.crash:
+            raise CrashError
+
+
+class SimulatedEvents:
+    """What the watcher hears."""
+
+    def __init__(self) -> None:
+        self.on_path: Callable[[bytes], None] = lambda path: None
+        self.lost = False
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def check(self) -> None: ...
+
+    def overflowed(self) -> bool:
+        lost, self.lost = self.lost, False
+        return lost
+
+
+class SimulatedClock:
+    """Two clocks; only the wall may jump."""
+
+    def __init__(self) -> None:
+        self.now = 10.0
+        self.wall_offset = 1e9
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now + self.wall_offset
+
+
+class Life(RuleBasedStateMachine):
+    """One collection's life."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        shared_memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.folder = Path(tempfile.mkdtemp(dir=shared_memory))
+        self.path = self.folder / "catalog.sqlite3"
+        self.disk = SimulatedDisk()
+        self.clock = SimulatedClock()
+        self.seen_ids: set[int] = set()
+        self.gone_ids: set[int] = set()
+        self.removed: dict[bytes, FileStat] = {}
+
+    @initialize()
+    def open(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """A new process: nothing is left but the catalog file; the monotonic clock begins anew."""
+        arm("")
+        self.clock.now = 10.0
+        self.catalog = Catalog(self.path)
+        self.reader = sqlite3.connect(self.path)
+        with self.catalog.transaction():
+            for root in ROOTS:
+                self.catalog.images.put_root(root, "watched")
+        self.decoder = SimulatedDecoder(self.disk)
+        self.events = SimulatedEvents()
+        self.assigner = Assigner()
+
+        def events(on_path: Callable[[bytes], None], on_trouble: object) -> SimulatedEvents:
+            self.events.on_path = on_path
+            return self.events
+
+        self.ingest = Ingest(
+            self.catalog,
+            Parts(
+                decoder=self.decoder,
+                open_embedder=ConstantEmbedder,
+                assigner=self.assigner,
+                after_commit=lambda fresh: None,
+                links=lambda: True,
+                clusters=lambda *, empty, over: None,
+                events=events,
+                disk=self.disk,
+                clock=self.clock,
+            ),
+            recipe=ConstantEmbedder.recipe.name,
+            settings=Settings(watch=Watch(settle_s=SETTLE_S, rescan_s=RESCAN_S)),
+            ours=[],
+            emit=self.hear,
+        )
+        self.ingest.begin(scan=True, watch=True)
+
+    def die(self) -> None:
+        self.reader.close()
+        self.catalog.close()
+        self.restart()
+
+    def rows(self, sql: str) -> list[Any]:
+        return self.reader.execute(sql).fetchall()
+
+    def hear(self, event: Event) -> None:
+        """What is said to be in is in the file, as another process reads it."""
+        if event.kind in {"ingested", "reused", "replaced", "moved"}:
+            assert (event.path,) in self.rows("SELECT path FROM images"), event
+
+    def tell(self, times: int, *changed: bytes) -> None:
+        for _ in range(times):
+            for path in changed:
+                self.events.on_path(path)
+
+    # What happens on the disk
+
+    @rule(path=paths, content=contents, times=news, same_mtime=st.booleans())
+    def write(self, path: bytes, content: bytes, times: int, same_mtime: bool) -> None:
+        if self.writable(path):
+            self.disk.write(path, content, same_mtime=same_mtime)
+            self.tell(times, path)
+
+    @rule(path=paths, image=st.sampled_from(IMAGES), times=news)
+    def write_slowly(self, path: bytes, image: bytes, times: int) -> None:
+        """A piece, a pause longer than the settle delay, the rest."""
+        if self.writable(path):
+            self.disk.write(path, image[:4].replace(b"IMG", b"BAD"))
+            self.tell(times, path)
+            self.work(SETTLE_S * 1.5)
+            self.disk.write(path, image)
+            self.tell(times, path)
+
+    @rule(old=paths, new=paths, times=news)
+    def rename(self, old: bytes, new: bytes, times: int) -> None:
+        if self.disk.here(old) and self.writable(new) and old != new:
+            self.disk.rename(old, new)
+            self.tell(times, old, new)
+
+    @rule(root=st.sampled_from(ROOTS), to=st.sampled_from((b"/s", b"/t")), times=news)
+    def rename_folder(self, root: bytes, to: bytes, times: int) -> None:
+        other = b"/t" if to == b"/s" else b"/s"
+        if self.disk.mounted[root] != "yes":
+            return
+        for name in (b"/a", b"/b"):
+            if root + other + name in self.disk.files and root + to + name in PATHS:
+                self.disk.rename(root + other + name, root + to + name)
+        self.tell(times, root + other, root + to + b"/a", root + to + b"/b")
+
+    @rule(path=paths, times=news)
+    def delete(self, path: bytes, times: int) -> None:
+        if self.disk.here(path):
+            del self.disk.files[path]
+            self.tell(times, path)
+
+    @rule(root=st.sampled_from(ROOTS), how=st.sampled_from(("gone", "empty")))
+    def unmount(self, root: bytes, how: str) -> None:
+        self.disk.mounted[root] = how
+        self.events.lost = True
+
+    @rule(root=st.sampled_from(ROOTS), device=st.integers(1, 3))
+    def mount(self, root: bytes, device: int) -> None:
+        if self.disk.mounted[root] != "yes":
+            self.disk.mounted[root] = "yes"
+            self.disk.device[root] = device
+
+    def writable(self, path: bytes) -> bool:
+        return self.disk.mounted[path[:4]] == "yes"
+
+    # What happens to the process
+
+    @rule(seconds=st.sampled_from((0.0, 0.4, 1.1, 6.0, 30.0, 70.0)))
+    def work(self, seconds: float) -> None:
+        for _ in range(3):
+            self.clock.now += seconds / 3
+            self.ingest.step(timeout_s=0)
+            self.decoder.answer()
+
+    @rule(count=st.integers(0, 3))
+    def answer_few(self, count: int) -> None:
+        self.clock.now += 1.1
+        self.ingest.step(timeout_s=0)
+        self.decoder.answer(count)
+        self.ingest.step(timeout_s=0)
+
+    @rule()
+    def overflow(self) -> None:
+        self.events.lost = True
+
+    @rule(seconds=st.sampled_from((-1e8, -40.0, 40.0, 1e8)))
+    def jump(self, seconds: float) -> None:
+        self.clock.wall_offset += seconds
+
+    @rule(where=st.sampled_from(("now", "commit.before", "commit.after", "inside")))
+    def crash(self, where: str) -> None:
+        if where == "inside":
+            self.assigner.crash = True
+        elif where != "now":
+            arm(f"{where}=eio@1")
+        try:
+            if where != "now":
+                self.work(1.1)
+                self.work(1.1)
+        except (CrashError, OSError):
+            pass
+        self.die()
+
+    # What people do
+
+    @precondition(lambda self: self.catalog.images.missing())
+    @rule()
+    def accept(self) -> None:
+        here: Any = SimpleNamespace(catalog=self.catalog)
+        overseeing.accept_missing(cast(Collection, here))
+
+    @rule(path=paths)
+    def remove(self, path: bytes) -> None:
+        stat = self.disk.stat(path)
+        image = self.catalog.images.at(path)
+        if stat is None or image is None or image.state != "present":
+            return
+        known = self.catalog.observations.at(path)
+        if known is not None and known.state == "done" and known.stat[1:] == stat[1:]:
+            overseeing.remove(
+                cast(Collection, SimpleNamespace(catalog=self.catalog)), os.fsdecode(path)
+            )
+            self.removed[path] = stat
+
+    # What must always hold
+
+    @invariant()
+    def rows_agree(self) -> None:
+        images = self.rows("SELECT id, path, content FROM images")
+        assert len({path for _, path, _ in images}) == len(images)
+        keys = {key for (key,) in self.rows("SELECT key FROM contents")}
+        assert {content for _, _, content in images} == keys
+        assert {key for (key,) in self.rows("SELECT content FROM embeddings")} == keys
+        assert self.rows("SELECT 1 FROM assignments") == []
+        ids = {number for number, _, _ in images}
+        assert not ids & self.gone_ids, "an id was used again"
+        self.gone_ids |= self.seen_ids - ids
+        self.seen_ids |= ids
+        live: dict[int, str] = {}
+        for content, action in self.rows("SELECT content, action FROM changes ORDER BY sequence"):
+            live[content] = action
+        assert {content for content, action in live.items() if action == "add"} == keys
+
+    @invariant()
+    def nothing_of_a_lost_root_is_removed(self) -> None:
+        done = dict(self.rows("SELECT path, state FROM observations"))
+        for path, _ in self.rows("SELECT path, reason FROM quarantine"):
+            assert path in done
+
+    def teardown(self) -> None:
+        try:
+            for root in ROOTS:
+                self.mount(root, 7)
+            for _ in range(5):
+                self.settle()
+            if any(root.held for root in self.catalog.images.roots()):
+                self.accept()
+                self.settle()
+            self.rows_agree()
+            self.everything_is_in()
+        finally:
+            arm("")
+            self.reader.close()
+            self.catalog.close()
+            shutil.rmtree(self.folder)
+
+    def settle(self) -> None:
+        """A full scan, and time enough for every retry."""
+        self.clock.now += RESCAN_S + 1
+        for _ in range(60):
+            self.clock.now += 3.0
+            self.ingest.step(timeout_s=0)
+            self.decoder.answer()
+            if self.ingest.idle:
+                return
+        raise AssertionError("the ingest never comes to rest")
+
+    def everything_is_in(self) -> None:
+        images = dict(self.rows("SELECT path, sha256 FROM images JOIN contents ON content = key"))
+        states = dict(self.rows("SELECT path, state FROM observations"))
+        quarantine = {path for (path,) in self.rows("SELECT path FROM quarantine")}
+        for path, (content, stat) in self.disk.files.items():
+            removed = self.removed.get(path)
+            if states[path] == "removed":
+                assert removed is not None
+                assert removed[1:] == stat[1:], "it has changed since"
+                assert path not in images
+            elif content in IMAGES:
+                assert images.get(path) == hashlib.sha256(content).digest()
+                assert (states[path], path in quarantine) == ("done", False)
+            elif content == b"TEXT":
+                assert (states[path], path in images, path in quarantine) == (
+                    "skipped",
+                    False,
+                    False,
+                )
+            else:
+                assert (states[path], path in images, path in quarantine) == (
+                    "quarantined",
+                    False,
+                    True,
+                )
+        assert images.keys() <= self.disk.files.keys()
+        assert states.keys() == self.disk.files.keys()
+        assert quarantine <= self.disk.files.keys()
+
+
+def live(schedules: int, steps: int) -> None:
+    run_state_machine_as_test(
+        Life,
+        settings=settings(
+            max_examples=schedules,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            database=None,
+            print_blob=True,
+        ),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "EmbeddingThread", NoThread)
+
+
+def test_schedules() -> None:
+    live(60, 30)
+
+
+@pytest.mark.slow
+def test_thousands_of_schedules() -> None:
+    live(2000, 40)
