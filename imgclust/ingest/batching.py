@@ -52,10 +52,15 @@ class EmbeddingThread:
         self._thread: threading.Thread | None = None
         self._embedder: Embedder | None = None
         self._abandoned = False
+        self._trial = False
         self.in_flight = 0
 
-    def warm(self) -> None:
-        """Start loading the network now."""
+    def warm(self, *, trial: bool = False) -> None:
+        """Start loading the network now; `trial` embeds a black picture when nothing waits.
+
+        The first batch takes seconds longer than the next: an arrival shall not pay for that.
+        """
+        self._trial = self._trial or trial
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="imgclust-embedding")
             self._thread.start()
@@ -81,6 +86,9 @@ class EmbeddingThread:
         failure: Exception | None = None
         try:
             self._embedder = self._open()
+            if self._trial and self._todo.empty():
+                side = self._embedder.recipe.side
+                self._embedder.embed(np.zeros((1, side, side, 3), np.uint8))
         except Exception as error:  # told to the loop with every batch; it decides
             failure = error
         while (batch := self._todo.get()) is not None:

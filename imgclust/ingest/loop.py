@@ -220,7 +220,7 @@ class Ingest:
         with self._catalog.transaction():
             self._catalog.observations.restart(self._clock.monotonic() + self._settle_s)
         if watch:
-            self._embedding.warm()
+            self._embedding.warm(trial=True)
             if self._parts.events is not None:
                 self._events = self._parts.events(self._inbox.put, self._trouble)
                 self._events.start()
