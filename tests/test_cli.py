@@ -24,7 +24,7 @@ from tests.conftest import write_picture
 COMMANDS = (
     *("watch", "add", "query", "sweep", "cluster", "clusters", "clusters show", "clusters name"),
     *("view", "links", "status", "quarantine", "quarantine retry", "missing", "missing accept"),
-    *("remove", "weights", "weights list", "weights download", "weights verify"),
+    *("doctor", "remove", "weights", "weights list", "weights download", "weights verify"),
 )
 HEAVY = {
     *("tensorflow", "keras", "faiss", "sklearn", "matplotlib", "openTSNE", "scipy", "numpy"),

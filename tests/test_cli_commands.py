@@ -292,6 +292,22 @@ def test_a_new_collection_takes_link_folder_and_mode(run: Run, drop: Path, tmp_p
     assert all(path.stat().st_nlink == 2 for path in made)
 
 
+def test_doctor(run: Run, ready: Path, tmp_path: Path) -> None:
+    said = run("doctor")
+    assert said.code == 0, said.out
+    document = run("doctor", "--json").document
+    assert list(document) == ["ok", "checks", "advisories"]
+    assert {tuple(one) for one in document["checks"]} == {("name", "ok", "message", "repaired")}
+    assert {tuple(one) for one in document["advisories"]} == {("name", "ok", "message")}
+    next((tmp_path / "index" / "default" / "links").rglob("*.png")).unlink()
+    said = run("doctor")
+    assert said.code == 1
+    assert "WRONG  links" in said.out
+    assert "--repair" in said.out
+    assert run("doctor", "--repair").code == 0
+    assert run("doctor", "-q").out == ""
+
+
 # Weights
 
 

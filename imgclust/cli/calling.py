@@ -17,7 +17,7 @@ from imgclust import devices
 from imgclust.cli import documents
 from imgclust.errors import ImgclustError, StoppedError
 from imgclust.progress import StopFlag
-from imgclust.terminal import Screen, speaks_utf8
+from imgclust.terminal import Screen, streams
 
 if TYPE_CHECKING:
     from imgclust.collection import Collection
@@ -96,7 +96,7 @@ def perform(options: Globals, command: Callable[[Call], int | None]) -> int:
 
     A command without a code of its own ends with that of an interruption when it was asked to stop.
     """
-    _adapt_streams(options)
+    streams.adapt(json=options.json)
     call = Call(options)
     try:
         level = logging.ERROR if options.quiet else _LEVELS.get(options.verbosity, logging.DEBUG)
@@ -109,7 +109,7 @@ def perform(options: Globals, command: Callable[[Call], int | None]) -> int:
                 code = StoppedError.exit_code if call.stop.is_set() else 0
             return code
     except BrokenPipeError:
-        _forget_standard_output()
+        streams.forget_output()
         return 0
     except (Exception, KeyboardInterrupt) as error:
         call.screen.clear()
@@ -142,7 +142,7 @@ def fail(error: BaseException, options: Globals) -> int:
             screen.error(message)
             sys.stdout.flush()
     except OSError:
-        _forget_standard_output()
+        streams.forget_output()
     return exit_code
 
 
@@ -182,23 +182,3 @@ def _handled(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
     finally:
         for number, old in before.items():
             signal.signal(number, old)
-
-
-def _adapt_streams(options: Globals) -> None:
-    """Let no name that a terminal cannot show end the command; JSON is UTF-8 everywhere."""
-    for stream in (sys.stdout, sys.stderr):
-        reconfigure = getattr(stream, "reconfigure", None)
-        if reconfigure is None:
-            continue
-        if options.json and stream is sys.stdout:
-            reconfigure(encoding="utf-8", errors="replace")
-        elif stream.isatty() and not speaks_utf8():
-            reconfigure(encoding="ascii", errors="backslashreplace")
-        else:
-            reconfigure(errors="backslashreplace")
-
-
-def _forget_standard_output() -> None:
-    """Nobody reads any more, or it cannot be written: the flush at exit must not fail."""
-    with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), sys.stdout.fileno())

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         ClusterDetails,
         ClusterResult,
         ClusterRow,
+        DoctorResult,
         Event,
         IngestResult,
         LinksResult,
@@ -227,6 +228,20 @@ def accepted(rows: Sequence[MissingImage]) -> Document:
 def removed(result: Removed) -> Document:
     """`remove`."""
     return {"id": result.id, **_path(result.path)}
+
+
+def doctor(result: DoctorResult) -> Document:
+    """`doctor`."""
+    return {
+        "ok": result.ok,
+        "checks": [
+            {"name": one.name, "ok": one.ok, "message": one.sentence, "repaired": one.repaired}
+            for one in result.checks
+        ],
+        "advisories": [
+            {"name": one.name, "ok": one.ok, "message": one.sentence} for one in result.advisories
+        ],
+    }
 
 
 def weights_list(rows: Sequence[Listed]) -> Document:

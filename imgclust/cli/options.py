@@ -17,7 +17,7 @@ from imgclust.cli.calling import Globals, perform
 _PLACE = "imgclust.globals"
 _ORDER = (
     *("watch", "add", "query", "sweep", "cluster", "clusters", "view", "links"),
-    *("status", "quarantine", "missing", "remove", "weights"),
+    *("status", "quarantine", "missing", "doctor", "remove", "weights"),
 )
 
 

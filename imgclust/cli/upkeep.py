@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,23 @@ def status(call: Call) -> None:
         call.answer(found, documents.status, results.status)
         if call.options.verbosity and not call.options.json:
             results.events(call.screen, found)
+
+
+@commands.adds(
+    "doctor",
+    example="""\
+imgclust doctor             exit code 1 says that something disagrees
+imgclust doctor --repair    mend it""",
+)
+def doctor(
+    call: Call,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what disagrees.")] = False,
+) -> int:
+    """Hold disk, catalog, index and links against each other."""
+    with call.open() as collection:
+        found = collection.doctor(repair=repair)
+        call.answer(found, documents.doctor, partial(results.doctor, repair=repair))
+        return 0 if found.ok else 1
 
 
 weights_commands = Commands()

@@ -1,6 +1,6 @@
 """What people see: sentences, tables, a progress bar, questions."""
 
-from imgclust.terminal.screen import Screen, speaks_utf8
+from imgclust.terminal.screen import Screen
 from imgclust.terminal.words import printable, shortened
 
-__all__ = ["Screen", "printable", "shortened", "speaks_utf8"]
+__all__ = ["Screen", "printable", "shortened"]

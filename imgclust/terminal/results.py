@@ -11,6 +11,7 @@ from imgclust.terminal.words import counted, moment, printable, size, suffixes
 
 if TYPE_CHECKING:
     from imgclust.collection import (
+        DoctorResult,
         Listed,
         MissingImage,
         Quarantined,
@@ -112,6 +113,25 @@ def accepted(screen: Screen, rows: Sequence[MissingImage]) -> None:
 def removed(screen: Screen, result: Removed) -> None:
     """An image that was taken out."""
     screen.outcome(f"image {result.id} taken out; its file stays: {printable(result.path)}")
+
+
+def doctor(screen: Screen, result: DoctorResult, *, repair: bool) -> None:
+    """What agrees and what does not, and what could be better."""
+    for check in result.checks:
+        if check.ok and screen.quiet:
+            continue
+        verdict = "ok" if check.ok else "WRONG"
+        screen.line(
+            f"{verdict:<6} {check.name}: {printable(check.sentence)}",
+            style=None if check.ok else "red",
+        )
+        if check.repaired:
+            screen.line(f"       repaired: {printable(check.repaired)}")
+    for advisory in result.advisories:
+        verdict = "ok" if advisory.ok else "note"
+        screen.summary(f"{verdict:<6} {advisory.name}: {printable(advisory.sentence)}")
+    if not result.ok and not repair:
+        screen.line("imgclust doctor --repair mends what can be mended")
 
 
 def weights_list(screen: Screen, rows: Sequence[Listed]) -> None:

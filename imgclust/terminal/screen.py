@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import locale
 import logging
 import sys
 import threading
@@ -239,8 +238,3 @@ class _LogLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelname.lower()
         self._write(f"imgclust: {level}: {record.getMessage()}")
-
-
-def speaks_utf8() -> bool:
-    """False in a locale such as C, where only ASCII is sure to be shown right."""
-    return "utf" in locale.setlocale(locale.LC_CTYPE).lower()

@@ -1,0 +1,290 @@
+"""The terminal: words, tables of every width, and what a screen leaves away."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imgclust.collection import (
+    ClusterResult,
+    Event,
+    IngestResult,
+    LinksResult,
+    Neighbour,
+    QueryResult,
+)
+from imgclust.terminal import Screen, clusters, ingest, printable, results, shortened
+from imgclust.terminal.words import cells, counted, duration, one_line, size, suffixes
+
+PATHS = [
+    b"/home/someone/Pictures/2023/summer holiday by the sea/IMG_0001.jpg",
+    "/home/someone/Pictures/Été à la mer/IMG_0002.jpg".encode(),
+    "/home/someone/写真/二〇二三年の夏/海の写真その一.jpg".encode(),
+    b"/home/someone/caf\xe9/\x1b[31mred\n.jpg",
+    b"/a.jpg",
+]
+FOUND = QueryResult(
+    query="1",
+    image=1,
+    neighbours=tuple(
+        Neighbour(id=1000 + i, path=p, score=1 / (i + 1), cluster=i or None)
+        for i, p in enumerate(PATHS)
+    ),
+)
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        ("plain.jpg", "plain.jpg"),
+        ("Été 写真.jpg", "Été 写真.jpg"),
+        (b"caf\xe9.jpg", "caf\\xe9.jpg"),
+        ("a\nb\x1b[0m.jpg", "a\\nb\\x1b[0m.jpg"),
+        (Path("a b"), "a b"),
+    ],
+)
+def test_printable(given: str | bytes | Path, shown: str) -> None:
+    assert printable(given) == shown
+    assert printable(shown) == shown
+
+
+def test_a_message_is_one_line() -> None:
+    assert one_line("one\n  two\x07") == "one two\\x07"
+
+
+@pytest.mark.parametrize("path", [printable(path) for path in PATHS])
+@pytest.mark.parametrize("width", [1, 4, 12, 20, 40, 79, 200])
+def test_shortened_paths_fit(path: str, width: int) -> None:
+    short = shortened(path, width)
+    assert cells(short) <= width
+    if cells(path) <= width:
+        assert short == path
+    elif width >= 12:
+        assert "..." in short
+        assert short.endswith(".jpg")
+
+
+def test_shortened_keeps_the_name_longest() -> None:
+    path = "/home/someone/Pictures/summer/IMG_0001.jpg"
+    assert shortened(path, 26) == "/home/so...er/IMG_0001.jpg"
+    assert shortened(path, 13) == "...G_0001.jpg"
+
+
+def test_numbers() -> None:
+    assert counted(1, "image") == "1 image"
+    assert counted(12345, "image") == "12,345 images"
+    assert counted(2, "entry", "entries") == "2 entries"
+    assert [duration(one) for one in (0.44, 12, 65, 7800)] == [
+        "0.4 s",
+        "12 s",
+        "1 min 05 s",
+        "2 h 10 min",
+    ]
+    assert [size(one) for one in (1, 999, 1500, 10_808_468, 2_000_000_000)] == [
+        "1 byte",
+        "999 bytes",
+        "1.5 kB",
+        "11 MB",
+        "2.0 GB",
+    ]
+    assert suffixes({".xmp": 1, ".mov": 2, "": 1}) == "2 .mov, 1 without suffix, 1 .xmp"
+
+
+# Screens
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_no_line_is_wider_than_the_terminal(
+    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    results.query(Screen(), FOUND)
+    Screen().facts([("kept in", "/a very/long path/" * 10), ("", "short")])
+    out = capsys.readouterr().out
+    assert max(cells(line) for line in out.splitlines()) <= columns
+    assert all(line == line.rstrip() for line in out.splitlines())
+
+
+def test_a_pipe_gets_whole_paths(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    results.query(Screen(), FOUND)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(PATHS)
+    assert lines[1] == f"1.0000        -  1000  {printable(PATHS[0])}"
+    assert "\x1b" not in "".join(lines)
+
+
+def test_quiet_says_results_and_errors_only(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(quiet=True)
+    screen.summary("summary")
+    screen.note("note")
+    screen.outcome("outcome")
+    screen.line("result")
+    screen.error("wrong")
+    assert capsys.readouterr() == ("result\n", "imgclust: wrong\n")
+
+
+def test_no_bar_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    Screen().progress("ingesting", 3, 10)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_markup_in_names_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    screen.line("[bold]x[/bold] :smile:")
+    screen.error("[red]y[/red]")
+    assert capsys.readouterr() == ("[bold]x[/bold] :smile:\n", "imgclust: [red]y[/red]\n")
+
+
+def test_log_records_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("imgclust.somewhere")
+    with Screen().logging(logging.WARNING):
+        log.warning("beware\nof %s", "this")
+        log.info("not shown")
+    log.warning("not shown either")
+    assert capsys.readouterr().err == "imgclust: warning: beware of this\n"
+
+
+@pytest.mark.parametrize(("answer", "yes"), [("y", True), ("YES", True), ("n", False), ("", False)])
+def test_questions(answer: str, yes: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(answer + "\n" if answer else ""))
+    assert Screen().ask("Go on?") is yes
+
+
+def test_a_terminal_gets_a_bar_and_colours_that_no_color_takes_away() -> None:
+    code = (
+        "from imgclust.terminal import Screen, streams\n"
+        "streams.adapt(json=False)\n"
+        "screen = Screen()\n"
+        "screen.progress('ingesting', 3, 10)\n"
+        "screen.line('a line above it')\n"
+        "screen.progress('ingesting', 10, 10)\n"
+        "screen.error('wrong')\n"
+    )
+    shown = _on_a_terminal(code, {})
+    assert "ingesting" in shown
+    assert "3/10" in shown
+    assert "a line above it" in shown
+    assert "\x1b[31mimgclust: wrong" in shown
+    assert "\x1b[31m" not in _on_a_terminal(code, {"NO_COLOR": "1"})
+    plain = _on_a_terminal(code, {"LC_ALL": "C"})
+    assert plain.isascii()
+
+
+def _on_a_terminal(code: str, environment: dict[str, str]) -> str:
+    """What the code writes to a terminal of 80 columns."""
+    leader, follower = pty.openpty()
+    kept = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "LC_ALL"}}
+    done = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=follower,
+        stdout=follower,
+        stderr=follower,
+        env={**kept, "TERM": "xterm", "COLUMNS": "80", "LANG": "C.UTF-8", **environment},
+    )
+    os.close(follower)
+    shown = b""
+    try:
+        while part := os.read(leader, 4096):
+            shown += part
+    except OSError:  # the other end is closed
+        pass
+    os.close(leader)
+    assert done.wait() == 0
+    return shown.decode()
+
+
+# Results
+
+
+def test_the_summary_of_a_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    result = IngestResult(
+        seen=300,
+        ingested=290,
+        reused=3,
+        unchanged=0,
+        skipped=4,
+        quarantined=3,
+        missing=0,
+        seconds=62.0,
+        held=((b"/gone", "3 of 4 images vanished at once"),),
+    )
+    ingest.ingested(Screen(), result, {".mov": 3, ".xmp": 1})
+    assert capsys.readouterr().out.splitlines() == [
+        "300 files: 290 ingested, 3 reused, 4 skipped (3 .mov, 1 .xmp), 3 quarantined; 1 min 02 s",
+        "see why some could not be read: imgclust quarantine",
+        "held: /gone: 3 of 4 images vanished at once",
+    ]
+
+
+def test_events_of_a_watcher(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen()
+    ingest.event(screen, Event("ingested", "embedded", b"/a.jpg", 1, 7))
+    ingest.event(screen, Event("quarantined", "the file is empty", b"/b.jpg"))
+    ingest.event(screen, Event("clustered", "5 clusters"))
+    assert capsys.readouterr().out.splitlines() == [
+        "ingested    /a.jpg -> cluster 7",
+        "quarantined /b.jpg: the file is empty",
+        "clustered   5 clusters",
+    ]
+    ingest.remark(screen, Event("ingested", "embedded", b"/a.jpg", 1, 7))
+    ingest.remark(screen, Event("trouble", "cannot be read", b"/c"))
+    assert capsys.readouterr() == ("", "/c: cannot be read\n")
+
+
+def test_what_became_of_clusters(capsys: pytest.CaptureFixture[str]) -> None:
+    result = ClusterResult(
+        clustering=3,
+        k=4,
+        chosen_by="user",
+        sentence="k = 4 as asked",
+        space="pca",
+        inertia=12.3456,
+        sizes={1: 5, 2: 9, 6: 7, 7: 1},
+        kept=({"id": 1, "images": 5, "jaccard": 1.0},),
+        split=({"from": 3, "into": [6, 7]},),
+        merged=({"from": [4, 5], "into": 2},),
+        new=(6, 7),
+        gone=({"id": 3, "name": "cats"}, {"id": 4, "name": None}),
+        moved=8,
+        provisional=False,
+        notes=("a note",),
+    )
+    clusters.clustered(Screen(), result, first=False)
+    assert capsys.readouterr().out.splitlines() == [
+        "k = 4 as asked",
+        "space pca, inertia 12.35; sizes 1 to 9, median 7",
+        "kept: 1",
+        "split: 3 into 6, 7",
+        "merged: 4, 5 into 2",
+        "new: 6, 7",
+        "gone: 3 cats, 4",
+        "8 images are in another cluster than before",
+        "a note",
+    ]
+    clusters.clustered(Screen(), result, first=True)
+    assert "kept" not in capsys.readouterr().out
+
+
+def test_links_that_are_not_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    found = LinksResult(
+        links=3, created=0, removed=0, missing=1, stale=0, foreign=(b"001/mine.txt",)
+    )
+    clusters.links_check(Screen(), found)
+    assert capsys.readouterr().out.splitlines() == [
+        "out of step: 1 missing, 0 stale, 3 right; imgclust links brings them in step",
+        "1 entry is not ours, left alone:",
+        "  001/mine.txt",
+    ]
