@@ -13,8 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
+from imgclust.collection import Collection, ingesting
 from tests.oracle import Oracle, digest_of
 from tests.pictures import encoded, photo
+from tests.watch_process import fake_embedder
 
 CHECKOUT = Path(__file__).parent.parent
 
@@ -344,3 +348,11 @@ class Driver:
 
 def _arming(points: str) -> dict[str, str]:
     return {"IMGCLUST_FAILPOINTS": points}
+
+
+def quick_collection(monkeypatch: pytest.MonkeyPatch, index: Path, *roots: Path) -> Collection:
+    """A collection in this process, with the quick settings and a network that takes no time."""
+    monkeypatch.setattr(ingesting, "open_embedder", fake_embedder)
+    for name, value in QUICK.items():
+        monkeypatch.setenv(name, value)
+    return Collection.open(index, create_for=[os.fsencode(root) for root in roots])
