@@ -12,7 +12,7 @@ from imgclust.cli import documents
 from imgclust.cli.calling import Call
 from imgclust.cli.images import Mode
 from imgclust.cli.options import Commands
-from imgclust.errors import UsageError
+from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import clusters as tables
 
 commands = Commands()
@@ -95,7 +95,11 @@ def cluster(
 
 def _has_clusters(call: Call) -> bool:
     with call.open() as collection:
-        return collection.status().clustering is not None
+        try:
+            collection.current()
+        except NothingThereError:
+            return False
+        return True
 
 
 clusters_commands = Commands()

@@ -17,17 +17,17 @@ _WORTH_SAYING = {"trouble", "held", "waiting", "note"}
 
 def event(screen: Screen, one: Event) -> None:
     """One event of a watcher on a line: kind, path, cluster."""
-    text = f"{one.kind:<11}"
-    if one.path is not None:
-        text += f" {printable(one.path)}"
+    if screen.quiet and one.kind not in _WORTH_SAYING:
+        return
+    after = ""
     if one.cluster is not None:
-        text += f" -> cluster {one.cluster}"
+        after = f" -> cluster {one.cluster}"
+    elif one.path is None:
+        after = printable(one.sentence)
     elif one.kind not in {"ingested", "missing", "gone"}:
-        text += f"{':' if one.path is not None else ''} {printable(one.sentence)}"
-    if one.kind in _WORTH_SAYING:
-        screen.exact(text)
-    else:
-        screen.outcome(text)
+        after = f": {printable(one.sentence)}"
+    path = "" if one.path is None else printable(one.path)
+    screen.fitted(f"{one.kind:<11} ", path, after)
 
 
 def remark(screen: Screen, one: Event) -> None:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from imgclust.terminal.table import Column, listed, made
-from imgclust.terminal.words import duration, one_line, printable
+from imgclust.terminal.table import LEAST_PATH, Column, listed, made
+from imgclust.terminal.words import cells, duration, one_line, printable, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -51,6 +51,11 @@ class Screen:
     def exact(self, text: str) -> None:
         """Write a line of the result that is never wrapped: paths, and what can be pasted."""
         self._print(text, style=None, wrap=False)
+
+    def fitted(self, before: str, path: str, after: str = "") -> None:
+        """Write a line with a path that is shortened where the terminal is too narrow for it."""
+        room = self._out.width - cells(before) - cells(after)
+        self.exact(f"{before}{shortened(path, max(room, LEAST_PATH))}{after}")
 
     def summary(self, text: str, *, style: str | None = None) -> None:
         """Write a line that says what was done; quiet leaves it away."""

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from rich.measure import Measurement
     from rich.table import Table
 
-_LEAST_PATH = 12
+# Columns that a path is left at least.
+LEAST_PATH = 12
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class _Path:
         from rich.measure import Measurement
 
         whole = cells(self._text)
-        return Measurement(min(whole, _LEAST_PATH), whole)
+        return Measurement(min(whole, LEAST_PATH), whole)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
