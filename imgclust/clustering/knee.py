@@ -21,13 +21,13 @@ from imgclust.clustering.lloyd import Vectors, checked
 from imgclust.clustering.sweep import Sweep, sweep
 from imgclust.progress import Progress, StopFlag, silent
 
-_ROWS = 2_000  # sample that is compared with its references
+_ROWS_PER_K = 10  # of the sample that is compared with its references
+_LEAST_SAMPLE, _LARGEST_SAMPLE = 1_000, 3_000
 _AXES = 50  # principal axes kept in the comparison
 _REFERENCES = 4
 _SIGMAS = 5.0  # standard errors that the largest excess must reach
 _LEAST_EXCESS = 0.05  # and this much: inertia 5 % below that of data without clusters
 _LEAST_ROWS = 10  # fewer rows than this prove nothing
-_ROWS_PER_CLUSTER = 5  # of the largest k that the silhouette may choose
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,9 @@ def suggest(
         When `stop` was set.
     """
     rows = checked(vectors)
-    knee = _knee(swept, rows, seed=seed, progress=progress, stop=stop)
+    knee = clear_knee(
+        rows, k_min=swept.k[0], k_max=swept.k[-1], seed=seed, progress=progress, stop=stop
+    )
     if knee is not None:
         k, excess = knee
         return Suggestion(
@@ -90,7 +92,7 @@ def suggest(
             f"k = {k}: the knee of the elbow curve; the inertia there is "
             f"{-100 * math.expm1(-excess):.0f} % below that of data without clusters",
         )
-    most = max(2, len(rows) // _ROWS_PER_CLUSTER)
+    most = max(2, math.isqrt(len(rows)))  # the silhouette alone rises towards single rows
     scored = [
         (score, -k)
         for k, score in zip(swept.k, swept.simplified_silhouette, strict=True)
@@ -113,13 +115,21 @@ def suggest(
     )
 
 
-def _knee(
-    swept: Sweep, rows: Vectors, *, seed: int, progress: Progress, stop: StopFlag | None
+def clear_knee(
+    rows: Vectors,
+    *,
+    k_min: int = 1,
+    k_max: int,
+    seed: int = 0,
+    progress: Progress = silent,
+    stop: StopFlag | None = None,
 ) -> tuple[int, float] | None:
+    """The knee and the excess there, or None where chance explains the curve."""
     from kneed import KneeLocator
 
-    scores = principal_scores(rows, seed=seed)
-    last = min(swept.k[-1], len(scores) // 2)
+    size = min(max(_LEAST_SAMPLE, _ROWS_PER_K * k_max), _LARGEST_SAMPLE)
+    scores = principal_scores(rows, size=size, seed=seed)
+    last = min(k_max, len(scores) // 2)
     if len(scores) < _LEAST_ROWS or last < 2 or not scores.any():
         return None
     progress("null model", 0, _REFERENCES + 1)
@@ -140,7 +150,7 @@ def _knee(
     if excess.max() < max(_SIGMAS * chance, _LEAST_EXCESS):
         return None
     locator = KneeLocator(k, excess, curve="concave", direction="increasing", online=True)
-    knees = [int(knee) for knee in locator.all_knees if max(2, swept.k[0]) <= knee]
+    knees = [int(knee) for knee in locator.all_knees if max(2, k_min) <= knee]
     if not knees:
         return None
     # kneed names the first knee it meets; the one that stands out most is meant.
@@ -148,13 +158,18 @@ def _knee(
     return knee, float(excess[knee - 1])
 
 
-def principal_scores(rows: Vectors, *, seed: int) -> Vectors:
+def principal_scores(rows: Vectors, *, size: int, seed: int) -> Vectors:
     """A sample of the rows on its own principal axes, float32, shape (m, q), centred."""
-    if len(rows) > _ROWS:
-        picked = np.random.default_rng(seed).choice(len(rows), _ROWS, replace=False)
+    from sklearn.utils.extmath import randomized_svd
+
+    if len(rows) > size:
+        picked = np.random.default_rng(seed).choice(len(rows), size, replace=False)
         rows = rows[np.sort(picked)]
     centred = rows - rows.mean(axis=0, dtype=np.float64)
-    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    if min(centred.shape) > 4 * _AXES:
+        left, singular, _ = randomized_svd(centred, _AXES, random_state=seed)
+    else:
+        left, singular, _ = np.linalg.svd(centred, full_matrices=False)
     kept = singular[:_AXES] > 1e-6 * max(float(singular[0]), 1e-30)
     scores = (left[:, :_AXES] * singular[:_AXES])[:, kept]
     return np.ascontiguousarray(scores, dtype=np.float32)

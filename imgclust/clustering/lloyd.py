@@ -16,7 +16,7 @@ Vectors = NDArray[np.float32]
 
 _log = logging.getLogger(__name__)
 
-_BLOCK_BYTES = 4 << 20
+_BLOCK_BYTES = 1 << 20
 _CHECKED_ROWS = 1_000
 _LARGEST_SHARE = 0.5
 # Below so many multiplications in a search, OpenMP's waiting costs more than a second thread
@@ -48,17 +48,17 @@ def checked(vectors: NDArray[Any]) -> Vectors:
 def squared_distances(
     vectors: Vectors, centroids: Vectors, assigned: NDArray[np.int32]
 ) -> NDArray[np.float64]:
-    """Squared Euclidean distance of each row to its own centroid, float64, shape (n,).
+    """Squared Euclidean distance of each row to its own centroid, to be summed in float64: (n,).
 
     Differences are taken before squaring, so that tight clusters far from the origin keep
     their digits (the expansion of the square that matrix products use would lose them).
     """
     n, d = vectors.shape
     squared = np.empty(n, dtype=np.float64)
-    step = max(1, _BLOCK_BYTES // (8 * d))
+    step = max(1, _BLOCK_BYTES // (4 * d))
     for first in range(0, n, step):
         part = slice(first, first + step)
-        difference = (vectors[part] - centroids[assigned[part]]).astype(np.float64)
+        difference = vectors[part] - centroids[assigned[part]]
         squared[part] = np.einsum("ij,ij->i", difference, difference)
     return squared
 
