@@ -145,6 +145,7 @@ class Ingest:
         self._polled = 0.0
         self._checked = 0.0
         self._changed = True
+        self._waiting = False
         self._generation = 0
         self._started = self._clock.monotonic()
         self._looking = Looking(
@@ -178,22 +179,20 @@ class Ingest:
         StorageError
             With `once`, when the disk refuses; a watcher waits and tries again instead.
         """
-        waiting = False
         try:
             self.begin(scan=scan, watch=not once)
             while not self._stop.is_set():
                 try:
                     self.step(timeout_s=_WAIT_S)
-                    waiting = False
                     if once and self.idle:
                         break
                 except (StorageError, OSError) as error:
                     refusal = _refusal(error)
                     if once:
                         raise refusal from error
-                    if not waiting:
+                    if not self._waiting:
                         self._emit(Event("waiting", f"{refusal}; waiting until it works again"))
-                    waiting = True
+                    self._waiting = True
                     self._forget_work()
                     if self._scan_due < float("inf"):
                         self._scan, self._scan_due = None, 0.0
@@ -423,6 +422,7 @@ class Ingest:
 
     def _write(self, outcomes: Sequence[Outcome], embedded: Embedded) -> None:
         self._committing.write(outcomes, embedded, self._place, settle_s=self._settle_s)
+        self._waiting = False
         self._claimed.difference_update(outcome.path for outcome in outcomes)
         fresh: dict[int, Decoded] = {}
         for outcome in outcomes:

@@ -1,0 +1,385 @@
+"""Real processes on real disks: kills, and every fault that Linux lets a test make."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgclust.catalog import Catalog, schema
+from imgclust.collection import Collection
+from imgclust.errors import CatalogError
+from tests.driver import Driver, Process, quick_collection
+from tests.pictures import encoded, photo
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
+
+
+def picture(seed: int) -> bytes:
+    return encoded(photo(24, 16, seed), "PNG")
+
+
+def rows(index: Path, sql: str) -> list[Any]:
+    """Ask the catalog; nothing while it does not exist."""
+    path = index / "default" / "catalog.sqlite3"
+    if not path.exists():
+        return []
+    database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        return database.execute(sql).fetchall()
+    except sqlite3.OperationalError:  # it is being made
+        return []
+    finally:
+        database.close()
+
+
+def paths_in(index: Path) -> set[bytes]:
+    """Paths of the images that are in and present."""
+    return {path for (path,) in rows(index, "SELECT path FROM images WHERE state = 'present'")}
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    return tmp_path / "index"
+
+
+def fill(folder: Path, count: int, first: int = 0) -> list[Path]:
+    made = [folder / f"{seed:03d}.png" for seed in range(first, first + count)]
+    for seed, path in enumerate(made, first):
+        path.write_bytes(picture(seed))
+    return made
+
+
+# Kills
+
+
+def survive(folder: Path, *, kills: int, seed: int, more: dict[str, str] | None = None) -> None:
+    driver = Driver(folder, seed, more=more)
+    driver.kills(kills)
+    driver.quiesce()
+    assert driver.judge() == [], f"scripts/torture --kills {kills} --seed {seed}"
+
+
+def test_two_kills(tmp_path: Path) -> None:
+    survive(tmp_path, kills=2, seed=20)
+
+
+@pytest.mark.slow
+def test_forty_kills(tmp_path: Path) -> None:
+    survive(tmp_path, kills=40, seed=1)
+
+
+@pytest.mark.slow
+def test_three_kills_with_the_real_network(tmp_path: Path) -> None:
+    survive(tmp_path, kills=3, seed=3, more={"IMGCLUST_TEST_BACKBONE": "real"})
+
+
+# Two processes
+
+
+def test_beside_a_watcher(drop: Path, index: Path, tmp_path: Path) -> None:
+    fill(drop, 6)
+    single = tmp_path / "single.png"
+    single.write_bytes(picture(50))
+    with Process("watch", index, drop) as watch:
+        assert watch.until(lambda: len(paths_in(index)) == 6), watch.said
+        with Process("watch", index, drop) as second:
+            assert second.wait() == 4, second.said
+        with Process("add", index, single) as add:
+            assert add.wait() == 0, add.said
+            assert os.fsencode(single) in paths_in(index)
+            assert "ingested=1" in add.said
+        with Process("cluster", index, IMGCLUST_TEST_K="2") as cluster:
+            assert cluster.wait() == 0, cluster.said
+        fill(drop, 1, first=60)
+        assert watch.until(lambda: len(paths_in(index)) == 8), watch.said
+        assert watch.until(lambda: not rows(index, "SELECT * FROM link_queue")), watch.said
+        unassigned = rows(
+            index,
+            "SELECT key FROM contents WHERE key NOT IN (SELECT content FROM assignments "
+            "JOIN settings ON settings.key = 'current_clustering' AND clustering = value)",
+        )
+        assert unassigned == []
+        watch.send(signal.SIGHUP)
+        began = time.monotonic()
+        watch.send(signal.SIGTERM)
+        assert watch.wait() == 0, watch.said
+        assert time.monotonic() - began < 10
+    assert (index / "default" / "index.faiss").exists()
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "embedded=sleep:1",
+        pytest.param("commit.before=sleep:1", marks=pytest.mark.slow),
+        pytest.param("links.made=sleep:0.2", marks=pytest.mark.slow),
+    ],
+)
+def test_sigterm_ends_a_busy_watcher_and_loses_nothing(
+    drop: Path, index: Path, tmp_path: Path, point: str
+) -> None:
+    fill(drop, 12)
+    with Process("watch", index, drop, IMGCLUST_FAILPOINTS=point) as watch:
+        assert watch.until(lambda: "scanned" in watch.said), watch.said
+        began = time.monotonic()
+        watch.send(signal.SIGTERM)
+        assert watch.wait() == 0, watch.said
+        assert time.monotonic() - began < 10
+    with Process("once", index, drop) as once:
+        assert once.wait() == 0, once.said
+    assert len(paths_in(index)) == 12
+
+
+# Files
+
+
+def test_files_of_every_sort_in_one_folder(drop: Path, index: Path, tmp_path: Path) -> None:
+    root = os.fsencode(drop)
+    outside = tmp_path / "outside.png"
+    outside.write_bytes(picture(90))
+    names = [b"new\nline.png", b"\xff\xfe.png", b"n" * 251 + b".png", b"a%s{}.png", b"-n.png"]
+    for seed, name in enumerate(names):
+        with open(os.path.join(root, name), "wb") as file:
+            file.write(picture(seed))
+    os.mkfifo(drop / "fifo.png")
+    (drop / "folder.png").mkdir()
+    (drop / "link.png").symlink_to(outside)
+    (drop / "tree").symlink_to(tmp_path)
+    (drop / "locked.png").write_bytes(picture(9))
+    (drop / "Case.png").write_bytes(picture(10))
+    (drop / "case.png").write_bytes(picture(11))
+    (drop / "empty.png").write_bytes(b"")
+    with Process("once", index, drop) as once:
+        assert once.wait() == 0, once.said
+    expected = {os.path.join(root, name) for name in names}
+    expected |= {os.path.join(root, name) for name in (b"locked.png", b"Case.png", b"case.png")}
+    assert paths_in(index) == expected
+    assert rows(index, "SELECT path FROM quarantine") == [(os.path.join(root, b"empty.png"),)]
+    entries = [
+        os.path.join(top, name)
+        for top, _, found in os.walk(os.fsencode(index / "default" / "links"))
+        for name in found
+    ]
+    assert {os.path.realpath(entry) for entry in entries} == expected
+    assert len(entries) == len(expected)
+
+
+def test_a_slow_writer_with_pauses(drop: Path, index: Path) -> None:
+    content = encoded(photo(60, 40, 3), "PNG")
+    path = drop / "slow.png"
+    with Process("watch", index, drop) as watch:
+        assert watch.until(lambda: "scanned" in watch.said), watch.said
+        with path.open("wb") as file:
+            for start in range(0, len(content), len(content) // 4 + 1):
+                file.write(content[start : start + len(content) // 4 + 1])
+                file.flush()
+                time.sleep(0.3)  # longer than the settle delay
+        assert watch.until(lambda: os.fsencode(path) in paths_in(index)), watch.said
+    assert rows(index, "SELECT bytes FROM contents") == [(len(content),)]
+    assert rows(index, "SELECT * FROM quarantine") == []
+
+
+# Vanishing
+
+
+def test_most_of_a_root_deleted_is_held_until_accepted(
+    monkeypatch: pytest.MonkeyPatch, drop: Path, index: Path
+) -> None:
+    paths = fill(drop, 20)
+    with quick_collection(monkeypatch, index, drop) as collection:
+        collection.watch([drop], once=True)
+        for path in paths[:12]:
+            path.unlink()
+        for _ in range(4):
+            result = collection.watch(once=True)
+        assert result.held == ((os.fsencode(drop), "12 of 20 images vanished at once"),)
+        assert (collection.status().images, collection.status().missing) == (20, 12)
+        assert collection.links(check=True).links == 20
+        assert len(collection.accept_missing()) == 12
+        assert collection.watch(once=True).held == ()
+        assert collection.status().images == 8
+        assert (collection.links(check=True).links, collection.links(check=True).stale) == (8, 0)
+        assert collection.doctor().ok
+
+
+@contextlib.contextmanager
+def mounted(point: Path, *arguments: str) -> Iterator[None]:
+    try:
+        subprocess.run(["mount", *arguments, str(point)], check=True, capture_output=True)
+    except (subprocess.CalledProcessError, FileNotFoundError) as error:
+        pytest.skip(f"nothing can be mounted here: {error}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(point)], check=True, capture_output=True)
+
+
+@as_root
+def test_an_unmounted_root_is_held_and_an_empty_one_in_its_place_too(
+    monkeypatch: pytest.MonkeyPatch, drop: Path, index: Path
+) -> None:
+    with quick_collection(monkeypatch, index, drop) as collection:
+        with mounted(drop, "-t", "tmpfs", "tmpfs"):
+            fill(drop, 5)
+            collection.watch([drop], once=True)
+        for _ in range(4):
+            assert collection.watch(once=True).held == ((os.fsencode(drop), "the folder is empty"),)
+        (drop / "other.png").write_bytes(picture(70))
+        for _ in range(4):
+            assert collection.watch(once=True).held
+        assert collection.status().images == 6
+        assert collection.links(check=True).in_step
+
+
+@contextlib.contextmanager
+def loop_device(image: Path) -> Iterator[str]:
+    try:
+        found = subprocess.run(
+            ["losetup", "--find", "--show", str(image)], check=True, capture_output=True, text=True
+        )
+    except (subprocess.CalledProcessError, FileNotFoundError) as error:
+        pytest.skip(f"no loop device can be had here: {error}")
+    try:
+        yield found.stdout.strip()
+    finally:
+        subprocess.run(["losetup", "--detach", found.stdout.strip()], check=True)
+
+
+@as_root
+def test_a_disk_that_comes_back_under_another_device_number_is_not_read_again(
+    monkeypatch: pytest.MonkeyPatch, drop: Path, index: Path, tmp_path: Path
+) -> None:
+    image = tmp_path / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(8 << 20)
+    if shutil.which("mkfs.ext4") is None:
+        pytest.skip("there is no mkfs.ext4")
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, capture_output=True)
+    devices = []
+    with quick_collection(monkeypatch, index, drop) as collection, contextlib.ExitStack() as held:
+        with loop_device(image) as device, mounted(drop, device):
+            fill(drop, 5)
+            collection.watch([drop], once=True)
+            devices.append(drop.stat().st_dev)
+        assert collection.watch(once=True).held
+        blank = tmp_path / "blank.img"
+        blank.write_bytes(bytes(1 << 20))
+        held.enter_context(loop_device(blank))  # takes the number that was free
+        with loop_device(image) as device, mounted(drop, device):
+            devices.append(drop.stat().st_dev)
+            before = rows(index, "SELECT path, inode, changed FROM observations")
+            result = collection.watch(once=True)
+            assert (result.held, result.ingested, result.reused) == ((), 0, 0)
+            assert rows(index, "SELECT path, inode, changed FROM observations") == before
+            assert len(paths_in(index)) == 5
+    assert devices[0] != devices[1]
+
+
+@pytest.mark.slow
+@as_root
+def test_a_watcher_outlives_a_lost_mount(drop: Path, index: Path) -> None:
+    with Process("watch", index, drop) as watch:
+        with mounted(drop, "-t", "tmpfs", "tmpfs"):
+            assert watch.until(lambda: "scanned" in watch.said), watch.said
+            fill(drop, 5)
+            assert watch.until(lambda: len(paths_in(index)) == 5), watch.said
+        held = "SELECT 1 FROM roots WHERE held IS NOT NULL"
+        assert watch.until(lambda: bool(rows(index, held))), watch.said
+        (late,) = fill(drop, 1, first=30)
+        assert watch.until(lambda: os.fsencode(late) in paths_in(index)), watch.said
+        assert len(rows(index, "SELECT 1 FROM images")) == 6
+
+
+@pytest.mark.slow
+@as_root
+def test_a_full_disk_makes_the_watcher_wait_and_go_on_alone(drop: Path, index: Path) -> None:
+    index.mkdir()
+    fill(drop, 3)
+    with (
+        mounted(index, "-t", "tmpfs", "-o", "size=40m", "tmpfs"),
+        Process("watch", index, drop) as watch,  # its log lies on another disk
+    ):
+        assert watch.until(lambda: len(paths_in(index)) == 3), watch.said
+        ballast = index / "ballast"
+        with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        fill(drop, 40, first=10)
+        assert watch.until(lambda: "waiting until it works again" in watch.said), watch.said
+        assert watch.running
+        assert watch.said.count("waiting until it works again") == 1
+        ballast.unlink()
+        done = "SELECT 1 FROM observations WHERE state = 'done'"
+        assert watch.until(lambda: len(rows(index, done)) == 43), watch.said
+        assert len(paths_in(index)) == 43
+        watch.send(signal.SIGTERM)
+        assert watch.wait() == 0
+
+
+# Catalogs that cannot be used
+
+
+def made(folder: Path) -> Path:
+    path = folder / "catalog.sqlite3"
+    Catalog(path).close()
+    return path
+
+
+def from_a_newer_version(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    database.close()
+
+
+def of_another_program(path: Path) -> None:
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA application_id = 7")
+    database.close()
+
+
+def no_database(path: Path) -> None:
+    path.write_bytes(b"something else" * 5000)
+
+
+def torn(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:100] + bytes(len(content) - 100))
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (from_a_newer_version, "upgrade imgclust"),
+        (of_another_program, "not an imgclust catalog"),
+        (no_database, "is damaged"),
+        (torn, "is damaged"),
+    ],
+)
+def test_a_catalog_that_cannot_be_used_is_refused_untouched(
+    tmp_path: Path, damage: Callable[[Path], None], words: str
+) -> None:
+    (tmp_path / "default").mkdir()
+    path = made(tmp_path / "default")
+    damage(path)
+    before = path.read_bytes()
+    with pytest.raises(CatalogError, match=re.escape(words)):
+        Collection.open(tmp_path)
+    assert path.read_bytes() == before
