@@ -23,8 +23,9 @@ from imgclust.errors import CatalogError, StorageError
 
 # A commit of ours is short; whoever waits longer than this waits for something that hangs.
 _BUSY_MS = 30_000
-# Embeddings are 4 KiB at half precision: larger pages waste less of each.
-_PAGE_BYTES = 16_384
+# Keys are hashes, so that a batch touches pages all over the file, and each goes into the log
+# whole: small pages make a commit cheap. An embedding of 4 KiB fills one overflow page.
+_PAGE_BYTES = 4096
 
 _STORAGE_ERRORS = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError)
 

@@ -82,8 +82,17 @@ class Contents:
         ).fetchone()
         if used is not None:
             return False
-        self._connection.execute("DELETE FROM assignments WHERE content = ?", (key,))
-        self._connection.execute("DELETE FROM coordinates WHERE content = ?", (key,))
+        # By primary key: an index by content alone would cost every arrival more than this.
+        self._connection.execute(
+            "DELETE FROM assignments WHERE clustering IN (SELECT id FROM clusterings) "
+            "AND content = ?",
+            (key,),
+        )
+        self._connection.execute(
+            "DELETE FROM coordinates WHERE projection IN (SELECT id FROM projections) "
+            "AND content = ?",
+            (key,),
+        )
         self._connection.execute("DELETE FROM contents WHERE key = ?", (key,))
         self._connection.execute(
             "INSERT INTO changes (content, action) VALUES (?, 'remove')", (key,)

@@ -75,7 +75,6 @@ CREATE TABLE observations (
     suffix TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX observations_due ON observations(due) WHERE state = 'seen';
-CREATE INDEX observations_by_root ON observations(root);
 CREATE INDEX observations_skipped ON observations(suffix) WHERE state = 'skipped';
 
 CREATE TABLE quarantine (
@@ -113,7 +112,6 @@ CREATE TABLE coordinates (
     placed INTEGER NOT NULL,
     PRIMARY KEY (projection, content)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX coordinates_by_content ON coordinates(content);
 
 -- Lasting ids: a row stays when its cluster is gone, so that an id is never used again.
 CREATE TABLE clusters (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT) STRICT;
@@ -159,7 +157,6 @@ CREATE TABLE assignments (
     arrived INTEGER NOT NULL,
     PRIMARY KEY (clustering, content)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX assignments_by_content ON assignments(content);
 CREATE INDEX assignments_by_cluster ON assignments(clustering, cluster);
 
 CREATE TABLE sweeps (
