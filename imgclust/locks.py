@@ -88,7 +88,7 @@ class FileLock:
 def is_locked(path: Path) -> bool:
     """True when some process holds the lock file `path` now."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:

@@ -79,7 +79,7 @@ def histograms(pixels: Array) -> Array:
 
 def unit(rows: Array) -> Array:
     """Rows at unit length."""
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12))
 
 
 def nearest_in_category(rows: Array, truth: Array) -> float:
@@ -121,11 +121,11 @@ def pipelines(k: int) -> dict[str, Callable[[Array, int], Array]]:
         scaled = StandardScaler().fit_transform(rows)
         reduced = PCA(min(50, len(rows)), random_state=seed).fit_transform(scaled)
         plane = TSNE(2, random_state=seed).fit_transform(reduced)
-        return KMeans(k, n_init=10, random_state=seed).fit_predict(plane)
+        return np.asarray(KMeans(k, n_init=10, random_state=seed).fit_predict(plane))
 
     def tasnif(rows: Array, seed: int) -> Array:
         reduced = PCA(16, random_state=seed).fit_transform(rows)
-        return KMeans(k, n_init=10, random_state=seed).fit_predict(reduced)
+        return np.asarray(KMeans(k, n_init=10, random_state=seed).fit_predict(reduced))
 
     found = {
         "imgclust, space pca": ours("pca"),
@@ -141,7 +141,7 @@ def pipelines(k: int) -> dict[str, Callable[[Array, int], Array]]:
 
     def imcluster(rows: Array, seed: int) -> Array:
         plane = umap.UMAP(n_components=2, random_state=seed).fit_transform(rows)
-        return KMeans(k, n_init=10, random_state=seed).fit_predict(plane)
+        return np.asarray(KMeans(k, n_init=10, random_state=seed).fit_predict(plane))
 
     return found | {"imcluster (UMAP 2, k-means)": imcluster}
 

@@ -58,6 +58,8 @@ def document() -> str:
 
 def main() -> None:
     """Write the document, or compare it with what stands there."""
+    if set(sys.argv[1:]) - {"--check"}:
+        raise SystemExit((__doc__ or "").strip())
     os.environ.update(COLUMNS="80", NO_COLOR="1", TERM="dumb")
     text = document()
     if "--check" in sys.argv:

@@ -153,7 +153,7 @@ class NoThread(EmbeddingThread):
         super().__init__(open_embedder, done)
         self._embedder = open_embedder()
 
-    def warm(self) -> None: ...
+    def warm(self, *, trial: bool = False) -> None: ...
 
     def submit(self, batch: Batch) -> None:
         self.in_flight += 1

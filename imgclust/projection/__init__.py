@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from imgclust.errors import ClusteringError
 from imgclust.projection.pca import PcaProjection, fit_pca
-from imgclust.projection.storage import unpacked
+from imgclust.projection import storage
 from imgclust.projection.tsne import TsneProjection, fit_tsne
 from imgclust.projection.turn import Turn, align
 
@@ -27,7 +27,7 @@ def projection_from_bytes(blob: bytes) -> PcaProjection | TsneProjection:
     ClusteringError
         When the bytes are no projection, damaged, or of a newer format.
     """
-    kind, arrays = unpacked(blob)
+    kind, arrays = storage.unpacked(blob)
     try:
         if kind == PcaProjection.kind:
             return PcaProjection.of(arrays)
