@@ -1,7 +1,8 @@
 """Recluster: makes clusterings beside the watcher, keeps ids, assigns arrivals."""
 
 from imgclust.recluster.automatic import Automatic, is_due
-from imgclust.recluster.run import ClusterResult, Recluster, SweepResult
+from imgclust.recluster.results import ClusterResult, SweepResult
+from imgclust.recluster.run import Recluster
 from imgclust.recluster.space import ArrivalAssigner, Model
 
 __all__ = [

@@ -11,7 +11,8 @@ from pathlib import Path
 from imgclust.catalog import Catalog
 from imgclust.config import Settings
 from imgclust.errors import ImgclustError
-from imgclust.recluster.run import ClusterResult, Recluster
+from imgclust.recluster.results import ClusterResult
+from imgclust.recluster.run import Recluster
 
 _log = logging.getLogger(__name__)
 

@@ -3,80 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from imgclust import charts, devices
-from imgclust.catalog import Catalog, StoredSweep
+from imgclust import devices
+from imgclust.catalog import Catalog
 from imgclust.clustering import (
     Fit,
     Matching,
     Suggestion,
     Sweep,
     assign,
-    coherence,
     fit,
     match,
-    medoid,
-    suggest,
-    sweep,
 )
 from imgclust.config import Settings
 from imgclust.errors import LockedError, NothingThereError, UsageError
-from imgclust.failpoints import passing
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.recluster.space import ArrivalAssigner, Model, Space, build, reload, store
-
-# Assignments written in one transaction: the watcher waits for no more than that.
-_CHUNK = 5000
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """Inertia of every k in a space, the knee, and the elbow picture."""
-
-    space: str
-    n: int
-    k: tuple[int, ...]
-    inertia: tuple[float, ...]
-    knee: int | None
-    sentence: str
-    chart: Path | None
-    seconds: float
-    complete: bool
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ClusterResult:
-    """A finished clustering and what became of the clusters before it.
-
-    `clustering` is None for a dry run; `sizes` counts images by cluster id; `moved` counts the
-    images whose cluster id changed.
-    """
-
-    clustering: int | None
-    k: int
-    chosen_by: str
-    sentence: str
-    space: str
-    inertia: float
-    sizes: Mapping[int, int]
-    kept: tuple[Mapping[str, Any], ...]
-    split: tuple[Mapping[str, Any], ...]
-    merged: tuple[Mapping[str, Any], ...]
-    new: tuple[int, ...]
-    gone: tuple[Mapping[str, Any], ...]
-    moved: int
-    provisional: bool
-    notes: tuple[str, ...]
+from imgclust.recluster.publishing import lineage, publish
+from imgclust.recluster.results import ClusterResult, SweepResult
+from imgclust.recluster.space import ArrivalAssigner, Space, build, reload
+from imgclust.recluster.sweeping import draw_elbow, stored_sweep, sweep_and_store
 
 
 class Recluster:
@@ -121,10 +71,10 @@ class Recluster:
         """
         with self._locked():
             room = self._space(space, seed)
-            found, suggestion = self._sweep(room, k_min=k_min, k_max=k_max, seed=seed)
+            found, suggestion = self._sweep(room, k_min, k_max, seed)
             path = self._charts / "elbow.png"
             if chart:
-                self._elbow(path, found, suggestion, space)
+                draw_elbow(path, found, suggestion, space)
         return SweepResult(
             space=space,
             n=len(room.keys),
@@ -172,7 +122,17 @@ class Recluster:
             matching = self._match(room, done)
             number = None
             if not dry_run:
-                number = self._publish(room, done, matching, chosen_by, seed, provisional)
+                number = publish(
+                    self._catalog,
+                    room,
+                    done,
+                    matching,
+                    recipe=self._recipe,
+                    chosen_by=chosen_by,
+                    seed=seed,
+                    provisional=provisional,
+                    progress=self._progress,
+                )
             sizes = self._sizes(room, done, matching, number)
         return self._result(number, done, matching, chosen_by, sentence, space, sizes, provisional)
 
@@ -249,10 +209,12 @@ class Recluster:
         return device != "cpu" and devices.choose(device, devices.faiss_gpus()) == "gpu"
 
     def _sweep(
-        self, room: Space, *, k_min: int, k_max: int | None, seed: int
+        self, room: Space, k_min: int, k_max: int | None, seed: int
     ) -> tuple[Sweep, Suggestion]:
-        found = sweep(
-            room.points,
+        return sweep_and_store(
+            self._catalog,
+            room,
+            recipe=self._recipe,
             k_min=k_min,
             k_max=k_max,
             seed=seed,
@@ -260,66 +222,15 @@ class Recluster:
             progress=self._progress,
             stop=self._stop,
         )
-        suggestion = suggest(found, room.points, seed=seed)
-        summary = {
-            "k": found.k,
-            "inertia": found.inertia,
-            "knee": suggestion.k,
-            "chosen": suggestion.chosen,
-            "chosen_by": suggestion.chosen_by,
-            "sentence": suggestion.sentence,
-            "simplified_silhouette": _finite(found.simplified_silhouette),
-            "complete": found.complete,
-        }
-        with self._catalog.transaction():
-            projection = store(self._catalog, room, self._recipe)
-            self._catalog.projections.put_sweep(
-                space=room.name,
-                projection=projection,
-                recipe=self._catalog.contents.recipe_id(self._recipe),
-                seed=seed,
-                sequence=room.sequence,
-                contents=len(room.keys),
-                settings=room.settings,
-                summary=summary,
-                fits=list(zip(found.k, found.inertia, found.centroids, strict=True)),
-            )
-            self._catalog.projections.drop_unused_spaces()
-        return found, suggestion
-
-    def _elbow(self, path: Path, found: Sweep, suggestion: Suggestion, space: str) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        charts.elbow(
-            path,
-            k=found.k,
-            inertia=found.inertia,
-            suggested=suggestion.k,
-            second=found.simplified_silhouette,
-            second_name="simplified silhouette",
-            title=f"Elbow curve in the space {space}",
-        )
-
-    def _stored_sweep(self, room: Space, seed: int) -> StoredSweep | None:
-        """The stored sweep of exactly these contents in exactly this space."""
-        stored = self._catalog.projections.newest_sweep(room.name)
-        if (
-            stored is None
-            or stored.recipe != self._recipe
-            or stored.seed != seed
-            or stored.sequence != room.sequence
-            or dict(stored.settings) != dict(room.settings)
-        ):
-            return None
-        return stored
 
     def _fit(self, room: Space, k: str, seed: int, chosen_by: str) -> tuple[Space, Fit, str, str]:
-        stored = self._stored_sweep(room, seed)
+        stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
         if k == "auto":
             if stored is None or not stored.summary["complete"]:
                 k_max = self._settings.clustering.k_max or None
                 k_min = self._settings.clustering.k_min
-                self._sweep(room, k_min=k_min, k_max=k_max, seed=seed)
-                stored = self._stored_sweep(room, seed)
+                self._sweep(room, k_min, k_max, seed)
+                stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
             assert stored is not None
             number = int(stored.summary["chosen"])
             chosen_by = str(stored.summary["chosen_by"])
@@ -365,66 +276,6 @@ class Recluster:
             old_ids=old_ids,
         )
 
-    def _publish(
-        self,
-        room: Space,
-        done: Fit,
-        matching: Matching,
-        chosen_by: str,
-        seed: int,
-        provisional: bool,
-    ) -> int:
-        """Write the assignments in chunks, then publish in one short transaction."""
-        catalog = self._catalog
-        ids = np.array(matching.ids, np.int64)
-        with catalog.transaction():
-            number = catalog.clusterings.begin(
-                provisional=provisional,
-                space=room.name,
-                chosen_by=chosen_by,
-                inertia=done.inertia,
-                mean_distance=float(done.distances.mean()),
-                seed=seed,
-                recipe=catalog.contents.recipe_id(self._recipe),
-                projection=store(catalog, room, self._recipe),
-                sequence=room.sequence,
-                contents=len(room.keys),
-                centroids=done.centroids,
-            )
-            catalog.clusterings.set_clusters(number, _described(room, done, matching))
-        clusters = ids[done.assigned]
-        for start in range(0, len(room.keys), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            self._progress("writing assignments", start, len(room.keys))
-            with catalog.transaction():
-                catalog.clusterings.assign(
-                    number,
-                    zip(
-                        room.keys[part].tolist(),
-                        clusters[part].tolist(),
-                        done.distances[part].tolist(),
-                        strict=True,
-                    ),
-                    arrived=False,
-                )
-            passing("recluster.chunk")
-        names = catalog.clusterings.names()
-        with catalog.transaction():
-            before = catalog.clusterings.current_id()
-            catalog.clusterings.drop_strays(number)
-            late = catalog.clusterings.unassigned(number, self._recipe)
-            if late:
-                model = Model(catalog, catalog.clusterings.get(number))
-                vectors = catalog.contents.embeddings(late, self._recipe)
-                catalog.clusterings.assign(number, model.assign(late, vectors), arrived=True)
-            catalog.clusterings.publish(number, _lineage(matching, names))
-            if before is None:
-                catalog.images.queue_all_links()
-            else:
-                catalog.images.queue_links(catalog.clusterings.moved_images(before, number))
-            passing("recluster.publish")
-        return number
-
     def _sizes(
         self, room: Space, done: Fit, matching: Matching, number: int | None
     ) -> dict[int, int]:
@@ -444,7 +295,7 @@ class Recluster:
         sizes: dict[int, int],
         provisional: bool,
     ) -> ClusterResult:
-        lineage = _lineage(matching, self._catalog.clusterings.names())
+        told = lineage(matching, self._catalog.clusterings.names())
         return ClusterResult(
             clustering=number,
             k=done.k,
@@ -453,44 +304,15 @@ class Recluster:
             space=space,
             inertia=done.inertia,
             sizes=dict(sorted(sizes.items())),
-            kept=tuple(lineage["kept"]),
-            split=tuple(lineage["split"]),
-            merged=tuple(lineage["merged"]),
-            new=tuple(lineage["new"]),
-            gone=tuple(lineage["gone"]),
+            kept=tuple(told["kept"]),
+            split=tuple(told["split"]),
+            merged=tuple(told["merged"]),
+            new=tuple(told["new"]),
+            gone=tuple(told["gone"]),
             moved=matching.moved,
             provisional=provisional,
             notes=done.notes,
         )
-
-
-def _described(room: Space, done: Fit, matching: Matching) -> list[tuple[int, float, float, int]]:
-    """Each cluster by position: id, mean distance, coherence, content of its medoid."""
-    order = np.argsort(done.assigned, kind="stable")
-    bounds = np.searchsorted(done.assigned[order], np.arange(done.k + 1))
-    rows = []
-    for position, cluster in enumerate(matching.ids):
-        members = order[bounds[position] : bounds[position + 1]]
-        vectors = room.vectors[members]
-        centre = int(room.keys[members[medoid(vectors)]])
-        mean = float(done.distances[members].mean())
-        rows.append((cluster, mean, coherence(vectors), centre))
-    return rows
-
-
-def _lineage(matching: Matching, names: Mapping[int, str]) -> dict[str, Any]:
-    """Kept, split, merged, new, gone and moved, as stored and as JSON shows them."""
-    return {
-        "kept": [
-            {"id": cluster, "images": images, "jaccard": round(jaccard, 4)}
-            for cluster, images, jaccard in matching.kept
-        ],
-        "split": [{"from": cluster, "into": list(into)} for cluster, into in matching.split],
-        "merged": [{"from": list(origin), "into": cluster} for origin, cluster in matching.merged],
-        "new": list(matching.new),
-        "gone": [{"id": cluster, "name": names.get(cluster)} for cluster in matching.gone],
-        "moved": matching.moved,
-    }
 
 
 def _fit_of(points: npt.NDArray[np.float32], centroids: npt.NDArray[np.float32]) -> Fit:
@@ -498,7 +320,3 @@ def _fit_of(points: npt.NDArray[np.float32], centroids: npt.NDArray[np.float32])
     assigned, distances = assign(points, centroids)
     inertia = float(np.square(distances, dtype=np.float64).sum())
     return Fit(len(centroids), centroids, assigned, distances, inertia, len(centroids))
-
-
-def _finite(values: tuple[float, ...]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values]

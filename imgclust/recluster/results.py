@@ -1,0 +1,49 @@
+"""What sweeping and clustering return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """Inertia of every k in a space, the knee, and the elbow picture."""
+
+    space: str
+    n: int
+    k: tuple[int, ...]
+    inertia: tuple[float, ...]
+    knee: int | None
+    sentence: str
+    chart: Path | None
+    seconds: float
+    complete: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClusterResult:
+    """A finished clustering and what became of the clusters before it.
+
+    `clustering` is None for a dry run; `sizes` counts images by cluster id; `moved` counts the
+    images whose cluster id changed.
+    """
+
+    clustering: int | None
+    k: int
+    chosen_by: str
+    sentence: str
+    space: str
+    inertia: float
+    sizes: Mapping[int, int]
+    kept: tuple[Mapping[str, Any], ...]
+    split: tuple[Mapping[str, Any], ...]
+    merged: tuple[Mapping[str, Any], ...]
+    new: tuple[int, ...]
+    gone: tuple[Mapping[str, Any], ...]
+    moved: int
+    provisional: bool
+    notes: tuple[str, ...]

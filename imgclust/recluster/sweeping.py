@@ -1,0 +1,94 @@
+"""Sweeps of a space: run, kept, drawn, and found again."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from imgclust import charts
+from imgclust.catalog import Catalog, StoredSweep
+from imgclust.clustering import Suggestion, Sweep, suggest, sweep
+from imgclust.progress import Progress, StopFlag
+from imgclust.recluster.space import Space, store
+
+
+def sweep_and_store(
+    catalog: Catalog,
+    room: Space,
+    *,
+    recipe: str,
+    k_min: int,
+    k_max: int | None,
+    seed: int,
+    gpu: bool,
+    progress: Progress,
+    stop: StopFlag,
+) -> tuple[Sweep, Suggestion]:
+    """Fit every k, suggest one, and keep the fits in place of the last sweep of this space."""
+    found = sweep(
+        room.points,
+        k_min=k_min,
+        k_max=k_max,
+        seed=seed,
+        gpu=gpu,
+        progress=progress,
+        stop=stop,
+    )
+    suggestion = suggest(found, room.points, seed=seed)
+    summary = {
+        "k": found.k,
+        "inertia": found.inertia,
+        "knee": suggestion.k,
+        "chosen": suggestion.chosen,
+        "chosen_by": suggestion.chosen_by,
+        "sentence": suggestion.sentence,
+        "simplified_silhouette": _finite(found.simplified_silhouette),
+        "complete": found.complete,
+    }
+    with catalog.transaction():
+        projection = store(catalog, room, recipe)
+        catalog.projections.put_sweep(
+            space=room.name,
+            projection=projection,
+            recipe=catalog.contents.recipe_id(recipe),
+            seed=seed,
+            sequence=room.sequence,
+            contents=len(room.keys),
+            settings=room.settings,
+            summary=summary,
+            fits=list(zip(found.k, found.inertia, found.centroids, strict=True)),
+        )
+        catalog.projections.drop_unused_spaces()
+    return found, suggestion
+
+
+def draw_elbow(path: Path, found: Sweep, suggestion: Suggestion, space: str) -> None:
+    """Draw the elbow curve with the knee and the simplified silhouette."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    charts.elbow(
+        path,
+        k=found.k,
+        inertia=found.inertia,
+        suggested=suggestion.k,
+        second=found.simplified_silhouette,
+        second_name="simplified silhouette",
+        title=f"Elbow curve in the space {space}",
+    )
+
+
+def stored_sweep(catalog: Catalog, room: Space, *, recipe: str, seed: int) -> StoredSweep | None:
+    """The stored sweep of exactly these contents in exactly this space."""
+    stored = catalog.projections.newest_sweep(room.name)
+    if (
+        stored is None
+        or stored.recipe != recipe
+        or stored.seed != seed
+        or stored.sequence != room.sequence
+        or dict(stored.settings) != dict(room.settings)
+    ):
+        return None
+    return stored
+
+
+def _finite(values: tuple[float, ...]) -> list[float | None]:
+    return [value if math.isfinite(value) else None for value in values]
