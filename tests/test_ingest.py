@@ -19,7 +19,7 @@ from imgclust.collection import Collection, overseeing
 from imgclust.config import Settings
 from imgclust.errors import EmbeddingError, StorageError
 from imgclust.failpoints import arm
-from imgclust.images import Decoded, Died, FileStat, Outcome, claim
+from imgclust.images import Again, Decoded, Died, FileStat, Outcome, claim
 from imgclust.ingest import Event, Ingest, IngestResult, LocalDisk, Parts, loop
 from imgclust.progress import StopFlag
 from tests.fakes import FakeEmbedder
@@ -69,6 +69,16 @@ class SynchronousDecoder:
         """Nothing to stop."""
 
 
+class Counting(FakeEmbedder):
+    """Does not count the black picture that a watcher tries the network with."""
+
+    def embed(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        vectors = super().embed(pixels)
+        if not pixels.any():
+            self.calls.pop()
+        return vectors
+
+
 class Assigned:
     """An assigner that only notes its keys."""
 
@@ -107,7 +117,7 @@ class World:
         self.drop.mkdir()
         self.path = folder / "catalog.sqlite3"
         self.catalog = Catalog(self.path)
-        self.embedder = FakeEmbedder()
+        self.embedder: FakeEmbedder = Counting()
         self.decoder = SynchronousDecoder()
         self.assigned = Assigned()
         self.clock = TickingClock()
@@ -661,6 +671,27 @@ def test_a_file_that_kills_its_worker_three_times_is_set_aside(world: World) -> 
     assert (world.state(bad), world.state(good)) == ("quarantined", "done")
 
 
+@pytest.mark.parametrize("why", ["busy", "growing"])
+def test_once_does_not_wait_for_ever(world: World, why: str) -> None:
+    restless, good = world.write("restless.png", b""), world.write("good.png", picture(2))
+    if why == "busy":
+        world.decoder.instead = lambda path: (
+            Again(path, "another program has it open for writing") if b"rest" in path else None
+        )
+    else:  # a log file, say
+        real, size = world.clock.monotonic, iter(range(1, 10**9))
+
+        def monotonic() -> float:
+            os.truncate(restless, next(size))
+            return real()
+
+        world.clock.monotonic = monotonic  # type: ignore[method-assign]
+    result = world.once()
+    assert (result.ingested, result.quarantined) == (1, 0)
+    assert (world.state(restless), world.state(good)) == ("seen", "done")
+    assert "1 files keep changing" in world.kinds("trouble")[0].sentence
+
+
 def test_what_is_no_image_is_read_once_and_counted_by_suffix(world: World) -> None:
     world.write("a.txt", b"text")
     world.write("b.TXT", b"text")
@@ -675,7 +706,7 @@ def test_what_is_no_image_is_read_once_and_counted_by_suffix(world: World) -> No
     assert world.catalog.observations.skipped() == {".txt": 2}
 
 
-class Spoiler(FakeEmbedder):
+class Spoiler(Counting):
     """Refuses a batch that holds a picture whose first pixel is pure magenta."""
 
     def embed(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -737,6 +768,7 @@ def test_a_stop_commits_what_is_embedded_and_the_next_run_takes_the_rest(world: 
     world.watch(lambda event: event.kind == "ingested")
     first = world.catalog.images.count()
     assert 0 < first < 80
+    assert world.embedded == first
     world.stop = StopFlag()
     assert world.once().ingested == 80 - first
     assert world.embedded == 80

@@ -499,4 +499,4 @@ def test_schedules() -> None:
 
 @pytest.mark.slow
 def test_thousands_of_schedules() -> None:
-    live(2000, 40)
+    live(1000, 40)

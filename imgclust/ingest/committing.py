@@ -61,8 +61,10 @@ class Committing:
 
     def write(
         self, outcomes: Sequence[Outcome], embedded: Embedded, place: Place, *, settle_s: float
-    ) -> None:
+    ) -> bool:
         """Commit the outcomes in one durable transaction; only then count and say them.
+
+        Returns whether a path has come to rest.
 
         Raises
         ------
@@ -88,6 +90,7 @@ class Committing:
                 cluster = self._catalog.clusterings.cluster_of(current, content)
                 event = replace(event, cluster=cluster)
             self._emit(event)
+        return bool(said)
 
     def _one(
         self,

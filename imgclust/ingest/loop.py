@@ -30,6 +30,8 @@ _WAIT_S = 0.05
 _LINGER_S = 0.1
 # How often requests and link changes of other processes are looked for.
 _POLL_S = 0.5
+# How long `once` waits for files that never come to rest, beyond all retries.
+_PATIENCE_S = 60.0
 # How long a watcher waits after the disk refused, before it tries again.
 _PAUSE_S = 5.0
 # Links and clusters are looked after this often while a backlog is worked off.
@@ -146,6 +148,7 @@ class Ingest:
         self._checked = 0.0
         self._changed = True
         self._waiting = False
+        self._advanced = self._clock.monotonic()
         self._generation = 0
         self._started = self._clock.monotonic()
         self._looking = Looking(
@@ -184,7 +187,7 @@ class Ingest:
             while not self._stop.is_set():
                 try:
                     self.step(timeout_s=_WAIT_S)
-                    if once and self.idle:
+                    if once and (self.idle or self._given_up()):
                         break
                 except (StorageError, OSError) as error:
                     refusal = _refusal(error)
@@ -259,6 +262,18 @@ class Ingest:
             and self._catalog.observations.next_due() is None
             and not self._catalog.observations.requests(1)
         )
+
+    def _given_up(self) -> bool:
+        """True when all that is left has kept changing, or being busy, for too long."""
+        now = self._clock.monotonic()
+        if self._scan is not None or self._scan_due <= now or self._embedding.in_flight:
+            self._advanced = now
+        if self._decoding or now - self._advanced < _PATIENCE_S + sum(self._rules.retry_s):
+            return False
+        left = self._catalog.observations.pending()
+        self._trouble("", f"{left} files keep changing or cannot be read yet; the next run looks")
+        self._receive(0.0)
+        return True
 
     def _receive(self, timeout_s: float) -> None:
         try:
@@ -421,7 +436,8 @@ class Ingest:
             self._write(ready, Embedded())
 
     def _write(self, outcomes: Sequence[Outcome], embedded: Embedded) -> None:
-        self._committing.write(outcomes, embedded, self._place, settle_s=self._settle_s)
+        if self._committing.write(outcomes, embedded, self._place, settle_s=self._settle_s):
+            self._advanced = self._clock.monotonic()
         self._waiting = False
         self._claimed.difference_update(outcome.path for outcome in outcomes)
         fresh: dict[int, Decoded] = {}
