@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from imgclust import config
-from imgclust.collection import Collection, ingesting
+from imgclust.collection import Collection, networks
 from tests.fakes import FakeEmbedder
 
 DIMENSIONS = 2048  # of the trunk's recipe, which the stand-in takes the place of
@@ -36,7 +36,7 @@ def write_picture(path: Path, seed: int, *, hue: int | None = None) -> Path:
 def embedder(monkeypatch: pytest.MonkeyPatch) -> FakeEmbedder:
     """The stand-in that every collection of the test uses; it counts its calls."""
     fake = FakeEmbedder(DIMENSIONS)
-    monkeypatch.setattr(ingesting, "open_embedder", lambda *_, **__: fake)
+    monkeypatch.setattr(networks, "open_embedder", lambda *_, **__: fake)
     return fake
 
 

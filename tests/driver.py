@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.collection import Collection, ingesting
+from imgclust.collection import Collection, networks
 from tests.oracle import Oracle, digest_of
 from tests.pictures import encoded, photo
 from tests.watch_process import fake_embedder
@@ -352,7 +352,7 @@ def _arming(points: str) -> dict[str, str]:
 
 def quick_collection(monkeypatch: pytest.MonkeyPatch, index: Path, *roots: Path) -> Collection:
     """A collection in this process, with the quick settings and a network that takes no time."""
-    monkeypatch.setattr(ingesting, "open_embedder", fake_embedder)
+    monkeypatch.setattr(networks, "open_embedder", fake_embedder)
     for name, value in QUICK.items():
         monkeypatch.setenv(name, value)
     return Collection.open(index, create_for=[os.fsencode(root) for root in roots])

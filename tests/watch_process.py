@@ -11,7 +11,7 @@ import signal
 import sys
 from typing import Any
 
-from imgclust.collection import Collection, Event, ingesting
+from imgclust.collection import Collection, Event, networks
 from imgclust.errors import ImgclustError
 from imgclust.progress import StopFlag
 from tests.fakes import FakeEmbedder
@@ -37,7 +37,7 @@ def emit(event: Event) -> None:
 def main(mode: str, index: str, *paths: str) -> int:
     """Do the work; returns the exit code of the error, or 0."""
     if not os.environ.get("IMGCLUST_TEST_BACKBONE"):
-        vars(ingesting)["open_embedder"] = fake_embedder
+        vars(networks)["open_embedder"] = fake_embedder
     stop = StopFlag()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

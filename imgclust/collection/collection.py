@@ -13,7 +13,15 @@ import numpy.typing as npt
 
 from imgclust import config, search
 from imgclust.catalog import Catalog, Clustering
-from imgclust.collection import describing, folders, identity, ingesting, overseeing
+from imgclust.collection import (
+    describing,
+    folders,
+    identity,
+    ingesting,
+    networks,
+    overseeing,
+    running,
+)
 from imgclust.collection.folders import Folders, IndexFolder
 from imgclust.collection.results import (
     ClusterDetails,
@@ -217,7 +225,7 @@ class Collection:
         text = str(what)
         subject = search.known_subject(self.catalog, recipe, text)
         if subject is None:
-            vector = ingesting.embed_file(self, os.fsencode(os.path.abspath(text)))
+            vector = networks.embed_file(self, os.fsencode(os.path.abspath(text)))
             subject = search.Subject(vector, None, None)
         return search.neighbours(
             self.catalog, self._index(), subject, what=text, n=n, min_score=min_score
@@ -283,7 +291,7 @@ class Collection:
         rules = self.settings.clustering
         if k is not None and str(k) != "auto" and (not str(k).isdigit() or int(k) < 1):
             raise UsageError(f"k = {k} is neither a number of clusters nor auto")
-        with self._with_links() as recluster:
+        with self._with_links(keep=not dry_run) as recluster:
             return recluster.cluster(
                 k=str(rules.k if k is None else k),
                 space=_space(space or rules.space),
@@ -356,7 +364,9 @@ class Collection:
             return linking.check(progress=self._progress, stop=self._stop)
         if dry_run:
             return linking.dry_run()
-        return linking.sync(whole=True, progress=self._progress, stop=self._stop)
+        result = linking.sync(whole=True, progress=self._progress, stop=self._stop)
+        identity.keep(self.catalog, self.settings)
+        return result
 
     def sync_links(self) -> LinksResult:
         """Bring in step what has changed."""
@@ -498,13 +508,15 @@ class Collection:
 
     def _index(self) -> LiveIndex:
         if self._live is None:
-            self._live = ingesting.live_index(self, self.catalog, verify=False)
+            self._live = running.live_index(self, self.catalog, verify=False)
         return self._live
 
     @contextlib.contextmanager
-    def _with_links(self) -> Iterator[Recluster]:
+    def _with_links(self, *, keep: bool = False) -> Iterator[Recluster]:
         """A recluster whose result is in the link folder when the block ends."""
         yield self.recluster(progress=self._progress)
+        if keep:
+            identity.keep(self.catalog, self.settings)
         if self.linking().queued:
             self.sync_links()
 

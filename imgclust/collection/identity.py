@@ -25,8 +25,8 @@ KEPT = {
 def settle(catalog: Catalog, effective: Effective, *, changing: frozenset[str]) -> Settings:
     """The settings of a collection: what its catalog keeps wins over defaults.
 
-    The first call on a new catalog keeps what the settings say. A setting named in `changing` is
-    kept anew.
+    The first call on a new catalog keeps what the settings say. A setting named in `changing` may
+    differ; `keep` stores it once the work that changes it has succeeded.
 
     Raises
     ------
@@ -47,10 +47,20 @@ def settle(catalog: Catalog, effective: Effective, *, changing: frozenset[str]) 
                 )
             value = kept[key]
         values[key] = value
-    if values != kept:
+    if not kept:
+        keep(catalog, settings)
+    return replaced(settings, values)
+
+
+def keep(catalog: Catalog, settings: Settings) -> None:
+    """Store the settings that belong to the collection, if they are not stored so already."""
+    values = {}
+    for key in KEPT:
+        section, _, name = key.partition(".")
+        values[key] = getattr(getattr(settings, section), name)
+    if values != catalog.setting("kept"):
         with catalog.transaction():
             catalog.store("kept", values)
-    return replaced(settings, values)
 
 
 def replaced(settings: Settings, values: dict[str, Any]) -> Settings:

@@ -1,48 +1,32 @@
-"""Putting an ingest together: lock, recipe, workers, watcher, index, links, clusterings."""
+"""Images in: watch, add, and the quarantine tried again."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat as stat_bits
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
-from imgclust import devices, weights
-from imgclust.catalog import Catalog, key_of
+from imgclust.catalog import Catalog
 from imgclust.collection import folders
-from imgclust.embedding import Embedder, Recipe, open_embedder, recipe_of
+from imgclust.collection.networks import choose_recipe
+from imgclust.collection.running import ingest_lock, is_watching, run
 from imgclust.errors import (
     ImgclustError,
     LockedError,
     NothingThereError,
-    RecipeError,
     StoppedError,
-    StorageError,
     UsageError,
 )
-from imgclust.images import Decoded, DecodePool, claim
 from imgclust.ingest import (
     Counts,
     Emit,
     Event,
-    Ingest,
     IngestResult,
     LocalDisk,
-    Parts,
 )
-from imgclust.ingest.place import has_excluded_name
-from imgclust.linking import LinksResult
-from imgclust.locks import FileLock, is_locked
-from imgclust.recluster import ArrivalAssigner, Automatic, ClusterResult
-from imgclust.search import LiveIndex
-from imgclust.watcher import Watcher, is_network
 
 if TYPE_CHECKING:
     from imgclust.collection.collection import Collection
@@ -66,7 +50,7 @@ def watch(
     _choose_links(collection, links)
     for root in roots:
         _keep_apart(collection, root)
-    with _ingest_lock(collection):
+    with ingest_lock(collection):
         with catalog.transaction():
             for root in roots:
                 catalog.images.put_root(root, "watched")
@@ -79,7 +63,7 @@ def watch(
         for known in watched:
             if known.path not in roots and not os.path.isdir(known.path):
                 emit(Event("trouble", "this folder is not there now", known.path))
-        return _run(collection, emit, once=once, scan=True, cluster=cluster)
+        return run(collection, emit, once=once, scan=True, cluster=cluster)
 
 
 def add(
@@ -101,7 +85,7 @@ def add(
         real = os.path.realpath(absolute)
         _keep_apart(collection, real)
         tops.append((real, stat_bits.S_ISDIR(mode)))
-    _choose_recipe(collection, waiting=len(tops))
+    choose_recipe(collection, waiting=len(tops))
     requested: list[bytes] = []
     with catalog.transaction():
         for top, is_folder in tops:
@@ -110,8 +94,8 @@ def add(
                 catalog.observations.request(file, root)
                 requested.append(file)
     try:
-        with _ingest_lock(collection):
-            return _run(collection, emit, once=True, scan=False, cluster=cluster)
+        with ingest_lock(collection):
+            return run(collection, emit, once=True, scan=False, cluster=cluster)
     except LockedError:
         emit(Event("note", "a watcher is running; it takes the files"))
         return _wait_for_watcher(collection, requested)
@@ -137,263 +121,11 @@ def retry(collection: Collection, paths: Sequence[bytes], emit: Emit) -> IngestR
                 catalog.observations.request(path, known.root)
                 catalog.observations.forget(path)
     try:
-        with _ingest_lock(collection):
-            return _run(collection, emit, once=True, scan=False, cluster=True)
+        with ingest_lock(collection):
+            return run(collection, emit, once=True, scan=False, cluster=True)
     except LockedError:
         emit(Event("note", "a watcher is running; it reads the files again"))
         return _wait_for_watcher(collection, wanted)
-
-
-def embed_file(collection: Collection, path: bytes) -> npt.NDArray[np.float32]:
-    """Embedding `(d,)` of a file that the collection does not hold.
-
-    Raises
-    ------
-    ImgclustError
-        When the file cannot be read as an image, with the reason.
-    """
-    outcome = claim(path, thumbnail_px=0)
-    if not isinstance(outcome, Decoded):
-        reason = getattr(outcome, "reason", "it is no image of a known kind")
-        raise ImgclustError(f"{os.fsdecode(path)} cannot be used: {reason}")
-    embedder = _embedder_opener(collection)()
-    return np.asarray(embedder.embed(outcome.pixels[None])[0], np.float32)
-
-
-def live_index(collection: Collection, catalog: Catalog, *, verify: bool) -> LiveIndex:
-    """The index of a collection, in step with its catalog."""
-    devices.require("faiss")
-    recipe = Recipe.parse(collection.recipe)
-    wanted = collection.settings.index.device
-    return LiveIndex(
-        catalog,
-        collection.folders.index_file,
-        recipe=recipe.name,
-        dimensions=recipe.dimensions,
-        aside=collection.folders.aside,
-        device="cpu" if wanted == "cpu" else devices.choose(wanted, devices.faiss_gpus()),
-        verify=verify,
-        say=collection.say,
-    )
-
-
-@dataclass
-class _Keeper:
-    """What an ingest does after each commit: index, thumbnails, links."""
-
-    collection: Collection
-    live: LiveIndex
-    emit: Emit
-    said: set[str] = field(default_factory=set)
-
-    def after_commit(self, fresh: Sequence[Decoded]) -> None:
-        """Store thumbnails, bring the index up to date, save it when that is due."""
-        store = self.collection.thumbnails()
-        for decoded in fresh:
-            if decoded.thumbnail is not None:
-                with contextlib.suppress(OSError):  # a cache
-                    store.put(key_of(decoded.sha256), decoded.thumbnail)
-        self.live.top_up()
-        rules = self.collection.settings.index
-        self.live.save_when_due(least=rules.checkpoint_images, share=rules.checkpoint_share)
-
-    def links(self) -> bool:
-        """Sync what is queued; False when another process is at it."""
-        linking = self.collection.linking()
-        if not linking.queued:
-            return True
-        try:
-            self._say(linking.sync(wait_s=0.0, stop=None))
-        except LockedError:
-            return False
-        except StorageError as error:
-            self._once("links", f"{error}; the links are brought in step later")
-            return False
-        except UsageError as error:
-            self._once("links", str(error))
-            return False
-        self.said.discard("links")
-        return True
-
-    def _say(self, result: LinksResult) -> None:
-        if result.fell_back:
-            self._once("fell back", result.fell_back)
-
-    def _once(self, what: str, sentence: str) -> None:
-        if what not in self.said:
-            self.said.add(what)
-            self.emit(Event("trouble", sentence))
-
-
-def _run(
-    collection: Collection, emit: Emit, *, once: bool, scan: bool, cluster: bool
-) -> IngestResult:
-    """Run an ingest; the caller holds the ingest lock."""
-    _require_packages()
-    catalog, settings = collection.catalog, collection.settings
-    # Workers start first: they share nothing with what is loaded later.
-    workers = settings.decode.workers or max(1, min(4, devices.cpu_count()))
-    pool = _pool(collection, workers)
-    try:
-        _choose_recipe(collection, waiting=_waiting(collection) if scan else 0)
-        live = live_index(collection, catalog, verify=not once)
-    except BaseException:
-        pool.close()
-        raise
-    keeper = _Keeper(collection, live, emit)
-    assigner = ArrivalAssigner(catalog)
-    assigner.catch_up(collection.recipe)
-    collection.recluster().drop_unfinished()
-    automatic = Automatic(
-        catalog,
-        path=collection.folders.catalog,
-        recipe=collection.recipe,
-        settings=settings,
-        make=collection.recluster,
-        tell=lambda result: emit(Event("clustered", _clustered(result))),
-    )
-    ours = our_folders(collection)
-    watched = [root for root in catalog.images.roots() if root.kind == "watched"]
-    network = {
-        root.id
-        for root in catalog.images.roots()
-        if settings.watch.polling or is_network(root.path)
-    }
-    ingest = Ingest(
-        catalog,
-        Parts(
-            decoder=pool,
-            open_embedder=_embedder_opener(collection),
-            assigner=assigner,
-            after_commit=keeper.after_commit,
-            links=keeper.links,
-            clusters=automatic if cluster else _no_clusters,
-            events=lambda on_path, on_trouble: Watcher(
-                [root.path for root in watched],
-                on_path,
-                on_trouble=on_trouble,
-                polling=settings.watch.polling,
-                exclude=has_excluded_name,
-                skip=ours,
-            ),
-        ),
-        recipe=collection.recipe,
-        settings=settings,
-        ours=ours,
-        network=network,
-        workers=workers,
-        emit=emit,
-        progress=collection.progress,
-        stop=collection.stop,
-    )
-    try:
-        result = ingest.run(once=once, scan=scan)
-    finally:
-        automatic.close()
-        live.close(save=True)
-    if collection.linking().queued and not collection.stop.is_set():
-        with contextlib.suppress(LockedError):
-            collection.sync_links()
-    if once and collection.stop.is_set():
-        raise StoppedError("interrupted; what was ingested is kept, the same command goes on")
-    return result
-
-
-def _no_clusters(*, empty: bool, over: bool) -> None:
-    """Make no clustering."""
-
-
-def _clustered(result: ClusterResult) -> str:
-    return f"{result.k} clusters ({result.sentence})"
-
-
-def _require_packages() -> None:
-    devices.require("faiss")
-    devices.require("tensorflow")
-
-
-def _pool(collection: Collection, workers: int) -> DecodePool:
-    rules = collection.settings.decode
-    return DecodePool(
-        workers=workers,
-        thumbnail_px=rules.thumbnail_px if rules.thumbnails else 0,
-        time_limit_s=rules.time_limit_s,
-        memory_limit_bytes=rules.memory_limit_mb << 20,
-        size_cap_bytes=rules.size_cap_mb << 20,
-        pixel_cap=rules.pixel_cap_mp * 1_000_000,
-    )
-
-
-def _choose_recipe(collection: Collection, *, waiting: int) -> None:
-    """Settle on weights at the first ingest; later, check that they are still the same."""
-    catalog = collection.catalog
-    if catalog.setting("recipe") is not None:
-        _ = collection.recipe
-        return
-    wanted = collection.settings.embedding
-    chosen = weights.choose(
-        wanted.weights,
-        cache=folders.cache_folder() / "weights",
-        say=collection.say,
-        accept_trunk=lambda reason: collection.accept_trunk(reason, waiting),
-        progress=collection.progress,
-        stop=collection.stop,
-    )
-    recipe = recipe_of(chosen, raw=wanted.raw)
-    with catalog.transaction():
-        catalog.store("recipe", recipe.name)
-        catalog.store(
-            "weights",
-            {"name": chosen.name, "path": str(chosen.path.absolute()), "sha256": chosen.sha256},
-        )
-
-
-def _embedder_opener(collection: Collection) -> Callable[[], Embedder]:
-    """What loads the network of the collection's recipe, in any thread: the catalog is read now.
-
-    The loader raises RecipeError when the weights are not those of the recipe any more.
-    """
-    _require_packages()
-    recipe = Recipe.parse(collection.recipe)
-    kept = collection.catalog.setting("weights")
-    rules = collection.settings.embedding
-
-    def load() -> Embedder:
-        chosen = weights.choose(
-            kept["path"] if kept["name"] == "file" else kept["name"],
-            cache=folders.cache_folder() / "weights",
-            say=collection.say,
-            progress=collection.progress,
-        )
-        if chosen.sha256 != recipe.weights_sha256:
-            raise RecipeError(
-                f"the collection was embedded with weights {recipe.weights_sha256[:12]}, but "
-                f"{chosen.name} is {chosen.sha256[:12]} now; embeddings of two recipes never mix"
-            )
-        return open_embedder(
-            chosen,
-            recipe=recipe,
-            cache=folders.cache_folder() / "networks",
-            device=rules.device,
-            precision=rules.precision,
-            engine=rules.engine,
-            say=collection.say,
-        )
-
-    return load
-
-
-def _waiting(collection: Collection) -> int:
-    """Files in the roots, counted to a thousand and one: many, or not."""
-    disk, count = LocalDisk(), 0
-    for root in collection.catalog.images.roots():
-        if root.kind != "watched":
-            continue
-        for _ in disk.scan(root.path, skip=our_folders(collection), trouble=lambda *_: None):
-            count += 1
-            if count > 1000:
-                return count
-    return count
 
 
 def _root(path: bytes) -> bytes:
@@ -406,14 +138,6 @@ def _root(path: bytes) -> bytes:
     if not os.access(real, os.R_OK | os.X_OK):
         raise UsageError(f"the folder {shown} cannot be read; check its permissions")
     return real
-
-
-def our_folders(collection: Collection) -> list[bytes]:
-    """Real paths of the folders that ingest never enters."""
-    return [
-        os.path.realpath(os.fsencode(folder))
-        for folder in (collection.folders.root, collection.link_folder)
-    ]
 
 
 def _keep_apart(collection: Collection, path: bytes) -> None:
@@ -445,17 +169,6 @@ def _choose_links(collection: Collection, links: Path | None) -> None:
             f"the links of this collection are in {collection.link_folder}; "
             f"imgclust links --links {links} moves them"
         )
-
-
-@contextlib.contextmanager
-def _ingest_lock(collection: Collection) -> Iterator[None]:
-    with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
-        yield
-
-
-def is_watching(collection: Collection) -> bool:
-    """True when a process ingests into the collection now."""
-    return is_locked(collection.folders.lock("ingest"))
 
 
 def _files(top: bytes, emit: Emit) -> Iterator[bytes]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust.collection import folders
-from imgclust.collection.ingesting import is_watching, our_folders
 from imgclust.collection.results import CurrentClustering, MissingImage, Removed, Status
+from imgclust.collection.running import is_watching, our_folders
 from imgclust.doctor import Doctor, DoctorResult
 from imgclust.embedding import Recipe
 from imgclust.errors import NothingThereError, UsageError

@@ -32,12 +32,7 @@ from imgclust.recluster.sweeping import draw_elbow, stored_sweep, sweep_and_stor
 class Recluster:
     """Makes clusterings of one collection.
 
-    Parameters
-    ----------
-    lock
-        The lock file that one clustering at a time holds.
-    charts_folder
-        Where the elbow picture goes.
+    `lock` is the file that one clustering at a time holds, `charts_folder` takes the elbow picture.
     """
 
     def __init__(

@@ -1,0 +1,103 @@
+"""The network of a collection: its weights, its recipe, its embedder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust import devices, weights
+from imgclust.collection import folders
+from imgclust.embedding import Embedder, Recipe, open_embedder, recipe_of
+from imgclust.errors import (
+    ImgclustError,
+    RecipeError,
+)
+from imgclust.images import Decoded, claim
+
+if TYPE_CHECKING:
+    from imgclust.collection.collection import Collection
+
+
+def require_packages() -> None:
+    """Raise `MissingPackageError` unless FAISS and TensorFlow are installed."""
+    devices.require("faiss")
+    devices.require("tensorflow")
+
+
+def choose_recipe(collection: Collection, *, waiting: int) -> None:
+    """Settle on weights at the first ingest; later, check that they are still the same."""
+    catalog = collection.catalog
+    if catalog.setting("recipe") is not None:
+        _ = collection.recipe
+        return
+    wanted = collection.settings.embedding
+    chosen = weights.choose(
+        wanted.weights,
+        cache=folders.cache_folder() / "weights",
+        say=collection.say,
+        accept_trunk=lambda reason: collection.accept_trunk(reason, waiting),
+        progress=collection.progress,
+        stop=collection.stop,
+    )
+    recipe = recipe_of(chosen, raw=wanted.raw)
+    with catalog.transaction():
+        catalog.store("recipe", recipe.name)
+        catalog.store(
+            "weights",
+            {"name": chosen.name, "path": str(chosen.path.absolute()), "sha256": chosen.sha256},
+        )
+
+
+def embedder_opener(collection: Collection) -> Callable[[], Embedder]:
+    """What loads the network of the collection's recipe, in any thread: the catalog is read now.
+
+    The loader raises RecipeError when the weights are not those of the recipe any more.
+    """
+    require_packages()
+    recipe = Recipe.parse(collection.recipe)
+    kept = collection.catalog.setting("weights")
+    rules = collection.settings.embedding
+
+    def load() -> Embedder:
+        chosen = weights.choose(
+            kept["path"] if kept["name"] == "file" else kept["name"],
+            cache=folders.cache_folder() / "weights",
+            say=collection.say,
+            progress=collection.progress,
+        )
+        if chosen.sha256 != recipe.weights_sha256:
+            raise RecipeError(
+                f"the collection was embedded with weights {recipe.weights_sha256[:12]}, but "
+                f"{chosen.name} is {chosen.sha256[:12]} now; embeddings of two recipes never mix"
+            )
+        return open_embedder(
+            chosen,
+            recipe=recipe,
+            cache=folders.cache_folder() / "networks",
+            device=rules.device,
+            precision=rules.precision,
+            engine=rules.engine,
+            say=collection.say,
+        )
+
+    return load
+
+
+def embed_file(collection: Collection, path: bytes) -> npt.NDArray[np.float32]:
+    """Embedding `(d,)` of a file that the collection does not hold.
+
+    Raises
+    ------
+    ImgclustError
+        When the file cannot be read as an image, with the reason.
+    """
+    outcome = claim(path, thumbnail_px=0)
+    if not isinstance(outcome, Decoded):
+        reason = getattr(outcome, "reason", "it is no image of a known kind")
+        raise ImgclustError(f"{os.fsdecode(path)} cannot be used: {reason}")
+    embedder = embedder_opener(collection)()
+    return np.asarray(embedder.embed(outcome.pixels[None])[0], np.float32)
