@@ -1,0 +1,233 @@
+"""PCA against scikit-learn, t-SNE of known groups, bytes, turns."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import imgclust.projection
+from imgclust.errors import ClusteringError, StoppedError
+from imgclust.progress import StopFlag
+from imgclust.projection import (
+    PcaProjection,
+    TsneProjection,
+    align,
+    fit_pca,
+    fit_tsne,
+    projection_from_bytes,
+)
+
+
+def rows_of(n: int, d: int, seed: int = 0) -> NDArray[np.float32]:
+    random = np.random.default_rng(seed)
+    return (random.standard_normal((n, d)) / np.sqrt(1 + np.arange(d)) + 0.5).astype(np.float32)
+
+
+def groups(n: int, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((5, 60)) * 4
+    member = random.integers(0, 5, n)
+    return (centres[member] + random.standard_normal((n, 60))).astype(np.float32), member
+
+
+def neighbours_agree(
+    coordinates: NDArray[Any], member: NDArray[Any], others: NDArray[Any], theirs: NDArray[Any]
+) -> float:
+    """Share of rows whose nearest other row is of their own group."""
+    far = np.linalg.norm(coordinates[:, np.newaxis] - others, axis=2)
+    if others is coordinates:
+        np.fill_diagonal(far, np.inf)
+    return float((theirs[far.argmin(axis=1)] == member).mean())
+
+
+def test_public_names_are_there_and_sorted() -> None:
+    names = imgclust.projection.__all__
+    assert names == sorted(names)
+    assert all(hasattr(imgclust.projection, name) for name in names)
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+@pytest.mark.parametrize("n", [40, 500])
+def test_pca_is_that_of_scikit_learn(n: int, standardise: bool) -> None:
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import StandardScaler
+
+    rows = rows_of(n, 100)
+    wide = rows.astype(np.float64)
+    if standardise:
+        wide = StandardScaler().fit_transform(wide)
+    reference = PCA(8, svd_solver="full").fit(wide)
+    found = fit_pca(rows, dims=8, standardise=standardise)
+    expected = reference.transform(wide)
+    got = found.transform(rows)
+    signs = np.sign(np.einsum("ij,ij->j", expected, got))
+    np.testing.assert_allclose(got * signs, expected, atol=2e-3)
+    np.testing.assert_allclose(found.explained, reference.explained_variance_ratio_, rtol=1e-3)
+
+
+def test_pca_keeps_its_width_where_the_rows_span_less() -> None:
+    rows = rows_of(5, 30)
+    found = fit_pca(rows, dims=10)
+    assert found.transform(rows).shape == (5, 10)
+    assert not found.components[4:].any()
+    assert fit_pca(rows, dims=100).dims == 30
+    one = fit_pca(rows[:1], dims=3)
+    assert not one.transform(rows[:1]).any()
+    alike = fit_pca(np.ones((20, 6), np.float32), dims=2)
+    assert not alike.transform(np.ones((3, 6), np.float32)).any()
+    assert found.transform(rows[:0]).shape == (0, 10)
+
+
+def test_pca_survives_its_bytes() -> None:
+    rows = rows_of(50, 20)
+    for standardise in (False, True):
+        found = fit_pca(rows, dims=4, standardise=standardise)
+        again = projection_from_bytes(found.to_bytes())
+        assert isinstance(again, PcaProjection)
+        np.testing.assert_array_equal(again.transform(rows), found.transform(rows))
+        assert found.to_bytes() == again.to_bytes()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_tsne_keeps_groups_together_and_places_new_ones_in_them(dims: int) -> None:
+    rows, member = groups(200)
+    found = fit_tsne(rows, dims=dims)
+    assert found.coordinates.shape == (200, dims)
+    assert not found.placed.any()
+    assert neighbours_agree(found.coordinates, member, found.coordinates, member) == 1
+    fresh, theirs = groups(60, seed=7)
+    placed = found.place(fresh)
+    assert neighbours_agree(placed, theirs, found.coordinates, member) == 1
+    np.testing.assert_allclose(found.place(rows), found.coordinates, atol=1e-2)
+
+
+def test_tsne_repeats_and_survives_its_bytes() -> None:
+    rows, _ = groups(80)
+    found = fit_tsne(rows, seed=3)
+    np.testing.assert_array_equal(found.coordinates, fit_tsne(rows, seed=3).coordinates)
+    again = projection_from_bytes(found.to_bytes())
+    assert isinstance(again, TsneProjection)
+    np.testing.assert_array_equal(again.place(rows[:9]), found.place(rows[:9]))
+    np.testing.assert_array_equal(again.transform(rows[:9]), found.place(rows[:9]))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8, 9, 20])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_tsne_of_a_few_rows(n: int, dims: int) -> None:
+    found = fit_tsne(rows_of(n, 64), dims=dims)
+    assert found.coordinates.shape == (n, dims)
+    assert np.isfinite(found.coordinates).all()
+    assert np.isfinite(found.place(rows_of(3, 64, seed=5))).all()
+
+
+def test_tsne_of_identical_rows_is_a_point() -> None:
+    assert not fit_tsne(np.ones((30, 8), np.float32)).coordinates.any()
+
+
+def test_tsne_with_many_duplicates_is_finite() -> None:
+    rows = np.repeat(rows_of(20, 16), 10, axis=0)
+    assert np.isfinite(fit_tsne(rows).coordinates).all()
+
+
+def test_a_landmark_map_places_the_others() -> None:
+    rows, member = groups(300)
+    found = fit_tsne(rows, max_points=150)
+    assert int(found.placed.sum()) == 150
+    placed, fitted = found.placed, ~found.placed
+    agreement = neighbours_agree(
+        found.coordinates[placed], member[placed], found.coordinates[fitted], member[fitted]
+    )
+    assert agreement == 1
+
+
+def test_a_start_keeps_the_map_where_it_was() -> None:
+    rows, _ = groups(150)
+    old = fit_tsne(rows).coordinates
+    start = old.copy()
+    start[-20:] = np.nan
+    new = fit_tsne(rows, start=start).coordinates
+    turned = align(new, start).apply(new)
+    extent = float(np.linalg.norm(old - old.mean(axis=0), axis=1).mean())
+    assert float(np.linalg.norm(turned - old, axis=1).mean()) < 0.5 * extent
+
+
+def test_a_stop_ends_tsne() -> None:
+    stop = StopFlag()
+    stop.set()
+    with pytest.raises(StoppedError):
+        fit_tsne(groups(60)[0], stop=stop)
+
+
+def test_progress_is_told_to_the_end() -> None:
+    told: list[tuple[int, int | None]] = []
+    fit_tsne(groups(60)[0], progress=lambda step, done, total: told.append((done, total)))
+    assert told[0] == (0, 750)
+    assert told[-1] == (750, 750)
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_turn_undoes_rotation_mirror_and_shift(dims: int) -> None:
+    random = np.random.default_rng(dims)
+    old = random.standard_normal((40, dims))
+    rotation = np.linalg.qr(random.standard_normal((dims, dims)))[0]
+    rotation[:, 0] *= -np.sign(np.linalg.det(rotation))  # a mirror too
+    new = old @ rotation + 7
+    gaps = old.copy()
+    gaps[::5] = np.nan
+    np.testing.assert_allclose(align(new, gaps).apply(new), old, atol=1e-4)
+    nothing = align(new, np.full_like(old, np.nan)).apply(new)
+    np.testing.assert_allclose(nothing, new, rtol=1e-6)
+
+
+@pytest.mark.parametrize("standardise", [False, True])
+def test_turned_projections_give_turned_coordinates(standardise: bool) -> None:
+    rows = rows_of(60, 20)
+    pca = fit_pca(rows, dims=3, standardise=standardise)
+    turn = align(pca.transform(rows), pca.transform(rows)[:, [1, 0, 2]] - 2)
+    np.testing.assert_allclose(
+        pca.turned(turn).transform(rows), turn.apply(pca.transform(rows)), atol=1e-4
+    )
+    tsne = fit_tsne(groups(60)[0])
+    turn = align(tsne.coordinates, tsne.coordinates[:, ::-1] + 5)
+    np.testing.assert_allclose(tsne.turned(turn).coordinates, turn.apply(tsne.coordinates))
+
+
+def test_what_cannot_be_projected_is_refused() -> None:
+    rows = rows_of(10, 6)
+    rows[4, 1] = np.nan
+    with pytest.raises(ClusteringError, match="row 4"):
+        fit_pca(rows, dims=2)
+    with pytest.raises(ClusteringError, match="row 4"):
+        fit_tsne(rows)
+    with pytest.raises(ClusteringError, match="2 or 3"):
+        fit_tsne(rows[:3], dims=4)
+    with pytest.raises(ClusteringError, match="dims = 0"):
+        fit_pca(rows[:3], dims=0)
+    with pytest.raises(ClusteringError, match="cannot be projected"):
+        fit_pca(rows[:3], dims=2).transform(rows[:3, :4])
+
+
+def test_bytes_that_are_no_projection_are_refused() -> None:
+    blob = fit_pca(rows_of(10, 6), dims=2).to_bytes()
+    pickled = io.BytesIO()
+    np.savez(pickled, kind=np.array([{"a": 1}], dtype=object))
+    for bad in (b"", b"nonsense", blob[: len(blob) // 2], pickled.getvalue()):
+        with pytest.raises(ClusteringError, match="cannot be read"):
+            projection_from_bytes(bad)
+    newer = io.BytesIO()
+    np.savez(newer, kind=np.array("pca"), format=np.array(99))
+    with pytest.raises(ClusteringError, match="format 99"):
+        projection_from_bytes(newer.getvalue())
+    poor = io.BytesIO()
+    np.savez(poor, kind=np.array("pca"), format=np.array(1))
+    with pytest.raises(ClusteringError, match="lacks 'mean'"):
+        projection_from_bytes(poor.getvalue())
+    other = io.BytesIO()
+    np.savez(other, kind=np.array("umap"), format=np.array(1))
+    with pytest.raises(ClusteringError, match="unknown kind 'umap'"):
+        projection_from_bytes(other.getvalue())
