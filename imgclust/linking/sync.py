@@ -10,6 +10,7 @@ from typing import cast
 
 from imgclust.catalog import Catalog, Image
 from imgclust.config import Links
+from imgclust.linking.ledger import CatalogLedger
 from imgclust.links import (
     LinkPlan,
     Mode,
@@ -20,7 +21,6 @@ from imgclust.links import (
     plan,
     rename_folder,
 )
-from imgclust.linking.ledger import CatalogLedger
 from imgclust.locks import FileLock
 from imgclust.progress import Progress, StopFlag, silent
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from imgclust.errors import ClusteringError
-from imgclust.projection.pca import PcaProjection, fit_pca
 from imgclust.projection import storage
+from imgclust.projection.pca import PcaProjection, fit_pca
 from imgclust.projection.tsne import TsneProjection, fit_tsne
 from imgclust.projection.turn import Turn, align
 
