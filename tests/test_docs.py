@@ -73,3 +73,24 @@ def test_blocks_run(document: Path, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout.decode()}\n{done.stderr.decode()}"
+
+
+def test_every_test_that_survive_names_is_there() -> None:
+    text = (CHECKOUT / "docs" / "survive.md").read_text("utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
+    assert len(named) > 30
+    for file, test in named:
+        source = (CHECKOUT / "tests" / file).read_text("utf-8")
+        assert f"def {test}(" in source, f"{file}::{test}"
+
+
+def test_every_setting_and_command_is_documented() -> None:
+    commands = (CHECKOUT / "docs" / "commands.md").read_text("utf-8")
+    written = set(re.findall(r"^## imgclust (.+)$", commands, re.MULTILINE))
+    assert {"watch", "add", "query", "clusters name", "quarantine retry"} <= written
+    for section in commands.split("\n## ")[1:]:
+        assert "Example" in section, section.splitlines()[0]
+    settings = (CHECKOUT / "configs" / "default.toml").read_text("utf-8").splitlines()
+    for before, line in zip(settings, settings[1:], strict=False):
+        if re.match(r"\w+ = ", line):
+            assert before.startswith("# "), line
