@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,25 +61,29 @@ def number_boxes(
     found = []
     for cluster, centre in centres.items():
         wide = tall * (0.5 + 0.48 * len(str(cluster)))
-        for box in _around(centre, wide, tall):
-            if not any(box.meets(other) for other in taken):
-                break
+        box = free_box(centre, wide, tall, taken, rings=8) or box_at(centre, wide, tall)
         taken.append(box)
         found.append((cluster, box, centre))
     return found
 
 
-def _around(centre: NDArray[np.float64], wide: float, tall: float) -> Iterator[Box]:
-    """Boxes of one size at a point, then on growing rings around it; the last is the first."""
-    first = Box(
-        centre[0] - wide / 2, centre[1] - tall / 2, centre[0] + wide / 2, centre[1] + tall / 2
-    )
-    yield first
-    for ring in range(1, 9):
-        for turn in np.linspace(0, 2 * np.pi, 8 * ring, endpoint=False):
-            x, y = np.cos(turn) * ring * wide / 2, np.sin(turn) * ring * tall / 2
-            yield Box(first.left + x, first.bottom + y, first.right + x, first.top + y)
-    yield first
+def box_at(centre: NDArray[np.float64], wide: float, tall: float) -> Box:
+    """The box of this size around a point."""
+    x, y = float(centre[0]), float(centre[1])
+    return Box(x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2)
+
+
+def free_box(
+    centre: NDArray[np.float64], wide: float, tall: float, taken: Sequence[Box], *, rings: int
+) -> Box | None:
+    """A box that meets none of those taken: at the point, or else on rings around it."""
+    for ring in range(rings + 1):
+        for turn in np.linspace(0, 2 * np.pi, max(1, 8 * ring), endpoint=False):
+            aside = np.array([np.cos(turn) * wide, np.sin(turn) * tall]) * ring / 2
+            box = box_at(centre + aside, wide, tall)
+            if not any(box.meets(other) for other in taken):
+                return box
+    return None
 
 
 def by_turns(

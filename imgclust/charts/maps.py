@@ -17,6 +17,7 @@ from imgclust.charts.layout import (
     Box,
     by_turns,
     centres_of,
+    free_box,
     number_boxes,
     to_pixels,
 )
@@ -209,17 +210,21 @@ def _thumbnails(
     side = float(np.clip(side, *_THUMBNAIL_PX))
     taken = [box for _, box, _ in numbers]
     shown = 0
+    seen: set[int] = set()
     for row in by_turns(place, ids, centres):
-        x, y = place[row]
-        # Room for a square is looked for before the picture is read: reading is what costs.
-        room = Box(x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-        if any(room.meets(other) for other in taken):
+        # Room is looked for before the picture is read: reading is what costs. The first picture
+        # of a cluster may stand aside, so that a cluster smaller than its number has one too.
+        rings = 0 if int(ids[row]) in seen else 3
+        room = free_box(place[row], side, side, taken, rings=rings)
+        if room is None:
             continue
         picture = opened(thumbnails(row))
         if picture is None:
             continue
         picture.thumbnail((int(side), int(side)), Image.Resampling.LANCZOS)
+        x, y = (room.left + room.right) / 2, (room.bottom + room.top) / 2
         half_x, half_y = picture.width / 2, picture.height / 2
+        axes.plot([place[row][0], x], [place[row][1], y], color=colour(int(ids[row])), zorder=1)
         axes.imshow(
             np.asarray(picture),
             extent=(x - half_x, x + half_x, y - half_y, y + half_y),
@@ -239,6 +244,7 @@ def _thumbnails(
             )
         )
         taken.append(room)
+        seen.add(int(ids[row]))
         shown += 1
         if shown == wanted:
             break

@@ -1,0 +1,219 @@
+"""Pictures: written whole, the same twice, coloured and laid out as said."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import imgclust.charts
+from imgclust.charts import contact_sheet, elbow, map_2d, map_3d
+from imgclust.charts.figure import colour, legible
+from imgclust.charts.layout import Box, by_turns, centres_of, number_boxes, to_pixels
+
+NAMES = {1: "cats $and$ dogs", 2: "海の写真", 3: "a name\nof two lines", 4: "x" * 200}
+
+
+def clustered(k: int, dims: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    random = np.random.default_rng(0)
+    member = np.repeat(np.arange(k), 12)
+    centres = random.standard_normal((k, dims)) * 20
+    return centres[member] + random.standard_normal((12 * k, dims)), member + 1
+
+
+def picture(row: int) -> bytes:
+    stream = io.BytesIO()
+    shade = (row * 37 % 256, row * 91 % 256, 128)
+    Image.new("RGB", (160, 100 + row % 60), shade).save(stream, "WEBP")
+    return stream.getvalue()
+
+
+def test_public_names_are_there_and_sorted() -> None:
+    names = imgclust.charts.__all__
+    assert names == sorted(names)
+    assert all(hasattr(imgclust.charts, name) for name in names)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+@pytest.mark.parametrize("k", [5, 100])
+def test_a_map_is_the_same_twice(tmp_path: Path, k: int, suffix: str) -> None:
+    coordinates, clusters = clustered(k, 2)
+    written = []
+    for name in ("one", "two"):
+        path = tmp_path / f"{name}{suffix}"
+        found = map_2d(
+            path,
+            coordinates=coordinates,
+            clusters=clusters,
+            names=NAMES,
+            thumbnails=picture,
+            title="a $map$",
+        )
+        assert found == path
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    assert sorted(one.name for one in tmp_path.iterdir()) == [f"one{suffix}", f"two{suffix}"]
+    if suffix == ".png":
+        with Image.open(tmp_path / "one.png") as image:
+            assert image.width > 1200
+            assert image.height > 1000
+
+
+def test_a_map_of_three_dimensions_is_the_same_twice(tmp_path: Path) -> None:
+    coordinates, clusters = clustered(8, 3)
+    written = []
+    for name in ("one.png", "two.png"):
+        map_3d(tmp_path / name, coordinates=coordinates, clusters=clusters, names=NAMES, title="t")
+        written.append((tmp_path / name).read_bytes())
+    assert written[0] == written[1]
+
+
+def test_points_have_the_colour_of_their_cluster(tmp_path: Path) -> None:
+    coordinates = np.array([[0.0, 0.0], [0.1, 0.0], [10.0, 0.0], [10.1, 0.0]])
+    map_2d(tmp_path / "m.png", coordinates=coordinates, clusters=np.array([3, 3, 8, 8]), names={})
+    with Image.open(tmp_path / "m.png") as image:
+        seen = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(float) / 255
+    for cluster in (3, 8):
+        assert np.abs(seen - np.array(colour(cluster))).max(axis=1).min() < 0.02
+
+
+def test_odd_maps_are_drawn(tmp_path: Path) -> None:
+    map_2d(tmp_path / "a.png", coordinates=np.zeros((1, 2)), clusters=np.array([-1]), names={})
+    map_2d(tmp_path / "b.png", coordinates=np.zeros((9, 2)), clusters=np.arange(9), names={})
+    map_3d(tmp_path / "c.png", coordinates=np.zeros((1, 3)), clusters=np.array([4]), names={})
+    map_2d(
+        tmp_path / "d.png",
+        coordinates=np.eye(2),
+        clusters=np.array([1, 2]),
+        names={},
+        thumbnails=lambda row: b"no picture" if row else None,
+    )
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_no_more_pictures_are_read_than_may_be_shown(tmp_path: Path) -> None:
+    coordinates, clusters = clustered(30, 2)
+    asked: list[int] = []
+
+    def counted(row: int) -> bytes:
+        asked.append(row)
+        return picture(row)
+
+    map_2d(
+        tmp_path / "m.png",
+        coordinates=coordinates,
+        clusters=clusters,
+        names={},
+        thumbnails=counted,
+        max_thumbnails=7,
+    )
+    assert len(asked) == 7
+    assert len({int(clusters[row]) for row in asked}) == 7
+
+
+def test_numbers_do_not_overlap_even_where_centres_coincide() -> None:
+    random = np.random.default_rng(0)
+    centres = {one: random.uniform(300, 700, 2) for one in range(90)}
+    centres |= {one: np.array([500.0, 500.0]) for one in range(90, 100)}
+    boxes = [box for _, box, _ in number_boxes(centres)]
+    assert len(boxes) == 100
+    assert not any(
+        one.meets(other) for index, one in enumerate(boxes) for other in boxes[index + 1 :]
+    )
+
+
+def test_boxes_that_touch_do_not_meet() -> None:
+    assert not Box(0, 0, 1, 1).meets(Box(1, 0, 2, 1))
+    assert Box(0, 0, 1, 1).meets(Box(0.9, 0.9, 2, 2))
+
+
+def test_layout_keeps_proportions_and_takes_turns() -> None:
+    place = to_pixels(np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 1.0]]))
+    wide, tall = place[1] - place[0], place[2] - place[1]
+    assert wide[0] == pytest.approx(4 * tall[1])
+    ids = np.array([5, 5, 5, 9, -1])
+    points = np.array([[0.0, 0], [1, 0], [8, 0], [3, 3], [7, 7]])
+    centres = centres_of(points, ids)
+    np.testing.assert_array_equal(centres[5], [1, 0])
+    assert list(by_turns(points, ids, centres)) == [1, 3, 4, 0, 2]
+
+
+def test_a_cluster_keeps_its_colour_and_neighbours_differ() -> None:
+    assert colour(7) == colour(7)
+    assert len({colour(one) for one in range(1, 101)}) == 100
+    for one in range(1, 100):
+        assert np.abs(np.subtract(colour(one), colour(one + 1))).max() > 0.1
+
+
+def test_text_is_made_legible() -> None:
+    assert legible("a\nb\t海") == "a\N{WHITE SQUARE}b\N{WHITE SQUARE}\N{WHITE SQUARE}"
+    assert legible("x" * 80, most=10) == "x" * 9 + "…"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".svg"])
+def test_the_elbow_is_the_same_twice(tmp_path: Path, suffix: str) -> None:
+    k = list(range(1, 61))
+    inertia = [100 / one for one in k]
+    second = [float("nan"), *(1 / one for one in k[1:])]
+    written = []
+    for name in ("one", "two"):
+        path = elbow(
+            tmp_path / f"{name}{suffix}",
+            k=k,
+            inertia=inertia,
+            suggested=7,
+            second=second,
+            second_name="silhouette",
+            title="Curve",
+        )
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+
+
+def test_an_elbow_says_what_it_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    said: list[str] = []
+    shown = Axes.set_title
+
+    def noted(self: Axes, label: str, **rest: Any) -> object:
+        said.append(label)
+        return shown(self, label, **rest)
+
+    monkeypatch.setattr(Axes, "set_title", noted)
+    elbow(tmp_path / "a.png", k=[1, 2, 3], inertia=[3, 2, 1], suggested=2, title="T")
+    elbow(tmp_path / "b.png", k=[1], inertia=[3.0], suggested=None, title="T")
+    assert said == ["T: the knee is at k = 2", "T: no clear knee"]
+
+
+def test_a_contact_sheet_shows_its_pictures_in_rows(tmp_path: Path) -> None:
+    red = Image.new("RGB", (300, 300), "red")
+    pictures = [red, None, picture(3), b"no picture", red]
+    captions = ["one", "two", "a very long caption indeed, too long by far", "\ud800", ""]
+    path = contact_sheet(tmp_path / "s.png", pictures, captions, title="Cluster 7: cats")
+    again = contact_sheet(tmp_path / "t.png", pictures, captions, title="Cluster 7: cats")
+    assert path.read_bytes() == again.read_bytes()
+    with Image.open(path) as sheet:
+        assert sheet.size == (3 * 172 + 12, 36 + 2 * 192)
+        assert sheet.getpixel((12 + 80, 36 + 80)) == (255, 0, 0)
+        assert sheet.getpixel((12 + 172 + 80, 36 + 80)) == (255, 255, 255)
+    assert red.size == (300, 300)
+    with pytest.raises(ValueError, match="captions"):
+        contact_sheet(tmp_path / "u.png", pictures, captions[:2])
+    contact_sheet(tmp_path / "empty.png", [], [])
+
+
+def test_a_picture_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="absent"):
+        elbow(tmp_path / "absent" / "e.png", k=[1, 2], inertia=[2, 1], suggested=None)
+    path = tmp_path / "e.png"
+    path.write_bytes(b"old")
+    with pytest.raises(ValueError, match="gif"):
+        elbow(tmp_path / "e.gif", k=[1, 2], inertia=[2, 1], suggested=None)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
