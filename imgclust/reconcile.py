@@ -62,7 +62,9 @@ def ripe(known: Observation, stat: FileStat | None, *, network: bool) -> Look:
 
 
 def _away(known: Observation) -> Look:
-    if known.state == "missing":
+    # That a person removed an image is forgotten by a healthy scan only: a lost mount looks like
+    # this too, and the image must not come back with it.
+    if known.state in {"missing", "removed"}:
         return Look.NOTHING
     return Look.VANISHED
 

@@ -67,7 +67,7 @@ def test_a_new_path_is_seen_and_an_absent_unknown_one_is_nothing(network: bool) 
         ("skipped", Look.NOTHING, Look.VANISHED),
         ("quarantined", Look.NOTHING, Look.VANISHED),
         ("missing", Look.BACK, Look.NOTHING),
-        ("removed", Look.NOTHING, Look.VANISHED),
+        ("removed", Look.NOTHING, Look.NOTHING),
     ],
 )
 @local_and_network
