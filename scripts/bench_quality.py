@@ -146,10 +146,52 @@ def pipelines(k: int) -> dict[str, Callable[[Array, int], Array]]:
     return found | {"imcluster (UMAP 2, k-means)": imcluster}
 
 
+def digits(count: int) -> tuple[Array, Array]:
+    """Handwritten digits of scikit-learn as pictures, with their classes: never tuned on."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    picked = np.random.default_rng(0).permutation(len(found.images))[:count]
+    pictures = [
+        np.asarray(
+            Image.fromarray((15 * image).astype(np.uint8)).resize(
+                (299, 299), Image.Resampling.BICUBIC
+            )
+        )
+        for image in found.images[picked]
+    ]
+    return np.repeat(np.stack(pictures)[..., None], 3, axis=3), found.target[picked]
+
+
+def choice_of_k(rows: Array, truth: Array, seeds: int) -> list[dict[str, float | str]]:
+    """What `cluster -k auto` would choose, for several seeds, and how well it agrees."""
+    from imgclust.clustering import assign, suggest, sweep
+    from imgclust.projection import fit_pca
+
+    points = unit(rows).astype(np.float32)
+    found: list[dict[str, float | str]] = []
+    for seed in range(seeds):
+        space = fit_pca(points, dims=64, seed=seed).transform(points)
+        swept = sweep(space, k_min=1, seed=seed)
+        chosen = suggest(swept, space, seed=seed)
+        clusters, _ = assign(space, swept.centroids[swept.k.index(chosen.chosen)])
+        found.append(
+            {
+                "seed": seed,
+                "k": chosen.chosen,
+                "by": chosen.chosen_by,
+                "ami": agreement(clusters, truth),
+            }
+        )
+    return found
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=5, help="seeds of every clustering")
+    parser.add_argument("--digits", type=int, default=600, help="digits for the choice of k")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     chosen = parser.parse_args()
     paths, truth = photos()
@@ -181,6 +223,18 @@ def main() -> None:
         print(
             f"{name:50} {statistics.fmean(scores):6.3f} {min(scores):6.3f} {max(scores):6.3f} "
             f"{seconds:7.2f}"
+        )
+    print("\n-k auto, three seeds each")
+    pictures, classes = digits(chosen.digits)
+    choices = {
+        f"{len(paths)} photos, {k} categories": choice_of_k(rows, truth, 3),
+        f"{len(classes)} handwritten digits, 10 classes": choice_of_k(
+            trunk_embeddings(pictures), classes, 3
+        ),
+    }
+    for name, found in choices.items():
+        print(
+            f"{name:50} " + "  ".join(f"k={c['k']} ({c['by']}, AMI {c['ami']:.2f})" for c in found)
         )
     if chosen.out:
         chosen.out.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")

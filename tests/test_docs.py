@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -91,6 +92,6 @@ def test_every_setting_and_command_is_documented() -> None:
     for section in commands.split("\n## ")[1:]:
         assert "Example" in section, section.splitlines()[0]
     settings = (CHECKOUT / "configs" / "default.toml").read_text("utf-8").splitlines()
-    for before, line in zip(settings, settings[1:], strict=False):
+    for before, line in itertools.pairwise(settings):
         if re.match(r"\w+ = ", line):
             assert before.startswith("# "), line
