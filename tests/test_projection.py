@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,15 @@ def test_tsne_keeps_groups_together_and_places_new_ones_in_them(dims: int) -> No
     placed = found.place(fresh)
     assert neighbours_agree(placed, theirs, found.coordinates, member) == 1
     np.testing.assert_allclose(found.place(rows), found.coordinates, atol=1e-2)
+
+
+def test_a_row_with_neighbours_in_two_places_is_placed_in_one_of_them() -> None:
+    rows, _ = groups(60)
+    made = fit_tsne(rows)
+    here = np.where(np.arange(60)[:, np.newaxis] % 3 == 0, [50.0, 0.0], [-50.0, 0.0])
+    map_of_two = replace(made, coordinates=here.astype(np.float32))
+    placed = map_of_two.place(groups(30, seed=3)[0])
+    assert (np.abs(np.abs(placed[:, 0]) - 50) < 1).all()
 
 
 def test_tsne_repeats_and_survives_its_bytes() -> None:
