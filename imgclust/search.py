@@ -208,14 +208,22 @@ def neighbours(
     live.top_up()
     current = catalog.clusterings.current_id()
     rows: list[tuple[float, int, bytes, int]] = []
+    own: list[tuple[float, int, bytes, int]] = []
+    itself = None if subject.image is None else catalog.images.get(subject.image)
+    if itself is not None:  # always first, also among copies that look just the same
+        own = [(1.0, itself.id, itself.path, itself.content)]
     wanted = n + 1
     while True:
         found = live.index.search(subject.vector[None, :], min(wanted, len(live.index)))
         rows = [
-            (float(score), image.id, image.path, int(key))
-            for score, key in zip(found.scores[0], found.keys[0], strict=True)
-            if key >= 0
-            for image in catalog.images.with_content(int(key))
+            *own,
+            *(
+                (float(score), image.id, image.path, int(key))
+                for score, key in zip(found.scores[0], found.keys[0], strict=True)
+                if key >= 0
+                for image in catalog.images.with_content(int(key))
+                if image.id != subject.image
+            ),
         ]
         if len(rows) >= n or wanted >= len(live.index):
             break

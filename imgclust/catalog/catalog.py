@@ -27,7 +27,8 @@ _BUSY_MS = 30_000
 # whole: small pages make a commit cheap. An embedding of 4 KiB fills one overflow page.
 _PAGE_BYTES = 4096
 
-_STORAGE_ERRORS = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError)
+# Another process that holds the catalog for so long is as good as a disk that refuses.
+_STORAGE_ERRORS = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.BusyError)
 
 
 class Catalog:

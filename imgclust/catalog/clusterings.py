@@ -100,6 +100,14 @@ class Clusterings:
         ]
         return Clustering(*facts, *rest)
 
+    def cluster_ids(self, clustering: int) -> list[int]:
+        """Ids of the clusters of a clustering, by position."""
+        rows = self._connection.execute(
+            "SELECT cluster FROM clustering_clusters WHERE clustering = ? ORDER BY position",
+            (clustering,),
+        )
+        return [int(cluster) for (cluster,) in rows]
+
     def published(self) -> list[int]:
         """Numbers of all published clusterings, newest first."""
         rows = self._connection.execute(
@@ -176,6 +184,12 @@ class Clusterings:
         self._connection.execute(
             "INSERT OR REPLACE INTO settings VALUES ('current_clustering', ?)",
             (json.dumps(clustering),),
+        )
+
+    def confirm(self, clustering: int) -> None:
+        """A person has chosen this clustering: it is provisional no more."""
+        self._connection.execute(
+            "UPDATE clusterings SET provisional = 0 WHERE id = ?", (clustering,)
         )
 
     def drop_unpublished(self) -> int:

@@ -219,9 +219,10 @@ class Contents:
             yield int(key)
 
     def provenances(self) -> dict[str, int]:
-        """What computed the embeddings, and how many of them."""
+        """What computed the newest 1,000 embeddings, and how many of them."""
         rows = self._connection.execute(
-            "SELECT provenance, count(*) FROM embeddings GROUP BY provenance ORDER BY 2 DESC"
+            "SELECT provenance, count(*) FROM (SELECT provenance FROM embeddings "
+            "ORDER BY rowid DESC LIMIT 1000) GROUP BY provenance ORDER BY 2 DESC"
         )
         return {str(name): int(count) for name, count in rows}
 

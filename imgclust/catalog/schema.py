@@ -209,6 +209,7 @@ CREATE TABLE requests (
     root INTEGER NOT NULL REFERENCES roots(id),
     asked REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX requests_by_age ON requests(asked);
 
 CREATE TABLE events (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

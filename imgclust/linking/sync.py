@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from imgclust.catalog import Catalog, Image
+from imgclust.catalog import Catalog
 from imgclust.config import Links
+from imgclust.errors import StorageError
 from imgclust.linking.ledger import CatalogLedger
 from imgclust.links import (
-    LinkPlan,
     Mode,
     Wanted,
     apply,
@@ -97,19 +97,27 @@ class Linking:
         foreign: list[bytes] = []
         fell_back: str | None = None
         with FileLock(self._lock, purpose="syncing the links of", wait_s=wait_s):
-            self._root.mkdir(parents=True, exist_ok=True)
-            folders = self._folders()
-            self._rename_folders(folders)
+            try:
+                self._root.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise StorageError(
+                    f"the link folder {self._root} cannot be made: {error.strerror}"
+                ) from None
             if whole:
                 with self._catalog.transaction():
                     self._catalog.images.queue_all_links()
                     self._catalog.images.queue_links(self._unwanted())
             while True:
-                until, images = self._catalog.images.queued_links(_QUEUE)
+                # Read together: a clustering may be published between two rounds.
+                with self._catalog.snapshot():
+                    until, images = self._catalog.images.queued_links(_QUEUE)
+                    current, folders = self._folders()
+                    wanted, gone = self._wishes(images, current, folders)
+                self._rename_folders(folders)
                 if not images:
                     break
                 applied = apply(
-                    self._plan(images, folders),
+                    plan(wanted, gone, self._ledger, self._root, self._mode),
                     self._root,
                     mode=self._mode,
                     ledger=self._ledger,
@@ -165,9 +173,10 @@ class Linking:
 
     def dry_run(self) -> LinksResult:
         """What a sync of everything would do; nothing is written."""
-        folders = self._folders()
-        images = [image.id for image in self._catalog.images.all()]
-        planned = self._plan([*images, *self._unwanted()], folders)
+        with self._catalog.snapshot():
+            images = [image.id for image in self._catalog.images.all()]
+            wanted, gone = self._wishes([*images, *self._unwanted()], *self._folders())
+        planned = plan(wanted, gone, self._ledger, self._root, self._mode)
         return LinksResult(
             links=planned.kept,
             created=len(planned.make) + len(planned.convert),
@@ -180,12 +189,9 @@ class Linking:
 
     def check(self, *, progress: Progress = silent, stop: StopFlag | None = None) -> LinksResult:
         """Hold the whole tree against the catalog; nothing is written."""
-        folders = self._folders()
-        wanted = (
-            link
-            for image in self._catalog.images.all()
-            if (link := self._wanted(image, folders)) is not None
-        )
+        with self._catalog.snapshot():
+            images = [image.id for image in self._catalog.images.all()]
+            wanted, _ = self._wishes(images, *self._folders())
         found = check(self._root, wanted, self._ledger, progress=progress, stop=stop)
         return LinksResult(
             links=found.links,
@@ -198,20 +204,20 @@ class Linking:
 
     def folder_of(self, cluster: int) -> Path | None:
         """Folder of a cluster below the link folder, None when the clustering has no such one."""
-        name = self._folders().get(cluster)
+        name = self._folders()[1].get(cluster)
         return None if name is None else self._root / os.fsdecode(name)
 
-    def _folders(self) -> dict[int, bytes]:
-        """Folder name of every cluster of the current clustering."""
-        current = self._catalog.clusterings.current()
+    def _folders(self) -> tuple[int | None, dict[int, bytes]]:
+        """The current clustering and the folder name of each of its clusters."""
+        current = self._catalog.clusterings.current_id()
         if current is None:
-            return {}
+            return None, {}
         names = self._catalog.clusterings.names()
         counts: dict[int, int] = {}
         if "{count" in self._names.folder + self._names.named_folder:
-            counts = self._catalog.clusterings.sizes(current.id)
+            counts = self._catalog.clusterings.sizes(current)
         folders: dict[int, bytes] = {}
-        for cluster in current.cluster_ids:
+        for cluster in self._catalog.clusterings.cluster_ids(current):
             name = names.get(cluster)
             folders[cluster] = folder_name(
                 self._names.named_folder if name else self._names.folder,
@@ -219,7 +225,7 @@ class Linking:
                 name=name,
                 count=counts.get(cluster, 0),
             )
-        return folders
+        return current, folders
 
     def _rename_folders(self, folders: dict[int, bytes]) -> None:
         """Give folders whose cluster has another name now (or another count) their new name."""
@@ -236,28 +242,24 @@ class Linking:
                     "link_folders", {str(cluster): name.hex() for cluster, name in folders.items()}
                 )
 
-    def _plan(self, images: Sequence[int], folders: dict[int, bytes]) -> LinkPlan:
+    def _wishes(
+        self, images: Sequence[int], current: int | None, folders: dict[int, bytes]
+    ) -> tuple[list[Wanted], list[int]]:
+        """The links that these images should have, and those of them that should have none."""
         wanted: list[Wanted] = []
         gone: list[int] = []
         rows = self._catalog.images.some(images)
         for image in dict.fromkeys(images):
             row = rows.get(image)
-            link = None if row is None else self._wanted(row, folders)
-            if link is None:
+            cluster = None
+            if row is not None and current is not None:
+                cluster = self._catalog.clusterings.cluster_of(current, row.content)
+            if row is None or cluster is None:
                 gone.append(image)
-            else:
-                wanted.append(link)
-        return plan(wanted, gone, self._ledger, self._root, self._mode)
-
-    def _wanted(self, image: Image, folders: dict[int, bytes]) -> Wanted | None:
-        current = self._catalog.clusterings.current_id()
-        if current is None:
-            return None
-        cluster = self._catalog.clusterings.cluster_of(current, image.content)
-        folder = None if cluster is None else folders.get(cluster)
-        if folder is None:
-            return None
-        return Wanted(image.id, folder, os.path.basename(image.path), image.path)
+                continue
+            name = os.path.basename(row.path)
+            wanted.append(Wanted(image, folders[cluster], name, row.path))
+        return wanted, gone
 
     def _unwanted(self) -> Iterator[int]:
         """Images in the ledger that the catalog does not have any more."""

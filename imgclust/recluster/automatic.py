@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 import time
 from collections.abc import Callable
@@ -69,7 +70,7 @@ class Automatic:
     make
         Puts a `Recluster` together on a catalog.
     tell
-        Called, from another thread, with each result.
+        Called with each result, by `__call__` or `close`.
     """
 
     def __init__(
@@ -91,11 +92,15 @@ class Automatic:
         self._thread: threading.Thread | None = None
         self._began = time.monotonic()
         self._failed_at: int | None = None
+        self._results: queue.SimpleQueue[ClusterResult] = queue.SimpleQueue()
 
     def __call__(self, *, empty: bool, over: bool) -> None:
         """Look whether a clustering is due; with `over` it is made before this returns."""
         if over:
             self.close()
+        self._report()
+        if empty:  # what counts is how long the pass that is on has lasted
+            self._began = time.monotonic()
         if self._thread is not None and self._thread.is_alive():
             return
         current = self._catalog.clusterings.current()
@@ -127,6 +132,11 @@ class Automatic:
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self._report()
+
+    def _report(self) -> None:
+        while not self._results.empty():
+            self._tell(self._results.get())
 
     def _run(self, contents: int) -> None:
         settings = self._settings.clustering
@@ -146,4 +156,4 @@ class Automatic:
             self._failed_at = contents
             _log.exception("the automatic clustering failed")
         else:
-            self._tell(result)
+            self._results.put(result)

@@ -25,7 +25,7 @@ from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.recluster.publishing import lineage, publish
 from imgclust.recluster.results import ClusterResult, SweepResult
-from imgclust.recluster.space import ArrivalAssigner, Space, build, reload
+from imgclust.recluster.space import ArrivalAssigner, Space, build
 from imgclust.recluster.sweeping import draw_elbow, stored_sweep, sweep_and_store
 
 
@@ -113,7 +113,8 @@ class Recluster:
         with self._locked():
             self._catalog_cleanup()
             room = self._space(space, seed)
-            room, done, chosen_by, sentence = self._fit(room, k, seed, chosen_by)
+            done, chosen_by, sentence = self._fit(room, k, seed, chosen_by)
+            self._stop.check()
             matching = self._match(room, done)
             number = None
             if not dry_run:
@@ -143,6 +144,7 @@ class Recluster:
             back = self._catalog.clusterings.get(current.previous)
             with self._catalog.transaction():
                 self._catalog.clusterings.make_current(back.id)
+                self._catalog.clusterings.confirm(back.id)
                 ArrivalAssigner(self._catalog).catch_up(self._recipe)
                 moved = self._catalog.clusterings.moved_images(current.id, back.id)
                 self._catalog.images.queue_links(moved)
@@ -162,7 +164,7 @@ class Recluster:
                 new=tuple(sorted(after - before)),
                 gone=tuple({"id": one, "name": names.get(one)} for one in sorted(before - after)),
                 moved=len(moved),
-                provisional=back.provisional,
+                provisional=False,
                 notes=(),
             )
 
@@ -218,13 +220,15 @@ class Recluster:
             stop=self._stop,
         )
 
-    def _fit(self, room: Space, k: str, seed: int, chosen_by: str) -> tuple[Space, Fit, str, str]:
+    def _fit(self, room: Space, k: str, seed: int, chosen_by: str) -> tuple[Fit, str, str]:
         stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
         if k == "auto":
-            if stored is None or not stored.summary["complete"]:
-                k_max = self._settings.clustering.k_max or None
-                k_min = self._settings.clustering.k_min
+            k_min = self._settings.clustering.k_min
+            k_max = self._settings.clustering.k_max or None
+            asked = [k_min, k_max]
+            if stored is None or not stored.summary["complete"] or stored.summary["asked"] != asked:
                 self._sweep(room, k_min, k_max, seed)
+                self._stop.check()  # half a sweep decides nothing
                 stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
             assert stored is not None
             number = int(stored.summary["chosen"])
@@ -238,9 +242,8 @@ class Recluster:
         centroids = (
             None if stored is None else self._catalog.projections.sweep_fit(stored.id, number)
         )
-        if stored is not None and centroids is not None:
-            room = reload(self._catalog, stored.projection, room)
-            return room, _fit_of(room.points, centroids), chosen_by, sentence
+        if centroids is not None:
+            return _fit_of(room.points, centroids), chosen_by, sentence
         done = fit(
             room.points,
             number,
@@ -249,7 +252,7 @@ class Recluster:
             progress=self._progress,
             stop=self._stop,
         )
-        return room, done, chosen_by, sentence
+        return done, chosen_by, sentence
 
     def _match(self, room: Space, done: Fit) -> Matching:
         current = self._catalog.clusterings.current()

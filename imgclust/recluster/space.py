@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering
+from imgclust.catalog import Catalog, Clustering, StoredSweep
 from imgclust.clustering import assign
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError
@@ -89,17 +89,26 @@ def build(
     images = np.array([counts.get(int(key), 0) for key in keys], np.int64)
     chosen = settings_of(name, settings, seed)
     rows = vectors if chosen["standardise"] else unit(vectors)
-    projection: Projection | None = None
+    space = Space(name, keys, rows, rows, images, sequence, chosen, None)
     if name == "embedding":
-        points = rows
-    elif name == "pca":
+        return space
+    kept = catalog.projections.newest_sweep(name)
+    if kept is not None and kept.projection is not None and _is_of(kept, space, recipe):
+        # Nothing has changed since the sweep: its projection, and so its centroids, serve.
+        projection = load_projection(catalog, kept.projection)
+        return replace(
+            space,
+            points=_points(projection, rows),
+            projection=projection,
+            stored=kept.projection,
+        )
+    if name == "pca":
         projection = fit_pca(
             rows,
             dims=settings.clustering.pca_dims,
             standardise=settings.clustering.standardise,
             seed=seed,
         )
-        points = projection.transform(rows)
     else:
         projection = fit_tsne(
             rows,
@@ -111,8 +120,24 @@ def build(
             progress=progress,
             stop=stop,
         )
-        points = projection.coordinates
-    return Space(name, keys, points, rows, images, sequence, chosen, projection)
+    return replace(space, points=_points(projection, rows), projection=projection)
+
+
+def _is_of(sweep: StoredSweep, space: Space, recipe: str) -> bool:
+    """True when a stored sweep is of exactly these contents in exactly this space."""
+    return (
+        sweep.recipe == recipe
+        and sweep.sequence == space.sequence
+        and len(space.keys) == sweep.contents
+        and dict(sweep.settings) == dict(space.settings)
+    )
+
+
+def _points(projection: Projection, rows: Vectors) -> Vectors:
+    """The contents that a projection was fitted on, in its space."""
+    if isinstance(projection, TsneProjection):
+        return projection.coordinates
+    return projection.transform(rows)
 
 
 def store(catalog: Catalog, space: Space, recipe: str) -> int | None:
@@ -128,13 +153,6 @@ def store(catalog: Catalog, space: Space, recipe: str) -> int | None:
         contents=len(space.keys),
         blob=space.projection.to_bytes(),
     )
-
-
-def reload(catalog: Catalog, number: int | None, space: Space) -> Space:
-    """The same contents through a stored projection instead of a fresh one."""
-    if number is None:
-        return space
-    return replace(space, projection=load_projection(catalog, number), stored=number)
 
 
 def load_projection(catalog: Catalog, number: int) -> Projection:

@@ -44,6 +44,7 @@ def sweep_and_store(
         "sentence": suggestion.sentence,
         "simplified_silhouette": _finite(found.simplified_silhouette),
         "complete": found.complete,
+        "asked": [k_min, k_max],
     }
     with catalog.transaction():
         projection = store(catalog, room, recipe)
