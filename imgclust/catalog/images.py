@@ -53,6 +53,13 @@ class Images:
         )
         return [Root(*row) for row in rows]
 
+    def root(self, root: int) -> Root | None:
+        """The root with this number."""
+        row = self._connection.execute(
+            "SELECT id, path, kind, device, inode, passes, held FROM roots WHERE id = ?", (root,)
+        ).fetchone()
+        return None if row is None else Root(*row)
+
     def put_root(self, path: bytes, kind: str) -> Root:
         """The root at `path`, made when new; an added root that is watched now becomes watched."""
         self._connection.execute(
@@ -60,7 +67,11 @@ class Images:
             "kind = CASE WHEN excluded.kind = 'watched' THEN 'watched' ELSE kind END",
             (path, kind),
         )
-        return next(root for root in self.roots() if root.path == path)
+        row = self._connection.execute(
+            "SELECT id, path, kind, device, inode, passes, held FROM roots WHERE path = ?", (path,)
+        ).fetchone()
+        assert row is not None  # the caller holds the transaction
+        return Root(*row)
 
     def set_root(
         self,
@@ -76,14 +87,6 @@ class Images:
             "UPDATE roots SET device = coalesce(?, device), inode = coalesce(?, inode), "
             "held = ?, passes = passes + ? WHERE id = ?",
             (device, inode, held, int(passed), root),
-        )
-
-    def drop_root(self, root: int) -> None:
-        """Forget a root that has no image and no observation left."""
-        self._connection.execute(
-            "DELETE FROM roots WHERE id = ? AND NOT EXISTS (SELECT 1 FROM images WHERE root = id) "
-            "AND NOT EXISTS (SELECT 1 FROM observations WHERE root = id)",
-            (root,),
         )
 
     # Images
@@ -117,9 +120,14 @@ class Images:
         """Images that are missing now."""
         return self._many("state = 'missing' ORDER BY id")
 
-    def missing_of_root(self, root: int) -> list[Image]:
-        """Images of one root that are missing now."""
-        return self._many("state = 'missing' AND root = ? ORDER BY id", root)
+    def gone(self, misses: int, limit: int) -> list[Image]:
+        """Images that as many scans have missed, in roots that are not held."""
+        return self._many(
+            "state = 'missing' AND misses >= ? AND root IN "
+            "(SELECT id FROM roots WHERE held IS NULL) ORDER BY id LIMIT ?",
+            misses,
+            limit,
+        )
 
     def insert(self, path: bytes, root: int, content: int) -> int:
         """Add an image; its id was never used before."""

@@ -77,6 +77,7 @@ class Collection:
         self._say = say
         self._stop = stop or StopFlag()
         self._ask = ask
+        self._changing = changing
         self.catalog = Catalog(place.catalog)
         try:
             self.settings: Settings = identity.settle(self.catalog, effective, changing=changing)
@@ -132,7 +133,7 @@ class Collection:
             place = folders.existing(found, name)
         else:
             inputs = [os.fsencode(path) for path in create_for]
-            place = folders.prepare(found, name, inputs, given=found.why == "as given")
+            place = folders.prepare(found, name, inputs)
             if place.root.parent != found.path:
                 found = IndexFolder(place.root.parent, "outside the images")
                 say(f"the index folder is {found.path}, since the default one lies in the images")
@@ -168,7 +169,7 @@ class Collection:
     ) -> IngestResult:
         """Ingest files, and the files of folders, once; assigned and linked when this returns.
 
-        Beside a watcher the paths are queued for it, and this waits until it has taken them.
+        Beside another process that ingests the paths are queued, and this waits until they are in.
 
         Raises
         ------
@@ -316,7 +317,7 @@ class Collection:
     def name_cluster(self, cluster: int, name: str | None) -> ClusterRow:
         """Name a cluster (None or "" takes the name away); its folder follows."""
         row = describing.name(self, cluster, name)
-        self.sync_links()
+        running.finish_links(self)
         return row
 
     def view(
@@ -365,7 +366,7 @@ class Collection:
         if dry_run:
             return linking.dry_run()
         result = linking.sync(whole=True, progress=self._progress, stop=self._stop)
-        identity.keep(self.catalog, self.settings)
+        self._keep()
         return result
 
     def sync_links(self) -> LinksResult:
@@ -388,8 +389,11 @@ class Collection:
 
     def remove(self, what: Path | str | int) -> Removed:
         """Take an image out of the collection; its file is not touched, and not added again."""
-        removed = overseeing.remove(self, str(what))
-        self.sync_links()
+        removed, content = overseeing.remove(self, str(what))
+        if content is not None:
+            with contextlib.suppress(OSError):  # a cache
+                self.thumbnails().remove(content)
+        running.finish_links(self)
         return removed
 
     def missing(self) -> tuple[MissingImage, ...]:
@@ -399,7 +403,7 @@ class Collection:
     def accept_missing(self) -> tuple[MissingImage, ...]:
         """Believe that all missing images are gone; returns them."""
         gone = overseeing.accept_missing(self)
-        self.sync_links()
+        running.finish_links(self)
         return gone
 
     def doctor(self, *, repair: bool = False) -> DoctorResult:
@@ -462,12 +466,14 @@ class Collection:
         )
 
     def linking(self, catalog: Catalog | None = None) -> Linking:
-        """The link folder's keeper."""
+        """The link folder's keeper, with what the collection keeps now."""
+        catalog = catalog or self.catalog
+        rules = identity.now(catalog, self.settings, changing=self._changing).links
         return Linking(
-            catalog or self.catalog,
+            catalog,
             root=self.link_folder,
-            mode=self.settings.links.mode,
-            names=self.settings.links,
+            mode=rules.mode,
+            names=rules,
             lock=self.folders.lock("links"),
         )
 
@@ -516,9 +522,11 @@ class Collection:
         """A recluster whose result is in the link folder when the block ends."""
         yield self.recluster(progress=self._progress)
         if keep:
-            identity.keep(self.catalog, self.settings)
-        if self.linking().queued:
-            self.sync_links()
+            self._keep()
+        running.finish_links(self)
+
+    def _keep(self) -> None:
+        identity.keep(self.catalog, self.settings, changing=self._changing)
 
 
 def _space(name: str) -> str:

@@ -43,10 +43,6 @@ class Folders:
         return self.root / "thumbnails"
 
     @property
-    def log(self) -> Path:
-        return self.root / "log"
-
-    @property
     def aside(self) -> Path:
         return self.root / "set-aside"
 
@@ -61,6 +57,8 @@ class IndexFolder:
 
     path: Path
     why: str
+    # A person named it; one that nobody named may give way to another.
+    chosen: bool = False
 
 
 def find_index_folder(given: Path | None = None, *, cwd: Path | None = None) -> IndexFolder:
@@ -70,10 +68,10 @@ def find_index_folder(given: Path | None = None, *, cwd: Path | None = None) -> 
     collections, else the checkout's `index/`, else the user's data directory.
     """
     if given is not None:
-        return IndexFolder(_absolute(given), "as given")
+        return IndexFolder(_absolute(given), "as given", chosen=True)
     variable = config.environment("IMGCLUST_INDEX")
     if variable:
-        return IndexFolder(_absolute(Path(variable)), "from IMGCLUST_INDEX")
+        return IndexFolder(_absolute(Path(variable)), "from IMGCLUST_INDEX", chosen=True)
     here = (cwd or Path.cwd()).absolute()
     for folder in (here, *here.parents):
         if collections_in(folder / "index"):
@@ -141,7 +139,7 @@ def existing(index: IndexFolder, name: str) -> Folders:
     return folders
 
 
-def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes], *, given: bool) -> Folders:
+def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes]) -> Folders:
     """Paths of a collection, its folder made; never inside a folder that images come from.
 
     A default index folder that would lie inside one gives way to the user's data directory.
@@ -149,14 +147,14 @@ def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes], *, given: bo
     Raises
     ------
     UsageError
-        When a given folder lies inside an input or an input inside it, or is on a network disk.
+        When a chosen folder lies inside an input or an input inside it, or is on a network disk.
     StorageError
         When it cannot be made or written.
     """
     inputs = list(inputs)
     folders = folders_of(index, name)
     inside = next((one for one in inputs if overlaps(os.fsencode(folders.root), one)), None)
-    if inside is not None and not given and not folders.catalog.exists():
+    if inside is not None and not index.chosen and not folders.catalog.exists():
         folders = folders_of(user_index_folder(), name)
         inside = next((one for one in inputs if overlaps(os.fsencode(folders.root), one)), None)
     if inside is not None:

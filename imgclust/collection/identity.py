@@ -48,19 +48,27 @@ def settle(catalog: Catalog, effective: Effective, *, changing: frozenset[str]) 
             value = kept[key]
         values[key] = value
     if not kept:
-        keep(catalog, settings)
+        keep(catalog, settings, changing=frozenset())
     return replaced(settings, values)
 
 
-def keep(catalog: Catalog, settings: Settings) -> None:
-    """Store the settings that belong to the collection, if they are not stored so already."""
-    values = {}
-    for key in KEPT:
-        section, _, name = key.partition(".")
-        values[key] = getattr(getattr(settings, section), name)
-    if values != catalog.setting("kept"):
-        with catalog.transaction():
+def keep(catalog: Catalog, settings: Settings, *, changing: frozenset[str]) -> None:
+    """Store the settings named in `changing`, and those that the catalog does not keep yet."""
+    with catalog.transaction():
+        kept: dict[str, Any] = catalog.setting("kept") or {}
+        values = dict(kept)
+        for key in KEPT:
+            if key in changing or key not in kept:
+                section, _, name = key.partition(".")
+                values[key] = getattr(getattr(settings, section), name)
+        if values != kept:
             catalog.store("kept", values)
+
+
+def now(catalog: Catalog, settings: Settings, *, changing: frozenset[str]) -> Settings:
+    """The settings with what the catalog keeps now: another process may have changed it since."""
+    kept: dict[str, Any] = catalog.setting("kept") or {}
+    return replaced(settings, {key: kept[key] for key in kept if key not in changing})
 
 
 def replaced(settings: Settings, values: dict[str, Any]) -> Settings:

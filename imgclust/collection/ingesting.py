@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat as stat_bits
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust.catalog import Catalog
 from imgclust.collection import folders
-from imgclust.collection.networks import choose_recipe
-from imgclust.collection.running import ingest_lock, is_watching, run
+from imgclust.collection.running import finish_links, ingest_lock, run
 from imgclust.errors import (
-    ImgclustError,
     LockedError,
     NothingThereError,
     StoppedError,
@@ -31,8 +31,10 @@ from imgclust.ingest import (
 if TYPE_CHECKING:
     from imgclust.collection.collection import Collection
 
-# How often `add` looks whether the watcher has taken its paths.
+# How often `add` looks whether another process has taken its paths, or lets it take them.
 _WAIT_S = 0.2
+# Requests written in one transaction: other processes are not kept waiting.
+_CHUNK = 1000
 
 
 def watch(
@@ -47,11 +49,11 @@ def watch(
     """See `Collection.watch`."""
     catalog = collection.catalog
     roots = [_root(path) for path in paths]
-    _choose_links(collection, links)
-    for root in roots:
-        _keep_apart(collection, root)
     with ingest_lock(collection):
         with catalog.transaction():
+            _choose_links(collection, links, roots)
+            for root in roots:
+                _keep_apart(collection, root)
             for root in roots:
                 catalog.images.put_root(root, "watched")
         watched = [root for root in catalog.images.roots() if root.kind == "watched"]
@@ -85,20 +87,16 @@ def add(
         real = os.path.realpath(absolute)
         _keep_apart(collection, real)
         tops.append((real, stat_bits.S_ISDIR(mode)))
-    choose_recipe(collection, waiting=len(tops))
-    requested: list[bytes] = []
-    with catalog.transaction():
-        for top, is_folder in tops:
-            root = catalog.images.put_root(top, "added").id
-            for file in _files(top, emit) if is_folder else [top]:
-                catalog.observations.request(file, root)
-                requested.append(file)
-    try:
-        with ingest_lock(collection):
-            return run(collection, emit, once=True, scan=False, cluster=cluster)
-    except LockedError:
-        emit(Event("note", "a watcher is running; it takes the files"))
-        return _wait_for_watcher(collection, requested)
+    if catalog.setting("recipe") is not None:
+        _ = collection.recipe  # other weights are refused before anything is queued
+    arrivals = _Arrivals(catalog)
+    wanted = _wanted(catalog, tops, emit)
+    while part := list(islice(wanted, _CHUNK)):
+        collection.stop.check()
+        with catalog.transaction():
+            for file, root in part:
+                arrivals.request(file, root)
+    return _take_in(collection, arrivals, emit, cluster=cluster)
 
 
 def retry(collection: Collection, paths: Sequence[bytes], emit: Emit) -> IngestResult:
@@ -114,18 +112,14 @@ def retry(collection: Collection, paths: Sequence[bytes], emit: Emit) -> IngestR
         wanted = sorted(asked)
     if not wanted:
         raise NothingThereError("nothing is in quarantine")
+    arrivals = _Arrivals(catalog)
     with catalog.transaction():
         for path in wanted:
             known = catalog.observations.at(path)
             if known is not None:
-                catalog.observations.request(path, known.root)
+                arrivals.request(path, known.root)
                 catalog.observations.forget(path)
-    try:
-        with ingest_lock(collection):
-            return run(collection, emit, once=True, scan=False, cluster=True)
-    except LockedError:
-        emit(Event("note", "a watcher is running; it reads the files again"))
-        return _wait_for_watcher(collection, wanted)
+    return _take_in(collection, arrivals, emit, cluster=True)
 
 
 def _root(path: bytes) -> bytes:
@@ -149,26 +143,56 @@ def _keep_apart(collection: Collection, path: bytes) -> None:
             )
 
 
-def _choose_links(collection: Collection, links: Path | None) -> None:
-    """Keep the link folder that a new collection is given."""
+def _choose_links(collection: Collection, links: Path | None, roots: Sequence[bytes]) -> None:
+    """Keep the link folder that a new collection is given; the caller holds the transaction."""
     if links is None:
         return
     wanted = Path(os.path.abspath(links.expanduser()))
     catalog = collection.catalog
     if catalog.setting("link_folder") is None and not catalog.images.count():
-        for root in catalog.images.roots():
-            if folders.overlaps(os.fsencode(wanted), root.path):
+        for root in [*roots, *(known.path for known in catalog.images.roots())]:
+            if folders.overlaps(os.fsencode(wanted), root):
                 raise UsageError(
-                    f"the link folder {wanted} and the images in {os.fsdecode(root.path)} lie "
+                    f"the link folder {wanted} and the images in {os.fsdecode(root)} lie "
                     "inside each other; choose another place with --links DIR"
                 )
-        with catalog.transaction():
-            catalog.store("link_folder", os.fsencode(wanted).hex())
+        catalog.store("link_folder", os.fsencode(wanted).hex())
     elif wanted != collection.link_folder:
         raise UsageError(
             f"the links of this collection are in {collection.link_folder}; "
             f"imgclust links --links {links} moves them"
         )
+
+
+def _wanted(
+    catalog: Catalog, tops: Iterable[tuple[bytes, bool]], emit: Emit
+) -> Iterator[tuple[bytes, int]]:
+    """Each file to be added with its root.
+
+    A folder is a root of its own. A single file belongs to the innermost root above it, and where
+    there is none, to its folder.
+    """
+    roots = {root.path: root.id for root in catalog.images.roots()}
+
+    def put(folder: bytes) -> int:
+        with catalog.transaction():
+            roots[folder] = catalog.images.put_root(folder, "added").id
+        return roots[folder]
+
+    for top, is_folder in tops:
+        if is_folder:
+            root = put(top)
+            yield from ((file, root) for file in _files(top, emit))
+        else:
+            known = next((roots[above] for above in _above(top) if above in roots), None)
+            yield top, put(os.path.dirname(top)) if known is None else known
+
+
+def _above(path: bytes) -> Iterator[bytes]:
+    """The folders that a path lies in, innermost first."""
+    while (folder := os.path.dirname(path)) != path:
+        yield folder
+        path = folder
 
 
 def _files(top: bytes, emit: Emit) -> Iterator[bytes]:
@@ -179,44 +203,78 @@ def _files(top: bytes, emit: Emit) -> Iterator[bytes]:
         yield path
 
 
-def _wait_for_watcher(collection: Collection, paths: Sequence[bytes]) -> IngestResult:
-    """Wait until the watcher has taken the requested paths in; count from the catalog."""
-    catalog = collection.catalog
-    began = time.monotonic()
-    sequence = catalog.contents.sequence()
-    before = {path for path in paths if catalog.images.at(path) is not None}
-    waiting: list[bytes] = list(paths)
-    while waiting:
-        collection.progress("waiting for the watcher", len(paths) - len(waiting), len(paths))
+def _take_in(
+    collection: Collection, arrivals: _Arrivals, emit: Emit, *, cluster: bool
+) -> IngestResult:
+    """Ingest what was asked for, unless another process that ingests takes it."""
+    waited = False
+    while not arrivals.taken():
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(ingest_lock(collection))
+            except LockedError:
+                if not waited:
+                    emit(Event("note", "another process is ingesting; it takes the files"))
+                waited = True
+            else:
+                result = run(collection, emit, once=True, scan=False, cluster=cluster)
+                return arrivals.result() if waited else result
         if collection.stop.wait(_WAIT_S):
-            raise StoppedError("interrupted; the watcher takes the queued files all the same")
-        if not is_watching(collection):
-            raise ImgclustError(
-                "the watcher has ended; the files are queued, run imgclust watch or add again"
-            )
-        waiting = [path for path in waiting if not _at_rest(catalog, path)]
-    while catalog.images.queued_links(1)[1] and is_watching(collection):
-        if collection.stop.wait(_WAIT_S):
-            break
-    fresh = {
-        content
-        for _, content, action in catalog.contents.changes_after(sequence, 10**9)
-        if action == "add"
-    }
-    counts = Counts(seen=len(paths))
-    for path in paths:
-        image = catalog.images.at(path)
-        known = catalog.observations.at(path)
-        if image is not None and image.content in fresh:
-            fresh.discard(image.content)
-            counts.ingested += 1
-        elif image is not None:
-            counts.unchanged += path in before
-            counts.reused += path not in before
-        elif known is not None:
-            counts.skipped += known.state == "skipped"
-            counts.quarantined += known.state == "quarantined"
-    return counts.result(seconds=time.monotonic() - began)
+            raise StoppedError("interrupted; the files stay queued, and are taken all the same")
+        collection.progress("waiting for another process", *arrivals.progress)
+    finish_links(collection)
+    return arrivals.result()
+
+
+class _Arrivals:
+    """Paths that are asked for, followed in the catalog while another process takes them in."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._paths: dict[bytes, bool] = {}  # True: an image already when it was asked for
+        self._waiting: list[bytes] = []
+        self._began = time.monotonic()
+        self._sequence = catalog.contents.sequence()
+
+    def request(self, path: bytes, root: int) -> None:
+        """Ask for a path; the caller holds the transaction."""
+        self._catalog.observations.request(path, root)
+        if path not in self._paths:
+            self._paths[path] = self._catalog.images.at(path) is not None
+            self._waiting.append(path)
+
+    def taken(self) -> bool:
+        """True when every path is at rest."""
+        self._waiting = [path for path in self._waiting if not _at_rest(self._catalog, path)]
+        return not self._waiting
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many paths are at rest, of how many."""
+        return len(self._paths) - len(self._waiting), len(self._paths)
+
+    def result(self) -> IngestResult:
+        """What has become of the paths."""
+        catalog = self._catalog
+        fresh = {
+            content
+            for _, content, action in catalog.contents.changes_after(self._sequence, 10**9)
+            if action == "add"
+        }
+        counts = Counts(seen=len(self._paths))
+        for path, before in self._paths.items():
+            image = catalog.images.at(path)
+            known = catalog.observations.at(path)
+            if image is not None and image.content in fresh:
+                fresh.discard(image.content)
+                counts.ingested += 1
+            elif image is not None:
+                counts.unchanged += before
+                counts.reused += not before
+            elif known is not None:
+                counts.skipped += known.state == "skipped"
+                counts.quarantined += known.state == "quarantined"
+        return counts.result(seconds=time.monotonic() - self._began)
 
 
 def _at_rest(catalog: Catalog, path: bytes) -> bool:

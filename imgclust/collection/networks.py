@@ -29,7 +29,10 @@ def require_packages() -> None:
 
 
 def choose_recipe(collection: Collection, *, waiting: int) -> None:
-    """Settle on weights at the first ingest; later, check that they are still the same."""
+    """Settle on weights at the first ingest; later, check that they are still the same.
+
+    The caller holds the ingest lock.
+    """
     catalog = collection.catalog
     if catalog.setting("recipe") is not None:
         _ = collection.recipe
@@ -45,11 +48,13 @@ def choose_recipe(collection: Collection, *, waiting: int) -> None:
     )
     recipe = recipe_of(chosen, raw=wanted.raw)
     with catalog.transaction():
-        catalog.store("recipe", recipe.name)
-        catalog.store(
-            "weights",
-            {"name": chosen.name, "path": str(chosen.path.absolute()), "sha256": chosen.sha256},
-        )
+        if catalog.setting("recipe") is None:  # a recipe is for good, whatever a download has taken
+            catalog.store("recipe", recipe.name)
+            catalog.store(
+                "weights",
+                {"name": chosen.name, "path": str(chosen.path.absolute()), "sha256": chosen.sha256},
+            )
+    _ = collection.recipe
 
 
 def embedder_opener(collection: Collection) -> Callable[[], Embedder]:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgclust.catalog import Catalog, Image
 from imgclust.collection import folders
 from imgclust.collection.results import CurrentClustering, MissingImage, Removed, Status
 from imgclust.collection.running import is_watching, our_folders
@@ -122,24 +123,28 @@ def doctor(collection: Collection, *, repair: bool) -> DoctorResult:
     ).examine(repair=repair)
 
 
-def remove(collection: Collection, what: str) -> Removed:
-    """See `Collection.remove`."""
+def remove(collection: Collection, what: str) -> tuple[Removed, int | None]:
+    """See `Collection.remove`; also returns the key of a content that has left with the image."""
     catalog = collection.catalog
-    image = (
-        catalog.images.get(int(what))
-        if what.isdecimal()
-        else catalog.images.at(os.fsencode(os.path.abspath(what)))
-        or catalog.images.at(os.path.realpath(os.fsencode(what)))
-    )
-    if image is None:
-        raise NothingThereError(
-            f"no image of the collection {collection.name!r} in {collection.index_folder.path} "
-            f"is {what}"
-        )
     with catalog.transaction():
-        catalog.remove_image(image)
+        image = _named(catalog, what)
+        if image is None:
+            raise NothingThereError(
+                f"no image of the collection {collection.name!r} in "
+                f"{collection.index_folder.path} is {what}"
+            )
+        left = catalog.remove_image(image)
         catalog.observations.settle(image.path, "removed")
-    return Removed(image.id, image.path)
+    return Removed(image.id, image.path), image.content if left else None
+
+
+def _named(catalog: Catalog, what: str) -> Image | None:
+    """The image with this id or at this path."""
+    if what.isdecimal():
+        return catalog.images.get(int(what)) if len(what) < 19 else None  # SQLite has 64 bits
+    return catalog.images.at(os.fsencode(os.path.abspath(what))) or catalog.images.at(
+        os.path.realpath(os.fsencode(what))
+    )
 
 
 def move_links(collection: Collection, to: Path) -> LinksResult:

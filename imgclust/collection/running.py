@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -36,6 +37,10 @@ from imgclust.watcher import Watcher, is_network
 
 if TYPE_CHECKING:
     from imgclust.collection.collection import Collection
+
+# How often, and for how long in all, finished work looks whether it may bring the links in step.
+_LINKS_WAIT_S = 0.2
+_LINKS_PATIENCE_S = 300.0
 
 
 def live_index(collection: Collection, catalog: Catalog, *, verify: bool) -> LiveIndex:
@@ -81,10 +86,10 @@ class _Keeper:
         if not linking.queued:
             return True
         try:
-            self._say(linking.sync(wait_s=0.0, stop=None))
-        except LockedError:
+            self._say(linking.sync(wait_s=0.0, stop=self.collection.stop))
+        except (LockedError, StoppedError):
             return False
-        except StorageError as error:
+        except (StorageError, OSError) as error:
             self._once("links", f"{error}; the links are brought in step later")
             return False
         except UsageError as error:
@@ -108,16 +113,34 @@ def run(
 ) -> IngestResult:
     """Run an ingest; the caller holds the ingest lock."""
     require_packages()
+    with contextlib.ExitStack() as stack:  # no start that fails leaves a process or thread behind
+        ingest = _prepared(collection, emit, stack, once=once, scan=scan, cluster=cluster)
+        result = ingest.run(once=once, scan=scan)
+    if not collection.stop.is_set():
+        finish_links(collection)
+    if once and collection.stop.is_set():
+        raise StoppedError("interrupted; what was ingested is kept, the same command goes on")
+    return result
+
+
+def _prepared(
+    collection: Collection,
+    emit: Emit,
+    stack: contextlib.ExitStack,
+    *,
+    once: bool,
+    scan: bool,
+    cluster: bool,
+) -> Ingest:
+    """The ingest with all its parts; what must be closed after it is on the stack."""
     catalog, settings = collection.catalog, collection.settings
     # Workers start first: they share nothing with what is loaded later.
     workers = settings.decode.workers or max(1, min(4, devices.cpu_count()))
     pool = _pool(collection, workers)
-    try:
-        choose_recipe(collection, waiting=_waiting(collection) if scan else 0)
-        live = live_index(collection, catalog, verify=not once)
-    except BaseException:
-        pool.close()
-        raise
+    stack.callback(pool.close)
+    choose_recipe(collection, waiting=_waiting(collection, scan=scan))
+    live = live_index(collection, catalog, verify=not once)
+    stack.callback(live.close, save=True)
     keeper = _Keeper(collection, live, emit)
     assigner = ArrivalAssigner(catalog)
     assigner.catch_up(collection.recipe)
@@ -130,6 +153,7 @@ def run(
         make=collection.recluster,
         tell=lambda result: emit(Event("clustered", _clustered(result))),
     )
+    stack.callback(automatic.close)
     ours = our_folders(collection)
     watched = [root for root in catalog.images.roots() if root.kind == "watched"]
     network = {
@@ -137,7 +161,7 @@ def run(
         for root in catalog.images.roots()
         if settings.watch.polling or is_network(root.path)
     }
-    ingest = Ingest(
+    return Ingest(
         catalog,
         Parts(
             decoder=pool,
@@ -164,17 +188,27 @@ def run(
         progress=collection.progress,
         stop=collection.stop,
     )
-    try:
-        result = ingest.run(once=once, scan=scan)
-    finally:
-        automatic.close()
-        live.close(save=True)
-    if collection.linking().queued and not collection.stop.is_set():
-        with contextlib.suppress(LockedError):
-            collection.sync_links()
-    if once and collection.stop.is_set():
-        raise StoppedError("interrupted; what was ingested is kept, the same command goes on")
-    return result
+
+
+def finish_links(collection: Collection) -> None:
+    """Bring the links in step after work that has succeeded.
+
+    Another process may be at them: it takes what is queued too, or lets us. When neither happens
+    in some minutes, or the person asks to stop, that is said and the links stay queued.
+    """
+    deadline = time.monotonic() + _LINKS_PATIENCE_S
+    linking = collection.linking()
+    while linking.queued:
+        try:
+            linking.sync(wait_s=0.0, progress=collection.progress, stop=collection.stop)
+        except LockedError as error:
+            if time.monotonic() < deadline and not collection.stop.wait(_LINKS_WAIT_S):
+                continue
+            collection.say(f"{error}; the links follow later, or with imgclust links")
+            return
+        except StoppedError:
+            collection.say("the links are not all in step yet; imgclust links goes on")
+            return
 
 
 def _no_clusters(*, empty: bool, over: bool) -> None:
@@ -197,11 +231,12 @@ def _pool(collection: Collection, workers: int) -> DecodePool:
     )
 
 
-def _waiting(collection: Collection) -> int:
-    """Files in the roots, counted to a thousand and one: many, or not."""
-    disk, count = LocalDisk(), 0
-    for root in collection.catalog.images.roots():
-        if root.kind != "watched":
+def _waiting(collection: Collection, *, scan: bool) -> int:
+    """Files asked for and (`scan`) in the roots, counted to a thousand and one: many, or not."""
+    catalog = collection.catalog
+    disk, count = LocalDisk(), len(catalog.observations.requests(1001))
+    for root in catalog.images.roots():
+        if root.kind != "watched" or not scan or count > 1000:
             continue
         for _ in disk.scan(root.path, skip=our_folders(collection), trouble=lambda *_: None):
             count += 1
