@@ -173,7 +173,7 @@ def known_subject(catalog: Catalog, recipe: str, what: str) -> Subject | None:
         For an id that no image has.
     """
     if what.isdecimal():
-        image = catalog.images.get(int(what))
+        image = catalog.images.get(int(what)) if len(what) < 19 else None  # SQLite has 64 bits
         if image is None:
             raise NothingThereError(f"no image has the id {what}; a file of that name is ./{what}")
         return _subject(catalog, recipe, image.content, image.id)

@@ -55,8 +55,8 @@ WATCHER_POINTS = (
     "links.done",
 )
 CLUSTER_POINTS = ("recluster.chunk", "recluster.publish")
-# How long a process may take until a point that is armed must have been passed, or is given up.
-_PATIENCE_S = 2.5
+# How long a process may take to pass a point that is armed; the real network takes long to load.
+_PATIENCE_S, _REAL_PATIENCE_S = 2.5, 25.0
 
 
 class Process:
@@ -137,6 +137,8 @@ class Driver:
         self.links = self.index / "default" / "links"
         self._rng = random.Random(seed)
         self._more = more or {}
+        real = "IMGCLUST_TEST_BACKBONE" in self._more
+        self._patience_s = _REAL_PATIENCE_S if real else _PATIENCE_S
         self._numbers = itertools.count()
         self.originals: dict[bytes, bytes] = {}
         self.foreign: dict[bytes, bytes] = {}
@@ -264,7 +266,7 @@ class Driver:
             if point in CLUSTER_POINTS:
                 self._kill_cluster(armed)
             deadline = time.monotonic() + (
-                _PATIENCE_S if point in WATCHER_POINTS else self._rng.uniform(0.0, 2.0)
+                self._patience_s if point in WATCHER_POINTS else self._rng.uniform(0.0, 2.0)
             )
             while watch.running and time.monotonic() < deadline:
                 self.act()

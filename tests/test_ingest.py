@@ -473,6 +473,32 @@ def test_a_root_that_is_away_keeps_everything_and_reads_nothing_again(world: Wor
     assert (world.state(text), world.state(bad)) == ("skipped", "quarantined")
 
 
+def test_a_change_that_was_not_read_before_the_root_left_is_read_when_it_is_back(
+    world: World,
+) -> None:
+    paths = world.pictures(3)
+    world.once()
+    paths[0].write_bytes(picture(40))
+    paths[1].write_bytes(b"no picture any more")
+    away = world.folder / "away"
+
+    def unplug(claimed: bytes) -> None:
+        if world.drop.exists():
+            world.drop.rename(away)
+
+    world.decoder.instead = lambda path: Again(path, "it is no longer there")
+    world.decoder.after = unplug
+    world.once()
+    assert world.once().held
+    assert {world.state(path) for path in paths} == {"missing"}
+    away.rename(world.drop)
+    world.decoder.instead = lambda path: None
+    world.decoder.after = lambda path: None
+    world.once()
+    assert holds(world, paths[0], 40)
+    assert (world.state(paths[1]), world.state(paths[2])) == ("quarantined", "done")
+
+
 def test_a_removed_image_stays_away_until_asked_for_or_changed(world: World) -> None:
     path, other = world.pictures(2)
     world.once()
@@ -509,7 +535,8 @@ def test_a_folder_that_cannot_be_listed_says_nothing_about_its_files(
         world.once()
     assert world.kinds("trouble")[0].path == os.fsencode(world.drop / "locked")
     assert {world.image(path).state for path in inside} == {"present"}
-    assert world.image(outside).state == "present", "a scan with troubles is not healthy"
+    gone = [event.path for event in world.kinds("gone")]
+    assert gone == [os.fsencode(outside)], "what is not below the trouble is as always"
 
 
 def test_nested_roots_take_each_file_once(world: World) -> None:
@@ -856,3 +883,19 @@ def test_thumbnails_and_index_hear_of_each_new_content_once(world: World) -> Non
     ingest().run(once=True)
     assert len(heard) == 1
     assert isinstance(claim(heard[0]), Decoded)
+
+
+def test_a_rename_found_by_the_last_scan_keeps_the_row(world: World) -> None:
+    path = world.write("one.png", picture(1))
+    for seed in range(5):
+        world.write(f"other-{seed}.png", picture(10 + seed))
+    world.once()
+    before = world.image(path)
+    away = world.drop.parent / "away.png"
+    path.rename(away)
+    world.once()
+    world.once()
+    back = world.drop / "renamed.png"
+    away.rename(back)
+    world.once()  # the third scan without the old path finds the new one
+    assert world.image(back).id == before.id

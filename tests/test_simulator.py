@@ -41,9 +41,9 @@ from imgclust.ingest.batching import Batch, Done, EmbeddingThread
 from tests.fakes import FakeEmbedder
 
 ROOTS = (b"/one", b"/two")
-PATHS = tuple(root + name for root in ROOTS for name in (b"/a", b"/b", b"/s/a", b"/s/b", b"/t/a"))
-IMAGES = tuple(b"IMG %d" % number for number in range(4))
-CONTENTS = (*IMAGES, b"", b"BAD ", b"TEXT")
+PATHS = (b"/one/a", b"/one/s/a", b"/one/s/b", b"/one/t/a", b"/two/a", b"/two/s/a")
+IMAGES = tuple(b"IMG %d" % number for number in range(3))
+CONTENTS = (*IMAGES, *IMAGES, b"", b"BAD ", b"TEXT")
 SETTLE_S, RESCAN_S = 1.0, 60.0
 
 paths = st.sampled_from(PATHS)
@@ -149,8 +149,13 @@ class ConstantEmbedder:
 class NoThread(EmbeddingThread):
     """Embeds in the loop's own thread: schedules are the same every time."""
 
-    def __init__(self, open_embedder: Callable[[], Embedder], done: Callable[[Done], None]) -> None:
-        super().__init__(open_embedder, done)
+    def __init__(
+        self,
+        open_embedder: Callable[[], Embedder],
+        done: Callable[[Done], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
+        super().__init__(open_embedder, done, failed)
         self._embedder = open_embedder()
 
     def warm(self, *, trial: bool = False) -> None: ...
@@ -220,9 +225,13 @@ class Life(RuleBasedStateMachine):
         self.removed: dict[bytes, FileStat] = {}
         self.away: dict[bytes, set[int]] = {}
 
-    @initialize()
-    def open(self) -> None:
+    @initialize(files=st.dictionaries(paths, contents))
+    def open(self, files: dict[bytes, bytes]) -> None:
+        """A collection that is at rest, with these files."""
+        for path, content in files.items():
+            self.disk.write(path, content)
         self.restart()
+        self.settle()
 
     def restart(self) -> None:
         """A new process: nothing is left but the catalog file."""
@@ -273,6 +282,9 @@ class Life(RuleBasedStateMachine):
         """What is said to be in is in the file, as another process reads it."""
         if event.kind in {"ingested", "reused", "replaced", "moved"}:
             assert (event.path,) in self.rows("SELECT path FROM images"), event
+        if event.kind == "moved" and event.image is not None:
+            for kept in self.away.values():  # its row has another path now, and its fate
+                kept.discard(event.image)
 
     def tell(self, times: int, *changed: bytes) -> None:
         for _ in range(times):
@@ -358,6 +370,12 @@ class Life(RuleBasedStateMachine):
             self.clock.now += seconds / 3
             self.ingest.step(timeout_s=0)
             self.decoder.answer()
+
+    @rule()
+    def work_on(self) -> None:
+        """Long enough for what was written to settle and be committed."""
+        for _ in range(3):
+            self.work(1.5)
 
     @rule(count=st.integers(0, 3))
     def answer_few(self, count: int) -> None:

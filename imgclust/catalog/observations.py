@@ -76,6 +76,14 @@ class Observations:
             "UPDATE observations SET state = ?, suffix = ? WHERE path = ?", (state, suffix, path)
         )
 
+    def lose(self, path: bytes) -> None:
+        """The image at this path is missing; if it was still to be read, no stat will fit it."""
+        self._connection.execute(
+            "UPDATE observations SET state = 'missing', "
+            "mtime_ns = CASE WHEN state = 'seen' THEN -1 ELSE mtime_ns END WHERE path = ?",
+            (path,),
+        )
+
     def relocate(self, path: bytes, root: int) -> None:
         """The path belongs to another root now."""
         self._connection.execute("UPDATE observations SET root = ? WHERE path = ?", (root, path))

@@ -43,11 +43,20 @@ class EmbeddingThread:
         Loads the network; called once, in the thread, when the first batch or `warm` asks for it.
     done
         Called in the thread with each finished batch; it should only enqueue.
+    failed
+        Called in the thread when the network cannot be loaded; the thread ends then, and the
+        next batch tries again once `reset` was called.
     """
 
-    def __init__(self, open_embedder: Callable[[], Embedder], done: Callable[[Done], None]) -> None:
+    def __init__(
+        self,
+        open_embedder: Callable[[], Embedder],
+        done: Callable[[Done], None],
+        failed: Callable[[Exception], None],
+    ) -> None:
         self._open = open_embedder
         self._done = done
+        self._failed = failed
         self._todo: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._embedder: Embedder | None = None
@@ -82,20 +91,26 @@ class EmbeddingThread:
             self._thread.join()
             self._thread = None
 
+    def reset(self) -> None:
+        """Forget the batches after a failure; the next one loads the network again."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self._todo = queue.SimpleQueue()
+        self.in_flight = 0
+
     def _run(self) -> None:
-        failure: Exception | None = None
         try:
             self._embedder = self._open()
             if self._trial and self._todo.empty():
                 side = self._embedder.recipe.side
                 self._embedder.embed(np.zeros((1, side, side, 3), np.uint8))
-        except Exception as error:  # told to the loop with every batch; it decides
-            failure = error
+        except Exception as error:  # the loop decides
+            self._failed(error)
+            return
         while (batch := self._todo.get()) is not None:
             if self._abandoned:
-                failure = StoppedError("stopped")
-            if failure is not None:
-                self._done(Done(batch, Embedded(), failure))
+                self._done(Done(batch, Embedded(), StoppedError("stopped")))
                 continue
             try:
                 self._done(Done(batch, self._embed(batch)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -59,9 +60,7 @@ class Committing:
         self._counts = counts
         self._emit = emit
 
-    def write(
-        self, outcomes: Sequence[Outcome], embedded: Embedded, place: Place, *, settle_s: float
-    ) -> bool:
+    def write(self, outcomes: Sequence[Outcome], embedded: Embedded, place: Place) -> bool:
         """Commit the outcomes in one durable transaction; only then count and say them.
 
         Returns whether a path has come to rest.
@@ -77,7 +76,7 @@ class Committing:
         with self._catalog.transaction():
             for outcome in outcomes:
                 known = self._catalog.observations.at(outcome.path)
-                event, content = self._one(known, outcome, embedded, fresh, place, settle_s)
+                event, content = self._one(known, outcome, embedded, fresh, place)
                 if event is not None:
                     said.append((event, content))
             if fresh:
@@ -99,13 +98,12 @@ class Committing:
         embedded: Embedded,
         fresh: dict[int, Vectors],
         place: Place,
-        settle_s: float,
     ) -> tuple[Event | None, int | None]:
         verdict = judge(
             known,
             outcome,
             wall=self._clock.wall(),
-            settle_s=settle_s,
+            settle_s=place.settle_s(0 if known is None else known.root),
             young_s=self._rules.young_s,
             retry_s=self._rules.retry_s,
             network=known is not None and known.root in place.network,
@@ -164,7 +162,7 @@ class Committing:
         self._catalog.observations.release(known.path)
         self._catalog.observations.settle(known.path, "done")
         self._catalog.images.queue_links([image])
-        if kind == "new":
+        if kind == "new" or (kind == "replaced" and not embedded_now):
             kind = "ingested" if embedded_now else "reused"
         return Event(kind, _SENTENCES[kind], known.path, image), key
 
@@ -189,7 +187,9 @@ class Committing:
     def _moved_from(self, key: int, decoded: Decoded) -> Image | None:
         """The missing image whose file this is: the one with its inode, else the only one."""
         away = [
-            image for image in self._catalog.images.with_content(key) if self._is_away(image.path)
+            image
+            for image in self._catalog.images.with_content(key)
+            if self._is_away(image.path) and not self._is_kept(image)
         ]
         for image in away:
             observed = self._catalog.observations.at(image.path)
@@ -202,6 +202,14 @@ class Committing:
             return self._disk.stat(path) is None
         except OSError:
             return False
+
+    def _is_kept(self, image: Image) -> bool:
+        """True when the image waits for a disk that is away: its row is not to be taken."""
+        root = self._catalog.images.root(image.root)
+        if root is None or root.held:
+            return True
+        anchor = os.path.dirname(image.path) if root.kind == "added" else root.path
+        return self._disk.identity(anchor) is None
 
     def _no_image_any_more(self, path: bytes) -> None:
         image = self._catalog.images.at(path)

@@ -22,14 +22,12 @@ class Looking:
         *,
         disk: Disk,
         clock: Clock,
-        settle_s: float,
         counts: Counts,
         emit: Emit,
     ) -> None:
         self._catalog = catalog
         self._disk = disk
         self._clock = clock
-        self._settle_s = settle_s
         self._counts = counts
         self._emit = emit
 
@@ -67,7 +65,7 @@ class Looking:
         found = look(known, stat, network=root in place.network, asked=asked)
         if found is Look.SEE:
             assert stat is not None
-            self.see(path, stat, root)
+            self.see(path, stat, root, place)
         elif found is Look.VANISHED:
             self.vanished(path)
         elif found is Look.BACK:
@@ -103,12 +101,12 @@ class Looking:
                 if stat is None:
                     self.vanished(known.path)
                 else:
-                    self.see(known.path, stat, known.root)
+                    self.see(known.path, stat, known.root, place)
         return found is Look.CLAIM
 
-    def see(self, path: bytes, stat: FileStat, root: int) -> None:
+    def see(self, path: bytes, stat: FileStat, root: int, place: Place) -> None:
         """The path is new or has changed: it is due when it has stayed the same long enough."""
-        due = self._clock.monotonic() + self._settle_s
+        due = self._clock.monotonic() + place.settle_s(root)
         self._catalog.observations.see(path, root, stat, due=due)
 
     def vanished(self, path: bytes) -> None:
@@ -118,7 +116,7 @@ class Looking:
             self._catalog.observations.forget(path)
             return
         self._catalog.observations.release(path)
-        self._catalog.observations.settle(path, "missing")
+        self._catalog.observations.lose(path)
         if image.state != "missing":
             self._catalog.images.miss(image.id, scans=0)
             self._counts.missing += 1

@@ -38,6 +38,11 @@ _PAUSE_S = 5.0
 _BUSY_S = 2.0
 
 
+# What comes in: a path that needs a look, an outcome with its generation, an embedded batch, words
+# for people, or the reason why the network cannot be loaded.
+Message = bytes | tuple[int, Outcome] | Done | Event | Exception
+
+
 class Decoder(Protocol):
     """The worker pool that claims and decodes."""
 
@@ -136,11 +141,8 @@ class Ingest:
         # Enough to keep the workers busy while two batches wait; each place holds one picture.
         self._capacity = 2 * workers + 3 * self._batch
         self._counts = Counts()
-        self._settle_s = max(self._rules.settle_s, 10.0) if self._network else self._rules.settle_s
-        self._inbox: queue.SimpleQueue[bytes | tuple[int, Outcome] | Done | Event] = (
-            queue.SimpleQueue()
-        )
-        self._embedding = EmbeddingThread(parts.open_embedder, self._inbox.put)
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._embedding = EmbeddingThread(parts.open_embedder, self._inbox.put, self._inbox.put)
         self._events: Events | None = None
         self._scan: Scan | None = None
         self._scan_due = 0.0
@@ -150,14 +152,16 @@ class Ingest:
         self._waiting = False
         self._advanced = self._clock.monotonic()
         self._generation = 0
+        self._once = False
+        self._later: list[Event] = []
+        self._said: set[bytes] = set()
         self._started = self._clock.monotonic()
         self._looking = Looking(
             catalog,
             disk=parts.disk,
             clock=parts.clock,
-            settle_s=self._settle_s,
             counts=self._counts,
-            emit=emit,
+            emit=self._later.append,
         )
         self._committing = Committing(
             catalog,
@@ -183,6 +187,7 @@ class Ingest:
             With `once`, when the disk refuses; a watcher waits and tries again instead.
         """
         try:
+            self._once = once
             self.begin(scan=scan, watch=not once)
             while not self._stop.is_set():
                 try:
@@ -220,7 +225,7 @@ class Ingest:
     def begin(self, *, scan: bool, watch: bool) -> None:
         """Take up what an earlier run left; with `watch`, events and the network are started."""
         with self._catalog.transaction():
-            self._catalog.observations.restart(self._clock.monotonic() + self._settle_s)
+            self._catalog.observations.restart(self._clock.monotonic() + self._rules.settle_s)
         if watch:
             self._embedding.warm(trial=True)
             if self._parts.events is not None:
@@ -234,6 +239,8 @@ class Ingest:
         while self._embedding.in_flight:
             self._turn(self._inbox.get())
         self._commit()
+        self._leave_gone()
+        self._say()
         if complete:
             self._parts.clusters(empty=True, over=True)
         self._parts.links()
@@ -249,6 +256,12 @@ class Ingest:
         self._batch_up()
         self._commit()
         self._keep_in_step()
+        self._say()
+
+    def _say(self) -> None:
+        """Say what was written meanwhile: never before its commit."""
+        while self._later:
+            self._emit(self._later.pop(0))
 
     @property
     def idle(self) -> bool:
@@ -289,11 +302,14 @@ class Ingest:
             with self._catalog.transaction():
                 self._looking.at_paths(paths, self._place)
 
-    def _turn(self, message: bytes | tuple[int, Outcome] | Done | Event) -> None:
+    def _turn(self, message: Message) -> None:
         if isinstance(message, bytes):
             self._paths[message] = None
         elif isinstance(message, Event):
             self._emit(message)
+        elif isinstance(message, Exception):
+            self._embedding.reset()
+            raise message
         elif isinstance(message, Done):
             self._embedding.in_flight -= 1
             if message.batch.generation == self._generation:
@@ -306,7 +322,12 @@ class Ingest:
     # Sources
 
     def _reload(self) -> None:
-        self._place = Place(tuple(self._catalog.images.roots()), self._ours, self._network)
+        self._place = Place(
+            tuple(self._catalog.images.roots()),
+            self._ours,
+            self._network,
+            self._rules.settle_s,
+        )
 
     def _scan_some(self) -> None:
         if self._events is not None and self._events.overflowed():
@@ -325,10 +346,11 @@ class Ingest:
                 clock=self._clock,
                 rules=self._rules,
                 counts=self._counts,
-                emit=self._emit,
+                emit=self._later.append,
+                said=self._said,
             )
         if self._scan.advance():
-            wait = self._rules.rescan_s
+            wait = float("inf") if self._once else self._rules.rescan_s
             if self._network:
                 wait = max(wait, 10 * self._scan.seconds)
             self._scan_due = self._clock.monotonic() + wait
@@ -436,7 +458,7 @@ class Ingest:
             self._write(ready, Embedded())
 
     def _write(self, outcomes: Sequence[Outcome], embedded: Embedded) -> None:
-        if self._committing.write(outcomes, embedded, self._place, settle_s=self._settle_s):
+        if self._committing.write(outcomes, embedded, self._place):
             self._advanced = self._clock.monotonic()
         self._waiting = False
         self._claimed.difference_update(outcome.path for outcome in outcomes)
@@ -450,6 +472,7 @@ class Ingest:
     def _forget_work(self) -> None:
         """Drop what is in memory: the catalog still says what is to be done."""
         self._generation += 1
+        self._later.clear()
         self._paths = {}
         self._claimed = set()
         self._decoding = 0
@@ -463,16 +486,34 @@ class Ingest:
         now = self._clock.monotonic()
         if now - self._checked < (_POLL_S if not self._changed else 0.0):
             return
-        pending = len(self._claimed) > 0 or self._catalog.observations.next_due() is not None
-        if pending and now - self._checked < _BUSY_S:
+        due = self._catalog.observations.next_due()
+        busy = bool(self._claimed) or (due is not None and due <= now)
+        if busy and now - self._checked < _BUSY_S:
             return
         self._checked = now
         self._changed = False
         left = self._catalog.observations.pending()
         done = self._counts.ingested + self._counts.reused + self._counts.quarantined
         self._progress("ingesting", done, done + left)
-        self._parts.clusters(empty=not pending and self._scan is None, over=False)
+        empty = not busy and due is None and self._scan is None
+        if empty:
+            self._leave_gone()
+        self._parts.clusters(empty=empty, over=False)
         self._parts.links()
+
+    def _leave_gone(self) -> None:
+        """Remove what enough scans have missed, now that nothing waits that it could have become.
+
+        Renames are matched first: a new path with its content would have taken over its row.
+        """
+        while gone := self._catalog.images.gone(self._rules.missing_scans, _TURN):
+            with self._catalog.transaction():
+                for image in gone:
+                    self._catalog.remove_image(image)
+                    self._catalog.observations.forget(image.path)
+            for image in gone:
+                self._emit(Event("gone", "gone", image.path, image.id))
+            self._changed = True
 
     def _trouble(self, code: str, sentence: str) -> None:
         self._inbox.put(Event("trouble", sentence))

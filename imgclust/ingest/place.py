@@ -89,6 +89,11 @@ class Place:
     roots: tuple[Root, ...]
     ours: tuple[bytes, ...]
     network: frozenset[int]
+    settle_local_s: float
+
+    def settle_s(self, root: int) -> float:
+        """How long a file of this root must stay the same; network disks tell late."""
+        return max(self.settle_local_s, 10.0) if root in self.network else self.settle_local_s
 
     def root_of(self, path: bytes) -> Root | None:
         """The innermost watched root above `path`; None when no root has it, or it is excluded."""

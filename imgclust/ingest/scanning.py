@@ -25,7 +25,10 @@ _SLICE = 500
 
 
 class Scan:
-    """One scan of all roots, in slices; call `advance` until it returns True."""
+    """One scan of all roots, in slices; call `advance` until it returns True.
+
+    `said` holds the folders whose trouble a person has been told.
+    """
 
     def __init__(
         self,
@@ -38,15 +41,17 @@ class Scan:
         rules: Watch,
         counts: Counts,
         emit: Emit,
+        said: set[bytes],
     ) -> None:
-        self._catalog = catalog
-        self._place = place
-        self._looking = looking
-        self._disk = disk
+        self.catalog = catalog
+        self.place = place
+        self.looking = looking
+        self.disk = disk
+        self.rules = rules
+        self.counts = counts
+        self.emit = emit
+        self.said = said
         self._clock = clock
-        self._rules = rules
-        self._counts = counts
-        self._emit = emit
         self._waiting = list(place.roots)
         self._current: _RootPass | None = None
         self.started = clock.monotonic()
@@ -58,45 +63,33 @@ class Scan:
             if not self._waiting:
                 self.seconds = self._clock.monotonic() - self.started
                 return True
-            self._current = self._begin(self._waiting.pop(0))
+            self._current = _RootPass(self, self._waiting.pop(0))
             return False
-        with self._catalog.transaction():
-            if self._current.slice():
+        with self.catalog.transaction():
+            finished = self._current.slice()
+        if finished:
+            self._current.compare()
+            with self.catalog.transaction():
                 self._current.end()
-                self._current = None
+            self._current = None
         return False
-
-    def _begin(self, root: Root) -> _RootPass:
-        return _RootPass(self, root)
-
-    @property
-    def parts(self) -> tuple[Catalog, Place, Looking, Disk, Watch, Counts, Emit]:
-        """What a pass over one root needs."""
-        return (
-            self._catalog,
-            self._place,
-            self._looking,
-            self._disk,
-            self._rules,
-            self._counts,
-            self._emit,
-        )
 
 
 class _RootPass:
     """The scan of one root: first what is there, then what is not."""
 
     def __init__(self, scan: Scan, root: Root) -> None:
-        (
-            self._catalog,
-            self._place,
-            self._looking,
-            self._disk,
-            self._rules,
-            self._counts,
-            self._emit,
-        ) = scan.parts
+        self._catalog = scan.catalog
+        self._place = scan.place
+        self._looking = scan.looking
+        self._disk = scan.disk
+        self._rules = scan.rules
+        self._counts = scan.counts
+        self._emit = scan.emit
+        self._said = scan.said
         self._root = root
+        self._absent: list[Image] = []
+        self._met: list[tuple[bytes, FileStat]] = []
         # A root that is one added file: its own absence proves nothing about the disk.
         self._single = root.kind == "added" and self._catalog.observations.at(root.path) is not None
         anchor = os.path.dirname(root.path) if self._single else root.path
@@ -119,9 +112,10 @@ class _RootPass:
             )
 
     def _trouble(self, folder: bytes, reason: str) -> None:
-        if not self._troubles:
-            self._emit(Event("trouble", f"cannot be read: {reason}", folder))
         self._troubles.append(folder)
+        if folder not in self._said:
+            self._said.add(folder)
+            self._emit(Event("trouble", f"cannot be read: {reason}", folder))
 
     def slice(self) -> bool:
         """Look at the next files; True when there are no more."""
@@ -134,15 +128,27 @@ class _RootPass:
             self._counts.unchanged += found is Look.NOTHING
         return len(part) < _SLICE
 
+    def compare(self) -> None:
+        """Hold the catalog's rows against what was there; asks the disk, writes nothing."""
+        self._absent = [image for image in self._rows() if self._is_absent(image)]
+        if self._root.kind == "added" and self._identity is not None and not self._single:
+            # Not walked; but a folder with other files in it is not one whose disk is away.
+            others = self._disk.scan(
+                self._root.path, skip=self._place.ours, trouble=lambda *_: None
+            )
+            self._files = sum(1 for _ in islice(others, 1))
+
     def end(self) -> None:
-        """Hold the catalog's rows of this root against what was there."""
+        """Write what follows from the comparison."""
         images = self._catalog.images
-        absent = [image for image in self._rows() if self._is_absent(image)]
+        for path, stat in self._met:
+            self._looking.at_file(path, stat, self._root.id, self._place)
+        absent = self._absent
         newly = [image for image in absent if image.misses == 0]
         count = images.count(self._root.id)
-        files = self._files
+        files = self._files + len(self._troubles)  # what cannot be listed is not empty
         if self._root.kind == "added":  # not walked: what is known of it is all there is
-            files = 1 if self._single else count - len(absent)
+            files = 1 if self._single else max(count - len(absent), self._files)
         device, inode = self._identity or (None, None)
         changed = bool(self._root.device and device != self._root.device)
         reason = hold(
@@ -156,7 +162,8 @@ class _RootPass:
             share=self._rules.hold_share,
             least=self._rules.hold_images,
         )
-        if not self._troubles:
+        # Below a folder that cannot be listed nothing counts as absent; the rest is as always.
+        if self._root.path not in self._troubles:
             if reason is None:
                 self._believe(absent)
             else:
@@ -171,7 +178,7 @@ class _RootPass:
             device=device if healthy else None,
             inode=inode if healthy else None,
             held=reason,
-            passed=not self._troubles,
+            passed=self._root.path not in self._troubles,
         )
 
     def _rows(self) -> Iterator[Image]:
@@ -192,7 +199,7 @@ class _RootPass:
             return False
         if stat is None:
             return True
-        self._looking.at_file(image.path, stat, self._root.id, self._place)
+        self._met.append((image.path, stat))
         return False
 
     def _was_seen(self, path: bytes) -> bool:
@@ -204,14 +211,9 @@ class _RootPass:
 
     def _believe(self, absent: Sequence[Image]) -> None:
         for image in absent:
-            if image.misses + 1 >= self._rules.missing_scans:
-                self._catalog.remove_image(image)
-                self._catalog.observations.forget(image.path)
-                self._emit(Event("gone", "gone", image.path, image.id))
-                continue
             if image.state != "missing":
                 self._counts.missing += 1
-                self._catalog.observations.settle(image.path, "missing")
+                self._catalog.observations.lose(image.path)
                 self._emit(Event("missing", "not there any more", image.path, image.id))
             self._catalog.images.miss(image.id, scans=1)
 
@@ -219,7 +221,7 @@ class _RootPass:
         for image in absent:
             if image.state != "missing":
                 self._counts.missing += 1
-                self._catalog.observations.settle(image.path, "missing")
+                self._catalog.observations.lose(image.path)
                 self._catalog.images.miss(image.id, scans=0)
         if self._root.held is None:
             sentence = (
