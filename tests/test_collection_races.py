@@ -1,0 +1,331 @@
+"""Collections beside other processes: locks held by others, catalogs changed meanwhile."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgclust import weights
+from imgclust.catalog import Catalog
+from imgclust.collection import Collection, Event, identity, ingesting, networks, running
+from imgclust.errors import NothingThereError, StoppedError, UsageError
+from imgclust.linking import Linking
+from imgclust.locks import FileLock
+from imgclust.progress import StopFlag
+from imgclust.search import LiveIndex
+from tests.conftest import Open, write_picture
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingesting, "_WAIT_S", 0.01)
+    monkeypatch.setattr(running, "_LINKS_WAIT_S", 0.01)
+
+
+class Releasing(StopFlag):
+    """A stop flag that frees a lock when somebody waits: the other process has finished."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock: FileLock | None = None
+
+    def wait(self, seconds: float) -> bool:
+        if self.lock is not None:
+            self.lock.release()
+        return super().wait(seconds)
+
+
+def lock_of(collection: Collection, what: str) -> FileLock:
+    """A lock that another process takes."""
+    return FileLock(collection.folders.lock(what), purpose="busy with")
+
+
+def locked(collection: Collection, what: str) -> FileLock:
+    """A lock as another process holds it."""
+    lock = lock_of(collection, what)
+    lock.acquire()
+    return lock
+
+
+def folders_of(collection: Collection) -> set[str]:
+    return {folder.name for folder in collection.link_folder.iterdir()}
+
+
+# Two ingests
+
+
+def test_an_add_goes_on_alone_when_the_other_ingest_ends(open_collection: Open, drop: Path) -> None:
+    collection = open_collection()
+    lock = locked(collection, "ingest")
+    said: list[str] = []
+
+    def emit(event: Event) -> None:
+        if event.kind == "note":
+            said.append(event.sentence)
+            assert collection.catalog.setting("recipe") is None  # chosen under the lock only
+            lock.release()
+
+    result = collection.add([drop], emit=emit)
+    assert said == ["another process is ingesting; it takes the files"]
+    assert (result.seen, result.ingested) == (24, 24)
+    assert not collection.catalog.observations.requests(1)
+    assert collection.links(check=True).in_step
+
+
+def test_an_add_is_content_when_the_other_ingest_takes_its_files(
+    open_collection: Open, drop: Path
+) -> None:
+    collection, other = open_collection(), open_collection()
+    other.watch([drop], once=True)
+    (drop.parent / "more").mkdir()
+    copy = drop.parent / "more" / "copy.png"
+    copy.write_bytes((drop / "picture-00.png").read_bytes())
+    new = write_picture(drop.parent / "more" / "new.png", 77)
+    lock = locked(collection, "ingest")
+
+    def emit(event: Event) -> None:
+        if event.kind == "note":
+            lock.release()
+            other.watch(once=True)
+
+    result = collection.add([copy, new, drop / "picture-01.png"], emit=emit)
+    assert (result.seen, result.ingested, result.reused, result.unchanged) == (3, 1, 1, 1)
+
+
+def test_an_add_can_be_interrupted_while_it_waits(open_collection: Open, drop: Path) -> None:
+    stop = StopFlag()
+    collection = open_collection(stop=stop)
+    with lock_of(collection, "ingest"), pytest.raises(StoppedError, match="stay queued"):
+        collection.add([drop], emit=lambda event: stop.set())
+    assert len(collection.catalog.observations.requests(100)) == 24
+    assert open_collection().add([drop / "picture-00.png"]).ingested == 24
+
+
+def test_a_retry_waits_its_turn(open_collection: Open, drop: Path) -> None:
+    collection = open_collection()
+    (drop / "late.png").write_bytes(b"not yet")
+    collection.watch([drop], once=True)
+    write_picture(drop / "late.png", 88)
+    lock = locked(collection, "ingest")
+    assert collection.retry(emit=lambda event: lock.release()).ingested == 1
+
+
+def test_a_recipe_that_was_settled_during_a_download_stays(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = open_collection()
+    choose = weights.choose
+
+    def slowly(*words: Any, **options: Any) -> Any:
+        with Catalog(collection.folders.catalog) as other, other.transaction():
+            other.store("recipe", "the first one")
+            other.store("weights", {"name": "trunk", "path": "", "sha256": ""})
+        return choose(*words, **options)
+
+    monkeypatch.setattr(weights, "choose", slowly)
+    networks.choose_recipe(collection, waiting=1)
+    assert collection.recipe == "the first one"
+
+
+# The link folder is busy
+
+
+def test_what_has_succeeded_is_returned_though_the_links_are_busy(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_LINKS_PATIENCE_S", 0.0)
+    said: list[str] = []
+    collection = open_collection(say=said.append)
+    collection.watch([drop], once=True, cluster=False)
+    (drop / "picture-23.png").unlink()
+    collection.watch(once=True, cluster=False)
+    with lock_of(collection, "links"):
+        assert collection.cluster(k=3).k == 3
+        assert collection.name_cluster(1, "blue").name == "blue"
+        assert collection.remove(drop / "picture-01.png").path == os.fsencode(
+            drop / "picture-01.png"
+        )
+        assert len(collection.accept_missing()) == 1
+        write_picture(drop / "new.png", 99)
+        assert collection.watch(once=True).ingested == 1
+    assert len(said) == 5
+    assert all("the links follow later" in line for line in said)
+    collection.sync_links()
+    assert collection.links(check=True).in_step
+
+
+def test_finished_work_waits_for_the_links(open_collection: Open, drop: Path) -> None:
+    stop = Releasing()
+    said: list[str] = []
+    collection = open_collection(stop=stop, say=said.append)
+    collection.watch([drop], once=True, cluster=False)
+    stop.lock = locked(collection, "links")
+    collection.cluster(k=3)
+    assert said == []
+    assert collection.links(check=True).in_step
+
+
+def test_a_stop_ends_the_wait_for_the_links(open_collection: Open, drop: Path) -> None:
+    stop = StopFlag()
+    said: list[str] = []
+    collection = open_collection(stop=stop, say=said.append)
+    collection.watch([drop], once=True)
+    with lock_of(collection, "links"):
+        stop.set()
+        collection.remove(1)
+    assert len(said) == 1
+    assert collection.linking().queued
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), StoppedError("stopped")])
+def test_a_link_folder_in_trouble_does_not_end_an_ingest(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    collection.catalog.images.queue_links([1])
+    said: list[Event] = []
+    live = running.live_index(collection, collection.catalog, verify=False)
+    keeper = running._Keeper(collection, live, said.append)
+
+    def fail(*_: Any, **options: Any) -> None:
+        assert options["stop"] is collection.stop
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Linking, "sync", fail)
+        assert [keeper.links(), keeper.links()] == [False, False]
+    assert [event.kind for event in said] == ["trouble"] * isinstance(error, OSError)
+    assert keeper.links()
+    live.close(save=False)
+
+
+def test_changed_links_settings_reach_who_is_running(open_collection: Open, drop: Path) -> None:
+    watcher = open_collection()
+    watcher.watch([drop], once=True, cluster=False)
+    watcher.cluster(k=3)
+    assert folders_of(watcher) == {"001", "002", "003"}
+    changing = frozenset({"links.folder"})
+    other = open_collection(flags={"links.folder": "group {id}"}, changing=changing)
+    other.links()
+    write_picture(drop / "new.png", 99)
+    watcher.watch(once=True)
+    watcher.cluster(k=3, seed=4)  # keeps what is kept
+    assert {name[:6] for name in folders_of(watcher)} == {"group "}
+    assert open_collection().settings.links.folder == "group {id}"
+    assert watcher.links(check=True).in_step
+    kept = identity.now(watcher.catalog, watcher.settings, changing=changing)
+    assert kept.links.folder == watcher.settings.links.folder
+
+
+# Starts that fail, and refusals that leave nothing behind
+
+
+def test_a_failed_start_leaves_no_thread_and_no_worker(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = open_collection()
+    closed: list[bool] = []
+    close = LiveIndex.close
+
+    def fail(path: bytes) -> bool:
+        raise OSError(5, "Input/output error")
+
+    def closing(live: LiveIndex, *, save: bool) -> None:
+        closed.append(save)
+        close(live, save=save)
+
+    monkeypatch.setattr(running, "is_network", fail)
+    monkeypatch.setattr(LiveIndex, "close", closing)
+    before = set(threading.enumerate())
+    with pytest.raises(OSError, match="Input"):
+        collection.watch([drop], once=True)
+    assert set(threading.enumerate()) <= before
+    assert closed == [True]
+
+
+def test_a_refused_link_folder_is_not_kept(open_collection: Open, drop: Path) -> None:
+    collection = open_collection()
+    with pytest.raises(UsageError, match="inside each other"):
+        collection.watch([drop], once=True, links=drop / "links")
+    assert collection.catalog.setting("link_folder") is None
+    assert collection.catalog.images.roots() == []
+    collection.watch([drop], once=True, links=drop.parent / "elsewhere")
+    assert collection.link_folder == drop.parent / "elsewhere"
+
+
+def test_a_chosen_index_folder_does_not_give_way(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMGCLUST_INDEX", str(drop / "index"))
+    with pytest.raises(UsageError, match="inside each other"):
+        open_collection(index=None)
+    assert not (drop / "index").exists()
+
+
+def test_an_id_beyond_64_bits_is_unknown(open_collection: Open, drop: Path) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    for number in (2**63 - 1, 2**63, 99999999999999999999):
+        with pytest.raises(NothingThereError):
+            collection.query(number)
+        with pytest.raises(NothingThereError):
+            collection.remove(number)
+
+
+def test_a_removed_image_takes_its_thumbnail_along(open_collection: Open, drop: Path) -> None:
+    (drop / "copy.png").write_bytes((drop / "picture-00.png").read_bytes())
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    image = collection.catalog.images.at(os.fsencode(drop / "copy.png"))
+    assert image is not None
+    collection.remove(drop / "copy.png")
+    assert collection.thumbnail(image.content) is not None
+    collection.remove(drop / "picture-00.png")
+    assert collection.thumbnail(image.content) is None
+
+
+# Roots of added files
+
+
+def roots_of(collection: Collection) -> dict[str, str]:
+    return {os.fsdecode(root.path): root.kind for root in collection.catalog.images.roots()}
+
+
+def test_added_files_share_the_root_of_their_folder(
+    open_collection: Open, drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingesting, "_CHUNK", 5)
+    some, others = tmp_path / "some", tmp_path / "others"
+    first = [write_picture(some / f"{seed}.png", seed) for seed in range(100, 107)]
+    below = write_picture(others / "deep" / "below.png", 200)
+    collection = open_collection()
+    assert collection.add(first).ingested == 7
+    assert roots_of(collection) == {str(some): "added"}
+    assert collection.add([others]).ingested == 1
+    below = write_picture(others / "deep" / "late.png", 201)
+    assert collection.add([below]).ingested == 1
+    collection.watch([drop], once=True)
+    assert collection.add([write_picture(drop / "sub" / "x.png", 300)]).ingested == 1
+    assert roots_of(collection) == {str(some): "added", str(others): "added", str(drop): "watched"}
+
+
+def test_an_added_file_that_leaves_its_folder_is_gone_and_a_lost_folder_is_held(
+    open_collection: Open, drop: Path, tmp_path: Path
+) -> None:
+    alone = write_picture(tmp_path / "some" / "alone.png", 100)
+    write_picture(tmp_path / "some" / "never-added.png", 101)
+    away = write_picture(tmp_path / "disk" / "away.png", 102)
+    collection = open_collection()
+    collection.add([alone, away])
+    alone.unlink()
+    away.unlink()  # as after an unmount: the folder is there and empty
+    collection.watch([drop], once=True)
+    for _ in range(3):
+        held = collection.watch(once=True).held
+    assert held == ((os.fsencode(away.parent), "the folder is empty"),)
+    assert [image.path for image in collection.missing()] == [os.fsencode(away)]
