@@ -555,16 +555,18 @@ def test_nested_roots_take_each_file_once(world: World) -> None:
 
 def test_a_root_inside_another_that_came_later_doubles_nothing(world: World) -> None:
     inner_file = world.write("inner/b.png", picture(2))
+    world.write("inner/c.png", picture(3))
     world.once()
     number = world.image(inner_file).id
-    world.root(world.drop / "inner")
+    inner = world.root(world.drop / "inner")
     world.once()
-    assert (world.catalog.images.count(), world.image(inner_file).id) == (1, number)
+    assert (world.catalog.images.count(), world.image(inner_file).id) == (2, number)
+    assert world.image(inner_file).root == inner, "it is lost or kept with the inner root now"
     inner_file.unlink()
     world.write("a.png", picture(1))
     for _ in range(3):
         world.once()
-    assert world.catalog.images.count() == 1
+    assert world.catalog.images.count() == 2
 
 
 def test_our_own_folders_and_excluded_names_are_left_alone(world: World) -> None:

@@ -168,10 +168,6 @@ class Catalog:
         )
         return [(float(at), str(kind), str(sentence)) for at, kind, sentence in rows]
 
-    def version(self) -> int:
-        """A number that changes when another connection has committed."""
-        return int(self._connection.execute("PRAGMA data_version").get)
-
     def damage(self) -> list[str]:
         """What SQLite's own check finds wrong, at most 20 lines; empty when all is well."""
         try:

@@ -150,9 +150,7 @@ class Contents:
             vectors[row] = vector
         return np.empty((0, 0), np.float32) if vectors is None else vectors
 
-    def all_embeddings(
-        self, recipe: str, *, until: int | None = None
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    def all_embeddings(self, recipe: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Keys `(n,)`, ascending, and embeddings `(n, d)` float32 of one recipe.
 
         Read in chunks of one short statement each, so that the write-ahead log is not held back;

@@ -144,6 +144,10 @@ class Images:
             (path, root, image),
         )
 
+    def relocate(self, path: bytes, root: int) -> None:
+        """The image at this path belongs to another root now."""
+        self._connection.execute("UPDATE images SET root = ? WHERE path = ?", (root, path))
+
     def set_content(self, image: int, content: int) -> None:
         """The file was replaced in place: same image, other content."""
         self._connection.execute(

@@ -88,14 +88,6 @@ class Observations:
         """The path belongs to another root now."""
         self._connection.execute("UPDATE observations SET root = ? WHERE path = ?", (root, path))
 
-    def restat(self, path: bytes, stat: Stat) -> None:
-        """Only what proves nothing has changed (a device number after a remount)."""
-        self._connection.execute(
-            "UPDATE observations SET device = ?, inode = ?, size = ?, mtime_ns = ?, ctime_ns = ? "
-            "WHERE path = ?",
-            (*stat, path),
-        )
-
     def forget(self, path: bytes) -> None:
         """Delete what is known of the path, its quarantine included."""
         self._connection.execute("DELETE FROM observations WHERE path = ?", (path,))

@@ -60,6 +60,10 @@ def live_index(collection: Collection, catalog: Catalog, *, verify: bool) -> Liv
     )
 
 
+# How often a watcher holds the whole link folder against the catalog (10 s at 100,000 links).
+_WHOLE_TREE_S = 6 * 3600.0
+
+
 @dataclass
 class _Keeper:
     """What an ingest does after each commit: index, thumbnails, links."""
@@ -68,6 +72,7 @@ class _Keeper:
     live: LiveIndex
     emit: Emit
     said: set[str] = field(default_factory=set)
+    checked: float = field(default_factory=time.monotonic)
 
     def after_commit(self, fresh: Sequence[Decoded]) -> None:
         """Store thumbnails, bring the index up to date, save it when that is due."""
@@ -81,12 +86,13 @@ class _Keeper:
         self.live.save_when_due(least=rules.checkpoint_images, share=rules.checkpoint_share)
 
     def links(self) -> bool:
-        """Sync what is queued; False when another process is at it."""
+        """Sync what is queued, now and then everything; False when another process is at it."""
         linking = self.collection.linking()
-        if not linking.queued:
+        whole = time.monotonic() - self.checked >= _WHOLE_TREE_S
+        if not whole and not linking.queued:
             return True
         try:
-            self._say(linking.sync(wait_s=0.0, stop=self.collection.stop))
+            self._say(linking.sync(whole=whole, wait_s=0.0, stop=self.collection.stop))
         except (LockedError, StoppedError):
             return False
         except (StorageError, OSError) as error:
@@ -96,6 +102,8 @@ class _Keeper:
             self._once("links", str(error))
             return False
         self.said.discard("links")
+        if whole:
+            self.checked = time.monotonic()
         return True
 
     def _say(self, result: LinksResult) -> None:

@@ -62,6 +62,10 @@ class Looking:
         """Look at one file path with its stat; returns what it led to."""
         if known is None:
             known = self._catalog.observations.at(path)
+        if known is not None and known.root != root:
+            # A root inside another one came later: what lies in it is lost or kept with it.
+            self._catalog.observations.relocate(path, root)
+            self._catalog.images.relocate(path, root)
         found = look(known, stat, network=root in place.network, asked=asked)
         if found is Look.SEE:
             assert stat is not None

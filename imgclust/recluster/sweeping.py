@@ -34,7 +34,7 @@ def sweep_and_store(
         progress=progress,
         stop=stop,
     )
-    suggestion = suggest(found, room.points, seed=seed)
+    suggestion = suggest(found, room.points, seed=seed, progress=progress, stop=stop)
     summary = {
         "k": found.k,
         "inertia": found.inertia,
