@@ -68,9 +68,9 @@ class Scan:
         with self.catalog.transaction():
             finished = self._current.slice()
         if finished:
-            self._current.compare()
-            with self.catalog.transaction():
-                self._current.end()
+            if self._current.compare():
+                with self.catalog.transaction():
+                    self._current.end()
             self._current = None
         return False
 
@@ -92,8 +92,8 @@ class _RootPass:
         self._met: list[tuple[bytes, FileStat]] = []
         # A root that is one added file: its own absence proves nothing about the disk.
         self._single = root.kind == "added" and self._catalog.observations.at(root.path) is not None
-        anchor = os.path.dirname(root.path) if self._single else root.path
-        self._identity = self._disk.identity(anchor)
+        self._anchor = os.path.dirname(root.path) if self._single else root.path
+        self._identity = self._disk.identity(self._anchor)
         self._troubles: list[bytes] = []
         self._files = 0
         # 64-bit hashes instead of paths: a million files take 8 MB. Two paths with one hash could
@@ -128,8 +128,11 @@ class _RootPass:
             self._counts.unchanged += found is Look.NOTHING
         return len(part) < _SLICE
 
-    def compare(self) -> None:
-        """Hold the catalog's rows against what was there; asks the disk, writes nothing."""
+    def compare(self) -> bool:
+        """Hold the catalog's rows against what was there; asks the disk, writes nothing.
+
+        False when a disk came or went meanwhile: then this scan proves nothing.
+        """
         self._absent = [image for image in self._rows() if self._is_absent(image)]
         if self._root.kind == "added" and self._identity is not None and not self._single:
             # Not walked; but a folder with other files in it is not one whose disk is away.
@@ -137,6 +140,7 @@ class _RootPass:
                 self._root.path, skip=self._place.ours, trouble=lambda *_: None
             )
             self._files = sum(1 for _ in islice(others, 1))
+        return self._disk.identity(self._anchor) == self._identity
 
     def end(self) -> None:
         """Write what follows from the comparison."""
