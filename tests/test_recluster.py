@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from imgclust.catalog import Catalog
+from imgclust.config import Settings
+from imgclust.errors import StoppedError
+from imgclust.linking import sync
+from imgclust.links import plan
+from imgclust.progress import StopFlag
+from imgclust.recluster import is_due
+from tests.conftest import Open, write_picture
+
+SETTINGS = Settings()
+
+
+def due(**given: object) -> bool:
+    """`is_due` with what is usual, but for what is given."""
+    usual: dict[str, object] = {
+        "contents": 50,
+        "clustered": None,
+        "provisional": False,
+        "empty": True,
+        "over": False,
+        "first_pass": True,
+        "elapsed_s": 1.0,
+        "settings": SETTINGS,
+    }
+    return is_due(**(usual | given))  # type: ignore[arg-type]
+
+
+def test_when_the_first_clustering_is_made() -> None:
+    assert due()
+    assert not due(contents=19)
+    assert due(contents=1, over=True)
+    assert not due(contents=0, over=True)
+    assert not due(empty=False)
+    assert due(empty=False, contents=1000)
+    assert due(empty=False, elapsed_s=120.0)
+    assert not due(empty=False, elapsed_s=120.0, contents=19)
+
+
+def test_when_a_provisional_clustering_is_made_again() -> None:
+    assert not due(clustered=50, provisional=True)
+    assert due(clustered=40, provisional=True)
+    assert not due(clustered=40, provisional=True, first_pass=False)
+    assert due(contents=200, clustered=50, provisional=True, first_pass=False, empty=False)
+    assert not due(contents=199, clustered=50, provisional=True, first_pass=False)
+    assert not due(contents=10_000, clustered=50, provisional=False, over=True)
+
+
+def test_a_clustering_published_during_a_link_sync_keeps_every_link(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=3)
+    with collection.catalog.transaction():
+        collection.catalog.images.queue_all_links()
+    other = open_collection(index=collection.index_folder.path, create_for=None)
+    published: list[int] = []
+
+    def plan_late(*arguments: object, **options: object) -> object:
+        if not published:
+            published.append(other.recluster().cluster(k="7", space="pca", seed=0).k)
+        return plan(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(sync, "plan", plan_late)
+    collection.sync_links()
+    assert published == [7]
+    monkeypatch.undo()
+    check = collection.links(check=True)
+    assert (check.links, check.missing, check.stale) == (24, 0, 0)
+    assert len(list(collection.link_folder.iterdir())) == 7
+
+
+def test_half_a_sweep_decides_nothing(open_collection: Open, drop: Path) -> None:
+    open_collection().watch([drop], once=True, cluster=False)
+    stop = StopFlag()
+
+    def stop_soon(step: str, done: int, total: int | None) -> None:
+        if step == "sweep" and done == 3:
+            stop.set()
+
+    collection = open_collection(stop=stop, progress=stop_soon)
+    with pytest.raises(StoppedError):
+        collection.cluster(k="auto")
+    assert collection.catalog.clusterings.current_id() is None
+
+
+def test_a_narrow_sweep_does_not_decide_for_auto(open_collection: Open, drop: Path) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    collection.sweep(k_max=2)
+    assert collection.cluster(k="auto").k > 2
+
+
+def test_what_a_person_went_back_to_is_not_made_again(open_collection: Open, drop: Path) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    first = collection.current()
+    assert first.provisional
+    collection.cluster(k=7)
+    collection.undo()
+    for number in range(4 * 24):
+        write_picture(drop / f"more-{number:03d}.png", 1000 + number, hue=number % 3)
+    collection.watch(once=True)
+    assert collection.current().id == first.id
+
+
+def test_what_a_crash_left_unpublished_goes_with_the_next_clustering(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=3)
+    before = collection.current().id
+
+    def crash(self: object, clustering: int, lineage: object) -> None:
+        raise RuntimeError("crash")
+
+    monkeypatch.setattr(type(collection.catalog.clusterings), "publish", crash)
+    with pytest.raises(RuntimeError):
+        collection.cluster(k=5)
+    monkeypatch.undo()
+    assert collection.current().id == before
+    collection.cluster(k=4)
+    with Catalog(collection.folders.catalog) as catalog:
+        assert len(catalog.clusterings.published()) == 2
+        unpublished = catalog.clusterings.drop_unpublished()
+    assert unpublished == 0
+
+
+def test_contents_that_arrive_during_a_fit_are_assigned_when_it_is_published(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    late = write_picture(drop / "late.png", 77, hue=1)
+    other = open_collection(index=collection.index_folder.path, create_for=None)
+    came: list[int] = []
+
+    def let_it_in(step: str, done: int, total: int | None) -> None:
+        if step == "writing assignments" and not came:
+            came.append(other.add([late], cluster=False).ingested)
+
+    recluster = collection.recluster(progress=let_it_in)
+    result = recluster.cluster(k="3", space="pca", seed=0)
+    assert came == [1]
+    assert sum(result.sizes.values()) == 25
+    assert collection.status().unassigned == 0
+    image = collection.catalog.images.at(os.fsencode(late))
+    assert image is not None
+    assert result.clustering is not None
+    arrivals = collection.catalog.clusterings.arrivals(result.clustering)
+    assert sum(count for count, _ in arrivals.values()) == 1
