@@ -36,7 +36,7 @@ from imgclust.config import Settings, Watch
 from imgclust.embedding import Embedder
 from imgclust.failpoints import arm
 from imgclust.images import Again, Decoded, FileStat, Outcome, Skipped, Unreadable
-from imgclust.ingest import Event, Ingest, Parts, loop
+from imgclust.ingest import Event, Ingest, Parts, pipeline
 from imgclust.ingest.batching import Batch, Done, EmbeddingThread
 from tests.fakes import FakeEmbedder
 
@@ -529,7 +529,7 @@ def live(schedules: int, steps: int) -> None:
 
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loop, "EmbeddingThread", NoThread)
+    monkeypatch.setattr(pipeline, "EmbeddingThread", NoThread)
 
 
 def test_schedules() -> None:

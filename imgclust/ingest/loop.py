@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,12 +10,13 @@ from typing import Protocol
 from imgclust.catalog import Catalog, key_of
 from imgclust.config import Settings
 from imgclust.embedding import Embedder
-from imgclust.errors import EmbeddingError, StoppedError, StorageError
-from imgclust.images import Decoded, Outcome, Unreadable
-from imgclust.ingest.batching import Batch, Done, EmbeddingThread
+from imgclust.errors import StorageError
+from imgclust.images import Decoded, Outcome
+from imgclust.ingest.batching import Done
 from imgclust.ingest.committing import Assigner, Committing, Embedded
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
 from imgclust.ingest.looking import Looking
+from imgclust.ingest.pipeline import Decoder, Pipeline
 from imgclust.ingest.place import Clock, Disk, LocalDisk, Place, SystemClock
 from imgclust.ingest.scanning import Scan
 from imgclust.progress import Progress, StopFlag, silent
@@ -26,8 +26,6 @@ from imgclust.reconcile import Look
 _TURN = 500
 # How long a turn waits for news when there is none.
 _WAIT_S = 0.05
-# How long a half-full batch waits for more pictures while the network is idle.
-_LINGER_S = 0.1
 # How often requests and link changes of other processes are looked for.
 _POLL_S = 0.5
 # How long `once` waits for files that never come to rest, beyond all retries.
@@ -41,14 +39,6 @@ _BUSY_S = 2.0
 # What comes in: a path that needs a look, an outcome with its generation, an embedded batch, words
 # for people, or the reason why the network cannot be loaded.
 Message = bytes | tuple[int, Outcome] | Done | Event | Exception
-
-
-class Decoder(Protocol):
-    """The worker pool that claims and decodes."""
-
-    def submit(self, path: bytes, done: Callable[[Outcome], None]) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Events(Protocol):
@@ -102,17 +92,6 @@ class Ingest:
         Ids of the roots on network file systems.
     """
 
-    # Work in memory, begun anew by `_forget_work`: paths to look at, paths in the pipeline,
-    # outcomes to commit, the batch that forms, batches that wait, the batch of each content.
-    _paths: dict[bytes, None]
-    _claimed: set[bytes]
-    _decoding: int
-    _ready: list[Outcome]
-    _forming: Batch
-    _forming_since: float
-    _full: deque[Batch]
-    _embedding_now: dict[int, Batch]
-
     def __init__(
         self,
         catalog: Catalog,
@@ -131,18 +110,14 @@ class Ingest:
         self._parts = parts
         self._recipe = recipe
         self._rules = settings.watch
-        self._batch = settings.embedding.batch
         self._ours = tuple(ours)
         self._network = frozenset(network)
         self._emit = emit
         self._progress = progress
         self._stop = stop or StopFlag()
         self._clock = parts.clock
-        # Enough to keep the workers busy while two batches wait; each place holds one picture.
-        self._capacity = 2 * workers + 3 * self._batch
         self._counts = Counts()
         self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._embedding = EmbeddingThread(parts.open_embedder, self._inbox.put, self._inbox.put)
         self._events: Events | None = None
         self._scan: Scan | None = None
         self._scan_due = 0.0
@@ -151,7 +126,6 @@ class Ingest:
         self._changed = True
         self._waiting = False
         self._advanced = self._clock.monotonic()
-        self._generation = 0
         self._once = False
         self._later: list[Event] = []
         self._said: set[bytes] = set()
@@ -173,7 +147,20 @@ class Ingest:
             counts=self._counts,
             emit=emit,
         )
-        self._forget_work()
+        self._pipeline = Pipeline(
+            catalog,
+            recipe=recipe,
+            looking=self._looking,
+            clock=parts.clock,
+            decoder=parts.decoder,
+            open_embedder=parts.open_embedder,
+            enqueue=self._inbox.put,
+            write=self._write,
+            batch=settings.embedding.batch,
+            # Enough to keep the workers busy while two batches wait.
+            capacity=2 * workers + 3 * settings.embedding.batch,
+        )
+        self._paths: dict[bytes, None] = {}
         self._reload()
 
     # The outer loop
@@ -210,7 +197,7 @@ class Ingest:
             if self._events is not None:
                 self._events.stop()
             self._parts.decoder.close()
-            self._embedding.close()
+            self._pipeline.thread.close()
         return self.result()
 
     def result(self) -> IngestResult:
@@ -227,7 +214,7 @@ class Ingest:
         with self._catalog.transaction():
             self._catalog.observations.restart(self._clock.monotonic() + self._rules.settle_s)
         if watch:
-            self._embedding.warm(trial=True)
+            self._pipeline.thread.warm(trial=True)
             if self._parts.events is not None:
                 self._events = self._parts.events(self._inbox.put, self._trouble)
                 self._events.start()
@@ -235,10 +222,10 @@ class Ingest:
 
     def _finish(self, *, complete: bool) -> None:
         """Commit what is embedded already, then leave everything in step."""
-        self._embedding.abandon()
-        while self._embedding.in_flight:
+        self._pipeline.thread.abandon()
+        while self._pipeline.thread.in_flight:
             self._turn(self._inbox.get())
-        self._commit()
+        self._pipeline.commit()
         self._leave_gone()
         self._say()
         if complete:
@@ -252,9 +239,9 @@ class Ingest:
         self._receive(timeout_s)
         self._scan_some()
         self._take_requests()
-        self._claim()
-        self._batch_up()
-        self._commit()
+        self._pipeline.claim(self._place)
+        self._pipeline.batch_up()
+        self._pipeline.commit()
         self._keep_in_step()
         self._say()
 
@@ -269,7 +256,7 @@ class Ingest:
         return (
             self._scan is None
             and self._scan_due > self._clock.monotonic()
-            and not self._claimed
+            and not self._pipeline.claimed
             and self._inbox.empty()
             and not self._paths
             and self._catalog.observations.next_due() is None
@@ -279,9 +266,9 @@ class Ingest:
     def _given_up(self) -> bool:
         """True when all that is left has kept changing, or being busy, for too long."""
         now = self._clock.monotonic()
-        if self._scan is not None or self._scan_due <= now or self._embedding.in_flight:
+        if self._scan is not None or self._scan_due <= now or self._pipeline.thread.in_flight:
             self._advanced = now
-        if self._decoding or now - self._advanced < _PATIENCE_S + sum(self._rules.retry_s):
+        if self._pipeline.decoding or now - self._advanced < _PATIENCE_S + sum(self._rules.retry_s):
             return False
         left = self._catalog.observations.pending()
         self._trouble("", f"{left} files keep changing or cannot be read yet; the next run looks")
@@ -308,16 +295,12 @@ class Ingest:
         elif isinstance(message, Event):
             self._emit(message)
         elif isinstance(message, Exception):
-            self._embedding.reset()
+            self._pipeline.thread.reset()
             raise message
         elif isinstance(message, Done):
-            self._embedding.in_flight -= 1
-            if message.batch.generation == self._generation:
-                self._embedded(message)
+            self._pipeline.embedded(message)
         else:
-            generation, outcome = message
-            if generation == self._generation:
-                self._decoded(outcome)
+            self._pipeline.decoded(*message)
 
     # Sources
 
@@ -374,94 +357,12 @@ class Ingest:
                 self._counts.seen += 1
                 self._counts.unchanged += found is Look.NOTHING
 
-    # The pipeline
-
-    def _claim(self) -> None:
-        free = self._capacity - len(self._claimed)
-        if free <= 0:
-            return
-        due = self._catalog.observations.due(self._clock.monotonic(), free + len(self._claimed))
-        for known in [known for known in due if known.path not in self._claimed][:free]:
-            if not self._looking.at_ripe(known, self._place):
-                continue
-            self._claimed.add(known.path)
-            self._decoding += 1
-            self._parts.decoder.submit(known.path, self._receiver(self._generation))
-
-    def _receiver(self, generation: int) -> Callable[[Outcome], None]:
-        return lambda outcome: self._inbox.put((generation, outcome))
-
-    def _decoded(self, outcome: Outcome) -> None:
-        self._decoding -= 1
-        if not isinstance(outcome, Decoded):
-            self._ready.append(outcome)
-            return
-        key = key_of(outcome.sha256)
-        if key in self._embedding_now:
-            self._embedding_now[key].outcomes.append(outcome)
-        elif self._catalog.contents.has_embedding(key, self._recipe):
-            self._ready.append(outcome)
-        else:
-            self._embedding.warm()
-            self._form(key, outcome)
-
-    def _form(self, key: int, decoded: Decoded) -> None:
-        if not self._forming.pixels:
-            self._forming_since = self._clock.monotonic()
-        self._forming.pixels[key] = decoded
-        self._forming.outcomes.append(decoded)
-        self._embedding_now[key] = self._forming
-        if len(self._forming.pixels) >= self._batch:
-            self._full.append(self._forming)
-            self._forming = Batch(generation=self._generation)
-
-    def _batch_up(self) -> None:
-        """Keep one batch waiting behind the one in hand; a lone picture waits for nobody."""
-        if self._forming.pixels and not self._full and not self._embedding.in_flight:
-            lingered = self._clock.monotonic() - self._forming_since >= _LINGER_S
-            if lingered or not self._decoding:
-                self._full.append(self._forming)
-                self._forming = Batch(generation=self._generation)
-        while self._full and self._embedding.in_flight < 2:
-            self._embedding.submit(self._full.popleft())
-
-    def _embedded(self, done: Done) -> None:
-        for key in done.batch.pixels:
-            self._embedding_now.pop(key, None)
-        if isinstance(done.error, EmbeddingError):
-            self._spoiled(done.batch, done.error)
-        elif done.error is None:
-            self._write(done.batch.outcomes, done.embedded)
-        elif not isinstance(done.error, StoppedError):
-            raise done.error
-
-    def _spoiled(self, batch: Batch, error: EmbeddingError) -> None:
-        """One picture spoils a batch: embed each alone; the one that fails again is set aside."""
-        if len(batch.pixels) > 1:
-            for key, decoded in batch.pixels.items():
-                same = [
-                    o for o in batch.outcomes if isinstance(o, Decoded) and key_of(o.sha256) == key
-                ]
-                alone = Batch({key: decoded}, list(same), self._generation)
-                self._embedding_now[key] = alone
-                self._full.append(alone)
-            return
-        for outcome in batch.outcomes:
-            assert isinstance(outcome, Decoded)
-            self._ready.append(
-                Unreadable(outcome.path, outcome.stat, outcome.sha256, str(error), empty=False)
-            )
-
-    def _commit(self) -> None:
-        if self._ready:
-            ready, self._ready = self._ready, []
-            self._write(ready, Embedded())
+    # What the parts ask of the loop
 
     def _write(self, outcomes: Sequence[Outcome], embedded: Embedded) -> None:
         if self._committing.write(outcomes, embedded, self._place):
             self._advanced = self._clock.monotonic()
         self._waiting = False
-        self._claimed.difference_update(outcome.path for outcome in outcomes)
         fresh: dict[int, Decoded] = {}
         for outcome in outcomes:
             if isinstance(outcome, Decoded) and key_of(outcome.sha256) in embedded.vectors:
@@ -471,23 +372,16 @@ class Ingest:
 
     def _forget_work(self) -> None:
         """Drop what is in memory: the catalog still says what is to be done."""
-        self._generation += 1
         self._later.clear()
         self._paths = {}
-        self._claimed = set()
-        self._decoding = 0
-        self._ready = []
-        self._forming = Batch(generation=self._generation)
-        self._forming_since = 0.0
-        self._full = deque()
-        self._embedding_now = {}
+        self._pipeline.forget()
 
     def _keep_in_step(self) -> None:
         now = self._clock.monotonic()
         if now - self._checked < (_POLL_S if not self._changed else 0.0):
             return
         due = self._catalog.observations.next_due()
-        busy = bool(self._claimed) or (due is not None and due <= now)
+        busy = bool(self._pipeline.claimed) or (due is not None and due <= now)
         if busy and now - self._checked < _BUSY_S:
             return
         self._checked = now

@@ -1,0 +1,189 @@
+"""The pipeline: claimed paths are decoded, gathered into batches, embedded, committed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from imgclust.catalog import Catalog, key_of
+from imgclust.embedding import Embedder
+from imgclust.errors import EmbeddingError, StoppedError
+from imgclust.images import Decoded, Outcome, Unreadable
+from imgclust.ingest.batching import Batch, Done, EmbeddingThread
+from imgclust.ingest.committing import Embedded
+from imgclust.ingest.looking import Looking
+from imgclust.ingest.place import Clock, Place
+
+# How long a half-full batch waits for more pictures while the network is idle.
+_LINGER_S = 0.1
+
+
+class Decoder(Protocol):
+    """The worker pool that claims and decodes."""
+
+    def submit(self, path: bytes, done: Callable[[Outcome], None]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Pipeline:
+    """What is between a settled path and its commit; used by the loop's thread alone.
+
+    Nothing here needs to last: the catalog still says of every path that it is to be read.
+
+    Parameters
+    ----------
+    enqueue
+        Puts outcomes (with their generation), finished batches and the reason why the network
+        cannot be loaded into the loop's inbox; called in other threads.
+    write
+        Commits outcomes, with the new embeddings among them.
+    capacity
+        Most paths on their way; each holds one decoded picture.
+
+    Attributes
+    ----------
+    claimed
+        Paths on their way.
+    decoding
+        How many of them the workers have.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        *,
+        recipe: str,
+        looking: Looking,
+        clock: Clock,
+        decoder: Decoder,
+        open_embedder: Callable[[], Embedder],
+        enqueue: Callable[[tuple[int, Outcome] | Done | Exception], None],
+        write: Callable[[Sequence[Outcome], Embedded], None],
+        batch: int,
+        capacity: int,
+    ) -> None:
+        self._catalog = catalog
+        self._recipe = recipe
+        self._looking = looking
+        self._clock = clock
+        self._decoder = decoder
+        self._enqueue = enqueue
+        self._write = write
+        self._batch = batch
+        self._capacity = capacity
+        self.thread = EmbeddingThread(open_embedder, enqueue, enqueue)
+        self._generation = 0
+        self.claimed: set[bytes] = set()
+        self._full: deque[Batch] = deque()
+        self._embedding_now: dict[int, Batch] = {}
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop everything that is on its way."""
+        self._generation += 1
+        self.claimed.clear()
+        self._full.clear()
+        self._embedding_now.clear()
+        self.decoding = 0
+        self._ready: list[Outcome] = []
+        self._forming = Batch(generation=self._generation)
+        self._forming_since = 0.0
+
+    def claim(self, place: Place) -> None:
+        """Have the workers read what has settled, as much as there is room for."""
+        free = self._capacity - len(self.claimed)
+        if free <= 0:
+            return
+        due = self._catalog.observations.due(self._clock.monotonic(), free + len(self.claimed))
+        for known in [known for known in due if known.path not in self.claimed][:free]:
+            if not self._looking.at_ripe(known, place):
+                continue
+            self.claimed.add(known.path)
+            self.decoding += 1
+            self._decoder.submit(known.path, self._receiver(self._generation))
+
+    def _receiver(self, generation: int) -> Callable[[Outcome], None]:
+        return lambda outcome: self._enqueue((generation, outcome))
+
+    def decoded(self, generation: int, outcome: Outcome) -> None:
+        """Take what came of a claim; what was claimed before `forget` is dropped."""
+        if generation != self._generation:
+            return
+        self.decoding -= 1
+        if not isinstance(outcome, Decoded):
+            self._ready.append(outcome)
+            return
+        key = key_of(outcome.sha256)
+        if key in self._embedding_now:
+            self._embedding_now[key].outcomes.append(outcome)
+        elif self._catalog.contents.has_embedding(key, self._recipe):
+            self._ready.append(outcome)
+        else:
+            self.thread.warm()
+            self._form(key, outcome)
+
+    def _form(self, key: int, decoded: Decoded) -> None:
+        if not self._forming.pixels:
+            self._forming_since = self._clock.monotonic()
+        self._forming.pixels[key] = decoded
+        self._forming.outcomes.append(decoded)
+        self._embedding_now[key] = self._forming
+        if len(self._forming.pixels) >= self._batch:
+            self._full.append(self._forming)
+            self._forming = Batch(generation=self._generation)
+
+    def batch_up(self) -> None:
+        """Keep one batch waiting behind the one in hand; a lone picture waits for nobody."""
+        if self._forming.pixels and not self._full and not self.thread.in_flight:
+            lingered = self._clock.monotonic() - self._forming_since >= _LINGER_S
+            if lingered or not self.decoding:
+                self._full.append(self._forming)
+                self._forming = Batch(generation=self._generation)
+        while self._full and self.thread.in_flight < 2:
+            self.thread.submit(self._full.popleft())
+
+    def embedded(self, done: Done) -> None:
+        """Take a batch that came back, and commit it.
+
+        Raises what the embedder raised, but for a picture that spoils its batch.
+        """
+        self.thread.in_flight -= 1
+        if done.batch.generation != self._generation:
+            return
+        for key in done.batch.pixels:
+            self._embedding_now.pop(key, None)
+        if isinstance(done.error, EmbeddingError):
+            self._spoiled(done.batch, done.error)
+        elif done.error is None:
+            self._write_batch(done.batch.outcomes, done.embedded)
+        elif not isinstance(done.error, StoppedError):
+            raise done.error
+
+    def _spoiled(self, batch: Batch, error: EmbeddingError) -> None:
+        """One picture spoils a batch: embed each alone; the one that fails again is set aside."""
+        if len(batch.pixels) > 1:
+            for key, decoded in batch.pixels.items():
+                same = [
+                    o for o in batch.outcomes if isinstance(o, Decoded) and key_of(o.sha256) == key
+                ]
+                alone = Batch({key: decoded}, list(same), self._generation)
+                self._embedding_now[key] = alone
+                self._full.append(alone)
+            return
+        for outcome in batch.outcomes:
+            assert isinstance(outcome, Decoded)
+            self._ready.append(
+                Unreadable(outcome.path, outcome.stat, outcome.sha256, str(error), empty=False)
+            )
+
+    def commit(self) -> None:
+        """Commit what needs no embedding."""
+        if self._ready:
+            ready, self._ready = self._ready, []
+            self._write_batch(ready, Embedded())
+
+    def _write_batch(self, outcomes: Sequence[Outcome], embedded: Embedded) -> None:
+        self._write(outcomes, embedded)
+        self.claimed.difference_update(outcome.path for outcome in outcomes)
