@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from imgclust import weights
-from imgclust.catalog import Catalog
+from imgclust.catalog import Catalog, Image
 from imgclust.collection import Collection, Event, identity, ingesting, networks, running
-from imgclust.errors import NothingThereError, StoppedError, UsageError
+from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
 from imgclust.linking import Linking
 from imgclust.locks import FileLock
 from imgclust.progress import StopFlag
@@ -329,3 +329,23 @@ def test_an_added_file_that_leaves_its_folder_is_gone_and_a_lost_folder_is_held(
         held = collection.watch(once=True).held
     assert held == ((os.fsencode(away.parent), "the folder is empty"),)
     assert [image.path for image in collection.missing()] == [os.fsencode(away)]
+
+
+def test_an_image_is_removed_as_it_is_now(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    path = os.fsencode(drop / "picture-02.png")
+    at = collection.catalog.images.at
+
+    def looked_up(wanted: bytes) -> Image | None:
+        """Nobody else can write between the look and the removal."""
+        with Catalog(collection.folders.catalog) as other:
+            other._connection.set_busy_timeout(0)
+            with pytest.raises(StorageError, match="locked"), other.transaction():
+                pass
+        return at(wanted)
+
+    monkeypatch.setattr(collection.catalog.images, "at", looked_up)
+    assert collection.remove(os.fsdecode(path)).path == path
