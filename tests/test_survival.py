@@ -77,10 +77,6 @@ def survive(folder: Path, *, kills: int, seed: int, more: dict[str, str] | None 
     assert driver.judge() == [], f"scripts/torture --kills {kills} --seed {seed}"
 
 
-def test_two_kills(tmp_path: Path) -> None:
-    survive(tmp_path, kills=2, seed=20)
-
-
 @pytest.mark.slow
 def test_forty_kills(tmp_path: Path) -> None:
     survive(tmp_path, kills=40, seed=1)
@@ -125,13 +121,9 @@ def test_beside_a_watcher(drop: Path, index: Path, tmp_path: Path) -> None:
     assert (index / "default" / "index.faiss").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "point",
-    [
-        "embedded=sleep:1",
-        pytest.param("commit.before=sleep:1", marks=pytest.mark.slow),
-        pytest.param("links.made=sleep:0.2", marks=pytest.mark.slow),
-    ],
+    "point", ["embedded=sleep:1", "commit.before=sleep:1", "links.made=sleep:0.2"]
 )
 def test_sigterm_ends_a_busy_watcher_and_loses_nothing(
     drop: Path, index: Path, tmp_path: Path, point: str
