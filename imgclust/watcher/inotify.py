@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import warnings
 from collections.abc import Callable
 
 from watchdog.events import (
@@ -37,6 +38,10 @@ from watchdog.observers.inotify_c import (
     WatchCallback,
     WatchDescriptor,
 )
+
+# A folder that is made and filled at once is added by its own event and by the walk of the one
+# above it; watchdog warns of the second time, which is the same watch.
+warnings.filterwarnings("ignore", "Callback with id", RuntimeWarning)
 
 # What watchdog logs is said in our words; without a handler Python would print it.
 logging.getLogger("watchdog").addHandler(logging.NullHandler())
