@@ -101,8 +101,11 @@ class Contents:
 
     def recipe_id(self, name: str) -> int:
         """Number of the recipe `name`, made when it is new."""
-        self._connection.execute("INSERT OR IGNORE INTO recipes (name) VALUES (?)", (name,))
-        return int(self._connection.execute("SELECT id FROM recipes WHERE name = ?", (name,)).get)
+        number = self._recipe_number(name)
+        if number < 0:
+            self._connection.execute("INSERT INTO recipes (name) VALUES (?)", (name,))
+            number = self._connection.last_insert_rowid()
+        return number
 
     def has_embedding(self, key: int, recipe: str) -> bool:
         """True when the content is embedded by this recipe."""

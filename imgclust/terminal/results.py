@@ -52,7 +52,7 @@ def status(screen: Screen, result: Status) -> None:
     if result.watching:
         facts.append(("", "a watcher is running"))
     if result.added:
-        facts.append(("added", f"{counted(result.added, 'file or folder', 'files and folders')}"))
+        facts.append(("added", f"single files from {counted(result.added, 'folder', 'folders')}"))
     facts.append(("links", f"{_LINKS[result.link_mode]} in {printable(result.link_folder)}"))
     facts.append(("network", _network(result)))
     if result.pending:
