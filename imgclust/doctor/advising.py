@@ -75,7 +75,7 @@ def _watches(folders: int) -> Advisory:
             f"{folders:,} folders, but only {limit:,} may be watched: roots are scanned instead; "
             "raise fs.inotify.max_user_watches",
         )
-    return Advisory("watches", True, f"{folders:,} folders, {limit:,} may be watched")
+    return Advisory("watches", True, f"{folders:,} of {limit:,} watches are needed")
 
 
 def _weights(catalog: Catalog, cache: Path) -> Advisory:
