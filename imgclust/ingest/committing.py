@@ -209,7 +209,8 @@ class Committing:
         if root is None or root.held:
             return True
         anchor = os.path.dirname(image.path) if root.kind == "added" else root.path
-        return self._disk.identity(anchor) is None
+        found = self._disk.identity(anchor)
+        return found is None or bool(root.device and found[0] != root.device)
 
     def _no_image_any_more(self, path: bytes) -> None:
         image = self._catalog.images.at(path)
