@@ -509,8 +509,10 @@ class Life(RuleBasedStateMachine):
         assert images.keys() <= self.disk.files.keys()
         away = self.rows("SELECT path FROM images WHERE state <> 'present' OR misses <> 0")
         assert away == []
-        assert states.keys() == self.disk.files.keys()
-        assert quarantine <= self.disk.files.keys()
+        # An empty root on another device may be a mount point: what is set aside there stays.
+        for path in (states.keys() | quarantine) - self.disk.files.keys():
+            assert not any(file.startswith(path[:4]) for file in self.disk.files), path
+        assert self.disk.files.keys() <= states.keys()
 
 
 def live(schedules: int, steps: int) -> None:
@@ -538,4 +540,4 @@ def test_schedules() -> None:
 
 @pytest.mark.slow
 def test_thousands_of_schedules() -> None:
-    live(1000, 40)
+    live(2000, 40)
