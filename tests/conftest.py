@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,6 +15,12 @@ from PIL import Image
 from imgclust import config
 from imgclust.collection import Collection, networks
 from tests.fakes import FakeEmbedder
+
+# The same examples in every run: what passed here passes elsewhere. To look for new ones:
+# pytest --hypothesis-seed=N with HYPOTHESIS_PROFILE=default, or scripts/torture.
+hypothesis.settings.register_profile("repeatable", derandomize=True, database=None)
+if "HYPOTHESIS_PROFILE" not in os.environ:
+    hypothesis.settings.load_profile("repeatable")
 
 DIMENSIONS = 2048  # of the trunk's recipe, which the stand-in takes the place of
 

@@ -525,6 +525,7 @@ def live(schedules: int, steps: int) -> None:
             suppress_health_check=list(HealthCheck),
             database=None,
             print_blob=True,
+            derandomize=True,  # the same schedules everywhere; scripts/torture looks for new ones
         ),
     )
 
