@@ -33,16 +33,28 @@ def content(number: int) -> Content:
     return Content(key_of(sha256), sha256, 100_000, 640, 480, "JPEG", 0.01)
 
 
+def path_of(number: int) -> bytes:
+    """A made-up path."""
+    return b"/photos/%03d/%07d.jpg" % (number // 1000, number)
+
+
+def see(catalog: Catalog, first: int, count: int, root: int) -> None:
+    """What the scan writes before a batch is read: its files were seen."""
+    with catalog.transaction():
+        for number in range(first, first + count):
+            stat = (1, number, 100_000, number, number)
+            catalog.observations.see(path_of(number), root, stat, due=0.0)
+
+
 def write(catalog: Catalog, first: int, vectors: np.ndarray, clustering: int, root: int) -> None:
     """What the ingest writes for a batch, in one transaction."""
     with catalog.transaction():
         rows = []
         for number, vector in enumerate(vectors, first):
             one = content(number)
-            path = b"/photos/%03d/%07d.jpg" % (number // 1000, number)
+            path = path_of(number)
             catalog.contents.put(one)
             catalog.contents.put_embedding(one.key, RECIPE, vector, "bench")
-            catalog.observations.see(path, root, (1, number, 100_000, number, number), due=0.0)
             catalog.observations.settle(path, "done")
             image = catalog.images.insert(path, root, one.key)
             catalog.images.queue_links([image])
@@ -74,6 +86,7 @@ def filled(folder: Path, n: int) -> tuple[Catalog, VectorIndex, int, int]:
         catalog.clusterings.publish(clustering, {})
     for start in range(0, n, 2000):
         vectors = generator.standard_normal((min(2000, n - start), DIMENSIONS)).astype(np.float32)
+        see(catalog, start, len(vectors), root)
         write(catalog, start, vectors, clustering, root)
         keys = [content(number).key for number in range(start, start + len(vectors))]
         index.add(np.array(keys, np.int64), vectors)
@@ -112,6 +125,7 @@ def main() -> None:
         commits, files = [], []
         for round_ in range(chosen.rounds):
             vectors = generator.standard_normal((BATCH, DIMENSIONS)).astype(np.float32)
+            see(catalog, chosen.n + round_ * BATCH, BATCH, root)
             began = time.perf_counter()
             write(catalog, chosen.n + round_ * BATCH, vectors, clustering, root)
             commits.append(time.perf_counter() - began)
