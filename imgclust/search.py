@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog
 from imgclust.errors import ImgclustError, IndexFileError, NothingThereError, StorageError
+from imgclust.failpoints import passing
 from imgclust.index import VectorIndex, set_aside
 
 _log = logging.getLogger(__name__)
@@ -97,11 +98,13 @@ class LiveIndex:
             added = [
                 key for key in added if self._catalog.contents.has_embedding(key, self._recipe)
             ]
+            passing("index.add.before")
             if removed:
                 self.index.remove(np.array(removed, np.int64))
             if added:
                 vectors = self._catalog.contents.embeddings(added, self._recipe)
                 self.index.add(np.array(added, np.int64), vectors)
+            passing("index.add.after")
             self.sequence = changes[-1][0]
             replayed += len(changes)
         return replayed

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import errno
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -86,3 +88,11 @@ def test_an_unknown_name_is_an_error_once_anything_is_armed() -> None:
 def test_wrong_words_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="IMGCLUST_FAILPOINTS"):
         arm(text)
+
+
+def test_every_point_stands_somewhere() -> None:
+    """A point that no code passes would let a kill test believe that it had killed there."""
+    package = Path(failpoints.__file__).parent
+    sources = "".join(file.read_text("utf-8") for file in package.rglob("*.py"))
+    passed = set(re.findall(r'\bpassing\("([a-z.]+)"\)', sources))
+    assert passed == failpoints.POINTS
