@@ -43,9 +43,14 @@ has_nvidia_driver() {
     command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q '^GPU'
 }
 
-# engine_here: which extra .venv holds now, cpu or gpu, or nothing.
+# engine_here: which extra .venv holds now, cpu or gpu, or nothing; never a failure, as set -e would end the script.
 engine_here() {
-    compgen -G "$venv/lib/python3*/site-packages/faiss_[cg]pu-*.dist-info" | sed -E 's/.*faiss_([cg]pu)-.*/\1/'
+    local package
+    for package in "$venv"/lib/python3*/site-packages/faiss_[cg]pu-*.dist-info; do
+        if [[ -d $package ]]; then
+            sed -E 's/.*faiss_([cg]pu)-.*/\1/' <<<"$package"
+        fi
+    done
 }
 
 # prepare cpu|gpu [dev]: makes or completes .venv; does nothing when it is right already.
