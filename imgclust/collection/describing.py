@@ -15,13 +15,13 @@ from imgclust.collection.results import ClusterDetails, ClusterRow, Member
 from imgclust.errors import NothingThereError, StorageError, UsageError
 
 if TYPE_CHECKING:
-    from imgclust.collection.collection import Collection
+    from imgclust.collection.opened import Opened
 
 _SHOWN_NEIGHBOURS = 5
 _LONGEST_NAME = 100
 
 
-def rows(collection: Collection) -> tuple[ClusterRow, ...]:
+def rows(collection: Opened) -> tuple[ClusterRow, ...]:
     """See `Collection.clusters`."""
     clustering = collection.current()
     catalog = collection.catalog
@@ -45,7 +45,7 @@ def rows(collection: Collection) -> tuple[ClusterRow, ...]:
     return tuple(sorted(found, key=lambda row: row.id))
 
 
-def details(collection: Collection, cluster: int, *, sheet: Path | None) -> ClusterDetails:
+def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterDetails:
     """See `Collection.cluster_details`."""
     clustering = collection.current()
     row = _row(collection, clustering, cluster)
@@ -83,7 +83,7 @@ def details(collection: Collection, cluster: int, *, sheet: Path | None) -> Clus
     )
 
 
-def name(collection: Collection, cluster: int, wanted: str | None) -> ClusterRow:
+def name(collection: Opened, cluster: int, wanted: str | None) -> ClusterRow:
     """See `Collection.name_cluster`."""
     clustering = collection.current()
     _row(collection, clustering, cluster)
@@ -108,7 +108,7 @@ def name(collection: Collection, cluster: int, wanted: str | None) -> ClusterRow
     return _row(collection, clustering, cluster)
 
 
-def _row(collection: Collection, clustering: Clustering, cluster: int) -> ClusterRow:
+def _row(collection: Opened, clustering: Clustering, cluster: int) -> ClusterRow:
     found = [row for row in rows(collection) if row.id == cluster]
     if not found:
         there = ", ".join(str(one) for one in sorted(clustering.cluster_ids)[:12])
@@ -116,7 +116,7 @@ def _row(collection: Collection, clustering: Clustering, cluster: int) -> Cluste
     return found[0]
 
 
-def _draw(collection: Collection, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
+def _draw(collection: Opened, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
     pictures, captions = [], []
     for member in shown:
         image = collection.catalog.images.get(member.id)

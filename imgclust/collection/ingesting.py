@@ -29,7 +29,7 @@ from imgclust.ingest import (
 )
 
 if TYPE_CHECKING:
-    from imgclust.collection.collection import Collection
+    from imgclust.collection.opened import Opened
 
 # How often `add` looks whether another process has taken its paths, or lets it take them.
 _WAIT_S = 0.2
@@ -38,7 +38,7 @@ _CHUNK = 1000
 
 
 def watch(
-    collection: Collection,
+    collection: Opened,
     paths: Sequence[bytes],
     emit: Emit,
     *,
@@ -68,9 +68,7 @@ def watch(
         return run(collection, emit, once=once, scan=True, cluster=cluster)
 
 
-def add(
-    collection: Collection, paths: Sequence[bytes], emit: Emit, *, cluster: bool
-) -> IngestResult:
+def add(collection: Opened, paths: Sequence[bytes], emit: Emit, *, cluster: bool) -> IngestResult:
     """See `Collection.add`."""
     if not paths:
         raise UsageError("add what? name at least one file or folder")
@@ -99,7 +97,7 @@ def add(
     return _take_in(collection, arrivals, emit, cluster=cluster)
 
 
-def retry(collection: Collection, paths: Sequence[bytes], emit: Emit) -> IngestResult:
+def retry(collection: Opened, paths: Sequence[bytes], emit: Emit) -> IngestResult:
     """See `Collection.retry`."""
     catalog = collection.catalog
     wanted = [row.path for row in catalog.observations.quarantined()]
@@ -134,7 +132,7 @@ def _root(path: bytes) -> bytes:
     return real
 
 
-def _keep_apart(collection: Collection, path: bytes) -> None:
+def _keep_apart(collection: Opened, path: bytes) -> None:
     for ours in (collection.folders.root, collection.link_folder):
         if folders.overlaps(os.fsencode(ours), path):
             raise UsageError(
@@ -143,7 +141,7 @@ def _keep_apart(collection: Collection, path: bytes) -> None:
             )
 
 
-def _choose_links(collection: Collection, links: Path | None, roots: Sequence[bytes]) -> None:
+def _choose_links(collection: Opened, links: Path | None, roots: Sequence[bytes]) -> None:
     """Keep the link folder that a new collection is given; the caller holds the transaction."""
     if links is None:
         return
@@ -203,9 +201,7 @@ def _files(top: bytes, emit: Emit) -> Iterator[bytes]:
         yield path
 
 
-def _take_in(
-    collection: Collection, arrivals: _Arrivals, emit: Emit, *, cluster: bool
-) -> IngestResult:
+def _take_in(collection: Opened, arrivals: _Arrivals, emit: Emit, *, cluster: bool) -> IngestResult:
     """Ingest what was asked for, unless another process that ingests takes it."""
     waited = False
     while not arrivals.taken():

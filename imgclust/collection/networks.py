@@ -19,7 +19,7 @@ from imgclust.errors import (
 from imgclust.images import Decoded, claim
 
 if TYPE_CHECKING:
-    from imgclust.collection.collection import Collection
+    from imgclust.collection.opened import Opened
 
 
 def require_packages() -> None:
@@ -28,7 +28,7 @@ def require_packages() -> None:
     devices.require("tensorflow")
 
 
-def choose_recipe(collection: Collection, *, waiting: int) -> None:
+def choose_recipe(collection: Opened, *, waiting: int) -> None:
     """Settle on weights at the first ingest; later, check that they are still the same.
 
     The caller holds the ingest lock.
@@ -57,7 +57,7 @@ def choose_recipe(collection: Collection, *, waiting: int) -> None:
     _ = collection.recipe
 
 
-def embedder_opener(collection: Collection) -> Callable[[], Embedder]:
+def embedder_opener(collection: Opened) -> Callable[[], Embedder]:
     """What loads the network of the collection's recipe, in any thread: the catalog is read now.
 
     The loader raises RecipeError when the weights are not those of the recipe any more.
@@ -92,7 +92,7 @@ def embedder_opener(collection: Collection) -> Callable[[], Embedder]:
     return load
 
 
-def embed_file(collection: Collection, path: bytes) -> npt.NDArray[np.float32]:
+def embed_file(collection: Opened, path: bytes) -> npt.NDArray[np.float32]:
     """Embedding `(d,)` of a file that the collection does not hold.
 
     Raises

@@ -14,13 +14,12 @@ from imgclust.collection.running import is_watching, our_folders
 from imgclust.doctor import Doctor, DoctorResult
 from imgclust.embedding import Recipe
 from imgclust.errors import NothingThereError, UsageError
-from imgclust.linking import LinksResult
 
 if TYPE_CHECKING:
-    from imgclust.collection.collection import Collection
+    from imgclust.collection.opened import Opened
 
 
-def status(collection: Collection) -> Status:
+def status(collection: Opened) -> Status:
     """See `Collection.status`."""
     catalog = collection.catalog
     with catalog.snapshot():
@@ -79,7 +78,7 @@ def status(collection: Collection) -> Status:
         )
 
 
-def missing(collection: Collection) -> tuple[MissingImage, ...]:
+def missing(collection: Opened) -> tuple[MissingImage, ...]:
     """See `Collection.missing`."""
     held = {root.id: root.held for root in collection.catalog.images.roots()}
     return tuple(
@@ -88,7 +87,7 @@ def missing(collection: Collection) -> tuple[MissingImage, ...]:
     )
 
 
-def accept_missing(collection: Collection) -> tuple[MissingImage, ...]:
+def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
     """See `Collection.accept_missing`."""
     catalog = collection.catalog
     with catalog.transaction():
@@ -103,7 +102,7 @@ def accept_missing(collection: Collection) -> tuple[MissingImage, ...]:
     return gone
 
 
-def doctor(collection: Collection, *, repair: bool) -> DoctorResult:
+def doctor(collection: Opened, *, repair: bool) -> DoctorResult:
     """See `Collection.doctor`."""
     recipe = collection.catalog.setting("recipe")
     return Doctor(
@@ -123,7 +122,7 @@ def doctor(collection: Collection, *, repair: bool) -> DoctorResult:
     ).examine(repair=repair)
 
 
-def remove(collection: Collection, what: str) -> tuple[Removed, int | None]:
+def remove(collection: Opened, what: str) -> tuple[Removed, int | None]:
     """See `Collection.remove`; also returns the key of a content that has left with the image."""
     catalog = collection.catalog
     with catalog.transaction():
@@ -147,7 +146,7 @@ def _named(catalog: Catalog, what: str) -> Image | None:
     )
 
 
-def move_links(collection: Collection, to: Path) -> LinksResult:
+def move_links(collection: Opened, to: Path) -> None:
     """See `Collection.move_links`."""
     catalog = collection.catalog
     wanted = Path(os.path.abspath(to.expanduser()))
@@ -162,4 +161,3 @@ def move_links(collection: Collection, to: Path) -> LinksResult:
         with catalog.transaction():
             catalog.store("link_folder", os.fsencode(wanted).hex())
             catalog.store("link_folders", {})
-    return collection.links()

@@ -36,14 +36,14 @@ from imgclust.search import LiveIndex
 from imgclust.watcher import Watcher, is_network
 
 if TYPE_CHECKING:
-    from imgclust.collection.collection import Collection
+    from imgclust.collection.opened import Opened
 
 # How often, and for how long in all, finished work looks whether it may bring the links in step.
 _LINKS_WAIT_S = 0.2
 _LINKS_PATIENCE_S = 300.0
 
 
-def live_index(collection: Collection, catalog: Catalog, *, verify: bool) -> LiveIndex:
+def live_index(collection: Opened, catalog: Catalog, *, verify: bool) -> LiveIndex:
     """The index of a collection, in step with its catalog."""
     devices.require("faiss")
     recipe = Recipe.parse(collection.recipe)
@@ -68,7 +68,7 @@ _WHOLE_TREE_S = 6 * 3600.0
 class _Keeper:
     """What an ingest does after each commit: index, thumbnails, links."""
 
-    collection: Collection
+    collection: Opened
     live: LiveIndex
     emit: Emit
     said: set[str] = field(default_factory=set)
@@ -116,9 +116,7 @@ class _Keeper:
             self.emit(Event("trouble", sentence))
 
 
-def run(
-    collection: Collection, emit: Emit, *, once: bool, scan: bool, cluster: bool
-) -> IngestResult:
+def run(collection: Opened, emit: Emit, *, once: bool, scan: bool, cluster: bool) -> IngestResult:
     """Run an ingest; the caller holds the ingest lock."""
     require_packages()
     with contextlib.ExitStack() as stack:  # no start that fails leaves a process or thread behind
@@ -132,7 +130,7 @@ def run(
 
 
 def _prepared(
-    collection: Collection,
+    collection: Opened,
     emit: Emit,
     stack: contextlib.ExitStack,
     *,
@@ -198,7 +196,7 @@ def _prepared(
     )
 
 
-def finish_links(collection: Collection) -> None:
+def finish_links(collection: Opened) -> None:
     """Bring the links in step after work that has succeeded.
 
     Another process may be at them: it takes what is queued too, or lets us. When neither happens
@@ -227,7 +225,7 @@ def _clustered(result: ClusterResult) -> str:
     return f"{result.k} clusters ({result.sentence})"
 
 
-def _pool(collection: Collection, workers: int) -> DecodePool:
+def _pool(collection: Opened, workers: int) -> DecodePool:
     rules = collection.settings.decode
     return DecodePool(
         workers=workers,
@@ -239,7 +237,7 @@ def _pool(collection: Collection, workers: int) -> DecodePool:
     )
 
 
-def _waiting(collection: Collection, *, scan: bool) -> int:
+def _waiting(collection: Opened, *, scan: bool) -> int:
     """Files asked for and (`scan`) in the roots, counted to a thousand and one: many, or not."""
     catalog = collection.catalog
     disk, count = LocalDisk(), len(catalog.observations.requests(1001))
@@ -253,7 +251,7 @@ def _waiting(collection: Collection, *, scan: bool) -> int:
     return count
 
 
-def our_folders(collection: Collection) -> list[bytes]:
+def our_folders(collection: Opened) -> list[bytes]:
     """Real paths of the folders that ingest never enters."""
     return [
         os.path.realpath(os.fsencode(folder))
@@ -262,12 +260,12 @@ def our_folders(collection: Collection) -> list[bytes]:
 
 
 @contextlib.contextmanager
-def ingest_lock(collection: Collection) -> Iterator[None]:
+def ingest_lock(collection: Opened) -> Iterator[None]:
     """Hold the lock that one ingest at a time holds."""
     with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
         yield
 
 
-def is_watching(collection: Collection) -> bool:
+def is_watching(collection: Opened) -> bool:
     """True when a process ingests into the collection now."""
     return is_locked(collection.folders.lock("ingest"))

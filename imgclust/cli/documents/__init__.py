@@ -1,0 +1,55 @@
+"""The JSON document of each result (keys may be added, never changed)."""
+
+from imgclust.cli.documents.clusters import (
+    cluster,
+    cluster_details,
+    cluster_row,
+    clusters,
+    links,
+    sweep,
+    view,
+)
+from imgclust.cli.documents.images import (
+    accepted,
+    event,
+    ingested,
+    missing,
+    quarantine,
+    query,
+    removed,
+)
+from imgclust.cli.documents.upkeep import (
+    doctor,
+    status,
+    weights_file,
+    weights_list,
+)
+from imgclust.cli.documents.writing import (
+    Document,
+    dumps,
+    error,
+)
+
+__all__ = [
+    "Document",
+    "accepted",
+    "cluster",
+    "cluster_details",
+    "cluster_row",
+    "clusters",
+    "doctor",
+    "dumps",
+    "error",
+    "event",
+    "ingested",
+    "links",
+    "missing",
+    "quarantine",
+    "query",
+    "removed",
+    "status",
+    "sweep",
+    "view",
+    "weights_file",
+    "weights_list",
+]

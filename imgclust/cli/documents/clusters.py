@@ -1,0 +1,105 @@
+"""Documents about clusters, maps and links."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from imgclust.cli.documents.writing import Document, path_keys, text
+
+if TYPE_CHECKING:
+    from imgclust.collection import (
+        ClusterDetails,
+        ClusterResult,
+        ClusterRow,
+        LinksResult,
+        MapResult,
+        Member,
+        SweepResult,
+    )
+
+
+def sweep(result: SweepResult) -> Document:
+    """`sweep`."""
+    return {
+        "space": result.space,
+        "n": result.n,
+        "k": list(result.k),
+        "inertia": list(result.inertia),
+        "knee": result.knee,
+        "chart": None if result.chart is None else text(os.fsencode(result.chart)),
+    }
+
+
+def cluster(result: ClusterResult) -> Document:
+    """`cluster`."""
+    return {
+        "clustering": result.clustering,
+        "k": result.k,
+        "chosen_by": result.chosen_by,
+        "space": result.space,
+        "inertia": result.inertia,
+        "sizes": {str(one): number for one, number in result.sizes.items()},
+        "kept": list(result.kept),
+        "split": list(result.split),
+        "merged": list(result.merged),
+        "new": list(result.new),
+        "gone": list(result.gone),
+        "moved": result.moved,
+    }
+
+
+def clusters(rows: Sequence[ClusterRow]) -> Document:
+    """`clusters`."""
+    return {"clusters": [cluster_row(row) for row in rows]}
+
+
+def cluster_row(row: ClusterRow) -> Document:
+    """A line of `clusters`, and `clusters name`."""
+    return {
+        "id": row.id,
+        "name": row.name,
+        "size": row.size,
+        "coherence": row.coherence,
+        "medoid": row.medoid,
+    }
+
+
+def cluster_details(result: ClusterDetails) -> Document:
+    """`clusters show`."""
+    return {
+        **cluster_row(result.row),
+        "representatives": [_member(one) for one in result.representatives],
+        "nearest": [{"id": other, "distance": distance} for other, distance in result.nearest],
+        "images": [_member(one) for one in result.members],
+        "sheet": None if result.sheet is None else text(os.fsencode(result.sheet)),
+    }
+
+
+def view(result: MapResult) -> Document:
+    """`view`."""
+    return {
+        "chart": text(os.fsencode(result.path)),
+        "method": result.method,
+        "dims": result.dims,
+        "n": result.n,
+        "placed": result.placed,
+        "refitted": result.refitted,
+    }
+
+
+def links(result: LinksResult) -> Document:
+    """`links`."""
+    return {
+        "links": result.links,
+        "created": result.created,
+        "removed": result.removed,
+        "missing": result.missing,
+        "stale": result.stale,
+        "foreign": len(result.foreign),
+    }
+
+
+def _member(one: Member) -> Document:
+    return {"id": one.id, **path_keys(one.path), "distance": one.distance}

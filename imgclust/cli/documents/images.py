@@ -1,0 +1,91 @@
+"""Documents about images coming in, asked for and going out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from imgclust.cli.documents.writing import Document, moment, path_keys, text
+
+if TYPE_CHECKING:
+    from imgclust.collection import (
+        Event,
+        IngestResult,
+        MissingImage,
+        Quarantined,
+        QueryResult,
+        Removed,
+    )
+
+
+def query(result: QueryResult) -> Document:
+    """`query`."""
+    return {
+        "query": text(os.fsencode(result.query)),
+        "neighbours": [
+            {"id": row.id, **path_keys(row.path), "score": row.score, "cluster": row.cluster}
+            for row in result.neighbours
+        ],
+    }
+
+
+def ingested(result: IngestResult) -> Document:
+    """`watch --once`, `add`, `quarantine retry`."""
+    return {
+        "seen": result.seen,
+        "ingested": result.ingested,
+        "reused": result.reused,
+        "unchanged": result.unchanged,
+        "skipped": result.skipped,
+        "quarantined": result.quarantined,
+        "missing": result.missing,
+        "seconds": round(result.seconds, 3),
+    }
+
+
+def event(one: Event, wall: float) -> Document:
+    """A line of `watch`."""
+    return {
+        "event": one.kind,
+        "time": moment(wall),
+        **({"path": None} if one.path is None else path_keys(one.path)),
+        "id": one.image,
+        "cluster": one.cluster,
+        "message": one.sentence,
+    }
+
+
+def quarantine(rows: Sequence[Quarantined]) -> Document:
+    """`quarantine`."""
+    return {
+        "quarantined": [
+            {
+                **path_keys(row.path),
+                "reason": row.reason,
+                "tries": row.tries,
+                "since": moment(row.since),
+            }
+            for row in rows
+        ]
+    }
+
+
+def missing(rows: Sequence[MissingImage]) -> Document:
+    """`missing`."""
+    return {
+        "missing": [
+            {"id": row.id, **path_keys(row.path), "scans": row.scans, "held": row.held}
+            for row in rows
+        ]
+    }
+
+
+def accepted(rows: Sequence[MissingImage]) -> Document:
+    """`missing accept`."""
+    return {"accepted": [{"id": row.id, **path_keys(row.path)} for row in rows]}
+
+
+def removed(result: Removed) -> Document:
+    """`remove`."""
+    return {"id": result.id, **path_keys(result.path)}

@@ -1,0 +1,90 @@
+"""Documents about the collection and this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from imgclust.cli.documents.writing import Document, in_base64, loses, path_keys, text
+
+if TYPE_CHECKING:
+    from imgclust.collection import (
+        DoctorResult,
+        Listed,
+        Status,
+        Weights,
+    )
+
+
+def status(result: Status) -> Document:
+    """`status`."""
+    current = result.clustering
+    document = {
+        "collection": result.collection,
+        "recipe": result.recipe,
+        "images": result.images,
+        "distinct": result.distinct,
+        "quarantined": result.quarantined,
+        "skipped": dict(result.skipped),
+        "pending": result.pending,
+        "missing": result.missing,
+        "held": result.held_images,
+        "clusters": result.clusters,
+        "clustering": None
+        if current is None
+        else {
+            "id": current.id,
+            "k": current.k,
+            "space": current.space,
+            "inertia": current.inertia,
+            "created": current.created,
+            "provisional": current.provisional,
+        },
+        "unassigned": result.unassigned,
+        "roots": [text(root) for root in result.roots],
+        "links": {"mode": result.link_mode, **path_keys(result.link_folder)},
+        "watching": result.watching,
+    }
+    if any(loses(root) for root in result.roots):
+        document["roots_bytes"] = [in_base64(root) for root in result.roots]
+    return document
+
+
+def doctor(result: DoctorResult) -> Document:
+    """`doctor`."""
+    return {
+        "ok": result.ok,
+        "checks": [
+            {"name": one.name, "ok": one.ok, "message": one.sentence, "repaired": one.repaired}
+            for one in result.checks
+        ],
+        "advisories": [
+            {"name": one.name, "ok": one.ok, "message": one.sentence} for one in result.advisories
+        ],
+    }
+
+
+def weights_list(rows: Sequence[Listed]) -> Document:
+    """`weights list`."""
+    return {
+        "weights": [
+            {
+                "name": row.name,
+                **path_keys(row.path),
+                "state": row.state,
+                "sha256": row.sha256,
+                "bytes": row.bytes,
+            }
+            for row in rows
+        ]
+    }
+
+
+def weights_file(result: Weights) -> Document:
+    """`weights download` and `weights verify`."""
+    return {
+        "name": result.name,
+        "structure": result.structure,
+        "sha256": result.sha256,
+        **path_keys(result.path),
+    }

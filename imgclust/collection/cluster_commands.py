@@ -1,0 +1,138 @@
+"""What a person does with clusters: sweep, make, show, name, draw."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from imgclust.collection import describing, running
+from imgclust.collection.opened import Opened
+from imgclust.collection.results import ClusterDetails, ClusterRow
+from imgclust.errors import UsageError
+from imgclust.maps import MapResult, draw, make_map
+from imgclust.recluster import ClusterResult, Recluster, SweepResult
+
+
+class ClusterCommands(Opened):
+    """Commands about clusters."""
+
+    def sweep(
+        self,
+        *,
+        k_min: int | None = None,
+        k_max: int | None = None,
+        space: str | None = None,
+        seed: int | None = None,
+    ) -> SweepResult:
+        """Inertia of every k, the knee, and the elbow picture; the fits are kept."""
+        rules = self.settings.clustering
+        low = rules.k_min if k_min is None else k_min
+        high = (rules.k_max or None) if k_max is None else k_max
+        if low < 1 or (high is not None and high < low):
+            raise UsageError(f"k from {low} to {high} is no range; use 1 <= k-min <= k-max")
+        with self._with_links() as recluster:
+            return recluster.sweep(
+                k_min=low,
+                k_max=high,
+                space=_space(space or rules.space),
+                seed=rules.seed if seed is None else seed,
+            )
+
+    def cluster(
+        self,
+        *,
+        k: int | str | None = None,
+        space: str | None = None,
+        seed: int | None = None,
+        dry_run: bool = False,
+    ) -> ClusterResult:
+        """Cluster now; ids, names and folders of clusters that stay are kept.
+
+        Parameters
+        ----------
+        k
+            A number, "auto", or None for what the settings say.
+        dry_run
+            Say what would change, and change nothing.
+        """
+        rules = self.settings.clustering
+        if k is not None and str(k) != "auto" and (not str(k).isdigit() or int(k) < 1):
+            raise UsageError(f"k = {k} is neither a number of clusters nor auto")
+        with self._with_links(keep=not dry_run) as recluster:
+            return recluster.cluster(
+                k=str(rules.k if k is None else k),
+                space=_space(space or rules.space),
+                seed=rules.seed if seed is None else seed,
+                chosen_by="config" if k is None else "user",
+                dry_run=dry_run,
+            )
+
+    def undo(self) -> ClusterResult:
+        """Go back to the clustering before the current one."""
+        with self._with_links() as recluster:
+            return recluster.undo()
+
+    def clusters(self) -> tuple[ClusterRow, ...]:
+        """All clusters of the current clustering, by id."""
+        return describing.rows(self)
+
+    def cluster_details(self, cluster: int, *, sheet: Path | None = None) -> ClusterDetails:
+        """One cluster with representatives, neighbours and members; draws a contact sheet."""
+        return describing.details(self, cluster, sheet=sheet)
+
+    def name_cluster(self, cluster: int, name: str | None) -> ClusterRow:
+        """Name a cluster (None or "" takes the name away); its folder follows."""
+        row = describing.name(self, cluster, name)
+        running.finish_links(self)
+        return row
+
+    def view(
+        self,
+        *,
+        method: str | None = None,
+        dims: int | None = None,
+        out: Path | None = None,
+        refit: bool = False,
+    ) -> MapResult:
+        """Draw the map of the collection."""
+        chosen = method or self.settings.views.method
+        size = dims or self.settings.views.dims
+        if chosen not in {"pca", "tsne"} or size not in {2, 3}:
+            raise UsageError(f"{chosen} in {size} dimensions is no map; pca or tsne, 2 or 3")
+        path = out or self.folders.charts / f"map-{chosen}-{size}d.png"
+        if path.suffix.lower() not in {".png", ".svg"}:
+            raise UsageError(f"{path.name}: a map is a .png or .svg file")
+        drawn = make_map(
+            self.catalog,
+            recipe=self.recipe,
+            settings=self.settings,
+            method=chosen,
+            dims=size,
+            refit=refit,
+            progress=self.progress,
+            stop=self.stop,
+        )
+        return draw(
+            self.catalog,
+            drawn,
+            path.absolute(),
+            method=chosen,
+            thumbnail=self.thumbnail,
+            most_thumbnails=self.settings.views.thumbnails,
+            collection=self.name,
+        )
+
+    @contextlib.contextmanager
+    def _with_links(self, *, keep: bool = False) -> Iterator[Recluster]:
+        """A recluster whose result is in the link folder when the block ends."""
+        yield self.recluster(progress=self.progress)
+        if keep:
+            self.keep()
+        running.finish_links(self)
+
+
+def _space(name: str) -> str:
+    if name not in {"embedding", "pca", "tsne"}:
+        raise UsageError(f"there is no space {name!r}; use embedding, pca or tsne")
+    return name

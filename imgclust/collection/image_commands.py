@@ -1,0 +1,131 @@
+"""What a person does with images: take them in, ask for similar ones, take them out."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust import search
+from imgclust.collection import ingesting, networks, overseeing, running
+from imgclust.collection.opened import Opened, ignore
+from imgclust.collection.results import MissingImage, Removed
+from imgclust.errors import UsageError
+from imgclust.ingest import Emit, IngestResult
+from imgclust.search import QueryResult
+
+
+class ImageCommands(Opened):
+    """Commands about images."""
+
+    def add(
+        self, paths: Sequence[Path | str | bytes], *, emit: Emit = ignore, cluster: bool = True
+    ) -> IngestResult:
+        """Ingest files, and the files of folders, once; assigned and linked when this returns.
+
+        Beside another process that ingests the paths are queued, and this waits until they are in.
+
+        Raises
+        ------
+        UsageError
+            When a path does not exist, or overlaps with the collection's own folders.
+        """
+        return ingesting.add(self, [os.fsencode(path) for path in paths], emit, cluster=cluster)
+
+    def watch(
+        self,
+        roots: Sequence[Path | str | bytes] = (),
+        *,
+        once: bool = False,
+        links: Path | None = None,
+        cluster: bool = True,
+        emit: Emit = ignore,
+    ) -> IngestResult:
+        """Ingest what is in the roots, then what arrives, until stopped.
+
+        Without roots, those that the collection remembers; new ones are remembered. `once` stops
+        when all of it is ingested, assigned and linked.
+
+        Raises
+        ------
+        UsageError
+            When a root is no folder, overlaps with our own folders, or none is known.
+        LockedError
+            When another process ingests into this collection.
+        """
+        return ingesting.watch(
+            self,
+            [os.fsencode(root) for root in roots],
+            emit,
+            once=once,
+            links=links,
+            cluster=cluster,
+        )
+
+    def query(
+        self, what: Path | str | int, *, n: int = 10, min_score: float | None = None
+    ) -> QueryResult:
+        """The images most similar to an image of the collection (id or path) or to a file.
+
+        Raises
+        ------
+        NothingThereError
+            When the collection is empty, or there is no such image.
+        """
+        if n < 1:
+            raise UsageError(f"-n {n}: ask for at least one image")
+        recipe = self.recipe
+        text = str(what)
+        subject = search.known_subject(self.catalog, recipe, text)
+        if subject is None:
+            vector = networks.embed_file(self, os.fsencode(os.path.abspath(text)))
+            subject = search.Subject(vector, None, None)
+        return search.neighbours(
+            self.catalog, self.live_index(), subject, what=text, n=n, min_score=min_score
+        )
+
+    def embeddings(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Image ids `(n,)`, ascending, and their embeddings `(n, d)` float32, as stored."""
+        keys, vectors = self.catalog.contents.all_embeddings(self.recipe)
+        row_of = {int(key): row for row, key in enumerate(keys)}
+        pairs = [
+            (image.id, row_of[image.content])
+            for image in self.catalog.images.all()
+            if image.content in row_of
+        ]
+        ids = np.array([image for image, _ in pairs], np.int64)
+        return ids, vectors[[row for _, row in pairs]]
+
+    def quarantine(self) -> tuple[Any, ...]:
+        """Files that could not be read, with path, reason, tries and since."""
+        return tuple(self.catalog.observations.quarantined())
+
+    def retry(
+        self, paths: Sequence[Path | str | bytes] = (), *, emit: Emit = ignore
+    ) -> IngestResult:
+        """Read quarantined files again: those named, or all."""
+        return ingesting.retry(self, [os.fsencode(path) for path in paths], emit)
+
+    def remove(self, what: Path | str | int) -> Removed:
+        """Take an image out of the collection; its file is not touched, and not added again."""
+        removed, content = overseeing.remove(self, str(what))
+        if content is not None:
+            with contextlib.suppress(OSError):  # a cache
+                self.thumbnails().remove(content)
+        running.finish_links(self)
+        return removed
+
+    def missing(self) -> tuple[MissingImage, ...]:
+        """Images that are not where they were."""
+        return overseeing.missing(self)
+
+    def accept_missing(self) -> tuple[MissingImage, ...]:
+        """Believe that all missing images are gone; returns them."""
+        gone = overseeing.accept_missing(self)
+        running.finish_links(self)
+        return gone

@@ -1,0 +1,245 @@
+"""An open collection: its catalog, settings and folders, and the parts that commands work with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Self
+
+from imgclust import config
+from imgclust.catalog import Catalog, Clustering
+from imgclust.collection import folders, identity, running
+from imgclust.collection.folders import Folders, IndexFolder
+from imgclust.config import Effective, Settings
+from imgclust.errors import NothingThereError
+from imgclust.images import ThumbnailStore
+from imgclust.linking import Linking
+from imgclust.progress import Progress, StopFlag, silent
+from imgclust.recluster import Recluster
+from imgclust.search import LiveIndex
+
+# From so many images on, a person is asked before the trunk is used for want of a download.
+MANY_IMAGES = 1000
+
+
+def ignore(event: object) -> None:
+    """Listen to nothing."""
+
+
+class Opened:
+    """An open collection without its commands."""
+
+    def __init__(
+        self,
+        name: str,
+        place: Folders,
+        index: IndexFolder,
+        effective: Effective,
+        *,
+        progress: Progress = silent,
+        say: Callable[[str], None] = ignore,
+        stop: StopFlag | None = None,
+        changing: frozenset[str] = frozenset(),
+        ask: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.name = name
+        self.folders = place
+        self.index_folder = index
+        self._effective = effective
+        self._progress = progress
+        self._say = say
+        self._stop = stop or StopFlag()
+        self._ask = ask
+        self._changing = changing
+        self.catalog = Catalog(place.catalog)
+        try:
+            self.settings: Settings = identity.settle(self.catalog, effective, changing=changing)
+        except BaseException:
+            self.catalog.close()
+            raise
+        self._live: LiveIndex | None = None
+
+    @classmethod
+    def open(
+        cls,
+        index: Path | str | None = None,
+        name: str = "default",
+        *,
+        effective: Effective | None = None,
+        create_for: Iterable[Path | str | bytes] | None = None,
+        progress: Progress = silent,
+        say: Callable[[str], None] = ignore,
+        stop: StopFlag | None = None,
+        changing: frozenset[str] = frozenset(),
+        ask: Callable[[str], bool] | None = None,
+    ) -> Self:
+        """Open a collection.
+
+        Parameters
+        ----------
+        index
+            The index folder; see `find_index_folder` for what is used without one.
+        name
+            Name of the collection.
+        effective
+            Settings and their origins; by default those of the environment.
+        create_for
+            Make the collection when it is absent, for images from these folders; without it an
+            absent collection is an error.
+        progress, say, stop
+            Told of long work; gets lines for people; interrupts.
+        changing
+            Dotted names of kept settings that this use changes.
+        ask
+            Asks a person a yes-or-no question; None when nobody is there to answer.
+
+        Raises
+        ------
+        NothingThereError
+            When there is no such collection, naming the index folder.
+        UsageError, StorageError, CatalogError
+            When the place, the disk or the catalog is not right.
+        """
+        given = None if index is None else Path(index)
+        found = folders.find_index_folder(given)
+        if create_for is None:
+            place = folders.existing(found, name)
+        else:
+            inputs = [os.fsencode(path) for path in create_for]
+            place = folders.prepare(found, name, inputs)
+            if place.root.parent != found.path:
+                found = IndexFolder(place.root.parent, "outside the images")
+                say(f"the index folder is {found.path}, since the default one lies in the images")
+        return cls(
+            name,
+            place,
+            found,
+            effective or config.load(),
+            progress=progress,
+            say=say,
+            stop=stop,
+            changing=changing,
+            ask=ask,
+        )
+
+    def close(self) -> None:
+        """Close the catalog; nothing happens the second time."""
+        if self._live is not None:
+            self._live.close(save=False)
+            self._live = None
+        self.catalog.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def recipe(self) -> str:
+        """Name of the recipe of the embeddings.
+
+        Raises
+        ------
+        NothingThereError
+            Before the first ingest.
+        """
+        name = self.catalog.setting("recipe")
+        if name is None:
+            raise NothingThereError(
+                f"the collection {self.name!r} in {self.index_folder.path} has no images yet; "
+                "use imgclust add PATH or imgclust watch FOLDER"
+            )
+        identity.check_weights(self.catalog, self._effective)
+        return str(name)
+
+    @property
+    def link_folder(self) -> Path:
+        """The link folder."""
+        kept = self.catalog.setting("link_folder")
+        return Path(os.fsdecode(bytes.fromhex(kept))) if kept else self.folders.links
+
+    @property
+    def effective(self) -> Effective:
+        """Settings as given, with their origins."""
+        return self._effective
+
+    @property
+    def progress(self) -> Progress:
+        return self._progress
+
+    @property
+    def say(self) -> Callable[[str], None]:
+        return self._say
+
+    @property
+    def stop(self) -> StopFlag:
+        return self._stop
+
+    def accept_trunk(self, reason: str, waiting: int) -> bool:
+        """Whether the trunk may be used instead of ImageNet's weights that cannot be had."""
+        if self._ask is None or waiting <= MANY_IMAGES:
+            return True
+        return self._ask(
+            f"{reason}. More than {MANY_IMAGES} images wait; with the embedded trunk they would "
+            "have to be embedded again to change later. Go on with the trunk?"
+        )
+
+    def linking(self, catalog: Catalog | None = None) -> Linking:
+        """The link folder's keeper, with what the collection keeps now."""
+        catalog = catalog or self.catalog
+        rules = identity.now(catalog, self.settings, changing=self._changing).links
+        return Linking(
+            catalog,
+            root=self.link_folder,
+            mode=rules.mode,
+            names=rules,
+            lock=self.folders.lock("links"),
+        )
+
+    def recluster(self, catalog: Catalog | None = None, progress: Progress = silent) -> Recluster:
+        """The maker of clusterings; another thread brings a catalog of its own."""
+        return Recluster(
+            catalog or self.catalog,
+            recipe=self.recipe if catalog is None else str(catalog.setting("recipe")),
+            settings=self.settings,
+            lock=self.folders.lock("clustering"),
+            charts_folder=self.folders.charts,
+            progress=progress,
+            stop=self._stop,
+        )
+
+    def current(self) -> Clustering:
+        """The current clustering.
+
+        Raises
+        ------
+        NothingThereError
+            Before the first.
+        """
+        clustering = self.catalog.clusterings.current()
+        if clustering is None:
+            raise NothingThereError("there are no clusters yet; make them with imgclust cluster")
+        return clustering
+
+    def thumbnail(self, content: int) -> bytes | None:
+        """WebP bytes of a content's thumbnail, None where there is none."""
+        with contextlib.suppress(OSError):
+            return self.thumbnails().path(content).read_bytes()
+        return None
+
+    def thumbnails(self) -> ThumbnailStore:
+        """The thumbnails of the collection."""
+        return ThumbnailStore(self.folders.thumbnails)
+
+    def live_index(self) -> LiveIndex:
+        """The index, in step with the catalog."""
+        if self._live is None:
+            self._live = running.live_index(self, self.catalog, verify=False)
+        return self._live
+
+    def keep(self) -> None:
+        """Keep in the catalog what the settings say the collection is."""
+        identity.keep(self.catalog, self.settings, changing=self._changing)

@@ -1,0 +1,46 @@
+"""What a person does to keep a collection well: look at it, link it, check it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imgclust.collection import overseeing
+from imgclust.collection.opened import Opened
+from imgclust.collection.results import Status
+from imgclust.doctor import DoctorResult
+from imgclust.linking import LinksResult
+
+
+class UpkeepCommands(Opened):
+    """Commands about the collection as a whole."""
+
+    def status(self) -> Status:
+        """Counts, the current clustering, roots, links, whether a watcher runs."""
+        return overseeing.status(self)
+
+    def links(self, *, dry_run: bool = False, check: bool = False) -> LinksResult:
+        """Bring the whole link folder in step, or say how far off it is."""
+        linking = self.linking()
+        if check:
+            return linking.check(progress=self.progress, stop=self.stop)
+        if dry_run:
+            return linking.dry_run()
+        result = linking.sync(whole=True, progress=self.progress, stop=self.stop)
+        self.keep()
+        return result
+
+    def sync_links(self) -> LinksResult:
+        """Bring in step what has changed."""
+        return self.linking().sync(progress=self.progress, stop=self.stop)
+
+    def move_links(self, to: Path) -> LinksResult:
+        """Take our links out of the link folder and make them in another one."""
+        overseeing.move_links(self, to)
+        return self.links()
+
+    def doctor(self, *, repair: bool = False) -> DoctorResult:
+        """Hold disk, catalog, index and links against each other; mend them with `repair`.
+
+        Writes nothing without `repair`, and works beside a watcher.
+        """
+        return overseeing.doctor(self, repair=repair)
