@@ -70,7 +70,7 @@ def test_blocks_run(document: Path, tmp_path: Path) -> None:
             cwd=tmp_path,
             env=environment,
             capture_output=True,
-            timeout=300,
+            timeout=1200,  # against hanging; a minute when the machine is free
             check=False,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout.decode()}\n{done.stderr.decode()}"
