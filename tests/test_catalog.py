@@ -284,3 +284,49 @@ def test_half_precision_keeps_neighbours(catalog: Catalog) -> None:
     stored = catalog.contents.embeddings([one.key for one in contents], RECIPE)
     cosines = (stored * vectors).sum(axis=1) / np.linalg.norm(stored, axis=1)
     assert cosines.min() > 0.999999
+
+
+def test_rows_written_together_are_as_those_written_one_by_one(tmp_path: Path) -> None:
+    dumps = []
+    for name in ("one", "all"):
+        with Catalog(tmp_path / name) as catalog:
+            contents = [content(number + 1) for number in range(5)]
+            vectors = [np.full(8, number / 64, np.float32) for number in range(5)]
+            paths = [b"/photos/%04d.jpg" % number for number in range(5)]
+            with catalog.transaction():
+                root = catalog.images.put_root(b"/photos", "watched").id
+                for path in paths:
+                    catalog.observations.see(path, root, (1, 2, 3, 4, 5), due=0.0)
+                catalog.observations.quarantine(paths[2], "damaged", tries=1)
+                if name == "one":
+                    for one, vector, path in zip(contents, vectors, paths, strict=True):
+                        catalog.contents.put(one)
+                        catalog.contents.put_embedding(one.key, RECIPE, vector, "test")
+                        catalog.images.insert(path, root, one.key)
+                        catalog.observations.release(path)
+                        catalog.observations.settle(path, "done")
+                else:
+                    pairs = list(zip(contents, vectors, strict=True))
+                    catalog.contents.put_embedded(pairs, RECIPE, "test")
+                    rows = [
+                        (path, root, one.key) for path, one in zip(paths, contents, strict=True)
+                    ]
+                    assert catalog.images.insert_all(rows[:2]) == [1, 2]
+                    assert catalog.images.insert_all(rows[2:]) == [3, 4, 5]
+                    catalog.observations.done(paths)
+            dumps.append(
+                [
+                    catalog._connection.execute(f"SELECT {columns} FROM {table}").fetchall()
+                    for table, columns in [
+                        ("contents", "*"),
+                        ("embeddings", "*"),
+                        ("changes", "*"),
+                        ("images", "id, path, root, content, state, misses"),
+                        ("observations", "path, state, suffix"),
+                        ("quarantine", "path"),
+                    ]
+                ]
+            )
+            assert catalog.images.occupied([paths[0], b"/other"]) == {paths[0]}
+            assert catalog.contents.known([contents[0].key, 7]) == {contents[0].key}
+    assert dumps[0] == dumps[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import apsw
@@ -63,16 +63,8 @@ class Contents:
     def put(self, content: Content) -> None:
         """Insert a content; nothing happens when it is there."""
         self._connection.execute(
-            "INSERT INTO contents VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (sha256) DO NOTHING",
-            (
-                content.key,
-                content.sha256,
-                content.bytes,
-                content.width,
-                content.height,
-                content.format,
-                content.decode_s,
-            ),
+            "INSERT INTO contents VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING",
+            _row(content),
         )
 
     def drop_orphan(self, key: int) -> bool:
@@ -107,6 +99,34 @@ class Contents:
             number = self._connection.last_insert_rowid()
         return number
 
+    def put_embedded(
+        self,
+        rows: Sequence[tuple[Content, npt.NDArray[np.floating]]],
+        recipe: str,
+        provenance: str,
+    ) -> None:
+        """Insert contents that are new, each with its embedding `(d,)`, all at once."""
+        number = self.recipe_id(recipe)
+        self._connection.executemany(
+            "INSERT INTO contents VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [_row(content) for content, _ in rows],
+        )
+        self._connection.executemany(
+            "INSERT INTO embeddings VALUES (?, ?, ?, ?)",
+            [(one.key, number, provenance, _stored(vector)) for one, vector in rows],
+        )
+        self._connection.executemany(
+            "INSERT INTO changes (content, action) VALUES (?, 'add')",
+            [(content.key,) for content, _ in rows],
+        )
+
+    def known(self, keys: Iterable[int]) -> set[int]:
+        """Those of the keys that are contents already."""
+        rows = self._connection.executemany(
+            "SELECT key FROM contents WHERE key = ?", [(key,) for key in keys]
+        )
+        return {int(key) for (key,) in rows}
+
     def has_embedding(self, key: int, recipe: str) -> bool:
         """True when the content is embedded by this recipe."""
         row = self._connection.execute(
@@ -121,7 +141,7 @@ class Contents:
         """Store one embedding `(d,)` at half precision and note the change for the index."""
         self._connection.execute(
             "INSERT INTO embeddings VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (key, self.recipe_id(recipe), provenance, vector.astype("<f2").tobytes()),
+            (key, self.recipe_id(recipe), provenance, _stored(vector)),
         )
         if self._connection.changes():
             self._connection.execute(
@@ -230,3 +250,20 @@ class Contents:
     def _recipe_number(self, name: str) -> int:
         number = self._connection.execute("SELECT id FROM recipes WHERE name = ?", (name,)).get
         return -1 if number is None else int(number)
+
+
+def _row(content: Content) -> tuple[int, bytes, int, int, int, str, float]:
+    return (
+        content.key,
+        content.sha256,
+        content.bytes,
+        content.width,
+        content.height,
+        content.format,
+        content.decode_s,
+    )
+
+
+def _stored(vector: npt.NDArray[np.floating]) -> bytes:
+    """An embedding as it is kept: at half precision."""
+    return vector.astype("<f2").tobytes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,13 @@ class Observations:
         ).fetchone()
         return None if row is None else _observation(row)
 
+    def among(self, paths: Iterable[bytes]) -> dict[bytes, Observation]:
+        """What was last seen at those of the paths that are known."""
+        rows = self._connection.executemany(
+            f"SELECT {_COLUMNS} FROM observations WHERE path = ?", [(path,) for path in paths]
+        )
+        return {row[0]: _observation(row) for row in rows}
+
     def see(self, path: bytes, root: int, stat: Stat, *, due: float) -> None:
         """The path is new, or changed: it is to be read at `due`, and all tries count anew."""
         self._connection.execute(
@@ -75,6 +82,14 @@ class Observations:
         self._connection.execute(
             "UPDATE observations SET state = ?, suffix = ? WHERE path = ?", (state, suffix, path)
         )
+
+    def done(self, paths: Sequence[bytes]) -> None:
+        """The images at these paths are in; none of them is in quarantine any more."""
+        values = [(path,) for path in paths]
+        self._connection.executemany(
+            "UPDATE observations SET state = 'done', suffix = '' WHERE path = ?", values
+        )
+        self._connection.executemany("DELETE FROM quarantine WHERE path = ?", values)
 
     def lose(self, path: bytes) -> None:
         """The image at this path is missing; if it was still to be read, no stat will fit it."""

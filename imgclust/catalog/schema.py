@@ -23,10 +23,11 @@ CREATE TABLE roots (
     held TEXT
 ) STRICT;
 
--- One row per sequence of bytes; key = first 63 bits of the SHA-256.
+-- One row per sequence of bytes; key = first 63 bits of the SHA-256. A unique key makes the
+-- SHA-256 unique too: an index on it would cost a page in each commit and forbid nothing more.
 CREATE TABLE contents (
     key INTEGER PRIMARY KEY,
-    sha256 BLOB NOT NULL UNIQUE,
+    sha256 BLOB NOT NULL,
     bytes INTEGER NOT NULL,
     width INTEGER NOT NULL,
     height INTEGER NOT NULL,
@@ -157,7 +158,6 @@ CREATE TABLE assignments (
     arrived INTEGER NOT NULL,
     PRIMARY KEY (clustering, content)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX assignments_by_cluster ON assignments(clustering, cluster);
 
 CREATE TABLE sweeps (
     id INTEGER PRIMARY KEY AUTOINCREMENT,

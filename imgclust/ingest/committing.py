@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
@@ -17,7 +18,7 @@ from imgclust.failpoints import passing
 from imgclust.images import Again, Decoded, Died, Outcome, Skipped
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.place import Clock, Disk, Place
-from imgclust.reconcile import Fate, judge
+from imgclust.reconcile import Fate, Verdict, judge
 
 Vectors = npt.NDArray[np.float32]
 
@@ -74,32 +75,74 @@ class Committing:
         fresh: dict[int, Vectors] = {}
         passing("commit.before")
         with self._catalog.transaction():
+            new = self._write_new(outcomes, embedded, fresh, place)
             for outcome in outcomes:
-                known = self._catalog.observations.at(outcome.path)
-                event, content = self._one(known, outcome, embedded, fresh, place)
+                event, content = new.get(outcome.path) or self._one(outcome, embedded, fresh, place)
                 if event is not None:
                     said.append((event, content))
             if fresh:
                 self._assigner.assign(list(fresh), np.stack(list(fresh.values())))
         passing("commit.after")
         current = self._catalog.clusterings.current_id()
+        clusters: Mapping[int, int] = {}
+        if current is not None:
+            contents = {content for _, content in said if content is not None}
+            clusters = self._catalog.clusterings.clusters_of(current, contents)
         for event, content in said:
             self._count(event)
-            if content is not None and current is not None:
-                cluster = self._catalog.clusterings.cluster_of(current, content)
-                event = replace(event, cluster=cluster)
+            if content is not None and content in clusters:
+                event = replace(event, cluster=clusters[content])
             self._emit(event)
         return bool(said)
 
-    def _one(
+    def _write_new(
         self,
-        known: Observation | None,
-        outcome: Outcome,
+        outcomes: Sequence[Outcome],
         embedded: Embedded,
         fresh: dict[int, Vectors],
         place: Place,
-    ) -> tuple[Event | None, int | None]:
-        verdict = judge(
+    ) -> dict[bytes, tuple[Event, int]]:
+        """Write the images that are new in every respect, all at once, and say so by path.
+
+        Nothing in the catalog, and no other outcome of the batch, has their path or content: so
+        nothing that `_one` does concerns them, and a burst of them costs a few statements.
+        """
+        paths = Counter(outcome.path for outcome in outcomes)
+        decoded = [one for one in outcomes if isinstance(one, Decoded) and paths[one.path] == 1]
+        keys = Counter(key_of(one.sha256) for one in decoded)
+        alone = [(key_of(one.sha256), one) for one in decoded]
+        alone = [(key, one) for key, one in alone if keys[key] == 1 and key in embedded.vectors]
+        if not alone:
+            return {}
+        stored = self._catalog.contents.known(key for key, _ in alone)
+        occupied = self._catalog.images.occupied(one.path for _, one in alone)
+        known = self._catalog.observations.among(one.path for _, one in alone)
+        chosen = [
+            (key, one, known[one.path])
+            for key, one in alone
+            if key not in stored
+            and one.path in known
+            and one.path not in occupied
+            and self._judge(known[one.path], one, place).fate is Fate.COMMIT
+        ]
+        fresh.update((key, embedded.vectors[key]) for key, _, _ in chosen)
+        self._catalog.contents.put_embedded(
+            [(_content(one, key), fresh[key]) for key, one, _ in chosen],
+            self._recipe,
+            embedded.provenance,
+        )
+        images = self._catalog.images.insert_all(
+            [(one.path, seen.root, key) for key, one, seen in chosen]
+        )
+        self._catalog.observations.done([one.path for _, one, _ in chosen])
+        self._catalog.images.queue_links(images)
+        return {
+            one.path: (Event("ingested", _SENTENCES["ingested"], one.path, image), key)
+            for (key, one, _), image in zip(chosen, images, strict=True)
+        }
+
+    def _judge(self, known: Observation | None, outcome: Outcome, place: Place) -> Verdict:
+        return judge(
             known,
             outcome,
             wall=self._clock.wall(),
@@ -108,6 +151,16 @@ class Committing:
             retry_s=self._rules.retry_s,
             network=known is not None and known.root in place.network,
         )
+
+    def _one(
+        self,
+        outcome: Outcome,
+        embedded: Embedded,
+        fresh: dict[int, Vectors],
+        place: Place,
+    ) -> tuple[Event | None, int | None]:
+        known = self._catalog.observations.at(outcome.path)
+        verdict = self._judge(known, outcome, place)
         observations = self._catalog.observations
         now = self._clock.monotonic()
         path = outcome.path

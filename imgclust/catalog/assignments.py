@@ -1,0 +1,116 @@
+"""Assignments: which content is in which cluster of a clustering, and how far from its centroid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import apsw
+import numpy as np
+import numpy.typing as npt
+
+
+class Assignments:
+    """The table assignments."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def assign(
+        self, clustering: int, rows: Iterable[tuple[int, int, float]], *, arrived: bool
+    ) -> None:
+        """Store (content, cluster, distance) rows; an assignment that is there is replaced."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?, ?)",
+            (
+                (clustering, content, cluster, distance, int(arrived))
+                for content, cluster, distance in rows
+            ),
+        )
+
+    def assignments(
+        self, clustering: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Contents `(n,)` ascending, clusters `(n,)` and distances `(n,)` of a clustering."""
+        rows = self._connection.execute(
+            "SELECT content, cluster, distance FROM assignments WHERE clustering = ? "
+            "ORDER BY content",
+            (clustering,),
+        ).fetchall()
+        return (
+            np.fromiter((row[0] for row in rows), np.int64, len(rows)),
+            np.fromiter((row[1] for row in rows), np.int64, len(rows)),
+            np.fromiter((row[2] for row in rows), np.float32, len(rows)),
+        )
+
+    def cluster_of(self, clustering: int, content: int) -> int | None:
+        """Cluster of a content."""
+        value = self._connection.execute(
+            "SELECT cluster FROM assignments WHERE clustering = ? AND content = ?",
+            (clustering, content),
+        ).get
+        return None if value is None else int(value)
+
+    def clusters_of(self, clustering: int, contents: Iterable[int]) -> dict[int, int]:
+        """Cluster of those of the contents that the clustering has assigned."""
+        rows = self._connection.executemany(
+            "SELECT content, cluster FROM assignments WHERE clustering = ? AND content = ?",
+            [(clustering, content) for content in contents],
+        )
+        return {int(content): int(cluster) for content, cluster in rows}
+
+    def unassigned(self, clustering: int, recipe: str) -> list[int]:
+        """Contents embedded by `recipe` that the clustering has not assigned."""
+        rows = self._connection.execute(
+            "SELECT e.content FROM embeddings e JOIN recipes r ON e.recipe = r.id "
+            "WHERE r.name = ? AND NOT EXISTS (SELECT 1 FROM assignments a "
+            "WHERE a.clustering = ? AND a.content = e.content) ORDER BY e.content",
+            (recipe, clustering),
+        )
+        return [int(content) for (content,) in rows]
+
+    def drop_strays(self, clustering: int) -> None:
+        """Delete assignments of contents that left while the clustering was being written."""
+        self._connection.execute(
+            "DELETE FROM assignments WHERE clustering = ? "
+            "AND NOT EXISTS (SELECT 1 FROM contents WHERE key = content)",
+            (clustering,),
+        )
+
+    def sizes(self, clustering: int) -> dict[int, int]:
+        """Images (not contents) in every cluster of a clustering, empty ones included."""
+        rows = self._connection.execute(
+            "SELECT cc.cluster, count(i.id) FROM clustering_clusters cc "
+            "LEFT JOIN assignments a ON a.clustering = cc.clustering AND a.cluster = cc.cluster "
+            "LEFT JOIN images i ON i.content = a.content "
+            "WHERE cc.clustering = ? GROUP BY cc.cluster ORDER BY cc.cluster",
+            (clustering,),
+        )
+        return {int(cluster): int(count) for cluster, count in rows}
+
+    def images_in(self, clustering: int, cluster: int) -> list[int]:
+        """Ids of the images in a cluster."""
+        rows = self._connection.execute(
+            "SELECT i.id FROM assignments a JOIN images i ON i.content = a.content "
+            "WHERE a.clustering = ? AND a.cluster = ? ORDER BY i.id",
+            (clustering, cluster),
+        )
+        return [int(image) for (image,) in rows]
+
+    def moved_images(self, old: int, new: int) -> list[int]:
+        """Ids of the images whose cluster differs between two clusterings."""
+        rows = self._connection.execute(
+            "SELECT i.id FROM images i LEFT JOIN assignments o ON o.clustering = ? "
+            "AND o.content = i.content LEFT JOIN assignments n ON n.clustering = ? "
+            "AND n.content = i.content WHERE o.cluster IS NOT n.cluster ORDER BY i.id",
+            (old, new),
+        )
+        return [int(image) for (image,) in rows]
+
+    def arrivals(self, clustering: int) -> dict[int, tuple[int, float]]:
+        """Contents that arrived after the fit: number and mean distance, by cluster."""
+        rows = self._connection.execute(
+            "SELECT cluster, count(*), avg(distance) FROM assignments "
+            "WHERE clustering = ? AND arrived GROUP BY cluster",
+            (clustering,),
+        )
+        return {int(cluster): (int(count), float(mean)) for cluster, count, mean in rows}

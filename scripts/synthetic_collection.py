@@ -1,0 +1,150 @@
+"""Makes a collection of made-up images, as large as wanted, without a picture or a network.
+
+The embeddings lie around 200 centres, as those of photos do; paths lead nowhere. What the
+benchmarks of the store need: `scripts/bench links`, `recluster`, `start` and `commit` use it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from imgclust import weights
+from imgclust.catalog import Catalog, Content, key_of
+from imgclust.embedding import recipe_of
+from imgclust.index import VectorIndex
+from imgclust.projection import fit_pca
+
+DIMENSIONS = 2048
+CLUSTERS = 50
+_CENTRES = 200
+_CHUNK = 2000
+
+
+def digest_of(number: int) -> bytes:
+    """SHA-256 of the made-up image `number`."""
+    return hashlib.sha256(b"%d" % number).digest()
+
+
+def path_of(number: int) -> bytes:
+    """Path of the made-up image `number`."""
+    return b"/photos/%03d/%07d.jpg" % (number // 1000, number)
+
+
+def vectors_of(first: int, count: int) -> np.ndarray:
+    """Embeddings `(count, d)` float32 at unit length, the same for the same numbers."""
+    centres = np.abs(np.random.default_rng(0).standard_normal((_CENTRES, DIMENSIONS), np.float32))
+    generator = np.random.default_rng((1, first))
+    vectors = centres[generator.integers(0, _CENTRES, count)]
+    vectors += np.float32(0.7) * np.abs(generator.standard_normal((count, DIMENSIONS), np.float32))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors
+
+
+def fill(folder: Path, n: int, *, recipe: str) -> Catalog:
+    """A catalog with index file in `folder`: n images, seen, embedded, clustered, links queued."""
+    folder.mkdir(parents=True, exist_ok=True)
+    catalog = Catalog(folder / "catalog.sqlite3")
+    sample = vectors_of(0, min(n, _CHUNK))
+    projection = fit_pca(sample, dims=64, seed=0)
+    centroids = projection.transform(sample[:CLUSTERS])
+    with catalog.transaction():
+        catalog.store("recipe", recipe)
+        catalog.store("first_pass_over", True)
+        root = catalog.images.put_root(b"/photos", "watched").id
+        stored = catalog.projections.put(
+            kind="pca",
+            purpose="space",
+            recipe=catalog.contents.recipe_id(recipe),
+            sequence=0,
+            settings={"space": "pca", "standardise": False, "pca_dims": 64, "seed": 0},
+            contents=n,
+            blob=projection.to_bytes(),
+        )
+        clustering = catalog.clusterings.begin(
+            provisional=False,
+            space="pca",
+            chosen_by="user",
+            inertia=1.0,
+            mean_distance=0.5,
+            seed=0,
+            recipe=catalog.contents.recipe_id(recipe),
+            projection=stored,
+            sequence=0,
+            contents=n,
+            centroids=centroids,
+        )
+        rows = [(c + 1, 0.5, 0.8, key_of(digest_of(c))) for c in range(len(centroids))]
+        catalog.clusterings.set_clusters(clustering, rows)
+        catalog.clusterings.publish(clustering, {})
+    index = VectorIndex(DIMENSIONS)
+    for keys, vectors in _filling(catalog, n, recipe, root, clustering, len(centroids)):
+        index.add(keys, vectors)
+    index.save(folder / "index.faiss", recipe=recipe, sequence=catalog.contents.sequence())
+    return catalog
+
+
+def _filling(
+    catalog: Catalog, n: int, recipe: str, root: int, clustering: int, k: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    for first in range(0, n, _CHUNK):
+        vectors = vectors_of(first, min(_CHUNK, n - first))
+        numbers = range(first, first + len(vectors))
+        contents = [made_up(number) for number in numbers]
+        with catalog.transaction():
+            see(catalog, numbers, root)
+            catalog.contents.put_embedded(
+                list(zip(contents, vectors, strict=True)), recipe, "synthetic"
+            )
+            images = catalog.images.insert_all(
+                [
+                    (path_of(number), root, one.key)
+                    for number, one in zip(numbers, contents, strict=True)
+                ]
+            )
+            catalog.observations.done([path_of(number) for number in numbers])
+            catalog.images.queue_links(images)
+            catalog.clusterings.assign(
+                clustering,
+                [
+                    (one.key, 1 + number % k, 0.5)
+                    for number, one in zip(numbers, contents, strict=True)
+                ],
+                arrived=False,
+            )
+        yield np.array([one.key for one in contents], np.int64), vectors
+
+
+def made_up(number: int) -> Content:
+    """The content of the made-up image `number`."""
+    digest = digest_of(number)
+    return Content(key_of(digest), digest, 100_000, 640, 480, "JPEG", 0.01)
+
+
+def see(catalog: Catalog, numbers: range, root: int) -> None:
+    """What a scan writes of files that are new; the caller holds the transaction."""
+    for number in numbers:
+        catalog.observations.see(path_of(number), root, (1, number, 100_000, 1, 1), due=0.0)
+
+
+def main() -> None:
+    """Make the collection `default` in an index folder."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("index", type=Path, help="a new index folder")
+    parser.add_argument("--n", type=int, default=100_000, help="how many images")
+    chosen = parser.parse_args()
+    trunk = weights.trunk()
+    catalog = fill(chosen.index / "default", chosen.n, recipe=recipe_of(trunk).name)
+    with catalog.transaction():
+        catalog.store(
+            "weights", {"name": trunk.name, "path": str(trunk.path), "sha256": trunk.sha256}
+        )
+    catalog.close()
+
+
+if __name__ == "__main__":
+    main()
