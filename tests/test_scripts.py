@@ -229,6 +229,21 @@ def test_installed_once_and_again_when_something_changed(machine: Machine) -> No
     assert machine.installs()[2].endswith("[cpu,dev]")
 
 
+@pytest.mark.parametrize("name", ["lint", "test", "bench"])
+def test_a_bare_clone_is_set_up(machine: Machine, name: str) -> None:
+    machine.python("python3", "3.12")
+    shutil.copy(SCRIPTS / name, machine.checkout / "scripts")
+    shutil.copy(SCRIPTS / "bench_commit.py", machine.checkout / "scripts")
+    subprocess.run(
+        ["bash", machine.checkout / "scripts" / name, *(["commit"] if name == "bench" else [])],
+        env={"PATH": f"{machine.programs}:/usr/bin:/bin", "PIP_CALLS": str(machine.calls)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+    )
+    assert len(machine.installs()) == 1
+    assert (machine.checkout / ".venv" / "installed").exists()
+
+
 def test_a_failed_installation_is_tried_again(machine: Machine) -> None:
     machine.python("python3.12", "3.12", pip=False)
     assert machine.bash("prepare cpu").returncode != 0
