@@ -40,7 +40,7 @@ SOAK = {
 
 def kills(count: int, seed: int, *, real: bool) -> int:
     """Run so many kills; 1 at the first disagreement."""
-    more = {"IMGCLUST_TEST_BACKBONE": "real"} if real else None
+    more = {"TEST_IMGCLUST_BACKBONE": "real"} if real else None
     for life in itertools.count(seed):
         now = min(count, _KILLS_A_LIFE)
         folder = Path(tempfile.mkdtemp(prefix="torture-"))

@@ -137,7 +137,7 @@ class Driver:
         self.links = self.index / "default" / "links"
         self._rng = random.Random(seed)
         self._more = more or {}
-        real = "IMGCLUST_TEST_BACKBONE" in self._more
+        real = "TEST_IMGCLUST_BACKBONE" in self._more
         self._patience_s = _REAL_PATIENCE_S if real else _PATIENCE_S
         self._numbers = itertools.count()
         self.originals: dict[bytes, bytes] = {}
@@ -274,7 +274,7 @@ class Driver:
 
     def _kill_cluster(self, armed: str) -> None:
         wanted = str(self._rng.randint(2, 5))
-        more = {**self._more, "IMGCLUST_TEST_K": wanted, **_arming(armed)}
+        more = {**self._more, "TEST_IMGCLUST_K": wanted, **_arming(armed)}
         with Process("cluster", self.index, **more) as cluster:
             while cluster.running:
                 self.act()

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from imgclust import config
-from imgclust.config import Settings, default_toml, find_file, flatten, load
+from imgclust.config import Settings, default_toml, find_file, flatten, load, loading
 from imgclust.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
@@ -114,8 +113,35 @@ def test_unknown_keys_name_the_nearest_right_one(tmp_path: Path, text: str, near
         load([written(tmp_path, text)])
 
 
+@pytest.mark.parametrize(("text", "near"), [("[watc]\n", r"\[watch\]"), ("[zzz]\n", "there are")])
+def test_unknown_sections_without_keys_are_refused_too(
+    tmp_path: Path, text: str, near: str
+) -> None:
+    with pytest.raises(UsageError, match=near):
+        load([written(tmp_path, text)])
+
+
+@pytest.mark.parametrize(
+    ("variable", "words"),
+    [
+        ("IMGCLUST_WATCH_SETTLE", "did you mean IMGCLUST_WATCH_SETTLE_S?"),
+        ("IMGCLUST_CLUSTERING_PCA_DIM", "did you mean IMGCLUST_CLUSTERING_PCA_DIMS?"),
+        ("IMGCLUST_INDX", "did you mean IMGCLUST_INDEX?"),
+    ],
+)
+def test_variables_that_set_nothing_are_refused(
+    monkeypatch: pytest.MonkeyPatch, variable: str, words: str
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(UsageError) as caught:
+        load()
+    assert str(caught.value) == f"the environment variable {variable} sets nothing; {words}"
+    monkeypatch.setenv(variable, "")
+    load()
+
+
 def test_an_unlike_key_points_at_the_list(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no setting zzz\.qqq; `configs/default.toml` lists"):
+    with pytest.raises(UsageError, match=r"no setting zzz\.qqq; imgclust config show lists"):
         load([written(tmp_path, "[zzz]\nqqq = 1\n")])
 
 
@@ -192,7 +218,7 @@ def test_configurations_are_found_inside_an_installed_package(
     inside = tmp_path / "imgclust" / "configs"
     inside.mkdir(parents=True)
     (inside / "mine.toml").touch()
-    monkeypatch.setattr(config, "__file__", str(tmp_path / "imgclust" / "config.py"))
+    monkeypatch.setattr(loading, "__file__", str(tmp_path / "imgclust" / "config" / "loading.py"))
     assert find_file("mine") == inside / "mine.toml"
 
 

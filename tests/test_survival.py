@@ -84,7 +84,7 @@ def test_forty_kills(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_three_kills_with_the_real_network(tmp_path: Path) -> None:
-    survive(tmp_path, kills=3, seed=3, more={"IMGCLUST_TEST_BACKBONE": "real"})
+    survive(tmp_path, kills=3, seed=3, more={"TEST_IMGCLUST_BACKBONE": "real"})
 
 
 # Two processes
@@ -102,7 +102,7 @@ def test_beside_a_watcher(drop: Path, index: Path, tmp_path: Path) -> None:
             assert add.wait() == 0, add.said
             assert os.fsencode(single) in paths_in(index)
             assert "ingested=1" in add.said
-        with Process("cluster", index, IMGCLUST_TEST_K="2") as cluster:
+        with Process("cluster", index, TEST_IMGCLUST_K="2") as cluster:
             assert cluster.wait() == 0, cluster.said
         fill(drop, 1, first=60)
         assert watch.until(lambda: len(paths_in(index)) == 8), watch.said

@@ -33,12 +33,12 @@ INTEGRITY = (
 
 def find_package(folder: Path) -> Path:
     """Return the path of nsfwjs-4.3.0.tgz, or skip the test that asks."""
-    named = os.environ.get("IMGCLUST_TRUNK_TGZ")
+    named = os.environ.get("TRUNK_TGZ")
     path = Path(named) if named else folder / "nsfwjs-4.3.0.tgz"
     if not named:
         npm = shutil.which("npm")
         if npm is None:
-            pytest.skip("needs npm, or nsfwjs-4.3.0.tgz named by IMGCLUST_TRUNK_TGZ")
+            pytest.skip("needs npm, or nsfwjs-4.3.0.tgz named by TRUNK_TGZ")
         done = subprocess.run(
             [npm, "pack", "--silent", "nsfwjs@4.3.0"],
             cwd=folder,
@@ -127,4 +127,4 @@ def write_golden(package: Path) -> None:
 
 
 if __name__ == "__main__":
-    write_golden(Path(os.environ["IMGCLUST_TRUNK_TGZ"]))
+    write_golden(Path(os.environ["TRUNK_TGZ"]))

@@ -1,6 +1,6 @@
 """A process that works on a collection and can be killed: MODE INDEX [PATH...].
 
-MODE is watch, once, add or cluster. With IMGCLUST_TEST_BACKBONE set the real network is used;
+MODE is watch, once, add or cluster. With TEST_IMGCLUST_BACKBONE set the real network is used;
 else one of the same shape that takes no time. Each event is a line: kind, path in hexadecimal.
 """
 
@@ -36,7 +36,7 @@ def emit(event: Event) -> None:
 
 def main(mode: str, index: str, *paths: str) -> int:
     """Do the work; returns the exit code of the error, or 0."""
-    if not os.environ.get("IMGCLUST_TEST_BACKBONE"):
+    if not os.environ.get("TEST_IMGCLUST_BACKBONE"):
         vars(networks)["open_embedder"] = fake_embedder
     stop = StopFlag()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,7 +51,7 @@ def main(mode: str, index: str, *paths: str) -> int:
             elif mode == "add":
                 say("added", "-", collection.add(paths, emit=emit))
             elif mode == "cluster":
-                collection.cluster(k=int(os.environ.get("IMGCLUST_TEST_K", "3")))
+                collection.cluster(k=int(os.environ.get("TEST_IMGCLUST_K", "3")))
     except ImgclustError as error:
         say("error", "-", error)
         return error.exit_code

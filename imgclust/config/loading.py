@@ -1,8 +1,4 @@
-"""Settings: frozen types with their defaults, and the only reader of TOML and the environment.
-
-Layers, later wins: default < files in the order given < environment < flag. The environment
-variable of `[watch] settle_s` is `IMGCLUST_WATCH_SETTLE_S`.
-"""
+"""Reading settings: TOML files and the environment, checked, merged, with their origins."""
 
 from __future__ import annotations
 
@@ -11,123 +7,21 @@ import difflib
 import math
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from imgclust.config.settings import Settings
 from imgclust.errors import UsageError
+
+# Variables that are no settings: where things lie, and faults that tests ask for.
+OTHER_VARIABLES = ("IMGCLUST_CACHE", "IMGCLUST_FAILPOINTS", "IMGCLUST_INDEX")
 
 
 def environment(name: str) -> str | None:
     """Value of the environment variable `name`, None when unset or empty."""
     return os.environ.get(name) or None
-
-
-def _setting(default: Any, text: str, choices: tuple[Any, ...] = (), *, least: float = 0) -> Any:
-    return field(default=default, metadata={"text": text, "choices": choices, "least": least})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Watch:
-    """How files come in."""
-
-    settle_s: float = _setting(1.0, "seconds a file must stay unchanged before it is read")
-    rescan_s: float = _setting(300.0, "seconds between two full scans of the watched folders")
-    polling: bool = _setting(False, "never use file events: the full scan is the watch")
-    young_s: float = _setting(30.0, "an unreadable file younger than this is tried again")
-    retry_s: tuple[float, ...] = _setting((1.0, 5.0, 25.0), "seconds before each such new try")
-    missing_scans: int = _setting(3, "healthy scans without a file until it is gone", least=1)
-    hold_share: float = _setting(0.2, "hold everything when more than this share vanishes at once")
-    hold_images: int = _setting(10, "... and at least this many images", least=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Decode:
-    """How images are read."""
-
-    workers: int = _setting(0, "worker processes; 0 chooses for this machine")
-    time_limit_s: float = _setting(60.0, "seconds a worker may spend on one file")
-    memory_limit_mb: int = _setting(4096, "address space of one worker, in MiB", least=1)
-    size_cap_mb: int = _setting(512, "larger files are not read, in MiB", least=1)
-    pixel_cap_mp: int = _setting(250, "larger pictures are not decoded, in megapixels", least=1)
-    thumbnails: bool = _setting(True, "keep a small WebP picture of every content")
-    thumbnail_px: int = _setting(160, "longest side of that picture, in pixels", least=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Embedding:
-    """Which network, on what."""
-
-    weights: str = _setting("auto", "auto, imagenet, trunk, or the path of a weights file")
-    raw: bool = _setting(False, "pooled values as they are: no square root, no unit length")
-    device: str = _setting("auto", "where the network runs", ("auto", "cpu", "gpu"))
-    engine: str = _setting("auto", "what runs it", ("auto", "tensorflow", "openvino"))
-    precision: str = _setting(
-        "auto", "arithmetic of the network", ("auto", "float32", "bfloat16", "float16")
-    )
-    batch: int = _setting(32, "most images in one batch", least=1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clustering:
-    """How images are grouped."""
-
-    k: str = _setting("auto", "number of clusters, or auto")
-    space: str = _setting("pca", "what k-means runs in", ("embedding", "pca", "tsne"))
-    pca_dims: int = _setting(64, "dimensions of the space pca", least=1)
-    standardise: bool = _setting(False, "StandardScaler before PCA")
-    seed: int = _setting(0, "seed of every random choice")
-    k_min: int = _setting(1, "first k of a sweep", least=1)
-    k_max: int = _setting(0, "last k of a sweep; 0: 100, above 20,000 images sqrt(n)")
-    device: str = _setting("auto", "where k-means runs", ("auto", "cpu", "gpu"))
-    first_images: int = _setting(20, "images needed for the first automatic clustering", least=1)
-    early_images: int = _setting(1000, "on a long first pass, cluster after so many", least=1)
-    early_s: float = _setting(120.0, "... or after this many seconds")
-    growth: int = _setting(
-        4, "a provisional clustering is renewed at so many times its size", least=2
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Links:
-    """The tree of link folders."""
-
-    mode: str = _setting("symlink", "what an entry is", ("symlink", "hardlink", "copy"))
-    folder: str = _setting("{id:03d}", "folder of a cluster without a name: {id}, {count}")
-    named_folder: str = _setting("{id:03d}-{name}", "folder of a cluster with a name")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Views:
-    """Maps of the collection."""
-
-    method: str = _setting("tsne", "projection of the map", ("pca", "tsne"))
-    dims: int = _setting(2, "dimensions of the map", (2, 3))
-    perplexity: float = _setting(30.0, "effective number of neighbours of t-SNE", least=1)
-    thumbnails: int = _setting(200, "most thumbnails on a map")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Index:
-    """The FAISS index file."""
-
-    device: str = _setting("auto", "where searches run", ("auto", "cpu", "gpu"))
-    checkpoint_images: int = _setting(1000, "unsaved changes until the file is written", least=1)
-    checkpoint_share: float = _setting(0.05, "... or this share of the index, if larger")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Everything that can be set, by section."""
-
-    watch: Watch = Watch()
-    decode: Decode = Decode()
-    embedding: Embedding = Embedding()
-    clustering: Clustering = Clustering()
-    links: Links = Links()
-    views: Views = Views()
-    index: Index = Index()
 
 
 @dataclass(frozen=True)
@@ -151,7 +45,8 @@ def load(files: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> E
     Raises
     ------
     UsageError
-        For an unreadable file, an unknown key (naming the nearest right one) or a wrong value.
+        For an unreadable file, an unknown section, key or variable (naming the nearest right one),
+        or a wrong value.
     """
     values: dict[str, Any] = {}
     origin: dict[str, str] = dict.fromkeys(_fields(), "default")
@@ -159,8 +54,9 @@ def load(files: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> E
         path = find_file(name)
         for key, value in _read(path).items():
             values[key], origin[key] = _checked(key, value, str(path)), str(path)
-    for key in _fields():
-        variable = "IMGCLUST_" + key.replace(".", "_").upper()
+    variables = {key: variable_of(key) for key in _fields()}
+    _check_variables(os.environ, variables.values())
+    for key, variable in variables.items():
         text = environment(variable)
         if text is not None:
             values[key], origin[key] = _checked(key, _from_text(key, text), variable), variable
@@ -180,7 +76,7 @@ def load(files: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> E
 
 def bundled_folder() -> Path:
     """Folder of the configuration files that come with imgclust."""
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     inside = here / "configs"
     return inside if inside.is_dir() else here.parent / "configs"
 
@@ -202,7 +98,7 @@ def find_file(name: str) -> Path:
 def default_toml() -> str:
     """Text of `configs/default.toml`: every setting with its default and what it means."""
     lines = [
-        "# Every setting of imgclust with its default. Made from imgclust/config.py by",
+        "# Every setting of imgclust with its default. Made from imgclust/config by",
         "# scripts/lint --write; copy the lines that you change into a file of your own.",
     ]
     for section in dataclasses.fields(Settings):
@@ -214,6 +110,11 @@ def default_toml() -> str:
             lines.append(f"# {text}" + (f" ({_listed(choices)})" if choices else ""))
             lines.append(f"{item.name} = {_to_toml(item.default)}")
     return "\n".join(lines) + "\n"
+
+
+def variable_of(key: str) -> str:
+    """Name of the environment variable of a setting."""
+    return "IMGCLUST_" + key.replace(".", "_").upper()
 
 
 def flatten(settings: Settings) -> dict[str, Any]:
@@ -232,9 +133,23 @@ def _fields() -> dict[str, dataclasses.Field[Any]]:
     }
 
 
+def _sections() -> list[str]:
+    return [section.name for section in dataclasses.fields(Settings)]
+
+
 def _kind(key: str) -> Any:
     section, _, name = key.partition(".")
     return get_type_hints(type(getattr(Settings(), section)))[name]
+
+
+def _check_variables(given: Iterable[str], settings: Iterable[str]) -> None:
+    """Refuse a variable that looks like ours and means nothing."""
+    known = {*settings, *OTHER_VARIABLES}
+    for name in sorted(given):
+        if name.startswith("IMGCLUST_") and name not in known and environment(name):
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else "imgclust config show lists them"
+            raise UsageError(f"the environment variable {name} sets nothing; {hint}")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -246,15 +161,21 @@ def _read(path: Path) -> dict[str, Any]:
     for section, content in document.items():
         if not isinstance(content, dict):
             raise UsageError(f"{path}: {section!r} must stand in a section{_nearest(section)}")
+        if not content and section not in _sections():
+            near = difflib.get_close_matches(section, _sections(), n=1, cutoff=0.5)
+            hint = f"did you mean [{near[0]}]?" if near else f"there are {', '.join(_sections())}"
+            raise UsageError(f"{path}: there is no section [{section}]; {hint}")
         flat.update({f"{section}.{name}": value for name, value in content.items()})
     return flat
 
 
 def _nearest(key: str) -> str:
     known = list(_fields())
-    near = [name for name in known if name.partition(".")[2] == key.rpartition(".")[2]]
-    near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else "; `configs/default.toml` lists every setting"
+    same = [name for name in known if name.partition(".")[2] == key.rpartition(".")[2]]
+    near = difflib.get_close_matches(key, same, n=1, cutoff=0.0) or difflib.get_close_matches(
+        key, known, n=1, cutoff=0.5
+    )
+    return f"; did you mean {near[0]}?" if near else "; imgclust config show lists every setting"
 
 
 def _checked(key: str, value: Any, where: str) -> Any:

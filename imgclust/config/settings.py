@@ -1,0 +1,112 @@
+"""The settings by section: frozen types with their defaults, and what each means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _setting(default: Any, text: str, choices: tuple[Any, ...] = (), *, least: float = 0) -> Any:
+    return field(default=default, metadata={"text": text, "choices": choices, "least": least})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """How files come in."""
+
+    settle_s: float = _setting(1.0, "seconds a file must stay unchanged before it is read")
+    rescan_s: float = _setting(300.0, "seconds between two full scans of the watched folders")
+    polling: bool = _setting(False, "never use file events: the full scan is the watch")
+    young_s: float = _setting(30.0, "an unreadable file younger than this is tried again")
+    retry_s: tuple[float, ...] = _setting((1.0, 5.0, 25.0), "seconds before each such new try")
+    missing_scans: int = _setting(3, "healthy scans without a file until it is gone", least=1)
+    hold_share: float = _setting(0.2, "hold everything when more than this share vanishes at once")
+    hold_images: int = _setting(10, "... and at least this many images", least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decode:
+    """How images are read."""
+
+    workers: int = _setting(0, "worker processes; 0 chooses for this machine")
+    time_limit_s: float = _setting(60.0, "seconds a worker may spend on one file")
+    memory_limit_mb: int = _setting(4096, "address space of one worker, in MiB", least=1)
+    size_cap_mb: int = _setting(512, "larger files are not read, in MiB", least=1)
+    pixel_cap_mp: int = _setting(250, "larger pictures are not decoded, in megapixels", least=1)
+    thumbnails: bool = _setting(True, "keep a small WebP picture of every content")
+    thumbnail_px: int = _setting(160, "longest side of that picture, in pixels", least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """Which network, on what."""
+
+    weights: str = _setting("auto", "auto, imagenet, trunk, or the path of a weights file")
+    raw: bool = _setting(False, "pooled values as they are: no square root, no unit length")
+    device: str = _setting("auto", "where the network runs", ("auto", "cpu", "gpu"))
+    engine: str = _setting("auto", "what runs it", ("auto", "tensorflow", "openvino"))
+    precision: str = _setting(
+        "auto", "arithmetic of the network", ("auto", "float32", "bfloat16", "float16")
+    )
+    batch: int = _setting(32, "most images in one batch", least=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clustering:
+    """How images are grouped."""
+
+    k: str = _setting("auto", "number of clusters, or auto")
+    space: str = _setting("pca", "what k-means runs in", ("embedding", "pca", "tsne"))
+    pca_dims: int = _setting(64, "dimensions of the space pca", least=1)
+    standardise: bool = _setting(False, "StandardScaler before PCA")
+    seed: int = _setting(0, "seed of every random choice")
+    k_min: int = _setting(1, "first k of a sweep", least=1)
+    k_max: int = _setting(0, "last k of a sweep; 0: 100, above 20,000 images sqrt(n)")
+    device: str = _setting("auto", "where k-means runs", ("auto", "cpu", "gpu"))
+    first_images: int = _setting(20, "images needed for the first automatic clustering", least=1)
+    early_images: int = _setting(1000, "on a long first pass, cluster after so many", least=1)
+    early_s: float = _setting(120.0, "... or after this many seconds")
+    growth: int = _setting(
+        4, "a provisional clustering is renewed at so many times its size", least=2
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """The tree of link folders."""
+
+    mode: str = _setting("symlink", "what an entry is", ("symlink", "hardlink", "copy"))
+    folder: str = _setting("{id:03d}", "folder of a cluster without a name: {id}, {count}")
+    named_folder: str = _setting("{id:03d}-{name}", "folder of a cluster with a name")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Views:
+    """Maps of the collection."""
+
+    method: str = _setting("tsne", "projection of the map", ("pca", "tsne"))
+    dims: int = _setting(2, "dimensions of the map", (2, 3))
+    perplexity: float = _setting(30.0, "effective number of neighbours of t-SNE", least=1)
+    thumbnails: int = _setting(200, "most thumbnails on a map")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """The FAISS index file."""
+
+    device: str = _setting("auto", "where searches run", ("auto", "cpu", "gpu"))
+    checkpoint_images: int = _setting(1000, "unsaved changes until the file is written", least=1)
+    checkpoint_share: float = _setting(0.05, "... or this share of the index, if larger")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that can be set, by section."""
+
+    watch: Watch = Watch()
+    decode: Decode = Decode()
+    embedding: Embedding = Embedding()
+    clustering: Clustering = Clustering()
+    links: Links = Links()
+    views: Views = Views()
+    index: Index = Index()
