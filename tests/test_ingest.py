@@ -283,6 +283,44 @@ def test_a_move_to_another_root_keeps_the_id(world: World, tmp_path: Path) -> No
     assert world.embedded == 2
 
 
+def test_an_image_that_moved_hides_no_missing_one(world: World, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    world.root(other)
+    paths = world.pictures(4)
+    world.once()
+    paths[0].unlink()
+    assert world.once().missing == 1
+    (other / "back.png").write_bytes(picture(0))  # missing since the run before, moved in this one
+    paths[1].unlink()
+    paths[2].rename(other / "moved.png")
+    result = world.once()
+    assert (result.missing, result.reused) == (1, 2)
+    assert world.once().missing == 0
+
+
+def test_what_leaves_and_returns_within_a_run_is_not_missing(world: World) -> None:
+    path, _ = world.pictures(2)
+    world.once()
+    away = world.folder / "away.png"
+    scans = 0
+
+    def until(event: Event) -> bool:
+        nonlocal scans
+        scans += event.kind == "scanned"
+        if event.kind == "scanned" and scans == 1:
+            path.rename(away)
+            world.events.on_path(os.fsencode(path))
+        elif event.kind == "missing":
+            away.rename(path)
+            world.events.on_path(os.fsencode(path))
+        return event.kind in {"back", "touched"}
+
+    world.said.clear()
+    ingest = world.ingest(emit=lambda event: world.stop.set() if until(event) else None)
+    assert ingest.run(once=False).missing == 0
+
+
 def test_a_renamed_folder_keeps_every_id(world: World) -> None:
     paths = [world.write(f"old/{seed}.png", picture(seed % 3)) for seed in range(6)]
     world.once()

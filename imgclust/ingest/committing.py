@@ -271,12 +271,12 @@ class Committing:
             self._catalog.remove_image(image)
 
     def _count(self, event: Event) -> None:
+        if event.image is not None:
+            self._counts.absent.discard(event.image)
         if event.kind == "ingested" or event.kind == "replaced":
             self._counts.ingested += 1
         elif event.kind in {"reused", "moved", "touched"}:
             self._counts.reused += 1
-            if event.kind == "moved":  # it was counted as missing when it was away
-                self._counts.missing = max(0, self._counts.missing - 1)
         elif event.kind == "skipped":
             self._counts.skipped += 1
         elif event.kind == "quarantined":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,10 @@ Emit = Callable[[Event], None]
 
 @dataclass
 class Counts:
-    """What one run of an ingest did; `ingested` were embedded now, `reused` needed none."""
+    """What one run of an ingest did; `ingested` were embedded now, `reused` needed none.
+
+    `absent` holds the images that left in this run and did not come back, by path or elsewhere.
+    """
 
     seen: int = 0
     ingested: int = 0
@@ -36,11 +39,13 @@ class Counts:
     unchanged: int = 0
     skipped: int = 0
     quarantined: int = 0
-    missing: int = 0
+    absent: set[int] = field(default_factory=set)
 
     def result(self, *, seconds: float, held: tuple[tuple[bytes, str], ...] = ()) -> IngestResult:
         """The counts as a result."""
-        return IngestResult(**dataclasses.asdict(self), seconds=round(seconds, 3), held=held)
+        counted = dataclasses.asdict(self)
+        missing = len(counted.pop("absent"))
+        return IngestResult(**counted, missing=missing, seconds=round(seconds, 3), held=held)
 
 
 @dataclass(frozen=True)

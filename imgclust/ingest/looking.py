@@ -123,7 +123,7 @@ class Looking:
         self._catalog.observations.lose(path)
         if image.state != "missing":
             self._catalog.images.miss(image.id, scans=0)
-            self._counts.missing += 1
+            self._counts.absent.add(image.id)
             self._emit(Event("missing", "not there any more", path, image.id))
 
     def _back(self, path: bytes) -> None:
@@ -133,4 +133,5 @@ class Looking:
             return
         self._catalog.observations.settle(path, "done")
         self._catalog.images.found(image.id)
+        self._counts.absent.discard(image.id)
         self._emit(Event("back", "there again", path, image.id))

@@ -216,7 +216,7 @@ class _RootPass:
     def _believe(self, absent: Sequence[Image]) -> None:
         for image in absent:
             if image.state != "missing":
-                self._counts.missing += 1
+                self._counts.absent.add(image.id)
                 self._catalog.observations.lose(image.path)
                 self._emit(Event("missing", "not there any more", image.path, image.id))
             self._catalog.images.miss(image.id, scans=1)
@@ -224,7 +224,7 @@ class _RootPass:
     def _hold(self, absent: Sequence[Image], reason: str) -> None:
         for image in absent:
             if image.state != "missing":
-                self._counts.missing += 1
+                self._counts.absent.add(image.id)
                 self._catalog.observations.lose(image.path)
                 self._catalog.images.miss(image.id, scans=0)
         if self._root.held is None:
