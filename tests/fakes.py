@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imgclust.catalog import Catalog
 from imgclust.embedding import Recipe
-from imgclust.errors import EmbeddingError
+from imgclust.errors import EmbeddingError, StorageError
 
 _GRID = 8
+
+
+class RefusingCatalog(Catalog):
+    """A catalog on a disk that refuses: each write asks `allows`, and False undoes all of it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.allows: Callable[[], bool] = lambda: True
+        self.refused = 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """See `Catalog.transaction`."""
+        with super().transaction():
+            yield
+            if not self.allows():
+                self.refused += 1
+                raise StorageError("the disk is full")
 
 
 class FakeEmbedder:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,9 +22,9 @@ from imgclust.config import Settings
 from imgclust.errors import EmbeddingError, StorageError
 from imgclust.failpoints import arm
 from imgclust.images import Again, Decoded, Died, FileStat, Outcome, claim
-from imgclust.ingest import Event, Ingest, IngestResult, LocalDisk, Parts, loop
+from imgclust.ingest import Event, Ingest, IngestResult, LocalDisk, Parts, loop, pause, scanning
 from imgclust.progress import StopFlag
-from tests.fakes import FakeEmbedder
+from tests.fakes import FakeEmbedder, RefusingCatalog
 from tests.pictures import encoded, photo
 
 
@@ -116,7 +118,7 @@ class World:
         self.drop = folder / "drop"
         self.drop.mkdir()
         self.path = folder / "catalog.sqlite3"
-        self.catalog = Catalog(self.path)
+        self.catalog = RefusingCatalog(self.path)
         self.embedder: FakeEmbedder = Counting()
         self.decoder = SynchronousDecoder()
         self.assigned = Assigned()
@@ -816,7 +818,7 @@ def test_a_picture_that_spoils_its_batch_is_set_aside_alone(world: World) -> Non
 def test_a_watcher_waits_for_the_disk_and_goes_on_alone(
     world: World, monkeypatch: pytest.MonkeyPatch, point: str, error: str
 ) -> None:
-    monkeypatch.setattr(loop, "_PAUSE_S", 0.0)
+    monkeypatch.setattr(pause, "_FIRST_S", 0.0)
     paths = world.pictures(5)
     arm(f"{point}={error}@1")
     said = world.watch(
@@ -827,6 +829,96 @@ def test_a_watcher_waits_for_the_disk_and_goes_on_alone(
     assert "waiting until it works again" in waiting[0]
     assert {world.state(path) for path in paths} == {"done"}
     assert world.catalog.contents.count() == 5
+
+
+class Waits(StopFlag):
+    """Notes how long it was waited for, and waits for nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return self.is_set()
+
+
+def test_while_the_disk_is_full_nothing_is_scanned_and_the_waits_grow(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.pictures(5)
+    stop = world.stop = Waits()
+    full = False
+
+    def allows() -> bool:  # the first image makes the disk full; ten tries later there is room
+        nonlocal full
+        full = full or world.catalog.images.count() > 0
+        return not full or len(stop.waits) > 10
+
+    world.catalog.allows = allows
+    said = world.watch(lambda event: world.catalog.images.count() == 5 and event.kind == "note")
+    assert stop.waits == [1, 2, 4, 8, 16, 32, 60, 60, 60, 60, 60]
+    assert [event.kind for event in said if event.kind != "ingested"] == [
+        "scanned",
+        "waiting",
+        "note",
+    ]
+    assert [event.kind for event in said].count("ingested") == 5
+    history = [sentence for _, kind, sentence in world.catalog.events(10) if kind == "waited"]
+    assert history == ["went on after: the disk is full"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_scan_that_is_refused_goes_on_where_it_was(
+    world: World, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr(scanning, "_SLICE", 2)
+    monkeypatch.setattr(pause, "_FIRST_S", 0.0)
+    old = world.pictures(7)
+    world.once()
+    old[0].unlink()
+    world.pictures(9)
+    old[0].unlink()
+    listed = 0
+    walk = world.disk.scan
+
+    def scan(*args: Any, **options: Any) -> Iterator[tuple[bytes, FileStat]]:
+        nonlocal listed
+        listed += 1
+        return walk(*args, **options)
+
+    monkeypatch.setattr(world, "disk", SimpleNamespace(**methods(world.disk) | {"scan": scan}))
+    writes = itertools.count()
+    generator = random.Random(seed)
+    world.catalog.allows = lambda: not next(writes) or generator.random() < 0.5
+    result = world.watch(lambda event: event.kind == "scanned")
+    assert world.catalog.refused > 2
+    assert listed == 1
+    assert [event.kind for event in result].count("missing") == 1
+    world.catalog.allows = lambda: True
+    world.stop = StopFlag()
+    assert world.once().missing == 0
+    assert {world.state(path) for path in old[1:]} == {"done"}
+
+
+def methods(one: object) -> dict[str, Any]:
+    return {name: getattr(one, name) for name in dir(one) if not name.startswith("_")}
+
+
+def test_paths_that_events_named_outlive_a_refusal(world: World) -> None:
+    world.stop = Waits()
+    late = world.drop / "late.png"
+    world.pictures(1)
+
+    def until(event: Event) -> bool:
+        if event.kind == "scanned":
+            late.write_bytes(picture(9))
+            world.events.on_path(os.fsencode(late))
+            world.catalog.allows = lambda: world.catalog.refused > 2
+        return event.path == os.fsencode(late) and event.kind == "ingested"
+
+    assert [event.kind for event in world.watch(until)].count("scanned") == 1
+    assert world.catalog.refused == 3
 
 
 @pytest.mark.parametrize("point", ["commit.before", "embedded"])

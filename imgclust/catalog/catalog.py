@@ -108,7 +108,7 @@ class Catalog:
         if self._connection.in_transaction:
             yield
             return
-        try:
+        with self.plainly():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -116,8 +116,22 @@ class Catalog:
             except BaseException:
                 self._roll_back()
                 raise
+
+    @contextmanager
+    def plainly(self) -> Iterator[None]:
+        """Say what SQLite raises in our words; for those that read outside of `transaction`.
+
+        Raises
+        ------
+        StorageError
+            When the disk refuses, reads included.
+        CatalogError
+            When the file is damaged.
+        """
+        try:
+            yield
         except _STORAGE_ERRORS as error:
-            raise StorageError(f"the catalog cannot be written: {error}") from error
+            raise StorageError(f"the catalog cannot be used: {error}") from error
         except (apsw.NotADBError, apsw.CorruptError) as error:
             raise CatalogError(f"the catalog {self.path} is damaged: {error}") from error
 

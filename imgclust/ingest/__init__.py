@@ -2,7 +2,8 @@
 
 from imgclust.ingest.committing import Assigner, Embedded
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
-from imgclust.ingest.loop import Clusters, Events, Ingest, Parts
+from imgclust.ingest.loop import Ingest
+from imgclust.ingest.parts import Clusters, Events, Parts
 from imgclust.ingest.pipeline import Decoder
 from imgclust.ingest.place import Clock, Disk, LocalDisk, Place, SystemClock, is_below
 

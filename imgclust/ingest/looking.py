@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from imgclust.catalog import Catalog, Observation
 from imgclust.images import FileStat
@@ -14,7 +14,13 @@ from imgclust.reconcile import Look, look, ripe
 
 
 class Looking:
-    """Looks at paths that events, scans and requests name; the caller holds the transaction."""
+    """Looks at paths that events, scans and requests name; the caller holds the transaction.
+
+    Attributes
+    ----------
+    catalog, disk, clock, counts, emit
+        As given: a scan needs the same.
+    """
 
     def __init__(
         self,
@@ -25,11 +31,11 @@ class Looking:
         counts: Counts,
         emit: Emit,
     ) -> None:
-        self._catalog = catalog
-        self._disk = disk
-        self._clock = clock
-        self._counts = counts
-        self._emit = emit
+        self.catalog = catalog
+        self.disk = disk
+        self.clock = clock
+        self.counts = counts
+        self.emit = emit
 
     def at_paths(self, paths: Iterable[bytes], place: Place) -> None:
         """Look at what events name: a file, or a folder that has gone or moved."""
@@ -41,13 +47,13 @@ class Looking:
                 self._at_path(path, root.id, place)
 
     def _at_path(self, path: bytes, root: int, place: Place) -> None:
-        stat = self._disk.stat(path)
-        known = self._catalog.observations.at(path)
+        stat = self.disk.stat(path)
+        known = self.catalog.observations.at(path)
         if stat is not None or known is not None:
             self.at_file(path, stat, root, place, known=known)
-        elif not self._disk.is_folder(path):
-            for below in self._catalog.observations.below(path):
-                self.at_file(below, self._disk.stat(below), root, place)
+        elif not self.disk.is_folder(path):
+            for below in self.catalog.observations.below(path):
+                self.at_file(below, self.disk.stat(below), root, place)
 
     def at_file(
         self,
@@ -61,11 +67,11 @@ class Looking:
     ) -> Look:
         """Look at one file path with its stat; returns what it led to."""
         if known is None:
-            known = self._catalog.observations.at(path)
+            known = self.catalog.observations.at(path)
         if known is not None and known.root != root:
             # A root inside another one came later: what lies in it is lost or kept with it.
-            self._catalog.observations.relocate(path, root)
-            self._catalog.images.relocate(path, root)
+            self.catalog.observations.relocate(path, root)
+            self.catalog.images.relocate(path, root)
         found = look(known, stat, network=root in place.network, asked=asked)
         if found is Look.SEE:
             assert stat is not None
@@ -76,32 +82,39 @@ class Looking:
             self._back(path)
         return found
 
-    def at_request(self, path: bytes, root: int, place: Place) -> Look:
-        """Look at a path that a person named, and note where the root of it is mounted."""
+    def at_requests(self, requests: Sequence[tuple[bytes, int]], place: Place) -> None:
+        """Look at paths that a person named, each with its root, in one transaction."""
+        with self.catalog.transaction():
+            found = [self._at_request(path, root, place) for path, root in requests]
+        self.counts.seen += len(found)
+        self.counts.unchanged += found.count(Look.NOTHING)
+
+    def _at_request(self, path: bytes, root: int, place: Place) -> Look:
+        """Look at one of them, and note where the root of it is mounted."""
         watched = place.root_of(path)
         stat = None
         try:
-            stat = self._disk.stat(path)
+            stat = self.disk.stat(path)
         except OSError as error:
-            self._emit(Event("trouble", f"cannot be read: {error.strerror}", path))
-        self._catalog.observations.answer(path)
+            self.emit(Event("trouble", f"cannot be read: {error.strerror}", path))
+        self.catalog.observations.answer(path)
         added = None if watched else place.by_id(root)
         if added is not None and not added.device and stat is not None:
             # Until its first scan only this tells a lost mount from deleted files.
             anchor = os.path.dirname(path) if path == added.path else added.path
-            device, inode = self._disk.identity(anchor) or (None, None)
-            self._catalog.images.set_root(root, device=device, inode=inode, held=added.held)
+            device, inode = self.disk.identity(anchor) or (None, None)
+            self.catalog.images.set_root(root, device=device, inode=inode, held=added.held)
         return self.at_file(path, stat, watched.id if watched else root, place, asked=True)
 
     def at_ripe(self, known: Observation, place: Place) -> bool:
         """Look at a path whose settle delay has passed; True when it is to be read now."""
         try:
-            stat = self._disk.stat(known.path)
+            stat = self.disk.stat(known.path)
         except OSError:  # a claim will say what is wrong
             return True
         found = ripe(known, stat, network=known.root in place.network)
         if found is not Look.CLAIM:
-            with self._catalog.transaction():
+            with self.catalog.transaction():
                 if stat is None:
                     self.vanished(known.path)
                 else:
@@ -110,28 +123,28 @@ class Looking:
 
     def see(self, path: bytes, stat: FileStat, root: int, place: Place) -> None:
         """The path is new or has changed: it is due when it has stayed the same long enough."""
-        due = self._clock.monotonic() + place.settle_s(root)
-        self._catalog.observations.see(path, root, stat, due=due)
+        due = self.clock.monotonic() + place.settle_s(root)
+        self.catalog.observations.see(path, root, stat, due=due)
 
     def vanished(self, path: bytes) -> None:
         """The path is away: an image becomes missing (scans decide the rest), others leave."""
-        image = self._catalog.images.at(path)
+        image = self.catalog.images.at(path)
         if image is None:
-            self._catalog.observations.forget(path)
+            self.catalog.observations.forget(path)
             return
-        self._catalog.observations.release(path)
-        self._catalog.observations.lose(path)
+        self.catalog.observations.release(path)
+        self.catalog.observations.lose(path)
         if image.state != "missing":
-            self._catalog.images.miss(image.id, scans=0)
-            self._counts.absent.add(image.id)
-            self._emit(Event("missing", "not there any more", path, image.id))
+            self.catalog.images.miss(image.id, scans=0)
+            self.counts.absent.add(image.id)
+            self.emit(Event("missing", "not there any more", path, image.id))
 
     def _back(self, path: bytes) -> None:
-        image = self._catalog.images.at(path)
+        image = self.catalog.images.at(path)
         if image is None:  # it was not an image when it left
-            self._catalog.observations.forget(path)
+            self.catalog.observations.forget(path)
             return
-        self._catalog.observations.settle(path, "done")
-        self._catalog.images.found(image.id)
-        self._counts.absent.discard(image.id)
-        self._emit(Event("back", "there again", path, image.id))
+        self.catalog.observations.settle(path, "done")
+        self.catalog.images.found(image.id)
+        self.counts.absent.discard(image.id)
+        self.emit(Event("back", "there again", path, image.id))

@@ -13,6 +13,9 @@ from imgclust import watcher
 from imgclust.catalog import Root
 from imgclust.images import FileStat, file_stat, is_excluded, stat_of
 
+# How often what other processes write is looked for.
+POLL_S = 0.5
+
 
 class Clock(Protocol):
     """Where time comes from."""

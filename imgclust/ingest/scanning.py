@@ -12,12 +12,12 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Image, Root
+from imgclust.catalog import Image, Root
 from imgclust.config import Watch
 from imgclust.images import FileStat
-from imgclust.ingest.events import Counts, Emit, Event
+from imgclust.ingest.events import Event
 from imgclust.ingest.looking import Looking
-from imgclust.ingest.place import Clock, Disk, Place
+from imgclust.ingest.place import Place
 from imgclust.reconcile import Look, RootScan, hold
 
 # Files looked at in one transaction; few enough that events and commits are not kept waiting.
@@ -32,45 +32,37 @@ class Scan:
 
     def __init__(
         self,
-        catalog: Catalog,
         place: Place,
         *,
         looking: Looking,
-        disk: Disk,
-        clock: Clock,
         rules: Watch,
-        counts: Counts,
-        emit: Emit,
         said: set[bytes],
     ) -> None:
-        self.catalog = catalog
         self.place = place
         self.looking = looking
-        self.disk = disk
         self.rules = rules
-        self.counts = counts
-        self.emit = emit
         self.said = said
-        self._clock = clock
+        self._clock = looking.clock
         self._waiting = list(place.roots)
         self._current: _RootPass | None = None
-        self.started = clock.monotonic()
+        self.started = self._clock.monotonic()
         self.seconds = 0.0
 
     def advance(self) -> bool:
-        """Do the next slice in one transaction; True when the scan is finished."""
+        """Do the next slice in one transaction; True when the scan is finished.
+
+        Raises
+        ------
+        StorageError
+            When the disk refuses; the next call tries the same slice again.
+        """
         if self._current is None:
             if not self._waiting:
                 self.seconds = self._clock.monotonic() - self.started
                 return True
             self._current = _RootPass(self, self._waiting.pop(0))
             return False
-        with self.catalog.transaction():
-            finished = self._current.slice()
-        if finished:
-            if self._current.compare():
-                with self.catalog.transaction():
-                    self._current.end()
+        if self._current.advance():
             self._current = None
         return False
 
@@ -79,13 +71,13 @@ class _RootPass:
     """The scan of one root: first what is there, then what is not."""
 
     def __init__(self, scan: Scan, root: Root) -> None:
-        self._catalog = scan.catalog
+        self._catalog = scan.looking.catalog
         self._place = scan.place
         self._looking = scan.looking
-        self._disk = scan.disk
+        self._disk = scan.looking.disk
         self._rules = scan.rules
-        self._counts = scan.counts
-        self._emit = scan.emit
+        self._counts = scan.looking.counts
+        self._emit = scan.looking.emit
         self._said = scan.said
         self._root = root
         self._absent: list[Image] = []
@@ -96,6 +88,8 @@ class _RootPass:
         self._identity = self._disk.identity(self._anchor)
         self._troubles: list[bytes] = []
         self._files = 0
+        self._part: list[tuple[bytes, FileStat]] = []
+        self._walked = False
         # 64-bit hashes instead of paths: a million files take 8 MB. Two paths with one hash could
         # only make a missing file look present until the next scan's order of hashes says so.
         self._seen = array("Q")
@@ -117,22 +111,38 @@ class _RootPass:
             self._said.add(folder)
             self._emit(Event("trouble", f"cannot be read: {reason}", folder))
 
-    def slice(self) -> bool:
-        """Look at the next files; True when there are no more."""
-        part = list(islice(self._walk, _SLICE))
-        for path, stat in part:
-            self._files += 1
-            self._seen.append(_hash(path))
-            found = self._looking.at_file(path, stat, self._root.id, self._place)
-            self._counts.seen += 1
-            self._counts.unchanged += found is Look.NOTHING
-        return len(part) < _SLICE
+    def advance(self) -> bool:
+        """Do the next slice, or the comparison at the end; True when the root is done."""
+        if not self._walked:
+            self._slice()
+        if not self._walked:
+            return False
+        if self._compare():
+            with self._catalog.transaction():
+                self._end()
+        return True
 
-    def compare(self) -> bool:
+    def _slice(self) -> None:
+        """Look at the next files; nothing of it counts before it is committed."""
+        self._part = self._part or list(islice(self._walk, _SLICE))
+        with self._catalog.transaction():
+            found = [
+                self._looking.at_file(path, stat, self._root.id, self._place)
+                for path, stat in self._part
+            ]
+        self._files += len(found)
+        self._seen.extend(_hash(path) for path, _ in self._part)
+        self._counts.seen += len(found)
+        self._counts.unchanged += found.count(Look.NOTHING)
+        self._walked = len(found) < _SLICE
+        self._part = []
+
+    def _compare(self) -> bool:
         """Hold the catalog's rows against what was there; asks the disk, writes nothing.
 
         False when a disk came or went meanwhile: then this scan proves nothing.
         """
+        self._met = []
         self._absent = [image for image in self._rows() if self._is_absent(image)]
         if self._root.kind == "added" and self._identity is not None and not self._single:
             # Not walked; but a folder with other files in it is not one whose disk is away.
@@ -142,7 +152,7 @@ class _RootPass:
             self._files = sum(1 for _ in islice(others, 1))
         return self._disk.identity(self._anchor) == self._identity
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """Write what follows from the comparison."""
         images = self._catalog.images
         for path, stat in self._met:

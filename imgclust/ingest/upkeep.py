@@ -1,0 +1,78 @@
+"""Upkeep: what follows from commits and scans, now and then while a backlog is worked off."""
+
+from __future__ import annotations
+
+from imgclust.catalog import Catalog
+from imgclust.config import Watch
+from imgclust.ingest.events import Counts, Emit, Event
+from imgclust.ingest.parts import Parts
+from imgclust.ingest.place import POLL_S
+from imgclust.progress import Progress
+
+# Links and clusters are looked after this often while a backlog is worked off.
+_BUSY_S = 2.0
+# Images removed in one transaction.
+_SLICE = 500
+
+
+class Upkeep:
+    """Keeps links and clusters in step, and lets go of images that are gone.
+
+    Attributes
+    ----------
+    due
+        True when something has changed since the last look.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        parts: Parts,
+        *,
+        rules: Watch,
+        counts: Counts,
+        emit: Emit,
+        progress: Progress,
+    ) -> None:
+        self._catalog = catalog
+        self._parts = parts
+        self._rules = rules
+        self._counts = counts
+        self._emit = emit
+        self._progress = progress
+        self._checked = 0.0
+        self.due = True
+
+    def look(self, *, working: bool, scanning: bool) -> None:
+        """Do what is due; `working`: files are on their way through the pipeline."""
+        now = self._parts.clock.monotonic()
+        if now - self._checked < (0.0 if self.due else POLL_S):
+            return
+        next_due = self._catalog.observations.next_due()
+        busy = working or (next_due is not None and next_due <= now)
+        if busy and now - self._checked < _BUSY_S:
+            return
+        self._checked = now
+        self.due = False
+        left = self._catalog.observations.pending()
+        done = self._counts.ingested + self._counts.reused + self._counts.quarantined
+        self._progress("ingesting", done, done + left)
+        empty = not busy and next_due is None and not scanning
+        if empty:
+            self.leave_gone()
+        self._parts.clusters(empty=empty, over=False)
+        self._parts.links()
+
+    def leave_gone(self) -> None:
+        """Remove what enough scans have missed, now that nothing waits that it could have become.
+
+        Renames are matched first: a new path with its content would have taken over its row.
+        """
+        while gone := self._catalog.images.gone(self._rules.missing_scans, _SLICE):
+            with self._catalog.transaction():
+                for image in gone:
+                    self._catalog.remove_image(image)
+                    self._catalog.observations.forget(image.path)
+            for image in gone:
+                self._emit(Event("gone", "gone", image.path, image.id))
+            self.due = True
