@@ -30,15 +30,15 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from imgclust.catalog import Catalog
 from imgclust.collection import Collection, overseeing
 from imgclust.config import Settings, Watch
 from imgclust.embedding import Embedder
+from imgclust.errors import StorageError
 from imgclust.failpoints import arm
 from imgclust.images import Again, Decoded, FileStat, Outcome, Skipped, Unreadable
 from imgclust.ingest import Event, Ingest, Parts, pipeline
 from imgclust.ingest.batching import Batch, Done, EmbeddingThread
-from tests.fakes import FakeEmbedder
+from tests.fakes import FakeEmbedder, RefusingCatalog
 
 ROOTS = (b"/one", b"/two")
 PATHS = (b"/one/a", b"/one/s/a", b"/one/s/b", b"/one/t/a", b"/two/a", b"/two/s/a")
@@ -200,7 +200,7 @@ class SimulatedClock:
     """Two clocks; only the wall may jump."""
 
     def __init__(self) -> None:
-        self.now = 1e6
+        self.now = 1e9
         self.wall_offset = 1e9
 
     def monotonic(self) -> float:
@@ -236,7 +236,7 @@ class Life(RuleBasedStateMachine):
     def restart(self) -> None:
         """A new process: nothing is left but the catalog file."""
         arm("")
-        self.catalog = Catalog(self.path)
+        self.catalog = RefusingCatalog(self.path)
         self.reader = sqlite3.connect(self.path)
         with self.catalog.transaction():
             for root in ROOTS:
@@ -272,8 +272,15 @@ class Life(RuleBasedStateMachine):
     def die(self) -> None:
         self.reader.close()
         self.catalog.close()
-        self.clock.now = 10.0  # the monotonic clock begins anew
+        self.clock.now -= 1e6  # the monotonic clock begins anew: no moment of before comes again
         self.restart()
+
+    def step(self) -> None:
+        """One turn of the loop; a write that is refused is tried again by the next."""
+        try:
+            self.ingest.step(timeout_s=0)
+        except StorageError:
+            self.ingest.forget()
 
     def rows(self, sql: str) -> list[Any]:
         return self.reader.execute(sql).fetchall()
@@ -369,7 +376,7 @@ class Life(RuleBasedStateMachine):
     def work(self, seconds: float) -> None:
         for _ in range(3):
             self.clock.now += seconds / 3
-            self.ingest.step(timeout_s=0)
+            self.step()
             self.decoder.answer()
 
     @rule()
@@ -381,9 +388,9 @@ class Life(RuleBasedStateMachine):
     @rule(count=st.integers(0, 3))
     def answer_few(self, count: int) -> None:
         self.clock.now += 1.1
-        self.ingest.step(timeout_s=0)
+        self.step()
         self.decoder.answer(count)
-        self.ingest.step(timeout_s=0)
+        self.step()
 
     @rule()
     def overflow(self) -> None:
@@ -406,6 +413,27 @@ class Life(RuleBasedStateMachine):
         except (CrashError, OSError):
             pass
         self.die()
+
+    @rule(path=paths, image=st.sampled_from(IMAGES), times=st.integers(1, 2))
+    def crash_while_it_waits(self, path: bytes, image: bytes, times: int) -> None:
+        """The file is seen, and not read before the end."""
+        if self.writable(path):
+            self.disk.write(path, image)
+            self.tell(times, path)
+            self.work(0.0)
+            self.die()
+
+    @rule(
+        pattern=st.lists(st.booleans(), min_size=1, max_size=6),
+        seconds=st.sampled_from((0.0, 1.1, 30.0)),
+    )
+    def refuse(self, pattern: list[bool], seconds: float) -> None:
+        """The disk takes some of the next writes, and refuses the others."""
+        writes = iter(pattern)
+        self.catalog.allows = lambda: next(writes, True)
+        for _ in range(3):
+            self.work(seconds)
+        self.catalog.allows = lambda: True
 
     # What people do
 
@@ -478,7 +506,7 @@ class Life(RuleBasedStateMachine):
         self.clock.now += RESCAN_S + 1
         for _ in range(60):
             self.clock.now += 3.0
-            self.ingest.step(timeout_s=0)
+            self.step()
             self.decoder.answer()
             if self.ingest.idle:
                 return
