@@ -86,6 +86,7 @@ def embedder_opener(collection: Opened) -> Callable[[], Embedder]:
             device=rules.device,
             precision=rules.precision,
             engine=rules.engine,
+            threads=rules.threads,
             say=collection.say,
         )
 

@@ -141,7 +141,9 @@ def _prepared(
     """The ingest with all its parts; what must be closed after it is on the stack."""
     catalog, settings = collection.catalog, collection.settings
     # Workers start first: they share nothing with what is loaded later.
-    workers = settings.decode.workers or max(1, min(4, devices.cpu_count()))
+    wanted = settings.embedding
+    gpu = devices.expects_gpu(device=wanted.device, engine=wanted.engine)
+    workers = settings.decode.workers or devices.decode_workers(gpu=gpu)
     pool = _pool(collection, workers)
     stack.callback(pool.close)
     choose_recipe(collection, waiting=_waiting(collection, scan=scan))

@@ -48,7 +48,8 @@ class Embedding:
     precision: str = _setting(
         "auto", "arithmetic of the network", ("auto", "float32", "bfloat16", "float16")
     )
-    batch: int = _setting(32, "most images in one batch", least=1)
+    threads: int = _setting(0, "threads of the network on a CPU; 0: one a processor")
+    batch: int = _setting(0, "most images in one batch; 0: 32, on a GPU 64")
 
 
 @dataclass(frozen=True, kw_only=True)

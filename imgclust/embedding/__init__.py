@@ -1,7 +1,7 @@
 """Embeddings: the `Embedder` protocol, recipes, and InceptionV3."""
 
 from imgclust.embedding.inception import InceptionV3Embedder, import_tensorflow
-from imgclust.embedding.opening import open_embedder
+from imgclust.embedding.opening import open_embedder, why_engine
 from imgclust.embedding.precision import agreement
 from imgclust.embedding.protocol import Embedder
 from imgclust.embedding.recipe import Recipe, recipe_of
@@ -14,4 +14,5 @@ __all__ = [
     "import_tensorflow",
     "open_embedder",
     "recipe_of",
+    "why_engine",
 ]

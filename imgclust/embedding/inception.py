@@ -1,12 +1,15 @@
-"""InceptionV3 by TensorFlow: one traced function, a short list of batch shapes."""
+"""InceptionV3 by TensorFlow: one traced function, a short list of batch shapes.
+
+What a GPU is served by. On a CPU this only writes the graph down, once, which
+`imgclust.embedding.library` then runs.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from tempfile import TemporaryFile
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ from numpy.typing import NDArray
 from imgclust.devices import require
 from imgclust.embedding.batches import CPU_SHAPES, check_embeddings, check_pixels, in_batches
 from imgclust.embedding.network import embeddings
+from imgclust.embedding.quiet import without_greetings
 from imgclust.embedding.recipe import Recipe
 from imgclust.weights import Convolution
 
@@ -50,7 +54,7 @@ def import_tensorflow() -> Any:
         if blocked:
             sys.modules[eager] = None  # type: ignore[assignment]
         try:
-            with _without_greetings():
+            with without_greetings():
                 import tensorflow as tf
         finally:
             if blocked:
@@ -58,33 +62,6 @@ def import_tensorflow() -> Any:
     import tensorflow as tf
 
     return tf
-
-
-@contextmanager
-def _without_greetings() -> Iterator[None]:
-    """Hold back what libraries write to standard error, and then leave out the greetings.
-
-    TensorFlow greets before its log level counts, and only the file descriptor sees that.
-    Python's own `sys.stderr` goes on to where it went, for a progress bar in another thread.
-    """
-    before = sys.stderr
-    before.flush()
-    kept = os.dup(2)
-    with TemporaryFile() as held, open(os.dup(2), "w", buffering=1) as direct:
-        if before is sys.__stderr__:
-            sys.stderr = direct
-        os.dup2(held.fileno(), 2)
-        try:
-            yield
-        finally:
-            before.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
-            sys.stderr = before
-            held.seek(0)
-            for line in held:
-                if not line.startswith((b"I0000 ", b"WARNING: All log messages before absl::")):
-                    os.write(2, line)
 
 
 class InceptionV3Embedder:
@@ -98,10 +75,19 @@ class InceptionV3Embedder:
         "cpu" or "gpu".
     precision
         "float32", "bfloat16" (CPU) or "float16" (GPU).
+    threads
+        How many threads one operation is divided among; for the whole process, and only until
+        TensorFlow has run for the first time. 0 leaves that to TensorFlow.
     """
 
     def __init__(
-        self, convolutions: Sequence[Convolution], recipe: Recipe, *, device: str, precision: str
+        self,
+        convolutions: Sequence[Convolution],
+        recipe: Recipe,
+        *,
+        device: str,
+        precision: str,
+        threads: int = 0,
     ) -> None:
         tf = import_tensorflow()
         self.recipe = recipe
@@ -109,20 +95,13 @@ class InceptionV3Embedder:
         self._shapes = _SHAPES[device]
         self._device = f"/{device.upper()}:0"
         self._tf = tf
-
-        def traced(pixels: Any) -> Any:
-            with tf.device(self._device):
-                return embeddings(pixels, convolutions, recipe)
-
-        side = recipe.side
+        if threads:
+            with suppress(RuntimeError):  # it has run already
+                tf.config.threading.set_intra_op_parallelism_threads(threads)
         with _optimizer_options(tf, _OPTIMIZER[device, precision]):
-            self._function = tf.function(
-                traced,
-                input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8)],
-                autograph=False,
-            ).get_concrete_function()
+            self._function = _traced(tf, convolutions, recipe, self._device)
             # the options are read when the function first runs
-            self.embed(np.zeros((1, side, side, 3), np.uint8))
+            self.embed(np.zeros((1, recipe.side, recipe.side, 3), np.uint8))
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed pixels; see `Embedder.embed`."""
@@ -130,16 +109,34 @@ class InceptionV3Embedder:
         found = in_batches(self._run, pixels, self._shapes, self.recipe.dimensions)
         return check_embeddings(found, self.recipe)
 
-    def graph(self) -> bytes:
-        """Return the frozen graph, from uint8 pixels to embeddings, as a serialised GraphDef."""
-        graph: bytes = self._function.graph.as_graph_def().SerializeToString()
-        return graph
-
     def _run(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         tf = self._tf
         with tf.device(self._device):
             found: NDArray[np.float32] = self._function(tf.constant(batch)).numpy()
         return found
+
+
+def frozen_graph(convolutions: Sequence[Convolution], recipe: Recipe) -> bytes:
+    """Return the network, from uint8 pixels to embeddings, as a serialised GraphDef.
+
+    It begins with the operation "pixels" and ends with "Identity".
+    """
+    function = _traced(import_tensorflow(), convolutions, recipe, "/CPU:0")
+    graph: bytes = function.graph.as_graph_def().SerializeToString()
+    return graph
+
+
+def _traced(tf: Any, convolutions: Sequence[Convolution], recipe: Recipe, device: str) -> Any:
+    def traced(pixels: Any) -> Any:
+        with tf.device(device):
+            return embeddings(pixels, convolutions, recipe)
+
+    side = recipe.side
+    return tf.function(
+        traced,
+        input_signature=[tf.TensorSpec((None, side, side, 3), tf.uint8, name="pixels")],
+        autograph=False,
+    ).get_concrete_function()
 
 
 @contextmanager

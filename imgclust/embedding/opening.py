@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from imgclust import devices
-from imgclust.embedding import openvino
-from imgclust.embedding.inception import InceptionV3Embedder, import_tensorflow
-from imgclust.embedding.precision import AGREEMENT, agreement, candidates
+from imgclust.embedding import openvino, saved
+from imgclust.embedding.inception import InceptionV3Embedder, frozen_graph, import_tensorflow
+from imgclust.embedding.library import LibraryEmbedder
+from imgclust.embedding.precision import AGREEMENT, Embed, agreement, candidates
 from imgclust.embedding.protocol import Embedder
 from imgclust.embedding.recipe import Recipe
+from imgclust.embedding.saved import Verdict
 from imgclust.errors import EmbeddingError, RecipeError, UsageError
 from imgclust.weights import Weights, load
 
 ENGINES = ("auto", "openvino", "tensorflow")
 
-# Of TensorFlow's rate; an OpenVINO that is slower than this does not make up by its faster start.
-_SLOWEST = 0.9
-_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+Say = Callable[[str], None]
 
 
 def open_embedder(
@@ -29,16 +31,17 @@ def open_embedder(
     device: str = "auto",
     precision: str = "auto",
     engine: str = "auto",
-    say: Callable[[str], None] = lambda line: None,
+    threads: int = 0,
+    say: Say = lambda line: None,
 ) -> Embedder:
-    """Load the weights and build the network.
+    """Load the network, or build it where it is not kept yet.
 
     Parameters
     ----------
     recipe
         What is wanted; must belong to `weights`.
     cache
-        Folder of this user's converted networks; OpenVINO is not used without one.
+        Folder of this user's saved networks; without one nothing is kept, and OpenVINO not used.
     device
         "auto", "cpu" or "gpu".
     precision
@@ -48,8 +51,11 @@ def open_embedder(
     engine
         "tensorflow"; "openvino" (CPU, needs the extra); "auto": OpenVINO where it is installed,
         agrees with TensorFlow in a trial and is no slower, and there is no GPU to use.
+    threads
+        How many threads of a CPU one operation is divided among; 0: one for each processor that
+        this process may use.
     say
-        Told, in one line, that OpenVINO is being tried and what came of it.
+        Told, in one line each, what is tried once on this machine and what came of it.
 
     Raises
     ------
@@ -64,7 +70,7 @@ def open_embedder(
     MissingPackageError
         When TensorFlow or, asked for, OpenVINO is not installed.
     StorageError
-        When the cache folder cannot be written.
+        When OpenVINO's model cannot be kept in the cache folder.
     """
     if recipe.weights_sha256 != weights.sha256:
         raise RecipeError(
@@ -73,28 +79,148 @@ def open_embedder(
         )
     if engine not in ENGINES:
         raise UsageError(f"engine = {engine!r} is unknown; use {', '.join(ENGINES)}")
+    threads = threads or devices.processors()
     if engine == "openvino":
         openvino.require()
         if cache is None:
             raise UsageError("engine = openvino needs a cache folder")
         if device == "gpu":
             raise UsageError("engine = openvino runs on the CPU; use device = cpu or auto")
-        return _openvino(weights, recipe, cache, precision, say, needed=True)
-    on_cpu = device == "cpu" or (device == "auto" and not _NVIDIA_DRIVER.exists())
-    if engine == "auto" and cache is not None and on_cpu and openvino.installed():
-        return _openvino(weights, recipe, cache, precision, say, needed=False)
-    return _tensorflow(weights, recipe, device, precision)
+    elif devices.expects_gpu(device=device, engine=engine):
+        import_tensorflow()
+        device = devices.choose(device, len(devices.tensorflow_gpus()))
+    else:
+        device = devices.choose(device, 0)
+    if device == "gpu" or cache is None:
+        return _traced(weights, recipe, device, precision, threads)
+    return _on_cpu(weights, recipe, cache, precision, engine, threads, say)
 
 
-def _tensorflow(weights: Weights, recipe: Recipe, device: str, precision: str) -> Embedder:
+def why_engine(
+    recipe: Recipe, *, cache: Path, device: str, precision: str, engine: str
+) -> str | None:
+    """Which engine and precision `open_embedder` would take on this machine and why, in one line.
+
+    From what is kept of earlier trials; None while there was none, or where the settings cannot
+    be had here. Loads no engine.
+    """
+    if devices.expects_gpu(device=device, engine=engine):
+        return "tensorflow, on the GPU"
+    try:
+        words = candidates(precision, device="cpu", flags=devices.cpu_flags())
+    except UsageError:
+        return None
+    usual = saved.read_verdict(saved.folder_of(cache, recipe), words)
+    other = None
+    if engine != "tensorflow" and openvino.installed():
+        other = openvino.read_verdict(openvino.folder_of(cache, recipe, words))
+        if other is None:
+            return None
+    if usual is None:
+        return None
+    if other is None:
+        absent = "" if engine == "tensorflow" else "; openvino is not installed"
+        return f"tensorflow {usual.reason}{absent}"
+    if engine == "openvino" or _prefers(other, usual):
+        return f"openvino {other.reason}"
+    return f"tensorflow {usual.reason}; openvino {other.reason}"
+
+
+def _prefers(openvino_found: Verdict, tensorflow_found: Verdict) -> bool:
+    """Whether OpenVINO is what `auto` takes: both rates are by TensorFlow's in float32."""
+    return bool(openvino_found.precision) and openvino_found.times >= tensorflow_found.times
+
+
+def _on_cpu(
+    weights: Weights,
+    recipe: Recipe,
+    cache: Path,
+    precision: str,
+    engine: str,
+    threads: int,
+    say: Say,
+) -> Embedder:
+    """The network from the cache folder, saved and tried there first where it is not yet."""
+    words = candidates(precision, device="cpu", flags=devices.cpu_flags())
+    folder = saved.folder_of(cache, recipe)
+
+    def graph() -> bytes:
+        return saved.keep_graph(folder, lambda: frozen_graph(load(weights), recipe), say)
+
+    usual = saved.read_verdict(folder, words)
+    if engine == "openvino" or (engine == "auto" and openvino.installed()):
+        if usual is None and engine == "auto":
+            usual = _tried(folder, graph(), recipe, words, threads, say)
+        kept = openvino.folder_of(cache, recipe, words)
+        found = openvino.read_verdict(kept)
+        if found is None:
+            say("trying OpenVINO on this machine, once")
+            found = openvino.probe(
+                kept,
+                graph=graph(),
+                reference=_reference(graph(), weights, recipe, threads),
+                recipe=recipe,
+                precisions=words,
+                threads=threads,
+            )
+            say(f"OpenVINO tried: {found.reason}")
+        if engine == "openvino" and not found.precision:
+            raise EmbeddingError(f"{found.reason}; use engine = tensorflow")
+        if engine == "openvino" or (usual is not None and _prefers(found, usual)):
+            return openvino.open_kept(kept, recipe, found, threads=threads)
+    if usual is None:
+        usual = _tried(folder, graph(), recipe, words, threads, say)
+    if usual is None:
+        return _traced(weights, recipe, "cpu", precision, threads)
+    if not usual.precision:
+        raise EmbeddingError(f"precision = {precision} {usual.reason}; use auto or float32")
+    try:
+        embedder = LibraryEmbedder(graph(), recipe, precision=usual.precision, threads=threads)
+        embedder.embed(np.zeros((1, recipe.side, recipe.side, 3), np.uint8))
+    except EmbeddingError as error:
+        say(f"{error}; TensorFlow is loaded in another way, which takes longer")
+        return _traced(weights, recipe, "cpu", precision, threads)
+    return embedder
+
+
+def _tried(
+    folder: Path, graph: bytes, recipe: Recipe, words: tuple[str, ...], threads: int, say: Say
+) -> Verdict | None:
+    """What came of TensorFlow's precisions; None where its library cannot be used."""
+    say("trying the precisions of this processor, once")
+    try:
+        found = saved.try_precisions(folder, graph, recipe, words, threads=threads, say=say)
+    except EmbeddingError as error:
+        say(f"{error}; TensorFlow is loaded in another way, which takes longer")
+        return None
+    say(f"TensorFlow tried: {found.reason}")
+    return found
+
+
+def _reference(graph: bytes, weights: Weights, recipe: Recipe, threads: int) -> Embed:
+    """Embed in float32 by TensorFlow."""
+    try:
+        return LibraryEmbedder(graph, recipe, precision="float32", threads=threads).embed
+    except EmbeddingError:
+        return _traced(weights, recipe, "cpu", "float32", threads).embed
+
+
+def _traced(
+    weights: Weights, recipe: Recipe, device: str, precision: str, threads: int
+) -> Embedder:
+    """The network built and traced in this process."""
     convolutions = load(weights)
-    import_tensorflow()
-    device = devices.choose(device, len(devices.tensorflow_gpus()))
     words = candidates(precision, device=device, flags=devices.cpu_flags())
-    embedder = InceptionV3Embedder(convolutions, recipe, device=device, precision=words[0])
+
+    def built(word: str) -> InceptionV3Embedder:
+        return InceptionV3Embedder(
+            convolutions, recipe, device=device, precision=word, threads=threads
+        )
+
+    embedder = built(words[0])
     if words[0] == "float32":
         return embedder
-    reference = InceptionV3Embedder(convolutions, recipe, device=device, precision="float32")
+    reference = built("float32")
     cosine = agreement(embedder.embed, reference.embed, side=recipe.side)
     if cosine >= AGREEMENT:
         return embedder
@@ -104,34 +230,3 @@ def _tensorflow(weights: Weights, recipe: Recipe, device: str, precision: str) -
         f"precision = {words[0]} does not agree with float32 here (cosine {cosine:.4f}); "
         "use auto or float32"
     )
-
-
-def _openvino(
-    weights: Weights,
-    recipe: Recipe,
-    cache: Path,
-    precision: str,
-    say: Callable[[str], None],
-    *,
-    needed: bool,
-) -> Embedder:
-    """OpenVINO by the kept verdict or a new one; TensorFlow where that says no."""
-    words = candidates(precision, device="cpu", flags=devices.cpu_flags())
-    folder = openvino.folder_of(cache, recipe, words)
-    verdict = openvino.read_verdict(folder)
-    if verdict is None:
-        say("trying OpenVINO on this machine, once")
-        reference = InceptionV3Embedder(load(weights), recipe, device="cpu", precision="float32")
-        verdict = openvino.probe(
-            folder,
-            graph=reference.graph(),
-            reference=reference.embed,
-            recipe=recipe,
-            precisions=words,
-        )
-        say(f"OpenVINO tried: {verdict.reason}")
-    if verdict.precision and (needed or verdict.times >= _SLOWEST):
-        return openvino.open_kept(folder, recipe, verdict)
-    if needed:
-        raise EmbeddingError(f"{verdict.reason}; use engine = tensorflow")
-    return _tensorflow(weights, recipe, "cpu", precision)

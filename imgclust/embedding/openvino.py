@@ -20,7 +20,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -33,6 +32,7 @@ from imgclust import devices
 from imgclust.embedding.batches import CPU_SHAPES, check_embeddings, check_pixels, in_batches
 from imgclust.embedding.precision import AGREEMENT, least_cosine, pictures
 from imgclust.embedding.recipe import Recipe
+from imgclust.embedding.saved import Verdict
 from imgclust.errors import EmbeddingError, MissingPackageError, StorageError
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
@@ -69,28 +69,6 @@ def import_openvino() -> Any:
     return openvino
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the probe found on this machine.
-
-    Attributes
-    ----------
-    precision
-        The precision to use, "" when none works and agrees.
-    times
-        Its rate by TensorFlow's in float32.
-    reason
-        One line on why, for people.
-    model_sha256
-        Digest of the kept model's weights, "" without one.
-    """
-
-    precision: str
-    times: float
-    reason: str
-    model_sha256: str
-
-
 class OpenVINOEmbedder:
     """Embeds by OpenVINO on the CPU; an `Embedder`.
 
@@ -100,9 +78,11 @@ class OpenVINOEmbedder:
         The converted model, an .xml file.
     precision
         "float32" or "bfloat16".
+    threads
+        How many threads one operation is divided among.
     """
 
-    def __init__(self, model: Path, recipe: Recipe, *, precision: str) -> None:
+    def __init__(self, model: Path, recipe: Recipe, *, precision: str, threads: int) -> None:
         openvino = import_openvino()
         core = openvino.Core()
         self.recipe = recipe
@@ -110,7 +90,11 @@ class OpenVINOEmbedder:
         self._model = core.compile_model(
             core.read_model(model),
             "CPU",
-            {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"},
+            {
+                "INFERENCE_PRECISION_HINT": _HINTS[precision],
+                "PERFORMANCE_HINT": "LATENCY",
+                "INFERENCE_NUM_THREADS": threads,
+            },
         )
 
     def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -156,6 +140,7 @@ def probe(
     reference: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     recipe: Recipe,
     precisions: Sequence[str],
+    threads: int,
     command: Sequence[str] = (sys.executable, "-m", "imgclust.embedding.probe"),
 ) -> Verdict:
     """Convert and try the graph in a child process; keep what came of it in `folder`.
@@ -163,7 +148,7 @@ def probe(
     Parameters
     ----------
     graph
-        The frozen graph, as `InceptionV3Embedder.graph` gives it.
+        The frozen graph, as `frozen_graph` gives it.
     reference
         Embeds in float32 by TensorFlow: what has to be agreed with, and to be as fast as.
     precisions
@@ -179,7 +164,7 @@ def probe(
         made = Path(mkdtemp(dir=folder.parent, prefix=".openvino-"))
         try:
             (made / "graph.pb").write_bytes(graph)
-            verdict = _try(made, reference, recipe, precisions, command)
+            verdict = _try(made, reference, recipe, precisions, threads, command)
             for name in os.listdir(made):
                 if name not in {"model.xml", "model.bin"} or not verdict.precision:
                     (made / name).unlink()
@@ -204,11 +189,12 @@ def _try(
     reference: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     recipe: Recipe,
     precisions: Sequence[str],
+    threads: int,
     command: Sequence[str],
 ) -> Verdict:
     try:
         done = subprocess.run(
-            [*command, str(made), recipe.name, *precisions],
+            [*command, str(made), recipe.name, str(threads), *precisions],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=_PROBE_TIMEOUT_S,
@@ -226,7 +212,9 @@ def _try(
         for precision in precisions:
             cosine = least_cosine(found[precision], expected)
             times = float(found[f"{precision} rate"]) / rate
-            reason = f"{precision}, cosine {cosine:.5f}, {times:.2f} times TensorFlow's rate"
+            reason = (
+                f"{precision}, cosine {cosine:.5f}, {times:.2f} times TensorFlow's rate in float32"
+            )
             if cosine >= AGREEMENT:
                 return Verdict(precision, times, reason, _sha256(made / "model.bin"))
             reasons.append(reason)
@@ -251,7 +239,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def open_kept(folder: Path, recipe: Recipe, verdict: Verdict) -> OpenVINOEmbedder:
+def open_kept(folder: Path, recipe: Recipe, verdict: Verdict, *, threads: int) -> OpenVINOEmbedder:
     """Open the model that a probe has kept.
 
     Raises
@@ -260,7 +248,9 @@ def open_kept(folder: Path, recipe: Recipe, verdict: Verdict) -> OpenVINOEmbedde
         When OpenVINO refuses it after all.
     """
     try:
-        return OpenVINOEmbedder(folder / "model.xml", recipe, precision=verdict.precision)
+        return OpenVINOEmbedder(
+            folder / "model.xml", recipe, precision=verdict.precision, threads=threads
+        )
     except RuntimeError as error:
         first = str(error).partition("\n")[0]
         raise EmbeddingError(

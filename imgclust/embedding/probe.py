@@ -1,8 +1,8 @@
 """The child process that tries OpenVINO: `python -m imgclust.embedding.probe`.
 
-Arguments: a folder that holds graph.pb, the recipe's name, and precisions. Leaves there the
-converted model, and trial.npz with the embeddings of the trial pictures and the rate
-(images/s) in each precision.
+Arguments: a folder that holds graph.pb, the recipe's name, the number of threads, and
+precisions. Leaves there the converted model, and trial.npz with the embeddings of the trial
+pictures and the rate (images/s) in each precision.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from imgclust.embedding.precision import pictures
 from imgclust.embedding.recipe import Recipe
 
 
-def main(folder: Path, name: str, precisions: list[str]) -> None:
+def main(folder: Path, name: str, threads: int, precisions: list[str]) -> None:
     """Convert, then embed the trial pictures in each precision."""
     openvino = import_openvino()
     recipe = Recipe.parse(name)
@@ -28,11 +28,13 @@ def main(folder: Path, name: str, precisions: list[str]) -> None:
     trial = pictures(recipe.side)
     found: dict[str, Any] = {}
     for precision in precisions:
-        embedder = OpenVINOEmbedder(folder / "model.xml", recipe, precision=precision)
+        embedder = OpenVINOEmbedder(
+            folder / "model.xml", recipe, precision=precision, threads=threads
+        )
         found[precision] = embedder.embed(trial)
         found[f"{precision} rate"] = np.float64(images_per_second(embedder.embed, trial))
     np.savez(folder / "trial.npz", **found)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3:])
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:])

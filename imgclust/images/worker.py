@@ -19,6 +19,7 @@ READY = "ready"
 TAKEN = "taken"
 
 _PR_SET_PDEATHSIG = 1
+_NICENESS = 10
 
 
 def serve(descriptor: int, parent: int, memory_limit_bytes: int) -> None:
@@ -36,6 +37,9 @@ def serve(descriptor: int, parent: int, memory_limit_bytes: int) -> None:
     """
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGIO):
         signal.signal(ignored, signal.SIG_IGN)
+    # The network is what takes the time: what it leaves over is enough to decode, and when it
+    # waits for pictures there is no one to give way to.
+    os.nice(_NICENESS)
     _die_with(parent)
     _prefer_for_the_oom_killer()
     with socket.socket(fileno=descriptor) as channel, contextlib.suppress(EOFError, OSError):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Iterable, Sequence
 
+from imgclust import devices
 from imgclust.catalog import Catalog, key_of
 from imgclust.config import Settings
 from imgclust.errors import StorageError
@@ -100,6 +101,9 @@ class Ingest:
             counts=self._counts,
             emit=emit,
         )
+        rules = settings.embedding
+        gpu = devices.expects_gpu(device=rules.device, engine=rules.engine)
+        batch = rules.batch or devices.batch_images(gpu=gpu)
         self._pipeline = Pipeline(
             catalog,
             recipe=recipe,
@@ -109,9 +113,9 @@ class Ingest:
             open_embedder=parts.open_embedder,
             enqueue=self._inbox.put,
             write=self._write,
-            batch=settings.embedding.batch,
+            batch=batch,
             # Enough to keep the workers busy while two batches wait.
-            capacity=2 * workers + 3 * settings.embedding.batch,
+            capacity=2 * workers + 3 * batch,
         )
         self._paths: dict[bytes, None] = {}
         self._reload()

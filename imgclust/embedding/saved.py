@@ -1,0 +1,166 @@
+"""The network as a graph on disk: TensorFlow's Python is needed once, not at every start.
+
+Everything here is a cache: a graph that is absent, damaged or of another version is made again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import mkdtemp
+
+import imgclust
+from imgclust import devices
+from imgclust.embedding.library import LibraryEmbedder, tensorflow_version
+from imgclust.embedding.precision import AGREEMENT, agreement, paired_rates, pictures
+from imgclust.embedding.recipe import Recipe
+
+_DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What came of trying an engine on this machine.
+
+    Attributes
+    ----------
+    precision
+        The precision to use, "" when none agrees.
+    times
+        Its rate by TensorFlow's in float32.
+    reason
+        One line on why, for people.
+    model_sha256
+        Digest of the converted model that is kept beside it, "" without one.
+    """
+
+    precision: str
+    times: float
+    reason: str
+    model_sha256: str = ""
+
+
+def folder_of(cache: Path, recipe: Recipe) -> Path:
+    """Where the graph of this recipe, TensorFlow and processor is kept."""
+    key = "\n".join(
+        [
+            recipe.name,
+            imgclust.__version__,
+            tensorflow_version(),
+            " ".join(sorted(devices.cpu_flags())),
+        ]
+    )
+    return cache / f"tensorflow-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
+
+
+def read_graph(folder: Path) -> bytes | None:
+    """Return the kept graph; None where there is none, or it is not what was written."""
+    try:
+        content = (folder / "graph.pb").read_bytes()
+    except OSError:
+        return None
+    graph, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+    return graph if graph and hashlib.sha256(graph).digest() == digest else None
+
+
+def keep_graph(folder: Path, make: Callable[[], bytes], say: Callable[[str], None]) -> bytes:
+    """Return the kept graph, or make and keep it; `say` is told when it cannot be kept.
+
+    Its SHA-256 stands behind it in the same file; the folder appears whole or not at all.
+    """
+    graph = read_graph(folder)
+    if graph is not None:
+        return graph
+    graph = make()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(mkdtemp(dir=folder.parent, prefix=".tensorflow-"))
+        try:
+            with (made / "graph.pb").open("wb") as target:
+                target.write(graph)
+                target.write(hashlib.sha256(graph).digest())
+                target.flush()
+                os.fsync(target.fileno())
+            shutil.rmtree(folder, ignore_errors=True)
+            # another process may have put its own there meanwhile, which is as good
+            with contextlib.suppress(FileExistsError):
+                made.rename(folder)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+    except OSError as error:
+        say(f"{_not_kept(folder, error)}; every start takes longer")
+    return graph
+
+
+def read_verdict(folder: Path, precisions: Sequence[str]) -> Verdict | None:
+    """What came of these precisions; None where they have not been tried.
+
+    float32 alone needs no trial: it is what others are held against.
+    """
+    if tuple(precisions) == ("float32",):
+        return Verdict("float32", 1.0, "float32")
+    try:
+        return Verdict(**json.loads(_verdict(folder, precisions).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def try_precisions(
+    folder: Path,
+    graph: bytes,
+    recipe: Recipe,
+    precisions: Sequence[str],
+    *,
+    threads: int,
+    say: Callable[[str], None],
+) -> Verdict:
+    """Hold reduced precisions against float32, both run by the library, and keep what came of it.
+
+    Raises
+    ------
+    EmbeddingError
+        When the library cannot run the graph.
+    """
+    known = read_verdict(folder, precisions)
+    if known is not None:
+        return known
+    reference = LibraryEmbedder(graph, recipe, precision="float32", threads=threads)
+    reasons: list[str] = []
+    found = Verdict("", 0.0, "")
+    for precision in precisions:
+        if precision == "float32":
+            found = Verdict("float32", 1.0, "; ".join([*reasons, "float32"]))
+            break
+        embedder = LibraryEmbedder(graph, recipe, precision=precision, threads=threads)
+        cosine = agreement(embedder.embed, reference.embed, side=recipe.side)
+        rate, usual = paired_rates(embedder.embed, reference.embed, pictures(recipe.side))
+        reason = f"{precision}, cosine {cosine:.5f}, {rate / usual:.2f} times float32's rate"
+        reasons.append(reason)
+        if cosine >= AGREEMENT and (rate > usual or len(precisions) == 1):
+            found = Verdict(precision, rate / usual, reason)
+            break
+    if not found.precision:
+        found = Verdict("", 0.0, f"does not agree with float32 here ({'; '.join(reasons)})")
+    path = _verdict(folder, precisions)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(dataclasses.asdict(found)), encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        say(f"{_not_kept(folder, error)}; every start tries again")
+    return found
+
+
+def _verdict(folder: Path, precisions: Sequence[str]) -> Path:
+    return folder / f"{'+'.join(precisions)}.json"
+
+
+def _not_kept(folder: Path, error: OSError) -> str:
+    return f"nothing can be kept in {folder.parent} ({error.strerror or error})"
