@@ -160,7 +160,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("watch.retry_s", [1.0, "two"], "is no list of numbers"),
     ("watch.retry_s", [1.0, -2.0], "has a negative number"),
     ("embedding.weights", 5, "is no text"),
-    ("embedding.batch", 0, "is less than 1"),
+    ("embedding.batch", -1, "is less than 0"),
     ("embedding.device", "tpu", "is not one of auto, cpu, gpu"),
     ("clustering.space", "umap", "is not one of embedding, pca, tsne"),
     ("clustering.k", "many", "is neither auto nor a positive number"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -89,3 +90,65 @@ def test_flags_of_the_processor() -> None:
     assert all(flag == flag.strip() and flag for flag in flags)
     if os.uname().machine == "x86_64":
         assert "sse2" in flags
+
+
+@pytest.mark.parametrize(
+    ("quota", "processors"),
+    [
+        ("max 100000\n", 3),
+        ("200000 100000\n", 2),
+        ("150000 100000\n", 2),
+        ("50000 100000\n", 1),
+        ("900000 100000\n", 3),
+        ("", 3),
+        (None, 3),
+    ],
+)
+def test_processors_respect_the_quota_of_a_container(
+    quota: str | None, processors: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cpu.max"
+    if quota is not None:
+        path.write_text(quota)
+    monkeypatch.setattr(devices, "_CPU_QUOTA", str(path))
+    monkeypatch.setattr(devices, "cpu_count", lambda: 3)
+    assert devices.processors() == processors
+
+
+@pytest.mark.parametrize(
+    ("processors", "cpu", "gpu"),
+    [(1, 2, 1), (2, 2, 1), (4, 2, 3), (8, 4, 7), (16, 8, 15), (128, 16, 127)],
+)
+def test_decode_workers(
+    processors: int, cpu: int, gpu: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "processors", lambda: processors)
+    assert devices.decode_workers(gpu=False) == cpu
+    assert devices.decode_workers(gpu=True) == gpu
+
+
+@pytest.mark.parametrize(
+    ("driver", "device", "engine", "expected"),
+    [
+        (True, "auto", "auto", True),
+        (True, "auto", "tensorflow", True),
+        (True, "auto", "openvino", False),
+        (True, "cpu", "auto", False),
+        (False, "auto", "auto", False),
+        (False, "gpu", "auto", True),  # the error comes when it is opened
+    ],
+)
+def test_a_gpu_is_expected(
+    driver: bool,
+    device: str,
+    engine: str,
+    expected: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "version"
+    if driver:
+        path.write_text("")
+    monkeypatch.setattr(devices, "_NVIDIA_DRIVER", str(path))
+    assert devices.expects_gpu(device=device, engine=engine) is expected
+    assert devices.batch_images(gpu=True) > devices.batch_images(gpu=False)

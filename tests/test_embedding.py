@@ -6,7 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -20,8 +20,10 @@ from imgclust.embedding import (
     import_tensorflow,
     open_embedder,
     recipe_of,
+    why_engine,
 )
 from imgclust.embedding.batches import check_embeddings, in_batches
+from imgclust.embedding.library import LibraryEmbedder, session_config
 from imgclust.embedding.network import outputs
 from imgclust.embedding.precision import candidates
 from imgclust.errors import EmbeddingError, RecipeError, UsageError
@@ -126,7 +128,9 @@ class Stand:
 
     error = 0.0
 
-    def __init__(self, convolutions: object, recipe: Any, *, device: str, precision: str) -> None:
+    def __init__(
+        self, convolutions: object, recipe: Any, *, device: str, precision: str, threads: int
+    ) -> None:
         self.recipe = recipe
         self.provenance = f"{device} {precision}"
 
@@ -169,6 +173,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, error: float) -> None:
     opening = "imgclust.embedding.opening"
     monkeypatch.setattr(f"{opening}.InceptionV3Embedder", Stand)
     monkeypatch.setattr(f"{opening}.import_tensorflow", lambda: None)
+    monkeypatch.setattr("imgclust.devices.nvidia_driver", lambda: True)
     monkeypatch.setattr("imgclust.devices.tensorflow_gpus", lambda: ["GPU:0"])
     monkeypatch.setattr("imgclust.devices.cpu_flags", lambda: frozenset({"avx512_bf16"}))
 
@@ -180,13 +185,196 @@ def test_another_files_recipe_is_refused() -> None:
         open_embedder(weights, recipe=recipe)
 
 
+# --- a saved graph
+
+
+class Saved:
+    """Takes the place of LibraryEmbedder: bfloat16 is off by `error`."""
+
+    error = 0.0
+    refuses = False
+    opened: ClassVar[list[tuple[str, int]]] = []
+
+    def __init__(self, graph: bytes, recipe: Any, *, precision: str, threads: int) -> None:
+        if self.refuses:
+            raise EmbeddingError("TensorFlow's library cannot be used: no such file")
+        assert graph == b"the graph"
+        self.opened.append((precision, threads))
+        self.provenance = precision
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        embeddings = np.ones((len(pixels), 2), np.float32)
+        if self.provenance == "bfloat16":
+            embeddings[0, 0] += self.error
+        return embeddings
+
+
+def save_in(
+    monkeypatch: pytest.MonkeyPatch, *, error: float, faster: float = 2.0, refuses: bool = False
+) -> list[str]:
+    """Put the stand-in in place; returns the list of graphs that are made."""
+    made: list[str] = []
+
+    def frozen(convolutions: object, recipe: Any) -> bytes:
+        made.append("graph")
+        return b"the graph"
+
+    stand_in(monkeypatch, 0.0)
+    monkeypatch.setattr(Saved, "error", error)
+    monkeypatch.setattr(Saved, "refuses", refuses)
+    monkeypatch.setattr(Saved, "opened", [])
+    for module in ("opening", "saved"):
+        monkeypatch.setattr(f"imgclust.embedding.{module}.LibraryEmbedder", Saved)
+    monkeypatch.setattr("imgclust.embedding.opening.frozen_graph", frozen)
+    monkeypatch.setattr("imgclust.embedding.saved.paired_rates", lambda *rest: (faster, 1.0))
+    return made
+
+
+def open_saved(cache: Path, precision: str, said: list[str]) -> Embedder:
+    weights = trunk()
+    return open_embedder(
+        weights,
+        recipe=recipe_of(weights),
+        cache=cache,
+        device="cpu",
+        engine="tensorflow",
+        precision=precision,
+        threads=3,
+        say=said.append,
+    )
+
+
+@pytest.mark.parametrize(
+    ("precision", "error", "faster", "used"),
+    [
+        ("auto", 0.01, 2.0, "bfloat16"),
+        ("auto", 0.5, 2.0, "float32"),
+        ("auto", 0.01, 0.8, "float32"),  # agrees, and is slower
+        ("bfloat16", 0.01, 0.8, "bfloat16"),
+        ("float32", 0.5, 2.0, "float32"),
+    ],
+)
+def test_precision_is_tried_once_and_remembered(
+    precision: str,
+    error: float,
+    faster: float,
+    used: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = save_in(monkeypatch, error=error, faster=faster)
+    weights = trunk()
+    question = {"cache": tmp_path, "device": "cpu", "engine": "tensorflow"}
+    if precision != "float32":
+        assert why_engine(recipe_of(weights), precision=precision, **question) is None
+    said: list[str] = []
+    assert open_saved(tmp_path, precision, said).provenance == used
+    assert bool(said) == (precision != "float32")
+    assert (used, 3) in Saved.opened
+    Saved.opened.clear()
+    said.clear()
+    assert open_saved(tmp_path, precision, said).provenance == used
+    assert Saved.opened == [(used, 3)]
+    assert said == []
+    assert made == ["graph"]
+    why = why_engine(recipe_of(weights), precision=precision, **question)
+    assert why is not None
+    assert f" {used}" in why
+    assert [path.name[:11] for path in tmp_path.iterdir()] == ["tensorflow-"]
+
+
+def test_saved_precision_that_does_not_agree(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_in(monkeypatch, error=0.5)
+    for _ in range(2):  # tried, then remembered
+        with pytest.raises(EmbeddingError, match="does not agree"):
+            open_saved(tmp_path, "bfloat16", [])
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty", "removed"])
+def test_damaged_graph_is_made_again(
+    damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = save_in(monkeypatch, error=0.0)
+    open_saved(tmp_path, "float32", [])
+    (path,) = tmp_path.rglob("graph.pb")
+    content = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    else:
+        path.write_bytes({"cut": content[:-1], "changed": b"T" + content[1:], "empty": b""}[damage])
+    open_saved(tmp_path, "float32", [])
+    assert made == ["graph", "graph"]
+    assert path.read_bytes() == content
+
+
+def test_cache_that_cannot_be_written_costs_time_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = save_in(monkeypatch, error=0.0)
+    (tmp_path / "file").write_bytes(b"")
+    said: list[str] = []
+    for _ in range(2):
+        assert open_saved(tmp_path / "file" / "cache", "auto", said).provenance == "bfloat16"
+    assert len(made) == 2
+    assert any("every start takes longer" in line for line in said)
+
+
+def test_library_that_cannot_be_used_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_in(monkeypatch, error=0.0, refuses=True)
+    said: list[str] = []
+    assert open_saved(tmp_path, "float32", said).provenance == "cpu float32"
+    assert open_saved(tmp_path, "auto", said).provenance == "cpu bfloat16"
+    assert all("cannot be used" in line or line.startswith("trying") for line in said)
+
+
+def test_a_thousand_threads_are_two_bytes() -> None:
+    assert session_config(precision="float32", threads=300).startswith(b"\x10\xac\x02\x28\xac\x02")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_session_config_says_what_it_is_meant_to(precision: str) -> None:
+    tf = import_tensorflow()
+    config = tf.compat.v1.ConfigProto.FromString(session_config(precision=precision, threads=300))
+    assert config.intra_op_parallelism_threads == config.inter_op_parallelism_threads == 300
+    assert config.use_per_session_threads
+    options = config.graph_options.rewrite_options
+    assert options.disable_meta_optimizer == (precision == "float32")
+    assert options.auto_mixed_precision_onednn_bfloat16 == (precision == "bfloat16")
+
+
+def test_broken_graph_is_an_error() -> None:
+    recipe = recipe_of(trunk())
+    with pytest.raises(EmbeddingError, match="TF_GraphImportGraphDef"):
+        LibraryEmbedder(b"no graph", recipe, precision="float32", threads=1)
+    with pytest.raises(EmbeddingError, match="no operation 'pixels'"):
+        LibraryEmbedder(b"", recipe, precision="float32", threads=1)
+
+
 # --- the network
 
 
 @pytest.fixture(scope="module")
-def embedder() -> Embedder:
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("networks")
+
+
+@pytest.fixture(scope="module", params=["library", "traced"])
+def embedder(cache: Path, request: pytest.FixtureRequest) -> Embedder:
+    """By the saved graph, as usual on a CPU, and by the function traced in this process."""
     weights = trunk()
-    return open_embedder(weights, recipe=recipe_of(weights), device="cpu", precision="float32")
+    return open_embedder(
+        weights,
+        recipe=recipe_of(weights),
+        cache=cache if request.param == "library" else None,
+        device="cpu",
+        precision="float32",
+        engine="tensorflow",
+    )
 
 
 @pytest.fixture(scope="module")

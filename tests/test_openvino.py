@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.embedding import Recipe, open_embedder, recipe_of
-from imgclust.embedding.openvino import Verdict, folder_of, probe, read_verdict
+from imgclust.embedding import open_embedder, recipe_of, why_engine
+from imgclust.embedding.openvino import folder_of, probe, read_verdict
+from imgclust.embedding.saved import Verdict
 from imgclust.errors import EmbeddingError, MissingPackageError, UsageError
 from imgclust.weights import trunk
 from tests.fakes import FakeEmbedder
@@ -32,7 +33,7 @@ from pathlib import Path
 from imgclust.embedding.precision import pictures
 sys.path.insert(0, {root!r})
 from tests.fakes import FakeEmbedder
-folder, name, *precisions = sys.argv[1:]
+folder, name, threads, *precisions = sys.argv[1:]
 (Path(folder) / "model.bin").write_bytes(b"model")
 (Path(folder) / "model.xml").write_bytes(b"xml")
 found = dict()
@@ -62,6 +63,7 @@ def tried(
         reference=fake.embed,
         recipe=fake.recipe,
         precisions=("bfloat16", "float32"),
+        threads=1,
         command=(sys.executable, "-c", child),
     )
 
@@ -140,17 +142,19 @@ def test_engine_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("engine", "device", "driver", "times", "used"),
+    ("engine", "device", "driver", "times", "usual", "used"),
     [
-        ("auto", "auto", False, 1.2, "openvino"),
-        ("auto", "auto", True, 1.2, "tensorflow"),
-        ("auto", "cpu", True, 1.2, "openvino"),
-        ("auto", "auto", False, 0.5, "tensorflow"),
-        ("auto", "auto", False, 0.0, "tensorflow"),
-        ("tensorflow", "auto", False, 1.2, "tensorflow"),
-        ("openvino", "auto", True, 1.2, "openvino"),
-        ("openvino", "auto", False, 0.5, "openvino"),
-        ("openvino", "auto", False, 0.0, "no"),
+        ("auto", "auto", False, 1.2, 1.0, "openvino"),
+        ("auto", "auto", False, 1.8, 1.6, "openvino"),  # by TensorFlow's float32, both
+        ("auto", "auto", False, 1.2, 1.6, "library"),
+        ("auto", "auto", True, 1.2, 1.0, "traced gpu"),
+        ("auto", "cpu", True, 1.2, 1.0, "openvino"),
+        ("auto", "auto", False, 0.5, 1.0, "library"),
+        ("auto", "auto", False, 0.0, 1.0, "library"),
+        ("tensorflow", "auto", False, 1.2, 1.0, "library"),
+        ("openvino", "auto", True, 1.2, 1.0, "openvino"),
+        ("openvino", "auto", False, 0.5, 1.0, "openvino"),
+        ("openvino", "auto", False, 0.0, 1.0, "no"),
     ],
 )
 def test_choice_of_engine(
@@ -158,6 +162,7 @@ def test_choice_of_engine(
     device: str,
     driver: bool,
     times: float,
+    usual: float,
     used: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -169,28 +174,45 @@ def test_choice_of_engine(
 
     def opens(name: str) -> Callable[..., FakeEmbedder]:
         def opener(*positional: object, **named: object) -> FakeEmbedder:
-            opened.append(name)
+            opened.append(f"{name} {named['device']}" if "device" in named else name)
             return fake
 
         return opener
 
-    path = tmp_path / "driver"
-    if driver:
-        path.write_text("")
-    monkeypatch.setattr(f"{opening}._NVIDIA_DRIVER", path)
-    monkeypatch.setattr(f"{opening}._tensorflow", opens("tensorflow"))
+    monkeypatch.setattr("imgclust.devices.nvidia_driver", lambda: driver)
+    monkeypatch.setattr("imgclust.devices.tensorflow_gpus", lambda: ["GPU:0"])
+    monkeypatch.setattr("imgclust.devices.cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr(f"{opening}.import_tensorflow", lambda: None)
+    monkeypatch.setattr(f"{opening}.load", lambda weights: ())
+    monkeypatch.setattr(f"{opening}.frozen_graph", lambda *rest: b"graph")
+    monkeypatch.setattr(f"{opening}.InceptionV3Embedder", opens("traced"))
+    monkeypatch.setattr(f"{opening}.LibraryEmbedder", opens("library"))
+    monkeypatch.setattr(
+        "imgclust.embedding.saved.read_verdict",
+        lambda folder, words: Verdict("bfloat16", usual, "the usual reason"),
+    )
     monkeypatch.setattr("imgclust.embedding.openvino.installed", lambda: True)
     monkeypatch.setattr("imgclust.embedding.openvino.folder_of", lambda *rest: tmp_path)
     monkeypatch.setattr("imgclust.embedding.openvino.read_verdict", lambda folder: verdict)
     monkeypatch.setattr("imgclust.embedding.openvino.open_kept", opens("openvino"))
     weights = trunk()
     recipe = recipe_of(weights)
+
+    def open_one() -> None:
+        open_embedder(
+            weights, recipe=recipe, cache=tmp_path, engine=engine, device=device, precision="auto"
+        )
+
+    why = why_engine(recipe, cache=tmp_path, device=device, precision="auto", engine=engine)
     if used == "no":
         with pytest.raises(EmbeddingError, match="the reason; use engine = tensorflow"):
-            open_embedder(weights, recipe=recipe, cache=tmp_path, engine=engine, device=device)
+            open_one()
         return
-    open_embedder(weights, recipe=recipe, cache=tmp_path, engine=engine, device=device)
-    assert opened == [used]
+    open_one()
+    assert opened[0] == used
+    assert why is not None
+    assert why.startswith("openvino" if used == "openvino" else "tensorflow")
+    assert "the reason" in why or engine == "tensorflow" or "gpu" in used
 
 
 @needs_openvino
@@ -211,17 +233,17 @@ def test_openvino_agrees_and_then_starts_without_tensorflow(
     )
     assert one.provenance.startswith("openvino ")
     assert one.provenance.endswith(" cpu float32")
-    assert len(said) == 2
+    assert [line.partition(":")[0] for line in said][-1] == "OpenVINO tried"
     other = open_embedder(weights, recipe=recipe, engine="tensorflow", device="cpu")
     generator = np.random.default_rng(3)
     coarse = generator.integers(0, 256, (5, 13, 13, 3), dtype=np.uint8)
     pixels = np.repeat(np.repeat(coarse, 23, axis=1), 23, axis=2)
     np.testing.assert_allclose(one.embed(pixels), other.embed(pixels), atol=1e-4)
     assert one.embed(pixels[:0]).shape == (0, recipe.dimensions)
-    assert started_again(tmp_path, recipe) == "(1, 2048) []"
+    assert started_again(tmp_path, "openvino") == "openvino (1, 2048) []"
 
 
-def started_again(cache: Path, recipe: Recipe) -> str:
+def started_again(cache: Path, engine: str) -> str:
     script = f"""
 import sys
 from pathlib import Path
@@ -229,9 +251,10 @@ import numpy as np
 from imgclust.embedding import open_embedder, recipe_of
 from imgclust.weights import trunk
 embedder = open_embedder(trunk(), recipe=recipe_of(trunk()), cache=Path({str(cache)!r}),
-                         engine="openvino", precision="float32")
+                         engine={engine!r}, precision="float32")
 embeddings = embedder.embed(np.zeros((1, 299, 299, 3), np.uint8))
-print(embeddings.shape, sorted({{"tensorflow", "keras", "openvino_telemetry"}} & set(sys.modules)))
+print(embedder.provenance.partition(" ")[0], embeddings.shape,
+      sorted({{"tensorflow", "keras", "openvino_telemetry"}} & set(sys.modules)))
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -144,6 +145,7 @@ def _on_cpu(
     words = candidates(precision, device="cpu", flags=devices.cpu_flags())
     folder = saved.folder_of(cache, recipe)
 
+    @functools.cache
     def graph() -> bytes:
         return saved.keep_graph(folder, lambda: frozen_graph(load(weights), recipe), say)
 
