@@ -41,7 +41,8 @@ class FileLock:
         Raises
         ------
         LockedError
-            When another process still holds it after `wait_s` seconds.
+            When another process still holds it after `wait_s` seconds, or has removed or moved
+            the file meanwhile.
         """
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + max(self._wait_s, _GRACE_S)
@@ -59,10 +60,23 @@ class FileLock:
                         "wait for it or stop it"
                     ) from None
                 time.sleep(0.02)
+        if not self._is_the_file(descriptor):
+            os.close(descriptor)
+            raise LockedError(
+                "another process has just deleted or renamed this collection; "
+                "see imgclust collections"
+            )
         self._descriptor = descriptor
         with contextlib.suppress(OSError):  # only for the message; a full disk must not matter
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
+    def _is_the_file(self, descriptor: int) -> bool:
+        """Whether the lock is that of the file which others will open."""
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self.path))
+        except FileNotFoundError:
+            return False
 
     def release(self) -> None:
         """Free the lock; nothing happens when it is not held."""

@@ -24,6 +24,8 @@ from tests.conftest import write_picture
 COMMANDS = (
     *("watch", "add", "query", "sweep", "cluster", "clusters", "clusters show", "clusters name"),
     *("view", "links", "status", "quarantine", "quarantine retry", "missing", "missing accept"),
+    *("collections", "collections list", "collections create", "collections rename"),
+    *("collections delete", "config", "config show"),
     *("doctor", "remove", "weights", "weights list", "weights download", "weights verify"),
 )
 HEAVY = {

@@ -153,11 +153,26 @@ def test_view(run: Run, ready: Path, tmp_path: Path) -> None:
 
 def test_remove(run: Run, ready: Path) -> None:
     picture = ready / "drop" / "picture-05.png"
-    document = run("remove", picture, "--json").document
+    said = run("remove", picture, "--dry-run")
+    assert said.out.endswith(f" would be taken out; its file stays: {picture}\n")
+    document = run("remove", picture, "--dry-run", "--json").document
+    assert run("--json", "status").document["images"] == 24
+    assert run("remove", picture, "--json").document == document
     assert document["path"] == str(picture)
     assert picture.exists()
     assert run("--json", "status").document["images"] == 23
     assert run("links", "--check").code == 0
+
+
+def test_remove_asks_a_person(run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calling.Screen, "can_ask", True)
+    asked: list[str] = []
+    monkeypatch.setattr(calling.Screen, "ask", lambda _, question: bool(asked.append(question)))
+    assert run("remove", "5").out == ""
+    assert asked[0].startswith("Take image 5 out, /")
+    assert run("--json", "status").document["images"] == 24
+    assert run("remove", "5", "-y").code == 0
+    assert len(asked) == 1
 
 
 def test_quarantine(run: Run, ready: Path) -> None:
@@ -177,6 +192,9 @@ def test_missing(run: Run, tmp_path: Path, drop: Path) -> None:
     assert "held" in run("watch", "--once").out
     document = run("missing", "--json").document
     assert [list(row) for row in document["missing"]] == [["id", "path", "scans", "held"]] * 10
+    dry = run("missing", "accept", "--dry-run", "--json").document
+    assert [list(row) for row in dry["accepted"]] == [["id", "path"]] * 10
+    assert run("--json", "status").document["images"] == 24
     assert "10" in run("missing", "accept").out
     assert run("--json", "status").document["images"] == 14
 

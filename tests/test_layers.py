@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "imgclust"
 
-LAYER_0 = {"errors", "config", "devices", "locks", "failpoints", "progress"}
+LAYER_0 = {"errors", "config", "devices", "locks", "failpoints", "places", "progress"}
 LAYER_1 = {
     "images",
     "weights",
@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "devices": {"errors", "config"},
     "locks": {"errors"},
     "failpoints": {"errors", "config"},
+    "places": {"config"},
     "progress": {"errors"},
     **dict.fromkeys(LAYER_1, LAYER_0),
     "embedding": LAYER_0 | {"weights"},

@@ -127,3 +127,23 @@ def test_children_do_not_inherit_it(tmp_path: Path) -> None:
         assert not is_locked(path)
     finally:
         child.communicate(b"\n")
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_lock_file_that_is_removed_meanwhile_gives_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    path = tmp_path / "a.lock"
+    plain = fcntl.flock
+
+    def flock(descriptor: int, operation: int) -> None:
+        plain(descriptor, operation)
+        path.unlink()
+        if replaced:
+            path.touch()
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    lock = FileLock(path, purpose="testing")
+    with pytest.raises(LockedError, match="deleted or renamed"):
+        lock.acquire()
+    assert not lock.held

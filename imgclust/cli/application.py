@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from imgclust.cli import clusters, images, upkeep
+from imgclust.cli import clusters, collections, images, settings, upkeep
 from imgclust.cli.calling import Call, Globals, fail
 from imgclust.cli.options import Commands, Version, with_globals
 from imgclust.errors import UsageError
@@ -46,8 +46,8 @@ def _without_command(call: Call, version: Version = False) -> int:
     raise UsageError("which command? imgclust --help lists them")
 
 
-for _group in (images.commands, clusters.commands, upkeep.commands):
-    app.add_typer(_group)
+for _group in (images, clusters, upkeep, collections, settings):
+    app.add_typer(_group.commands)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

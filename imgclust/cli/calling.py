@@ -72,6 +72,10 @@ class Call:
             ask=self.ask if self.screen.can_ask else None,
         )
 
+    def asks(self, yes: bool) -> bool:
+        """Whether a person is to be asked: not after `-y`, and not in a script."""
+        return not yes and self.screen.can_ask
+
     def answer(
         self,
         result: Result,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -12,7 +13,7 @@ import typer
 
 from imgclust.cli import documents
 from imgclust.cli.calling import Call, ignoring_hangup
-from imgclust.cli.options import Commands
+from imgclust.cli.options import Commands, DryRun, Yes
 from imgclust.errors import UsageError
 from imgclust.terminal import Screen, ingest, printable, results
 from imgclust.terminal import clusters as tables
@@ -150,15 +151,26 @@ def view(
     "remove",
     example="""\
 imgclust remove ~/Pictures/blurred.jpg
-imgclust remove 42""",
+imgclust remove 42 -y           do not ask
+imgclust remove 42 --dry-run    say which image that is""",
 )
 def remove(
     call: Call,
     image: Annotated[str, typer.Argument(metavar="PATH|ID", help="An image, or its id.")],
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Take an image out of the collection; its file stays."""
     with call.open() as collection:
-        call.answer(collection.remove(image), documents.removed, results.removed)
+        if not dry_run and call.asks(yes):
+            found = collection.remove(image, dry_run=True)
+            if not call.ask(f"Take image {found.id} out, {printable(found.path)}?"):
+                return
+        call.answer(
+            collection.remove(image, dry_run=dry_run),
+            documents.removed,
+            partial(results.removed, would=dry_run),
+        )
 
 
 quarantine_commands = Commands()
@@ -202,15 +214,21 @@ def missing(call: Call) -> None:
         call.answer(collection.missing(), documents.missing, results.missing)
 
 
-@missing_commands.adds("accept", example="imgclust missing accept")
-def accept(
-    call: Call,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
-) -> None:
+@missing_commands.adds(
+    "accept",
+    example="""\
+imgclust missing accept
+imgclust missing accept -y           do not ask
+imgclust missing accept --dry-run    say which they are""",
+)
+def accept(call: Call, dry_run: DryRun = False, yes: Yes = False) -> None:
     """Take all missing images out of the collection."""
     with call.open() as collection:
         waiting = collection.missing()
-        if waiting and not yes and call.screen.can_ask:
+        if dry_run:
+            call.answer(waiting, documents.accepted, results.missing)
+            return
+        if waiting and call.asks(yes):
             results.missing(call.screen, waiting)
             if not call.ask(f"Take these {len(waiting)} out of the collection?"):
                 return

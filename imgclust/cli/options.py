@@ -16,8 +16,9 @@ from imgclust.cli.calling import Globals, perform
 
 _PLACE = "imgclust.globals"
 _ORDER = (
-    *("watch", "add", "query", "sweep", "cluster", "clusters", "view", "links"),
-    *("status", "quarantine", "missing", "doctor", "remove", "weights"),
+    *("watch", "add", "query", "duplicates", "sweep", "cluster", "clusters", "view", "links"),
+    *("report", "export", "status", "quarantine", "missing", "remove", "doctor"),
+    *("collections", "config", "weights", "reembed"),
 )
 
 
@@ -197,3 +198,6 @@ Version = Annotated[
     bool,
     typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
 ]
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, change nothing.")]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]

@@ -2,12 +2,24 @@
 
 from imgclust.catalog import Quarantined
 from imgclust.collection.collection import Collection
+from imgclust.collection.explaining import EffectiveSettings, SettingRow, effective_settings
 from imgclust.collection.folders import (
     Folders,
     IndexFolder,
     cache_folder,
     collections_in,
     find_index_folder,
+)
+from imgclust.collection.keeping import (
+    CollectionList,
+    CollectionPlace,
+    CollectionRow,
+    Deleted,
+    collection_row,
+    create_collection,
+    delete_collection,
+    list_collections,
+    rename_collection,
 )
 from imgclust.collection.results import (
     ClusterDetails,
@@ -34,8 +46,13 @@ __all__ = [
     "ClusterResult",
     "ClusterRow",
     "Collection",
+    "CollectionList",
+    "CollectionPlace",
+    "CollectionRow",
     "CurrentClustering",
+    "Deleted",
     "DoctorResult",
+    "EffectiveSettings",
     "Event",
     "Folders",
     "IndexFolder",
@@ -49,13 +66,20 @@ __all__ = [
     "Quarantined",
     "QueryResult",
     "Removed",
+    "SettingRow",
     "Status",
     "SweepResult",
     "Weights",
     "cache_folder",
+    "collection_row",
     "collections_in",
+    "create_collection",
+    "delete_collection",
     "download_weights",
+    "effective_settings",
     "find_index_folder",
+    "list_collections",
     "list_weights",
+    "rename_collection",
     "verify_weights",
 ]

@@ -111,8 +111,13 @@ class ImageCommands(Opened):
         """Read quarantined files again: those named, or all."""
         return ingesting.retry(self, [os.fsencode(path) for path in paths], emit)
 
-    def remove(self, what: Path | str | int) -> Removed:
-        """Take an image out of the collection; its file is not touched, and not added again."""
+    def remove(self, what: Path | str | int, *, dry_run: bool = False) -> Removed:
+        """Take an image out of the collection; its file is not touched, and not added again.
+
+        With `dry_run` say which image that is, and change nothing.
+        """
+        if dry_run:
+            return overseeing.removable(self, str(what))
         removed, content = overseeing.remove(self, str(what))
         if content is not None:
             with contextlib.suppress(OSError):  # a cache

@@ -157,9 +157,11 @@ class Opened:
 
     @property
     def link_folder(self) -> Path:
-        """The link folder."""
+        """The link folder; one inside the collection's folder may be kept relative to that."""
         kept = self.catalog.setting("link_folder")
-        return Path(os.fsdecode(bytes.fromhex(kept))) if kept else self.folders.links
+        if not kept:
+            return self.folders.links
+        return self.folders.root / os.fsdecode(bytes.fromhex(kept))
 
     @property
     def effective(self) -> Effective:

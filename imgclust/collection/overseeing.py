@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Catalog, Image
+from imgclust.catalog import Image
 from imgclust.collection import folders
 from imgclust.collection.results import CurrentClustering, MissingImage, Removed, Status
 from imgclust.collection.running import is_watching, our_folders
@@ -126,24 +126,33 @@ def remove(collection: Opened, what: str) -> tuple[Removed, int | None]:
     """See `Collection.remove`; also returns the key of a content that has left with the image."""
     catalog = collection.catalog
     with catalog.transaction():
-        image = _named(catalog, what)
-        if image is None:
-            raise NothingThereError(
-                f"no image of the collection {collection.name!r} in "
-                f"{collection.index_folder.path} is {what}"
-            )
+        image = _named(collection, what)
         left = catalog.remove_image(image)
         catalog.observations.settle(image.path, "removed")
     return Removed(image.id, image.path), image.content if left else None
 
 
-def _named(catalog: Catalog, what: str) -> Image | None:
+def removable(collection: Opened, what: str) -> Removed:
+    """The image that `remove` would take out."""
+    image = _named(collection, what)
+    return Removed(image.id, image.path)
+
+
+def _named(collection: Opened, what: str) -> Image:
     """The image with this id or at this path."""
+    images = collection.catalog.images
     if what.isdecimal():
-        return catalog.images.get(int(what)) if len(what) < 19 else None  # SQLite has 64 bits
-    return catalog.images.at(os.fsencode(os.path.abspath(what))) or catalog.images.at(
-        os.path.realpath(os.fsencode(what))
-    )
+        image = images.get(int(what)) if len(what) < 19 else None  # SQLite has 64 bits
+    else:
+        image = images.at(os.fsencode(os.path.abspath(what))) or images.at(
+            os.path.realpath(os.fsencode(what))
+        )
+    if image is None:
+        raise NothingThereError(
+            f"no image of the collection {collection.name!r} in "
+            f"{collection.index_folder.path} is {what}"
+        )
+    return image
 
 
 def move_links(collection: Opened, to: Path) -> None:

@@ -110,9 +110,10 @@ def accepted(screen: Screen, rows: Sequence[MissingImage]) -> None:
         screen.summary("no image is missing")
 
 
-def removed(screen: Screen, result: Removed) -> None:
-    """An image that was taken out."""
-    screen.outcome(f"image {result.id} taken out; its file stays: {printable(result.path)}")
+def removed(screen: Screen, result: Removed, *, would: bool) -> None:
+    """An image that was, or would be, taken out."""
+    taken = "would be taken out" if would else "taken out"
+    screen.outcome(f"image {result.id} {taken}; its file stays: {printable(result.path)}")
 
 
 def doctor(screen: Screen, result: DoctorResult, *, repair: bool) -> None:

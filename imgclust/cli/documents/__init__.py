@@ -9,6 +9,13 @@ from imgclust.cli.documents.clusters import (
     sweep,
     view,
 )
+from imgclust.cli.documents.collections import (
+    collection_deleted,
+    collection_place,
+    collection_row,
+    collections,
+    settings,
+)
 from imgclust.cli.documents.images import (
     accepted,
     event,
@@ -37,6 +44,10 @@ __all__ = [
     "cluster_details",
     "cluster_row",
     "clusters",
+    "collection_deleted",
+    "collection_place",
+    "collection_row",
+    "collections",
     "doctor",
     "dumps",
     "error",
@@ -47,6 +58,7 @@ __all__ = [
     "quarantine",
     "query",
     "removed",
+    "settings",
     "status",
     "sweep",
     "view",

@@ -1,0 +1,92 @@
+"""Commands about collections side by side: collections list, create, delete, rename."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from imgclust.cli import documents
+from imgclust.cli.calling import Call
+from imgclust.cli.options import Commands, DryRun, Yes
+from imgclust.errors import UsageError
+from imgclust.terminal import collections as tables
+
+commands = Commands()
+collections_commands = Commands()
+commands.add_typer(collections_commands, name="collections")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the collection.")]
+
+
+@collections_commands.alone(example="imgclust collections")
+def collections(call: Call) -> None:
+    """List, make, rename or delete collections."""
+    list_(call)
+
+
+@collections_commands.adds("list", example="imgclust collections list")
+def list_(call: Call) -> None:
+    """List the collections of the index folder."""
+    from imgclust.collection import list_collections
+
+    found = list_collections(call.options.index, progress=call.screen.progress)
+    call.answer(found, documents.collections, tables.collections)
+
+
+@collections_commands.adds(
+    "create",
+    example="imgclust collections create paintings",
+)
+def create(call: Call, name: Name) -> None:
+    """Make an empty collection."""
+    from imgclust import config
+    from imgclust.collection import create_collection
+
+    effective = config.load(call.options.files)
+    made = create_collection(name, call.options.index, effective=effective)
+    call.answer(made, documents.collection_place, tables.created)
+
+
+@collections_commands.adds("rename", example="imgclust collections rename default photos")
+def rename(
+    call: Call,
+    name: Name,
+    to: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+) -> None:
+    """Give a collection another name; clusters, names and links stay."""
+    from imgclust.collection import rename_collection
+
+    renamed = rename_collection(name, to, call.options.index)
+    call.answer(renamed, documents.collection_place, tables.renamed)
+
+
+@collections_commands.adds(
+    "delete",
+    example="""\
+imgclust collections delete paintings
+imgclust collections delete paintings -y     do not ask""",
+)
+def delete(
+    call: Call,
+    name: Name,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Delete a collection and its links; your images and every file of yours stay."""
+    from imgclust.collection import collection_row, delete_collection
+
+    row = collection_row(name, call.options.index)
+    if dry_run:
+        call.answer(row, documents.collection_row, tables.would_delete)
+        return
+    if not yes and not call.screen.can_ask:
+        raise UsageError(f"deleting {name} cannot be undone; give -y where nobody can be asked")
+    if call.asks(yes):
+        tables.would_delete(call.screen, row)
+        if not call.ask(f"Delete the collection {name}?"):
+            return
+    gone = delete_collection(
+        name, call.options.index, progress=call.screen.progress, stop=call.stop
+    )
+    call.answer(gone, documents.collection_deleted, tables.deleted)

@@ -1,0 +1,306 @@
+"""Collections side by side in an index folder: listed, made, renamed, deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from imgclust import config
+from imgclust.catalog import Catalog
+from imgclust.collection import folders
+from imgclust.collection.collection import Collection
+from imgclust.collection.folders import Folders, IndexFolder
+from imgclust.errors import ImgclustError, UsageError
+from imgclust.locks import FileLock, is_locked
+from imgclust.progress import Progress, StopFlag, silent
+
+# What imgclust makes in the folder of a collection, beside the link folder and the catalog.
+_OUR_FOLDERS = ("charts", "log", "set-aside", "thumbnails")
+_OUR_FILES = ("index.faiss*", ".probe")
+_CATALOG_FILES = (folders.CATALOG, f"{folders.CATALOG}-wal", f"{folders.CATALOG}-shm")
+_LOCKS = {
+    "ingest": "ingesting into",
+    "clustering": "clustering",
+    "links": "syncing the links of",
+}
+
+
+@dataclass(frozen=True)
+class CollectionRow:
+    """A collection of an index folder.
+
+    `bytes` is what its folder takes on the disk; hard links to originals take nothing. Where the
+    catalog cannot be read, `trouble` says why and the numbers are None.
+    """
+
+    name: str
+    images: int | None
+    distinct: int | None
+    bytes: int
+    roots: tuple[bytes, ...]
+    watching: bool
+    trouble: str | None = None
+
+
+@dataclass(frozen=True)
+class CollectionList:
+    """The collections of an index folder, by name."""
+
+    index: IndexFolder
+    collections: tuple[CollectionRow, ...]
+
+
+@dataclass(frozen=True)
+class CollectionPlace:
+    """Where a collection is that was made or renamed."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Deleted:
+    """A collection that was deleted; `kept` are paths that are not ours and stay."""
+
+    name: str
+    path: Path
+    links: int
+    kept: tuple[bytes, ...]
+
+
+def list_collections(index: Path | None = None, *, progress: Progress = silent) -> CollectionList:
+    """All collections of the index folder; see `find_index_folder` for which one that is.
+
+    A collection that a crash has left half deleted is among them, with its trouble.
+    """
+    found = folders.find_index_folder(index)
+    whole = folders.collections_in(found.path)
+    names = sorted({*whole, *_half_deleted(found.path)})
+    rows = []
+    for done, name in enumerate(names):
+        progress("measuring", done, len(names))
+        rows.append(_row(folders.folders_of(found, name), name, whole=name in whole))
+    progress("measuring", len(names), len(names))
+    return CollectionList(found, tuple(rows))
+
+
+def collection_row(name: str, index: Path | None = None) -> CollectionRow:
+    """One collection of the index folder.
+
+    Raises
+    ------
+    NothingThereError
+        When there is none of that name.
+    """
+    found = folders.find_index_folder(index)
+    place = folders.folders_of(found, name)
+    whole = name not in _half_deleted(found.path)
+    if whole:
+        place = folders.existing(found, name)
+    return _row(place, name, whole=whole)
+
+
+def create_collection(
+    name: str, index: Path | None = None, *, effective: config.Effective | None = None
+) -> CollectionPlace:
+    """Make an empty collection, which keeps what the settings say it is.
+
+    Raises
+    ------
+    UsageError
+        When there is one of that name, or the name cannot be one.
+    """
+    found = folders.find_index_folder(index)
+    _free(found, name)
+    with Collection.open(found.path, name, effective=effective, create_for=()) as made:
+        return CollectionPlace(name, made.folders.root)
+
+
+def rename_collection(name: str, to: str, index: Path | None = None) -> CollectionPlace:
+    """Give a collection another name; its links stay right.
+
+    Raises
+    ------
+    NothingThereError
+        When there is no such collection.
+    UsageError
+        When the new name is taken or cannot be one.
+    LockedError
+        When another process works on the collection.
+    """
+    found = folders.find_index_folder(index)
+    place = folders.existing(found, name)
+    target = _free(found, to)
+    with _all_locks(place):
+        with Catalog(place.catalog) as catalog:
+            kept = catalog.setting("link_folder")
+            inside = kept and _below(os.fsdecode(bytes.fromhex(kept)), place.root)
+            if inside:  # relative to the collection's folder, so that it is right at any moment
+                with catalog.transaction():
+                    catalog.store("link_folder", os.fsencode(inside).hex())
+        os.rename(place.root, target.root)
+        _flush(found.path)
+    return CollectionPlace(to, target.root)
+
+
+def delete_collection(
+    name: str,
+    index: Path | None = None,
+    *,
+    progress: Progress = silent,
+    stop: StopFlag | None = None,
+) -> Deleted:
+    """Delete a collection: its links, wherever they are, and what is in its folder.
+
+    Originals stay, and so does every file that is not ours. The catalog leaves last: what a crash
+    leaves is a collection still, or its empty shell, and deleting it again finishes the work.
+
+    Raises
+    ------
+    NothingThereError
+        When there is no such collection.
+    LockedError
+        When another process works on it; nothing was deleted then.
+    """
+    found = folders.find_index_folder(index)
+    place = folders.folders_of(found, name)
+    if name not in _half_deleted(found.path):
+        place = folders.existing(found, name)
+    links, kept = 0, []
+    with contextlib.ExitStack() as locks:
+        for what in ("ingest", "clustering"):
+            locks.enter_context(FileLock(place.lock(what), purpose=_LOCKS[what]))
+        with FileLock(place.lock("links"), purpose=_LOCKS["links"]):
+            pass  # refused at once, and not after half of the work
+        if place.catalog.is_file():
+            plain = config.Effective(
+                config.Settings(), dict.fromkeys(config.flatten(config.Settings()), "default")
+            )
+            with Collection.open(
+                found.path, name, effective=plain, progress=progress, stop=stop
+            ) as going:
+                links = going.linking().clear(progress=progress, stop=stop).removed
+                folder = going.link_folder
+            kept = _left_in(folder)
+        locks.enter_context(FileLock(place.lock("links"), purpose=_LOCKS["links"]))
+        _remove_files(place)
+        for what in _LOCKS:
+            place.lock(what).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something foreign is in it
+            os.rmdir(place.root)
+    if place.root.is_dir():
+        kept += [path for path in _left_in(place.root) if path not in kept]
+    return Deleted(name, place.root, links, tuple(sorted(kept)))
+
+
+def _row(place: Folders, name: str, *, whole: bool) -> CollectionRow:
+    size, watching = _size(place.root), is_locked(place.lock("ingest"))
+    if not whole:
+        trouble = f"half deleted; imgclust collections delete {name} finishes that"
+        return CollectionRow(name, None, None, size, (), watching, trouble)
+    try:
+        with Catalog(place.catalog) as catalog, catalog.snapshot():
+            return CollectionRow(
+                name=name,
+                images=catalog.images.count(),
+                distinct=catalog.contents.count(),
+                bytes=size,
+                roots=tuple(root.path for root in catalog.images.roots() if root.kind == "watched"),
+                watching=watching,
+            )
+    except ImgclustError as error:
+        return CollectionRow(name, None, None, size, (), watching, str(error))
+
+
+def _free(index: IndexFolder, name: str) -> Folders:
+    place = folders.folders_of(index, name)
+    if name in _half_deleted(index.path):
+        raise UsageError(
+            f"{name!r} is half deleted; imgclust collections delete {name} finishes that"
+        )
+    if os.path.lexists(place.root):
+        raise UsageError(f"{name!r} is taken in the index folder {index.path}; choose another name")
+    return place
+
+
+@contextlib.contextmanager
+def _all_locks(place: Folders) -> Iterator[None]:
+    """Nobody ingests, clusters or syncs links meanwhile."""
+    with contextlib.ExitStack() as stack:
+        for what, purpose in _LOCKS.items():
+            stack.enter_context(FileLock(place.lock(what), purpose=purpose))
+        yield
+
+
+def _half_deleted(index: Path) -> list[str]:
+    """Folders that have lost their catalog, and have a lock file still."""
+    try:
+        children = list(index.iterdir())
+    except OSError:
+        return []
+    return [
+        child.name
+        for child in children
+        if not (child / folders.CATALOG).exists()
+        and any(Folders(child).lock(what).is_file() for what in _LOCKS)
+    ]
+
+
+def _remove_files(place: Folders) -> None:
+    """Remove what is ours in the folder of a collection, the catalog last."""
+    for name in _OUR_FOLDERS:
+        folder = place.root / name
+        if folder.is_dir() and not folder.is_symlink():
+            shutil.rmtree(folder)
+    for pattern in _OUR_FILES:
+        for path in place.root.glob(pattern):
+            path.unlink()
+    for name in _CATALOG_FILES:
+        (place.root / name).unlink(missing_ok=True)
+
+
+def _left_in(folder: Path) -> list[bytes]:
+    """Files below a folder of ours whose own are gone; empty folders leave."""
+    left = []
+    for top, below, files in os.walk(os.fsencode(folder), topdown=False):
+        left += [os.path.join(top, name) for name in files]
+        left += [
+            path for path in (os.path.join(top, name) for name in below) if os.path.islink(path)
+        ]
+        with contextlib.suppress(OSError):
+            os.rmdir(top)
+    return left
+
+
+def _size(folder: Path) -> int:
+    """Bytes that a folder takes on the disk, but for files that have another name elsewhere."""
+    total, waiting = 0, [os.fsencode(folder)]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                elif not entry.is_symlink():
+                    found = entry.stat(follow_symlinks=False)
+                    total += 512 * found.st_blocks if found.st_nlink == 1 else 0
+    return total
+
+
+def _below(path: str, folder: Path) -> str | None:
+    """The path relative to a folder that it lies in, else None."""
+    try:
+        return str(Path(path).relative_to(folder))
+    except ValueError:
+        return None
+
+
+def _flush(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
