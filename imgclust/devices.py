@@ -53,12 +53,12 @@ def expects_gpu(*, device: str, engine: str) -> bool:
     return engine != "openvino" and (device == "gpu" or (device == "auto" and nvidia_driver()))
 
 
-def batch_images(*, gpu: bool) -> int:
-    """Most images in one batch: on a CPU the rate is the same from 4 on, and a commit is made."""
-    return 64 if gpu else 32
+def batch_images(*, device: str, engine: str) -> int:
+    """Most images in one batch; on a CPU the rate is the same from 1 on, and each is a commit."""
+    return 64 if expects_gpu(device=device, engine=engine) else 32
 
 
-def decode_workers(*, gpu: bool) -> int:
+def decode_workers(*, device: str, engine: str) -> int:
     """How many processes decode for one network.
 
     On a CPU an image costs the network some 10 times what decoding a web-size JPEG costs, and
@@ -66,7 +66,9 @@ def decode_workers(*, gpu: bool) -> int:
     two let one read while the other decodes. A GPU is faster than all processors decode.
     """
     count = processors()
-    return max(1, count - 1) if gpu else max(2, min(16, count // 2))
+    if expects_gpu(device=device, engine=engine):
+        return max(1, count - 1)
+    return max(2, min(16, count // 2))
 
 
 def cpu_flags() -> frozenset[str]:

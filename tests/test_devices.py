@@ -123,8 +123,8 @@ def test_decode_workers(
     processors: int, cpu: int, gpu: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "processors", lambda: processors)
-    assert devices.decode_workers(gpu=False) == cpu
-    assert devices.decode_workers(gpu=True) == gpu
+    assert devices.decode_workers(device="cpu", engine="auto") == cpu
+    assert devices.decode_workers(device="gpu", engine="auto") == gpu
 
 
 @pytest.mark.parametrize(
@@ -151,4 +151,4 @@ def test_a_gpu_is_expected(
         path.write_text("")
     monkeypatch.setattr(devices, "_NVIDIA_DRIVER", str(path))
     assert devices.expects_gpu(device=device, engine=engine) is expected
-    assert devices.batch_images(gpu=True) > devices.batch_images(gpu=False)
+    assert devices.batch_images(device=device, engine=engine) == (64 if expected else 32)

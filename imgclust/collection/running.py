@@ -142,8 +142,9 @@ def _prepared(
     catalog, settings = collection.catalog, collection.settings
     # Workers start first: they share nothing with what is loaded later.
     wanted = settings.embedding
-    gpu = devices.expects_gpu(device=wanted.device, engine=wanted.engine)
-    workers = settings.decode.workers or devices.decode_workers(gpu=gpu)
+    workers = settings.decode.workers or devices.decode_workers(
+        device=wanted.device, engine=wanted.engine
+    )
     pool = _pool(collection, workers)
     stack.callback(pool.close)
     choose_recipe(collection, waiting=_waiting(collection, scan=scan))

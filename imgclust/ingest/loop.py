@@ -102,8 +102,7 @@ class Ingest:
             emit=emit,
         )
         rules = settings.embedding
-        gpu = devices.expects_gpu(device=rules.device, engine=rules.engine)
-        batch = rules.batch or devices.batch_images(gpu=gpu)
+        batch = rules.batch or devices.batch_images(device=rules.device, engine=rules.engine)
         self._pipeline = Pipeline(
             catalog,
             recipe=recipe,
