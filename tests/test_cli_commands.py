@@ -199,6 +199,33 @@ def test_missing(run: Run, tmp_path: Path, drop: Path) -> None:
     assert run("--json", "status").document["images"] == 14
 
 
+def test_export(run: Run, ready: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    said = run("export", "--format", "csv", "--out", out)
+    assert said.out == f"24 images as csv\nexport: {out}\n"
+    assert len(out.read_text().splitlines()) == 25
+    document = run("export", "--format", "csv", "--out", out, "--embeddings", "--json").document
+    assert document == {
+        "format": "csv",
+        "path": str(out),
+        "images": 24,
+        "of": 24,
+        "embeddings": True,
+    }
+    said = run("export", "--format", "classic", "--out", "-")
+    assert (said.code, said.err) == (0, "")
+    assert len(json.loads(said.out)["data"]) == 24
+    assert (
+        "output"
+        in json.loads(run("export", "--format", "csv", "--out", "-", "--json").out)["error"][
+            "message"
+        ]
+    )
+    run("export", "--format", "csv", "--out", ready / "drop" / "out.csv").refused(2)
+    run("export", "--format", "excel", "--out", out).refused(2)
+    run("export", "--format", "csv").refused(2)
+
+
 # Clusters
 
 

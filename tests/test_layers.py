@@ -26,7 +26,7 @@ LAYER_1 = {
     "watcher",
     "charts",
 }
-LAYER_2 = {"reconcile", "ingest", "recluster", "search", "maps", "linking", "doctor"}
+LAYER_2 = {"reconcile", "ingest", "recluster", "search", "maps", "linking", "doctor", "export"}
 BELOW_2 = LAYER_0 | LAYER_1
 
 # What each noun may import. A new noun adds its row; no row is widened.
@@ -50,13 +50,24 @@ MAY_IMPORT: dict[str, set[str]] = {
 }
 
 # Slow to load, so only inside the function that needs them.
-HEAVY = {"tensorflow", "keras", "faiss", "sklearn", "matplotlib", "openTSNE", "scipy", "kneed"}
+HEAVY = {
+    "pyarrow",
+    "tensorflow",
+    "keras",
+    "faiss",
+    "sklearn",
+    "matplotlib",
+    "openTSNE",
+    "scipy",
+    "kneed",
+}
 
 # Libraries that one noun hides from the others.
 ONLY_IN = {
     "apsw": {"catalog"},
     "matplotlib": {"charts"},
     "openTSNE": {"projection"},
+    "pyarrow": {"export"},
     "tensorflow": {"embedding", "devices"},
     "tomllib": {"config"},
     "typer": {"cli"},

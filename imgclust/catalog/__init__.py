@@ -5,6 +5,7 @@ from imgclust.catalog.checking import sqlite_version
 from imgclust.catalog.clusterings import Clustering
 from imgclust.catalog.contents import Content, key_of
 from imgclust.catalog.images import Image, Root
+from imgclust.catalog.listing import ListedImage
 from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection, StoredSweep
 
@@ -13,6 +14,7 @@ __all__ = [
     "Clustering",
     "Content",
     "Image",
+    "ListedImage",
     "Observation",
     "Quarantined",
     "Root",

@@ -17,6 +17,7 @@ from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.contents import Contents
 from imgclust.catalog.images import Image, Images
 from imgclust.catalog.ledger import LinkLedger
+from imgclust.catalog.listing import Listing
 from imgclust.catalog.observations import Observations
 from imgclust.catalog.projections import Projections
 from imgclust.errors import CatalogError, StorageError
@@ -46,6 +47,8 @@ class Catalog:
     ----------
     contents, images, observations, clusterings, projections, ledger
         The tables, by noun.
+    listing
+        Images with all that belongs to each.
     checking
         What holds them against each other.
     """
@@ -92,6 +95,7 @@ class Catalog:
         self.clusterings = Clusterings(self._connection)
         self.projections = Projections(self._connection)
         self.ledger = LinkLedger(self._connection, self.transaction)
+        self.listing = Listing(self._connection)
         self.checking = Checking(self._connection)
 
     @contextmanager

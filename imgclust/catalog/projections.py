@@ -102,6 +102,16 @@ class Projections:
         ).get
         return None if number is None else self.get(int(number))
 
+    def newest_map(self, recipe: str) -> tuple[int, int] | None:
+        """Number and dimensions of the map that was made last, None before the first."""
+        row = self._connection.execute(
+            "SELECT p.id, (SELECT z FROM coordinates WHERE projection = p.id LIMIT 1) "
+            "FROM projections p JOIN recipes r ON p.recipe = r.id "
+            "WHERE p.purpose = 'map' AND r.name = ? ORDER BY p.id DESC LIMIT 1",
+            (recipe,),
+        ).fetchone()
+        return None if row is None else (int(row[0]), 2 if row[1] is None else 3)
+
     def drop(self, projection: int) -> None:
         """Delete a projection and its coordinates."""
         self._connection.execute("DELETE FROM projections WHERE id = ?", (projection,))

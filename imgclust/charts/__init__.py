@@ -3,5 +3,6 @@
 from imgclust.charts.elbow import elbow
 from imgclust.charts.maps import map_2d, map_3d
 from imgclust.charts.sheet import contact_sheet
+from imgclust.charts.sprite import sprite
 
-__all__ = ["contact_sheet", "elbow", "map_2d", "map_3d"]
+__all__ = ["contact_sheet", "elbow", "map_2d", "map_3d", "sprite"]

@@ -32,6 +32,7 @@ from imgclust.collection.results import (
 )
 from imgclust.collection.weighing import download_weights, list_weights, verify_weights
 from imgclust.doctor import Advisory, Check, DoctorResult
+from imgclust.export import ExportResult
 from imgclust.ingest import Event, IngestResult
 from imgclust.linking import LinksResult
 from imgclust.maps import MapResult
@@ -54,6 +55,7 @@ __all__ = [
     "DoctorResult",
     "EffectiveSettings",
     "Event",
+    "ExportResult",
     "Folders",
     "IndexFolder",
     "IngestResult",

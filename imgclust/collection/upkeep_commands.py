@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import BinaryIO
 
-from imgclust.collection import overseeing
+from imgclust.collection import exporting, overseeing
 from imgclust.collection.opened import Opened
 from imgclust.collection.results import Status
 from imgclust.doctor import DoctorResult
+from imgclust.export import ExportResult
 from imgclust.linking import LinksResult
 
 
@@ -44,3 +46,20 @@ class UpkeepCommands(Opened):
         Writes nothing without `repair`, and works beside a watcher.
         """
         return overseeing.doctor(self, repair=repair)
+
+    def export(self, to: Path | BinaryIO, *, format: str, embeddings: bool = False) -> ExportResult:
+        """Write all images with cluster, distance and map coordinates.
+
+        Parameters
+        ----------
+        to
+            A path, replaced as a whole, or a binary stream.
+        format
+            "json", "csv", "parquet" (needs pyarrow), "projector" (a folder) or "classic".
+
+        Raises
+        ------
+        UsageError
+            When the path lies among the images or in our own folders, or cannot take the format.
+        """
+        return exporting.write(self, to, format=format, embeddings=embeddings)

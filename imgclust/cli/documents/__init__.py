@@ -27,6 +27,7 @@ from imgclust.cli.documents.images import (
 )
 from imgclust.cli.documents.upkeep import (
     doctor,
+    exported,
     status,
     weights_file,
     weights_list,
@@ -52,6 +53,7 @@ __all__ = [
     "dumps",
     "error",
     "event",
+    "exported",
     "ingested",
     "links",
     "missing",

@@ -10,6 +10,7 @@ from imgclust.cli.documents.writing import Document, in_base64, loses, path_keys
 if TYPE_CHECKING:
     from imgclust.collection import (
         DoctorResult,
+        ExportResult,
         Listed,
         Status,
         Weights,
@@ -61,6 +62,17 @@ def doctor(result: DoctorResult) -> Document:
         "advisories": [
             {"name": one.name, "ok": one.ok, "message": one.sentence} for one in result.advisories
         ],
+    }
+
+
+def exported(result: ExportResult) -> Document:
+    """`export` to a path."""
+    return {
+        "format": result.format,
+        **({} if result.path is None else path_keys(result.path)),
+        "images": result.images,
+        "of": result.of,
+        "embeddings": result.embeddings,
     }
 
 

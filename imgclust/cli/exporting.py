@@ -1,0 +1,54 @@
+"""The command export."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from imgclust.cli import documents
+from imgclust.cli.calling import Call
+from imgclust.cli.options import Commands
+from imgclust.errors import UsageError
+from imgclust.terminal import exports
+
+commands = Commands()
+
+FormatName = Literal["json", "csv", "parquet", "projector", "classic"]
+
+
+@commands.adds(
+    "export",
+    example="""\
+imgclust export --format csv --out images.csv
+imgclust export --format json --out - | jq '.images[].path'
+imgclust export --format parquet --embeddings --out images.parquet
+imgclust export --format projector --out projector   for tensorboard --logdir""",
+)
+def export(
+    call: Call,
+    format: Annotated[FormatName, typer.Option("--format", help="What to write.")],
+    out: Annotated[
+        str,
+        typer.Option(
+            "--out", metavar="FILE", help="Replaced as a whole; a folder for projector; -: stdout."
+        ),
+    ],
+    embeddings: Annotated[
+        bool, typer.Option("--embeddings", help="With the embedding of each image.")
+    ] = False,
+) -> None:
+    """Write all images with clusters and map coordinates."""
+    stream = out == "-"
+    if stream and call.options.json:
+        raise UsageError("--out - and --json both want standard output; leave one away")
+    with call.open() as collection:
+        target = sys.stdout.buffer if stream else Path(out)
+        result = collection.export(target, format=format, embeddings=embeddings)
+        if stream:
+            for note in result.notes:
+                call.screen.note(note)
+        else:
+            call.answer(result, documents.exported, exports.exported)

@@ -1,0 +1,47 @@
+"""Exports of a collection: never into a folder that images come from, nor into our own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgclust.collection import folders
+from imgclust.collection.running import our_folders
+from imgclust.errors import UsageError
+from imgclust.export import ExportResult, Target, check_target, export
+
+if TYPE_CHECKING:
+    from imgclust.collection.opened import Opened
+
+
+def write(collection: Opened, to: Target, *, format: str, embeddings: bool) -> ExportResult:
+    """See `Collection.export`."""
+    if isinstance(to, Path):
+        to = check_target(Path(os.path.abspath(to.expanduser())), folder=format == "projector")
+        keep_out(collection, to)
+    return export(
+        collection.catalog,
+        to,
+        format=format,
+        recipe=collection.recipe,
+        collection=collection.name,
+        thumbnail=collection.thumbnail,
+        embeddings=embeddings,
+        progress=collection.progress,
+        stop=collection.stop,
+    )
+
+
+def keep_out(collection: Opened, path: Path) -> None:
+    """Refuse a path among the images or among our own files."""
+    for root in collection.catalog.images.roots():
+        if folders.overlaps(os.fsencode(path), root.path):
+            raise UsageError(
+                f"{path} lies among the images in {os.fsdecode(root.path)}; choose another place"
+            )
+    for ours in our_folders(collection):
+        if folders.overlaps(os.fsencode(path), ours):
+            raise UsageError(
+                f"{path} lies in our own folder {os.fsdecode(ours)}; choose another place"
+            )
