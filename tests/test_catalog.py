@@ -148,15 +148,38 @@ def begin(catalog: Catalog) -> int:
 
 
 def test_unpublished_clusterings_are_dropped_with_their_rows(catalog: Catalog) -> None:
-    contents = fill(catalog, 2)
+    contents = fill(catalog, 5)
     with catalog.transaction():
         number = begin(catalog)
         catalog.clusterings.set_clusters(number, [(1, 0.5, 1.0, contents[0].key)])
-        catalog.clusterings.assign(number, [(contents[0].key, 1, 0.5)], arrived=False)
+        catalog.clusterings.assign(number, [(one.key, 1, 0.5) for one in contents], arrived=False)
     assert catalog.clusterings.current_id() is None
+    left = []
+    for finished in (False, False, True, True):
+        with catalog.transaction():
+            assert catalog.clusterings.drop_unpublished(rows=2) is finished
+        left.append(catalog._connection.execute("SELECT count(*) FROM assignments").get)
+    assert left == [3, 1, 0, 0]
+    assert catalog._connection.execute("SELECT count(*) FROM clusterings").get == 0
+
+
+def test_what_two_clusterings_do_not_have_in_the_same_cluster(catalog: Catalog) -> None:
+    keys = [one.key for one in fill(catalog, 5)]
     with catalog.transaction():
-        assert catalog.clusterings.drop_unpublished() == 1
-    assert catalog._connection.execute("SELECT count(*) FROM assignments").get == 0
+        catalog.images.insert(b"/photos/copy.jpg", 1, keys[1])
+        first, second = begin(catalog), begin(catalog)
+        catalog.clusterings.assign(
+            first, [(keys[0], 1, 0.0), (keys[1], 1, 0.0), (keys[2], 2, 0.0)], arrived=False
+        )
+        catalog.clusterings.assign(
+            second, [(keys[0], 1, 0.0), (keys[1], 3, 0.0), (keys[3], 2, 0.0)], arrived=False
+        )
+    assert catalog.clusterings.differing(first, second) == {keys[1], keys[2], keys[3]}
+    with catalog.transaction():
+        assert catalog.images.queue_links_of([keys[1], keys[3], 77]) == 3
+        catalog.clusterings.unassign(first, keys[:2])
+    assert catalog.images.queued_links(9)[1] == [2, 6, 4]
+    assert catalog.clusterings.assignments(first)[0].tolist() == [keys[2]]
 
 
 def test_sizes_speak_of_images_and_assignments_of_contents(catalog: Catalog) -> None:

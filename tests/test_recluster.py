@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from imgclust.catalog import Catalog
 from imgclust.config import Settings
-from imgclust.errors import StoppedError
+from imgclust.errors import StoppedError, StorageError
 from imgclust.linking import sync
 from imgclust.links import plan
 from imgclust.progress import StopFlag
-from imgclust.recluster import is_due
+from imgclust.recluster import is_due, publishing, space
 from tests.conftest import Open, write_picture
 
 SETTINGS = Settings()
@@ -130,8 +131,7 @@ def test_what_a_crash_left_unpublished_goes_with_the_next_clustering(
     collection.cluster(k=4)
     with Catalog(collection.folders.catalog) as catalog:
         assert len(catalog.clusterings.published()) == 2
-        unpublished = catalog.clusterings.drop_unpublished()
-    assert unpublished == 0
+        assert catalog.checking.unpublished() == []
 
 
 def test_contents_that_arrive_during_a_fit_are_assigned_when_it_is_published(
@@ -157,3 +157,91 @@ def test_contents_that_arrive_during_a_fit_are_assigned_when_it_is_published(
     assert result.clustering is not None
     arrivals = collection.catalog.clusterings.arrivals(result.clustering)
     assert sum(count for count, _ in arrivals.values()) == 1
+
+
+def test_what_leaves_and_comes_while_assignments_are_written(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publishing, "_CHUNK", 5)
+    monkeypatch.setattr(publishing, "_CHANGES", 2)
+    monkeypatch.setattr(publishing, "_FEW", 1)
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=2)
+    late = [write_picture(drop / f"late-{number}.png", 70 + number) for number in range(5)]
+    other = open_collection(index=collection.index_folder.path, create_for=None)
+    steps: list[int] = []
+
+    def meddle(step: str, done: int, total: int | None) -> None:
+        if step == "writing assignments":
+            steps.append(done)
+            if done == 10:  # some of these are written already, some are not
+                for number in (0, 1, 22, 23):
+                    other.remove(drop / f"picture-{number:02d}.png")
+                other.add(late, cluster=False)
+
+    result = collection.recluster(progress=meddle).cluster(k="4", space="pca", seed=0)
+    assert steps == [0, 5, 10, 15, 20]
+    assert result.clustering is not None
+    assert sum(result.sizes.values()) == 25
+    catalog = collection.catalog
+    assert catalog.checking.assignments_without_content(result.clustering) == []
+    assert collection.status().unassigned == 0
+    collection.sync_links()
+    assert collection.links(check=True).in_step
+
+
+def test_undo_assigns_what_came_since(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(space, "_CHUNK", 2)
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=3)
+    first = collection.current().id
+    sizes = {row.id: row.size for row in collection.clusters()}
+    collection.cluster(k=5)
+    collection.add([write_picture(drop / f"late-{n}.png", 70 + n) for n in range(5)])
+    collection.remove(drop / "picture-00.png")
+    result = collection.undo()
+    assert result.clustering == first
+    assert collection.status().unassigned == 0
+    now = {row.id: row.size for row in collection.clusters()}
+    assert now.keys() == sizes.keys()
+    assert sum(now.values()) == sum(sizes.values()) + 5 - 1
+    assert collection.links(check=True).in_step
+
+
+def test_catching_up_is_resumed_after_a_crash(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(space, "_CHUNK", 5)
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=3)
+    catalog = collection.catalog
+    number = collection.current().id
+    contents, clusters, _ = catalog.clusterings.assignments(number)
+    expected = dict(zip(contents.tolist(), clusters.tolist(), strict=True))
+    with catalog.transaction():
+        catalog.clusterings.unassign(number, contents.tolist())
+        catalog.images.unqueue_links(10**9)
+    assigner = space.ArrivalAssigner(catalog)
+    assign = type(catalog.clusterings).assign
+    calls: list[int] = []
+
+    def crash(self: Any, *arguments: Any, **options: Any) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            raise StorageError("full")
+        assign(self, *arguments, **options)
+
+    monkeypatch.setattr(type(catalog.clusterings), "assign", crash)
+    with pytest.raises(StorageError):
+        assigner.catch_up(collection.recipe)
+    assert len(catalog.clusterings.assignments(number)[0]) == 10
+    assert len(catalog.images.queued_links(99)[1]) == 10
+    assert assigner.catch_up(collection.recipe) == 14
+    contents, clusters, _ = catalog.clusterings.assignments(number)
+    assert dict(zip(contents.tolist(), clusters.tolist(), strict=True)) == expected
+    assert len(catalog.images.queued_links(99)[1]) == 24

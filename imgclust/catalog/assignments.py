@@ -68,8 +68,15 @@ class Assignments:
         )
         return [int(content) for (content,) in rows]
 
+    def unassign(self, clustering: int, contents: Iterable[int]) -> None:
+        """Delete the assignments of contents that have left."""
+        self._connection.executemany(
+            "DELETE FROM assignments WHERE clustering = ? AND content = ?",
+            [(clustering, content) for content in contents],
+        )
+
     def drop_strays(self, clustering: int) -> None:
-        """Delete assignments of contents that left while the clustering was being written."""
+        """Delete the assignments of all contents that nobody has."""
         self._connection.execute(
             "DELETE FROM assignments WHERE clustering = ? "
             "AND NOT EXISTS (SELECT 1 FROM contents WHERE key = content)",
@@ -96,15 +103,15 @@ class Assignments:
         )
         return [int(image) for (image,) in rows]
 
-    def moved_images(self, old: int, new: int) -> list[int]:
-        """Ids of the images whose cluster differs between two clusterings."""
-        rows = self._connection.execute(
-            "SELECT i.id FROM images i LEFT JOIN assignments o ON o.clustering = ? "
-            "AND o.content = i.content LEFT JOIN assignments n ON n.clustering = ? "
-            "AND n.content = i.content WHERE o.cluster IS NOT n.cluster ORDER BY i.id",
-            (old, new),
+    def differing(self, one: int, other: int) -> set[int]:
+        """Contents that two clusterings do not have in the same cluster."""
+        first, second = self.assignments(one)[:2], self.assignments(other)[:2]
+        both, rows, others = np.intersect1d(
+            first[0], second[0], assume_unique=True, return_indices=True
         )
-        return [int(image) for (image,) in rows]
+        moved = both[first[1][rows] != second[1][others]]
+        alone = np.setxor1d(first[0], second[0], assume_unique=True)
+        return {*moved.tolist(), *alone.tolist()}
 
     def arrivals(self, clustering: int) -> dict[int, tuple[int, float]]:
         """Contents that arrived after the fit: number and mean distance, by cluster."""

@@ -189,12 +189,23 @@ class Clusterings(Assignments):
             "UPDATE clusterings SET provisional = 0 WHERE id = ?", (clustering,)
         )
 
-    def drop_unpublished(self) -> int:
-        """Delete what a crash left; the holder of the clustering lock calls it."""
-        rows = self._connection.execute(
-            "DELETE FROM clusterings WHERE published IS NULL RETURNING id"
-        ).fetchall()
-        return len(rows)
+    def drop_unpublished(self, *, rows: int) -> bool:
+        """Delete at most so many rows of what a crash left, True when there is nothing left.
+
+        The holder of the clustering lock calls it, each time in a transaction of its own.
+        """
+        for (number,) in self._connection.execute(
+            "SELECT id FROM clusterings WHERE published IS NULL"
+        ).fetchall():
+            self._connection.execute(
+                "DELETE FROM assignments WHERE clustering = ? AND content IN "
+                "(SELECT content FROM assignments WHERE clustering = ? LIMIT ?)",
+                (number, number, rows),
+            )
+            if self._connection.changes() == rows:
+                return False
+            self._connection.execute("DELETE FROM clusterings WHERE id = ?", (number,))
+        return True
 
     def next_cluster_id(self) -> int:
         """An id that no cluster ever had."""

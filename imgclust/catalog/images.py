@@ -226,9 +226,19 @@ class Images:
             "INSERT INTO link_queue (image) VALUES (?)", ((image,) for image in images)
         )
 
-    def queue_all_links(self) -> None:
-        """Say that the links of all images need a look."""
+    def queue_links_of(self, contents: Iterable[int]) -> int:
+        """Say that the links of all images with these contents need a look; returns how many."""
+        before = self._connection.total_changes()
+        self._connection.executemany(
+            "INSERT INTO link_queue (image) SELECT id FROM images WHERE content = ?",
+            [(content,) for content in contents],
+        )
+        return self._connection.total_changes() - before
+
+    def queue_all_links(self) -> int:
+        """Say that the links of all images need a look; returns how many there are."""
         self._connection.execute("INSERT INTO link_queue (image) SELECT id FROM images")
+        return self._connection.changes()
 
     def queued_links(self, limit: int) -> tuple[int, list[int]]:
         """The oldest queued images, each once, and the sequence up to which they reach."""

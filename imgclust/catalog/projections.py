@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -177,9 +177,8 @@ class Projections:
         contents: int,
         settings: Mapping[str, Any],
         summary: Mapping[str, Any],
-        fits: Sequence[tuple[int, float, npt.NDArray[np.float32]]],
     ) -> int:
-        """Store a sweep with its fits (k, inertia, centroids), in place of the last one."""
+        """Store a sweep in place of the last one, without its fits; returns its number."""
         self._connection.execute("DELETE FROM sweeps WHERE space = ?", (space,))
         self._connection.execute(
             "INSERT INTO sweeps (created, space, projection, recipe, seed, sequence, contents, "
@@ -196,12 +195,17 @@ class Projections:
                 json.dumps(summary),
             ),
         )
-        number = self._connection.last_insert_rowid()
+        return self._connection.last_insert_rowid()
+
+    def put_sweep_fits(
+        self, sweep: int, fits: Iterable[tuple[int, float, npt.NDArray[np.float32]]]
+    ) -> None:
+        """Store fits (k, inertia, centroids) of a sweep; one that is not there is made anew."""
         self._connection.executemany(
             "INSERT INTO sweep_fits VALUES (?, ?, ?, ?, ?)",
             (
                 (
-                    number,
+                    sweep,
                     k,
                     inertia,
                     centroids.shape[1],
@@ -210,7 +214,6 @@ class Projections:
                 for k, inertia, centroids in fits
             ),
         )
-        return number
 
     def newest_sweep(self, space: str | None = None) -> StoredSweep | None:
         """The stored sweep of a space (of any, the newest)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,14 @@ from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Matching, coherence, medoid
 from imgclust.failpoints import passing
 from imgclust.progress import Progress
-from imgclust.recluster.space import Model, Space, store
+from imgclust.recluster.space import ArrivalAssigner, Model, Space, store
 
 # Assignments written in one transaction: the watcher waits for no more than that.
 _CHUNK = 5000
+# Changes followed in one transaction (each may need its embedding read and assigned), and how few
+# may be left to the transaction that publishes.
+_CHANGES = 1000
+_FEW = 50
 
 
 def publish(
@@ -31,10 +35,11 @@ def publish(
 ) -> int:
     """Write the assignments in chunks, then publish in one short transaction.
 
-    What has arrived since the snapshot is assigned in that transaction; the caller holds the
-    clustering lock. Returns the number of the clustering.
+    What has come and gone since the snapshot is followed in chunks too, the last of it in that
+    transaction; the caller holds the clustering lock. Returns the number of the clustering.
     """
     ids = np.array(matching.ids, np.int64)
+    clusters_as_found = described(room, done, matching)
     with catalog.transaction():
         number = catalog.clusterings.begin(
             provisional=provisional,
@@ -49,7 +54,7 @@ def publish(
             contents=len(room.keys),
             centroids=done.centroids,
         )
-        catalog.clusterings.set_clusters(number, described(room, done, matching))
+        catalog.clusterings.set_clusters(number, clusters_as_found)
     clusters = ids[done.assigned]
     for start in range(0, len(room.keys), _CHUNK):
         part = slice(start, start + _CHUNK)
@@ -66,22 +71,100 @@ def publish(
                 arrived=False,
             )
         passing("recluster.chunk")
-    names = catalog.clusterings.names()
-    with catalog.transaction():
-        before = catalog.clusterings.current_id()
-        catalog.clusterings.drop_strays(number)
-        late = catalog.clusterings.unassigned(number, recipe)
-        if late:
-            model = Model(catalog, catalog.clusterings.get(number))
-            vectors = catalog.contents.embeddings(late, recipe)
-            catalog.clusterings.assign(number, model.assign(late, vectors), arrived=True)
-        catalog.clusterings.publish(number, lineage(matching, names))
-        if before is None:
-            catalog.images.queue_all_links()
-        else:
-            catalog.images.queue_links(catalog.clusterings.moved_images(before, number))
-        passing("recluster.publish")
+    make_current(
+        catalog,
+        number,
+        recipe=recipe,
+        since=room.sequence,
+        publish=lambda: catalog.clusterings.publish(
+            number, lineage(matching, catalog.clusterings.names())
+        ),
+    )
     return number
+
+
+def go_back(catalog: Catalog, number: int, *, recipe: str) -> int:
+    """Make an earlier clustering the current one; returns how many images that moves."""
+    since = catalog.contents.sequence()
+    ArrivalAssigner(catalog).catch_up(recipe, clustering=number)
+
+    def publish() -> None:
+        catalog.clusterings.make_current(number)
+        catalog.clusterings.confirm(number)
+
+    return make_current(catalog, number, recipe=recipe, since=since, publish=publish)
+
+
+def drop_unpublished(catalog: Catalog) -> None:
+    """Delete what a crash left; the caller holds the clustering lock."""
+    done = False
+    while not done:
+        with catalog.transaction():
+            done = catalog.clusterings.drop_unpublished(rows=_CHUNK)
+
+
+def make_current(
+    catalog: Catalog, number: int, *, recipe: str, since: int, publish: Callable[[], None]
+) -> int:
+    """Make a clustering the current one, with everything assigned, and queue the links.
+
+    Its assignments are those of the contents at change `since`. All that grows with the
+    collection is done before the one transaction in which `publish` is called. Returns the number
+    of images whose cluster is another one now.
+    """
+    followed = _Following(catalog, number, recipe, since)
+    while followed.step():
+        pass
+    before = catalog.clusterings.current_id()
+    moved = None if before is None else catalog.clusterings.differing(before, number)
+    with catalog.transaction():
+        late = followed.rest()
+        publish()
+        if moved is None:
+            images = catalog.images.queue_all_links()
+        else:
+            images = catalog.images.queue_links_of(moved | late)
+        passing("recluster.publish")
+    return images
+
+
+class _Following:
+    """Keeps a clustering that is not current yet in step with what comes and goes."""
+
+    def __init__(self, catalog: Catalog, number: int, recipe: str, since: int) -> None:
+        self._catalog = catalog
+        self._recipe = recipe
+        self._since = since
+        self._model = Model(catalog, catalog.clusterings.get(number))
+
+    def step(self) -> bool:
+        """Follow the next changes in a transaction of its own; False when there are few left."""
+        with self._catalog.transaction():
+            return len(self._follow()) >= _FEW
+
+    def rest(self) -> set[int]:
+        """Follow all that is left, and say what it was; the caller holds the transaction."""
+        touched: set[int] = set()
+        while found := self._follow():
+            touched |= found
+        return touched
+
+    def _follow(self) -> set[int]:
+        contents, clusterings = self._catalog.contents, self._catalog.clusterings
+        number = self._model.clustering.id
+        changes = contents.changes_after(self._since, _CHANGES)
+        if not changes:
+            return set()
+        touched = {content for _, content, _ in changes}
+        there = contents.known(touched)
+        clusterings.unassign(number, touched - there)
+        late = sorted(there - clusterings.clusters_of(number, there).keys())
+        late = [key for key in late if contents.has_embedding(key, self._recipe)]
+        if late:
+            vectors = contents.embeddings(late, self._recipe)
+            clusterings.assign(number, self._model.assign(late, vectors), arrived=True)
+        self._since = changes[-1][0]
+        return touched
 
 
 def described(room: Space, done: Fit, matching: Matching) -> list[tuple[int, float, float, int]]:

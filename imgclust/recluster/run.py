@@ -23,9 +23,9 @@ from imgclust.config import Settings
 from imgclust.errors import LockedError, NothingThereError, UsageError
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.recluster.publishing import lineage, publish
+from imgclust.recluster.publishing import drop_unpublished, go_back, lineage, publish
 from imgclust.recluster.results import ClusterResult, SweepResult
-from imgclust.recluster.space import ArrivalAssigner, Space, build
+from imgclust.recluster.space import Space, build
 from imgclust.recluster.sweeping import draw_elbow, stored_sweep, sweep_and_store
 
 
@@ -142,12 +142,7 @@ class Recluster:
             if current is None or current.previous is None:
                 raise NothingThereError("there is no clustering before the current one")
             back = self._catalog.clusterings.get(current.previous)
-            with self._catalog.transaction():
-                self._catalog.clusterings.make_current(back.id)
-                self._catalog.clusterings.confirm(back.id)
-                ArrivalAssigner(self._catalog).catch_up(self._recipe)
-                moved = self._catalog.clusterings.moved_images(current.id, back.id)
-                self._catalog.images.queue_links(moved)
+            moved = go_back(self._catalog, back.id, recipe=self._recipe)
             before, after = set(current.cluster_ids), set(back.cluster_ids)
             names = self._catalog.clusterings.names()
             return ClusterResult(
@@ -163,7 +158,7 @@ class Recluster:
                 merged=(),
                 new=tuple(sorted(after - before)),
                 gone=tuple({"id": one, "name": names.get(one)} for one in sorted(before - after)),
-                moved=len(moved),
+                moved=moved,
                 provisional=False,
                 notes=(),
             )
@@ -182,8 +177,8 @@ class Recluster:
         return FileLock(self._lock, purpose="clustering")
 
     def _catalog_cleanup(self) -> None:
+        drop_unpublished(self._catalog)
         with self._catalog.transaction():
-            self._catalog.clusterings.drop_unpublished()
             self._catalog.projections.drop_unused_spaces()
 
     def _space(self, name: str, seed: int) -> Space:

@@ -22,6 +22,9 @@ from imgclust.projection import (
     projection_from_bytes,
 )
 
+# Contents assigned in one transaction when many have to be.
+_CHUNK = 1000
+
 Vectors = npt.NDArray[np.float32]
 Projection = PcaProjection | TsneProjection
 
@@ -209,17 +212,33 @@ class ArrivalAssigner:
         rows = self._model.assign(keys, vectors)
         self._catalog.clusterings.assign(current, rows, arrived=True)
 
-    def catch_up(self, recipe: str) -> int:
-        """Assign every content that the current clustering has not assigned; returns how many."""
-        with self._catalog.transaction():
-            current = self._catalog.clusterings.current_id()
-            if current is None:
-                return 0
-            keys = self._catalog.clusterings.unassigned(current, recipe)
-            for start in range(0, len(keys), 1000):
-                part = keys[start : start + 1000]
-                self.assign(part, self._catalog.contents.embeddings(part, recipe))
-            self._catalog.images.queue_links(
-                image.id for key in keys for image in self._catalog.images.with_content(key)
-            )
-        return len(keys)
+    def catch_up(self, recipe: str, *, clustering: int | None = None) -> int:
+        """Assign every content that a clustering (the current one) has not assigned.
+
+        Done in short transactions, and begun anew when another clustering becomes the current one
+        meanwhile; returns how many there were.
+        """
+        clusterings = self._catalog.clusterings
+        number = clusterings.current_id() if clustering is None else clustering
+        if number is None:
+            return 0
+        keys = clusterings.unassigned(number, recipe)
+        model = Model(self._catalog, clusterings.get(number)) if keys else None
+        for start in range(0, len(keys), _CHUNK):
+            with self._catalog.transaction():
+                if clustering is None and clusterings.current_id() != number:
+                    break
+                there = self._catalog.contents.known(keys[start : start + _CHUNK])
+                part = [
+                    key
+                    for key in sorted(there)
+                    if self._catalog.contents.has_embedding(key, recipe)
+                ]
+                if part and model is not None:
+                    rows = model.assign(part, self._catalog.contents.embeddings(part, recipe))
+                    clusterings.assign(number, rows, arrived=True)
+                    if clustering is None:
+                        self._catalog.images.queue_links_of(part)
+        else:
+            return len(keys)
+        return self.catch_up(recipe)

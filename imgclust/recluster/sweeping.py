@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import islice
 from pathlib import Path
 
 from imgclust import charts
@@ -10,6 +11,9 @@ from imgclust.catalog import Catalog, StoredSweep
 from imgclust.clustering import Suggestion, Sweep, suggest, sweep
 from imgclust.progress import Progress, StopFlag
 from imgclust.recluster.space import Space, store
+
+# Fits of a sweep stored in one transaction.
+_FITS = 16
 
 
 def sweep_and_store(
@@ -48,7 +52,7 @@ def sweep_and_store(
     }
     with catalog.transaction():
         projection = store(catalog, room, recipe)
-        catalog.projections.put_sweep(
+        number = catalog.projections.put_sweep(
             space=room.name,
             projection=projection,
             recipe=catalog.contents.recipe_id(recipe),
@@ -57,9 +61,14 @@ def sweep_and_store(
             contents=len(room.keys),
             settings=room.settings,
             summary=summary,
-            fits=list(zip(found.k, found.inertia, found.centroids, strict=True)),
         )
         catalog.projections.drop_unused_spaces()
+    # In the space of the embeddings they can take hundreds of megabytes. A fit that a crash keeps
+    # from being stored is made anew when it is asked for.
+    fits = zip(found.k, found.inertia, found.centroids, strict=True)
+    while part := list(islice(fits, _FITS)):
+        with catalog.transaction():
+            catalog.projections.put_sweep_fits(number, part)
     return found, suggestion
 
 
