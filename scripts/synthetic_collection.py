@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from imgclust import weights
-from imgclust.catalog import Catalog, Content, key_of
+from imgclust.catalog import Catalog, Content, DescribedCluster, key_of
 from imgclust.embedding import recipe_of
 from imgclust.index import VectorIndex
 from imgclust.projection import fit_pca
@@ -78,7 +78,9 @@ def fill(folder: Path, n: int, *, recipe: str) -> Catalog:
             contents=n,
             centroids=centroids,
         )
-        rows = [(c + 1, 0.5, 0.8, key_of(digest_of(c))) for c in range(len(centroids))]
+        rows = [
+            DescribedCluster(c + 1, 0.5, 0.8, key_of(digest_of(c))) for c in range(len(centroids))
+        ]
         catalog.clusterings.set_clusters(clustering, rows)
         catalog.clusterings.publish(clustering, {})
     index = VectorIndex(DIMENSIONS)

@@ -10,7 +10,7 @@ import apsw
 import numpy as np
 import pytest
 
-from imgclust.catalog import Catalog, Content, key_of, schema
+from imgclust.catalog import Catalog, Content, DescribedCluster, key_of, schema
 from imgclust.errors import CatalogError, StorageError
 
 RECIPE = '{"recipe":1}'
@@ -125,7 +125,7 @@ def test_ids_are_never_used_again(catalog: Catalog) -> None:
     assert again > last.id
     with catalog.transaction():
         number = begin(catalog)
-        catalog.clusterings.set_clusters(number, [(7, 0.0, 1.0, 0)])
+        catalog.clusterings.set_clusters(number, [DescribedCluster(7, 0.0, 1.0, 0)])
         catalog._connection.execute("DELETE FROM clustering_clusters")
         catalog._connection.execute("DELETE FROM clusters WHERE id = 7")
     assert catalog.clusterings.next_cluster_id() == 8
@@ -151,7 +151,7 @@ def test_unpublished_clusterings_are_dropped_with_their_rows(catalog: Catalog) -
     contents = fill(catalog, 5)
     with catalog.transaction():
         number = begin(catalog)
-        catalog.clusterings.set_clusters(number, [(1, 0.5, 1.0, contents[0].key)])
+        catalog.clusterings.set_clusters(number, [DescribedCluster(1, 0.5, 1.0, contents[0].key)])
         catalog.clusterings.assign(number, [(one.key, 1, 0.5) for one in contents], arrived=False)
     assert catalog.clusterings.current_id() is None
     left = []
@@ -187,7 +187,7 @@ def test_sizes_speak_of_images_and_assignments_of_contents(catalog: Catalog) -> 
     with catalog.transaction():
         catalog.images.insert(b"/photos/copy.jpg", 1, contents[0].key)
         number = begin(catalog)
-        catalog.clusterings.set_clusters(number, [(1, 0.5, 1.0, contents[0].key)])
+        catalog.clusterings.set_clusters(number, [DescribedCluster(1, 0.5, 1.0, contents[0].key)])
         catalog.clusterings.assign(
             number, [(one.key, 1, 0.5) for one in contents[:2]], arrived=False
         )

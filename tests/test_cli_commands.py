@@ -17,6 +17,9 @@ from tests.conftest import write_picture
 
 COUNTS = ["seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"]
 LINKS = ["links", "created", "removed", "missing", "stale", "foreign"]
+CLUSTER_ROW = [
+    *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high")
+]
 CLUSTER = [
     *("clustering", "k", "chosen_by", "space", "inertia", "sizes", "kept", "split", "merged"),
     *("new", "gone", "moved"),
@@ -101,6 +104,7 @@ def test_status(run: Run, ready: Path) -> None:
     assert list(document) == [
         *("collection", "recipe", "images", "distinct", "quarantined", "skipped", "pending"),
         *("missing", "held", "clusters", "clustering", "unassigned", "roots", "links", "watching"),
+        "drift",
     ]
     assert list(document["clustering"]) == [
         *("id", "k", "space", "inertia", "created", "provisional")
@@ -284,12 +288,12 @@ def test_a_person_is_shown_the_changes_and_asked(
 
 def test_clusters(run: Run, ready: Path, tmp_path: Path) -> None:
     rows = run("clusters", "--json").document["clusters"]
-    assert {tuple(row) for row in rows} == {("id", "name", "size", "coherence", "medoid")}
+    assert {tuple(row) for row in rows} == {(*CLUSTER_ROW,)}
     one = str(rows[0]["id"])
     assert len(run("clusters").out.splitlines()) == len(rows) + 1
     shown = run("clusters", "--json", "show", one, "--sheet", tmp_path / "one.png").document
     assert list(shown) == [
-        *("id", "name", "size", "coherence", "medoid"),
+        *CLUSTER_ROW,
         *("representatives", "nearest", "images", "sheet"),
     ]
     assert len(shown["images"]) == rows[0]["size"]

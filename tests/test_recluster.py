@@ -156,7 +156,7 @@ def test_contents_that_arrive_during_a_fit_are_assigned_when_it_is_published(
     assert image is not None
     assert result.clustering is not None
     arrivals = collection.catalog.clusterings.arrivals(result.clustering)
-    assert sum(count for count, _ in arrivals.values()) == 1
+    assert sum(count for count, _, _ in arrivals.values()) == 1
 
 
 def test_what_leaves_and_comes_while_assignments_are_written(
@@ -245,3 +245,40 @@ def test_catching_up_is_resumed_after_a_crash(
     contents, clusters, _ = catalog.clusterings.assignments(number)
     assert dict(zip(contents.tolist(), clusters.tolist(), strict=True)) == expected
     assert len(catalog.images.queued_links(99)[1]) == 24
+
+
+def test_drift_of_arrivals_is_told_overall_and_by_cluster(
+    open_collection: Open, drop: Path
+) -> None:
+    collection = open_collection()
+    for number in range(100, 160):
+        write_picture(drop / f"old-{number}.png", number, hue=number % 3)
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=3)
+    found = collection.status().drift
+    assert found is not None
+    assert (found.overall.arrivals, found.overall.ratio, found.suggestion) == (0, None, None)
+    for number in range(200, 240):
+        write_picture(drop / f"new-{number}.png", number, hue=number % 3)
+    collection.watch(once=True)
+    found = collection.status().drift
+    assert found is not None
+    assert found.overall.arrivals == 40
+    assert found.overall.ratio == pytest.approx(1, abs=0.1)
+    assert not found.high
+    assert found.suggestion is None
+    for number in range(300, 360):
+        write_picture(drop / f"other-{number}.png", number)
+    collection.watch(once=True)
+    found = collection.status().drift
+    assert found is not None
+    assert found.overall.high
+    assert found.suggestion is not None
+    assert "imgclust cluster" in found.suggestion
+    rows = collection.clusters()
+    assert sum(row.drift.arrivals for row in rows) == 100
+    assert tuple(row.id for row in rows if row.drift.high) == found.high
+    collection.cluster(k=4)
+    found = collection.status().drift
+    assert found is not None
+    assert found.suggestion is None

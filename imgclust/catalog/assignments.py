@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import apsw
 import numpy as np
 import numpy.typing as npt
+
+# Assignments further out than the outlier distance of their cluster, which the fit has set.
+_OUTLYING = (
+    "assignments a JOIN clustering_clusters cc ON cc.clustering = a.clustering "
+    "AND cc.cluster = a.cluster AND a.distance > cc.outlier_from"
+)
 
 
 class Assignments:
@@ -113,11 +120,40 @@ class Assignments:
         alone = np.setxor1d(first[0], second[0], assume_unique=True)
         return {*moved.tolist(), *alone.tolist()}
 
-    def arrivals(self, clustering: int) -> dict[int, tuple[int, float]]:
-        """Contents that arrived after the fit: number and mean distance, by cluster."""
+    def count_arrivals(self, clustering: int, rows: Iterable[tuple[int, float]]) -> None:
+        """Add to the sums of a clustering: the cluster of each arrival, and how far out it lies."""
+        self._connection.executemany(
+            "INSERT INTO arrivals VALUES (?, ?, 1, ?, ?) ON CONFLICT (clustering, cluster) "
+            "DO UPDATE SET contents = contents + 1, distances = distances + excluded.distances, "
+            "squares = squares + excluded.squares",
+            [(clustering, cluster, apart, apart * apart) for cluster, apart in rows],
+        )
+
+    def arrivals(self, clustering: int) -> dict[int, tuple[int, float, float]]:
+        """Number of contents that came after the fit, mean and deviation of their distances."""
         rows = self._connection.execute(
-            "SELECT cluster, count(*), avg(distance) FROM assignments "
-            "WHERE clustering = ? AND arrived GROUP BY cluster",
+            "SELECT cluster, contents, distances / contents, squares / contents FROM arrivals "
+            "WHERE clustering = ?",
             (clustering,),
         )
-        return {int(cluster): (int(count), float(mean)) for cluster, count, mean in rows}
+        return {
+            int(cluster): (int(count), float(mean), math.sqrt(max(0.0, squared - mean * mean)))
+            for cluster, count, mean, squared in rows
+        }
+
+    def outliers(self, clustering: int) -> dict[int, int]:
+        """Images that are outliers of their cluster, by cluster; clusters without are left out."""
+        rows = self._connection.execute(
+            f"SELECT a.cluster, count(*) FROM {_OUTLYING} "
+            "JOIN images i ON i.content = a.content WHERE a.clustering = ? GROUP BY a.cluster",
+            (clustering,),
+        )
+        return {int(cluster): int(count) for cluster, count in rows}
+
+    def outlying(self, clustering: int, contents: Iterable[int]) -> set[int]:
+        """Those of the contents that are outliers of their cluster."""
+        rows = self._connection.executemany(
+            f"SELECT a.content FROM {_OUTLYING} WHERE a.clustering = ? AND a.content = ?",
+            [(clustering, content) for content in contents],
+        )
+        return {int(content) for (content,) in rows}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +22,25 @@ _COLUMNS = (
 )
 
 
+class DescribedCluster(NamedTuple):
+    """A cluster as it was at the fit; `medoid` is a content.
+
+    Mean distance and deviation are those that its `contents` would have had as arrivals; from
+    `outlier_from` on an image is an outlier.
+    """
+
+    cluster: int
+    mean_distance: float
+    coherence: float
+    medoid: int
+    contents: int = 0
+    deviation: float = 0.0
+    outlier_from: float = math.inf
+
+
 @dataclass(frozen=True)
 class Clustering:
-    """One finished run; `centroids` is `(k, dims)` float32, `cluster_ids` the id of each."""
+    """One finished run; `centroids` is `(k, dims)` float32, `described` the cluster of each."""
 
     id: int
     generation: int
@@ -42,11 +59,13 @@ class Clustering:
     sequence: int
     contents: int
     centroids: npt.NDArray[np.float32]
-    cluster_ids: tuple[int, ...]
-    mean_distances: tuple[float, ...]
-    coherences: tuple[float, ...]
-    medoids: tuple[int, ...]
+    described: tuple[DescribedCluster, ...]
     lineage: Mapping[str, Any]
+
+    @property
+    def cluster_ids(self) -> tuple[int, ...]:
+        """Id of each cluster, by position."""
+        return tuple(one.cluster for one in self.described)
 
 
 class Clusterings(Assignments):
@@ -80,8 +99,8 @@ class Clusterings(Assignments):
         if row is None:
             raise NothingThereError(f"there is no clustering {clustering}")
         positions: list[Any] = self._connection.execute(
-            "SELECT cluster, mean_distance, coherence, medoid FROM clustering_clusters "
-            "WHERE clustering = ? ORDER BY position",
+            "SELECT cluster, mean_distance, coherence, medoid, contents, deviation, outlier_from "
+            "FROM clustering_clusters WHERE clustering = ? ORDER BY position",
             (clustering,),
         ).fetchall()
         facts: list[Any] = list(row[:-3])
@@ -89,10 +108,7 @@ class Clusterings(Assignments):
         dims, blob, lineage = row[-3:]
         rest: list[Any] = [
             np.frombuffer(blob, "<f4").reshape(-1, dims).copy(),
-            tuple(int(row[0]) for row in positions),
-            tuple(float(row[1]) for row in positions),
-            tuple(float(row[2]) for row in positions),
-            tuple(int(row[3]) for row in positions),
+            tuple(DescribedCluster(*row) for row in positions),
             json.loads(lineage),
         ]
         return Clustering(*facts, *rest)
@@ -155,16 +171,13 @@ class Clusterings(Assignments):
         )
         return self._connection.last_insert_rowid()
 
-    def set_clusters(self, clustering: int, rows: Sequence[tuple[int, float, float, int]]) -> None:
-        """Say which lasting cluster each centroid is; new ids are made here.
-
-        Rows, by position: (cluster, mean distance, coherence, content of the medoid).
-        """
+    def set_clusters(self, clustering: int, rows: Sequence[DescribedCluster]) -> None:
+        """Say which lasting cluster each centroid is, by position; new ids are made here."""
         self._connection.executemany(
-            "INSERT OR IGNORE INTO clusters (id) VALUES (?)", ((row[0],) for row in rows)
+            "INSERT OR IGNORE INTO clusters (id) VALUES (?)", ((row.cluster,) for row in rows)
         )
         self._connection.executemany(
-            "INSERT INTO clustering_clusters VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO clustering_clusters VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((clustering, position, *row) for position, row in enumerate(rows)),
         )
 

@@ -147,6 +147,9 @@ CREATE TABLE clustering_clusters (
     mean_distance REAL NOT NULL,
     coherence REAL NOT NULL,
     medoid INTEGER NOT NULL,
+    contents INTEGER NOT NULL,
+    deviation REAL NOT NULL,
+    outlier_from REAL NOT NULL,
     PRIMARY KEY (clustering, position)
 ) STRICT, WITHOUT ROWID;
 
@@ -157,6 +160,17 @@ CREATE TABLE assignments (
     distance REAL NOT NULL,
     arrived INTEGER NOT NULL,
     PRIMARY KEY (clustering, content)
+) STRICT, WITHOUT ROWID;
+
+-- How many contents came after the fit, and the sums of their distances to the centroids as they
+-- are before any projection: what drift is told from.
+CREATE TABLE arrivals (
+    clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
+    cluster INTEGER NOT NULL,
+    contents INTEGER NOT NULL,
+    distances REAL NOT NULL,
+    squares REAL NOT NULL,
+    PRIMARY KEY (clustering, cluster)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE sweeps (

@@ -5,24 +5,40 @@ Arrays in, frozen results out; nothing here knows a catalog or a setting.
 
 from imgclust.clustering.assign import assign
 from imgclust.clustering.describe import coherence, medoid, nearest_clusters, representatives
+from imgclust.clustering.drift import (
+    Drift,
+    Spread,
+    drift,
+    left_out,
+    outlier_limits,
+    pooled,
+    spread,
+)
 from imgclust.clustering.fit import Fit, fit
 from imgclust.clustering.knee import Suggestion, suggest
 from imgclust.clustering.match import Matching, match
 from imgclust.clustering.sweep import Sweep, default_k_max, sweep
 
 __all__ = [
+    "Drift",
     "Fit",
     "Matching",
+    "Spread",
     "Suggestion",
     "Sweep",
     "assign",
     "coherence",
     "default_k_max",
+    "drift",
     "fit",
+    "left_out",
     "match",
     "medoid",
     "nearest_clusters",
+    "outlier_limits",
+    "pooled",
     "representatives",
+    "spread",
     "suggest",
     "sweep",
 ]

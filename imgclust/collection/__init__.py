@@ -1,6 +1,7 @@
 """Collection: what a person works with; opens the parts and offers one method a command."""
 
 from imgclust.catalog import Quarantined
+from imgclust.clustering import Drift
 from imgclust.collection.collection import Collection
 from imgclust.collection.explaining import EffectiveSettings, SettingRow, effective_settings
 from imgclust.collection.folders import (
@@ -36,7 +37,7 @@ from imgclust.export import ExportResult
 from imgclust.ingest import Event, IngestResult
 from imgclust.linking import LinksResult
 from imgclust.maps import MapResult
-from imgclust.recluster import ClusterResult, SweepResult
+from imgclust.recluster import ClusterResult, Drifting, SweepResult
 from imgclust.search import Neighbour, QueryResult
 from imgclust.weights import Listed, Weights
 
@@ -54,6 +55,8 @@ __all__ = [
     "Deleted",
     "DoctorResult",
     "EffectiveSettings",
+    "Drift",
+    "Drifting",
     "Event",
     "ExportResult",
     "Folders",

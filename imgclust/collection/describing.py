@@ -13,6 +13,7 @@ from imgclust.catalog import Clustering
 from imgclust.clustering import nearest_clusters, representatives
 from imgclust.collection.results import ClusterDetails, ClusterRow, Member
 from imgclust.errors import NothingThereError, StorageError, UsageError
+from imgclust.recluster import drifting
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
@@ -28,18 +29,23 @@ def rows(collection: Opened) -> tuple[ClusterRow, ...]:
     sizes = catalog.clusterings.sizes(clustering.id)
     names = catalog.clusterings.names()
     linking = collection.linking()
+    drifts = drifting(catalog, clustering).clusters
+    outliers = catalog.clusterings.outliers(clustering.id)
     found = []
-    for position, cluster in enumerate(clustering.cluster_ids):
-        medoids = catalog.images.with_content(clustering.medoids[position])
+    for one in clustering.described:
+        cluster = one.cluster
+        medoids = catalog.images.with_content(one.medoid)
         found.append(
             ClusterRow(
                 id=cluster,
                 name=names.get(cluster),
                 size=sizes.get(cluster, 0),
-                coherence=clustering.coherences[position],
+                coherence=one.coherence,
                 medoid=medoids[0].id if medoids else None,
                 medoid_path=medoids[0].path if medoids else None,
                 folder=linking.folder_of(cluster),
+                drift=drifts[cluster],
+                outliers=outliers.get(cluster, 0),
             )
         )
     return tuple(sorted(found, key=lambda row: row.id))

@@ -14,6 +14,7 @@ from imgclust.collection.running import is_watching, our_folders
 from imgclust.doctor import Doctor, DoctorResult
 from imgclust.embedding import Recipe
 from imgclust.errors import NothingThereError, UsageError
+from imgclust.recluster import drifting
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
@@ -34,11 +35,7 @@ def status(collection: Opened) -> Status:
         drift = None
         if clustering is not None:
             unassigned = len(catalog.clusterings.unassigned(clustering.id, clustering.recipe))
-            arrivals = catalog.clusterings.arrivals(clustering.id).values()
-            number = sum(count for count, _ in arrivals)
-            if number and clustering.mean_distance > 0:
-                mean = sum(count * distance for count, distance in arrivals) / number
-                drift = round(mean / clustering.mean_distance, 4)
+            drift = drifting(catalog, clustering)
             current = CurrentClustering(
                 id=clustering.id,
                 k=clustering.k,

@@ -6,10 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgclust.clustering import Drift
+from imgclust.recluster import Drifting
+
 
 @dataclass(frozen=True)
 class ClusterRow:
-    """One cluster; `medoid` is an image id, `coherence` the mean cosine to the centroid."""
+    """One cluster; `medoid` is an image id, `coherence` the mean cosine to the centroid.
+
+    `outliers` counts the images that are far out; `drift` says how far out its arrivals are.
+    """
 
     id: int
     name: str | None
@@ -18,6 +24,8 @@ class ClusterRow:
     medoid: int | None
     medoid_path: bytes | None
     folder: Path | None
+    drift: Drift
+    outliers: int
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ class Status:
     link_mode: str
     link_folder: Path
     watching: bool
-    drift: float | None
+    drift: Drifting | None
     provenances: Mapping[str, int]
     events: tuple[tuple[float, str, str], ...]
 

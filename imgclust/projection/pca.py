@@ -70,6 +70,17 @@ class PcaProjection:
             np.matmul(centred[part], self.components.T, out=coordinates[part])
         return coordinates
 
+    def residuals(self, vectors: NDArray[Any]) -> NDArray[np.float64]:
+        """Distance of each of the vectors (n, d) from the plane of the axes: float64 (n,).
+
+        Standardised like the coordinates, where they are.
+        """
+        rows = checked(vectors, dims=len(self.mean), least=0) - self.mean
+        if self.scale is not None:
+            rows /= self.scale
+        rows -= (rows @ self.components.T) @ self.components
+        return np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+
     def turned(self, turn: Turn) -> PcaProjection:
         """The projection whose coordinates are those of this one, turned."""
         rotation = turn.rotation.astype(np.float32)

@@ -1,6 +1,7 @@
 """Recluster: makes clusterings beside the watcher, keeps ids, assigns arrivals."""
 
 from imgclust.recluster.automatic import Automatic, is_due
+from imgclust.recluster.drifting import Drifting, drifting
 from imgclust.recluster.results import ClusterResult, SweepResult
 from imgclust.recluster.run import Recluster
 from imgclust.recluster.space import ArrivalAssigner, Model
@@ -9,8 +10,10 @@ __all__ = [
     "ArrivalAssigner",
     "Automatic",
     "ClusterResult",
+    "Drifting",
     "Model",
     "Recluster",
     "SweepResult",
+    "drifting",
     "is_due",
 ]

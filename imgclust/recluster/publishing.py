@@ -7,11 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from imgclust.catalog import Catalog
-from imgclust.clustering import Fit, Matching, coherence, medoid
+from imgclust.catalog import Catalog, DescribedCluster
+from imgclust.clustering import (
+    Fit,
+    Matching,
+    coherence,
+    left_out,
+    medoid,
+    outlier_limits,
+    spread,
+)
 from imgclust.failpoints import passing
 from imgclust.progress import Progress
-from imgclust.recluster.space import ArrivalAssigner, Model, Space, store
+from imgclust.recluster.space import ArrivalAssigner, Model, Space, apart, store
 
 # Assignments written in one transaction: the watcher waits for no more than that.
 _CHUNK = 5000
@@ -162,22 +170,35 @@ class _Following:
         late = [key for key in late if contents.has_embedding(key, self._recipe)]
         if late:
             vectors = contents.embeddings(late, self._recipe)
-            clusterings.assign(number, self._model.assign(late, vectors), arrived=True)
+            self._model.take_in(self._catalog, late, vectors)
         self._since = changes[-1][0]
         return touched
 
 
-def described(room: Space, done: Fit, matching: Matching) -> list[tuple[int, float, float, int]]:
-    """Each cluster by position: id, mean distance, coherence, content of its medoid."""
+def described(room: Space, done: Fit, matching: Matching) -> list[DescribedCluster]:
+    """Each cluster by position, with what arrivals will be held against."""
     order = np.argsort(done.assigned, kind="stable")
     bounds = np.searchsorted(done.assigned[order], np.arange(done.k + 1))
+    without = left_out(room.points, done.centroids, done.assigned, done.distances)
+    limits = outlier_limits(without, done.assigned, done.k)
+    beforehand = apart(room.projection, room.vectors, without)
     rows = []
     for position, cluster in enumerate(matching.ids):
         members = order[bounds[position] : bounds[position + 1]]
         vectors = room.vectors[members]
         centre = int(room.keys[members[medoid(vectors)]])
-        mean = float(done.distances[members].mean())
-        rows.append((cluster, mean, coherence(vectors), centre))
+        usual = spread(beforehand[members])
+        rows.append(
+            DescribedCluster(
+                cluster=cluster,
+                mean_distance=usual.mean,
+                coherence=coherence(vectors),
+                medoid=centre,
+                contents=usual.count,
+                deviation=usual.deviation,
+                outlier_from=float(limits[position]),
+            )
+        )
     return rows
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ClusterDetails,
         ClusterResult,
         ClusterRow,
+        Drift,
         LinksResult,
         MapResult,
         SweepResult,
@@ -59,12 +60,21 @@ def clustered(screen: Screen, result: ClusterResult, *, first: bool, would: bool
 
 
 def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
-    """All clusters with size, coherence and medoid."""
+    """All clusters with size, coherence and medoid; outliers and drift where there are any."""
+    more = [
+        (title, shown)
+        for title, shown in (
+            ("outliers", [f"{row.outliers:,}" if row.outliers else "" for row in rows]),
+            ("drift", [_drift(row.drift) for row in rows]),
+        )
+        if any(shown)
+    ]
     screen.table(
         [
             Column("id", "number"),
             Column("name", "path"),
             Column("size", "number"),
+            *(Column(title, "number") for title, _ in more),
             *columns("coherence", "medoid", path="path"),
         ],
         [
@@ -72,13 +82,19 @@ def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
                 str(row.id),
                 printable(row.name or ""),
                 f"{row.size:,}",
+                *(shown[number] for _, shown in more),
                 f"{row.coherence:.3f}",
                 "-" if row.medoid is None else str(row.medoid),
                 "" if row.medoid_path is None else printable(row.medoid_path),
             )
-            for row in rows
+            for number, row in enumerate(rows)
         ],
     )
+    if any(row.drift.high for row in rows):
+        screen.summary(
+            "! new images lie farther out than those that the cluster was made from; "
+            "imgclust cluster makes the clusters anew"
+        )
 
 
 def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool = False) -> None:
@@ -89,6 +105,11 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
         ("images", f"{row.size:,}, coherence {row.coherence:.3f}"),
         ("medoid", "-" if row.medoid is None else str(row.medoid)),
     ]
+    if row.outliers:
+        facts.append(("outliers", f"{counted(row.outliers, 'image')} far from the centroid"))
+    if row.drift.ratio is not None:
+        came = counted(row.drift.arrivals, "distinct image")
+        facts.append(("drift", f"{_drift(row.drift)} by {came} that came since"))
     if row.folder is not None:
         facts.append(("folder", printable(row.folder)))
     if result.nearest:
@@ -159,6 +180,13 @@ def links_check(screen: Screen, result: LinksResult) -> None:
             f"{result.links:,} right; imgclust links brings them in step"
         )
     _foreign(screen, result)
+
+
+def _drift(found: Drift) -> str:
+    """Distance of arrivals by that of the fit, marked where it is high; empty without arrivals."""
+    if found.ratio is None:
+        return ""
+    return f"{found.ratio:.2f}!" if found.high else f"{found.ratio:.2f}"
 
 
 def _lineage(result: ClusterResult) -> list[str]:

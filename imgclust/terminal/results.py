@@ -12,6 +12,7 @@ from imgclust.terminal.words import counted, moment, printable, size, suffixes
 if TYPE_CHECKING:
     from imgclust.collection import (
         DoctorResult,
+        Drifting,
         Listed,
         MissingImage,
         Quarantined,
@@ -47,6 +48,8 @@ def status(screen: Screen, result: Status) -> None:
         images += f", {result.distinct:,} distinct"
     facts.append(("images", images))
     facts.append(("clusters", _clusters(result)))
+    if result.drift is not None and result.drift.overall.ratio is not None:
+        facts.append(("drift", _drift(result.drift)))
     watched = [printable(root) for root in result.roots]
     facts += _listed("watched", watched or ["no folder yet"])
     if result.watching:
@@ -178,6 +181,13 @@ def _clusters(result: Status) -> str:
     if result.unassigned:
         text += f"; {counted(result.unassigned, 'image')} unassigned"
     return text
+
+
+def _drift(found: Drifting) -> str:
+    ratio, came = found.overall.ratio, found.overall.arrivals
+    if found.suggestion:
+        return found.suggestion
+    return f"{ratio:.2f} (mean distance of {counted(came, 'new image')} by that of those before)"
 
 
 def _network(result: Status) -> str:

@@ -63,6 +63,10 @@ def cluster_row(row: ClusterRow) -> Document:
         "size": row.size,
         "coherence": row.coherence,
         "medoid": row.medoid,
+        "outliers": row.outliers,
+        "arrivals": row.drift.arrivals,
+        "drift": row.drift.ratio,
+        "drift_high": row.drift.high,
     }
 
 

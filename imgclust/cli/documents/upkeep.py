@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from imgclust.collection import (
         DoctorResult,
         ExportResult,
+        Drifting,
         Listed,
         Status,
         Weights,
@@ -45,10 +46,21 @@ def status(result: Status) -> Document:
         "roots": [text(root) for root in result.roots],
         "links": {"mode": result.link_mode, **path_keys(result.link_folder)},
         "watching": result.watching,
+        "drift": None if result.drift is None else _drift(result.drift),
     }
     if any(loses(root) for root in result.roots):
         document["roots_bytes"] = [in_base64(root) for root in result.roots]
     return document
+
+
+def _drift(found: Drifting) -> Document:
+    return {
+        "arrivals": found.overall.arrivals,
+        "ratio": found.overall.ratio,
+        "high": found.overall.high,
+        "clusters": list(found.high),
+        "suggestion": found.suggestion,
+    }
 
 
 def doctor(result: DoctorResult) -> Document:
