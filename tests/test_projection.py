@@ -83,6 +83,16 @@ def test_pca_keeps_its_width_where_the_rows_span_less() -> None:
     assert found.transform(rows[:0]).shape == (0, 10)
 
 
+@pytest.mark.parametrize("standardise", [False, True])
+def test_residuals_are_what_the_axes_leave_over(standardise: bool) -> None:
+    rows = rows_of(80, 20)
+    found = fit_pca(rows[:60], dims=5, standardise=standardise)
+    scale = 1 if found.scale is None else found.scale
+    back = found.transform(rows) @ found.components * scale + found.mean
+    expected = np.linalg.norm((rows - back) / scale, axis=1)
+    np.testing.assert_allclose(found.residuals(rows), expected, rtol=1e-3)
+
+
 def test_pca_survives_its_bytes() -> None:
     rows = rows_of(50, 20)
     for standardise in (False, True):

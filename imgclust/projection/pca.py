@@ -78,8 +78,10 @@ class PcaProjection:
         rows = checked(vectors, dims=len(self.mean), least=0) - self.mean
         if self.scale is not None:
             rows /= self.scale
-        rows -= (rows @ self.components.T) @ self.components
-        return np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
+        within = self.transform(vectors)
+        squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
+        squares -= np.einsum("ij,ij->i", within, within, dtype=np.float64)
+        return np.sqrt(np.maximum(squares, 0))
 
     def turned(self, turn: Turn) -> PcaProjection:
         """The projection whose coordinates are those of this one, turned."""
