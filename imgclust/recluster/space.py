@@ -273,8 +273,8 @@ class ArrivalAssigner:
                     if self._catalog.contents.has_embedding(key, recipe)
                 ]
                 if part and model is not None:
-                    rows = model.assign(part, self._catalog.contents.embeddings(part, recipe))
-                    clusterings.assign(number, rows, arrived=True)
+                    vectors = self._catalog.contents.embeddings(part, recipe)
+                    model.take_in(self._catalog, part, vectors)
                     if clustering is None:
                         self._catalog.images.queue_links_of(part)
         else:

@@ -10,8 +10,8 @@ from imgclust.cli.documents.writing import Document, in_base64, loses, path_keys
 if TYPE_CHECKING:
     from imgclust.collection import (
         DoctorResult,
-        ExportResult,
         Drifting,
+        ExportResult,
         Listed,
         Status,
         Weights,
