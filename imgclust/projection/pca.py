@@ -81,7 +81,7 @@ class PcaProjection:
         within = self.transform(vectors)
         squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
         squares -= np.einsum("ij,ij->i", within, within, dtype=np.float64)
-        return np.sqrt(np.maximum(squares, 0))
+        return np.asarray(np.sqrt(np.maximum(squares, 0)))
 
     def turned(self, turn: Turn) -> PcaProjection:
         """The projection whose coordinates are those of this one, turned."""
