@@ -12,6 +12,7 @@ import pytest
 
 from imgclust.cli import calling, images
 from imgclust.collection import Event
+from imgclust.terminal import Screen
 from tests.command_line import Run, make, runner
 from tests.conftest import write_picture
 
@@ -169,9 +170,14 @@ def test_remove(run: Run, ready: Path) -> None:
 
 
 def test_remove_asks_a_person(run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calling.Screen, "can_ask", True)
+    monkeypatch.setattr(Screen, "can_ask", True)
     asked: list[str] = []
-    monkeypatch.setattr(calling.Screen, "ask", lambda _, question: bool(asked.append(question)))
+
+    def ask(self: Screen, question: str) -> bool:
+        asked.append(question)
+        return False
+
+    monkeypatch.setattr(Screen, "ask", ask)
     assert run("remove", "5").out == ""
     assert asked[0].startswith("Take image 5 out, /")
     assert run("--json", "status").document["images"] == 24

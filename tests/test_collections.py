@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.cli import calling
-from imgclust.collection import keeping
+from imgclust.terminal import Screen
 from imgclust.locks import FileLock
 from tests.command_line import Run, make, runner
 from tests.conftest import write_picture
@@ -132,13 +131,13 @@ def test_delete_needs_a_yes(
     assert "-y" in run("collections", "delete", "default").refused(2)
     dry = run("collections", "delete", "default", "--dry-run", "--json").document
     assert list(dry) == ROW
-    monkeypatch.setattr(calling.Screen, "can_ask", True)
-    monkeypatch.setattr(calling.Screen, "ask", lambda *_: False)
+    monkeypatch.setattr(Screen, "can_ask", True)
+    monkeypatch.setattr(Screen, "ask", lambda *_: False)
     said = run("collections", "delete", "default")
     assert said.code == 0
     assert "images      24; the files themselves stay" in said.out
     assert (tmp_path / "index" / "default" / "catalog.sqlite3").exists()
-    monkeypatch.setattr(calling.Screen, "ask", lambda *_: True)
+    monkeypatch.setattr(Screen, "ask", lambda *_: True)
     assert "deleted default: 24 links" in run("collections", "delete", "default").out
     assert not (tmp_path / "index" / "default").exists()
 
@@ -188,8 +187,8 @@ def test_a_delete_that_crashes_is_finished_by_the_next(
         return act
 
     with monkeypatch.context() as patch:
-        patch.setattr(keeping.shutil, "rmtree", crashing(shutil.rmtree))
-        patch.setattr(keeping.Path, "unlink", crashing(Path.unlink))
+        patch.setattr(shutil, "rmtree", crashing(shutil.rmtree))
+        patch.setattr(Path, "unlink", crashing(Path.unlink))
         code = run("collections", "delete", "default", "-y").code
     assert code in {0, 130}
     if code:

@@ -33,14 +33,14 @@ _LOCKS = {
 class CollectionRow:
     """A collection of an index folder.
 
-    `bytes` is what its folder takes on the disk; hard links to originals take nothing. Where the
+    `size_bytes` is what its folder takes on the disk; hard links to originals take nothing. Where the
     catalog cannot be read, `trouble` says why and the numbers are None.
     """
 
     name: str
     images: int | None
     distinct: int | None
-    bytes: int
+    size_bytes: int
     roots: tuple[bytes, ...]
     watching: bool
     trouble: str | None = None
@@ -208,7 +208,7 @@ def _row(place: Folders, name: str, *, whole: bool) -> CollectionRow:
                 name=name,
                 images=catalog.images.count(),
                 distinct=catalog.contents.count(),
-                bytes=size,
+                size_bytes=size,
                 roots=tuple(root.path for root in catalog.images.roots() if root.kind == "watched"),
                 watching=watching,
             )

@@ -39,7 +39,7 @@ def collections(screen: Screen, result: CollectionList) -> None:
                 row.name,
                 _number(row.images),
                 _number(row.distinct),
-                size(row.bytes),
+                size(row.size_bytes),
                 "yes" if row.watching else "no",
                 ", ".join(printable(root) for root in row.roots) or "-",
             )
@@ -67,7 +67,7 @@ def would_delete(screen: Screen, row: CollectionRow) -> None:
     facts = [
         ("collection", row.name),
         ("images", f"{_number(row.images)}; the files themselves stay"),
-        ("size", f"{size(row.bytes)} of embeddings, thumbnails and links"),
+        ("size", f"{size(row.size_bytes)} of embeddings, thumbnails and links"),
     ]
     facts += [("watches" if root == row.roots[0] else "", printable(root)) for root in row.roots]
     if row.watching:

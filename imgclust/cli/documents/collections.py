@@ -60,7 +60,7 @@ def collection_row(row: CollectionRow) -> Document:
         "name": row.name,
         "images": row.images,
         "distinct": row.distinct,
-        "bytes": row.bytes,
+        "bytes": row.size_bytes,
         "roots": [text(root) for root in row.roots],
         "watching": row.watching,
         "trouble": row.trouble,
