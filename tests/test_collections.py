@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.terminal import Screen
 from imgclust.locks import FileLock
+from imgclust.terminal import Screen
 from tests.command_line import Run, make, runner
 from tests.conftest import write_picture
 

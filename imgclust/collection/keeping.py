@@ -33,7 +33,7 @@ _LOCKS = {
 class CollectionRow:
     """A collection of an index folder.
 
-    `size_bytes` is what its folder takes on the disk; hard links to originals take nothing. Where the
+    `size_bytes` is what its folder takes on the disk (hard links to originals: nothing). Where the
     catalog cannot be read, `trouble` says why and the numbers are None.
     """
 
