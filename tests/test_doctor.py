@@ -162,11 +162,45 @@ def test_a_lost_embedding_is_made_again_by_the_next_watch(collection: Collection
         collection,
         "DELETE FROM embeddings WHERE content = (SELECT min(content) FROM embeddings)",
     )
+    result = collection.doctor()
+    assert wrong(result) == {"catalog", "index"}
+    assert named(result, "catalog").sentence == "1 contents without an embedding"
     mended = collection.doctor(repair=True)
-    assert not mended.ok
-    assert "the next imgclust watch reads them again" in named(mended, "catalog").sentence
+    assert mended.ok
+    assert named(mended, "catalog") == Check(
+        "catalog",
+        True,
+        "1 contents without an embedding",
+        "the catalog was mended; 1 images wait to be read again by the next imgclust watch",
+    )
+    waiting = collection.doctor()
+    assert waiting.ok
+    assert "1 wait to be read" in named(waiting, "disk").sentence
+    assert collection.watch(once=True).ingested == 1
+    result = collection.doctor()
+    assert (result.ok, result.checks[0].sentence) == (True, "8 images are as they were read")
+    assert collection.status().images == COUNT
+
+
+def test_a_lost_embedding_of_a_missing_image_is_made_again_when_it_is_back(
+    collection: Collection, drop: Path
+) -> None:
+    away = drop.parent / "away.png"
+    (drop / "0.png").rename(away)
+    collection.watch(once=True)
+    execute(
+        collection,
+        "DELETE FROM embeddings WHERE content = "
+        "(SELECT content FROM images WHERE state = 'missing')",
+    )
+    assert "catalog" in wrong(collection.doctor())
+    assert collection.doctor(repair=True).ok
     collection.watch(once=True)
     assert collection.doctor().ok
+    assert len(collection.missing()) == 1
+    away.rename(drop / "0.png")
+    assert collection.watch(once=True).ingested == 1
+    assert (collection.doctor().ok, collection.missing()) == (True, ())
 
 
 def test_rows_that_say_different_things_of_a_path(collection: Collection, drop: Path) -> None:
@@ -179,7 +213,8 @@ def test_rows_that_say_different_things_of_a_path(collection: Collection, drop: 
     result = collection.doctor()
     assert "2 images that nothing is known of on disk" in named(result, "catalog").sentence
     assert "1 files said to be in without an image" in named(result, "catalog").sentence
-    collection.doctor(repair=True)
+    mended = collection.doctor(repair=True)
+    assert (mended.ok, wrong(mended)) == (True, set())
     collection.watch(once=True)
     assert collection.doctor().ok
     assert collection.status().images == COUNT

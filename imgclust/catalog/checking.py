@@ -27,10 +27,13 @@ class Checking:
         )
 
     def contents_without_embedding(self, recipe: str) -> list[int]:
-        """Keys of contents that are not embedded by a recipe."""
+        """Keys of contents that are not embedded by a recipe, and do not wait to be read for it."""
         return self._numbers(
             "SELECT key FROM contents WHERE NOT EXISTS (SELECT 1 FROM embeddings e "
-            "JOIN recipes r ON e.recipe = r.id WHERE e.content = key AND r.name = ?) ORDER BY key",
+            "JOIN recipes r ON e.recipe = r.id WHERE e.content = key AND r.name = ?) AND "
+            "(SELECT coalesce(min(coalesce(o.state = 'seen' OR o.mtime_ns = -1, 0)), 0) "
+            "FROM images i LEFT JOIN observations o ON o.path = i.path "
+            "WHERE i.content = key) = 0 ORDER BY key",
             recipe,
         )
 

@@ -70,6 +70,10 @@ class Observations:
             (path, root, *stat, time.time(), due),
         )
 
+    def read_again(self, path: bytes, root: int) -> None:
+        """What is known of the path cannot be trusted: no stat fits it, and it is due at once."""
+        self.see(path, root, (0, 0, 0, -1, 0), due=0.0)
+
     def again(self, path: bytes, *, due: float, tries: int, deaths: int) -> None:
         """The path is to be read once more at `due`."""
         self._connection.execute(

@@ -125,4 +125,10 @@ def mark(catalog: Catalog, found: DiskFindings) -> None:
             catalog.observations.settle(image.path, "missing")
             catalog.images.miss(image.id, scans=0)
         for image in found.changed:
-            catalog.observations.request(image.path, image.root)
+            catalog.observations.read_again(image.path, image.root)
+
+
+def reading_again(count: int, *, watching: bool) -> str:
+    """What becomes of images that are to be read again, for people."""
+    who = "the running imgclust watch" if watching else "the next imgclust watch"
+    return f"{count:,} images wait to be read again by {who}"

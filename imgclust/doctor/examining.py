@@ -11,7 +11,7 @@ import numpy as np
 from imgclust import index
 from imgclust.catalog import Catalog
 from imgclust.doctor.advising import Advisory, advise
-from imgclust.doctor.disk import look_at_disk, mark
+from imgclust.doctor.disk import look_at_disk, mark, reading_again
 from imgclust.errors import IndexFileError, LockedError, StorageError
 from imgclust.index import VectorIndex
 from imgclust.linking import Linking, LinksResult
@@ -133,12 +133,12 @@ class Doctor:
             )
         found = self._contradictions()
         if found and repair:
-            self._mend_catalog()
+            again = self._mend_catalog()
             left = self._contradictions()
-            sentence = "; ".join(found)
-            if left:
-                sentence = "; ".join([*left, "the next imgclust watch reads them again"])
-            return Check("catalog", not left, sentence, "the catalog was mended")
+            done = "the catalog was mended"
+            if again:
+                done += f"; {reading_again(again, watching=self._watching)}"
+            return Check("catalog", not left, "; ".join(left or found), done)
         if found:
             return Check("catalog", False, "; ".join(found))
         images = self._catalog.images.count()
@@ -168,8 +168,11 @@ class Doctor:
                 counts["unfinished clusterings"] = len(checking.unpublished())
         return [f"{count:,} {what}" for what, count in counts.items() if count]
 
-    def _mend_catalog(self) -> None:
-        """Drop what belongs to nothing; what cannot be made here is read again by ingest."""
+    def _mend_catalog(self) -> int:
+        """Drop what belongs to nothing; returns how many images ingest is to read again.
+
+        They wait like new files: that is no disagreement, and the next examination says so too.
+        """
         catalog, checking = self._catalog, self._catalog.checking
         with catalog.transaction():
             for key in checking.contents_without_images():
@@ -180,13 +183,10 @@ class Doctor:
             if self._recipe is not None:
                 for key in checking.contents_without_embedding(self._recipe):
                     again += [
-                        (image.path, image.root)
-                        for image in catalog.images.with_content(key)
-                        if image.state == "present"
+                        (image.path, image.root) for image in catalog.images.with_content(key)
                     ]
             for path, root in again:
-                catalog.observations.forget(path)
-                catalog.observations.request(path, root)
+                catalog.observations.read_again(path, root)
             current = catalog.clusterings.current_id()
             if current is not None:
                 catalog.clusterings.drop_strays(current)
@@ -194,6 +194,7 @@ class Doctor:
             ArrivalAssigner(catalog).catch_up(self._recipe)
         if self._recluster is not None:
             self._recluster.drop_unfinished()
+        return len(again)
 
     # Disk
 
@@ -208,11 +209,12 @@ class Doctor:
         if not repair:
             return Check("disk", False, sentence), found.folders
         mark(self._catalog, found)
-        done = (
-            f"{len(found.absent):,} images are marked missing, {len(found.changed):,} are read "
-            "again by the next imgclust watch"
-        )
-        return Check("disk", True, sentence, done), found.folders
+        done = []
+        if found.absent:
+            done.append(f"{len(found.absent):,} images are marked missing")
+        if found.changed:
+            done.append(reading_again(len(found.changed), watching=self._watching))
+        return Check("disk", True, sentence, "; ".join(done)), found.folders
 
     # Index
 

@@ -215,8 +215,10 @@ class Committing:
         self._catalog.observations.release(known.path)
         self._catalog.observations.settle(known.path, "done")
         self._catalog.images.queue_links([image])
-        if kind == "new" or (kind == "replaced" and not embedded_now):
-            kind = "ingested" if embedded_now else "reused"
+        if kind in {"new", "touched"} and embedded_now:
+            kind = "ingested"
+        elif kind in {"new", "replaced"} and not embedded_now:
+            kind = "reused"
         return Event(kind, _SENTENCES[kind], known.path, image), key
 
     def _row(self, known: Observation, key: int, decoded: Decoded) -> tuple[str, int]:
