@@ -11,10 +11,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgclust.catalog import Observation
-from imgclust.images import Again, Decoded, Died, FileStat, Outcome, Skipped, Unreadable
+from imgclust.images import (
+    Again,
+    Decoded,
+    Died,
+    FileStat,
+    Outcome,
+    ReadFailed,
+    Skipped,
+    Unreadable,
+)
 
 # A file that kills its worker this often is put aside.
 MAX_DEATHS = 3
+# And so is a file that the system fails to read this often while others of its root can be read.
+MAX_READS = 3
 
 
 class Look(enum.Enum):
@@ -78,6 +89,7 @@ class Fate(enum.Enum):
     SKIP = "skip"
     QUARANTINE = "quarantine"
     AGAIN = "again"
+    WAIT = "wait"  # nothing of its root can be read: it waits with all others for the disk
 
 
 @dataclass(frozen=True)
@@ -100,6 +112,7 @@ def judge(
     young_s: float,
     retry_s: Sequence[float],
     network: bool,
+    disk_works: bool = True,
 ) -> Verdict:
     """Decide what becomes of a claimed path.
 
@@ -110,6 +123,8 @@ def judge(
     wall
         The wall clock in seconds: the age of a file counts from its ctime, which no program can
         set; a ctime in the future counts as young.
+    disk_works
+        False when it is not the file that cannot be read, but its disk.
     """
     if known is None or known.state != "seen":
         return Verdict(Fate.DROP)
@@ -120,6 +135,13 @@ def judge(
         if deaths >= MAX_DEATHS:
             return Verdict(Fate.QUARANTINE, tries=deaths, reason=outcome.reason)
         return Verdict(Fate.AGAIN, 0.0, known.tries, deaths)
+    if isinstance(outcome, ReadFailed):
+        tries = known.tries + 1
+        if not disk_works:
+            return Verdict(Fate.WAIT)
+        if tries >= MAX_READS:
+            return Verdict(Fate.QUARANTINE, tries=tries, reason=outcome.reason)
+        return Verdict(Fate.AGAIN, retry_s[min(known.tries, len(retry_s) - 1)], tries, known.deaths)
     if not same_file(known.stat, outcome.stat, network=network):
         return Verdict(Fate.SEE, settle_s)
     if isinstance(outcome, Skipped):

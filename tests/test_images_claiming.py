@@ -20,6 +20,8 @@ from imgclust import failpoints
 from imgclust.images import (
     Again,
     Decoded,
+    Outcome,
+    ReadFailed,
     Skipped,
     Unreadable,
     claim,
@@ -331,15 +333,26 @@ def test_failpoints_of_the_claim(tmp_path: Path, point: str) -> None:
     path = placed(tmp_path, b"a.jpg", GOOD)
     failpoints.arm(f"{point}=eio")
     try:
-        assert claim(path) == Again(path, "the system reports: input/output error")
+        assert claim(path) == ReadFailed(path, "the system reports: input/output error")
     finally:
         failpoints.arm("")
 
 
-@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE])
-def test_errors_of_the_system_mean_again(
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ESTALE])
+def test_errors_that_pass_mean_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
+    assert isinstance(refused(tmp_path, monkeypatch, code), Again)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EUCLEAN, errno.EINVAL])
+def test_errors_that_may_stay_cost_a_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    assert isinstance(refused(tmp_path, monkeypatch, code), ReadFailed)
+
+
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> Outcome:
     path = placed(tmp_path, b"a.jpg", GOOD)
 
     def fail(*_: object) -> int:
@@ -347,8 +360,9 @@ def test_errors_of_the_system_mean_again(
 
     monkeypatch.setattr(claiming, "_open", fail)
     got = claim(path)
-    assert isinstance(got, Again)
+    assert isinstance(got, Again | ReadFailed)
     assert os.strerror(code).lower() in got.reason
+    return got
 
 
 def test_reading_leaves_no_trace(tmp_path: Path) -> None:

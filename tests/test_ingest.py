@@ -21,7 +21,7 @@ from imgclust.collection import Collection, overseeing
 from imgclust.config import Settings
 from imgclust.errors import EmbeddingError, StorageError
 from imgclust.failpoints import arm
-from imgclust.images import Again, Decoded, Died, FileStat, Outcome, claim
+from imgclust.images import Again, Decoded, Died, FileStat, Outcome, ReadFailed, claim
 from imgclust.ingest import Event, Ingest, IngestResult, LocalDisk, Parts, loop, pause, scanning
 from imgclust.progress import StopFlag
 from tests.fakes import FakeEmbedder, RefusingCatalog
@@ -750,6 +750,87 @@ def test_a_file_that_kills_its_worker_three_times_is_set_aside(world: World) -> 
     assert (result.ingested, result.quarantined) == (1, 1)
     assert world.decoder.claimed.count(os.fsencode(bad)) == 3
     assert (world.state(bad), world.state(good)) == ("quarantined", "done")
+
+
+EIO = "the system reports: input/output error"
+
+
+@pytest.mark.parametrize("others", [0, 30])
+def test_a_file_that_cannot_be_read_is_tried_three_times_and_set_aside(
+    world: World, others: int
+) -> None:
+    bad = world.write("bad.png", picture(77))
+    world.pictures(others)
+    moments: list[float] = []
+
+    def fail(path: bytes) -> Outcome | None:
+        if b"bad" not in path:
+            return None
+        moments.append(world.clock.now)
+        return ReadFailed(path, EIO)
+
+    world.decoder.instead = fail
+    result = world.once()
+    assert (result.ingested, result.quarantined) == (others, 1)
+    row = world.catalog.observations.quarantined_at(os.fsencode(bad))
+    assert row is not None
+    assert (row.reason, row.tries) == (EIO, 3)
+    waits = np.diff(moments)
+    assert len(waits) == 2
+    assert (waits >= [1.0, 5.0]).all()
+    assert world.kinds("waiting") == []
+
+
+@pytest.mark.parametrize("first", [0, 6])
+def test_a_disk_that_cannot_be_read_sets_nothing_aside_and_is_waited_for(
+    world: World, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    world.pictures(first)
+    if first:
+        world.once()
+    paths = world.pictures(first + 8)[first:]
+    other = world.folder / "other"
+    other.mkdir()
+    world.root(other)
+    (other / "a.png").write_bytes(picture(88))
+    broken = True
+    in_drop = os.fsencode(world.drop) + b"/"
+    real = world.disk.reads
+    monkeypatch.setattr(
+        world.disk,
+        "reads",
+        lambda path: real(path) and not (broken and path.startswith(in_drop)),
+        raising=False,
+    )
+    failures: list[float] = []
+
+    def fail(path: bytes) -> Outcome | None:
+        nonlocal broken
+        if not path.startswith(in_drop) or not broken:
+            return None
+        failures.append(world.clock.now)
+        if world.clock.now - failures[0] > 300:
+            broken = False
+        return ReadFailed(path, EIO)
+
+    world.decoder.instead = fail
+    world.watch(lambda event: world.catalog.images.count() == first + 9)
+    assert world.catalog.observations.count_quarantined() == 0
+    assert [(event.path, EIO in event.sentence) for event in world.kinds("waiting")] == [
+        (os.fsencode(world.drop), True)
+    ]
+    assert [event.path for event in world.kinds("note")] == [os.fsencode(world.drop)]
+    assert {world.state(path) for path in paths} == {"done"}
+    rounds = [wait for wait in np.diff(failures) if wait > 1.5]
+    assert rounds[-1] > 50, "the waits grow"
+    assert len(failures) < (first + 8) * 12
+
+
+def test_only_the_disk_itself_proves_that_it_can_be_read(world: World) -> None:
+    path = os.fsencode(world.write("a.png", picture(1)))
+    assert LocalDisk().reads(path)
+    assert not LocalDisk().reads(path + b"x")
+    assert not LocalDisk().reads(os.fsencode(world.drop))
 
 
 @pytest.mark.parametrize("why", ["busy", "growing"])

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imgclust.catalog import Observation
-from imgclust.images import Again, Decoded, Died, FileStat, Outcome, Skipped, Unreadable
+from imgclust.images import Again, Decoded, Died, FileStat, Outcome, ReadFailed, Skipped, Unreadable
 from imgclust.reconcile import (
     MAX_DEATHS,
+    MAX_READS,
     Fate,
     Look,
     RootScan,
@@ -113,7 +114,12 @@ def decoded(stat: FileStat = STAT) -> Decoded:
 
 
 def judged(
-    known: Observation | None, outcome: Outcome, *, age_s: float = 1e6, network: bool = False
+    known: Observation | None,
+    outcome: Outcome,
+    *,
+    age_s: float = 1e6,
+    network: bool = False,
+    disk_works: bool = True,
 ) -> Verdict:
     return judge(
         known,
@@ -123,6 +129,7 @@ def judged(
         young_s=30.0,
         retry_s=(1.0, 5.0, 25.0),
         network=network,
+        disk_works=disk_works,
     )
 
 
@@ -132,6 +139,7 @@ OUTCOMES: list[Outcome] = [
     Unreadable(PATH, STAT, None, "damaged"),
     Again(PATH, "a writer has it"),
     Died(PATH, STAT, "killed"),
+    ReadFailed(PATH, "input/output error"),
 ]
 every_outcome = pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda o: type(o).__name__)
 
@@ -147,7 +155,9 @@ def test_what_left_the_queue_meanwhile_is_dropped(outcome: Outcome) -> None:
     ("outcome", "fate"),
     list(
         zip(
-            OUTCOMES, (Fate.COMMIT, Fate.SKIP, Fate.QUARANTINE, Fate.AGAIN, Fate.AGAIN), strict=True
+            OUTCOMES,
+            (Fate.COMMIT, Fate.SKIP, Fate.QUARANTINE, Fate.AGAIN, Fate.AGAIN, Fate.AGAIN),
+            strict=True,
         )
     ),
 )
@@ -161,7 +171,7 @@ def test_the_fate_of_each_outcome_of_an_old_file(outcome: Outcome, fate: Fate) -
 def test_what_was_read_of_another_state_of_the_file_settles_again(
     outcome: Outcome, field: str, network: bool
 ) -> None:
-    assert not isinstance(outcome, Again)
+    assert not isinstance(outcome, Again | ReadFailed)
     other = dataclasses.replace(outcome, stat=OTHER[field])
     verdict = judged(observed(), other, network=network)
     if same_file(STAT, OTHER[field], network=network):
@@ -198,6 +208,22 @@ def test_the_third_death_sets_a_file_aside() -> None:
     assert judged(observed(deaths=0), died) == Verdict(Fate.AGAIN, 0.0, 0, 1)
     assert judged(observed(deaths=1), died) == Verdict(Fate.AGAIN, 0.0, 0, 2)
     assert judged(observed(deaths=2), died) == Verdict(Fate.QUARANTINE, tries=3, reason="killed")
+
+
+def test_a_file_that_fails_to_be_read_three_times_is_set_aside() -> None:
+    assert MAX_READS == 3
+    failed = ReadFailed(PATH, "input/output error")
+    assert judged(observed(tries=0), failed) == Verdict(Fate.AGAIN, 1.0, 1, 0)
+    assert judged(observed(tries=1), failed) == Verdict(Fate.AGAIN, 5.0, 2, 0)
+    assert judged(observed(tries=2), failed) == Verdict(
+        Fate.QUARANTINE, tries=3, reason="input/output error"
+    )
+
+
+@pytest.mark.parametrize("tries", range(5))
+def test_a_disk_that_fails_costs_no_file_a_try(tries: int) -> None:
+    failed = ReadFailed(PATH, "input/output error")
+    assert judged(observed(tries=tries), failed, disk_works=False) == Verdict(Fate.WAIT)
 
 
 def test_a_busy_file_costs_neither_tries_nor_deaths() -> None:

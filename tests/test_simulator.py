@@ -96,6 +96,9 @@ class SimulatedDisk:
             return None
         return (99, 1) if self.mounted[path] == "empty" else (self.device[path], 2)
 
+    def reads(self, path: bytes) -> bool:
+        return self.here(path) is not None
+
     def scan(
         self, root: bytes, *, skip: Sequence[bytes], trouble: Callable[[bytes, str], None]
     ) -> Iterator[tuple[bytes, FileStat]]:

@@ -116,6 +116,15 @@ class Images:
         )
         return [Image(*row) for row in rows]
 
+    def newest_of_root(self, root: int, limit: int, *, but: bytes) -> list[bytes]:
+        """Paths of the newest images of a root that are there, without one path."""
+        rows = self._connection.execute(
+            "SELECT path FROM images WHERE root = ? AND state = 'present' AND path <> ? "
+            "ORDER BY id DESC LIMIT ?",
+            (root, but, limit),
+        )
+        return [bytes(path) for (path,) in rows]
+
     def missing(self) -> list[Image]:
         """Images that are missing now."""
         return self._many("state = 'missing' ORDER BY id")

@@ -132,11 +132,26 @@ class Observations:
         """A new run with a new clock: everything that was waiting is due at `due`."""
         self._connection.execute("UPDATE observations SET due = ? WHERE state = 'seen'", (due,))
 
+    def postpone(self, root: int, due: float) -> None:
+        """Nothing of this root is to be read before `due`; no try until then was a file's fault."""
+        self._connection.execute(
+            "UPDATE observations SET due = ?, tries = 0 WHERE state = 'seen' AND due < ? AND root = ?",
+            (due, due, root),
+        )
+
     def pending(self) -> int:
         """Number of paths that wait to be read."""
         return int(
             self._connection.execute("SELECT count(*) FROM observations WHERE state = 'seen'").get
         )
+
+    def waiting_of_root(self, root: int, limit: int, *, but: bytes) -> list[bytes]:
+        """Some paths of a root that wait to be read, without one path."""
+        rows = self._connection.execute(
+            "SELECT path FROM observations WHERE state = 'seen' AND root = ? AND path <> ? LIMIT ?",
+            (root, but, limit),
+        )
+        return [bytes(path) for (path,) in rows]
 
     def skipped(self) -> dict[str, int]:
         """Files that are no images, counted by suffix."""

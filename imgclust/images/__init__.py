@@ -18,7 +18,15 @@ from imgclust.images.kinds import (
     raw_installed,
     recognise,
 )
-from imgclust.images.outcomes import Again, Decoded, Died, Outcome, Skipped, Unreadable
+from imgclust.images.outcomes import (
+    Again,
+    Decoded,
+    Died,
+    Outcome,
+    ReadFailed,
+    Skipped,
+    Unreadable,
+)
 from imgclust.images.pool import (
     MEMORY_LIMIT_BYTES,
     TASKS_PER_WORKER,
@@ -48,6 +56,7 @@ __all__ = [
     "FileStat",
     "Outcome",
     "Picture",
+    "ReadFailed",
     "Skipped",
     "ThumbnailStore",
     "Undecodable",

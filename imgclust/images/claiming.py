@@ -21,7 +21,7 @@ from imgclust.images.kinds import (
     raw_installed,
     recognise,
 )
-from imgclust.images.outcomes import Again, Decoded, Outcome, Skipped, Unreadable
+from imgclust.images.outcomes import Again, Decoded, Outcome, ReadFailed, Skipped, Unreadable
 
 SIZE_CAP_BYTES = 512 * 2**20
 
@@ -31,6 +31,19 @@ _REASONS = {
     errno.ENOTDIR: "it is no longer there",
     errno.ELOOP: "it is a symbolic link now",
     errno.ENXIO: "it is no regular file",
+    errno.ENODEV: "it is no regular file",
+}
+# What passes: the path has changed, or the system is short of something.
+_PASSING = {
+    *_REASONS,
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.EINTR,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ESTALE,
+    errno.ETXTBSY,
 }
 
 
@@ -68,7 +81,7 @@ def claim(
     except PermissionError as error:
         return _forbidden(path, suffix, error)
     except OSError as error:
-        return Again(path, _plain(error))
+        return _failed(path, error)
     try:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
@@ -88,7 +101,7 @@ def claim(
         if now is None or now[:2] != found[:2]:
             return Again(path, "it was replaced while it was read")
     except OSError as error:
-        return Again(path, _plain(error))
+        return _failed(path, error)
     finally:
         os.close(descriptor)
 
@@ -100,7 +113,7 @@ def claim(
     try:
         passing("decoded")
     except OSError as error:
-        return Again(path, _plain(error))
+        return _failed(path, error)
     if isinstance(picture, Undecodable):
         return Unreadable(path, found, sha256, picture.reason, picture.empty)
     return Decoded(
@@ -185,6 +198,12 @@ def _forbidden(path: bytes, suffix: str, error: OSError) -> Outcome:
     if suffix in PICTURE_SUFFIXES or (suffix in RAW_SUFFIXES and raw_installed()):
         return Unreadable(path, found, None, "no permission to read it")
     return Skipped(path, found, suffix)
+
+
+def _failed(path: bytes, error: OSError) -> Outcome:
+    if error.errno in _PASSING:
+        return Again(path, _plain(error))
+    return ReadFailed(path, _plain(error))
 
 
 def _plain(error: OSError) -> str:

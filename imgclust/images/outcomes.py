@@ -1,4 +1,4 @@
-"""What can come of one claim: five frozen results, each with its path first."""
+"""What can come of one claim: six frozen results, each with its path first."""
 
 from __future__ import annotations
 
@@ -86,4 +86,12 @@ class Died:
     reason: str
 
 
-Outcome = Decoded | Skipped | Again | Unreadable | Died
+@dataclass(frozen=True)
+class ReadFailed:
+    """The system fails to read it: a fault of the file, or of the whole disk that it lies on."""
+
+    path: bytes
+    reason: str
+
+
+Outcome = Decoded | Skipped | Again | Unreadable | Died | ReadFailed

@@ -15,7 +15,8 @@ from imgclust.catalog import Catalog, Content, Image, Observation, key_of
 from imgclust.config import Watch
 from imgclust.errors import CatalogError
 from imgclust.failpoints import passing
-from imgclust.images import Again, Decoded, Died, Outcome, Skipped
+from imgclust.images import Again, Decoded, Died, Outcome, ReadFailed, Skipped
+from imgclust.ingest.disks import Disks
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.place import Clock, Disk, Place
 from imgclust.reconcile import Fate, Verdict, judge
@@ -60,6 +61,7 @@ class Committing:
         self._assigner = assigner
         self._counts = counts
         self._emit = emit
+        self._disks = Disks(catalog, disk=disk, clock=clock, emit=emit)
 
     def write(self, outcomes: Sequence[Outcome], embedded: Embedded, place: Place) -> bool:
         """Commit the outcomes in one durable transaction; only then count and say them.
@@ -150,6 +152,7 @@ class Committing:
             young_s=self._rules.young_s,
             retry_s=self._rules.retry_s,
             network=known is not None and known.root in place.network,
+            disk_works=self._disks.works(known, outcome),
         )
 
     def _one(
@@ -167,8 +170,12 @@ class Committing:
         if known is None or verdict.fate is Fate.DROP:
             return None, None
         if verdict.fate is Fate.SEE:
-            assert not isinstance(outcome, Again | Died)
+            assert not isinstance(outcome, Again | Died | ReadFailed)
             observations.see(path, known.root, outcome.stat, due=now + verdict.delay_s)
+            return None, None
+        if verdict.fate is Fate.WAIT:
+            assert isinstance(outcome, ReadFailed)
+            self._disks.wait(known.root, outcome.reason)
             return None, None
         if verdict.fate is Fate.AGAIN:
             observations.again(

@@ -46,6 +46,8 @@ class Disk(Protocol):
 
     def identity(self, path: bytes) -> tuple[int, int] | None: ...
 
+    def reads(self, path: bytes) -> bool: ...
+
     def scan(
         self, root: bytes, *, skip: Sequence[bytes], trouble: Callable[[bytes, str], None]
     ) -> Iterator[tuple[bytes, FileStat]]: ...
@@ -72,6 +74,19 @@ class LocalDisk:
         except OSError:
             return None
         return result.st_dev, result.st_ino
+
+    def reads(self, path: bytes) -> bool:
+        """True when the disk itself, and not the system's memory, gives some of the file."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if hasattr(os, "posix_fadvise"):
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+                return bool(os.pread(descriptor, 1, 0))
+            finally:
+                os.close(descriptor)
+        except OSError:
+            return False
 
     def scan(
         self, root: bytes, *, skip: Sequence[bytes], trouble: Callable[[bytes, str], None]

@@ -1,0 +1,75 @@
+"""The disks that images come from: is a read error the file's, or its disk's?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imgclust.catalog import Catalog, Observation
+from imgclust.images import Again, Died, Outcome, ReadFailed, Unreadable
+from imgclust.ingest.events import Emit, Event
+from imgclust.ingest.place import Clock, Disk
+from imgclust.reconcile import MAX_READS
+
+# Images, and files that wait, that are tried to find out whether anything of a root can be read.
+_SAMPLES = 5
+# Seconds before a root is tried again: so many at first, twice as many each time, at most so many.
+_FIRST_S, _LONGEST_S = 2.0, 60.0
+
+
+@dataclass
+class _Failing:
+    due: float
+    wait_s: float
+
+
+class Disks:
+    """Remembers the roots that cannot be read; none of their files is set aside for that."""
+
+    def __init__(self, catalog: Catalog, *, disk: Disk, clock: Clock, emit: Emit) -> None:
+        self._catalog = catalog
+        self._disk = disk
+        self._clock = clock
+        self._emit = emit
+        self._failing: dict[int, _Failing] = {}
+
+    def works(self, known: Observation | None, outcome: Outcome) -> bool:
+        """False when a path could not be read, and no other of its root can be.
+
+        The disk is asked at the last try of a file only, but at each one of a root that failed
+        before.
+        """
+        if known is None or isinstance(outcome, Again | Died):
+            return True
+        if not isinstance(outcome, ReadFailed):
+            if not isinstance(outcome, Unreadable) or outcome.sha256 is not None:
+                self._worked(known.root)
+            return True
+        failing = self._failing.get(known.root)
+        if failing is not None and self._clock.monotonic() < failing.due:
+            return False
+        if failing is None and known.tries + 1 < MAX_READS:
+            return True
+        samples = self._catalog.images.newest_of_root(known.root, _SAMPLES, but=known.path)
+        samples += self._catalog.observations.waiting_of_root(known.root, _SAMPLES, but=known.path)
+        return not samples or any(self._disk.reads(path) for path in samples)
+
+    def wait(self, root: int, reason: str) -> None:
+        """Nothing of this root is read for a while; the caller holds the transaction."""
+        now = self._clock.monotonic()
+        failing = self._failing.get(root)
+        if failing is None:
+            failing = self._failing[root] = _Failing(now + _FIRST_S, _FIRST_S)
+            found = self._catalog.images.root(root)
+            path = None if found is None else found.path
+            sentence = f"nothing can be read here ({reason}); waiting until it works again"
+            self._emit(Event("waiting", sentence, path))
+        elif now >= failing.due:
+            failing.wait_s = min(2 * failing.wait_s, _LONGEST_S)
+            failing.due = now + failing.wait_s
+        self._catalog.observations.postpone(root, failing.due)
+
+    def _worked(self, root: int) -> None:
+        if self._failing.pop(root, None) is not None:
+            found = self._catalog.images.root(root)
+            path = None if found is None else found.path
+            self._emit(Event("note", "can be read again; going on", path))
