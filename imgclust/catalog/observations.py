@@ -135,7 +135,8 @@ class Observations:
     def postpone(self, root: int, due: float) -> None:
         """Nothing of this root is to be read before `due`; no try until then was a file's fault."""
         self._connection.execute(
-            "UPDATE observations SET due = ?, tries = 0 WHERE state = 'seen' AND due < ? AND root = ?",
+            "UPDATE observations SET due = ?, tries = 0 "
+            "WHERE state = 'seen' AND due < ? AND root = ?",
             (due, due, root),
         )
 
