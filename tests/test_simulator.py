@@ -227,6 +227,7 @@ class Life(RuleBasedStateMachine):
         self.gone_ids: set[int] = set()
         self.removed: dict[bytes, FileStat] = {}
         self.away: dict[bytes, set[int]] = {}
+        self.scans = 0
 
     @initialize(files=st.dictionaries(paths, contents))
     def open(self, files: dict[bytes, bytes]) -> None:
@@ -293,6 +294,7 @@ class Life(RuleBasedStateMachine):
         if event.kind in {"ingested", "reused", "replaced", "moved"}:
             # By id: a later outcome of the same commit may have moved the image on.
             assert (event.image,) in self.rows("SELECT id FROM images"), event
+        self.scans += event.kind == "scanned"
         if event.kind == "moved" and event.image is not None:
             for kept in self.away.values():  # its row has another path now, and its fate
                 kept.discard(event.image)
@@ -352,6 +354,54 @@ class Life(RuleBasedStateMachine):
             }
         self.disk.mounted[root] = how
         self.events.lost = True
+
+    @rule(
+        root=st.sampled_from(ROOTS), how=st.sampled_from(("gone", "empty")), scans=st.integers(1, 5)
+    )
+    def lose_for_long(self, root: bytes, how: str, scans: int) -> None:
+        """The disk is away for more scans than make a missing image gone."""
+        self.unmount(root, how)
+        for _ in range(scans):
+            self.work(RESCAN_S + 10)
+
+    @rule(
+        root=st.sampled_from(ROOTS),
+        how=st.sampled_from(("gone", "empty")),
+        device=st.integers(1, 3),
+    )
+    def flicker(self, root: bytes, how: str, device: int) -> None:
+        """The disk goes while a scan is at work, and is back before its end, or just after."""
+        self.events.lost = True
+        self.step()
+        self.unmount(root, how)
+        self.step()
+        self.mount(root, device)
+        self.step()
+
+    @rule(path=paths, image=st.sampled_from(IMAGES))
+    def overtake(self, path: bytes, image: bytes) -> None:
+        """What is read is another file by the time it is committed, and nobody was told."""
+        if self.writable(path):
+            self.disk.write(path, image)
+            self.tell(1, path)
+            self.work(0.0)
+            self.clock.now += 2 * SETTLE_S
+            self.step()
+            self.disk.write(path, IMAGES[(IMAGES.index(image) + 1) % len(IMAGES)])
+            self.tell(1, path)
+            self.step()
+            self.decoder.answer()
+            self.step()
+
+    @rule()
+    def overflow_is_scanned(self) -> None:
+        """Lost events are looked for at once, and not at the next rescan."""
+        before = self.scans
+        self.events.lost = True
+        for _ in range(12):
+            self.clock.now += 0.01
+            self.step()
+        assert self.scans > before, "an overflow led to no scan"
 
     def is_unchanged(self, path: bytes) -> bool:
         """The catalog knows the file as it is."""
