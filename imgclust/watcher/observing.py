@@ -5,29 +5,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import stat
 import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from imgclust.watcher.filesystems import is_network, watch_limits
-from imgclust.watcher.scanning import excluded_name, scan
+from imgclust.watcher.proof import Proof, known_file
+from imgclust.watcher.roots import WatchedRoot, identity_of, is_below, shown
+from imgclust.watcher.scanning import excluded_name, ignore, scan
 
 if TYPE_CHECKING:
-    from watchdog.observers.api import ObservedWatch
-
     from imgclust.watcher.inotify import Handler, Observer
-
-
-@dataclass(eq=False)
-class _Root:
-    path: bytes
-    identity: tuple[int, int] | None = None  # device and inode of the folder that is watched
-    watch: ObservedWatch | None = None
-    refused: bool = False  # by its file system or the watch limit: not tried again
-    known: bytes | None = None  # a file whose opening proves the watch alive
 
 
 class Watcher:
@@ -74,16 +63,15 @@ class Watcher:
         self._polling = polling
         self._exclude = exclude
         self._skip = frozenset(skip)
-        self._proof_s = proof_s
+        self._proof = Proof(wait_s=proof_s)
         # Guards what follows. Never taken in the observer's threads: they may hold watchdog's
         # lock, which `schedule` wants while this one is held.
         self._control = threading.RLock()
-        self._roots = {path: _Root(path) for path in roots}
+        self._roots = {path: WatchedRoot(path) for path in roots}
         self._observer: Observer | None = None
         self._running = False
         # Shared with the observer's threads.
-        self._shared = threading.Condition()
-        self._awaited: set[bytes] = set()
+        self._shared = threading.Lock()
         self._limited: set[bytes] = set()
         self._told: set[tuple[str, bytes]] = set()
         self._rescan = threading.Event()
@@ -118,7 +106,7 @@ class Watcher:
         """Watch one more folder, if it is not watched already."""
         with self._control:
             if path not in self._roots:
-                self._roots[path] = _Root(path)
+                self._roots[path] = WatchedRoot(path)
                 if self._running:
                     self._watch(self._roots[path])
 
@@ -154,16 +142,16 @@ class Watcher:
                     self._say(
                         "blind",
                         root.path,
-                        f"opening a file in {_shown(root.path)} raises no event; "
+                        f"opening a file in {shown(root.path)} raises no event; "
                         "it is scanned instead",
                     )
 
     # Below: called with `_control` held.
 
-    def _watch(self, root: _Root) -> None:
+    def _watch(self, root: WatchedRoot) -> None:
         if self._polling or root.refused:
             return
-        name = _shown(root.path)
+        name = shown(root.path)
         if sys.platform != "linux":
             root.refused = True
             self._say("unsupported", b"", "file events need Linux; folders are scanned instead")
@@ -173,7 +161,7 @@ class Watcher:
             self._say("network", root.path, f"{name} is on a network: it is scanned instead")
             return
         try:
-            root.identity = _identity(root.path)
+            root.identity = identity_of(root.path)
             root.watch = self._running_observer().watch(root.path, self._handler())
         except OSError as error:
             if error.errno in {errno.ENOSPC, errno.EMFILE}:
@@ -189,12 +177,12 @@ class Watcher:
                 self._told.discard(("root", root.path))
         self._refuse_limited(root)
 
-    def _check_root(self, root: _Root) -> None:
+    def _check_root(self, root: WatchedRoot) -> None:
         if root.refused or self._refuse_limited(root):
             return
         if root.watch is not None:
             try:
-                same = _identity(root.path) == root.identity
+                same = identity_of(root.path) == root.identity
             except OSError:
                 same = False
             if same and self._observer is not None and self._observer.alive_for(root.watch):
@@ -202,24 +190,24 @@ class Watcher:
             self._unwatch(root)
         self._watch(root)
 
-    def _refuse_limited(self, root: _Root) -> bool:
+    def _refuse_limited(self, root: WatchedRoot) -> bool:
         """Give a root up whose folders are watched in part: others need the watches too."""
         with self._shared:
-            if not any(_is_below(path, root.path) for path in self._limited):
+            if not any(is_below(path, root.path) for path in self._limited):
                 return False
-            self._limited = {path for path in self._limited if not _is_below(path, root.path)}
+            self._limited = {path for path in self._limited if not is_below(path, root.path)}
         root.refused = True
         self._unwatch(root)
         self._say(
             "limit",
             root.path,
             f"the system lets no more folders be watched (limit {watch_limits().watches}): "
-            f"{_shown(root.path)} is scanned instead; raise fs.inotify.max_user_watches "
+            f"{shown(root.path)} is scanned instead; raise fs.inotify.max_user_watches "
             "and start again",
         )
         return True
 
-    def _unwatch(self, root: _Root) -> None:
+    def _unwatch(self, root: WatchedRoot) -> None:
         if root.watch is not None and self._observer is not None:
             with contextlib.suppress(KeyError):
                 self._observer.unschedule(root.watch)
@@ -239,7 +227,9 @@ class Watcher:
     def _handler(self) -> Handler:
         from imgclust.watcher.inotify import Handler
 
-        return Handler(on_path=self._changed, on_folder=self._new_folder, on_open=self._opened)
+        return Handler(
+            on_path=self._changed, on_folder=self._new_folder, on_open=self._proof.opened
+        )
 
     def _stop_observer(self) -> None:
         if self._observer is not None:
@@ -255,37 +245,19 @@ class Watcher:
         for root in self._roots.values():
             self._watch(root)
 
-    def _unproven(self) -> list[_Root]:
+    def _unproven(self) -> list[WatchedRoot]:
         """Open a file of each watched root; the roots for which no event came in time."""
         watched = [root for root in self._roots.values() if root.watch is not None]
         if self._observer is None or not watched:
             return []
-        opened: list[_Root] = []
         self._observer.reader.proving = True
         try:
             for root in watched:
-                root.known = self._known_file(root)
-                if root.known is None:
-                    continue
-                with self._shared:
-                    self._awaited.add(root.known)
-                if _open_and_close(root.known):
-                    opened.append(root)
-                else:
-                    self._opened(root.known)
-            with self._shared:
-                self._shared.wait_for(lambda: not self._awaited, timeout=self._proof_s)
-                missing, self._awaited = self._awaited, set()
+                root.known = known_file(root, excluded=self._exclude, skip=self._skip)
+            silent = self._proof.silent([root.known for root in watched if root.known is not None])
         finally:
             self._observer.reader.proving = False
-        return [root for root in opened if root.known in missing]
-
-    def _known_file(self, root: _Root) -> bytes | None:
-        with contextlib.suppress(OSError):
-            if root.known is not None and stat.S_ISREG(os.lstat(root.known).st_mode):
-                return root.known
-        files = scan(root.path, excluded=self._exclude, skip=self._skip, trouble=_ignore)
-        return next((path for path, _ in files if os.access(path, os.R_OK)), None)
+        return [root for root in watched if root.known in silent]
 
     # Below: called from the observer's threads.
 
@@ -302,11 +274,6 @@ class Watcher:
             self._limited.add(path)
         self._rescan.set()
 
-    def _opened(self, path: bytes) -> None:
-        with self._shared:
-            self._awaited.discard(path)
-            self._shared.notify_all()
-
     def _changed(self, path: bytes) -> None:
         if path in self._roots:  # its own removal is for `check` and the scan to judge
             self._rescan.set()
@@ -317,13 +284,13 @@ class Watcher:
         """Report every file in a new folder: it may have been filled before it was watched."""
         if self._left_out(path):
             return
-        for file, _ in scan(path, excluded=self._exclude, skip=self._skip, trouble=_ignore):
+        for file, _ in scan(path, excluded=self._exclude, skip=self._skip, trouble=ignore):
             if not self._running:
                 return
             self._on_path(file)
 
     def _left_out(self, path: bytes) -> bool:
-        roots = [root for root in tuple(self._roots) if _is_below(path, root)]
+        roots = [root for root in tuple(self._roots) if is_below(path, root)]
         root = max(roots, key=len, default=b"/")
         while len(path) > len(root):
             if path in self._skip or self._exclude(path):
@@ -337,30 +304,3 @@ class Watcher:
                 return
             self._told.add((code, root))
         self._on_trouble(code, sentence)
-
-
-def _identity(path: bytes) -> tuple[int, int]:
-    status = os.stat(path)
-    if not stat.S_ISDIR(status.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-    return status.st_dev, status.st_ino
-
-
-def _open_and_close(path: bytes) -> bool:
-    try:
-        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
-
-
-def _is_below(path: bytes, root: bytes) -> bool:
-    return path == root or path.startswith(root.rstrip(b"/") + b"/")
-
-
-def _shown(path: bytes) -> str:
-    return path.decode("utf-8", "replace")
-
-
-def _ignore(path: bytes, error: OSError) -> None:
-    """Leave it to the rescan to say that a folder cannot be read."""

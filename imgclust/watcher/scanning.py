@@ -74,3 +74,7 @@ def scan(
 
 def _vanished(error: OSError) -> bool:
     return isinstance(error, FileNotFoundError | NotADirectoryError)
+
+
+def ignore(path: bytes, error: OSError) -> None:
+    """Leave it to the rescan to say that a folder cannot be read."""
