@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imgclust import Collection
-from imgclust.collection import Event, find_index_folder
+from imgclust.collection import Event, find_index_folder, folders
 from imgclust.errors import (
     ImgclustError,
     LockedError,
@@ -299,6 +299,16 @@ def test_a_removed_image_stays_away_until_it_is_added(open_collection: Open, dro
     assert collection.status().images == 23
     assert str(path) not in set().union(*links_of(collection).values())
     assert collection.add([path]).ingested == 1
+
+
+def test_an_index_folder_on_a_network_file_system_is_refused(
+    open_collection: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "filesystem_type", lambda path: "nfs4")
+    monkeypatch.setattr(folders, "is_network", lambda path: True)
+    with pytest.raises(UsageError, match=r"network file system \(nfs4\).*such as --index /"):
+        open_collection(index=tmp_path / "far")
+    assert not (tmp_path / "far").exists()
 
 
 def test_output_inside_input_is_refused(open_collection: Open, drop: Path) -> None:

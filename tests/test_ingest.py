@@ -127,6 +127,7 @@ class World:
         self.said: list[Event] = []
         self.stop = StopFlag()
         self.disk = LocalDisk()
+        self.network: set[int] = set()
         self.root(self.drop)
 
     def root(self, folder: Path, kind: str = "watched") -> int:
@@ -158,6 +159,7 @@ class World:
             recipe=self.embedder.recipe.name,
             settings=Settings(),
             ours=[os.fsencode(self.drop / "ours")],
+            network=self.network,
             emit=say,
             stop=self.stop,
         )
@@ -1055,6 +1057,64 @@ def test_a_lost_event_is_found_by_the_scan_that_an_overflow_asks_for(world: Worl
 
     world.watch(until)
     assert world.image(late)
+
+
+class SlowDisk(LocalDisk):
+    """Listing a root takes a while, and is noted."""
+
+    def __init__(self, clock: TickingClock, seconds: float) -> None:
+        self.clock = clock
+        self.seconds = seconds
+        self.began: list[float] = []
+
+    def scan(self, *args: Any, **options: Any) -> Iterator[tuple[bytes, FileStat]]:
+        self.began.append(self.clock.now)
+        yield from super().scan(*args, **options)
+        self.clock.now += self.seconds
+
+
+@pytest.mark.parametrize(
+    ("network", "seconds", "apart"),
+    [(False, 1.0, 300), (False, 400.0, 700), (True, 1.0, 300), (True, 400.0, 4400)],
+)
+def test_a_scan_that_takes_longer_than_the_rescan_time_is_not_followed_at_once(
+    world: World, network: bool, seconds: float, apart: float
+) -> None:
+    disk = world.disk = SlowDisk(world.clock, seconds)
+    world.network = {root.id for root in world.catalog.images.roots() if network}
+    late = world.drop / "late.png"
+    real = world.clock.monotonic
+
+    def monotonic() -> float:  # nothing happens between two scans: no need to wait for it
+        world.clock.now += 5
+        return real()
+
+    world.clock.monotonic = monotonic  # type: ignore[method-assign]
+
+    def until(event: Event) -> bool:
+        if event.kind == "scanned" and not late.exists():
+            late.write_bytes(picture(1))
+            world.events.on_path(os.fsencode(late))  # events are heard between scans
+        return len(disk.began) == 3 and event.kind == "scanned"
+
+    said = [event.kind for event in world.watch(until)]
+    assert said[:2] == ["scanned", "ingested"]
+    waits = np.diff(disk.began)
+    assert (waits >= apart).all()
+    assert (waits < 1.15 * apart + 200).all()
+
+
+def test_on_a_network_disk_a_file_settles_for_ten_seconds(world: World) -> None:
+    path = world.write("a.png", picture(1))
+    moments: list[float] = []
+    world.decoder.after = lambda path: moments.append(world.clock.now)
+    world.network = {root.id for root in world.catalog.images.roots()}
+    began = world.clock.now
+    world.once()
+    assert moments[0] - began >= 10
+    os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns))  # ctime only
+    world.once()
+    assert world.decoder.claimed == [], "a change of ctime is no evidence there"
 
 
 def test_an_event_for_a_folder_that_left_means_all_below_it(world: World) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from imgclust.catalog import Catalog, schema
 from imgclust.collection import Collection
-from imgclust.errors import CatalogError
+from imgclust.errors import CatalogError, UsageError
 from tests.driver import Driver, Process, quick_collection
 from tests.pictures import encoded, photo
 
@@ -241,6 +241,17 @@ def test_an_unmounted_root_is_held_and_an_empty_one_in_its_place_too(
         assert collection.links(check=True).in_step
 
 
+@as_root
+def test_an_index_folder_inside_a_root_by_another_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch, drop: Path, tmp_path: Path
+) -> None:
+    alias = tmp_path / "alias"
+    alias.mkdir()
+    with mounted(alias, "--bind", str(drop)), pytest.raises(UsageError, match="inside each other"):
+        quick_collection(monkeypatch, alias / "index", drop)
+    assert list(drop.iterdir()) == []
+
+
 @contextlib.contextmanager
 def loop_device(image: Path) -> Iterator[str]:
     try:
@@ -324,6 +335,33 @@ def test_a_full_disk_makes_the_watcher_wait_and_go_on_alone(drop: Path, index: P
         assert len(paths_in(index)) == 43
         watch.send(signal.SIGTERM)
         assert watch.wait() == 0
+
+
+@pytest.mark.slow
+@as_root
+def test_a_watcher_that_waits_for_the_disk_can_be_stopped(drop: Path, index: Path) -> None:
+    index.mkdir()
+    fill(drop, 3)
+    with mounted(index, "-t", "tmpfs", "-o", "size=40m", "tmpfs"):
+        with Process("watch", index, drop) as watch:
+            assert watch.until(lambda: len(paths_in(index)) == 3), watch.said
+            ballast = index / "ballast"
+            with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+            fill(drop, 40, first=10)
+            assert watch.until(lambda: "waiting until it works again" in watch.said), watch.said
+            scans = watch.said.count("\nscanned")
+            time.sleep(3)  # the rescan time is half a second: this is six of them
+            assert watch.said.count("\nscanned") == scans
+            began = time.monotonic()
+            watch.send(signal.SIGTERM)
+            assert watch.wait() == 0, watch.said
+            assert time.monotonic() - began < 10
+        ballast.unlink()
+        with Process("once", index, drop) as once:
+            assert once.wait() == 0, once.said
+        assert len(paths_in(index)) == 43
 
 
 # Catalogs that cannot be used

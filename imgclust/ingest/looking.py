@@ -132,7 +132,6 @@ class Looking:
         if image is None:
             self.catalog.observations.forget(path)
             return
-        self.catalog.observations.release(path)
         self.catalog.observations.lose(path)
         if image.state != "missing":
             self.catalog.images.miss(image.id, scans=0)
