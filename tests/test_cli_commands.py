@@ -407,3 +407,18 @@ def test_later_configuration_wins_and_flags_win_over_it(
     said = run("cluster", *second, *first, "--json")
     assert (said.document["k"], said.document["chosen_by"]) == (3, "config")
     assert run("cluster", *first, "-k", "4", "--json").document["k"] == 4
+
+
+def test_outliers_into_a_folder_and_back(run: Run, ready: Path) -> None:
+    assert "--no-outliers" in run("watch", "--once", "--outliers").refused(2)
+    assert run("links", "--outliers").code == 0
+    assert run("links", "--check").code == 0
+    assert "leave --dry-run away" in run("cluster", "--no-outliers", "--dry-run").refused(2)
+    assert run("cluster", "-k", "3", "--no-outliers").code == 0
+    assert run("links", "--check").code == 0
+
+
+def test_a_wrong_recurrence_is_refused(run: Run, ready: Path) -> None:
+    said = run("watch", "--once", "--recluster-every", "weekly").refused(2)
+    assert "neither a number of images (5000), a time (12h, 7d) nor off" in said
+    assert run("watch", "--once", "--recluster-every", "7d").code == 0

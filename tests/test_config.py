@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imgclust.config import Settings, default_toml, find_file, flatten, load, loading
+from imgclust.config import Settings, default_toml, find_file, flatten, load, loading, recurrence
 from imgclust.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
@@ -225,3 +225,23 @@ def test_configurations_are_found_inside_an_installed_package(
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().watch.settle_s = 2.0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        *(("5000", (5000, None)), ("90m", (None, 5400.0)), ("12h", (None, 43200.0))),
+        *(("7d", (None, 604800.0)), ("off", None), ("0", None), ("0d", None), ("d", None)),
+        *(("1.5h", None), ("-3", None), ("", None)),
+    ],
+)
+def test_recurrence(text: str, said: object) -> None:
+    assert recurrence(text) == said
+
+
+def test_recluster_every_is_a_number_of_images_or_a_time(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("[clustering]\nrecluster_every = 5000\n")
+    assert load([str(file)]).settings.clustering.recluster_every == "5000"
+    with pytest.raises(UsageError, match="neither a number of images"):
+        load(flags={"clustering.recluster_every": "weekly"})

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from imgclust import config
 from imgclust.catalog import Catalog
 from imgclust.config import Settings
 from imgclust.errors import StoppedError, StorageError
 from imgclust.linking import sync
 from imgclust.links import plan
 from imgclust.progress import StopFlag
-from imgclust.recluster import is_due, publishing, space
+from imgclust.recluster import Automatic, ClusterResult, is_due, publishing, space
 from tests.conftest import Open, write_picture
 
 SETTINGS = Settings()
@@ -282,3 +285,134 @@ def test_drift_of_arrivals_is_told_overall_and_by_cluster(
     found = collection.status().drift
     assert found is not None
     assert found.suggestion is None
+
+
+def every(rule: str) -> Settings:
+    return config.load(flags={"clustering.recluster_every": rule}).settings
+
+
+def test_when_a_watcher_clusters_again_by_itself() -> None:
+    usual = {"clustered": 50, "provisional": False, "first_pass": False}
+    assert not due(**usual, arrived=10**6, waited_s=1e9)
+    assert due(**usual, arrived=5000, settings=every("5000"))
+    assert not due(**usual, arrived=4999, waited_s=1e9, settings=every("5000"))
+    assert due(**usual, arrived=1, waited_s=12 * 3600.0, settings=every("12h"))
+    assert not due(**usual, arrived=1, waited_s=12 * 3600.0 - 1, settings=every("12h"))
+    assert not due(**usual, arrived=0, waited_s=1e9, settings=every("12h"))
+    assert not due(contents=5, empty=False, arrived=10**6, settings=every("5"))  # the first one
+
+
+def test_reclustering_is_counted_from_the_last_clustering_whoever_made_it(
+    open_collection: Open, drop: Path
+) -> None:
+    flags = {"clustering.recluster_every": "8"}
+    open_collection(flags=flags).watch([drop], once=True)
+    collection = open_collection(flags=flags)
+    collection.cluster(k=4)
+    made = collection.current().id
+
+    def come(numbers: range) -> int:
+        for number in numbers:
+            write_picture(drop / f"more-{number:03d}.png", 1000 + number, hue=number % 3)
+        again = open_collection(flags=flags, create_for=None)  # each time a new process
+        again.watch(once=True)
+        return again.current().id
+
+    assert come(range(7)) == made
+    again = come(range(7, 8))
+    assert again > made
+    current = collection.current()
+    assert (current.k, current.chosen_by, current.provisional) == (4, "user", False)
+    assert come(range(8, 15)) == again
+    collection.undo()
+    assert come(range(15, 22)) == made
+    assert come(range(22, 23)) > again
+
+
+def test_a_time_is_counted_by_the_wall_clock(open_collection: Open, drop: Path) -> None:
+    collection = open_collection(flags={"clustering.recluster_every": "7d"})
+    collection.watch([drop], once=True)
+    collection.cluster(k=3)
+    made = collection.current().id
+    collection.add([write_picture(drop / "more.png", 1000)])
+    told: list[ClusterResult] = []
+    now = time.time()
+    automatic = Automatic(
+        collection.catalog,
+        path=collection.folders.catalog,
+        recipe=collection.recipe,
+        settings=collection.settings,
+        make=collection.recluster,
+        tell=told.append,
+        clock=lambda: now,
+    )
+    automatic(empty=True, over=True)
+    assert collection.current().id == made
+    now += 7 * 86400
+    automatic(empty=True, over=True)
+    assert [one.clustering for one in told] == [collection.current().id]
+    assert collection.current().id > made
+
+
+def entries(folder: Path) -> dict[str, str]:
+    return {entry.name: entry.parent.name for entry in folder.rglob("*.png")}
+
+
+def test_outliers_go_to_a_folder_of_their_own_and_come_back(
+    open_collection: Open, drop: Path
+) -> None:
+    collection = open_collection()
+    for number in range(100, 130):
+        write_picture(drop / f"usual-{number}.png", number, hue=number % 3)
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=3)
+    assert not (collection.link_folder / "outliers").exists()
+    far = drop / "far.png"
+    Image.effect_noise((80, 60), 200).convert("RGB").save(far)
+    collection.add([far])
+    inside = entries(collection.link_folder)
+    assert inside["far.png"] != "outliers"
+    rows = collection.clusters()
+    count = sum(row.outliers for row in rows)
+    assert count >= 1
+
+    changing = frozenset({"links.outliers"})
+    options = {"create_for": None, "changing": changing}
+    open_collection(flags={"links.outliers": True}, **options).links()
+    outside = entries(collection.link_folder)
+    assert outside["far.png"] == "outliers"
+    assert sum(folder == "outliers" for folder in outside.values()) == count
+    assert {name for name in inside if inside[name] != outside[name]} == {
+        name for name, folder in outside.items() if folder == "outliers"
+    }
+    assert collection.clusters() == rows  # in its cluster all the same
+
+    other = open_collection(create_for=None)
+    assert other.settings.links.outliers  # kept
+    assert other.links(check=True).in_step
+    other.cluster(k=3, seed=1)
+    assert other.links(check=True).in_step
+    with Image.open(far) as picture:
+        picture.rotate(180).save(drop / "further.png")
+    other.add([drop / "further.png"])
+    assert entries(collection.link_folder)["further.png"] == "outliers"
+
+    open_collection(flags={"links.outliers": False}, **options).cluster(k=3)
+    assert "outliers" not in entries(collection.link_folder).values()
+    assert not (collection.link_folder / "outliers").exists()
+
+
+def test_the_links_of_what_becomes_an_outlier_are_looked_at(
+    open_collection: Open, drop: Path
+) -> None:
+    collection = open_collection(flags={"links.outliers": True})
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=1)
+    before = collection.catalog.clusterings.all_outlying(collection.current().id)
+    collection.catalog._connection.execute("UPDATE clustering_clusters SET outlier_from = 0.0")
+    collection.links()
+    assert set(entries(collection.link_folder).values()) == {"outliers"}
+    collection.cluster(k=1)  # the same cluster, the usual limit again
+    after = collection.catalog.clusterings.all_outlying(collection.current().id)
+    assert after == before
+    assert collection.links(check=True).in_step

@@ -150,6 +150,13 @@ class Assignments:
         )
         return {int(cluster): int(count) for cluster, count in rows}
 
+    def all_outlying(self, clustering: int) -> set[int]:
+        """Contents that are outliers of their cluster."""
+        rows = self._connection.execute(
+            f"SELECT a.content FROM {_OUTLYING} WHERE a.clustering = ?", (clustering,)
+        )
+        return {int(content) for (content,) in rows}
+
     def outlying(self, clustering: int, contents: Iterable[int]) -> set[int]:
         """Those of the contents that are outliers of their cluster."""
         rows = self._connection.executemany(

@@ -190,11 +190,26 @@ class Clusterings(Assignments):
         self.make_current(clustering)
 
     def make_current(self, clustering: int) -> None:
-        """Point at a published clustering."""
-        self._connection.execute(
-            "INSERT OR REPLACE INTO settings VALUES ('current_clustering', ?)",
-            (json.dumps(clustering),),
+        """Point at a published clustering, and note when and after which change that was."""
+        change = self._connection.execute("SELECT coalesce(max(sequence), 0) FROM changes").get
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO settings VALUES (?, ?)",
+            [
+                ("current_clustering", json.dumps(clustering)),
+                ("clustered_last", json.dumps([time.time(), change])),
+            ],
         )
+
+    def since_last(self) -> tuple[float, int]:
+        """When the current clustering became that (wall clock), and the contents added since."""
+        text = self._connection.execute(
+            "SELECT value FROM settings WHERE key = 'clustered_last'"
+        ).get
+        at, change = (0.0, 0) if text is None else json.loads(text)
+        added = self._connection.execute(
+            "SELECT count(*) FROM changes WHERE sequence > ? AND action = 'add'", (change,)
+        ).get
+        return float(at), int(added)
 
     def confirm(self, clustering: int) -> None:
         """A person has chosen this clustering: it is provisional no more."""

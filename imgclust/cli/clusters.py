@@ -10,7 +10,7 @@ import typer
 
 from imgclust.cli import documents
 from imgclust.cli.calling import Call
-from imgclust.cli.images import Mode
+from imgclust.cli.images import OUTLIERS, Mode
 from imgclust.cli.options import Commands
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import clusters as tables
@@ -59,6 +59,7 @@ def cluster(
         typer.Option(min=1, metavar="N", help="Dimensions of the space pca, from now on."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the random choices.")] = None,
+    outliers: Annotated[bool | None, OUTLIERS] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would change, change nothing.")
     ] = False,
@@ -67,15 +68,16 @@ def cluster(
 ) -> None:
     """Make clusters anew; those that stay keep id and name."""
     if undo:
-        if k or space or pca_dims or seed is not None or dry_run:
+        if k or space or pca_dims or seed is not None or outliers is not None or dry_run:
             raise UsageError("--undo goes back as a whole; leave the other options away")
         with call.open() as collection:
             call.answer(
                 collection.undo(), documents.cluster, partial(tables.clustered, first=False)
             )
         return
-    if dry_run and pca_dims:
-        raise UsageError("--pca-dims changes what the collection keeps; leave --dry-run away")
+    if dry_run and (pca_dims or outliers is not None):
+        wrong = "--pca-dims" if pca_dims else "--outliers"
+        raise UsageError(f"{wrong} changes what the collection keeps; leave --dry-run away")
     first = not _has_clusters(call)
     ask = call.screen.can_ask and not yes and not first
     if dry_run or (ask and not pca_dims):
@@ -86,7 +88,11 @@ def cluster(
             )
     if dry_run or (ask and not call.ask("Change the clusters and their folders?")):
         return
-    flags = {"clustering.space": space, "clustering.pca_dims": pca_dims}
+    flags = {
+        "clustering.space": space,
+        "clustering.pca_dims": pca_dims,
+        "links.outliers": outliers,
+    }
     changing = [key for key, value in flags.items() if value is not None]
     with call.open(flags, changing=changing) as collection:
         done = collection.cluster(k=k, seed=seed)
@@ -161,7 +167,8 @@ imgclust links                              bring all links in step
 imgclust links --check                      are they? exit code 1 says no
 imgclust links --link-mode hardlink         make them hard links from now on
 imgclust links --links ~/Clusters           move the link folder
-imgclust links --folder "{id}_{count}"      name the folders so""",
+imgclust links --folder "{id}_{count}"      name the folders so
+imgclust links --outliers                   images far out into a folder of their own""",
 )
 def links(
     call: Call,
@@ -181,9 +188,15 @@ def links(
         str | None,
         typer.Option(metavar="TEMPLATE", help="Folder of a named cluster: {id}, {count}, {name}."),
     ] = None,
+    outliers: Annotated[bool | None, OUTLIERS] = None,
 ) -> int:
     """Bring the link folders in step with the clusters."""
-    flags = {"links.mode": link_mode, "links.folder": folder, "links.named_folder": named_folder}
+    flags = {
+        "links.mode": link_mode,
+        "links.folder": folder,
+        "links.named_folder": named_folder,
+        "links.outliers": outliers,
+    }
     changing = [key for key, value in flags.items() if value is not None]
     if (check or dry_run) and (changing or to or (check and dry_run)):
         raise UsageError("--check and --dry-run change nothing; give one of them alone")

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 commands = Commands()
 
 Mode = Literal["symlink", "hardlink", "copy"]
+OUTLIERS = typer.Option(
+    "--outliers/--no-outliers",
+    help="Images far from their cluster's centre go to the folder outliers.",
+    show_default=False,
+)
 
 
 @commands.adds(
@@ -59,6 +64,13 @@ def watch(
     no_cluster: Annotated[
         bool, typer.Option("--no-cluster", help="Make no clusters automatically.")
     ] = False,
+    recluster_every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|TIME", help="Cluster again after 5000 new images, or after 12h, 7d."
+        ),
+    ] = None,
+    outliers: Annotated[bool | None, OUTLIERS] = None,
 ) -> int | None:
     """Ingest the images of folders, then those that arrive."""
     # Looked at before a collection is made for them.
@@ -72,6 +84,8 @@ def watch(
         "watch.polling": polling or None,
         "watch.settle_s": settle_s,
         "watch.rescan_s": rescan_s,
+        "clustering.recluster_every": recluster_every,
+        "links.outliers": outliers,
     }
     with call.open(flags, create_for=folders or None) as collection, ignoring_hangup():
         listener = Listener(call, every=not once)

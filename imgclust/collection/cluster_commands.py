@@ -129,6 +129,10 @@ class ClusterCommands(Opened):
         yield self.recluster(progress=self.progress)
         if keep:
             self.keep()
+        if keep and "links.outliers" in self._changing:
+            with self.catalog.transaction():
+                far = self.catalog.clusterings.all_outlying(self.current().id)
+                self.catalog.images.queue_links_of(far)
         running.finish_links(self)
 
 

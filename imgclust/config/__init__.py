@@ -12,6 +12,7 @@ from imgclust.config.loading import (
     find_file,
     flatten,
     load,
+    recurrence,
     variable_of,
 )
 from imgclust.config.settings import (
@@ -41,5 +42,6 @@ __all__ = [
     "find_file",
     "flatten",
     "load",
+    "recurrence",
     "variable_of",
 ]

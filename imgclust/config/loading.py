@@ -18,6 +18,8 @@ from imgclust.errors import UsageError
 # Variables that are no settings: where things lie, and faults that tests ask for.
 OTHER_VARIABLES = ("IMGCLUST_CACHE", "IMGCLUST_FAILPOINTS", "IMGCLUST_INDEX")
 
+_UNIT_S = {"m": 60.0, "h": 3600.0, "d": 86400.0}
+
 
 def environment(name: str) -> str | None:
     """Value of the environment variable `name`, None when unset or empty."""
@@ -187,6 +189,13 @@ def _checked(key: str, value: Any, where: str) -> Any:
         if str(value) != "auto" and not (str(value).isdigit() and int(value) > 0):
             raise UsageError(f"{where}: {key} = {value!r} is neither auto nor a positive number")
         return str(value)
+    if key == "clustering.recluster_every":
+        if isinstance(value, bool) or (value != "off" and recurrence(str(value)) is None):
+            raise UsageError(
+                f"{where}: {key} = {value!r} is neither a number of images (5000), a time (12h, "
+                "7d) nor off"
+            )
+        return str(value)
     if get_args(kind):
         if not isinstance(value, list | tuple) or not all(_is_number(item) for item in value):
             raise wrong
@@ -203,6 +212,16 @@ def _checked(key: str, value: Any, where: str) -> Any:
     if kind in (int, float) and value < least:
         raise UsageError(f"{where}: {key} = {value!r} is less than {least}")
     return value
+
+
+def recurrence(text: str) -> tuple[int | None, float | None] | None:
+    """What "5000", "90m", "12h" or "7d" says: a number of images, or seconds; None for others."""
+    number, unit = text[:-1], text[-1:]
+    if text.isdecimal() and int(text) > 0:
+        return int(text), None
+    if unit in _UNIT_S and number.isdecimal() and int(number) > 0:
+        return None, int(number) * _UNIT_S[unit]
+    return None
 
 
 def _is_number(value: Any) -> bool:

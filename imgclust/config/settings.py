@@ -70,6 +70,9 @@ class Clustering:
     growth: int = _setting(
         4, "a provisional clustering is renewed at so many times its size", least=2
     )
+    recluster_every: str = _setting(
+        "off", "a watcher clusters again after so many new images (5000) or so long (12h, 7d)"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +82,7 @@ class Links:
     mode: str = _setting("symlink", "what an entry is", ("symlink", "hardlink", "copy"))
     folder: str = _setting("{id:03d}", "folder of a cluster without a name: {id}, {count}")
     named_folder: str = _setting("{id:03d}-{name}", "folder of a cluster with a name")
+    outliers: bool = _setting(False, "images far from their centroid go to the folder outliers")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,8 @@ from imgclust.progress import Progress, StopFlag, silent
 
 # Queued images taken at a time; each is looked at once however often it was queued.
 _QUEUE = 20_000
+# Every cluster's folder has its id in its name, so that none is called this.
+_OUTLIERS = b"outliers"
 
 
 @dataclass(frozen=True)
@@ -249,6 +251,10 @@ class Linking:
         wanted: list[Wanted] = []
         gone: list[int] = []
         rows = self._catalog.images.some(images)
+        outlying: set[int] = set()
+        if self._names.outliers and current is not None:
+            contents = {row.content for row in rows.values()}
+            outlying = self._catalog.clusterings.outlying(current, contents)
         for image in dict.fromkeys(images):
             row = rows.get(image)
             cluster = None
@@ -258,7 +264,8 @@ class Linking:
                 gone.append(image)
                 continue
             name = os.path.basename(row.path)
-            wanted.append(Wanted(image, folders[cluster], name, row.path))
+            folder = _OUTLIERS if row.content in outlying else folders[cluster]
+            wanted.append(Wanted(image, folder, name, row.path))
         return wanted, gone
 
     def _unwanted(self) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""First and provisional clusterings: made without being asked, until a person clusters."""
+"""Clusterings made without being asked: until a person clusters, or every so often."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from imgclust.catalog import Catalog
-from imgclust.config import Settings
+from imgclust.config import Settings, recurrence
 from imgclust.errors import ImgclustError
 from imgclust.recluster.results import ClusterResult
 from imgclust.recluster.run import Recluster
@@ -28,6 +28,8 @@ def is_due(
     first_pass: bool,
     elapsed_s: float,
     settings: Settings,
+    arrived: int = 0,
+    waited_s: float = 0.0,
 ) -> bool:
     """Decide whether a clustering is to be made now.
 
@@ -45,6 +47,8 @@ def is_due(
         The collection's first pass is not over yet.
     elapsed_s
         Seconds since this run began.
+    arrived, waited_s
+        Contents that came, and seconds that passed, since the last clustering.
     """
     rules = settings.clustering
     if not contents:
@@ -55,6 +59,11 @@ def is_due(
         if contents < rules.first_images:
             return False
         return empty or contents >= rules.early_images or elapsed_s >= rules.early_s
+    images, seconds = recurrence(rules.recluster_every) or (None, None)
+    if images is not None and arrived >= images:
+        return True
+    if seconds is not None and arrived and waited_s >= seconds:
+        return True
     if not provisional:
         return False
     if contents >= rules.growth * clustered:
@@ -71,6 +80,8 @@ class Automatic:
         Puts a `Recluster` together on a catalog.
     tell
         Called with each result, by `__call__` or `close`.
+    clock
+        Wall clock, in seconds: what is counted from outlasts this process.
     """
 
     def __init__(
@@ -82,6 +93,7 @@ class Automatic:
         settings: Settings,
         make: Callable[[Catalog], Recluster],
         tell: Callable[[ClusterResult], None],
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._catalog = catalog
         self._path = path
@@ -89,6 +101,7 @@ class Automatic:
         self._settings = settings
         self._make = make
         self._tell = tell
+        self._clock = clock
         self._thread: threading.Thread | None = None
         self._began = time.monotonic()
         self._failed_at: int | None = None
@@ -104,19 +117,23 @@ class Automatic:
         if self._thread is not None and self._thread.is_alive():
             return
         current = self._catalog.clusterings.current()
-        if current is not None and not current.provisional:
+        every = self._settings.clustering.recluster_every
+        if current is not None and not current.provisional and every == "off":
             return
         contents = self._catalog.contents.count(self._recipe)
         first_pass = not self._catalog.setting("first_pass_over")
+        last, arrived = self._catalog.clusterings.since_last()
         due = contents != self._failed_at and is_due(
             contents=contents,
             clustered=None if current is None else current.contents,
-            provisional=current is not None,
+            provisional=current is not None and current.provisional,
             empty=empty,
             over=over,
             first_pass=first_pass,
             elapsed_s=time.monotonic() - self._began,
             settings=self._settings,
+            arrived=arrived,
+            waited_s=self._clock() - last,
         )
         if empty and first_pass and contents:
             with self._catalog.transaction():
@@ -142,12 +159,15 @@ class Automatic:
         settings = self._settings.clustering
         try:
             with Catalog(self._path) as catalog:
+                before = catalog.clusterings.current()
+                # The number that a person gave stands until they give another one.
+                given = before is not None and before.chosen_by == "user"
                 result = self._make(catalog).cluster(
-                    k=settings.k,
+                    k=str(before.k) if before is not None and given else settings.k,
                     space=settings.space,
                     seed=settings.seed,
-                    chosen_by="config",
-                    provisional=True,
+                    chosen_by="user" if given else "config",
+                    provisional=before is None or before.provisional,
                 )
         except ImgclustError as error:  # the images are in all the same; tried again when it grows
             self._failed_at = contents

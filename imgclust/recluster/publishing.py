@@ -125,6 +125,9 @@ def make_current(
         pass
     before = catalog.clusterings.current_id()
     moved = None if before is None else catalog.clusterings.differing(before, number)
+    # Those that stay in their cluster, but come into or leave the folder of the outliers.
+    inside_out = set() if before is None else catalog.clusterings.all_outlying(before)
+    inside_out ^= catalog.clusterings.all_outlying(number)
     with catalog.transaction():
         late = followed.rest()
         publish()
@@ -132,6 +135,7 @@ def make_current(
             images = catalog.images.queue_all_links()
         else:
             images = catalog.images.queue_links_of(moved | late)
+            catalog.images.queue_links_of(inside_out - moved - late)
         passing("recluster.publish")
     return images
 
