@@ -120,8 +120,9 @@ def test_status(run: Run, ready: Path) -> None:
 def test_query(run: Run, ready: Path) -> None:
     picture = ready / "drop" / "picture-05.png"
     document = run("--json", "query", picture, "-n", "3").document
-    assert list(document) == ["query", "neighbours"]
-    assert [list(row) for row in document["neighbours"]] == [["id", "path", "score", "cluster"]] * 3
+    assert list(document) == ["query", "neighbours", "queries", "sheet"]
+    keys = ["id", "path", "score", "cluster", "name"]
+    assert [list(row) for row in document["neighbours"]] == [keys] * 3
     assert document["neighbours"][0]["path"] == str(picture)
     assert document["neighbours"][0]["score"] == pytest.approx(1, abs=1e-3)
     said = run("query", picture)

@@ -20,7 +20,7 @@ from imgclust.collection import (
     Neighbour,
     QueryResult,
 )
-from imgclust.terminal import Screen, clusters, ingest, printable, results, shortened
+from imgclust.terminal import Screen, clusters, ingest, neighbours, printable, shortened
 from imgclust.terminal.words import cells, counted, duration, one_line, size, suffixes
 
 PATHS = [
@@ -32,9 +32,10 @@ PATHS = [
 ]
 FOUND = QueryResult(
     query="1",
+    queries=("1",),
     image=1,
     neighbours=tuple(
-        Neighbour(id=1000 + i, path=p, score=1 / (i + 1), cluster=i or None)
+        Neighbour(id=1000 + i, path=p, score=1 / (i + 1), cluster=i or None, name=None)
         for i, p in enumerate(PATHS)
     ),
 )
@@ -108,7 +109,7 @@ def test_no_line_is_wider_than_the_terminal(
     columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    results.query(Screen(), FOUND)
+    neighbours.query(Screen(), FOUND)
     Screen().facts([("kept in", "/a very/long path/" * 10), ("", "short")])
     out = capsys.readouterr().out
     assert max(cells(line) for line in out.splitlines()) <= columns
@@ -119,7 +120,7 @@ def test_a_pipe_gets_whole_paths(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    results.query(Screen(), FOUND)
+    neighbours.query(Screen(), FOUND)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(PATHS)
     assert lines[1] == f"1.0000        -  1000  {printable(PATHS[0])}"

@@ -110,6 +110,14 @@ class Assignments:
         )
         return [int(image) for (image,) in rows]
 
+    def contents_in(self, clustering: int, cluster: int) -> list[int]:
+        """Keys of the contents in a cluster."""
+        rows = self._connection.execute(
+            "SELECT content FROM assignments WHERE clustering = ? AND cluster = ? ORDER BY content",
+            (clustering, cluster),
+        )
+        return [int(content) for (content,) in rows]
+
     def differing(self, one: int, other: int) -> set[int]:
         """Contents that two clusterings do not have in the same cluster."""
         first, second = self.assignments(one)[:2], self.assignments(other)[:2]

@@ -120,27 +120,6 @@ def add(
 
 
 @commands.adds(
-    "query",
-    example="""\
-imgclust query ~/Pictures/cat.jpg      a file, of the collection or not
-imgclust query 42 -n 3                 the image with the id 42
-imgclust query ./42                    a file of that name""",
-)
-def query(
-    call: Call,
-    image: Annotated[str, typer.Argument(metavar="IMAGE|ID", help="A file, or an image's id.")],
-    number: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many.")] = 10,
-    min_score: Annotated[
-        float | None, typer.Option(metavar="SCORE", help="Leave out those below.")
-    ] = None,
-) -> None:
-    """Find the most similar images."""
-    with call.open() as collection:
-        found = collection.query(image, n=number, min_score=min_score)
-        call.answer(found, documents.query, results.query)
-
-
-@commands.adds(
     "view",
     example="""\
 imgclust view

@@ -34,6 +34,7 @@ from imgclust.collection.results import (
 from imgclust.collection.weighing import download_weights, list_weights, verify_weights
 from imgclust.doctor import Advisory, Check, DoctorResult
 from imgclust.export import ExportResult
+from imgclust.images import Region
 from imgclust.ingest import Event, IngestResult
 from imgclust.linking import LinksResult
 from imgclust.maps import MapResult
@@ -70,6 +71,7 @@ __all__ = [
     "Neighbour",
     "Quarantined",
     "QueryResult",
+    "Region",
     "Removed",
     "SettingRow",
     "Status",

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgclust import search
-from imgclust.collection import ingesting, networks, overseeing, running
+from imgclust.collection import ingesting, overseeing, querying, running
 from imgclust.collection.opened import Opened, ignore
 from imgclust.collection.results import MissingImage, Removed
-from imgclust.errors import UsageError
+from imgclust.images import Region
 from imgclust.ingest import Emit, IngestResult
 from imgclust.search import QueryResult
 
@@ -68,26 +67,50 @@ class ImageCommands(Opened):
         )
 
     def query(
-        self, what: Path | str | int, *, n: int = 10, min_score: float | None = None
+        self,
+        what: Path | str | int | Sequence[Path | str | int],
+        *,
+        n: int = 10,
+        min_score: float | None = None,
+        cluster: int | None = None,
+        region: Region | None = None,
+        sheet: Path | None = None,
     ) -> QueryResult:
         """The images most similar to an image of the collection (id or path) or to a file.
+
+        Several are asked for together: by the mean of their embeddings at unit length.
+
+        Parameters
+        ----------
+        n, min_score, cluster
+            How many; none below this cosine; only images of this cluster.
+        region
+            Ask for this part of the one image.
+        sheet
+            Draw the answer as a contact sheet there.
 
         Raises
         ------
         NothingThereError
-            When the collection is empty, or there is no such image.
+            When the collection is empty, or there is no such image or cluster.
+        UsageError
+            For a region without pixels, or of several images, and a sheet of no known kind.
         """
-        if n < 1:
-            raise UsageError(f"-n {n}: ask for at least one image")
-        recipe = self.recipe
-        text = str(what)
-        subject = search.known_subject(self.catalog, recipe, text)
-        if subject is None:
-            vector = networks.embed_file(self, os.fsencode(os.path.abspath(text)))
-            subject = search.Subject(vector, None, None)
-        return search.neighbours(
-            self.catalog, self.live_index(), subject, what=text, n=n, min_score=min_score
+        one = isinstance(what, str | int | os.PathLike)
+        asked = [str(what)] if one else [str(each) for each in what]  # type: ignore[union-attr]
+        return querying.query(
+            self,
+            asked,
+            n=n,
+            min_score=min_score,
+            cluster=cluster,
+            region=region,
+            sheet=sheet,
         )
+
+    def pictures(self, images: Sequence[int]) -> tuple[bytes | None, ...]:
+        """Small pictures of images, by id, as encoded bytes; None where there is none."""
+        return querying.pictures(self, images)
 
     def embeddings(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Image ids `(n,)`, ascending, and their embeddings `(n, d)` float32, as stored."""

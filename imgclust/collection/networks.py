@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +16,13 @@ from imgclust.errors import (
     ImgclustError,
     RecipeError,
 )
-from imgclust.images import Decoded, claim
+from imgclust.images import Decoded, Region, claim
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
+
+# Query images embedded at a time.
+_BATCH = 32
 
 
 def require_packages() -> None:
@@ -93,17 +96,29 @@ def embedder_opener(collection: Opened) -> Callable[[], Embedder]:
     return load
 
 
-def embed_file(collection: Opened, path: bytes) -> npt.NDArray[np.float32]:
-    """Embedding `(d,)` of a file that the collection does not hold.
+def embed_files(
+    collection: Opened, paths: Sequence[bytes], *, region: Region | None = None
+) -> npt.NDArray[np.float32]:
+    """Embeddings `(n, d)` of files, or of the same region of each.
 
     Raises
     ------
     ImgclustError
-        When the file cannot be read as an image, with the reason.
+        When a file cannot be read as an image, with the reason.
+    UsageError
+        When the region has no pixel of one.
     """
-    outcome = claim(path, thumbnail_px=0)
-    if not isinstance(outcome, Decoded):
-        reason = getattr(outcome, "reason", "it is no image of a known kind")
-        raise ImgclustError(f"{os.fsdecode(path)} cannot be used: {reason}")
+    pixels = []
+    for path in paths:
+        outcome = claim(os.path.realpath(path), thumbnail_px=0, region=region)
+        if not isinstance(outcome, Decoded):
+            reason = getattr(outcome, "reason", "it is no image of a known kind")
+            raise ImgclustError(f"{os.fsdecode(path)} cannot be used: {reason}")
+        pixels.append(outcome.pixels)
     embedder = embedder_opener(collection)()
-    return np.asarray(embedder.embed(outcome.pixels[None])[0], np.float32)
+    parts = [
+        np.asarray(embedder.embed(np.stack(pixels[start : start + _BATCH])), np.float32)
+        for start in range(0, len(pixels), _BATCH)
+    ]
+    embeddings: npt.NDArray[np.float32] = np.concatenate(parts)
+    return embeddings

@@ -34,6 +34,7 @@ from imgclust.images.pool import (
     DecodePool,
     Decoder,
 )
+from imgclust.images.region import Region, region_box
 from imgclust.images.thumbnails import ThumbnailStore
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "Outcome",
     "Picture",
     "ReadFailed",
+    "Region",
     "Skipped",
     "ThumbnailStore",
     "Undecodable",
@@ -67,6 +69,7 @@ __all__ = [
     "is_excluded",
     "raw_installed",
     "recognise",
+    "region_box",
     "stat_of",
     "suffix_of",
 ]

@@ -22,6 +22,7 @@ from imgclust.images.kinds import (
     recognise,
 )
 from imgclust.images.outcomes import Again, Decoded, Outcome, ReadFailed, Skipped, Unreadable
+from imgclust.images.region import Region
 
 SIZE_CAP_BYTES = 512 * 2**20
 
@@ -54,6 +55,7 @@ def claim(
     thumbnail_px: int = THUMBNAIL_PX,
     size_cap_bytes: int = SIZE_CAP_BYTES,
     pixel_cap: int = PIXEL_CAP,
+    region: Region | None = None,
 ) -> Outcome:
     """Read and decode the file at `path`, or say why not.
 
@@ -65,7 +67,7 @@ def claim(
     ----------
     path
         A file name as the system has it.
-    side, thumbnail_px, pixel_cap
+    side, thumbnail_px, pixel_cap, region
         See `decode`.
     size_cap_bytes
         A candidate image of more bytes is `Unreadable` and is not read.
@@ -74,6 +76,8 @@ def claim(
     ------
     MemoryError
         When decoding needs more memory than the process may have.
+    UsageError
+        When the region has no pixel of the picture.
     """
     suffix = suffix_of(path)
     try:
@@ -107,7 +111,12 @@ def claim(
 
     started = time.perf_counter()
     picture = decode(
-        content, suffix=suffix, side=side, thumbnail_px=thumbnail_px, pixel_cap=pixel_cap
+        content,
+        suffix=suffix,
+        side=side,
+        thumbnail_px=thumbnail_px,
+        pixel_cap=pixel_cap,
+        region=region,
     )
     took = time.perf_counter() - started
     try:

@@ -26,8 +26,10 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from imgclust.errors import UsageError
 from imgclust.images.kinds import HEAD_BYTES, PICTURE_SUFFIXES, RAW_FORMATS, recognise, stranger
 from imgclust.images.raw import raw_picture
+from imgclust.images.region import Region, region_box
 
 SIDE = 299
 THUMBNAIL_PX = 160
@@ -88,6 +90,7 @@ def decode(
     side: int = SIDE,
     thumbnail_px: int = THUMBNAIL_PX,
     pixel_cap: int = PIXEL_CAP,
+    region: Region | None = None,
 ) -> Picture | Undecodable:
     """Decode one picture in this process.
 
@@ -107,9 +110,13 @@ def decode(
         Longer side of the thumbnail in pixels, 0 for none.
     pixel_cap
         A picture of more pixels by its header is not decoded.
+    region
+        The part to decode, None for the whole: see `Region`.
 
     Raises
     ------
+    UsageError
+        When the region has no pixel of the picture.
     MemoryError
         When decoding needs more memory than the process may have.
     """
@@ -122,8 +129,8 @@ def decode(
         return Undecodable(stranger(content[:HEAD_BYTES], suffix))
     try:
         with _pillow_limits_off():
-            return _picture(content, kind, side, thumbnail_px, pixel_cap)
-    except MemoryError:
+            return _picture(content, kind, side, thumbnail_px, pixel_cap, region)
+    except (MemoryError, UsageError):
         raise
     except _RefusedError as refusal:
         return Undecodable(str(refusal))
@@ -134,7 +141,14 @@ def decode(
         return Undecodable(_reason(error, kind))
 
 
-def _picture(content: bytes, kind: str, side: int, thumbnail_px: int, pixel_cap: int) -> Picture:
+def _picture(
+    content: bytes,
+    kind: str,
+    side: int,
+    thumbnail_px: int,
+    pixel_cap: int,
+    region: Region | None,
+) -> Picture:
     orientation = 0
     if kind in RAW_FORMATS:
         preview = raw_picture(content, lambda size: _check_pixels(size, pixel_cap))
@@ -146,16 +160,19 @@ def _picture(content: bytes, kind: str, side: int, thumbnail_px: int, pixel_cap:
     _check_pixels(image.size, pixel_cap)
 
     # The scaled picture covers `box`: its last row and column may be cut pixels.
-    drafted = image.draft(None, (side, side))
+    drafted = None if region else image.draft(None, (side, side))
     box = drafted[1] if drafted else None
     image.load()
     orientation = orientation or _orientation(image)
     if orientation > 4:
         width, height = height, width
 
-    square = _plain_mode(image).resize(
-        (side, side), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0
-    )
+    plain = _plain_mode(image)
+    if region is not None:  # it is one of the upright picture
+        plain = plain.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else plain
+        plain = plain.crop(region_box(region, width, height))
+        (width, height), orientation = plain.size, 1
+    square = plain.resize((side, side), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
     if orientation in _UPRIGHT:
         square = square.transpose(_UPRIGHT[orientation])
     square = _on_white(square)

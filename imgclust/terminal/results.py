@@ -16,7 +16,6 @@ if TYPE_CHECKING:
         Listed,
         MissingImage,
         Quarantined,
-        QueryResult,
         Removed,
         Status,
         Weights,
@@ -24,20 +23,6 @@ if TYPE_CHECKING:
 
 
 _LINKS = {"symlink": "symbolic links", "hardlink": "hard links", "copy": "copies"}
-
-
-def query(screen: Screen, result: QueryResult) -> None:
-    """Neighbours, the most similar first."""
-    if not result.neighbours:
-        screen.line("no image is that similar")
-        return
-    screen.table(
-        columns("score", "cluster", "id", path="path"),
-        [
-            (f"{row.score:.4f}", _number(row.cluster), str(row.id), printable(row.path))
-            for row in result.neighbours
-        ],
-    )
 
 
 def status(screen: Screen, result: Status) -> None:
@@ -194,7 +179,3 @@ def _network(result: Status) -> str:
     if result.recipe is None:
         return "chosen at the first ingest"
     return f"{result.weights} ({result.recipe})"
-
-
-def _number(value: int | None) -> str:
-    return "-" if value is None else str(value)

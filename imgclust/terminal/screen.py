@@ -15,6 +15,7 @@ from imgclust.terminal.words import cells, duration, one_line, printable, shorte
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
+    from rich.segment import Segment
     from rich.table import Table
 
 # A pipe has no width: nothing is cut in it.
@@ -81,6 +82,39 @@ class Screen:
             self.clear()
             sys.stdout.write(text + "\n")
             sys.stdout.flush()
+
+    def paths(self, paths: Iterable[bytes], *, end: bytes = b"\n") -> None:
+        """Write paths exactly as the system has them, for other programs."""
+        self.clear()
+        sys.stdout.flush()
+        for path in paths:
+            sys.stdout.buffer.write(path + end)
+        sys.stdout.buffer.flush()
+
+    @property
+    def shows_pictures(self) -> bool:
+        """True on a terminal with enough colours and characters for pictures of half blocks."""
+        out = self._out
+        many = out.color_system in {"256", "truecolor"} and not out.no_color
+        return out.is_terminal and many and out.encoding.lower().startswith("utf")
+
+    @property
+    def width(self) -> int:
+        """Columns of standard output; 80 in a pipe."""
+        return self._out.width if self._out.width < _UNLIMITED else 80
+
+    def blocks(self, lines: Iterable[Iterable[Segment]]) -> None:
+        """Write lines of coloured blocks, in colour wherever they go."""
+        from rich.console import Console
+        from rich.segment import Segment, Segments
+
+        shown = self._out if self.shows_pictures else None
+        console = shown or Console(
+            file=sys.stdout, force_terminal=True, color_system="truecolor", no_color=False
+        )
+        self.clear()
+        for line in lines:
+            console.print(Segments([*line, Segment.line()]), soft_wrap=True)
 
     # Standard error
 

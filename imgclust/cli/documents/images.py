@@ -24,9 +24,17 @@ def query(result: QueryResult) -> Document:
     return {
         "query": text(os.fsencode(result.query)),
         "neighbours": [
-            {"id": row.id, **path_keys(row.path), "score": row.score, "cluster": row.cluster}
+            {
+                "id": row.id,
+                **path_keys(row.path),
+                "score": row.score,
+                "cluster": row.cluster,
+                "name": row.name,
+            }
             for row in result.neighbours
         ],
+        "queries": [text(os.fsencode(one)) for one in result.queries],
+        "sheet": None if result.sheet is None else text(os.fsencode(result.sheet)),
     }
 
 

@@ -1,0 +1,109 @@
+"""The command query."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from imgclust.cli import documents
+from imgclust.cli.calling import Call
+from imgclust.cli.options import Commands
+from imgclust.errors import NothingThereError, UsageError
+from imgclust.terminal import desktop
+from imgclust.terminal import neighbours as tables
+
+if TYPE_CHECKING:
+    from imgclust.collection import QueryResult, Region
+
+commands = Commands()
+
+
+@commands.adds(
+    "query",
+    example="""\
+imgclust query ~/Pictures/cat.jpg            a file, of the collection or not
+imgclust query 42 -n 3                       the image with the id 42
+imgclust query ./42                          a file of that name
+imgclust query cat.jpg sofa.jpg              what is similar to both
+imgclust query cat.jpg --region 0,0,0.5,1    to the left half of it
+imgclust query 42 --cluster 7                only images of the cluster 7
+imgclust query cat.jpg -0 | xargs -0 ls      paths for other programs
+imgclust query cat.jpg --sheet similar.png""",
+)
+def query(
+    call: Call,
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE|ID", help="Files, or images' ids.")],
+    number: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many.")] = 10,
+    min_score: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="Leave out those below.")
+    ] = None,
+    cluster: Annotated[
+        int | None, typer.Option(metavar="ID", help="Only images of this cluster.")
+    ] = None,
+    region: Annotated[
+        str | None,
+        typer.Option(
+            metavar="X,Y,W,H",
+            help="Search by this part of the image: in pixels, or in fractions of its sides "
+            "(none above 1).",
+        ),
+    ] = None,
+    only_paths: Annotated[
+        bool, typer.Option("-f", "--files", help="Print paths only, one a line.")
+    ] = False,
+    only_paths_0: Annotated[
+        bool, typer.Option("-0", "--null", help="Print paths only, each ended by a NUL.")
+    ] = False,
+    pictures: Annotated[
+        Literal["auto", "blocks", "off"],
+        typer.Option("--images", help="Small pictures: where the terminal can show them."),
+    ] = "auto",
+    sheet: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw a contact sheet, such as a .png.")
+    ] = None,
+    open_best: Annotated[
+        bool, typer.Option("--open", help="Open the best that is not the image itself.")
+    ] = False,
+) -> None:
+    """Find the most similar images."""
+    paths = only_paths or only_paths_0
+    if paths and call.options.json:
+        raise UsageError("-f and -0 print paths and --json a document; give one of them")
+    part = None if region is None else _region(region)
+    with call.open() as collection:
+        found = collection.query(
+            images, n=number, min_score=min_score, cluster=cluster, region=part, sheet=sheet
+        )
+        if paths:
+            rows = (row.path for row in found.neighbours)
+            call.screen.paths(rows, end=b"\0" if only_paths_0 else b"\n")
+        else:
+            shown = None
+            wanted = pictures == "blocks" or (pictures == "auto" and call.screen.shows_pictures)
+            if wanted and not call.options.json:
+                shown = collection.pictures([row.id for row in found.neighbours])
+            call.answer(found, documents.query, partial(tables.query, pictures=shown))
+    if open_best:
+        desktop.open_file(_best(found))
+
+
+def _region(text: str) -> Region:
+    from imgclust.collection import Region
+
+    try:
+        x, y, width, height = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--region {text}: give four numbers, such as 10,20,300,200") from None
+    if not (min(x, y) >= 0 and 0 < width < float("inf") and 0 < height < float("inf")):
+        raise UsageError(f"--region {text}: X and Y are at least 0, W and H above 0")
+    return Region(x, y, width, height)
+
+
+def _best(found: QueryResult) -> bytes:
+    others = [row.path for row in found.neighbours if row.id != found.image]
+    if not others:
+        raise NothingThereError("no other image is that similar: there is nothing to open")
+    return others[0]

@@ -1,0 +1,110 @@
+"""Queries: by images of the collection, by files, by a region, within a cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from imgclust import charts, search
+from imgclust.collection import networks
+from imgclust.errors import NothingThereError, StorageError, UsageError
+from imgclust.images import Decoded, Region, claim
+from imgclust.search import QueryResult, Subject
+
+if TYPE_CHECKING:
+    from imgclust.collection.opened import Opened
+
+_SHEETS = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def query(
+    collection: Opened,
+    asked: Sequence[str],
+    *,
+    n: int,
+    min_score: float | None,
+    cluster: int | None,
+    region: Region | None,
+    sheet: Path | None,
+) -> QueryResult:
+    """See `Collection.query`."""
+    if n < 1:
+        raise UsageError(f"-n {n}: ask for at least one image")
+    if not asked:
+        raise UsageError("query what? name at least one image")
+    if region is not None and len(asked) > 1:
+        raise UsageError("a region is one of a single image; ask for one image with --region")
+    if sheet is not None and sheet.suffix.lower() not in _SHEETS:
+        raise UsageError(f"{sheet.name}: a contact sheet is a file in {', '.join(_SHEETS)}")
+    _ = collection.recipe  # said before files are read
+    subject = _of_region(collection, asked[0], region) if region else _of(collection, asked)
+    found = search.neighbours(
+        collection.catalog,
+        collection.live_index(),
+        subject,
+        queries=asked,
+        n=n,
+        min_score=min_score,
+        cluster=cluster,
+    )
+    if sheet is not None:
+        _draw(collection, found, sheet)
+        found = replace(found, sheet=sheet)
+    return found
+
+
+def pictures(collection: Opened, images: Sequence[int]) -> tuple[bytes | None, ...]:
+    """See `Collection.pictures`."""
+    found: list[bytes | None] = []
+    for number in images:
+        image = collection.catalog.images.get(number)
+        picture = None if image is None else collection.thumbnail(image.content)
+        if image is not None and picture is None:
+            outcome = claim(image.path)
+            picture = outcome.thumbnail if isinstance(outcome, Decoded) else None
+        found.append(picture)
+    return tuple(found)
+
+
+def _of(collection: Opened, asked: Sequence[str]) -> Subject:
+    """The subject of one image, or of several together; the network runs only for unknown ones."""
+    known = [search.known_subject(collection.catalog, collection.recipe, one) for one in asked]
+    unknown = [one for one, subject in zip(asked, known, strict=True) if subject is None]
+    if unknown:
+        paths = [os.fsencode(os.path.abspath(one)) for one in unknown]
+        vectors = iter(networks.embed_files(collection, paths))
+        known = [subject or Subject(next(vectors), None, None) for subject in known]
+    return search.mean_subject([subject for subject in known if subject is not None])
+
+
+def _of_region(collection: Opened, asked: str, region: Region) -> Subject:
+    path = os.fsencode(os.path.abspath(asked))
+    if asked.isdecimal():
+        image = collection.catalog.images.get(int(asked)) if len(asked) < 19 else None
+        if image is None:
+            raise NothingThereError(
+                f"no image has the id {asked}; a file of that name is ./{asked}"
+            )
+        path = image.path
+    if not os.path.lexists(path):
+        raise NothingThereError(f"there is no file {os.fsdecode(path)}")
+    return Subject(networks.embed_files(collection, [path], region=region)[0], None, None)
+
+
+def _draw(collection: Opened, found: QueryResult, path: Path) -> None:
+    captions = [
+        f"{row.score:.3f} {os.fsdecode(os.path.basename(row.path))}" for row in found.neighbours
+    ]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        charts.contact_sheet(
+            path,
+            pictures(collection, [row.id for row in found.neighbours]),
+            captions,
+            title=f"most similar to {found.query}",
+        )
+    except OSError as error:
+        raise StorageError(f"the picture {path} cannot be written: {error.strerror}") from None

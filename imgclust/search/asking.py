@@ -1,0 +1,236 @@
+"""Queries: what is asked for, and the images most similar to it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.catalog import Catalog
+from imgclust.errors import ImgclustError, NothingThereError
+from imgclust.search.live import LiveIndex
+
+# Embeddings compared at a time: 8 MiB.
+_CHUNK = 1000
+_DECIMALS = 6  # as the index rounds
+_HASH_BYTES = 1 << 20
+_NO_DIRECTION = 1e-6
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A similar image: `score` is the cosine similarity, `name` that of its cluster."""
+
+    id: int
+    path: bytes
+    score: float
+    cluster: int | None
+    name: str | None
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """Most similar images first; the queried one first of all when it is in the collection.
+
+    `queries` is what was asked for, `query` the same in one text; `image` the queried image's id;
+    `sheet` the contact sheet that was drawn.
+    """
+
+    query: str
+    queries: tuple[str, ...]
+    image: int | None
+    neighbours: tuple[Neighbour, ...]
+    sheet: Path | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is searched for: an embedding `(d,)`, and the content that it is of, if known."""
+
+    vector: npt.NDArray[np.float32]
+    content: int | None
+    image: int | None
+
+
+def known_subject(catalog: Catalog, recipe: str, what: str) -> Subject | None:
+    """The subject when the collection knows it: by id, by path, or by its bytes.
+
+    Raises
+    ------
+    NothingThereError
+        For an id that no image has.
+    """
+    if what.isdecimal():
+        image = catalog.images.get(int(what)) if len(what) < 19 else None  # SQLite has 64 bits
+        if image is None:
+            raise NothingThereError(f"no image has the id {what}; a file of that name is ./{what}")
+        return _subject(catalog, recipe, image.content, image.id)
+    path = os.fsencode(os.path.abspath(what))
+    for spelling in dict.fromkeys((path, os.path.realpath(path))):
+        image = catalog.images.at(spelling)
+        observation = catalog.observations.at(spelling)
+        if image is None or observation is None:
+            continue
+        try:
+            found = os.stat(spelling)
+        except OSError:
+            return _subject(catalog, recipe, image.content, image.id)
+        if (found.st_size, found.st_mtime_ns) == observation.stat[2:4]:
+            return _subject(catalog, recipe, image.content, image.id)
+    content = catalog.contents.with_sha256(_sha256(path))
+    if content is None or not catalog.contents.has_embedding(content.key, recipe):
+        return None
+    return _subject(catalog, recipe, content.key, None)
+
+
+def mean_subject(subjects: Sequence[Subject]) -> Subject:
+    """What several images have in common: the mean of their embeddings, each at unit length.
+
+    Raises
+    ------
+    ImgclustError
+        When they cancel out: there is no direction to search in.
+    """
+    if len(subjects) == 1:
+        return subjects[0]
+    mean = np.zeros_like(subjects[0].vector, np.float64)
+    for subject in subjects:
+        vector = subject.vector.astype(np.float64)
+        mean += vector / (np.linalg.norm(vector) or 1.0)
+    mean /= len(subjects)
+    if np.linalg.norm(mean) < _NO_DIRECTION:
+        raise ImgclustError("these images have nothing in common to search for; ask for fewer")
+    return Subject(mean.astype(np.float32), None, None)
+
+
+def neighbours(
+    catalog: Catalog,
+    live: LiveIndex,
+    subject: Subject,
+    *,
+    queries: Sequence[str],
+    n: int,
+    min_score: float | None,
+    cluster: int | None = None,
+) -> QueryResult:
+    """The `n` most similar images: one row per image, the queried one first, ties by id.
+
+    Parameters
+    ----------
+    queries
+        What was asked for, as it was asked.
+    min_score
+        Leave out images below it.
+    cluster
+        Only images of this cluster of the current clustering; all of it is compared, so that the
+        answer is right wherever its images stand among the others.
+
+    Raises
+    ------
+    NothingThereError
+        When there is no such cluster.
+    """
+    live.top_up()
+    current = catalog.clusterings.current_id()
+    if cluster is None:
+        rows = _nearest(catalog, live, subject, n)
+    else:
+        rows = _nearest_in(catalog, live, subject, _members(catalog, current, cluster), n)
+    rows.sort(key=lambda row: (row[1] != subject.image, -row[0], row[1]))
+    names = catalog.clusterings.names()
+    found = []
+    for score, image, path, key in rows[:n]:
+        if min_score is None or score >= min_score:
+            its = None if current is None else catalog.clusterings.cluster_of(current, key)
+            name = None if its is None else names.get(its)
+            found.append(Neighbour(image, path, min(score, 1.0), its, name))
+    return QueryResult(" + ".join(queries), tuple(queries), subject.image, tuple(found))
+
+
+_Row = tuple[float, int, bytes, int]
+
+
+def _nearest(catalog: Catalog, live: LiveIndex, subject: Subject, n: int) -> list[_Row]:
+    """At least the `n` nearest of all images: score, id, path, content."""
+    own: list[_Row] = []
+    itself = None if subject.image is None else catalog.images.get(subject.image)
+    if itself is not None:  # always first, also among copies that look just the same
+        own = [(1.0, itself.id, itself.path, itself.content)]
+    wanted = n + 1
+    while True:
+        found = live.index.search(subject.vector[None, :], min(wanted, len(live.index)))
+        rows = [
+            *own,
+            *(
+                (float(score), image.id, image.path, int(key))
+                for score, key in zip(found.scores[0], found.keys[0], strict=True)
+                if key >= 0
+                for image in catalog.images.with_content(int(key))
+                if image.id != subject.image
+            ),
+        ]
+        if len(rows) >= n or wanted >= len(live.index):
+            return rows
+        wanted *= 2
+
+
+def _nearest_in(
+    catalog: Catalog, live: LiveIndex, subject: Subject, members: Sequence[int], n: int
+) -> list[_Row]:
+    """At least the `n` nearest images of these contents, all of which are compared."""
+    keys = np.array([key for key in members if key in live.index], np.int64)
+    unit = subject.vector / (np.linalg.norm(subject.vector) or 1.0)
+    scores = np.empty(len(keys), np.float32)
+    for start in range(0, len(keys), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        scores[part] = live.index.reconstruct(keys[part]) @ unit
+    scores = np.clip(np.round(scores, _DECIMALS), -1.0, 1.0)
+    rows: list[_Row] = []
+    last = np.inf
+    # The queried image may stand behind copies of it, and images of one score go by id.
+    for position in np.lexsort((keys, -scores)):
+        score, key = float(scores[position]), int(keys[position])
+        if len(rows) >= n and score < last:
+            break
+        last = score
+        rows.extend(
+            (1.0 if image.id == subject.image else score, image.id, image.path, key)
+            for image in catalog.images.with_content(key)
+        )
+    return rows
+
+
+def _members(catalog: Catalog, current: int | None, cluster: int) -> list[int]:
+    if current is None:
+        raise NothingThereError("there are no clusters yet; make them with imgclust cluster")
+    known = catalog.clusterings.cluster_ids(current)
+    if cluster not in known:
+        there = ", ".join(str(one) for one in sorted(known)[:12])
+        raise NothingThereError(f"there is no cluster {cluster}; there are {there}")
+    return catalog.clusterings.contents_in(current, cluster)
+
+
+def _subject(catalog: Catalog, recipe: str, content: int, image: int | None) -> Subject:
+    try:
+        return Subject(catalog.contents.embeddings([content], recipe)[0], content, image)
+    except KeyError:
+        raise ImgclustError("this image has no embedding by the collection's recipe") from None
+
+
+def _sha256(path: bytes) -> bytes:
+    import hashlib
+
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as file:
+            while chunk := file.read(_HASH_BYTES):
+                digest.update(chunk)
+    except FileNotFoundError:
+        raise NothingThereError(f"there is no file {os.fsdecode(path)}") from None
+    except OSError as error:
+        raise ImgclustError(f"{os.fsdecode(path)} cannot be read: {error.strerror}") from None
+    return digest.digest()

@@ -1,0 +1,109 @@
+"""How the answer to a query is shown: small pictures, and a table."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from imgclust.terminal.screen import Screen
+from imgclust.terminal.table import Column
+from imgclust.terminal.words import printable, shortened
+
+if TYPE_CHECKING:
+    from rich.segment import Segment
+
+    from imgclust.collection import Neighbour, QueryResult
+
+# Columns of a small picture, on a narrow terminal and on a wide one; its lines are half as many,
+# since a line holds two pixels.
+_NARROW, _WIDE = 14, 20
+_WIDE_TERMINAL = 120
+_GAP = 2
+_LONGEST_NAME = 24
+
+
+def query(
+    screen: Screen, result: QueryResult, *, pictures: Sequence[bytes | None] | None = None
+) -> None:
+    """Neighbours, the most similar first, with their pictures where they are given."""
+    if not result.neighbours:
+        screen.line("no image is that similar")
+        return
+    if pictures is not None:
+        screen.blocks(_grid(result.neighbours, pictures, screen.width))
+    named = any(row.name for row in result.neighbours)
+    screen.table(
+        [
+            *(Column("score", "number"), Column("cluster", "text" if named else "number")),
+            *(Column("id", "number"), Column("path", "path")),
+        ],
+        [
+            (f"{row.score:.4f}", _cluster(row), str(row.id), printable(row.path))
+            for row in result.neighbours
+        ],
+    )
+    if result.sheet is not None:
+        screen.outcome(f"contact sheet: {printable(result.sheet)}")
+
+
+def _cluster(row: Neighbour) -> str:
+    if row.cluster is None:
+        return "-"
+    return (
+        f"{row.cluster} {shortened(printable(row.name), _LONGEST_NAME)}"
+        if row.name
+        else str(row.cluster)
+    )
+
+
+def _grid(
+    rows: Sequence[Neighbour], pictures: Sequence[bytes | None], width: int
+) -> Iterator[list[Segment]]:
+    """Lines of pictures side by side, each over its id and score."""
+    from rich.segment import Segment
+
+    side = min(_WIDE if width >= _WIDE_TERMINAL else _NARROW, width)
+    across = max(1, (width + _GAP) // (side + _GAP))
+    for start in range(0, len(rows), across):
+        here = [_blocks(one, side) for one in pictures[start : start + across]]
+        for line in range(max(map(len, here))):
+            together: list[Segment] = []
+            for lines in here:
+                blank = [Segment(" " * side)]
+                together += [*(lines[line] if line < len(lines) else blank), Segment(" " * _GAP)]
+            yield together[:-1]
+        captions = [
+            shortened(f"{row.id}  {row.score:.3f}", side).ljust(side)
+            for row in rows[start : start + across]
+        ]
+        yield [Segment((" " * _GAP).join(captions).rstrip())]
+
+
+def _blocks(picture: bytes | None, side: int) -> list[list[Segment]]:
+    """A picture as lines of half blocks, `side` columns wide, and no more lines than half of that.
+
+    The upper half of a character has one colour, the lower half another one.
+    """
+    from PIL import Image
+    from rich.color import Color
+    from rich.segment import Segment
+    from rich.style import Style
+
+    try:
+        with Image.open(io.BytesIO(picture or b"")) as opened:
+            image = opened.convert("RGB")
+    except (OSError, ValueError):
+        return []
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    pixels: Any = image.load()
+    width, height = image.size
+    lines = []
+    for top in range(0, height, 2):
+        line = []
+        for x in range(width):
+            upper = Color.from_rgb(*pixels[x, top])
+            lower = Color.from_rgb(*pixels[x, top + 1]) if top + 1 < height else None
+            line.append(Segment("\N{UPPER HALF BLOCK}", Style(color=upper, bgcolor=lower)))
+        lines.append([*line, Segment(" " * (side - width))])
+    return lines

@@ -1,0 +1,264 @@
+"""Queries: by several images, by a region, within a cluster; sheets, paths, pictures, opening."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from imgclust.collection import Collection, Region
+from imgclust.errors import ImgclustError, NothingThereError, UsageError
+from imgclust.terminal import Screen
+from tests.command_line import QUICK, Run, make, runner
+from tests.conftest import DIMENSIONS, write_picture
+from tests.fakes import FakeEmbedder
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    return runner(tmp_path, capsys, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `drop` and its ingested `index`."""
+    return make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def ready(made: Path, run: Run, tmp_path: Path) -> Path:
+    shutil.copytree(made / "index", tmp_path / "index", symlinks=True)
+    return made
+
+
+@pytest.fixture
+def collection(ready: Path, tmp_path: Path) -> Collection:
+    return Collection.open(tmp_path / "index")
+
+
+def nearest(
+    collection: Collection, vector: NDArray[np.float32], among: set[int], n: int
+) -> list[float]:
+    """Scores of the nearest images by a plain comparison with all, the greatest first."""
+    ids, embeddings = collection.embeddings()
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    scores = unit @ (vector / np.linalg.norm(vector))
+    return sorted((float(s) for s, one in zip(scores, ids, strict=True) if one in among))[
+        : -n - 1 : -1
+    ]
+
+
+# What is asked for
+
+
+def test_several_images_are_asked_for_by_the_mean_of_their_unit_vectors(
+    collection: Collection, tmp_path: Path
+) -> None:
+    ids, embeddings = collection.embeddings()
+    unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    found = collection.query([1, 2, 7], n=8)
+    everything = set(ids.tolist())
+    rows = [list(ids).index(one) for one in (1, 2, 7)]
+    scores = [row.score for row in found.neighbours]
+    assert scores == pytest.approx(nearest(collection, unit[rows].mean(0), everything, 8), abs=1e-3)
+    assert (found.query, found.queries, found.image) == ("1 + 2 + 7", ("1", "2", "7"), None)
+    new = write_picture(tmp_path / "new.png", 77, hue=1)
+    mixed = [row.score for row in collection.query([new, 1], n=24).neighbours]
+    square = Image.open(new).resize((299, 299), Image.Resampling.BILINEAR)
+    vector = FakeEmbedder(DIMENSIONS).embed(np.asarray(square)[None])[0]
+    mean = vector / np.linalg.norm(vector) + unit[list(ids).index(1)]
+    assert mixed == pytest.approx(nearest(collection, mean, everything, 24), abs=1e-3)
+
+
+def test_one_image_in_a_list_is_that_image(collection: Collection) -> None:
+    assert collection.query([5]) == collection.query(5) == collection.query("5")
+
+
+def test_images_that_cancel_out(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    from imgclust.search import Subject, mean_subject
+
+    vector = np.ones(4, np.float32)
+    with pytest.raises(ImgclustError, match="nothing in common"):
+        mean_subject([Subject(vector, 1, 1), Subject(-3 * vector, 2, 2)])
+
+
+def test_a_cluster_is_searched_whole(collection: Collection) -> None:
+    """Also when the nearest of all images are in other clusters."""
+    ids, embeddings = collection.embeddings()
+    for cluster in collection.clusters():
+        members = {one.id for one in collection.cluster_details(cluster.id).members}
+        for image in (1, 2, 3):
+            vector = embeddings[list(ids).index(image)]
+            expected = nearest(collection, vector, members - {image}, 3)
+            found = collection.query(image, n=3 + (image in members), cluster=cluster.id)
+            others = [row for row in found.neighbours if row.id != image]
+            assert len(others) == 3
+            if image in members:
+                assert found.neighbours[0].id == image
+            # Stored in half precision: what is nearly as near may change places.
+            assert [row.score for row in others] == pytest.approx(expected, abs=1e-3)
+            assert {row.cluster for row in found.neighbours} == {cluster.id}
+        everything = collection.query(1, n=100, cluster=cluster.id).neighbours
+        assert {row.id for row in everything} == members
+    plain = {row.id: row.score for row in collection.query(1, n=100).neighbours}
+    assert all(row.score == pytest.approx(plain[row.id], abs=1e-5) for row in everything)
+    with pytest.raises(NothingThereError, match="there is no cluster 99; there are 1, "):
+        collection.query(1, cluster=99)
+
+
+def test_a_region_is_asked_for_as_that_part_alone(
+    collection: Collection, ready: Path, tmp_path: Path
+) -> None:
+    left, right = (ready / "drop" / f"picture-0{one}.png" for one in (3, 7))
+    both = Image.new("RGB", (160, 60))
+    both.paste(Image.open(left), (0, 0))
+    both.paste(Image.open(right), (80, 0))
+    both.save(tmp_path / "both.png")
+    for region, wanted in [
+        (Region(0, 0, 0.5, 1), left),
+        (Region(80, 0, 80, 60), right),
+        (Region(80, 0, 8000, 6000), right),
+    ]:
+        found = collection.query(tmp_path / "both.png", region=region)
+        assert found.neighbours[0].path == os.fsencode(wanted)
+        assert found.neighbours[0].score > 0.999
+    assert collection.query(1, region=Region(0, 0, 1, 1)).neighbours[0].id == 1
+    with pytest.raises(UsageError, match="no pixel of this picture of 160 x 60"):
+        collection.query(tmp_path / "both.png", region=Region(160, 0, 10, 10))
+    with pytest.raises(UsageError, match="single image"):
+        collection.query([1, 2], region=Region(0, 0, 1, 1))
+    with pytest.raises(NothingThereError, match="no image has the id 99"):
+        collection.query(99, region=Region(0, 0, 1, 1))
+
+
+def test_a_link_to_a_picture_is_a_picture(collection: Collection, tmp_path: Path) -> None:
+    os.symlink(write_picture(tmp_path / "new.png", 77), tmp_path / "link.png")
+    assert collection.query(tmp_path / "link.png").neighbours
+
+
+# The command line
+
+
+def test_names_of_clusters_are_in_the_table(run: Run, ready: Path) -> None:
+    assert run("clusters", "name", "1", "red things").code == 0
+    rows = run("query", "1", "-n", "24", "--json").document["neighbours"]
+    assert {(row["cluster"], row["name"]) for row in rows} > {(1, "red things")}
+    assert re.search(r"^-?0\.\d{4}  1 red things +\d+  /", run("query", "1", "-n", "24").out, re.M)
+
+
+def test_paths_only(run: Run, tmp_path: Path) -> None:
+    name = b"caf\xe9 two\nlines.png"
+    picture = write_picture(tmp_path / "drop" / "one.png", 1)
+    os.rename(picture, os.fsencode(tmp_path / "drop") + b"/" + name)
+    write_picture(tmp_path / "drop" / "two.png", 2)
+    assert run("watch", "--once", "-q", tmp_path / "drop").code == 0
+    code = "import sys; from imgclust.cli import app; app()"
+    told = {**os.environ, **QUICK, "IMGCLUST_INDEX": str(tmp_path / "index")}
+    for flag, end in (("-0", b"\0"), ("-f", b"\n")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "query", "1", flag], capture_output=True, env=told
+        )
+        one, two = (os.fsencode(tmp_path / "drop") + b"/" + each for each in (name, b"two.png"))
+        assert done.stdout in {one + end + two + end, two + end + one + end}
+    assert run("query", "1", "-f", "--json").code == 2
+
+
+def test_a_sheet(run: Run, ready: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "new" / "sheet.png"
+    document = run("query", "1", "-n", "4", "--sheet", sheet, "--json").document
+    assert document["sheet"] == str(sheet)
+    with Image.open(sheet) as drawn:
+        assert drawn.size == (2 * 172 + 12, 36 + 2 * 192)
+        assert len(drawn.convert("RGB").getcolors(1 << 20) or []) > 500
+    shutil.rmtree(tmp_path / "index" / "default" / "thumbnails")
+    again = tmp_path / "again.png"
+    assert f"contact sheet: {again}" in run("query", "1", "-n", "4", "--sheet", again).out
+    with Image.open(again) as redrawn:
+        assert len(redrawn.convert("RGB").getcolors(1 << 20) or []) > 500
+    assert ".png" in run("query", "1", "--sheet", "sheet.txt").refused(2)
+
+
+@pytest.mark.parametrize("region", ["1,2,3", "a,b,c,d", "0,0,0,1", "-1,0,1,1", "0,0,nan,1"])
+def test_regions_that_are_none(run: Run, ready: Path, region: str) -> None:
+    assert "--region" in run("query", "1", f"--region={region}").refused(2)
+
+
+def test_no_network_is_loaded_for_images_of_the_collection(ready: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from imgclust.cli import main; code = main(sys.argv[1:])\n"
+        "print(code, *{name.split('.')[0] for name in sys.modules})"
+    )
+    for more in ((), ("2", "3"), ("--cluster", "1")):
+        done = subprocess.run(
+            [sys.executable, "-c", code, "query", "-q", "1", *more],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **QUICK, "IMGCLUST_INDEX": str(tmp_path / "index")},
+        )
+        code_said, *loaded = done.stdout.splitlines()[-1].split()
+        assert code_said == "0", done.stderr
+        assert not {"tensorflow", "keras", "sklearn", "matplotlib"} & set(loaded)
+
+
+# Pictures
+
+
+def test_a_pipe_gets_no_pictures_unless_it_is_told_to(run: Run, ready: Path) -> None:
+    assert "\x1b" not in run("query", "1").out
+    shown = run("query", "1", "--images", "blocks").out
+    assert "▀" in shown
+    assert run("query", "1", "--images", "off").out == run("query", "1").out
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in shown.splitlines()]
+    assert max(map(len, [line for line in lines if "▀" in line])) <= 80
+    assert sum(bool(re.search(r"\d+  \d\.\d{3}", line)) for line in lines[:-11]) == 2
+
+
+def test_a_picture_of_blocks_has_its_colours(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from imgclust.collection import Neighbour, QueryResult
+    from imgclust.terminal import neighbours
+
+    Image.new("RGB", (40, 20), (255, 0, 0)).save(tmp_path / "red.png")
+    rows = tuple(Neighbour(id, b"/a.png", 0.5, 1, None) for id in (1, 2))
+    found = QueryResult("1", ("1",), 1, rows)
+    neighbours.query(Screen(), found, pictures=[(tmp_path / "red.png").read_bytes(), b"none"])
+    out = capsys.readouterr().out
+    assert "38;2;255;0;0" in out
+    assert "1  0.500        2  0.500" in out
+    assert sum("▀" in line for line in out.splitlines()) == 4  # 14 x 7 pixels
+
+
+# Opening
+
+
+def test_open_uses_the_desktops_opener(
+    run: Run, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    best = run("query", "1", "-n", "2", "--json").document["neighbours"][1]["path"]
+    said = run("query", "1", "--open")
+    assert said.code == 1
+    assert said.err == f"imgclust: there is no desktop here to open {best}\n"
+    opener = tmp_path / "bin" / "xdg-open"
+    opener.parent.mkdir()
+    opener.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\ntest ! -e {tmp_path}/fail\n')
+    opener.chmod(opener.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{opener.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("DISPLAY", ":7")
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert run("query", "1", "--open").code == 0
+    assert (tmp_path / "opened").read_text() == f"{best}\n"
+    (tmp_path / "fail").touch()
+    assert "xdg-open cannot open" in run("query", "1", "--open").err
+    assert run("query", "1", "-n", "1", "--open").code == 3
