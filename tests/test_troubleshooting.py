@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 from collections.abc import Callable
@@ -9,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from imgclust import devices
 from imgclust.collection import folders
 from imgclust.locks import FileLock
 from tests.command_line import Run, Said, make, runner
@@ -77,9 +77,9 @@ class Place:
         return self.run("query", "1")
 
     def no_package(self) -> Said:
-        find = devices.importlib.util.find_spec
+        find = importlib.util.find_spec
         self.patch.setattr(
-            devices.importlib.util,
+            importlib.util,
             "find_spec",
             lambda name, *rest: None if name == "tensorflow" else find(name, *rest),
         )
