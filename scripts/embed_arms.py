@@ -230,7 +230,7 @@ def _marked(
 
     def opening(*positional: Any, **named: Any) -> Embedder:
         noted("file read and decoded")
-        found = opener(*positional, **(named | ({"cache": None} if traced else {})))
+        found: Embedder = opener(*positional, **(named | ({"cache": None} if traced else {})))
         noted("network loaded")
         return found
 

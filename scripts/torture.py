@@ -27,6 +27,8 @@ _KILLS_A_LIFE = 40
 _BACKLOG = 2000
 _SAMPLE_S = 10.0
 _VECTOR_BYTES = 2048 * 2
+# What all processes may use beside the index, and how much more in the second half of a backlog.
+_MOST_MB, _MORE_MB = 2500, 50
 
 SOAK = {
     "IMGCLUST_WATCH_RESCAN_S": "60",
@@ -103,6 +105,38 @@ def soak(minutes: float) -> int:
     return 0 if alive else 1
 
 
+def backlog(count: int) -> int:
+    """Queue so many small files at once and print what the processes use while they go in.
+
+    1 when that, less the index's own bytes, reaches the limit or grows with what was ingested.
+    """
+    folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="torture-")))
+    drop, index = folder / "drop", folder / "index"
+    drop.mkdir()
+    for _ in itertools.islice(fresh_files(drop), count):
+        pass
+    print("seconds  images  resident MB  less index MB  index MB  open files  threads")
+    least: list[float] = []  # less the index's bytes, from the first thousand images on
+    began = time.monotonic()
+    with Process("watch", index, drop, **SOAK) as watch:
+        images = 0
+        while images < count and watch.running:
+            time.sleep(_SAMPLE_S / 2)
+            images = _images(index)
+            used = _sample(watch.pid, images, time.monotonic() - began)
+            if images >= min(1000, count // 10):
+                least.append(used)
+        said = watch.said
+    shutil.rmtree(folder)
+    if images < count:
+        print(said[-2000:])
+        return 1
+    half = len(least) // 2
+    more = max(least[half:]) - max(least[: half or 1])
+    print(f"at most {max(least):.0f} MB beside the index; {more:+.0f} MB in the second half")
+    return 0 if max(least) < _MOST_MB and more < _MORE_MB else 1
+
+
 def _images(index: Path) -> int:
     path = index / "default" / "catalog.sqlite3"
     if not path.exists():
@@ -116,8 +150,8 @@ def _images(index: Path) -> int:
         database.close()
 
 
-def _sample(pid: int, images: int, seconds: float) -> None:
-    """One line: all processes of the watcher together."""
+def _sample(pid: int, images: int, seconds: float) -> float:
+    """One line: all processes of the watcher together; returns the MB beside the index."""
     parent = psutil.Process(pid)
     resident = files = threads = 0
     for process in [parent, *parent.children(recursive=True)]:
@@ -133,6 +167,7 @@ def _sample(pid: int, images: int, seconds: float) -> None:
         f"{index / 1e6:9.1f} {files:11} {threads:8}",
         flush=True,
     )
+    return (resident - index) / 1e6
 
 
 def main() -> int:
@@ -142,9 +177,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="decides every action and moment")
     parser.add_argument("--real", action="store_true", help="use the real network")
     parser.add_argument("--soak-minutes", type=float, default=0, help="feed files for so long")
+    parser.add_argument("--backlog", type=int, default=0, help="queue so many files at once")
     chosen = parser.parse_args()
-    code = 0
-    if chosen.kills:
+    code = backlog(chosen.backlog) if chosen.backlog else 0
+    if chosen.kills and not code:
         code = kills(chosen.kills, chosen.seed, real=chosen.real)
     if chosen.soak_minutes and not code:
         code = soak(chosen.soak_minutes)

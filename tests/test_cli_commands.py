@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imgclust.cli import calling, images
-from imgclust.collection import Event
+from imgclust.collection import Event, networks
 from imgclust.terminal import Screen
 from tests.command_line import Run, make, runner
 from tests.conftest import write_picture
@@ -115,6 +115,19 @@ def test_status(run: Run, ready: Path) -> None:
     assert document["roots"] == [str(ready / "drop")]
     assert document["links"].keys() == {"mode", "path"}
     assert document["watching"] is False
+
+
+def test_status_says_which_engine_and_why(
+    run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "engine" not in run("status").out
+    said = run("status", "-v")
+    assert "the first image decides" in said.out
+    assert "the newest: 24 embeddings by fake float32" in said.out
+    monkeypatch.setattr(
+        networks, "why_engine", lambda recipe, **settings: f"tensorflow, {settings['precision']}"
+    )
+    assert "tensorflow, auto\n" in run("status", "-v").out
 
 
 def test_query(run: Run, ready: Path) -> None:

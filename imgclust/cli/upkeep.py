@@ -28,6 +28,7 @@ def status(call: Call) -> None:
         found = collection.status()
         call.answer(found, documents.status, results.status)
         if call.options.verbosity and not call.options.json:
+            results.engine(call.screen, found, collection.engine())
             results.events(call.screen, found)
 
 

@@ -125,6 +125,8 @@ def clear_knee(
     stop: StopFlag | None = None,
 ) -> tuple[int, float] | None:
     """The knee and the excess there, or None where chance explains the curve."""
+    if len(rows) < _LEAST_ROWS:
+        return None
     from kneed import KneeLocator
 
     size = min(max(_LEAST_SAMPLE, _ROWS_PER_K * k_max), _LARGEST_SAMPLE)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from imgclust import devices, weights
 from imgclust.collection import folders
-from imgclust.embedding import Embedder, Recipe, open_embedder, recipe_of
+from imgclust.embedding import Embedder, Recipe, open_embedder, recipe_of, why_engine
 from imgclust.errors import (
     ImgclustError,
     RecipeError,
@@ -94,6 +94,21 @@ def embedder_opener(collection: Opened) -> Callable[[], Embedder]:
         )
 
     return load
+
+
+def engine(collection: Opened) -> str | None:
+    """See `Collection.engine`."""
+    recipe = collection.catalog.setting("recipe")
+    rules = collection.settings.embedding
+    if recipe is None:
+        return None
+    return why_engine(
+        Recipe.parse(recipe),
+        cache=folders.cache_folder() / "networks",
+        device=rules.device,
+        precision=rules.precision,
+        engine=rules.engine,
+    )
 
 
 def embed_files(

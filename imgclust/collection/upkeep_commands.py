@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from imgclust.collection import exporting, overseeing
+from imgclust.collection import exporting, networks, overseeing
 from imgclust.collection.opened import Opened
 from imgclust.collection.results import Status
 from imgclust.doctor import DoctorResult
@@ -19,6 +19,10 @@ class UpkeepCommands(Opened):
     def status(self) -> Status:
         """Counts, the current clustering, roots, links, whether a watcher runs."""
         return overseeing.status(self)
+
+    def engine(self) -> str | None:
+        """Which engine and precision embeds on this machine and why; None while undecided."""
+        return networks.engine(self)
 
     def links(self, *, dry_run: bool = False, check: bool = False) -> LinksResult:
         """Bring the whole link folder in step, or say how far off it is."""

@@ -57,6 +57,16 @@ def status(screen: Screen, result: Status) -> None:
     screen.facts(facts)
 
 
+def engine(screen: Screen, result: Status, why: str | None) -> None:
+    """What computes embeddings on this machine and why, and what has computed those there are."""
+    facts = [("engine", why or "the first image decides; see docs/speed.md")]
+    facts += [
+        ("", f"the newest: {counted(count, 'embedding')} by {provenance}")
+        for provenance, count in sorted(result.provenances.items())
+    ]
+    screen.facts(facts)
+
+
 def events(screen: Screen, result: Status) -> None:
     """The last events of a collection."""
     for wall, kind, sentence in result.events:
