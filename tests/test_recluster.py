@@ -416,3 +416,53 @@ def test_the_links_of_what_becomes_an_outlier_are_looked_at(
     after = collection.catalog.clusterings.all_outlying(collection.current().id)
     assert after == before
     assert collection.links(check=True).in_step
+
+
+def test_links_are_brought_in_step_in_slices(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "_SLICE", 5)
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    recluster = collection.recluster()
+    recluster.cluster(k="3", space="pca", seed=0)
+    linking = collection.linking()
+    made = []
+    while linking.queued:
+        assert linking.advance(budget_s=0.0001) is None
+        made.append(collection.catalog.ledger.count())
+    assert made == [5, 10, 15, 20, 24]
+    assert collection.links(check=True).in_step
+
+
+def test_a_folder_name_with_a_count_follows_when_a_command_ends(
+    open_collection: Open, drop: Path
+) -> None:
+    collection = open_collection(flags={"links.folder": "{id}_{count}"})
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=1)
+
+    def folders() -> list[str]:
+        return sorted(entry.name for entry in collection.link_folder.iterdir())
+
+    (row,) = collection.clusters()
+    assert folders() == [f"{row.id}_24"]
+    late = [write_picture(drop / f"late-{n}.png", 70 + n) for n in range(3)]
+    other = open_collection(
+        index=collection.index_folder.path, create_for=None, flags={"links.folder": "{id}_{count}"}
+    )
+    other.add(late)
+    assert folders() == [f"{row.id}_27"]
+    assert other.links(check=True).in_step
+    catalog = collection.catalog
+    image = catalog.images.at(os.fsencode(late[0]))
+    assert image is not None
+    with catalog.transaction():  # a watcher removes it, and does not count at once
+        catalog.remove_image(image)
+    linking = collection.linking()
+    linking.advance(budget_s=10.0)
+    assert folders() == [f"{row.id}_27"]
+    assert linking.check().in_step
+    linking.advance(budget_s=10.0, recount=True)
+    assert folders() == [f"{row.id}_26"]
+    assert linking.check().in_step

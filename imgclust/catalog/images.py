@@ -274,5 +274,7 @@ class Images:
 
     def some(self, ids: Sequence[int]) -> dict[int, Image]:
         """Those of the images `ids` that exist, by id."""
-        found = (self.get(image) for image in ids)
-        return {image.id: image for image in found if image is not None}
+        rows = self._connection.executemany(
+            f"SELECT {_COLUMNS} FROM images WHERE id = ?", [(image,) for image in ids]
+        )
+        return {row[0]: Image(*row) for row in rows}

@@ -41,6 +41,14 @@ class LinkLedger:
         rows = self._connection.execute("SELECT DISTINCT folder FROM link_ledger ORDER BY folder")
         return [bytes(folder) for (folder,) in rows]
 
+    def orphans(self) -> list[int]:
+        """Images that have an entry and are not in the catalog any more."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT image FROM link_ledger WHERE NOT EXISTS "
+            "(SELECT 1 FROM images WHERE id = image) ORDER BY image"
+        )
+        return [int(image) for (image,) in rows]
+
     def put(self, rows: Sequence[LedgerValues]) -> None:
         """Insert or replace rows."""
         with self._transaction():

@@ -28,9 +28,9 @@ def rows(collection: Opened) -> tuple[ClusterRow, ...]:
     catalog = collection.catalog
     sizes = catalog.clusterings.sizes(clustering.id)
     names = catalog.clusterings.names()
-    linking = collection.linking()
     drifts = drifting(catalog, clustering).clusters
     outliers = catalog.clusterings.outliers(clustering.id)
+    link_folders = collection.linking().folders()
     found = []
     for one in clustering.described:
         cluster = one.cluster
@@ -43,9 +43,9 @@ def rows(collection: Opened) -> tuple[ClusterRow, ...]:
                 coherence=one.coherence,
                 medoid=medoids[0].id if medoids else None,
                 medoid_path=medoids[0].path if medoids else None,
-                folder=linking.folder_of(cluster),
                 drift=drifts[cluster],
                 outliers=outliers.get(cluster, 0),
+                folder=link_folders.get(cluster),
             )
         )
     return tuple(sorted(found, key=lambda row: row.id))

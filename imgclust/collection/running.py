@@ -29,7 +29,6 @@ from imgclust.ingest import (
     Parts,
 )
 from imgclust.ingest.place import has_excluded_name
-from imgclust.linking import LinksResult
 from imgclust.locks import FileLock, is_locked
 from imgclust.recluster import ArrivalAssigner, Automatic, ClusterResult
 from imgclust.search import LiveIndex
@@ -62,6 +61,10 @@ def live_index(collection: Opened, catalog: Catalog, *, verify: bool) -> LiveInd
 
 # How often a watcher holds the whole link folder against the catalog (10 s at 100,000 links).
 _WHOLE_TREE_S = 6 * 3600.0
+# How long a watcher is at the links before it looks after what comes in again, and how often it
+# renames folders whose name holds the number of their images.
+_LINKS_S = 0.5
+_RECOUNT_S = 600.0
 
 
 @dataclass
@@ -73,6 +76,7 @@ class _Keeper:
     emit: Emit
     said: set[str] = field(default_factory=set)
     checked: float = field(default_factory=time.monotonic)
+    counted: float = field(default_factory=time.monotonic)
 
     def after_commit(self, fresh: Sequence[Decoded]) -> None:
         """Store thumbnails, bring the index up to date, save it when that is due."""
@@ -86,13 +90,17 @@ class _Keeper:
         self.live.save_when_due(least=rules.checkpoint_images, share=rules.checkpoint_share)
 
     def links(self) -> bool:
-        """Sync what is queued, now and then everything; False when another process is at it."""
+        """Sync some of what is queued, now and then everything; False when another is at it."""
         linking = self.collection.linking()
-        whole = time.monotonic() - self.checked >= _WHOLE_TREE_S
-        if not whole and not linking.queued:
+        now = time.monotonic()
+        whole = now - self.checked >= _WHOLE_TREE_S
+        recount = linking.counts_images and now - self.counted >= _RECOUNT_S
+        if not whole and not recount and not linking.queued:
             return True
         try:
-            self._say(linking.sync(whole=whole, wait_s=0.0, stop=self.collection.stop))
+            fell_back = linking.advance(
+                budget_s=_LINKS_S, whole=whole, recount=recount, stop=self.collection.stop
+            )
         except (LockedError, StoppedError):
             return False
         except (StorageError, OSError) as error:
@@ -102,13 +110,11 @@ class _Keeper:
             self._once("links", str(error))
             return False
         self.said.discard("links")
-        if whole:
-            self.checked = time.monotonic()
+        if fell_back:
+            self._once("fell back", fell_back)
+        self.checked = now if whole else self.checked
+        self.counted = now if recount else self.counted
         return True
-
-    def _say(self, result: LinksResult) -> None:
-        if result.fell_back:
-            self._once("fell back", result.fell_back)
 
     def _once(self, what: str, sentence: str) -> None:
         if what not in self.said:
@@ -207,9 +213,11 @@ def finish_links(collection: Opened) -> None:
     """
     deadline = time.monotonic() + _LINKS_PATIENCE_S
     linking = collection.linking()
-    while linking.queued:
+    outdated = linking.counts_images
+    while outdated or linking.queued:
         try:
             linking.sync(wait_s=0.0, progress=collection.progress, stop=collection.stop)
+            outdated = False
         except LockedError as error:
             if time.monotonic() < deadline and not collection.stop.wait(_LINKS_WAIT_S):
                 continue

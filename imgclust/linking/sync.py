@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -12,12 +13,13 @@ from imgclust.catalog import Catalog
 from imgclust.config import Links
 from imgclust.errors import StorageError
 from imgclust.linking.ledger import CatalogLedger
+from imgclust.linking.naming import FolderNames
 from imgclust.links import (
+    Applied,
     Mode,
     Wanted,
     apply,
     check,
-    folder_name,
     plan,
     rename_folder,
 )
@@ -28,6 +30,8 @@ from imgclust.progress import Progress, StopFlag, silent
 _QUEUE = 20_000
 # Every cluster's folder has its id in its name, so that none is called this.
 _OUTLIERS = b"outliers"
+# The same where there is little time: one batch of `apply`.
+_SLICE = 500
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class Linking:
         self._ledger = CatalogLedger(catalog)
         self._root = root
         self._mode = cast(Mode, mode)
-        self._names = names
+        self._names = FolderNames(catalog, names)
+        self._outliers = names.outliers
         self._lock = lock
 
     def sync(
@@ -95,30 +100,80 @@ class Linking:
         LockedError
             When another process is at it for longer than `wait_s`.
         """
-        created = removed = moved = unmade = 0
-        foreign: list[bytes] = []
-        fell_back: str | None = None
         with FileLock(self._lock, purpose="syncing the links of", wait_s=wait_s):
-            try:
-                self._root.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StorageError(
-                    f"the link folder {self._root} cannot be made: {error.strerror}"
-                ) from None
             if whole:
-                with self._catalog.transaction():
-                    self._catalog.images.queue_all_links()
-                    self._catalog.images.queue_links(self._unwanted())
-            while True:
-                # Read together: a clustering may be published between two rounds.
-                with self._catalog.snapshot():
-                    until, images = self._catalog.images.queued_links(_QUEUE)
-                    current, folders = self._folders()
-                    wanted, gone = self._wishes(images, current, folders)
-                self._rename_folders(folders)
-                if not images:
-                    break
-                applied = apply(
+                self._queue_all()
+            done = self._bring_in_step(_QUEUE, None, recount=True, progress=progress, stop=stop)
+        return LinksResult(
+            links=self._catalog.ledger.count(),
+            created=sum(one.created for one in done),
+            removed=sum(one.removed for one in done),
+            moved=sum(one.moved for one in done),
+            unmade=sum(len(one.unmade) for one in done),
+            missing=sum(len(one.unmade) for one in done),
+            stale=0,
+            foreign=tuple(path for one in done for path in one.foreign),
+            fell_back=_fell_back(done),
+        )
+
+    def advance(
+        self,
+        *,
+        budget_s: float,
+        whole: bool = False,
+        recount: bool = False,
+        stop: StopFlag | None = None,
+    ) -> str | None:
+        """Bring in step as much of what is queued as can be done in about `budget_s` seconds.
+
+        For a watcher, which has other things to do; `queued` says whether anything is left. The
+        counts in folder names are those of the last `recount`. Returns one line when the file
+        system refused the mode and another was used.
+
+        Raises
+        ------
+        LockedError
+            When another process is at it.
+        """
+        until = time.monotonic() + budget_s
+        with FileLock(self._lock, purpose="syncing the links of"):
+            if whole:
+                self._queue_all()
+            return _fell_back(self._bring_in_step(_SLICE, until, recount=recount, stop=stop))
+
+    def _queue_all(self) -> None:
+        with self._catalog.transaction():
+            self._catalog.images.queue_all_links()
+            self._catalog.images.queue_links(self._catalog.ledger.orphans())
+
+    def _bring_in_step(
+        self,
+        at_once: int,
+        until: float | None,
+        *,
+        recount: bool,
+        progress: Progress = silent,
+        stop: StopFlag | None = None,
+    ) -> list[Applied]:
+        """Work the queue off, until then at most; the caller holds the lock."""
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(
+                f"the link folder {self._root} cannot be made: {error.strerror}"
+            ) from None
+        self._names.count(again=recount)
+        done: list[Applied] = []
+        while until is None or time.monotonic() < until:
+            # Read together: a clustering may be published between two rounds.
+            with self._catalog.snapshot():
+                reached, images = self._catalog.images.queued_links(at_once)
+                current, folders = self._names.wanted()
+                wanted, gone = self._wishes(images, current, folders)
+            if not self._rename_folders(folders, until) or not images:
+                break
+            done.append(
+                apply(
                     plan(wanted, gone, self._ledger, self._root, self._mode),
                     self._root,
                     mode=self._mode,
@@ -126,25 +181,10 @@ class Linking:
                     progress=progress,
                     stop=stop,
                 )
-                with self._catalog.transaction():
-                    self._catalog.images.unqueue_links(until)
-                created += applied.created
-                removed += applied.removed
-                moved += applied.moved
-                unmade += len(applied.unmade)
-                foreign.extend(applied.foreign)
-                fell_back = applied.fell_back or fell_back
-        return LinksResult(
-            links=self._catalog.ledger.count(),
-            created=created,
-            removed=removed,
-            moved=moved,
-            unmade=unmade,
-            missing=unmade,
-            stale=0,
-            foreign=tuple(foreign),
-            fell_back=fell_back,
-        )
+            )
+            with self._catalog.transaction():
+                self._catalog.images.unqueue_links(reached)
+        return done
 
     def clear(self, *, progress: Progress = silent, stop: StopFlag | None = None) -> LinksResult:
         """Take every entry of ours out of the link folder."""
@@ -171,13 +211,21 @@ class Linking:
     @property
     def queued(self) -> bool:
         """True when something waits to be brought in step."""
-        return bool(self._catalog.images.queued_links(1)[1])
+        if self._catalog.images.queued_links(1)[1]:
+            return True
+        return self._names.counted and bool(self._names.renamed(self._names.wanted()[1]))
+
+    @property
+    def counts_images(self) -> bool:
+        """True when folder names hold numbers of images, which a `sync` brings up to date."""
+        return self._names.counted
 
     def dry_run(self) -> LinksResult:
         """What a sync of everything would do; nothing is written."""
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
-            wanted, gone = self._wishes([*images, *self._unwanted()], *self._folders())
+            orphans = self._catalog.ledger.orphans()
+            wanted, gone = self._wishes([*images, *orphans], *self._names.wanted())
         planned = plan(wanted, gone, self._ledger, self._root, self._mode)
         return LinksResult(
             links=planned.kept,
@@ -193,7 +241,7 @@ class Linking:
         """Hold the whole tree against the catalog; nothing is written."""
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
-            wanted, _ = self._wishes(images, *self._folders())
+            wanted, _ = self._wishes(images, *self._names.wanted())
         found = check(self._root, wanted, self._ledger, progress=progress, stop=stop)
         return LinksResult(
             links=found.links,
@@ -204,45 +252,23 @@ class Linking:
             foreign=found.foreign,
         )
 
-    def folder_of(self, cluster: int) -> Path | None:
-        """Folder of a cluster below the link folder, None when the clustering has no such one."""
-        name = self._folders()[1].get(cluster)
-        return None if name is None else self._root / os.fsdecode(name)
+    def folders(self) -> dict[int, Path]:
+        """Folder of each cluster of the current clustering."""
+        folders = self._names.wanted()[1]
+        return {cluster: self._root / os.fsdecode(name) for cluster, name in folders.items()}
 
-    def _folders(self) -> tuple[int | None, dict[int, bytes]]:
-        """The current clustering and the folder name of each of its clusters."""
-        current = self._catalog.clusterings.current_id()
-        if current is None:
-            return None, {}
-        names = self._catalog.clusterings.names()
-        counts: dict[int, int] = {}
-        if "{count" in self._names.folder + self._names.named_folder:
-            counts = self._catalog.clusterings.sizes(current)
-        folders: dict[int, bytes] = {}
-        for cluster in self._catalog.clusterings.cluster_ids(current):
-            name = names.get(cluster)
-            folders[cluster] = folder_name(
-                self._names.named_folder if name else self._names.folder,
-                id=cluster,
-                name=name,
-                count=counts.get(cluster, 0),
-            )
-        return current, folders
+    def _rename_folders(self, folders: dict[int, bytes], until: float | None) -> bool:
+        """Give folders whose cluster has another name now (or another count) their new name.
 
-    def _rename_folders(self, folders: dict[int, bytes]) -> None:
-        """Give folders whose cluster has another name now (or another count) their new name."""
-        stored = self._catalog.setting("link_folders") or {}
-        renamed = False
-        for cluster, folder in folders.items():
-            old = stored.get(str(cluster))
-            if old is not None and bytes.fromhex(old) != folder:
-                rename_folder(bytes.fromhex(old), folder, self._root, self._ledger)
-                renamed = True
-        if renamed or len(stored) != len(folders) or set(map(int, stored)) != set(folders):
-            with self._catalog.transaction():
-                self._catalog.store(
-                    "link_folders", {str(cluster): name.hex() for cluster, name in folders.items()}
-                )
+        False when the time did not suffice; what is left is done the next time.
+        """
+        for cluster, old, new in self._names.renamed(folders):
+            if until is not None and time.monotonic() >= until:
+                return False
+            rename_folder(old, new, self._root, self._ledger)
+            self._names.note(cluster, new)
+        self._names.note_all(folders)
+        return True
 
     def _wishes(
         self, images: Sequence[int], current: int | None, folders: dict[int, bytes]
@@ -252,14 +278,15 @@ class Linking:
         gone: list[int] = []
         rows = self._catalog.images.some(images)
         outlying: set[int] = set()
-        if self._names.outliers and current is not None:
+        clusters: dict[int, int] = {}
+        if current is not None:
             contents = {row.content for row in rows.values()}
-            outlying = self._catalog.clusterings.outlying(current, contents)
+            clusters = self._catalog.clusterings.clusters_of(current, contents)
+            if self._outliers:
+                outlying = self._catalog.clusterings.outlying(current, contents)
         for image in dict.fromkeys(images):
             row = rows.get(image)
-            cluster = None
-            if row is not None and current is not None:
-                cluster = self._catalog.clusterings.cluster_of(current, row.content)
+            cluster = None if row is None else clusters.get(row.content)
             if row is None or cluster is None:
                 gone.append(image)
                 continue
@@ -268,8 +295,6 @@ class Linking:
             wanted.append(Wanted(image, folder, name, row.path))
         return wanted, gone
 
-    def _unwanted(self) -> Iterator[int]:
-        """Images in the ledger that the catalog does not have any more."""
-        seen = {row.image for row in self._ledger.all_rows()}
-        present = {image.id for image in self._catalog.images.all()}
-        yield from sorted(seen - present)
+
+def _fell_back(done: Sequence[Applied]) -> str | None:
+    return next((one.fell_back for one in reversed(done) if one.fell_back), None)

@@ -1,0 +1,87 @@
+"""Names of the cluster folders: as they should be, and as they are on disk."""
+
+from __future__ import annotations
+
+from imgclust.catalog import Catalog
+from imgclust.config import Links
+from imgclust.links import folder_name
+
+
+class FolderNames:
+    """The folder name of each cluster, by the templates of the collection.
+
+    Where a template has `{count}`, the names hold the images as they were counted last, so that
+    not every arrival renames a folder with all its entries.
+    """
+
+    def __init__(self, catalog: Catalog, templates: Links) -> None:
+        self._catalog = catalog
+        self._templates = templates
+
+    @property
+    def counted(self) -> bool:
+        """True when the names hold numbers of images."""
+        return "{count" in self._templates.folder + self._templates.named_folder
+
+    def wanted(self) -> tuple[int | None, dict[int, bytes]]:
+        """The current clustering and the folder name of each of its clusters."""
+        current = self._catalog.clusterings.current_id()
+        if current is None:
+            return None, {}
+        names = self._catalog.clusterings.names()
+        counts = self._counts(current)
+        folders: dict[int, bytes] = {}
+        for cluster in self._catalog.clusterings.cluster_ids(current):
+            name = names.get(cluster)
+            folders[cluster] = folder_name(
+                self._templates.named_folder if name else self._templates.folder,
+                id=cluster,
+                name=name,
+                count=counts.get(cluster, 0),
+            )
+        return current, folders
+
+    def count(self, *, again: bool) -> None:
+        """Count the images of each cluster: `again`, or when the clustering is another one now."""
+        if not self.counted:
+            return
+        with self._catalog.transaction():
+            current = self._catalog.clusterings.current_id()
+            stored = self._catalog.setting("link_counts")
+            if current is None or not (again or stored is None or stored["of"] != current):
+                return
+            counts = self._catalog.clusterings.sizes(current)
+            self._catalog.store("link_counts", {"of": current, "counts": counts})
+
+    def renamed(self, wanted: dict[int, bytes]) -> list[tuple[int, bytes, bytes]]:
+        """Clusters whose folder has another name on disk: id, that name, the one wanted."""
+        stored = self._catalog.setting("link_folders") or {}
+        found = []
+        for cluster, folder in wanted.items():
+            old = stored.get(str(cluster))
+            if old is not None and bytes.fromhex(old) != folder:
+                found.append((cluster, bytes.fromhex(old), folder))
+        return found
+
+    def note(self, cluster: int, folder: bytes) -> None:
+        """The folder of a cluster has this name on disk now."""
+        with self._catalog.transaction():
+            stored = self._catalog.setting("link_folders") or {}
+            self._catalog.store("link_folders", {**stored, str(cluster): folder.hex()})
+
+    def note_all(self, folders: dict[int, bytes]) -> None:
+        """These clusters have folders, of these names; what others had is forgotten."""
+        stored = self._catalog.setting("link_folders") or {}
+        if stored.keys() != {str(cluster) for cluster in folders}:
+            with self._catalog.transaction():
+                self._catalog.store(
+                    "link_folders", {str(cluster): name.hex() for cluster, name in folders.items()}
+                )
+
+    def _counts(self, current: int) -> dict[int, int]:
+        if not self.counted:
+            return {}
+        stored = self._catalog.setting("link_counts")
+        if stored is None or stored["of"] != current:
+            return self._catalog.clusterings.sizes(current)
+        return {int(cluster): count for cluster, count in stored["counts"].items()}
