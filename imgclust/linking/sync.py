@@ -164,7 +164,7 @@ class Linking:
             ) from None
         self._names.count(again=recount)
         done: list[Applied] = []
-        while until is None or time.monotonic() < until:
+        while True:
             # Read together: a clustering may be published between two rounds.
             with self._catalog.snapshot():
                 reached, images = self._catalog.images.queued_links(at_once)
@@ -184,6 +184,8 @@ class Linking:
             )
             with self._catalog.transaction():
                 self._catalog.images.unqueue_links(reached)
+            if until is not None and time.monotonic() >= until:
+                break
         return done
 
     def clear(self, *, progress: Progress = silent, stop: StopFlag | None = None) -> LinksResult:
@@ -263,10 +265,10 @@ class Linking:
         False when the time did not suffice; what is left is done the next time.
         """
         for cluster, old, new in self._names.renamed(folders):
-            if until is not None and time.monotonic() >= until:
-                return False
             rename_folder(old, new, self._root, self._ledger)
             self._names.note(cluster, new)
+            if until is not None and time.monotonic() >= until:
+                return False
         self._names.note_all(folders)
         return True
 
