@@ -2,7 +2,7 @@
 
 from imgclust.catalog.catalog import Catalog
 from imgclust.catalog.checking import sqlite_version
-from imgclust.catalog.clusterings import Clustering, DescribedCluster
+from imgclust.catalog.clusterings import Clustering, DescribedCluster, PublishedClustering
 from imgclust.catalog.contents import Content, key_of
 from imgclust.catalog.images import Image, Root
 from imgclust.catalog.listing import ListedImage
@@ -17,6 +17,7 @@ __all__ = [
     "Image",
     "ListedImage",
     "Observation",
+    "PublishedClustering",
     "Quarantined",
     "Root",
     "StoredProjection",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import apsw
 import numpy as np
@@ -14,6 +17,15 @@ _OUTLYING = (
     "assignments a JOIN clustering_clusters cc ON cc.clustering = a.clustering "
     "AND cc.cluster = a.cluster AND a.distance > cc.outlier_from"
 )
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Contents of the fit and the sum of their distances; `inertia` counts arrivals as well."""
+
+    fitted: int
+    distances: float
+    inertia: float
 
 
 class Assignments:
@@ -48,6 +60,72 @@ class Assignments:
             np.fromiter((row[1] for row in rows), np.int64, len(rows)),
             np.fromiter((row[2] for row in rows), np.float32, len(rows)),
         )
+
+    def members(
+        self, clustering: int, clusters: Sequence[int]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Contents `(n,)`, ascending, of some clusters, and the cluster `(n,)` of each."""
+        rows = self._connection.execute(
+            "SELECT content, cluster FROM assignments WHERE clustering = ? AND cluster IN "
+            "(SELECT value FROM json_each(?)) ORDER BY content",
+            (clustering, json.dumps(list(clusters))),
+        ).fetchall()
+        return (
+            np.fromiter((row[0] for row in rows), np.int64, len(rows)),
+            np.fromiter((row[1] for row in rows), np.int64, len(rows)),
+        )
+
+    def distances_but(self, clustering: int, clusters: Sequence[int]) -> Distances:
+        """Sums over all clusters but these."""
+        row: Any = self._connection.execute(
+            "SELECT total(1 - arrived), total((1 - arrived) * distance), "
+            "total(distance * distance) FROM assignments WHERE clustering = ? "
+            "AND cluster NOT IN (SELECT value FROM json_each(?))",
+            (clustering, json.dumps(list(clusters))),
+        ).fetchone()
+        return Distances(int(row[0]), float(row[1]), float(row[2]))
+
+    def take_over(
+        self, old: int, new: int, *, but: Sequence[int], until: int, after: int, limit: int
+    ) -> int | None:
+        """Copy assignments of one clustering to another, those to the clusters `but` left out.
+
+        So is what has come since change `until`. Goes through up to `limit` of the contents above
+        `after`; returns the last of them, None at the end.
+        """
+        last = self._connection.execute(
+            "SELECT max(content) FROM (SELECT content FROM assignments WHERE clustering = ? "
+            "AND content > ? ORDER BY content LIMIT ?)",
+            (old, after, limit),
+        ).get
+        if last is None:
+            return None
+        self._connection.execute(
+            "INSERT INTO assignments SELECT ?, content, cluster, distance, arrived "
+            "FROM assignments WHERE clustering = ? AND content > ? AND content <= ? "
+            "AND cluster NOT IN (SELECT value FROM json_each(?)) "
+            "AND content NOT IN (SELECT content FROM changes WHERE sequence > ?)",
+            (new, old, after, last, json.dumps(list(but)), until),
+        )
+        return int(last)
+
+    def take_over_arrivals(self, old: int, new: int, *, but: Sequence[int]) -> None:
+        """Copy the sums of arrivals, those of the clusters `but` left out."""
+        self._connection.execute(
+            "INSERT INTO arrivals SELECT ?, cluster, contents, distances, squares FROM arrivals "
+            "WHERE clustering = ? AND cluster NOT IN (SELECT value FROM json_each(?))",
+            (new, old, json.dumps(list(but))),
+        )
+
+    def overlaps(self, old: int, new: int) -> dict[tuple[int, int], int]:
+        """Images by (cluster in the one clustering, cluster in the other)."""
+        rows = self._connection.execute(
+            "SELECT o.cluster, n.cluster, count(*) FROM images i "
+            "JOIN assignments o ON o.clustering = ? AND o.content = i.content "
+            "JOIN assignments n ON n.clustering = ? AND n.content = i.content GROUP BY 1, 2",
+            (old, new),
+        )
+        return {(int(one), int(other)): int(count) for one, other, count in rows}
 
     def cluster_of(self, clustering: int, content: int) -> int | None:
         """Cluster of a content."""

@@ -68,6 +68,22 @@ class Clustering:
         return tuple(one.cluster for one in self.described)
 
 
+@dataclass(frozen=True)
+class PublishedClustering:
+    """A published clustering in short: without centroids, so that many cost little."""
+
+    id: int
+    generation: int
+    previous: int | None
+    published: float
+    provisional: bool
+    space: str
+    k: int
+    chosen_by: str
+    inertia: float
+    lineage: Mapping[str, Any]
+
+
 class Clusterings(Assignments):
     """The tables clusters, clusterings, clustering_clusters and assignments."""
 
@@ -127,6 +143,18 @@ class Clusterings(Assignments):
             "SELECT id FROM clusterings WHERE published IS NOT NULL ORDER BY id DESC"
         )
         return [int(number) for (number,) in rows]
+
+    def history(self) -> list[PublishedClustering]:
+        """All published clusterings, newest first."""
+        rows: Any = self._connection.execute(
+            "SELECT id, generation, previous, published, provisional, space, k, chosen_by, "
+            "inertia, lineage FROM clusterings WHERE published IS NOT NULL ORDER BY id DESC"
+        )
+        found = []
+        for row in rows:
+            facts = [*row[:4], bool(row[4]), *row[5:9], json.loads(row[9])]
+            found.append(PublishedClustering(*facts))
+        return found
 
     def begin(
         self,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +15,9 @@ from imgclust.cli.images import OUTLIERS, Mode
 from imgclust.cli.options import Commands
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import clusters as tables
+
+if TYPE_CHECKING:
+    from imgclust.collection import ClusterResult, Collection
 
 commands = Commands()
 
@@ -114,7 +118,7 @@ commands.add_typer(clusters_commands, name="clusters")
 
 @clusters_commands.alone(example="imgclust clusters")
 def clusters(call: Call) -> None:
-    """List the clusters, show one, or name it."""
+    """List the clusters; show, name, split or merge them."""
     with call.open() as collection:
         call.answer(collection.clusters(), documents.clusters, tables.clusters)
 
@@ -158,6 +162,93 @@ def name(
     with call.open() as collection:
         row = collection.name_cluster(cluster, words)
         call.answer(row, documents.cluster_row, tables.named)
+
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, change nothing.")]
+Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
+
+
+@clusters_commands.adds(
+    "split",
+    example="""\
+imgclust clusters split 7              as many parts as its images suggest
+imgclust clusters split 7 -k 3         three parts
+imgclust clusters split 7 --dry-run    what would change""",
+)
+def split(
+    call: Call,
+    cluster: Annotated[int, typer.Argument(metavar="ID", help="Id of the cluster.")],
+    k: Annotated[
+        str, typer.Option("-k", metavar="N|auto", help="How many parts; auto: the knee.")
+    ] = "auto",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Divide one cluster; all others stay as they are."""
+    _change(
+        call,
+        lambda collection, dry: collection.split_cluster(cluster, k=k, dry_run=dry),
+        dry_run=dry_run,
+        yes=yes,
+    )
+
+
+@clusters_commands.adds(
+    "merge",
+    example="""\
+imgclust clusters merge 3 9            one cluster of two
+imgclust clusters merge 3 9 12 -y      of three, without asking""",
+)
+def merge(
+    call: Call,
+    ids: Annotated[list[int], typer.Argument(metavar="ID", help="Ids of the clusters.")],
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Put clusters together into the largest of them; all others stay as they are."""
+    _change(
+        call,
+        lambda collection, dry: collection.merge_clusters(ids, dry_run=dry),
+        dry_run=dry_run,
+        yes=yes,
+    )
+
+
+def _change(
+    call: Call, change: Callable[[Collection, bool], ClusterResult], *, dry_run: bool, yes: bool
+) -> None:
+    """Carry out a change of clusters; a person is shown it and asked before."""
+    if dry_run or (call.screen.can_ask and not yes):
+        with call.open() as collection:
+            preview = change(collection, True)
+        call.answer(preview, documents.cluster, partial(tables.clustered, first=False, would=True))
+        nothing = not (preview.new or preview.gone)
+        if dry_run or nothing or not call.ask("Change the clusters and their folders?"):
+            return
+    with call.open() as collection:
+        done = change(collection, False)
+        call.answer(done, documents.cluster, partial(tables.clustered, first=False))
+
+
+@clusters_commands.adds(
+    "history",
+    example="""\
+imgclust clusters history              what every clustering did
+imgclust clusters history 7            the life of one cluster""",
+)
+def history(
+    call: Call,
+    cluster: Annotated[
+        int | None, typer.Argument(metavar="ID", help="Id of a cluster, gone ones too.")
+    ] = None,
+) -> None:
+    """Show what became of the clusters, from one clustering to the next."""
+    with call.open() as collection:
+        if cluster is not None:
+            call.answer(collection.cluster_life(cluster), documents.life, tables.life)
+            return
+        every = call.options.verbosity > 0
+        call.answer(collection.history(), documents.history, partial(tables.history, every=every))
 
 
 @commands.adds(

@@ -38,7 +38,14 @@ from imgclust.images import Region
 from imgclust.ingest import Event, IngestResult
 from imgclust.linking import LinksResult
 from imgclust.maps import MapResult
-from imgclust.recluster import ClusterResult, Drifting, SweepResult
+from imgclust.recluster import (
+    ClusterLife,
+    ClusterResult,
+    Drifting,
+    LifeEvent,
+    PastClustering,
+    SweepResult,
+)
 from imgclust.search import Neighbour, QueryResult
 from imgclust.weights import Listed, Weights
 
@@ -46,6 +53,7 @@ __all__ = [
     "Advisory",
     "Check",
     "ClusterDetails",
+    "ClusterLife",
     "ClusterResult",
     "ClusterRow",
     "Collection",
@@ -63,12 +71,14 @@ __all__ = [
     "Folders",
     "IndexFolder",
     "IngestResult",
+    "LifeEvent",
     "LinksResult",
     "Listed",
     "MapResult",
     "Member",
     "MissingImage",
     "Neighbour",
+    "PastClustering",
     "Quarantined",
     "QueryResult",
     "Region",

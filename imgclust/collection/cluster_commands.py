@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from imgclust.collection import describing, running
@@ -11,7 +11,15 @@ from imgclust.collection.opened import Opened
 from imgclust.collection.results import ClusterDetails, ClusterRow
 from imgclust.errors import UsageError
 from imgclust.maps import MapResult, draw, make_map
-from imgclust.recluster import ClusterResult, Recluster, SweepResult
+from imgclust.recluster import (
+    ClusterLife,
+    ClusterResult,
+    PastClustering,
+    Recluster,
+    SweepResult,
+    history,
+    life,
+)
 
 
 class ClusterCommands(Opened):
@@ -72,6 +80,26 @@ class ClusterCommands(Opened):
         """Go back to the clustering before the current one."""
         with self._with_links() as recluster:
             return recluster.undo()
+
+    def split_cluster(
+        self, cluster: int, *, k: int | str = "auto", dry_run: bool = False
+    ) -> ClusterResult:
+        """Divide one cluster into `k` parts ("auto": its own knee); all others stay."""
+        with self._with_links() as recluster:
+            return recluster.split(cluster, k=str(k), dry_run=dry_run)
+
+    def merge_clusters(self, clusters: Sequence[int], *, dry_run: bool = False) -> ClusterResult:
+        """Put clusters together into the largest of them; all others stay."""
+        with self._with_links() as recluster:
+            return recluster.merge(clusters, dry_run=dry_run)
+
+    def history(self) -> tuple[PastClustering, ...]:
+        """All clusterings, newest first, and what became of the clusters before each."""
+        return history(self.catalog)
+
+    def cluster_life(self, cluster: int) -> ClusterLife:
+        """What became of one cluster, from its beginning."""
+        return life(self.catalog, cluster)
 
     def clusters(self) -> tuple[ClusterRow, ...]:
         """All clusters of the current clustering, by id."""

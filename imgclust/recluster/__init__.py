@@ -2,6 +2,7 @@
 
 from imgclust.recluster.automatic import Automatic, is_due
 from imgclust.recluster.drifting import Drifting, drifting
+from imgclust.recluster.history import ClusterLife, LifeEvent, PastClustering, history, life
 from imgclust.recluster.results import ClusterResult, SweepResult
 from imgclust.recluster.run import Recluster
 from imgclust.recluster.space import ArrivalAssigner, Model
@@ -9,11 +10,16 @@ from imgclust.recluster.space import ArrivalAssigner, Model
 __all__ = [
     "ArrivalAssigner",
     "Automatic",
+    "ClusterLife",
     "ClusterResult",
     "Drifting",
+    "LifeEvent",
     "Model",
+    "PastClustering",
     "Recluster",
     "SweepResult",
     "drifting",
+    "history",
     "is_due",
+    "life",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from imgclust.clustering import (
 )
 from imgclust.failpoints import passing
 from imgclust.progress import Progress
-from imgclust.recluster.space import ArrivalAssigner, Model, Space, apart, store
+from imgclust.recluster.space import Model, Space, apart, store
 
 # Assignments written in one transaction: the watcher waits for no more than that.
 _CHUNK = 5000
@@ -47,7 +47,7 @@ def publish(
     transaction; the caller holds the clustering lock. Returns the number of the clustering.
     """
     ids = np.array(matching.ids, np.int64)
-    clusters_as_found = described(room, done, matching)
+    clusters_as_found = described(room, done, matching.ids)
     with catalog.transaction():
         number = catalog.clusterings.begin(
             provisional=provisional,
@@ -89,18 +89,6 @@ def publish(
         ),
     )
     return number
-
-
-def go_back(catalog: Catalog, number: int, *, recipe: str) -> int:
-    """Make an earlier clustering the current one; returns how many images that moves."""
-    since = catalog.contents.sequence()
-    ArrivalAssigner(catalog).catch_up(recipe, clustering=number)
-
-    def publish() -> None:
-        catalog.clusterings.make_current(number)
-        catalog.clusterings.confirm(number)
-
-    return make_current(catalog, number, recipe=recipe, since=since, publish=publish)
 
 
 def drop_unpublished(catalog: Catalog) -> None:
@@ -179,7 +167,7 @@ class _Following:
         return touched
 
 
-def described(room: Space, done: Fit, matching: Matching) -> list[DescribedCluster]:
+def described(room: Space, done: Fit, ids: Sequence[int]) -> list[DescribedCluster]:
     """Each cluster by position, with what arrivals will be held against."""
     order = np.argsort(done.assigned, kind="stable")
     bounds = np.searchsorted(done.assigned[order], np.arange(done.k + 1))
@@ -187,7 +175,7 @@ def described(room: Space, done: Fit, matching: Matching) -> list[DescribedClust
     limits = outlier_limits(without, done.assigned, done.k)
     beforehand = apart(room.projection, room.vectors, without)
     rows = []
-    for position, cluster in enumerate(matching.ids):
+    for position, cluster in enumerate(ids):
         members = order[bounds[position] : bounds[position + 1]]
         vectors = room.vectors[members]
         centre = int(room.keys[members[medoid(vectors)]])

@@ -47,3 +47,9 @@ class ClusterResult:
     moved: int
     provisional: bool
     notes: tuple[str, ...]
+
+
+def lineage_fields(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `ClusterResult` that a lineage holds."""
+    lists = ("kept", "split", "merged", "new", "gone")
+    return {name: tuple(told[name]) for name in lists} | {"moved": told["moved"]}

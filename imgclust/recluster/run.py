@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from imgclust import devices
 from imgclust.catalog import Catalog
@@ -15,7 +15,6 @@ from imgclust.clustering import (
     Matching,
     Suggestion,
     Sweep,
-    assign,
     fit,
     match,
 )
@@ -23,10 +22,12 @@ from imgclust.config import Settings
 from imgclust.errors import LockedError, NothingThereError, UsageError
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.recluster.publishing import drop_unpublished, go_back, lineage, publish
-from imgclust.recluster.results import ClusterResult, SweepResult
+from imgclust.recluster import splitting
+from imgclust.recluster.publishing import drop_unpublished, lineage, publish
+from imgclust.recluster.results import ClusterResult, SweepResult, lineage_fields
 from imgclust.recluster.space import Space, build
-from imgclust.recluster.sweeping import draw_elbow, stored_sweep, sweep_and_store
+from imgclust.recluster.sweeping import draw_elbow, fit_of, stored_sweep, sweep_and_store
+from imgclust.recluster.undoing import undo
 
 
 class Recluster:
@@ -132,36 +133,41 @@ class Recluster:
             sizes = self._sizes(room, done, matching, number)
         return self._result(number, done, matching, chosen_by, sentence, space, sizes, provisional)
 
+    def split(self, cluster: int, *, k: str, dry_run: bool = False) -> ClusterResult:
+        """Divide one cluster, see `splitting.split`; all others stay as they are."""
+        with self._locked():
+            self._catalog_cleanup()
+            return splitting.split(
+                self._catalog,
+                cluster,
+                k=k,
+                recipe=self._recipe,
+                settings=self._settings,
+                gpu=self._gpu,
+                dry_run=dry_run,
+                progress=self._progress,
+                stop=self._stop,
+            )
+
+    def merge(self, clusters: Sequence[int], *, dry_run: bool = False) -> ClusterResult:
+        """Put clusters together, see `splitting.merge`; all others stay as they are."""
+        with self._locked():
+            self._catalog_cleanup()
+            return splitting.merge(
+                self._catalog,
+                clusters,
+                recipe=self._recipe,
+                dry_run=dry_run,
+                progress=self._progress,
+            )
+
     def undo(self) -> ClusterResult:
         """Go back to the clustering before the current one, with its ids, names and folders.
 
         Images that came since are assigned to its clusters.
         """
         with self._locked():
-            current = self._catalog.clusterings.current()
-            if current is None or current.previous is None:
-                raise NothingThereError("there is no clustering before the current one")
-            back = self._catalog.clusterings.get(current.previous)
-            moved = go_back(self._catalog, back.id, recipe=self._recipe)
-            before, after = set(current.cluster_ids), set(back.cluster_ids)
-            names = self._catalog.clusterings.names()
-            return ClusterResult(
-                clustering=back.id,
-                k=back.k,
-                chosen_by=back.chosen_by,
-                sentence=f"back at clustering {back.id} with k = {back.k}",
-                space=back.space,
-                inertia=back.inertia,
-                sizes=self._catalog.clusterings.sizes(back.id),
-                kept=tuple({"id": one} for one in sorted(before & after)),
-                split=(),
-                merged=(),
-                new=tuple(sorted(after - before)),
-                gone=tuple({"id": one, "name": names.get(one)} for one in sorted(before - after)),
-                moved=moved,
-                provisional=False,
-                notes=(),
-            )
+            return undo(self._catalog, recipe=self._recipe)
 
     def drop_unfinished(self) -> None:
         """Delete what a crash left unpublished, unless a clustering is in progress."""
@@ -238,7 +244,7 @@ class Recluster:
             None if stored is None else self._catalog.projections.sweep_fit(stored.id, number)
         )
         if centroids is not None:
-            return _fit_of(room.points, centroids), chosen_by, sentence
+            return fit_of(room.points, centroids), chosen_by, sentence
         done = fit(
             room.points,
             number,
@@ -297,19 +303,7 @@ class Recluster:
             space=space,
             inertia=done.inertia,
             sizes=dict(sorted(sizes.items())),
-            kept=tuple(told["kept"]),
-            split=tuple(told["split"]),
-            merged=tuple(told["merged"]),
-            new=tuple(told["new"]),
-            gone=tuple(told["gone"]),
-            moved=matching.moved,
             provisional=provisional,
             notes=done.notes,
+            **lineage_fields(told),
         )
-
-
-def _fit_of(points: npt.NDArray[np.float32], centroids: npt.NDArray[np.float32]) -> Fit:
-    """A stored fit of a sweep as a fit of these points."""
-    assigned, distances = assign(points, centroids)
-    inertia = float(np.square(distances, dtype=np.float64).sum())
-    return Fit(len(centroids), centroids, assigned, distances, inertia, len(centroids))

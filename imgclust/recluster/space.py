@@ -223,6 +223,28 @@ class Model:
             number, [(row[1], float(one)) for row, one in zip(rows, out, strict=True)]
         )
 
+    def space(
+        self,
+        keys: npt.NDArray[np.int64],
+        vectors: Vectors,
+        *,
+        counts: npt.NDArray[np.int64],
+        sequence: int,
+    ) -> Space:
+        """Contents `(n,)` with their embeddings `(n, d)` in the space of the clustering."""
+        rows = vectors if self._standardised else unit(vectors)
+        return Space(
+            name=self.clustering.space,
+            keys=keys,
+            points=into(self._projection, vectors, standardised=self._standardised),
+            vectors=rows,
+            counts=counts,
+            sequence=sequence,
+            settings={},
+            projection=self._projection,
+            stored=self.clustering.projection,
+        )
+
     def assign(self, keys: Sequence[int], vectors: Vectors) -> list[tuple[int, int, float]]:
         """Rows (content, cluster, distance) for new embeddings `(n, d)`."""
         points = into(self._projection, vectors, standardised=self._standardised)

@@ -6,11 +6,13 @@ import math
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from imgclust import charts
 from imgclust.catalog import Catalog, StoredSweep
-from imgclust.clustering import Suggestion, Sweep, suggest, sweep
+from imgclust.clustering import Fit, Suggestion, Sweep, assign, suggest, sweep
 from imgclust.progress import Progress, StopFlag
-from imgclust.recluster.space import Space, store
+from imgclust.recluster.space import Space, Vectors, store
 
 # Fits of a sweep stored in one transaction.
 _FITS = 16
@@ -102,3 +104,10 @@ def stored_sweep(catalog: Catalog, room: Space, *, recipe: str, seed: int) -> St
 
 def _finite(values: tuple[float, ...]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
+
+
+def fit_of(points: Vectors, centroids: Vectors) -> Fit:
+    """A stored fit of a sweep as a fit of these points."""
+    assigned, distances = assign(points, centroids)
+    inertia = float(np.square(distances, dtype=np.float64).sum())
+    return Fit(len(centroids), centroids, assigned, distances, inertia, len(centroids))

@@ -8,22 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, columns
-from imgclust.terminal.words import counted, printable
+from imgclust.terminal.words import counted, moment, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from imgclust.collection import (
         ClusterDetails,
+        ClusterLife,
         ClusterResult,
         ClusterRow,
         Drift,
+        LifeEvent,
         LinksResult,
         MapResult,
+        PastClustering,
         SweepResult,
     )
 
 _MEMBERS_SHOWN = 20
+_CLUSTERINGS_SHOWN = 20
 _FOREIGN_SHOWN = 10
 _IDS_SHOWN = 12
 
@@ -57,6 +61,33 @@ def clustered(screen: Screen, result: ClusterResult, *, first: bool, would: bool
         screen.summary(f"{counted(result.moved, 'image')} {made} in another cluster than before")
     for note in result.notes:
         screen.summary(printable(note))
+
+
+def history(screen: Screen, clusterings: Sequence[PastClustering], *, every: bool = False) -> None:
+    """What each clustering did, newest first."""
+    if not clusterings:
+        screen.summary("there are no clusterings yet")
+    shown = clusterings if every else clusterings[:_CLUSTERINGS_SHOWN]
+    for one in shown:
+        made = f"k = {one.k:,} by {one.chosen_by}, {one.space}"
+        made += ", provisional" if one.provisional else ""
+        moved = f"{counted(one.moved, 'image')} moved"
+        screen.line(f"{_when(one.id, one)}  {made}; {moved}", style="bold" if one.current else None)
+        for sentence in one.words:
+            screen.line(f"  {printable(sentence)}")
+    if len(shown) < len(clusterings):
+        screen.line(f"and {len(clusterings) - len(shown):,} before; -v or --json shows all")
+
+
+def life(screen: Screen, result: ClusterLife) -> None:
+    """What became of one cluster, from its beginning."""
+    called = f" {printable(result.name)}" if result.name else ""
+    screen.line(f"cluster {result.id}{called}" + ("" if result.alive else ", gone"))
+    for one in result.events:
+        images = "" if one.images is None else f"  {counted(one.images, 'image')}"
+        screen.line(f"{_when(one.clustering, one)}{images}", style="bold" if one.current else None)
+        for sentence in one.words:
+            screen.line(f"  {printable(sentence)}")
 
 
 def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
@@ -187,6 +218,11 @@ def _drift(found: Drift) -> str:
     if found.ratio is None:
         return ""
     return f"{found.ratio:.2f}!" if found.high else f"{found.ratio:.2f}"
+
+
+def _when(number: int, one: PastClustering | LifeEvent) -> str:
+    state = " (now)" if one.current else " (undone)" if one.undone else ""
+    return f"{moment(one.published)[:16]}  clustering {number}{state}"
 
 
 def _lineage(result: ClusterResult) -> list[str]:

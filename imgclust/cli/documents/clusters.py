@@ -6,16 +6,18 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imgclust.cli.documents.writing import Document, path_keys, text
+from imgclust.cli.documents.writing import Document, moment, path_keys, text
 
 if TYPE_CHECKING:
     from imgclust.collection import (
         ClusterDetails,
+        ClusterLife,
         ClusterResult,
         ClusterRow,
         LinksResult,
         MapResult,
         Member,
+        PastClustering,
         SweepResult,
     )
 
@@ -47,6 +49,52 @@ def cluster(result: ClusterResult) -> Document:
         "new": list(result.new),
         "gone": list(result.gone),
         "moved": result.moved,
+    }
+
+
+def history(clusterings: Sequence[PastClustering]) -> Document:
+    """`clusters history`."""
+    return {
+        "clusterings": [
+            {
+                "id": one.id,
+                "generation": one.generation,
+                "previous": one.previous,
+                "published": moment(one.published),
+                "current": one.current,
+                "undone": one.undone,
+                "provisional": one.provisional,
+                "k": one.k,
+                "chosen_by": one.chosen_by,
+                "space": one.space,
+                "inertia": one.inertia,
+                "moved": one.moved,
+                **one.lineage,
+                "words": list(one.words),
+            }
+            for one in clusterings
+        ]
+    }
+
+
+def life(result: ClusterLife) -> Document:
+    """`clusters history ID`."""
+    return {
+        "id": result.id,
+        "name": result.name,
+        "alive": result.alive,
+        "life": [
+            {
+                "clustering": one.clustering,
+                "generation": one.generation,
+                "published": moment(one.published),
+                "current": one.current,
+                "undone": one.undone,
+                "images": one.images,
+                "words": list(one.words),
+            }
+            for one in result.events
+        ],
     }
 
 

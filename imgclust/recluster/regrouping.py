@@ -1,0 +1,260 @@
+"""Some clusters of the current clustering replaced by others; all the rest stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.catalog import Catalog, Clustering
+from imgclust.clustering import Fit, Matching
+from imgclust.errors import NothingThereError, RecipeError
+from imgclust.failpoints import passing
+from imgclust.progress import Progress
+from imgclust.recluster.publishing import described, lineage, make_current
+from imgclust.recluster.results import ClusterResult, lineage_fields
+from imgclust.recluster.space import Model, Space
+
+# Assignments written in one transaction: the watcher waits for no more than that.
+_CHUNK = 5000
+_IDS_NAMED = 12
+
+
+@dataclass(frozen=True)
+class Group:
+    """The contents of some clusters of the current clustering, in its space.
+
+    `before` is the cluster of each content `(n,)`; `sizes` are the images of all clusters, also
+    of the others.
+    """
+
+    base: Clustering
+    clusters: tuple[int, ...]
+    room: Space
+    before: npt.NDArray[np.int64]
+    sizes: dict[int, int]
+
+    @property
+    def others(self) -> list[int]:
+        """Positions of the clusters that stay as they are."""
+        ids = self.base.cluster_ids
+        return [place for place, cluster in enumerate(ids) if cluster not in self.clusters]
+
+
+@dataclass(frozen=True)
+class Change:
+    """New clusters in place of those of a group.
+
+    `ids` are those of the new clusters by position, `matching` says what becomes of all clusters,
+    `asked` is kept with the lineage: what a person wanted.
+    """
+
+    group: Group
+    fit: Fit
+    ids: tuple[int, ...]
+    matching: Matching
+    asked: dict[str, Any]
+    chosen_by: str
+    sentence: str
+
+
+def group_of(
+    catalog: Catalog, clusters: tuple[int, ...], *, recipe: str, progress: Progress
+) -> Group:
+    """Read the contents of some clusters of the current clustering.
+
+    Raises
+    ------
+    NothingThereError
+        When there is no such cluster, or no image in any of them.
+    RecipeError
+        When the clusters are of another recipe than the collection.
+    """
+    base = catalog.clusterings.current()
+    if base is None:
+        raise NothingThereError("there are no clusters yet; make them with imgclust cluster")
+    for cluster in clusters:
+        if cluster not in base.cluster_ids:
+            there = sorted(base.cluster_ids)
+            raise NothingThereError(f"there is no cluster {cluster}; there are {listed(there)}")
+    if base.recipe != recipe:
+        raise RecipeError(
+            f"the clusters are of the recipe {base.recipe}, the collection is of {recipe}; "
+            "make them anew with imgclust cluster"
+        )
+    progress("reading embeddings", 0, None)
+    with catalog.snapshot():
+        sequence = catalog.contents.sequence()
+        keys, before = catalog.clusterings.members(base.id, clusters)
+        embeddings = catalog.contents.embeddings(keys, recipe)
+        images = catalog.images.counts_by_content()
+        sizes = catalog.clusterings.sizes(base.id)
+    counts = np.array([images.get(int(key), 0) for key in keys], np.int64)
+    if not len(keys):
+        which = (
+            f"clusters {joined(clusters)} have" if len(clusters) > 1 else f"cluster {cluster} has"
+        )
+        raise NothingThereError(f"{which} no images now; there is nothing to change")
+    room = Model(catalog, base).space(keys, embeddings, counts=counts, sequence=sequence)
+    return Group(base, clusters, room, before, sizes)
+
+
+def with_others(group: Group, local: Matching) -> Matching:
+    """What becomes of all clusters: the others are kept whole."""
+    others = [group.base.cluster_ids[place] for place in group.others]
+    kept = [(one, group.sizes[one], 1.0) for one in others]
+    return replace(local, ids=(*others, *local.ids), kept=tuple(sorted([*kept, *local.kept])))
+
+
+def carry_out(
+    catalog: Catalog, change: Change, *, dry_run: bool, progress: Progress
+) -> ClusterResult:
+    """Publish the change as a new clustering, or (`dry_run`) say what it would be."""
+    group = change.group
+    told = lineage(change.matching, catalog.clusterings.names())
+    rest = catalog.clusterings.distances_but(group.base.id, group.clusters)
+    inertia = rest.inertia + change.fit.inertia
+    number = None
+    if dry_run:
+        here = np.bincount(change.fit.assigned, weights=group.room.counts, minlength=change.fit.k)
+        sizes = {one: size for one, size in group.sizes.items() if one not in group.clusters}
+        sizes |= {one: int(images) for one, images in zip(change.ids, here, strict=True)}
+    else:
+        fitted = rest.fitted + len(group.room.keys)
+        distances = rest.distances + float(change.fit.distances.sum(dtype=np.float64))
+        number = _publish(
+            catalog,
+            change,
+            told,
+            inertia=inertia,
+            mean_distance=distances / fitted,
+            contents=fitted,
+            progress=progress,
+        )
+        sizes = catalog.clusterings.sizes(number)
+    return ClusterResult(
+        clustering=number,
+        k=len(change.matching.ids),
+        chosen_by=change.chosen_by,
+        sentence=change.sentence,
+        space=group.base.space,
+        inertia=inertia,
+        sizes=dict(sorted(sizes.items())),
+        provisional=False,
+        notes=change.fit.notes,
+        **lineage_fields(told),
+    )
+
+
+def _publish(
+    catalog: Catalog,
+    change: Change,
+    told: dict[str, Any],
+    *,
+    inertia: float,
+    mean_distance: float,
+    contents: int,
+    progress: Progress,
+) -> int:
+    """Write the clustering in chunks, then publish it in one short transaction."""
+    group, done = change.group, change.fit
+    base, others = group.base, group.others
+    rows = [base.described[place] for place in others]
+    rows += described(group.room, done, change.ids)
+    with catalog.transaction():
+        number = catalog.clusterings.begin(
+            provisional=False,
+            space=base.space,
+            chosen_by=change.chosen_by,
+            inertia=inertia,
+            mean_distance=mean_distance,
+            seed=base.seed,
+            recipe=catalog.contents.recipe_id(base.recipe),
+            projection=base.projection,
+            sequence=group.room.sequence,
+            contents=contents,
+            centroids=np.concatenate([base.centroids[others], done.centroids]),
+        )
+        catalog.clusterings.set_clusters(number, rows)
+        # What comes from here on is assigned, and counted, when the clustering is published.
+        until = catalog.contents.sequence()
+        catalog.clusterings.take_over_arrivals(base.id, number, but=group.clusters)
+    _write(catalog, change, number, until, progress)
+    asked = dict(change.asked)
+
+    def publish() -> None:
+        if "name" in asked:
+            if asked["into"] in catalog.clusterings.names():  # named just now: that name stays
+                del asked["name"]
+            else:
+                catalog.clusterings.name(asked["into"], asked["name"])
+                catalog.images.queue_links(catalog.clusterings.images_in(number, asked["into"]))
+        catalog.clusterings.publish(number, told | {"asked": asked})
+
+    make_current(catalog, number, recipe=base.recipe, since=group.room.sequence, publish=publish)
+    return number
+
+
+def _write(catalog: Catalog, change: Change, number: int, until: int, progress: Progress) -> None:
+    group, done = change.group, change.fit
+    total = sum(group.sizes.values())
+    ids = np.array(change.ids, np.int64)[done.assigned]
+    last: int | None = -1
+    written = 0
+    while last is not None:
+        progress("writing assignments", min(written, total), total)
+        with catalog.transaction():
+            last = catalog.clusterings.take_over(
+                group.base.id, number, but=group.clusters, until=until, after=last, limit=_CHUNK
+            )
+        written += _CHUNK
+        passing("recluster.chunk")
+    for start in range(0, len(group.room.keys), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        found = (group.room.keys[part], ids[part], done.distances[part])
+        with catalog.transaction():
+            catalog.clusterings.assign(
+                number, zip(*(one.tolist() for one in found), strict=True), arrived=False
+            )
+        passing("recluster.chunk")
+    progress("writing assignments", total, total)
+
+
+def unchanged(group: Group, chosen_by: str, sentence: str, dry_run: bool) -> ClusterResult:
+    """The current clustering as the result of a change that changes nothing."""
+    base = group.base
+    return ClusterResult(
+        clustering=None if dry_run else base.id,
+        k=base.k,
+        chosen_by=chosen_by,
+        sentence=sentence,
+        space=base.space,
+        inertia=base.inertia,
+        sizes=group.sizes,
+        kept=tuple(
+            {"id": one, "images": images, "jaccard": 1.0} for one, images in group.sizes.items()
+        ),
+        split=(),
+        merged=(),
+        new=(),
+        gone=(),
+        moved=0,
+        provisional=base.provisional,
+        notes=(),
+    )
+
+
+def joined(ids: Sequence[object]) -> str:
+    """ "3 and 9", "1, 2 and 3"; of many not all are named."""
+    if 1 < len(ids) <= _IDS_NAMED:
+        return f"{listed(ids[:-1])} and {ids[-1]}"
+    return listed(ids)
+
+
+def listed(ids: Sequence[object]) -> str:
+    """ "7, 41"; of many not all are named."""
+    named = ", ".join(str(one) for one in ids[:_IDS_NAMED])
+    return named + (f" and {len(ids) - _IDS_NAMED} more" if len(ids) > _IDS_NAMED else "")

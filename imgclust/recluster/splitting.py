@@ -1,0 +1,190 @@
+"""Split and merge: some clusters change, all others keep id, centroid and images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from imgclust.catalog import Catalog
+from imgclust.clustering import Fit, Matching, fit, match, suggest, sweep
+from imgclust.config import Settings
+from imgclust.errors import NothingThereError, UsageError
+from imgclust.progress import Progress, StopFlag
+from imgclust.recluster.regrouping import (
+    Change,
+    Group,
+    carry_out,
+    group_of,
+    joined,
+    unchanged,
+    with_others,
+)
+from imgclust.recluster.results import ClusterResult
+from imgclust.recluster.space import Vectors
+from imgclust.recluster.sweeping import fit_of
+
+_ROWS = 10_000  # rows that distances are measured of at a time
+
+
+def split(
+    catalog: Catalog,
+    cluster: int,
+    *,
+    k: str,
+    recipe: str,
+    settings: Settings,
+    gpu: bool,
+    dry_run: bool,
+    progress: Progress,
+    stop: StopFlag,
+) -> ClusterResult:
+    """Divide one cluster by k-means in the space, and with the seed, of the current clustering.
+
+    The parts are matched with the cluster as a new clustering is with the old one. With "auto"
+    k is the knee over the cluster's own contents, with the fallbacks of a clustering; where they
+    say 1, nothing changes. The caller holds the clustering lock.
+
+    Raises
+    ------
+    NothingThereError
+        When there is no such cluster, or its images cannot be told apart.
+    RecipeError
+        When the clusters are of another recipe than the collection.
+    UsageError
+        When `k` is neither "auto" nor 2 or more.
+    """
+    if k != "auto" and (not k.isdigit() or int(k) < 2):
+        raise UsageError(f"k = {k} splits nothing; use 2 or more, or auto")
+    group = group_of(catalog, (cluster,), recipe=recipe, progress=progress)
+    _must_differ(group, cluster)
+    done, chosen_by, reason = _parts(group, k, settings, gpu, progress, stop)
+    stop.check()
+    if done.k == 1:
+        return unchanged(group, chosen_by, f"cluster {cluster} stays whole: {reason}", dry_run)
+    local = match(
+        group.before,
+        done.assigned,
+        k=done.k,
+        next_id=catalog.clusterings.next_cluster_id(),
+        weights=group.room.counts,
+        old_ids=(cluster,),
+    )
+    change = Change(
+        group=group,
+        fit=done,
+        ids=local.ids,
+        matching=with_others(group, local),
+        asked={"split": cluster, "into": sorted(local.ids)},
+        chosen_by=chosen_by,
+        sentence=f"cluster {cluster} in {done.k} parts: {reason}",
+    )
+    return carry_out(catalog, change, dry_run=dry_run, progress=progress)
+
+
+def merge(
+    catalog: Catalog,
+    clusters: Sequence[int],
+    *,
+    recipe: str,
+    dry_run: bool,
+    progress: Progress,
+) -> ClusterResult:
+    """Put clusters together into the largest of them, which keeps its id (ties: the lowest).
+
+    So does its name; if it has none and exactly one of the others has one, the whole is called
+    that. The centroid is the mean of all contents. The caller holds the clustering lock.
+
+    Raises
+    ------
+    NothingThereError
+        When there is no such cluster, or none of them has an image.
+    RecipeError
+        When the clusters are of another recipe than the collection.
+    UsageError
+        When fewer than two different clusters are given.
+    """
+    chosen = tuple(sorted(set(clusters)))
+    if len(chosen) < 2:
+        raise UsageError("merging takes two or more different clusters")
+    group = group_of(catalog, chosen, recipe=recipe, progress=progress)
+    heir = max(chosen, key=lambda one: (group.sizes[one], -one))
+    total = sum(group.sizes[one] for one in chosen)
+    local = Matching(
+        ids=(heir,),
+        kept=((heir, group.sizes[heir], group.sizes[heir] / total),),
+        split=(),
+        merged=((chosen, heir),),
+        new=(),
+        gone=tuple(one for one in chosen if one != heir),
+        moved=total - group.sizes[heir],
+    )
+    asked: dict[str, Any] = {"merge": list(chosen), "into": heir}
+    sentence = f"{joined(chosen)} merged into {heir}"
+    names = catalog.clusterings.names()
+    named = [one for one in chosen if one in names]
+    if len(named) == 1 and named != [heir]:
+        asked["name"] = names[named[0]]
+        sentence += f", which takes the name {asked['name']}"
+    change = Change(
+        group=group,
+        fit=_whole(group.room.points),
+        ids=(heir,),
+        matching=with_others(group, local),
+        asked=asked,
+        chosen_by="user",
+        sentence=sentence,
+    )
+    return carry_out(catalog, change, dry_run=dry_run, progress=progress)
+
+
+def _must_differ(group: Group, cluster: int) -> None:
+    images = group.sizes[cluster]
+    if images == 1:
+        raise NothingThereError(f"cluster {cluster} has one image; there is nothing to split")
+    if (group.room.vectors == group.room.vectors[0]).all():
+        raise NothingThereError(
+            f"the {images} images of cluster {cluster} are all the same to the network; "
+            "there is nothing to split"
+        )
+
+
+def _parts(
+    group: Group, k: str, settings: Settings, gpu: bool, progress: Progress, stop: StopFlag
+) -> tuple[Fit, str, str]:
+    """The fit of a cluster's contents, who chose its k, and why."""
+    seed = group.base.seed
+    if k != "auto":
+        done = fit(group.room.points, int(k), seed=seed, gpu=gpu, progress=progress, stop=stop)
+        return done, "user", f"k = {k} as asked"
+    found = sweep(
+        group.room.points,
+        k_max=settings.clustering.k_max or None,
+        seed=seed,
+        gpu=gpu,
+        progress=progress,
+        stop=stop,
+    )
+    stop.check()  # half a sweep decides nothing
+    suggestion = suggest(found, group.room.points, seed=seed, progress=progress, stop=stop)
+    centroids = found.centroids[found.k.index(suggestion.chosen)]
+    return fit_of(group.room.points, centroids), suggestion.chosen_by, suggestion.sentence
+
+
+def _whole(points: Vectors) -> Fit:
+    """All points as one cluster about their mean; sums and distances in float64."""
+    centroid = points.mean(axis=0, dtype=np.float64).astype(np.float32)
+    squared = np.empty(len(points), np.float64)
+    for start in range(0, len(points), _ROWS):
+        part = slice(start, start + _ROWS)
+        apart = points[part].astype(np.float64) - centroid
+        squared[part] = np.einsum("ij,ij->i", apart, apart)
+    return Fit(
+        k=1,
+        centroids=centroid[np.newaxis],
+        assigned=np.zeros(len(points), np.int32),
+        distances=np.sqrt(squared).astype(np.float32),
+        inertia=float(squared.sum()),
+        asked_k=1,
+    )

@@ -1,0 +1,78 @@
+"""Undo: one clustering back, with its ids, names and folders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from imgclust.catalog import Catalog
+from imgclust.errors import NothingThereError
+from imgclust.recluster.publishing import make_current
+from imgclust.recluster.results import ClusterResult
+from imgclust.recluster.space import ArrivalAssigner
+
+
+def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
+    """Make the clustering before the current one the current one again.
+
+    Images that came since are assigned to its clusters. A name that a merge carried over to the
+    cluster that it made is taken from it again. The caller holds the clustering lock.
+
+    Raises
+    ------
+    NothingThereError
+        When there is no clustering before the current one.
+    """
+    clusterings = catalog.clusterings
+    current = clusterings.current()
+    if current is None or current.previous is None:
+        raise NothingThereError("there is no clustering before the current one")
+    back = clusterings.get(current.previous)
+    carried = current.lineage.get("asked", {}).get("name")
+
+    def publish() -> None:
+        clusterings.make_current(back.id)
+        clusterings.confirm(back.id)
+        if carried is not None:
+            heir = int(current.lineage["asked"]["into"])
+            if clusterings.names().get(heir) == carried:  # a name given since stays
+                clusterings.name(heir, None)
+                catalog.images.queue_links(clusterings.images_in(back.id, heir))
+
+    since = catalog.contents.sequence()
+    ArrivalAssigner(catalog).catch_up(recipe, clustering=back.id)
+    moved = make_current(catalog, back.id, recipe=recipe, since=since, publish=publish)
+    before, after = set(current.cluster_ids), set(back.cluster_ids)
+    names = clusterings.names()
+    return ClusterResult(
+        clustering=back.id,
+        k=back.k,
+        chosen_by=back.chosen_by,
+        sentence=f"back at clustering {back.id} with k = {back.k}",
+        space=back.space,
+        inertia=back.inertia,
+        sizes=clusterings.sizes(back.id),
+        kept=_kept(catalog, current.id, back.id, sorted(before & after)),
+        split=(),
+        merged=(),
+        new=tuple(sorted(after - before)),
+        gone=tuple({"id": one, "name": names.get(one)} for one in sorted(before - after)),
+        moved=moved,
+        provisional=False,
+        notes=(),
+    )
+
+
+def _kept(catalog: Catalog, old: int, new: int, ids: list[int]) -> tuple[dict[str, Any], ...]:
+    overlaps = catalog.clusterings.overlaps(old, new)
+    before: dict[int, int] = {}
+    after: dict[int, int] = {}
+    for (one, other), images in overlaps.items():
+        before[one] = before.get(one, 0) + images
+        after[other] = after.get(other, 0) + images
+    kept = []
+    for one in ids:
+        both = overlaps.get((one, one), 0)
+        either = before.get(one, 0) + after.get(one, 0) - both
+        jaccard = round(both / either, 4) if either else 1.0
+        kept.append({"id": one, "images": both, "jaccard": jaccard})
+    return tuple(kept)
