@@ -16,7 +16,7 @@ from imgclust.failpoints import passing
 from imgclust.progress import Progress
 from imgclust.recluster.publishing import described, lineage, make_current
 from imgclust.recluster.results import ClusterResult, lineage_fields
-from imgclust.recluster.space import Model, Space
+from imgclust.recluster.space import Model, Space, must_be_numbers
 
 # Assignments written in one transaction: the watcher waits for no more than that.
 _CHUNK = 5000
@@ -68,6 +68,8 @@ def group_of(
 
     Raises
     ------
+    ClusteringError
+        When an embedding holds NaN.
     NothingThereError
         When there is no such cluster, or no image in any of them.
     RecipeError
@@ -92,6 +94,7 @@ def group_of(
         embeddings = catalog.contents.embeddings(keys, recipe)
         images = catalog.images.counts_by_content()
         sizes = catalog.clusterings.sizes(base.id)
+    must_be_numbers(catalog, keys, embeddings)
     counts = np.array([images.get(int(key), 0) for key in keys], np.int64)
     if not len(keys):
         which = (

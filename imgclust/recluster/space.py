@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -58,6 +59,26 @@ def unit(vectors: Vectors) -> Vectors:
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
 
 
+def must_be_numbers(catalog: Catalog, keys: npt.NDArray[np.int64], vectors: Vectors) -> None:
+    """Refuse embeddings `(n, d)` with NaN or infinity, and say whose they are.
+
+    Raises
+    ------
+    ClusteringError
+        Names the image.
+    """
+    bad = np.flatnonzero(~np.isfinite(vectors.sum(axis=1, dtype=np.float64)))
+    if not bad.size:
+        return
+    images = catalog.images.with_content(int(keys[bad[0]]))
+    which = ", ".join(f"{one.id} ({os.fsdecode(one.path)})" for one in images)
+    more = f", and of {bad.size - 1} contents more," if bad.size > 1 else ""
+    raise ClusteringError(
+        f"the embedding of the image {which}{more} holds NaN or infinity; take it out with "
+        "imgclust remove, and in again with imgclust add"
+    )
+
+
 def settings_of(name: str, settings: Settings, seed: int) -> dict[str, Any]:
     """What decides a space besides recipe and sequence."""
     chosen: dict[str, Any] = {"space": name, "standardise": settings.clustering.standardise}
@@ -83,7 +104,7 @@ def build(
     Raises
     ------
     ClusteringError
-        When there is no content.
+        When there is no content, or an embedding holds NaN.
     """
     with catalog.snapshot():
         sequence = catalog.contents.sequence()
@@ -91,6 +112,7 @@ def build(
     keys, vectors = catalog.contents.all_embeddings(recipe)
     if not len(keys):
         raise ClusteringError("there are no embeddings to cluster")
+    must_be_numbers(catalog, keys, vectors)
     images = np.array([counts.get(int(key), 0) for key in keys], np.int64)
     chosen = settings_of(name, settings, seed)
     rows = vectors if chosen["standardise"] else unit(vectors)
