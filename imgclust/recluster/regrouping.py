@@ -16,7 +16,8 @@ from imgclust.failpoints import passing
 from imgclust.progress import Progress
 from imgclust.recluster.publishing import described, lineage, make_current
 from imgclust.recluster.results import ClusterResult, lineage_fields
-from imgclust.recluster.space import Model, Space, must_be_numbers
+from imgclust.recluster.soundness import must_be_numbers
+from imgclust.recluster.space import Model, Space
 
 # Assignments written in one transaction: the watcher waits for no more than that.
 _CHUNK = 5000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +21,7 @@ from imgclust.projection import (
     fit_tsne,
     projection_from_bytes,
 )
+from imgclust.recluster.soundness import must_be_numbers
 
 # Contents assigned in one transaction when many have to be.
 _CHUNK = 1000
@@ -57,26 +57,6 @@ def unit(vectors: Vectors) -> Vectors:
     """The vectors at unit length; zero vectors stay."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
-
-
-def must_be_numbers(catalog: Catalog, keys: npt.NDArray[np.int64], vectors: Vectors) -> None:
-    """Refuse embeddings `(n, d)` with NaN or infinity, and say whose they are.
-
-    Raises
-    ------
-    ClusteringError
-        Names the image.
-    """
-    bad = np.flatnonzero(~np.isfinite(vectors.sum(axis=1, dtype=np.float64)))
-    if not bad.size:
-        return
-    images = catalog.images.with_content(int(keys[bad[0]]))
-    which = ", ".join(f"{one.id} ({os.fsdecode(one.path)})" for one in images)
-    more = f", and of {bad.size - 1} contents more," if bad.size > 1 else ""
-    raise ClusteringError(
-        f"the embedding of the image {which}{more} holds NaN or infinity; take it out with "
-        "imgclust remove, and in again with imgclust add"
-    )
 
 
 def settings_of(name: str, settings: Settings, seed: int) -> dict[str, Any]:
