@@ -43,6 +43,18 @@ def fill(catalog: Catalog, count: int, dimensions: int = 8) -> list[Content]:
     return contents
 
 
+def test_the_write_ahead_log_stays_small_beside_readers(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite3"
+    with Catalog(path) as catalog, Catalog(path) as reader:
+        for number in range(160):
+            with reader.snapshot():  # short, as every reader of ours
+                reader.setting("large")
+            with catalog.transaction():
+                catalog.store("large", chr(97 + number % 26) * 500_000)
+        log = path.with_name(path.name + "-wal")
+        assert 0 < log.stat().st_size < 32 << 20  # 80 MB went through it
+
+
 def test_key_is_the_first_63_bits() -> None:
     assert key_of(b"\xff" * 32) == 2**63 - 1
     assert key_of(b"\x00" * 7 + b"\x03" + b"\xff" * 24) == 1

@@ -959,8 +959,7 @@ def test_a_scan_that_is_refused_goes_on_where_it_was(
     monkeypatch.setattr(pause, "_FIRST_S", 0.0)
     old = world.pictures(7)
     world.once()
-    old[0].unlink()
-    world.pictures(9)
+    fresh = world.pictures(9)[7:]
     old[0].unlink()
     listed = 0
     walk = world.disk.scan
@@ -977,6 +976,7 @@ def test_a_scan_that_is_refused_goes_on_where_it_was(
     result = world.watch(lambda event: event.kind == "scanned")
     assert world.catalog.refused > 2
     assert listed == 1
+    assert None not in {world.state(path) for path in fresh}, "a slice was lost"
     assert [event.kind for event in result].count("missing") == 1
     world.catalog.allows = lambda: True
     world.stop = StopFlag()
@@ -1057,6 +1057,38 @@ def test_a_lost_event_is_found_by_the_scan_that_an_overflow_asks_for(world: Worl
 
     world.watch(until)
     assert world.image(late)
+
+
+class LeavingDisk(LocalDisk):
+    """A disk that goes away in the middle of each scan, and is back after it."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.scans = 0
+
+    def scan(self, *args: Any, **options: Any) -> Iterator[tuple[bytes, FileStat]]:
+        self.scans += 1
+        yield from itertools.islice(super().scan(*args, **options), 3)
+        self.away = True
+
+    def stat(self, path: bytes) -> FileStat | None:
+        return None if self.away else super().stat(path)
+
+    def identity(self, path: bytes) -> tuple[int, int] | None:
+        found = super().identity(path)
+        return (77, 2) if self.away else found
+
+
+def test_a_disk_that_goes_in_the_middle_of_a_scan_makes_nothing_missing(world: World) -> None:
+    paths = world.pictures(5)
+    world.once()
+    for _ in range(4):
+        leaving = world.disk = LeavingDisk()
+        result = world.once()
+        assert (leaving.scans, leaving.away, result.missing) == (1, True, 0)
+    assert {world.image(path).state for path in paths} == {"present"}
+    world.disk = LocalDisk()
+    assert world.once().unchanged == 5
 
 
 class SlowDisk(LocalDisk):

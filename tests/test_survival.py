@@ -364,6 +364,39 @@ def test_a_watcher_that_waits_for_the_disk_can_be_stopped(drop: Path, index: Pat
         assert len(paths_in(index)) == 43
 
 
+@pytest.mark.slow
+@as_root
+def test_a_disk_that_turns_read_only_is_waited_for(drop: Path, index: Path, tmp_path: Path) -> None:
+    """What ext4 does after an error on its disk, made by the kernel's own trigger for it."""
+    if shutil.which("mkfs.ext4") is None:
+        pytest.skip("there is no mkfs.ext4")
+    index.mkdir()
+    fill(drop, 3)
+    image = tmp_path / "disk.img"
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True, capture_output=True)
+    with loop_device(image) as device:
+        trigger = Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error"
+        with (
+            mounted(index, "-o", "errors=remount-ro", device),
+            Process("watch", index, drop) as watch,
+        ):
+            if not os.access(trigger, os.W_OK):
+                pytest.skip("this kernel has no trigger for errors")
+            assert watch.until(lambda: len(paths_in(index)) == 3), watch.said
+            trigger.write_text("an error for a test of imgclust")
+            fill(drop, 5, first=10)
+            assert watch.until(lambda: "waiting until it works again" in watch.said), watch.said
+            watch.send(signal.SIGTERM)
+            assert watch.wait() == 0, watch.said
+        subprocess.run(["e2fsck", "-p", "-f", device], check=False, capture_output=True)
+        with mounted(index, device):
+            with Process("once", index, drop) as once:
+                assert once.wait() == 0, once.said
+            assert len(paths_in(index)) == 8
+
+
 # Catalogs that cannot be used
 
 
