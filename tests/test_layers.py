@@ -26,7 +26,17 @@ LAYER_1 = {
     "watcher",
     "charts",
 }
-LAYER_2 = {"reconcile", "ingest", "recluster", "search", "maps", "linking", "doctor", "export"}
+LAYER_2 = {
+    "reconcile",
+    "ingest",
+    "recluster",
+    "search",
+    "maps",
+    "linking",
+    "doctor",
+    "export",
+    "duplicates",
+}
 BELOW_2 = LAYER_0 | LAYER_1
 
 # What each noun may import. A new noun adds its row; no row is widened.
@@ -42,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embedding": LAYER_0 | {"weights"},
     **dict.fromkeys(LAYER_2, BELOW_2),
     "ingest": BELOW_2 | {"reconcile"},
+    "duplicates": BELOW_2 | {"search"},
     "doctor": BELOW_2 | {"linking", "reconcile", "recluster", "search"},
     "collection": BELOW_2 | LAYER_2,
     "terminal": {"collection", "config", "errors"},

@@ -234,6 +234,29 @@ class Contents:
         )
         return [(int(number), int(content), str(action)) for number, content, action in rows]
 
+    def shapes(self) -> dict[int, tuple[int, int, int]]:
+        """Width and height in pixels and size in bytes of every content."""
+        rows = self._connection.execute("SELECT key, width, height, bytes FROM contents")
+        return {int(key): (int(width), int(height), int(size)) for key, width, height, size in rows}
+
+    def dismiss(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """These pairs of contents (a content with itself: its copies) are no duplicates."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO dismissed VALUES (?, ?)", [_ordered(pair) for pair in pairs]
+        )
+
+    def undismiss(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """These pairs of contents may be duplicates again."""
+        self._connection.executemany(
+            "DELETE FROM dismissed WHERE content = ? AND other = ?",
+            [_ordered(pair) for pair in pairs],
+        )
+
+    def dismissed(self) -> set[tuple[int, int]]:
+        """The pairs of contents that are no duplicates, the smaller key first."""
+        rows = self._connection.execute("SELECT content, other FROM dismissed")
+        return {(int(content), int(other)) for content, other in rows}
+
     def keys(self) -> Iterator[int]:
         """Keys of all contents, ascending."""
         for (key,) in self._connection.execute("SELECT key FROM contents ORDER BY key"):
@@ -267,3 +290,7 @@ def _row(content: Content) -> tuple[int, bytes, int, int, int, str, float]:
 def _stored(vector: npt.NDArray[np.floating]) -> bytes:
     """An embedding as it is kept: at half precision."""
     return vector.astype("<f2").tobytes()
+
+
+def _ordered(pair: tuple[int, int]) -> tuple[int, int]:
+    return min(pair), max(pair)

@@ -85,6 +85,14 @@ CREATE TABLE quarantine (
     since REAL NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- Pairs of contents (the smaller key first) that a person has said to be no duplicates; a content
+-- with itself: its copies are wanted. Kept when a content leaves, for the day it comes back.
+CREATE TABLE dismissed (
+    content INTEGER NOT NULL,
+    other INTEGER NOT NULL,
+    PRIMARY KEY (content, other)
+) STRICT, WITHOUT ROWID;
+
 -- What the index file has to replay.
 CREATE TABLE changes (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -8,7 +8,7 @@ from typing import Any
 
 import typer
 
-from imgclust.cli import clusters, collections, exporting, images, query, settings, upkeep
+from imgclust.cli import clusters, collections, duplicates, exporting, images, query, settings, upkeep
 from imgclust.cli.calling import Call, Globals, fail
 from imgclust.cli.options import Commands, Version, with_globals
 from imgclust.errors import UsageError
@@ -46,7 +46,7 @@ def _without_command(call: Call, version: Version = False) -> int:
     raise UsageError("which command? imgclust --help lists them")
 
 
-for _group in (images, query, clusters, exporting, upkeep, collections, settings):
+for _group in (images, query, duplicates, clusters, exporting, upkeep, collections, settings):
     app.add_typer(_group.commands)
 
 

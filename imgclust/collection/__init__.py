@@ -26,6 +26,7 @@ from imgclust.collection.results import (
     ClusterDetails,
     ClusterRow,
     CurrentClustering,
+    Dismissed,
     Member,
     MissingImage,
     Removed,
@@ -33,6 +34,7 @@ from imgclust.collection.results import (
 )
 from imgclust.collection.weighing import download_weights, list_weights, verify_weights
 from imgclust.doctor import Advisory, Check, DoctorResult
+from imgclust.duplicates import Duplicate, DuplicateGroup, DuplicatesResult, Thresholds
 from imgclust.export import ExportResult
 from imgclust.images import Region
 from imgclust.ingest import Event, IngestResult
@@ -62,9 +64,13 @@ __all__ = [
     "CollectionRow",
     "CurrentClustering",
     "Deleted",
+    "Dismissed",
     "DoctorResult",
     "Drift",
     "Drifting",
+    "Duplicate",
+    "DuplicateGroup",
+    "DuplicatesResult",
     "EffectiveSettings",
     "Event",
     "ExportResult",
@@ -86,6 +92,7 @@ __all__ = [
     "SettingRow",
     "Status",
     "SweepResult",
+    "Thresholds",
     "Weights",
     "cache_folder",
     "collection_row",

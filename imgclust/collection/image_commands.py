@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.collection import ingesting, overseeing, querying, running
+from imgclust.collection import duplicating, ingesting, overseeing, querying, running
 from imgclust.collection.opened import Opened, ignore
-from imgclust.collection.results import MissingImage, Removed
+from imgclust.collection.results import Dismissed, MissingImage, Removed
+from imgclust.duplicates import DuplicatesResult
 from imgclust.images import Region
 from imgclust.ingest import Emit, IngestResult
 from imgclust.search import QueryResult
@@ -123,6 +124,29 @@ class ImageCommands(Opened):
         ]
         ids = np.array([image for image, _ in pairs], np.int64)
         return ids, vectors[[row for _, row in pairs]]
+
+    def duplicates(self, *, min_score: float | None = None) -> DuplicatesResult:
+        """Exact copies, near duplicates, and similar images apart; changes no file.
+
+        The threshold belongs to the recipe. Where none has been measured, copies of 200 images
+        are embedded once, and what they score is kept.
+
+        Raises
+        ------
+        NothingThereError
+            When the collection is empty, or too few of its images can be read to measure.
+        """
+        return duplicating.duplicates(self, min_score=min_score)
+
+    def dismiss_duplicates(self, ids: Sequence[int], *, undo: bool = False) -> Dismissed:
+        """Remember that images are no duplicates of each other; `undo` forgets it.
+
+        Raises
+        ------
+        NothingThereError
+            When no image has such an id.
+        """
+        return duplicating.dismiss(self, ids, undo=undo)
 
     def quarantine(self) -> tuple[Any, ...]:
         """Files that could not be read, with path, reason, tries and since."""

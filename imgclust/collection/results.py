@@ -107,3 +107,11 @@ class Removed:
 
     id: int
     path: bytes
+
+
+@dataclass(frozen=True)
+class Dismissed:
+    """Images (ids) that are no duplicates of each other, or (`undone`) may be again."""
+
+    images: tuple[int, ...]
+    undone: bool

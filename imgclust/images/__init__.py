@@ -18,6 +18,7 @@ from imgclust.images.kinds import (
     raw_installed,
     recognise,
 )
+from imgclust.images.likeness import cells, copies, likeness
 from imgclust.images.outcomes import (
     Again,
     Decoded,
@@ -63,10 +64,13 @@ __all__ = [
     "ThumbnailStore",
     "Undecodable",
     "Unreadable",
+    "cells",
     "claim",
+    "copies",
     "decode",
     "file_stat",
     "is_excluded",
+    "likeness",
     "raw_installed",
     "recognise",
     "region_box",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from imgclust.index.file import FORMAT_VERSION, IndexHeader, check, header_of, set_aside
+from imgclust.index.rows import RowSearch
 from imgclust.index.vectors import Neighbours, VectorIndex
 
 __all__ = [
     "FORMAT_VERSION",
     "IndexHeader",
     "Neighbours",
+    "RowSearch",
     "VectorIndex",
     "check",
     "header_of",

@@ -18,6 +18,7 @@ from imgclust.cli.documents.collections import (
     collections,
     settings,
 )
+from imgclust.cli.documents.duplicates import dismissed, duplicates
 from imgclust.cli.documents.images import (
     accepted,
     event,
@@ -51,8 +52,10 @@ __all__ = [
     "collection_place",
     "collection_row",
     "collections",
+    "dismissed",
     "doctor",
     "dumps",
+    "duplicates",
     "error",
     "event",
     "exported",

@@ -1,0 +1,47 @@
+"""Documents about duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from imgclust.cli.documents.writing import Document, path_keys
+
+if TYPE_CHECKING:
+    from imgclust.collection import Dismissed, DuplicateGroup, DuplicatesResult
+
+
+def duplicates(result: DuplicatesResult) -> Document:
+    """`duplicates`."""
+    return {
+        "groups": _groups(result.groups),
+        "similar": _groups(result.similar),
+        "thresholds": {"near": result.thresholds.near, "similar": result.thresholds.similar},
+        "images": result.images,
+        "unseen": result.unseen,
+    }
+
+
+def dismissed(result: Dismissed) -> Document:
+    """`duplicates dismiss`."""
+    return {"images": list(result.images), "dismissed": not result.undone}
+
+
+def _groups(groups: Sequence[DuplicateGroup]) -> list[Document]:
+    return [
+        {
+            "kind": group.kind,
+            "images": [
+                {
+                    "id": one.id,
+                    **path_keys(one.path),
+                    "score": round(one.score, 6),
+                    "width": one.width,
+                    "height": one.height,
+                    "bytes": one.bytes,
+                }
+                for one in group.images
+            ],
+        }
+        for group in groups
+    ]

@@ -1,0 +1,71 @@
+"""Commands about duplicates."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from imgclust.cli import documents
+from imgclust.cli.calling import Call
+from imgclust.cli.options import Commands
+from imgclust.errors import UsageError
+from imgclust.terminal import duplicates as tables
+
+commands = Commands()
+duplicates_commands = Commands()
+commands.add_typer(duplicates_commands, name="duplicates")
+
+
+@duplicates_commands.alone(
+    example="""\
+imgclust duplicates
+imgclust duplicates --similar            crops, bursts and other look-alikes
+imgclust duplicates -0 | xargs -0 ls -l  all but the best copy of each group
+imgclust duplicates dismiss 12 40        these two are no duplicates"""
+)
+def duplicates(
+    call: Call,
+    similar: Annotated[
+        bool, typer.Option("--similar", help="Show similar images instead: crops, bursts.")
+    ] = False,
+    min_score: Annotated[
+        float | None,
+        typer.Option(metavar="SCORE", help="Least score of a near copy.  [default: by recipe]"),
+    ] = None,
+    files: Annotated[
+        bool, typer.Option("-f", "--files", help="Print paths only: all but the best copies.")
+    ] = False,
+    null: Annotated[
+        bool, typer.Option("-0", "--null", help="As -f, with a NUL after each path.")
+    ] = False,
+) -> None:
+    """Find exact and near duplicates; deletes nothing."""
+    paths = files or null
+    if paths and (similar or call.options.json):
+        raise UsageError("-f and -0 print duplicates, without --similar and --json")
+    with call.open() as collection:
+        found = collection.duplicates(min_score=min_score)
+    if paths:
+        lesser = (one.path for group in found.groups for one in group.images[1:])
+        call.screen.paths(lesser, end=b"\0" if null else b"\n")
+    else:
+        call.answer(found, documents.duplicates, tables.similar if similar else tables.duplicates)
+
+
+@duplicates_commands.adds(
+    "dismiss",
+    example="""\
+imgclust duplicates dismiss 12 40
+imgclust duplicates dismiss 12 40 --undo""",
+)
+def dismiss(
+    call: Call,
+    ids: Annotated[list[int], typer.Argument(metavar="ID", help="Images, by their ids.")],
+    undo: Annotated[bool, typer.Option("--undo", help="They may be duplicates again.")] = False,
+) -> None:
+    """Remember that images are no duplicates of each other."""
+    with call.open() as collection:
+        call.answer(
+            collection.dismiss_duplicates(ids, undo=undo), documents.dismissed, tables.dismissed
+        )

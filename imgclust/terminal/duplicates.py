@@ -1,0 +1,83 @@
+"""How duplicates are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from imgclust.terminal.screen import Screen
+from imgclust.terminal.table import Column, columns
+from imgclust.terminal.words import counted, printable, size
+
+if TYPE_CHECKING:
+    from imgclust.collection import Dismissed, DuplicateGroup, DuplicatesResult
+
+
+def duplicates(screen: Screen, result: DuplicatesResult) -> None:
+    """Groups, the best copy first in each; how many and by which threshold."""
+    _table(screen, result.groups)
+    limit = f"near: score {result.thresholds.near:g} or more, and the same pixels"
+    lesser = [one for group in result.groups for one in group.images[1:]]
+    if lesser:
+        groups = {kind: sum(g.kind == kind for g in result.groups) for kind in ("exact", "near")}
+        told = ", ".join(f"{number:,} {kind}" for kind, number in groups.items() if number)
+        screen.summary(
+            f"{counted(len(result.groups), 'group')} ({told}) among "
+            f"{counted(result.images, 'image')}; {counted(len(lesser), 'copy', 'copies')} besides "
+            f"the best take {size(sum(one.bytes for one in lesser))}"
+        )
+    else:
+        screen.summary(f"no duplicates among {counted(result.images, 'image')}")
+    screen.summary(limit)
+    if result.unseen:
+        screen.summary(
+            f"{counted(result.unseen, 'image')} could not be looked at: no thumbnail, and no file"
+        )
+    if result.similar:
+        screen.summary(
+            f"{counted(len(result.similar), 'group')} of similar images (crops, bursts); "
+            "--similar shows them"
+        )
+
+
+def similar(screen: Screen, result: DuplicatesResult) -> None:
+    """Groups of images that look alike and are no copies."""
+    _table(screen, result.similar)
+    limit = f"score {result.thresholds.similar:g} or more"
+    if result.similar:
+        screen.summary(f"{counted(len(result.similar), 'group')} of similar images: {limit}")
+    else:
+        screen.summary(f"no similar images: {limit}")
+
+
+def dismissed(screen: Screen, result: Dismissed) -> None:
+    """What is remembered."""
+    names = ", ".join(map(str, result.images))
+    word = "may be duplicates again" if result.undone else "are no duplicates of each other"
+    screen.summary(f"the images {names} {word}")
+
+
+def _table(screen: Screen, groups: Sequence[DuplicateGroup]) -> None:
+    if not groups:
+        return
+    rows = [
+        (
+            str(number) if position == 0 else "",
+            group.kind if position == 0 else "",
+            f"{one.score:.4f}",
+            f"{one.width}x{one.height}",
+            size(one.bytes),
+            str(one.id),
+            printable(one.path),
+        )
+        for number, group in enumerate(groups, 1)
+        for position, one in enumerate(group.images)
+    ]
+    screen.table(
+        [
+            Column("group", "number"),
+            Column("kind"),
+            *columns("score", "pixels", "size", "id", path="path"),
+        ],
+        rows,
+    )

@@ -1,0 +1,76 @@
+"""The command duplicates on the command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.command_line import Run, runner
+
+IMAGE = ["id", "path", "score", "width", "height", "bytes"]
+
+
+@pytest.fixture
+def run(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line in this process, with a stand-in for the network."""
+    return runner(tmp_path, capfd, monkeypatch)
+
+
+@pytest.fixture
+def ready(run: Run, drop: Path) -> Path:
+    """`drop`, ingested, with an exact and a near copy of its first picture."""
+    first = drop / "picture-00.png"
+    shutil.copy(first, drop / "same.png")
+    Image.open(first).resize((160, 120)).save(drop / "large.png")
+    assert run("watch", "--once", "--no-cluster", "-q", drop).code == 0
+    return drop
+
+
+def test_groups(run: Run, ready: Path) -> None:
+    document = run("duplicates", "--json").document
+    assert list(document) == ["groups", "similar", "thresholds", "images", "unseen"]
+    assert [group["kind"] for group in document["groups"]] == ["exact", "near"]
+    assert all(list(one) == IMAGE for group in document["groups"] for one in group["images"])
+    assert document["groups"][1]["images"][0]["path"] == str(ready / "large.png")
+    said = run("duplicates")
+    assert "2 groups (1 exact, 1 near) among 26 images; 2 copies besides the best take" in said.out
+    assert "near: score 0.9 or more" in said.out
+    assert "score" in run("duplicates", "--similar").out
+    quiet = run("duplicates", "-q").out
+    assert len(quiet.splitlines()) == 5
+
+
+def test_paths_for_other_programs(run: Run, ready: Path) -> None:
+    lines = run("duplicates", "-f").out.splitlines()
+    assert len(lines) == 2
+    assert str(ready / "large.png") not in lines
+    assert set(lines) <= {str(ready / "picture-00.png"), str(ready / "same.png")}
+    assert run("duplicates", "-0").out.split("\0")[:-1] == lines
+    assert all(os.path.exists(line) for line in lines)
+    assert "without" in run("duplicates", "-f", "--similar").refused(2)
+
+
+def test_dismiss(run: Run, ready: Path) -> None:
+    near = run("duplicates", "--json").document["groups"][1]["images"]
+    ids = [str(one["id"]) for one in near]
+    said = run("duplicates", "dismiss", *ids)
+    assert said.out == f"the images {', '.join(ids)} are no duplicates of each other\n"
+    assert [group["kind"] for group in run("duplicates", "--json").document["groups"]] == ["exact"]
+    document = run("duplicates", "dismiss", *ids, "--undo", "--json").document
+    assert document == {"images": [int(one) for one in ids], "dismissed": False}
+    assert len(run("duplicates", "--json").document["groups"]) == 2
+    assert "99" in run("duplicates", "dismiss", "1", "99").refused(3)
+
+
+def test_no_duplicates(run: Run, drop: Path) -> None:
+    assert run("watch", "--once", "--no-cluster", "-q", drop).code == 0
+    assert run("duplicates").out.startswith("no duplicates among 24 images\n")
+    assert run("duplicates", "-f").out == ""
+
+
+def test_an_empty_collection(run: Run, tmp_path: Path) -> None:
+    run("duplicates").refused(3)

@@ -1,0 +1,219 @@
+"""Duplicates: groups without chains, copies found among others, thresholds kept by recipe."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgclust.collection import Collection, DuplicatesResult, Thresholds, duplicating
+from imgclust.duplicates import MEASURED, Pairs, finding, grouped
+from imgclust.errors import NothingThereError, StoppedError, UsageError
+from imgclust.index import RowSearch
+from tests.conftest import Open, write_picture
+from tests.fakes import FakeEmbedder
+
+
+def pairs(*rows: tuple[int, int, float]) -> Pairs:
+    return Pairs(
+        np.array([row[:2] for row in rows], np.int64),
+        np.array([row[2] for row in rows], np.float32),
+    )
+
+
+# Groups
+
+
+def test_members_pass_against_the_best_copy_and_not_through_each_other() -> None:
+    order = {1: (-300,), 2: (-200,), 3: (-100,), 4: (-50,)}
+    # 1-2-3-4 is a chain: 3 and 4 do not pass against 1
+    chain = pairs((1, 2, 0.9375), (2, 3, 0.9375), (3, 4, 0.9375))
+    assert grouped(chain, order) == [[(1, 1.0), (2, 0.9375)], [(3, 1.0), (4, 0.9375)]]
+
+
+def test_the_best_copy_is_first_and_the_others_by_score() -> None:
+    order = {1: (-10, -5), 2: (-10, -9), 3: (-7, -99)}
+    found = grouped(pairs((1, 2, 0.5), (1, 3, 0.5), (2, 3, 0.75)), order)
+    assert found == [[(2, 1.0), (3, 0.75), (1, 0.5)]]
+    assert grouped(pairs((1, 2, 0.5)), order, without=[2]) == []
+
+
+def test_pairs_of_parts_are_there_once() -> None:
+    both = Pairs.of([pairs((2, 1, 0.5)), pairs((1, 2, 0.5), (1, 3, 0.25))])
+    assert both.keys.tolist() == [[1, 2], [1, 3]]
+    assert len(Pairs.of([])) == 0
+
+
+def test_row_search_is_exact() -> None:
+    rows = np.random.default_rng(0).standard_normal((200, 16)).astype(np.float32)
+    found = RowSearch(rows).nearest(rows[:9], 5)
+    distances = np.linalg.norm(rows[:9, None].astype(np.float64) - rows[None], axis=2)
+    assert (found == np.argsort(distances, axis=1)[:, :5]).all()
+    assert RowSearch(rows[:3]).nearest(rows[:1], 5).shape == (1, 3)
+
+
+# In a collection
+
+
+@pytest.fixture
+def copied(drop: Path) -> Path:
+    """`drop` with an exact copy, a halved JPEG, a WebP and a crop of picture 0."""
+    first = drop / "picture-00.png"
+    picture = Image.open(first)
+    big = picture.resize((320, 240))
+    big.save(drop / "large.png")
+    shutil.copy(drop / "large.png", drop / "exact.png")
+    big.resize((160, 120)).save(drop / "half.jpg", quality=85)
+    big.save(drop / "again.webp", quality=80)
+    big.crop((40, 30, 320, 240)).save(drop / "crop.png")
+    return drop
+
+
+def names(found: DuplicatesResult, which: str = "groups") -> list[tuple[str, list[str]]]:
+    return [
+        (group.kind, [os.path.basename(os.fsdecode(one.path)) for one in group.images])
+        for group in getattr(found, which)
+    ]
+
+
+def ingested(open_collection: Open, **options: object) -> Collection:
+    one = open_collection(**options)
+    one.watch([one.folders.root.parent.parent / "drop"], once=True, cluster=False)
+    return one
+
+
+def test_exact_and_near_copies(open_collection: Open, copied: Path) -> None:
+    one = ingested(open_collection)
+    found = one.duplicates()
+    (exact, near) = names(found)
+    assert exact[0] == "exact"
+    assert sorted(exact[1]) == ["exact.png", "large.png"]
+    assert near[0] == "near"
+    assert near[1][0] in {"exact.png", "large.png"}
+    assert sorted(near[1][1:]) == ["again.webp", "half.jpg", "picture-00.png"]
+    assert [group.images[0].score for group in found.groups] == [1.0, 1.0]
+    assert found.thresholds == MEASURED
+    assert (found.images, found.unseen) == (29, 0)
+
+
+def test_a_crop_is_similar_and_no_duplicate(
+    open_collection: Open, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicating, "known", lambda *_, **__: Thresholds(0.2, 0.2, 0))
+    found = ingested(open_collection).duplicates()
+    assert not any("crop.png" in group for _, group in names(found))
+    assert any("crop.png" in group for _, group in names(found, "similar"))
+
+
+def test_the_same_without_thumbnails(open_collection: Open, copied: Path) -> None:
+    one = ingested(open_collection, flags={"decode.thumbnails": False})
+    assert len(names(one.duplicates())[1][1]) == 4
+    assert not list(one.folders.thumbnails.rglob("*.webp"))
+
+
+def test_many_copies_are_one_group(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More copies than candidates are asked for at first; and in fewer dimensions."""
+    monkeypatch.setattr(finding, "_NEIGHBOURS", 2)
+    monkeypatch.setattr(finding, "_MANY", 8)
+    monkeypatch.setattr(finding, "_FEWER_DIMS", 16)
+    big = Image.open(drop / "picture-00.png").resize((160, 120))
+    for quality in range(50, 95, 5):
+        big.save(drop / f"copy-{quality}.jpg", quality=quality)
+    one = ingested(open_collection)
+    assert [len(group) for _, group in names(one.duplicates())] == [10]
+
+
+def test_what_is_dismissed_is_remembered(open_collection: Open, copied: Path) -> None:
+    one = ingested(open_collection)
+    ids = {
+        os.path.basename(os.fsdecode(image.path)): image.id
+        for group in one.duplicates().groups
+        for image in group.images
+    }
+    one.dismiss_duplicates([ids["large.png"], ids["exact.png"]])
+    assert [kind for kind, _ in names(one.duplicates())] == ["near"]
+    one.dismiss_duplicates([ids["large.png"], ids["half.jpg"]])
+    one.close()
+    again = open_collection()
+    assert not any(
+        "half.jpg" in group and "large.png" in group for _, group in names(again.duplicates())
+    )
+    again.dismiss_duplicates([ids["large.png"], ids["exact.png"], ids["half.jpg"]], undo=True)
+    assert [len(group) for _, group in names(again.duplicates())] == [2, 4]
+    with pytest.raises(NothingThereError, match="99"):
+        again.dismiss_duplicates([1, 99])
+    with pytest.raises(UsageError, match="two images"):
+        again.dismiss_duplicates([1, 1])
+
+
+def test_files_that_are_away_or_changed_are_left_out(open_collection: Open, copied: Path) -> None:
+    one = ingested(open_collection)
+    (copied / "exact.png").unlink()
+    (copied / "large.png").write_bytes(b"something else by now")
+    found = names(one.duplicates())
+    assert [kind for kind, _ in found] == ["near"]
+    assert found[0][1][0] == "again.webp"  # the best of those that are still there
+
+
+def test_interruption(open_collection: Open, copied: Path) -> None:
+    one = ingested(open_collection)
+    one.stop.set()
+    with pytest.raises(StoppedError):
+        one.duplicates()
+
+
+# Thresholds
+
+
+def test_another_recipe_is_calibrated_once(
+    open_collection: Open, copied: Path, embedder: FakeEmbedder
+) -> None:
+    said: list[str] = []
+    one = ingested(open_collection, flags={"embedding.raw": True}, say=said.append)
+    before = sum(embedder.calls)
+    found = one.duplicates()
+    assert any("measured once" in line for line in said)
+    contents = one.catalog.contents.count()
+    assert sum(embedder.calls) == before + 3 * contents
+    # Copies of these pictures score 0.999, the stand-in sees little else than mean colours.
+    assert 0.95 < found.thresholds.near < 1
+    assert found.thresholds.near <= found.thresholds.similar < 1
+    assert found.thresholds.images == contents
+    assert [kind for kind, _ in names(found)] == ["exact", "near"]
+    assert one.duplicates() == found
+    assert sum(embedder.calls) == before + 3 * contents
+
+
+def test_too_few_images_to_calibrate(open_collection: Open, tmp_path: Path) -> None:
+    write_picture(tmp_path / "drop" / "one.png", 1)
+    one = ingested(open_collection, flags={"embedding.raw": True})
+    with pytest.raises(NothingThereError, match="--min-score"):
+        one.duplicates()
+    assert one.duplicates(min_score=0.9).thresholds == Thresholds(0.9, 0.9, 0)
+    with pytest.raises(UsageError, match="cosine"):
+        one.duplicates(min_score=1.5)
+
+
+@pytest.mark.slow
+def test_copies_of_photos_with_the_real_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMGCLUST_CACHE", str(tmp_path / "cache"))
+    path = Path(__file__).parents[1] / "scripts" / "bench_duplicates.py"
+    spec = importlib.util.spec_from_file_location("bench_duplicates", path)
+    assert spec is not None
+    assert spec.loader is not None
+    bench = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = bench  # dataclasses look their module up there
+    spec.loader.exec_module(bench)
+    figures = bench.measure(tmp_path, photos=25)
+    assert figures.precision >= 0.99
+    assert figures.recall >= 0.9

@@ -1,0 +1,63 @@
+"""Likeness: the same pixels at another size and encoding, against other pixels."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imgclust.images import cells, copies, likeness
+from tests.conftest import write_picture
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_cells_are_mean_colours() -> None:
+    pixels = np.zeros((64, 128, 3), np.uint8)
+    pixels[:, 64:] = (10, 20, 30)
+    found = cells(encoded(pixels)).reshape(32, 32, 3)
+    assert (found[:, :16] == 0).all()
+    assert (found[:, 16:] == (10, 20, 30)).all()
+
+
+def test_likeness_of_known_pictures() -> None:
+    rng = np.random.default_rng(0)
+    one = rng.integers(0, 256, (1, 3072)).astype(np.uint8)
+    assert likeness(one, one)[0] == pytest.approx(1)
+    assert likeness(one, 255 - one)[0] == pytest.approx(-1, abs=0.02)
+    assert abs(likeness(one, rng.permuted(one, axis=1))[0]) < 0.1
+    # Lin's coefficient by hand, the damping small beside the variances: 2 * v / (2 * v + shift^2)
+    darker = one // 2
+    brighter = darker + 100
+    variance = float(darker.astype(np.float64).reshape(-1, 3).var(axis=0).mean())
+    expected = (2 * variance + 32) / (2 * variance + 100**2 + 32)
+    assert likeness(darker, brighter)[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_plain_pictures_of_one_colour_are_alike() -> None:
+    grey = np.full((1, 3072), 90, np.uint8)
+    assert likeness(grey, grey + 1)[0] > 0.96
+    assert likeness(grey, grey + 100)[0] < 0.1
+
+
+def test_copies_look_like_the_original_and_others_do_not(tmp_path: Path) -> None:
+    first = write_picture(tmp_path / "one.png", 1).read_bytes()
+    second = write_picture(tmp_path / "two.png", 2).read_bytes()
+    made = copies(first)
+    assert [Image.open(io.BytesIO(one)).format for one in made] == ["JPEG", "WEBP", "JPEG"]
+    assert [Image.open(io.BytesIO(one)).size for one in made] == [(80, 60), (80, 60), (40, 30)]
+    own = np.stack([cells(first)] * 3)
+    assert likeness(own, np.stack([cells(one) for one in made])).min() > 0.96
+    assert likeness(own[:1], cells(second)[None])[0] < 0.9
+
+
+def test_what_is_no_picture() -> None:
+    with pytest.raises(OSError, match="cannot identify"):
+        cells(b"nothing")
