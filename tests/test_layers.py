@@ -52,7 +52,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "embedding": LAYER_0 | {"weights"},
     **dict.fromkeys(LAYER_2, BELOW_2),
     "ingest": BELOW_2 | {"reconcile"},
-    "duplicates": BELOW_2 | {"search"},
     "doctor": BELOW_2 | {"linking", "reconcile", "recluster", "search"},
     "collection": BELOW_2 | LAYER_2,
     "terminal": {"collection", "config", "errors"},
