@@ -8,7 +8,16 @@ from typing import Any
 
 import typer
 
-from imgclust.cli import clusters, collections, duplicates, exporting, images, query, settings, upkeep
+from imgclust.cli import (
+    clusters,
+    collections,
+    duplicates,
+    exporting,
+    images,
+    query,
+    settings,
+    upkeep,
+)
 from imgclust.cli.calling import Call, Globals, fail
 from imgclust.cli.options import Commands, Version, with_globals
 from imgclust.errors import UsageError
