@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from imgclust.cli import documents
+from imgclust.cli import completion, documents
 from imgclust.cli.calling import Call
 from imgclust.cli.options import Commands, DryRun, Yes
 from imgclust.errors import UsageError
@@ -16,7 +16,13 @@ commands = Commands()
 collections_commands = Commands()
 commands.add_typer(collections_commands, name="collections")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the collection.")]
+New = Annotated[str, typer.Argument(metavar="NAME", help="Name of the collection.")]
+Known = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", autocompletion=completion.collections, help="Name of the collection."
+    ),
+]
 
 
 @collections_commands.alone(example="imgclust collections")
@@ -38,7 +44,7 @@ def list_(call: Call) -> None:
     "create",
     example="imgclust collections create paintings",
 )
-def create(call: Call, name: Name) -> None:
+def create(call: Call, name: New) -> None:
     """Make an empty collection."""
     from imgclust import config
     from imgclust.collection import create_collection
@@ -51,7 +57,7 @@ def create(call: Call, name: Name) -> None:
 @collections_commands.adds("rename", example="imgclust collections rename default photos")
 def rename(
     call: Call,
-    name: Name,
+    name: Known,
     to: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
 ) -> None:
     """Give a collection another name; clusters, names and links stay."""
@@ -69,7 +75,7 @@ imgclust collections delete paintings -y     do not ask""",
 )
 def delete(
     call: Call,
-    name: Name,
+    name: Known,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from imgclust import __version__
+from imgclust.cli import completion
 from imgclust.cli.calling import Globals, perform
 
 _PLACE = "imgclust.globals"
@@ -34,12 +35,20 @@ def _declared(
     ] = None,
     collection: Annotated[
         str | None,
-        typer.Option("--collection", metavar="NAME", help="Collection to use.  [default: default]"),
+        typer.Option(
+            "--collection",
+            metavar="NAME",
+            autocompletion=completion.collections,
+            help="Collection to use.  [default: default]",
+        ),
     ] = None,
     config: Annotated[
         list[str] | None,
         typer.Option(
-            "--config", metavar="FILE|NAME", help="Settings; can be given again, later wins."
+            "--config",
+            metavar="FILE|NAME",
+            autocompletion=completion.configurations,
+            help="Settings; can be given again, later wins.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
@@ -137,6 +146,8 @@ def with_globals(function: Callable[..., int | None]) -> Callable[..., None]:
     function of a group runs only when no command of it is called.
     """
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    for parameter in own:
+        _complete_clusters(parameter)
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     parameters = [
         one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -155,6 +166,13 @@ def with_globals(function: Callable[..., int | None]) -> Callable[..., None]:
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
+
+
+def _complete_clusters(parameter: inspect.Parameter) -> None:
+    """Have the shell complete a parameter that is called ID: everywhere the id of a cluster."""
+    for declared in getattr(parameter.annotation, "__metadata__", ()):
+        if declared.metavar in {"ID", "ID..."} and declared.autocompletion is None:
+            declared.autocompletion = completion.clusters
 
 
 class Commands(typer.Typer):

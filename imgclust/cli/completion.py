@@ -1,0 +1,73 @@
+"""What a shell completes: names of collections and configurations, ids of clusters.
+
+Asked for while a person types, so nothing heavy is loaded. The catalog is read by Python's own
+SQLite, which opens it for reading only; whatever goes wrong, nothing is completed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from imgclust import places
+
+# SQLite waits so long for a lock; a person does not.
+_PATIENCE_S = 0.1
+
+
+def collections(context: typer.Context, incomplete: str) -> list[str]:
+    """Names of the collections of the index folder."""
+    with contextlib.suppress(Exception):
+        names = places.collections_in(_index(context))
+        return [name for name in names if name.startswith(incomplete)]
+    return []
+
+
+def clusters(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Ids of the current clusters, each with its name."""
+    with contextlib.suppress(Exception):
+        chosen = _given(context, "collection") or "default"
+        catalog = _index(context) / chosen / places.CATALOG
+        rows = [(str(cluster), name) for cluster, name in _clusters(catalog)]
+        return [row for row in rows if row[0].startswith(incomplete)]
+    return []
+
+
+def configurations(incomplete: str) -> list[str]:
+    """Names of the configurations that come with imgclust; files are completed by the shell."""
+    from imgclust import config
+
+    names = sorted(file.stem for file in config.bundled_folder().glob("*.toml"))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _clusters(catalog: Path) -> Iterator[tuple[int, str]]:
+    import sqlite3
+
+    connection = sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True, timeout=_PATIENCE_S)
+    with contextlib.closing(connection):
+        yield from connection.execute(
+            "SELECT here.cluster, coalesce(c.name, '') FROM settings s "
+            "JOIN clustering_clusters here ON here.clustering = CAST(s.value AS INTEGER) "
+            "LEFT JOIN clusters c ON c.id = here.cluster "
+            "WHERE s.key = 'current_clustering' ORDER BY here.cluster"
+        )
+
+
+def _index(context: typer.Context) -> Path:
+    given = _given(context, "index")
+    return places.find_index_folder(None if given is None else Path(given)).path
+
+
+def _given(context: typer.Context, name: str) -> Any:
+    """A global option, from the command or from before it."""
+    here: Any = context
+    while here is not None:
+        if here.params.get(name):
+            return here.params[name]
+        here = here.parent
+    return None
