@@ -139,13 +139,16 @@ def main() -> None:
     parser.add_argument("index", type=Path, help="a new index folder")
     parser.add_argument("--n", type=int, default=100_000, help="how many images")
     chosen = parser.parse_args()
+    make(chosen.index, chosen.n)
+
+
+def make(index: Path, n: int) -> None:
+    """Make the collection `default` of n images in an index folder, ready for every command."""
     trunk = weights.trunk()
-    catalog = fill(chosen.index / "default", chosen.n, recipe=recipe_of(trunk).name)
-    with catalog.transaction():
+    with fill(index / "default", n, recipe=recipe_of(trunk).name) as catalog, catalog.transaction():
         catalog.store(
             "weights", {"name": trunk.name, "path": str(trunk.path), "sha256": trunk.sha256}
         )
-    catalog.close()
 
 
 if __name__ == "__main__":

@@ -475,6 +475,33 @@ def test_a_mass_vanishing_is_held_until_it_is_accepted(
         assert not world.once().held
 
 
+def test_accepting_goes_on_after_a_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overseeing, "_CHUNK", 5)
+    paths = world.pictures(20)
+    world.once()
+    for path in paths[:12]:
+        path.unlink()
+    world.once()
+    remove, calls = Catalog.remove_image, []
+
+    def refuse(self: Catalog, image: Image) -> bool:
+        calls.append(image.id)
+        if len(calls) == 8:
+            raise StorageError("full")
+        return remove(self, image)
+
+    monkeypatch.setattr(Catalog, "remove_image", refuse)
+    with pytest.raises(StorageError):
+        world.accept()
+    assert world.catalog.images.count() == 15  # whole chunks only
+    assert [root.held is not None for root in world.catalog.images.roots()] == [True]
+    assert world.accept() == 7
+    assert world.catalog.images.count() == 8
+    assert [root.held for root in world.catalog.images.roots()] == [None]
+    assert world.catalog.observations.pending() == 0
+    assert not world.once().held
+
+
 def test_a_held_root_is_said_once_and_freed_when_its_images_are_back(world: World) -> None:
     paths = world.pictures(12)
     world.once()

@@ -19,6 +19,9 @@ from imgclust.recluster import drifting
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
 
+# Images removed in one transaction: a watcher is not kept waiting.
+_CHUNK = 1000
+
 
 def status(collection: Opened) -> Status:
     """See `Collection.status`."""
@@ -87,16 +90,24 @@ def missing(collection: Opened) -> tuple[MissingImage, ...]:
 def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
     """See `Collection.accept_missing`."""
     catalog = collection.catalog
+    gone = missing(collection)
+    taken = []
+    for start in range(0, len(gone), _CHUNK):
+        with catalog.transaction():
+            part = catalog.images.some([image.id for image in gone[start : start + _CHUNK]])
+            for image in part.values():
+                if image.state == "missing":  # a watcher may have found it again meanwhile
+                    catalog.remove_image(image)
+                    catalog.observations.forget(image.path)
+                    taken.append(image.id)
+    # Last of all: cut off before this, what is left stays held and can be accepted again.
     with catalog.transaction():
-        gone = missing(collection)
-        for image in catalog.images.missing():
-            catalog.remove_image(image)
-            catalog.observations.forget(image.path)
         for root in catalog.images.roots():
             catalog.images.set_root(root.id, held=None)
-        if gone:
-            catalog.event("accepted", f"{len(gone)} missing images were accepted as gone")
-    return gone
+        if taken:
+            catalog.event("accepted", f"{len(taken)} missing images were accepted as gone")
+    accepted = set(taken)
+    return tuple(image for image in gone if image.id in accepted)
 
 
 def doctor(collection: Opened, *, repair: bool) -> DoctorResult:

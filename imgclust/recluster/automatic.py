@@ -105,6 +105,7 @@ class Automatic:
         self._thread: threading.Thread | None = None
         self._began = time.monotonic()
         self._failed_at: int | None = None
+        self._counted = (-1, 0)  # at this change there were so many
         self._results: queue.SimpleQueue[ClusterResult] = queue.SimpleQueue()
 
     def __call__(self, *, empty: bool, over: bool) -> None:
@@ -120,7 +121,7 @@ class Automatic:
         every = self._settings.clustering.recluster_every
         if current is not None and not current.provisional and every == "off":
             return
-        contents = self._catalog.contents.count(self._recipe)
+        contents = self._contents()
         first_pass = not self._catalog.setting("first_pass_over")
         last, arrived = self._catalog.clusterings.since_last()
         due = contents != self._failed_at and is_due(
@@ -143,6 +144,13 @@ class Automatic:
             self._thread.start()
             if over:
                 self.close()
+
+    def _contents(self) -> int:
+        """How many contents are embedded; counted only when that may have changed."""
+        sequence = self._catalog.contents.sequence()
+        if self._counted[0] != sequence:
+            self._counted = (sequence, self._catalog.contents.count(self._recipe))
+        return self._counted[1]
 
     def close(self) -> None:
         """Wait for a clustering in progress."""
