@@ -82,7 +82,11 @@ def fill(folder: Path, n: int, *, recipe: str) -> Catalog:
             DescribedCluster(c + 1, 0.5, 0.8, key_of(digest_of(c))) for c in range(len(centroids))
         ]
         catalog.clusterings.set_clusters(clustering, rows)
-        catalog.clusterings.publish(clustering, {})
+        new = [row.cluster for row in rows]
+        catalog.clusterings.publish(
+            clustering,
+            {"kept": [], "split": [], "merged": [], "new": new, "gone": [], "moved": 0},
+        )
     index = VectorIndex(DIMENSIONS)
     for keys, vectors in _filling(catalog, n, recipe, root, clustering, len(centroids)):
         index.add(keys, vectors)

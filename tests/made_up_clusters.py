@@ -117,10 +117,14 @@ def look(path: Path) -> State:
             (number,),
         ).fetchone()
         rows = connection.execute(
-            "SELECT cluster, mean_distance, coherence, medoid FROM clustering_clusters "
-            "WHERE clustering = ? ORDER BY position",
+            "SELECT cluster, mean_distance, coherence, medoid, contents, outlier_from "
+            "FROM clustering_clusters WHERE clustering = ? ORDER BY position",
             (number,),
         ).fetchall()
+        arrivals = connection.execute(
+            "SELECT cluster, contents, distances, squares FROM arrivals WHERE clustering = ?",
+            (number,),
+        )
         images = connection.execute("SELECT content, count(*) FROM images GROUP BY content")
         embeddings = connection.execute("SELECT content, vector FROM embeddings")
         names = connection.execute("SELECT id, name FROM clusters WHERE name IS NOT NULL")
@@ -139,7 +143,12 @@ def look(path: Path) -> State:
             vectors={key: np.frombuffer(one, "<f2") for key, one in embeddings},
             names=dict(names.fetchall()),
             inertia=inertia,
-            facts={"mean_distance": mean, "contents": contents, "rows": {r[0]: r for r in rows}},
+            facts={
+                "mean_distance": mean,
+                "contents": contents,
+                "rows": {r[0]: r for r in rows},
+                "arrivals": {r[0]: r for r in arrivals},
+            },
         )
     connection.close()
     return state

@@ -40,6 +40,7 @@ def assert_others_stay(before: State, after: State, changed: set[int]) -> None:
         assert after.members(cluster) == before.members(cluster)
         assert np.array_equal(after.centroids[cluster], before.centroids[cluster])
         assert after.facts["rows"][cluster] == before.facts["rows"][cluster]
+        assert after.facts["arrivals"].get(cluster) == before.facts["arrivals"].get(cluster)
         for key in before.members(cluster):
             assert after.distances[key] == before.distances[key]
             assert (key in after.arrived) == (key in before.arrived)
