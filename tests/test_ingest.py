@@ -1031,6 +1031,60 @@ def test_paths_that_events_named_outlive_a_refusal(world: World) -> None:
     assert world.catalog.refused == 3
 
 
+def test_answers_of_before_a_refusal_are_not_counted(world: World) -> None:
+    ingest = world.ingest()
+    path = os.fsencode(world.write("a.png", picture(1)))
+    ingest.forget()
+    ingest._pipeline.decoded(0, claim(path))
+    ingest._pipeline.decoded(1, claim(path))
+    assert ingest._pipeline.decoding == 0
+    ingest._pipeline.commit()
+    assert world.catalog.images.count() == 0
+
+
+def test_a_batch_is_committed_whole_or_not_at_all(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(keys: Sequence[int], vectors: object) -> None:
+        raise StorageError("the disk is full")
+
+    world.pictures(5)
+    with monkeypatch.context() as patch:
+        patch.setattr(world.assigned, "assign", refuse)
+        with pytest.raises(StorageError):
+            world.once()
+    assert (world.catalog.images.count(), world.catalog.contents.count()) == (0, 0)
+    assert world.once().ingested == 5
+
+
+def test_the_row_of_an_image_whose_disk_is_away_is_not_taken_over(
+    world: World, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    world.root(other)
+    (other / "a.png").write_bytes(picture(1))
+    world.once()
+    number = world.image(other / "a.png").id
+    other.rename(tmp_path / "away")
+    world.write("b.png", picture(1))
+    world.once()
+    assert world.image(other / "a.png").id == number
+    assert world.image(world.drop / "b.png").id != number
+
+
+def test_an_added_file_that_changes_is_found_by_the_scan(world: World, tmp_path: Path) -> None:
+    path = tmp_path / "single.png"
+    path.write_bytes(picture(1))
+    root = world.root(path, "added")
+    with world.catalog.transaction():
+        world.catalog.observations.request(os.fsencode(path), root)
+    assert world.once(scan=False).ingested == 1
+    path.write_bytes(picture(2))
+    assert world.once().ingested == 1
+    assert holds(world, path, 2)
+
+
 @pytest.mark.parametrize("point", ["commit.before", "embedded"])
 def test_once_fails_when_the_disk_refuses_and_the_next_run_goes_on(
     world: World, point: str
@@ -1084,6 +1138,7 @@ def test_a_lost_event_is_found_by_the_scan_that_an_overflow_asks_for(world: Worl
 
     world.watch(until)
     assert world.image(late)
+    assert world.clock.now < 1200, "not by the rescan, which is due after 300 s"
 
 
 class LeavingDisk(LocalDisk):

@@ -285,6 +285,7 @@ class Life(RuleBasedStateMachine):
             self.ingest.step(timeout_s=0)
         except StorageError:
             self.ingest.forget()
+        assert self.ingest._pipeline.decoding >= 0, "an answer of before the refusal was counted"
 
     def rows(self, sql: str) -> list[Any]:
         return self.reader.execute(sql).fetchall()
