@@ -36,6 +36,8 @@ POINTS = frozenset(
         "links.done",
         "recluster.chunk",
         "recluster.publish",
+        "reembed.commit",
+        "reembed.change",
     }
 )
 

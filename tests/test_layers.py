@@ -36,6 +36,7 @@ LAYER_2 = {
     "doctor",
     "export",
     "duplicates",
+    "reembed",
 }
 BELOW_2 = LAYER_0 | LAYER_1
 

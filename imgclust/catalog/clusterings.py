@@ -245,6 +245,18 @@ class Clusterings(Assignments):
             "UPDATE clusterings SET provisional = 0 WHERE id = ?", (clustering,)
         )
 
+    def retire(self, recipe: str) -> None:
+        """Only clusterings by this recipe stay; the others are left to `drop_unpublished`."""
+        other = "recipe <> (SELECT id FROM recipes WHERE name = ?)"
+        self._connection.execute(
+            "UPDATE clusterings SET previous = NULL WHERE previous IN "
+            f"(SELECT id FROM clusterings WHERE {other})",
+            (recipe,),
+        )
+        self._connection.execute(
+            f"UPDATE clusterings SET published = NULL WHERE {other}", (recipe,)
+        )
+
     def drop_unpublished(self, *, rows: int) -> bool:
         """Delete at most so many rows of what a crash left, True when there is nothing left.
 

@@ -148,6 +148,15 @@ class Contents:
                 "INSERT INTO changes (content, action) VALUES (?, 'add')", (key,)
             )
 
+    def drop_other_embeddings(self, recipe: str, *, limit: int) -> int:
+        """Delete at most so many embeddings by other recipes; returns how many."""
+        self._connection.execute(
+            "DELETE FROM embeddings WHERE rowid IN (SELECT rowid FROM embeddings WHERE recipe <> ? "
+            "LIMIT ?)",
+            (self._recipe_number(recipe), limit),
+        )
+        return int(self._connection.changes())
+
     def embeddings(
         self, keys: Sequence[int] | npt.NDArray[np.int64], recipe: str
     ) -> npt.NDArray[np.float32]:

@@ -116,6 +116,14 @@ class Projections:
         """Delete a projection and its coordinates."""
         self._connection.execute("DELETE FROM projections WHERE id = ?", (projection,))
 
+    def drop_other(self, recipe: str) -> None:
+        """Delete maps and sweeps by other recipes; spaces leave with their clusterings."""
+        other = "recipe <> (SELECT id FROM recipes WHERE name = ?)"
+        self._connection.execute(
+            f"DELETE FROM projections WHERE purpose = 'map' AND {other}", (recipe,)
+        )
+        self._connection.execute(f"DELETE FROM sweeps WHERE {other}", (recipe,))
+
     def drop_unused_spaces(self) -> None:
         """Delete the spaces that no clustering and no sweep refers to."""
         self._connection.execute(

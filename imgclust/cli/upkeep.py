@@ -49,6 +49,37 @@ def doctor(
         return 0 if found.ok else 1
 
 
+@commands.adds(
+    "reembed",
+    example="""\
+imgclust reembed --weights imagenet
+imgclust reembed --weights imagenet --dry-run    how many, and how long about""",
+)
+def reembed(
+    call: Call,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="auto|imagenet|trunk|PATH", help="Weights.  [default: as set]"),
+    ] = None,
+    raw: Annotated[
+        bool | None,
+        typer.Option("--raw/--no-raw", help="Pooled values as they are, or at unit length."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+) -> None:
+    """Embed all images again with other weights; goes on where it was stopped."""
+    flags = {"embedding.weights": weights, "embedding.raw": raw}
+    changing = () if raw is None else ("embedding.raw",)
+    with call.open(flags, changing=changing) as collection:
+        if not dry_run and not yes and call.screen.can_ask:
+            plan = collection.reembed(dry_run=True)
+            results.reembedded(call.screen, plan)
+            if plan.before != plan.after and not call.ask("Embed again and change over?"):
+                return
+        call.answer(collection.reembed(dry_run=dry_run), documents.reembedded, results.reembedded)
+
+
 weights_commands = Commands()
 commands.add_typer(weights_commands, name="weights")
 

@@ -48,6 +48,7 @@ from imgclust.recluster import (
     PastClustering,
     SweepResult,
 )
+from imgclust.reembed import ReembedResult
 from imgclust.search import Neighbour, QueryResult
 from imgclust.weights import Listed, Weights
 
@@ -87,6 +88,7 @@ __all__ = [
     "PastClustering",
     "Quarantined",
     "QueryResult",
+    "ReembedResult",
     "Region",
     "Removed",
     "SettingRow",

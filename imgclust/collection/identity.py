@@ -19,7 +19,7 @@ KEPT = {
     "clustering.space": "imgclust cluster --space SPACE",
     "clustering.pca_dims": "imgclust cluster --pca-dims N",
     "clustering.standardise": "a new collection",
-    "embedding.raw": "a new collection",
+    "embedding.raw": "imgclust reembed --raw (or --no-raw)",
 }
 
 
@@ -104,5 +104,5 @@ def check_weights(catalog: Catalog, effective: Effective) -> None:
     raise RecipeError(
         f"this collection is embedded with the weights {kept['name']!r}, but "
         f"{effective.origin['embedding.weights']} says {wanted!r}; embeddings of two recipes never "
-        "mix: use another --collection"
+        "mix: imgclust reembed changes over, or use another --collection"
     )

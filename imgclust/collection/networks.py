@@ -68,7 +68,6 @@ def embedder_opener(collection: Opened) -> Callable[[], Embedder]:
     require_packages()
     recipe = Recipe.parse(collection.recipe)
     kept = collection.catalog.setting("weights")
-    rules = collection.settings.embedding
 
     def load() -> Embedder:
         chosen = weights.choose(
@@ -80,20 +79,27 @@ def embedder_opener(collection: Opened) -> Callable[[], Embedder]:
         if chosen.sha256 != recipe.weights_sha256:
             raise RecipeError(
                 f"the collection was embedded with weights {recipe.weights_sha256[:12]}, but "
-                f"{chosen.name} is {chosen.sha256[:12]} now; embeddings of two recipes never mix"
+                f"{chosen.name} is {chosen.sha256[:12]} now; embeddings of two recipes never mix: "
+                "imgclust reembed changes over"
             )
-        return open_embedder(
-            chosen,
-            recipe=recipe,
-            cache=folders.cache_folder() / "networks",
-            device=rules.device,
-            precision=rules.precision,
-            engine=rules.engine,
-            threads=rules.threads,
-            say=collection.say,
-        )
+        return open_chosen(collection, chosen, recipe)
 
     return load
+
+
+def open_chosen(collection: Opened, chosen: weights.Weights, recipe: Recipe) -> Embedder:
+    """Load the network of these weights as the settings say."""
+    rules = collection.settings.embedding
+    return open_embedder(
+        chosen,
+        recipe=recipe,
+        cache=folders.cache_folder() / "networks",
+        device=rules.device,
+        precision=rules.precision,
+        engine=rules.engine,
+        threads=rules.threads,
+        say=collection.say,
+    )
 
 
 def engine(collection: Opened) -> str | None:

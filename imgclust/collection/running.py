@@ -151,8 +151,8 @@ def _prepared(
     workers = settings.decode.workers or devices.decode_workers(
         device=wanted.device, engine=wanted.engine
     )
-    pool = _pool(collection, workers)
-    stack.callback(pool.close)
+    decoder = pool(collection, workers)
+    stack.callback(decoder.close)
     choose_recipe(collection, waiting=_waiting(collection, scan=scan))
     live = live_index(collection, catalog, verify=not once)
     stack.callback(live.close, save=True)
@@ -179,7 +179,7 @@ def _prepared(
     return Ingest(
         catalog,
         Parts(
-            decoder=pool,
+            decoder=decoder,
             open_embedder=embedder_opener(collection),
             assigner=assigner,
             after_commit=keeper.after_commit,
@@ -236,7 +236,7 @@ def _clustered(result: ClusterResult) -> str:
     return f"{result.k} clusters ({result.sentence})"
 
 
-def _pool(collection: Opened, workers: int) -> DecodePool:
+def pool(collection: Opened, workers: int) -> DecodePool:
     rules = collection.settings.decode
     return DecodePool(
         workers=workers,

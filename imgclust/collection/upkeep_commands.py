@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from imgclust.collection import exporting, networks, overseeing
+from imgclust.collection import exporting, networks, overseeing, reembedding
 from imgclust.collection.opened import Opened
 from imgclust.collection.results import Status
 from imgclust.doctor import DoctorResult
 from imgclust.export import ExportResult
 from imgclust.linking import LinksResult
+from imgclust.reembed import ReembedResult
 
 
 class UpkeepCommands(Opened):
@@ -50,6 +51,22 @@ class UpkeepCommands(Opened):
         Writes nothing without `repair`, and works beside a watcher.
         """
         return overseeing.doctor(self, repair=repair)
+
+    def reembed(self, *, dry_run: bool = False) -> ReembedResult:
+        """Embed every image again by the weights that the settings say, then change over.
+
+        Open the collection with the settings `embedding.weights` and, named in `changing`,
+        `embedding.raw`. Until the change, which is one transaction with a clustering in the new
+        space, everything goes on by the old recipe; what a run has embedded, the next one keeps.
+
+        Raises
+        ------
+        LockedError
+            When a process ingests into this collection.
+        ImgclustError
+            When files are gone or have changed; nothing changes then.
+        """
+        return reembedding.to_recipe(self, dry_run=dry_run)
 
     def export(self, to: Path | BinaryIO, *, format: str, embeddings: bool = False) -> ExportResult:
         """Write all images with cluster, distance and map coordinates.

@@ -40,8 +40,9 @@ def publish(
     seed: int,
     provisional: bool,
     progress: Progress,
+    also: Callable[[], None] = lambda: None,
 ) -> int:
-    """Write the assignments in chunks, then publish in one short transaction.
+    """Write the assignments in chunks, then publish in one short transaction, with `also` in it.
 
     What has come and gone since the snapshot is followed in chunks too, the last of it in that
     transaction; the caller holds the clustering lock. Returns the number of the clustering.
@@ -79,15 +80,12 @@ def publish(
                 arrived=False,
             )
         passing("recluster.chunk")
-    make_current(
-        catalog,
-        number,
-        recipe=recipe,
-        since=room.sequence,
-        publish=lambda: catalog.clusterings.publish(
-            number, lineage(matching, catalog.clusterings.names())
-        ),
-    )
+
+    def make_public() -> None:
+        catalog.clusterings.publish(number, lineage(matching, catalog.clusterings.names()))
+        also()
+
+    make_current(catalog, number, recipe=recipe, since=room.sequence, publish=make_public)
     return number
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +93,7 @@ class Recluster:
         chosen_by: str = "user",
         provisional: bool = False,
         dry_run: bool = False,
+        also: Callable[[], None] = lambda: None,
     ) -> ClusterResult:
         """Cluster now and publish; arrivals meanwhile are assigned in the publishing transaction.
 
@@ -103,6 +104,8 @@ class Recluster:
             that 1.
         chosen_by
             Who gave a number: "user" or "config".
+        also
+            Called in the publishing transaction.
 
         Raises
         ------
@@ -129,6 +132,7 @@ class Recluster:
                     seed=seed,
                     provisional=provisional,
                     progress=self._progress,
+                    also=also,
                 )
             sizes = self._sizes(room, done, matching, number)
         return self._result(number, done, matching, chosen_by, sentence, space, sizes, provisional)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, columns
-from imgclust.terminal.words import counted, moment, printable, size, suffixes
+from imgclust.terminal.words import counted, duration, moment, printable, size, suffixes
 
 if TYPE_CHECKING:
     from imgclust.collection import (
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         Listed,
         MissingImage,
         Quarantined,
+        ReembedResult,
         Removed,
         Status,
         Weights,
@@ -131,6 +132,25 @@ def doctor(screen: Screen, result: DoctorResult, *, repair: bool) -> None:
         screen.summary(f"{verdict:<6} {advisory.name}: {printable(advisory.sentence)}")
     if not result.ok and not repair:
         screen.line("imgclust doctor --repair mends what can be mended")
+
+
+def reembedded(screen: Screen, result: ReembedResult) -> None:
+    """What was embedded again, or would be."""
+    distinct = counted(result.contents, "distinct image")
+    if result.before == result.after:
+        screen.summary(f"all {distinct} are embedded by {result.after} already")
+    elif result.dry_run:
+        screen.summary(f"{result.waiting:,} of {distinct} would be embedded again")
+        screen.summary(f"from: {result.before}")
+        screen.summary(f"to:   {result.after}")
+        screen.summary(f"that takes about {duration(result.seconds)}")
+    else:
+        screen.summary(f"{distinct} embedded by {result.after} ({result.embedded:,} of them now)")
+        if result.clusters is not None:
+            screen.summary(
+                f"{counted(result.clusters, 'cluster')} in the new space; "
+                f"{result.kept:,} continue one from before, with id and name"
+            )
 
 
 def weights_list(screen: Screen, rows: Sequence[Listed]) -> None:

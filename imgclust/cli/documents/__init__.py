@@ -31,6 +31,7 @@ from imgclust.cli.documents.images import (
 from imgclust.cli.documents.upkeep import (
     doctor,
     exported,
+    reembedded,
     status,
     weights_file,
     weights_list,
@@ -66,6 +67,7 @@ __all__ = [
     "missing",
     "quarantine",
     "query",
+    "reembedded",
     "removed",
     "settings",
     "status",

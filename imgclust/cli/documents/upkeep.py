@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         Drifting,
         ExportResult,
         Listed,
+        ReembedResult,
         Status,
         Weights,
     )
@@ -111,4 +112,19 @@ def weights_file(result: Weights) -> Document:
         "structure": result.structure,
         "sha256": result.sha256,
         **path_keys(result.path),
+    }
+
+
+def reembedded(result: ReembedResult) -> Document:
+    """`reembed`."""
+    return {
+        "from": result.before,
+        "to": result.after,
+        "distinct": result.contents,
+        "embedded": result.embedded,
+        "waiting": result.waiting,
+        "clusters": result.clusters,
+        "kept": result.kept,
+        "seconds": round(result.seconds, 3),
+        "dry_run": result.dry_run,
     }
