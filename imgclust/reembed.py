@@ -123,8 +123,8 @@ def embed_all(
     if left:
         path = os.fsdecode(catalog.images.with_content(left[0])[0].path)
         raise ImgclustError(
-            f"{len(left)} of {total} distinct images cannot be embedded again, their files are gone "
-            f"or have changed ({path}); bring them back, or let imgclust know by imgclust watch "
+            f"{len(left)} of {total} distinct images cannot be embedded again: their files are "
+            f"gone or changed ({path}); bring them back, or let imgclust know by imgclust watch "
             "--once and imgclust missing accept, then reembed goes on; until then nothing changes"
         )
     return done

@@ -1,4 +1,4 @@
-"""Reembed: another recipe beside the old one, a change in one transaction, resumed after a crash."""
+"""Reembed: another recipe beside the old, a change in one transaction, resumed after a crash."""
 
 from __future__ import annotations
 

@@ -237,6 +237,7 @@ def _clustered(result: ClusterResult) -> str:
 
 
 def pool(collection: Opened, workers: int) -> DecodePool:
+    """Decode workers by the settings of the collection; they start at once."""
     rules = collection.settings.decode
     return DecodePool(
         workers=workers,
