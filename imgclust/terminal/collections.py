@@ -49,7 +49,7 @@ def collections(screen: Screen, result: CollectionList) -> None:
     for row in result.collections:
         if row.trouble:
             screen.line(f"{row.name}: {printable(row.trouble)}", style="red")
-    screen.outcome(f"in {printable(result.index.path)} ({result.index.why})")
+    screen.summary(f"in {printable(result.index.path)} ({result.index.why})")
 
 
 def created(screen: Screen, result: CollectionPlace) -> None:
@@ -59,7 +59,7 @@ def created(screen: Screen, result: CollectionPlace) -> None:
 
 def renamed(screen: Screen, result: CollectionPlace) -> None:
     """A collection that has another name now."""
-    screen.outcome(f"{result.name} it is now, in {printable(result.path)}")
+    screen.outcome(f"renamed to {result.name}: {printable(result.path)}")
 
 
 def would_delete(screen: Screen, row: CollectionRow) -> None:
@@ -81,7 +81,7 @@ def deleted(screen: Screen, result: Deleted) -> None:
     if result.kept:
         screen.line(f"{counted(len(result.kept), 'file')} not ours, so left there:")
         for path in result.kept[:_MOST_NAMED]:
-            screen.exact(f"  {printable(path)}")
+            screen.fitted("  ", printable(path))
         if len(result.kept) > _MOST_NAMED:
             screen.line(f"  and {len(result.kept) - _MOST_NAMED:,} more")
 
@@ -96,10 +96,13 @@ def settings(screen: Screen, result: EffectiveSettings, *, changed: bool) -> Non
         )
     else:
         screen.line("every setting has its default value")
-    screen.outcome("")
-    screen.outcome(
-        f"collection {result.collection} in {printable(result.index.path)} ({result.index.why}); "
-        f"cache {printable(result.cache)}"
+    screen.line()
+    screen.facts(
+        [
+            ("collection", result.collection),
+            ("index folder", f"{printable(result.index.path)} ({result.index.why})"),
+            ("cache", printable(result.cache)),
+        ]
     )
 
 
