@@ -29,7 +29,10 @@ AGED_SHARE = 0.3
 
 @dataclass(frozen=True)
 class MapResult:
-    """The picture of a map; `placed` contents came after its fit, `refitted` if made just now."""
+    """The picture of a map; `placed` contents came after its fit, `refitted` if made just now.
+
+    `sentence` says what became of the map before, and when a new one is made.
+    """
 
     path: Path
     method: str
@@ -69,14 +72,10 @@ def make_map(
     NothingThereError
         When there is nothing to draw.
     """
-    progress("reading embeddings", 0, None)
-    sequence = catalog.contents.sequence()
-    keys, vectors = catalog.contents.all_embeddings(recipe)
+    standardise = settings.clustering.standardise
+    keys = catalog.contents.embedded(recipe)
     if not len(keys):
         raise NothingThereError("the collection has no images to draw; add some first")
-    if not settings.clustering.standardise:
-        lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-        vectors /= np.where(lengths > 0, lengths, 1)
     chosen = {
         "dims": dims,
         "pca_dims": settings.clustering.pca_dims,
@@ -86,14 +85,17 @@ def make_map(
     }
     stored = catalog.projections.newest(kind=method, purpose="map", recipe=recipe, settings=chosen)
     if stored is not None and not refit:
-        placed = _top_up(catalog, stored, keys, vectors)
+        placed = _top_up(catalog, stored, keys, recipe=recipe, standardise=standardise)
         if placed is not None:
             return placed
+    progress("reading embeddings", 0, None)
+    sequence = catalog.contents.sequence()
+    keys, vectors = catalog.contents.all_embeddings(recipe)
+    if not standardise:
+        _shorten(vectors)
     projection: PcaProjection | TsneProjection
     if method == "pca":
-        projection = fit_pca(
-            vectors, dims=dims, standardise=settings.clustering.standardise, seed=0
-        )
+        projection = fit_pca(vectors, dims=dims, standardise=standardise, seed=0)
         coordinates = projection.transform(vectors)
     else:
         projection = fit_tsne(
@@ -122,7 +124,7 @@ def make_map(
         catalog.projections.put_coordinates(number, keys, coordinates, placed=False)
         if stored is not None:
             catalog.projections.drop(stored.id)
-    why = "fitted" if stored is None else "fitted anew, turned to match the map before it"
+    why = "" if stored is None else "made anew, and turned to match the map before it"
     return Map(keys, coordinates, np.zeros(len(keys), bool), True, why)
 
 
@@ -130,25 +132,45 @@ def _top_up(
     catalog: Catalog,
     stored: StoredProjection,
     keys: npt.NDArray[np.int64],
-    vectors: npt.NDArray[np.float32],
+    *,
+    recipe: str,
+    standardise: bool,
 ) -> Map | None:
-    """The stored map with what is new placed in it; None when it has aged."""
+    """The stored map with what is new placed in it; None when it has aged.
+
+    Only what is new is read.
+    """
     known, _, was_placed = catalog.projections.coordinates(stored.id)
     fresh = ~np.isin(keys, known)
     if (int(was_placed.sum()) + int(fresh.sum())) > AGED_SHARE * len(keys):
         return None
     if fresh.any():
         projection = projection_from_bytes(stored.blob)
+        vectors = catalog.contents.embeddings(keys[fresh], recipe)
+        if not standardise:
+            _shorten(vectors)
         if isinstance(projection, TsneProjection):
-            coordinates = projection.place(vectors[fresh])
+            coordinates = projection.place(vectors)
         else:
-            coordinates = projection.transform(vectors[fresh])
+            coordinates = projection.transform(vectors)
         with catalog.transaction():
             catalog.projections.put_coordinates(stored.id, keys[fresh], coordinates, placed=True)
     known, coordinates, placed = catalog.projections.coordinates(stored.id)
     here = np.isin(known, keys)
-    sentence = f"the map of {stored.contents} images, {int(placed[here].sum())} placed in it since"
+    since = int(placed[here].sum())
+    sentence = (
+        f"{since:,} placed in the map of the others; a new one is made when more than "
+        f"{AGED_SHARE:.0%} are, or by --refit"
+        if since
+        else ""
+    )
     return Map(known[here], coordinates[here], placed[here], False, sentence)
+
+
+def _shorten(vectors: npt.NDArray[np.float32]) -> None:
+    """Bring vectors `(n, d)` to unit length where they lie; zero vectors stay."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.where(lengths > 0, lengths, 1)
 
 
 def _aligned(
@@ -210,6 +232,7 @@ def draw(
                 coordinates=drawn.coordinates,
                 clusters=clusters,
                 names=names,
+                placed=drawn.placed,
                 thumbnails=lambda row: thumbnail(int(drawn.keys[row])),
                 title=title,
                 max_thumbnails=most_thumbnails,
@@ -220,6 +243,7 @@ def draw(
                 coordinates=drawn.coordinates,
                 clusters=clusters,
                 names=names,
+                placed=drawn.placed,
                 title=title,
             )
     except OSError as error:

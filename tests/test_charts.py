@@ -13,8 +13,9 @@ from PIL import Image
 
 import imgclust.charts
 from imgclust.charts import contact_sheet, elbow, map_2d, map_3d
-from imgclust.charts.figure import colour, legible
+from imgclust.charts.figure import colour, legible, new_figure
 from imgclust.charts.layout import Box, by_turns, centres_of, number_boxes, to_pixels
+from imgclust.charts.maps import _on_page
 
 NAMES = {1: "cats $and$ dogs", 2: "海の写真", 3: "a name\nof two lines", 4: "x" * 200}
 
@@ -217,3 +218,35 @@ def test_a_picture_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) 
         elbow(tmp_path / "e.gif", k=[1, 2], inertia=[2, 1], suggested=None)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_placed_rows_are_marked(tmp_path: Path, dims: int) -> None:
+    coordinates, clusters = clustered(5, dims)
+    draw = map_2d if dims == 2 else map_3d
+    written = []
+    for name, placed in (("none", None), ("no", False), ("some", True), ("again", True)):
+        which = None if placed is None else np.full(60, placed)
+        path = tmp_path / f"{name}.png"
+        draw(path, coordinates=coordinates, clusters=clusters, names={}, placed=which)
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    assert written[2] != written[1]
+    assert written[2] == written[3]
+
+
+def test_numbers_of_a_map_of_three_dimensions_lie_at_their_centres() -> None:
+    figure = new_figure(10, 10)
+    figure.set_layout_engine("none")
+    axes = figure.add_axes((0, 0, 1, 1), projection="3d")
+    page = figure.add_axes((0, 0, 1, 1))
+    page.set_xlim(0, 1000)
+    page.set_ylim(0, 1000)
+    points = np.random.default_rng(0).random((6, 3))
+    shown = axes.scatter(*points.T)
+    seen = _on_page(axes, points, page)
+    figure.canvas.draw()
+    where = axes.transData.transform(np.asarray(shown.get_offsets()))
+    order = np.lexsort(page.transData.inverted().transform(where).round(1).T)
+    expected = page.transData.inverted().transform(where)[order]
+    np.testing.assert_allclose(seen[np.lexsort(seen.round(1).T)], expected, atol=0.5)

@@ -189,15 +189,7 @@ class Contents:
         a content that leaves meanwhile is left out.
         """
         number = self._recipe_number(recipe)
-        keys = np.fromiter(
-            (
-                row[0]
-                for row in self._connection.execute(
-                    "SELECT content FROM embeddings WHERE recipe = ? ORDER BY content", (number,)
-                )
-            ),
-            np.int64,
-        )
+        keys = self.embedded(recipe)
         vectors: npt.NDArray[np.float32] | None = None
         present = np.zeros(len(keys), bool)
         for start in range(0, len(keys), _CHUNK):
@@ -219,6 +211,14 @@ class Contents:
         if vectors is None:
             return np.empty(0, np.int64), np.empty((0, 0), np.float32)
         return (keys, vectors) if present.all() else (keys[present], vectors[present])
+
+    def embedded(self, recipe: str) -> npt.NDArray[np.int64]:
+        """Keys `(n,)`, ascending, of the contents embedded by a recipe."""
+        rows = self._connection.execute(
+            "SELECT content FROM embeddings WHERE recipe = ? ORDER BY content",
+            (self._recipe_number(recipe),),
+        )
+        return np.fromiter((row[0] for row in rows), np.int64)
 
     def count(self, recipe: str | None = None) -> int:
         """Number of contents, or of those embedded by `recipe`."""

@@ -29,6 +29,8 @@ _LEGEND_PX = 270
 _LEGEND_ROWS = 48
 _THUMBNAIL_SHARE = 0.3  # of the plot, covered when every thumbnail finds room
 _THUMBNAIL_PX = (36, 110)
+_ZOOM_3D = 1.05
+_RING = -2  # in the legend: no cluster, but the rings
 
 
 def map_2d(
@@ -38,6 +40,7 @@ def map_2d(
     clusters: NDArray[Any],
     names: Mapping[int, str],
     thumbnails: Callable[[int], Picture] | None = None,
+    placed: NDArray[np.bool_] | None = None,
     title: str = "",
     max_thumbnails: int = 200,
 ) -> Path:
@@ -56,6 +59,8 @@ def map_2d(
     thumbnails
         Gives the picture of a row (PIL, encoded bytes, or None); asked only for rows that may
         be shown, at most a few times `max_thumbnails`.
+    placed
+        Rows that were placed in a map made without them, bool (n,): drawn as rings.
     max_thumbnails
         At most so many; they overlap neither each other nor a number.
     """
@@ -63,7 +68,8 @@ def map_2d(
     ids = np.asarray(clusters, dtype=np.int64)
     place = to_pixels(points)
     centres = centres_of(place, ids)
-    named = _legend_rows(ids, names)
+    late = _late(placed, len(points))
+    named = _legend_rows(ids, names, placed=int(late.sum()))
     width = PLOT_PX[0] + 2 * EDGE_PX + (_LEGEND_PX if named else 0)
     height = PLOT_PX[1] + 2 * EDGE_PX + _TITLE_PX
     figure = new_figure(width / _DPI, height / _DPI)
@@ -81,15 +87,7 @@ def map_2d(
         parse_math=False,
     )
     size = float(np.clip(60_000 / max(1, len(place)), 4, 60))
-    axes.scatter(
-        place[:, 0],
-        place[:, 1],
-        s=size,
-        c=[colour(int(one)) for one in ids],
-        alpha=0.8,
-        linewidths=0,
-        zorder=2,
-    )
+    _points(axes, place, ids, late, size=size, alpha=0.8)
     numbers = number_boxes(centres)
     for cluster, box, at in numbers:
         _number(axes, cluster, box, at, small=len(centres) > 40)
@@ -105,12 +103,14 @@ def map_3d(
     coordinates: NDArray[Any],
     clusters: NDArray[Any],
     names: Mapping[int, str],
+    placed: NDArray[np.bool_] | None = None,
     title: str = "",
 ) -> Path:
     """Draw a map of three dimensions; parameters as in `map_2d`, coordinates (n, 3)."""
     points = np.asarray(coordinates, dtype=np.float64)
     ids = np.asarray(clusters, dtype=np.int64)
-    named = _legend_rows(ids, names)
+    late = _late(placed, len(points))
+    named = _legend_rows(ids, names, placed=int(late.sum()))
     width = PLOT_PX[0] + 2 * EDGE_PX + (_LEGEND_PX if named else 0)
     height = PLOT_PX[1] + 2 * EDGE_PX + _TITLE_PX
     figure = new_figure(width / _DPI, height / _DPI)
@@ -119,34 +119,13 @@ def map_3d(
         (0, 0, (PLOT_PX[0] + 2 * EDGE_PX) / width, 1 - _TITLE_PX / height), projection="3d"
     )
     size = float(np.clip(40_000 / max(1, len(points)), 4, 40))
-    axes.scatter(
-        points[:, 0],
-        points[:, 1],
-        points[:, 2],
-        s=size,
-        c=[colour(int(one)) for one in ids],
-        alpha=0.75,
-        linewidths=0,
-    )
+    _points(axes, points, ids, late, size=size, alpha=0.75)
+    extent = np.ptp(points, axis=0)
+    # One scale for all three, so that distances stay true; flat maps keep some height.
+    axes.set_box_aspect(np.maximum(extent, 0.1 * (extent.max() or 1.0)), zoom=_ZOOM_3D)
     axes.set_xticklabels([])
     axes.set_yticklabels([])
     axes.set_zticklabels([])
-    centres = centres_of(points, ids)
-    for cluster, centre in centres.items():
-        axes.text(
-            *centre,
-            str(cluster),
-            fontsize=7 if len(centres) > 40 else 10,
-            ha="center",
-            va="center",
-            zorder=10,
-            bbox={
-                "boxstyle": "round,pad=0.15",
-                "fc": "white",
-                "ec": colour(cluster),
-                "alpha": 0.85,
-            },
-        )
     page = figure.add_axes((0, 0, 1, 1), facecolor="none")
     page.set_axis_off()
     page.set_xlim(0, width)
@@ -159,8 +138,52 @@ def map_3d(
         va="center",
         parse_math=False,
     )
+    # The numbers lie on the page, where they can be kept from covering each other.
+    centres = centres_of(points, ids)
+    seen = _on_page(axes, np.array(list(centres.values())).reshape(-1, 3), page)
+    numbers = number_boxes(dict(zip(centres, seen, strict=True)))
+    for cluster, box, at in numbers:
+        _number(page, cluster, box, at, small=len(centres) > 40)
     _legend(page, named, left=PLOT_PX[0] + 2 * EDGE_PX, top=height - _TITLE_PX)
     return save(figure, path)
+
+
+def _on_page(axes: Any, points: NDArray[np.float64], page: Any) -> NDArray[np.float64]:
+    """Where points (n, 3) of a three-dimensional plot are seen on the page, (n, 2)."""
+    from mpl_toolkits.mplot3d import proj3d
+
+    axes.apply_aspect()
+    x, y, _ = proj3d.proj_transform(*points.T, axes.get_proj())
+    shown = axes.transData.transform(np.column_stack([x, y]))
+    return np.asarray(page.transData.inverted().transform(shown))
+
+
+def _late(placed: NDArray[np.bool_] | None, n: int) -> NDArray[np.bool_]:
+    return np.zeros(n, bool) if placed is None else np.asarray(placed, bool)
+
+
+def _points(
+    axes: Any,
+    points: NDArray[np.float64],
+    ids: NDArray[np.int64],
+    late: NDArray[np.bool_],
+    *,
+    size: float,
+    alpha: float,
+) -> None:
+    """Dots for what the map was made of, rings for what was placed in it."""
+    colours = np.array([colour(int(one)) for one in ids]).reshape(-1, 3)
+    dots, rings = points[~late], points[late]
+    axes.scatter(*dots.T, s=size, c=colours[~late], alpha=alpha, linewidths=0, zorder=2)
+    if len(rings):
+        axes.scatter(
+            *rings.T,
+            s=max(2.5 * size, 14),
+            facecolors="white",
+            edgecolors=colours[late],
+            linewidths=1.1,
+            zorder=2.5,
+        )
 
 
 def _number(axes: Any, cluster: int, box: Box, centre: NDArray[np.float64], *, small: bool) -> None:
@@ -253,7 +276,9 @@ def _thumbnails(
     axes.set_ylim(0, height)
 
 
-def _legend_rows(ids: NDArray[np.int64], names: Mapping[int, str]) -> list[tuple[int, str]]:
+def _legend_rows(
+    ids: NDArray[np.int64], names: Mapping[int, str], *, placed: int = 0
+) -> list[tuple[int, str]]:
     """Clusters and what to say of each: all of them where there is room, else the named ones."""
     present, counts = np.unique(ids[ids >= 0], return_counts=True)
     rows = []
@@ -265,11 +290,14 @@ def _legend_rows(ids: NDArray[np.int64], names: Mapping[int, str]) -> list[tuple
     if len(rows) > _LEGEND_ROWS:
         left_out = len(rows) - _LEGEND_ROWS + 1
         rows = [*rows[: _LEGEND_ROWS - 1], (-1, f"and {left_out} more")]
-    return rows
+    return [*rows, (_RING, f"placed since ({placed})")] if placed else rows
 
 
 def _legend(axes: Any, rows: list[tuple[int, str]], *, left: float, top: float) -> None:
     for number, (cluster, words) in enumerate(rows):
         y = top - EDGE_PX - number * (PLOT_PX[1] / _LEGEND_ROWS)
-        axes.scatter([left + 8], [y], s=40, color=[colour(cluster)], linewidths=0)
-        axes.text(left + 22, y, legible(words, most=32), fontsize=8, va="center", parse_math=False)
+        if cluster == _RING:
+            axes.scatter([left + 8], [y], s=40, facecolors="white", edgecolors=["grey"])
+        else:
+            axes.scatter([left + 8], [y], s=40, color=[colour(cluster)], linewidths=0)
+        axes.text(left + 22, y, legible(words, most=40), fontsize=8, va="center", parse_math=False)

@@ -174,8 +174,8 @@ def view(screen: Screen, result: MapResult) -> None:
     """Where the map is."""
     method = {"tsne": "t-SNE", "pca": "PCA"}[result.method]
     text = f"{counted(result.n, 'distinct image')} by {method} in {result.dims} dimensions"
-    if result.placed:
-        text += f"; {result.placed:,} placed in the map of the others"
+    if result.sentence:
+        text += f"; {result.sentence}"
     screen.summary(text)
     screen.outcome(f"map: {printable(result.path)}")
 
