@@ -41,7 +41,7 @@ def test_a_map_takes_arrivals_in_until_it_has_aged(
     old = make_map(collection.catalog, dims=2, **options)
     assert int(old.placed.sum()) == 10
     come(range(10, 11))
-    assert 11 / 35 > AGED_SHARE
+    assert AGED_SHARE < 11 / 35
     new = make_map(collection.catalog, dims=2, **options)
     assert new.refitted
     assert not new.placed.any()
