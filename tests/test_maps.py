@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,7 +38,11 @@ def test_a_map_takes_arrivals_in_until_it_has_aged(
         refitted, placed, sentence = drawn()
     assert (refitted, placed) == (False, 10)
     assert sentence.startswith("10 placed in the map of the others; a new one is made when more")
-    options = {"recipe": collection.recipe, "settings": collection.settings, "method": method}
+    options: dict[str, Any] = {
+        "recipe": collection.recipe,
+        "settings": collection.settings,
+        "method": method,
+    }
     old = make_map(collection.catalog, dims=2, **options)
     assert int(old.placed.sum()) == 10
     come(range(10, 11))
