@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from typing import Any
 
@@ -316,6 +317,24 @@ def test_a_gpu_that_agrees_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     centroids = fit(rows, 4).centroids
     assert lloyd.gpu_complaint(rows, centroids) is None
     assert lloyd.gpu_complaint(rows, np.full_like(centroids, np.nan)) is not None
+
+
+def test_the_last_assignment_is_not_left_to_a_gpu_that_disagrees(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitting = importlib.import_module("imgclust.clustering.fit")
+    rows = np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32)
+    searched = lloyd.nearest
+
+    def nearest(rows: Any, centres: Any, *, count: int = 1, gpu: bool = False) -> Any:
+        positions, squared = searched(rows, centres, count=count)
+        return (positions * 0, squared * 0 + 5) if gpu else (positions, squared)
+
+    monkeypatch.setattr(lloyd, "nearest", nearest)
+    monkeypatch.setattr(fitting, "nearest", nearest)
+    honest = fitting.settle(rows, rows[:5])
+    there = fitting.settle(rows, rows[:5], gpu=True)
+    np.testing.assert_array_equal(there[1], honest[1])
 
 
 @pytest.mark.gpu

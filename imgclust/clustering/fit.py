@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.lloyd import Vectors, checked, nearest, refine, squared_distances
+from imgclust.clustering.lloyd import (
+    Vectors,
+    checked,
+    gpu_complaint,
+    nearest,
+    refine,
+    squared_distances,
+)
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -171,6 +178,8 @@ def settle(
     only when no row is left at any distance from its centroid.
     """
     centroids = centroids.copy()
+    # `refine` has said so already; what it did not believe is not believed here either.
+    gpu = gpu and gpu_complaint(vectors, centroids) is None
     for last in (False,) * _REPAIRS + (True,):
         positions, _ = nearest(vectors, centroids, gpu=gpu)
         assigned = positions[:, 0].astype(np.int32)
