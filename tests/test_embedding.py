@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 import imgclust.embedding
 from imgclust.embedding import (
@@ -27,6 +29,7 @@ from imgclust.embedding.library import LibraryEmbedder, session_config
 from imgclust.embedding.network import outputs
 from imgclust.embedding.precision import candidates
 from imgclust.errors import EmbeddingError, RecipeError, UsageError
+from imgclust.images.decoding import Picture, decode
 from imgclust.weights import Convolution, load, trunk, verify
 from tests import topology
 from tests.fakes import FakeEmbedder
@@ -467,6 +470,53 @@ if len(sys.argv) > 1:
         assert done.returncode == 0, done.stderr
         if not arguments:
             assert done.stderr == ""
+
+
+@pytest.mark.slow
+def test_size_and_format_of_a_photo_hardly_change_its_embedding(cache: Path) -> None:
+    weights = trunk()
+    embedder = open_embedder(
+        weights, recipe=recipe_of(weights), cache=cache, device="cpu", engine="tensorflow"
+    )
+    for number in (1, 57):
+        with Image.open(topology.PHOTOS / f"photo-{number:03d}.jpg") as photo:
+            large = photo.convert("RGB").resize((4000, 3000), Image.Resampling.BICUBIC)
+        files = [saved(large, "JPEG"), saved(large, "PNG")]
+        for size in ((2000, 1500), (1100, 825), (640, 480)):
+            files.append(saved(large.resize(size, Image.Resampling.LANCZOS), "JPEG"))
+        # the oracle: every pixel of the largest decoded, and all of them resized at once
+        with Image.open(io.BytesIO(files[0])) as image:
+            full = np.asarray(image.resize((299, 299), Image.Resampling.BILINEAR))
+        pixels = [full]
+        for content in files:
+            picture = decode(content, thumbnail_px=0)
+            assert isinstance(picture, Picture)
+            pixels.append(picture.pixels)
+        embeddings = embedder.embed(np.stack(pixels))
+        assert cosines(embeddings[1:], np.broadcast_to(embeddings[0], (5, 2048))).min() >= 0.995
+
+
+def saved(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    options = {"quality": 90} if kind == "JPEG" else {"compress_level": 1}
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["auto", "float16", "float32"])
+def test_gpu_agrees_with_the_processor(
+    precision: str, cache: Path, photos: NDArray[np.uint8]
+) -> None:
+    weights = trunk()
+    recipe = recipe_of(weights)
+    one = open_embedder(weights, recipe=recipe, cache=cache, device="gpu", precision=precision)
+    assert " gpu float" in one.provenance
+    other = open_embedder(
+        weights, recipe=recipe, cache=cache, device="cpu", precision="float32", engine="tensorflow"
+    )
+    many = np.concatenate([photos] * 30)  # more than one batch of the largest shape
+    assert cosines(one.embed(many), other.embed(many)).min() >= 0.999
 
 
 # --- oracles
