@@ -19,7 +19,7 @@ READY = "ready"
 TAKEN = "taken"
 
 _PR_SET_PDEATHSIG = 1
-_NICENESS = 10
+_NICENESS = 5
 
 
 def serve(descriptor: int, parent: int, memory_limit_bytes: int) -> None:
