@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import imgclust.embedding
+from imgclust import devices
 from imgclust.embedding import (
     Embedder,
     InceptionV3Embedder,
@@ -415,7 +416,7 @@ def test_golden_embeddings(embedder: Embedder, photos: NDArray[np.uint8]) -> Non
 def test_embedding_does_not_depend_on_the_batch(
     embedder: Embedder, photos: NDArray[np.uint8]
 ) -> None:
-    many = np.concatenate([photos, photos[:2]])  # 5 images: padded to 8
+    many = np.concatenate([photos, photos[:2]])  # 5 images: padded to 6
     together = embedder.embed(many)
     for number in range(3):
         alone = embedder.embed(photos[number : number + 1])[0]
@@ -508,6 +509,8 @@ def saved(image: Image.Image, kind: str) -> bytes:
 def test_gpu_agrees_with_the_processor(
     precision: str, cache: Path, photos: NDArray[np.uint8]
 ) -> None:
+    if not devices.nvidia_driver():
+        pytest.skip("no GPU here")
     weights = trunk()
     recipe = recipe_of(weights)
     one = open_embedder(weights, recipe=recipe, cache=cache, device="gpu", precision=precision)
