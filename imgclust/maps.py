@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +20,7 @@ from imgclust.projection import (
     PcaProjection,
     TsneProjection,
     align,
+    fit_classic,
     fit_pca,
     fit_tsne,
     projection_from_bytes,
@@ -82,6 +85,7 @@ def make_map(
         "standardise": settings.clustering.standardise,
         "perplexity": settings.views.perplexity if method == "tsne" else None,
         "seed": settings.clustering.seed,
+        "tsne": settings.clustering.tsne if method == "tsne" else None,
     }
     stored = catalog.projections.newest(kind=method, purpose="map", recipe=recipe, settings=chosen)
     if stored is not None and not refit:
@@ -93,18 +97,19 @@ def make_map(
     keys, vectors = catalog.contents.all_embeddings(recipe)
     if not standardise:
         _shorten(vectors)
+    plane = None if refit else _plane(catalog, recipe, chosen, sequence, len(keys))
     projection: PcaProjection | TsneProjection
-    if method == "pca":
+    if plane is not None:
+        projection, coordinates = plane, plane.coordinates
+    elif method == "pca":
         projection = fit_pca(vectors, dims=dims, standardise=standardise, seed=0)
         coordinates = projection.transform(vectors)
     else:
-        projection = fit_tsne(
+        projection = _fitted(
             vectors,
-            dims=dims,
-            pca_dims=settings.clustering.pca_dims,
-            standardise=settings.clustering.standardise,
-            perplexity=settings.views.perplexity,
-            seed=settings.clustering.seed,
+            dims,
+            settings,
+            order=catalog.images.oldest(keys).argsort(kind="stable"),
             progress=progress,
             stop=stop,
         )
@@ -126,6 +131,42 @@ def make_map(
             catalog.projections.drop(stored.id)
     why = "" if stored is None else "made anew, and turned to match the map before it"
     return Map(keys, coordinates, np.zeros(len(keys), bool), True, why)
+
+
+def _plane(
+    catalog: Catalog, recipe: str, chosen: dict[str, Any], sequence: int, contents: int
+) -> TsneProjection | None:
+    """The plane that the clusters were made in, if a fit of this map would be just that."""
+    space = catalog.projections.newest(
+        kind="tsne", purpose="space", recipe=recipe, settings=chosen | {"space": "tsne"}
+    )
+    if space is None or (space.sequence, space.contents) != (sequence, contents):
+        return None
+    projection = projection_from_bytes(space.blob)
+    return projection if isinstance(projection, TsneProjection) else None
+
+
+def _fitted(
+    vectors: npt.NDArray[np.float32],
+    dims: int,
+    settings: Settings,
+    *,
+    order: npt.NDArray[np.int64],
+    progress: Progress,
+    stop: StopFlag | None,
+) -> TsneProjection:
+    rules = settings.clustering
+    classic = partial(fit_classic, order=order)
+    return (fit_tsne if rules.tsne == "opentsne" else classic)(
+        vectors,
+        dims=dims,
+        pca_dims=rules.pca_dims,
+        standardise=rules.standardise,
+        perplexity=settings.views.perplexity,
+        seed=rules.seed,
+        progress=progress,
+        stop=stop,
+    )
 
 
 def _top_up(

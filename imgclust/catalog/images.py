@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import apsw
+import numpy as np
+import numpy.typing as npt
 
 _COLUMNS = "id, path, root, content, state, misses, added"
 
@@ -221,6 +223,16 @@ class Images:
         ):
             ids.setdefault(content, []).append(image)
         return ids
+
+    def oldest(self, contents: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Id of the oldest image of each of the contents `(n,)`, ascending; 0 for none."""
+        found = np.zeros(len(contents), np.int64)
+        rows = self._connection.execute("SELECT content, min(id) FROM images GROUP BY content")
+        for content, image in rows:
+            row = int(np.searchsorted(contents, content))
+            if row < len(contents) and contents[row] == content:
+                found[row] = image
+        return found
 
     def counts_by_content(self) -> dict[int, int]:
         """Number of images of every content."""

@@ -19,6 +19,7 @@ KEPT = {
     "clustering.space": "imgclust cluster --space SPACE",
     "clustering.pca_dims": "imgclust cluster --pca-dims N",
     "clustering.standardise": "a new collection",
+    "clustering.tsne": "a new collection",
     "embedding.raw": "imgclust reembed --raw (or --no-raw)",
 }
 

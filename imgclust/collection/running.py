@@ -233,7 +233,7 @@ def _no_clusters(*, empty: bool, over: bool) -> None:
 
 
 def _clustered(result: ClusterResult) -> str:
-    return f"{result.k} clusters ({result.sentence})"
+    return "; ".join((f"{result.k} clusters ({result.sentence})", *result.notes))
 
 
 def pool(collection: Opened, workers: int) -> DecodePool:

@@ -206,6 +206,8 @@ def _checked(key: str, value: Any, where: str) -> Any:
         value = float(value)
     if not isinstance(value, kind) or (kind in (int, float) and not _is_number(value)):
         raise wrong
+    if key == "views.elbow" and not _is_picture(value):
+        raise UsageError(f"{where}: {key} = {value!r} is no file name that ends in .png or .svg")
     choices, least = _fields()[key].metadata["choices"], _fields()[key].metadata["least"]
     if choices and value not in choices:
         raise UsageError(f"{where}: {key} = {value!r} is not one of {_listed(choices)}")
@@ -222,6 +224,14 @@ def recurrence(text: str) -> tuple[int | None, float | None] | None:
     if unit in _UNIT_S and number.isdecimal() and int(number) > 0:
         return None, int(number) * _UNIT_S[unit]
     return None
+
+
+def _is_picture(template: str) -> bool:
+    try:
+        name = template.format(dims=2)
+    except (ValueError, LookupError, AttributeError):
+        return False
+    return "/" not in name and not name.startswith(".") and name.endswith((".png", ".svg"))
 
 
 def _is_number(value: Any) -> bool:

@@ -60,6 +60,7 @@ class Clustering:
     space: str = _setting("pca", "what k-means runs in", ("embedding", "pca", "tsne"))
     pca_dims: int = _setting(64, "dimensions of the space pca", least=1)
     standardise: bool = _setting(False, "StandardScaler before PCA")
+    tsne: str = _setting("opentsne", "what makes t-SNE", ("opentsne", "scikit-learn"))
     seed: int = _setting(0, "seed of every random choice")
     k_min: int = _setting(1, "first k of a sweep", least=1)
     k_max: int = _setting(0, "last k of a sweep; 0: 100, above 20,000 images sqrt(n)")
@@ -93,6 +94,7 @@ class Views:
     dims: int = _setting(2, "dimensions of the map", (2, 3))
     perplexity: float = _setting(30.0, "effective number of neighbours of t-SNE", least=1)
     thumbnails: int = _setting(200, "most thumbnails on a map")
+    elbow: str = _setting("elbow.png", "file name of the elbow picture; {dims}: of the space")
 
 
 @dataclass(frozen=True, kw_only=True)

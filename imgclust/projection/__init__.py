@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from imgclust.errors import ClusteringError
 from imgclust.projection import storage
+from imgclust.projection.classic import fit_classic
 from imgclust.projection.pca import PcaProjection, fit_pca
 from imgclust.projection.tsne import TsneProjection, fit_tsne
 from imgclust.projection.turn import Turn, align
@@ -13,6 +14,7 @@ __all__ = [
     "TsneProjection",
     "Turn",
     "align",
+    "fit_classic",
     "fit_pca",
     "fit_tsne",
     "projection_from_bytes",

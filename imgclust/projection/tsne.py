@@ -25,7 +25,7 @@ _EARLY_ITERATIONS = 250
 _ITERATIONS = 500
 _CALLBACK_EVERY = 25
 _ROWS_FOR_THREADS = 2_000  # with fewer, threads cost more in waiting than they bring
-_LEAST_ROWS = 8  # below this t-SNE has no neighbourhoods to keep; PCA is the map
+LEAST_ROWS = 8  # below this t-SNE has no neighbourhoods to keep; PCA is the map
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class TsneProjection:
         most of its 10 nearest neighbours lie together.
         """
         rows = self.pca.transform(vectors)
-        return _placed(rows, self.reference, self.coordinates)
+        return placed_among(rows, self.reference, self.coordinates)
 
     def transform(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
         """The same as `place`, so that both kinds of projection can be used alike."""
@@ -138,7 +138,7 @@ def fit_tsne(
     pca = fit_pca(rows, dims=max(dims, pca_dims), standardise=standardise, seed=seed)
     reference = pca.transform(rows)
     n = len(reference)
-    if n < _LEAST_ROWS or not reference.any():
+    if n < LEAST_ROWS or not reference.any():
         flat = np.zeros((n, dims), dtype=np.float32)
         flat[:, : reference.shape[1]] = reference[:, :dims]
         return TsneProjection(pca, reference, flat, np.zeros(n, dtype=np.bool_))
@@ -154,11 +154,11 @@ def fit_tsne(
     placed = np.ones(n, dtype=np.bool_)
     placed[used] = False
     if placed.any():
-        coordinates[placed] = _placed(reference[placed], reference[used], found)
+        coordinates[placed] = placed_among(reference[placed], reference[used], found)
     return TsneProjection(pca, reference, coordinates, placed)
 
 
-def _placed(rows: Vectors, reference: Vectors, coordinates: Vectors) -> Vectors:
+def placed_among(rows: Vectors, reference: Vectors, coordinates: Vectors) -> Vectors:
     """Positions among the nearest neighbours', where most of them lie together.
 
     A mean of positions puts a row whose neighbours lie in two places between them, where
@@ -204,7 +204,7 @@ def _start(reference: Vectors, old: NDArray[Any] | None, dims: int) -> NDArray[n
         if known.any():
             begin = old.astype(np.float64)
             if not known.all():
-                begin[~known] = _placed(
+                begin[~known] = placed_among(
                     reference[~known], reference[known], begin[known].astype(np.float32)
                 )
     # t-SNE converges from a start of small spread (Kobak and Berens 2019).

@@ -68,7 +68,7 @@ class Recluster:
         with self._locked():
             room = self._space(space, seed)
             found, suggestion = self._sweep(room, k_min, k_max, seed)
-            path = self._charts / "elbow.png"
+            path = self._charts / self._settings.views.elbow.format(dims=room.points.shape[1])
             if chart:
                 draw_elbow(path, found, suggestion, space)
         return SweepResult(
@@ -81,7 +81,7 @@ class Recluster:
             chart=path if chart else None,
             seconds=found.seconds,
             complete=found.complete,
-            notes=found.notes,
+            notes=(*room.notes, *found.notes),
         )
 
     def cluster(
@@ -135,7 +135,7 @@ class Recluster:
                     also=also,
                 )
             sizes = self._sizes(room, done, matching, number)
-        return self._result(number, done, matching, chosen_by, sentence, space, sizes, provisional)
+        return self._result(number, done, matching, chosen_by, sentence, room, sizes, provisional)
 
     def split(self, cluster: int, *, k: str, dry_run: bool = False) -> ClusterResult:
         """Divide one cluster, see `splitting.split`; all others stay as they are."""
@@ -294,7 +294,7 @@ class Recluster:
         matching: Matching,
         chosen_by: str,
         sentence: str,
-        space: str,
+        room: Space,
         sizes: dict[int, int],
         provisional: bool,
     ) -> ClusterResult:
@@ -304,10 +304,10 @@ class Recluster:
             k=done.k,
             chosen_by=chosen_by,
             sentence=sentence,
-            space=space,
+            space=room.name,
             inertia=done.inertia,
             sizes=dict(sorted(sizes.items())),
             provisional=provisional,
-            notes=done.notes,
+            notes=(*room.notes, *done.notes),
             **lineage_fields(told),
         )

@@ -17,6 +17,7 @@ from imgclust.progress import Progress, StopFlag, silent
 from imgclust.projection import (
     PcaProjection,
     TsneProjection,
+    fit_classic,
     fit_pca,
     fit_tsne,
     projection_from_bytes,
@@ -30,6 +31,8 @@ Vectors = npt.NDArray[np.float32]
 Projection = PcaProjection | TsneProjection
 # Rows that are looked at together: a copy of all would double the memory of a large collection.
 _BLOCK = 5000
+# What image_clustering refused to go below.
+_CLASSIC_LEAST = 250
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,16 @@ class Space:
     projection: Projection | None
     stored: int | None = None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should be told about the space, a sentence each."""
+        if self.settings.get("tsne") != "scikit-learn" or len(self.keys) >= _CLASSIC_LEAST:
+            return ()
+        return (
+            f"only {len(self.keys)} distinct images: image_clustering asked for {_CLASSIC_LEAST}, "
+            "since with fewer its steps tell little",
+        )
+
 
 def unit(vectors: Vectors) -> Vectors:
     """The vectors at unit length; zero vectors stay."""
@@ -65,7 +78,11 @@ def settings_of(name: str, settings: Settings, seed: int) -> dict[str, Any]:
     if name != "embedding":
         chosen |= {"pca_dims": settings.clustering.pca_dims, "seed": seed}
     if name == "tsne":
-        chosen |= {"dims": settings.views.dims, "perplexity": settings.views.perplexity}
+        chosen |= {
+            "dims": settings.views.dims,
+            "perplexity": settings.views.perplexity,
+            "tsne": settings.clustering.tsne,
+        }
     return chosen
 
 
@@ -116,7 +133,7 @@ def build(
             standardise=settings.clustering.standardise,
             seed=seed,
         )
-    else:
+    elif settings.clustering.tsne == "opentsne":
         projection = fit_tsne(
             rows,
             dims=settings.views.dims,
@@ -124,6 +141,18 @@ def build(
             standardise=settings.clustering.standardise,
             perplexity=settings.views.perplexity,
             seed=seed,
+            progress=progress,
+            stop=stop,
+        )
+    else:
+        projection = fit_classic(
+            rows,
+            dims=settings.views.dims,
+            pca_dims=settings.clustering.pca_dims,
+            standardise=settings.clustering.standardise,
+            perplexity=settings.views.perplexity,
+            seed=seed,
+            order=np.argsort(catalog.images.oldest(keys), kind="stable"),
             progress=progress,
             stop=stop,
         )
