@@ -149,7 +149,8 @@ def test_a_classic_collection(open_collection: Open, drop: Path) -> None:
             after=0, until=1000, limit=1000, projection=newest(collection)
         )
     }
-    np.testing.assert_array_equal(np.float32([shown[one] for one in ids.tolist()]), plane)
+    found = np.array([shown[one] for one in ids.tolist()], np.float32)
+    np.testing.assert_array_equal(found, plane)
     result = collection.cluster(k=4)
     assert "250" in result.notes[0]
     folders = {path.name for path in collection.link_folder.iterdir() if path.is_dir()}
