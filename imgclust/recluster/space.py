@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -133,26 +134,16 @@ def build(
             standardise=settings.clustering.standardise,
             seed=seed,
         )
-    elif settings.clustering.tsne == "opentsne":
-        projection = fit_tsne(
-            rows,
-            dims=settings.views.dims,
-            pca_dims=settings.clustering.pca_dims,
-            standardise=settings.clustering.standardise,
-            perplexity=settings.views.perplexity,
-            seed=seed,
-            progress=progress,
-            stop=stop,
-        )
     else:
-        projection = fit_classic(
+        order = np.argsort(catalog.images.oldest(keys), kind="stable")
+        classic = partial(fit_classic, order=order)
+        projection = (fit_tsne if settings.clustering.tsne == "opentsne" else classic)(
             rows,
             dims=settings.views.dims,
             pca_dims=settings.clustering.pca_dims,
             standardise=settings.clustering.standardise,
             perplexity=settings.views.perplexity,
             seed=seed,
-            order=np.argsort(catalog.images.oldest(keys), kind="stable"),
             progress=progress,
             stop=stop,
         )
