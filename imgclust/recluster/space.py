@@ -61,10 +61,8 @@ class Space:
         """What a person should be told about the space, a sentence each."""
         if self.settings.get("tsne") != "scikit-learn" or len(self.keys) >= _CLASSIC_LEAST:
             return ()
-        return (
-            f"only {len(self.keys)} distinct images: image_clustering asked for {_CLASSIC_LEAST}, "
-            "since with fewer its steps tell little",
-        )
+        few = f"only {len(self.keys)} distinct images: with fewer than {_CLASSIC_LEAST}"
+        return (f"{few} the steps of image_clustering tell little",)
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -127,21 +125,17 @@ def build(
             projection=projection,
             stored=kept.projection,
         )
+    rules = settings.clustering
     if name == "pca":
-        projection = fit_pca(
-            rows,
-            dims=settings.clustering.pca_dims,
-            standardise=settings.clustering.standardise,
-            seed=seed,
-        )
+        projection = fit_pca(rows, dims=rules.pca_dims, standardise=rules.standardise, seed=seed)
     else:
         order = np.argsort(catalog.images.oldest(keys), kind="stable")
         classic = partial(fit_classic, order=order)
-        projection = (fit_tsne if settings.clustering.tsne == "opentsne" else classic)(
+        projection = (fit_tsne if rules.tsne == "opentsne" else classic)(
             rows,
             dims=settings.views.dims,
-            pca_dims=settings.clustering.pca_dims,
-            standardise=settings.clustering.standardise,
+            pca_dims=rules.pca_dims,
+            standardise=rules.standardise,
             perplexity=settings.views.perplexity,
             seed=seed,
             progress=progress,
