@@ -217,3 +217,4 @@ def test_copies_of_photos_with_the_real_network(
     figures = bench.measure(tmp_path, photos=25)
     assert figures.precision >= 0.99
     assert figures.recall >= 0.9
+    assert figures.crops <= 2
