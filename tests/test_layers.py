@@ -37,6 +37,7 @@ LAYER_2 = {
     "export",
     "duplicates",
     "reembed",
+    "report",
 }
 BELOW_2 = LAYER_0 | LAYER_1
 
@@ -54,6 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(LAYER_2, BELOW_2),
     "ingest": BELOW_2 | {"reconcile"},
     "doctor": BELOW_2 | {"linking", "reconcile", "recluster", "search"},
+    "report": BELOW_2 | {"export", "maps", "recluster"},
     "collection": BELOW_2 | LAYER_2,
     "terminal": {"collection", "config", "errors"},
     "cli": LAYER_0 | {"collection", "terminal"},

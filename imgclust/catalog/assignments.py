@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -250,3 +250,28 @@ class Assignments:
             [(clustering, content) for content in contents],
         )
         return {int(content) for (content,) in rows}
+
+    def representatives(self, clustering: int, cluster: int) -> list[int]:
+        """Contents kept to show a cluster, in their order; without those that have left it."""
+        rows = self._connection.execute(
+            "SELECT r.content FROM representatives r JOIN assignments a "
+            "ON a.clustering = r.clustering AND a.content = r.content AND a.cluster = r.cluster "
+            "WHERE r.clustering = ? AND r.cluster = ? ORDER BY r.rank",
+            (clustering, cluster),
+        )
+        return [int(content) for (content,) in rows]
+
+    def keep_representatives(self, clustering: int, shown: Mapping[int, Sequence[int]]) -> None:
+        """Keep the contents that show each cluster; a clustering that is gone keeps nothing."""
+        self._connection.executemany(
+            "DELETE FROM representatives WHERE clustering = ? AND cluster = ?",
+            [(clustering, cluster) for cluster in shown],
+        )
+        self._connection.executemany(
+            "INSERT INTO representatives SELECT id, ?, ?, ? FROM clusterings WHERE id = ?",
+            [
+                (cluster, rank, content, clustering)
+                for cluster, contents in shown.items()
+                for rank, content in enumerate(contents)
+            ],
+        )

@@ -161,6 +161,16 @@ CREATE TABLE clustering_clusters (
     PRIMARY KEY (clustering, position)
 ) STRICT, WITHOUT ROWID;
 
+-- Contents that show what is in a cluster, in the order in which they are shown; made when they
+-- are asked for.
+CREATE TABLE representatives (
+    clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
+    cluster INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    content INTEGER NOT NULL,
+    PRIMARY KEY (clustering, cluster, rank)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE assignments (
     clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
     content INTEGER NOT NULL,

@@ -1,0 +1,5 @@
+"""Report: a collection as one HTML page, and the parts that other pages share."""
+
+from imgclust.report.representing import all_representatives, representatives_of
+
+__all__ = ["all_representatives", "representatives_of"]
