@@ -120,7 +120,7 @@ def test_status(run: Run, ready: Path) -> None:
 def test_status_says_which_engine_and_why(
     run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "engine" not in run("status").out
+    assert "\nengine" not in run("status").out
     said = run("status", "-v")
     assert "the first image decides" in said.out
     assert "the newest: 24 embeddings by fake float32" in said.out
