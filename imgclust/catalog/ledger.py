@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -55,6 +55,7 @@ class LinkLedger:
             self._connection.executemany(
                 "INSERT OR REPLACE INTO link_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
+            self._queue_pages(row[0] for row in rows)
 
     def forget(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """Delete rows by (folder, entry)."""
@@ -62,9 +63,48 @@ class LinkLedger:
             self._connection.executemany(
                 "DELETE FROM link_ledger WHERE folder = ? AND entry = ?", entries
             )
+            self._queue_pages(folder for folder, _ in entries)
 
     def count(self) -> int:
         """Number of entries that are made."""
         return int(
             self._connection.execute("SELECT count(*) FROM link_ledger WHERE state = 'done'").get
+        )
+
+    # Pages of the link folder
+
+    def sizes(self) -> dict[bytes, int]:
+        """Number of entries of every folder that has some."""
+        rows = self._connection.execute(
+            "SELECT folder, count(*) FROM link_ledger WHERE state = 'done' GROUP BY folder"
+        )
+        return {bytes(folder): int(number) for folder, number in rows}
+
+    def entries(self, folder: bytes) -> list[tuple[bytes, bytes, int]]:
+        """Entries of a folder by name: entry, path and content of the image."""
+        rows = self._connection.execute(
+            "SELECT l.entry, i.path, i.content FROM link_ledger l "
+            "JOIN images i ON i.id = l.image WHERE l.folder = ? AND l.state = 'done' "
+            "ORDER BY l.entry",
+            (folder,),
+        )
+        return [(bytes(entry), bytes(path), int(content)) for entry, path, content in rows]
+
+    def queued_pages(self) -> list[bytes]:
+        """Folders whose page needs to be made again."""
+        rows = self._connection.execute("SELECT folder FROM page_queue ORDER BY folder")
+        return [bytes(folder) for (folder,) in rows]
+
+    def unqueue_page(self, folder: bytes) -> None:
+        """The page of this folder is as the ledger is; before the ledger is read for it."""
+        self._connection.execute("DELETE FROM page_queue WHERE folder = ?", (folder,))
+
+    def queue_all_pages(self) -> None:
+        """Say that every page needs to be made again."""
+        with self._transaction():
+            self._queue_pages(self.folders())
+
+    def _queue_pages(self, folders: Iterable[bytes]) -> None:
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO page_queue VALUES (?)", [(one,) for one in set(folders)]
         )

@@ -229,6 +229,10 @@ CREATE TABLE link_ledger (
 CREATE INDEX link_ledger_by_image ON link_ledger(image);
 CREATE INDEX link_ledger_open ON link_ledger(state) WHERE state <> 'done';
 
+-- Folders whose HTML page needs to be made again; written by the transaction that changes the
+-- ledger, so that no page is forgotten.
+CREATE TABLE page_queue (folder BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+
 -- Images whose link needs a look; written by the transaction that changes them.
 CREATE TABLE link_queue (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,

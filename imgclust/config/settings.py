@@ -84,6 +84,8 @@ class Links:
     folder: str = _setting("{id:03d}", "folder of a cluster without a name: {id}, {count}")
     named_folder: str = _setting("{id:03d}-{name}", "folder of a cluster with a name")
     outliers: bool = _setting(False, "images far from their centroid go to the folder outliers")
+    order: str = _setting("name", "order of a folder's entries", ("name", "central"))
+    pages: bool = _setting(True, "index.html and pages of thumbnails in the link folder")
 
 
 @dataclass(frozen=True, kw_only=True)

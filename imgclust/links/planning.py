@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imgclust.links.ledger import Ledger, LedgerRow, Mode, Wanted
 from imgclust.links.names import is_name_of
-from imgclust.links.tree import SYNCING, Standing, Tree, on_disk
+from imgclust.links.tree import Standing, Tree, is_ours_whole, on_disk
 from imgclust.progress import Progress, StopFlag, silent
 
 _ROWS_AT_ONCE = 500
@@ -250,5 +250,5 @@ def _unknown(tree: Tree, known: set[tuple[bytes, bytes]]) -> Iterable[bytes]:
                 for entry in entries:
                     if (top.name, entry.name) not in known:
                         yield os.path.join(top.name, entry.name)
-        elif top.name != SYNCING:
+        elif not is_ours_whole(tree.root, top.name):
             yield top.name

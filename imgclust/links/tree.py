@@ -20,8 +20,25 @@ from imgclust.links.ledger import LedgerRow, Mode
 # a crash leaves behind lies in one folder that is ours whole.
 SYNCING = b".syncing"
 
+# What shows the folders in a browser: pages in a directory of ours, and the page they begin at,
+# which is ours when it starts with these bytes.
+PAGES = b".pages"
+INDEX = b"index.html"
+PAGE_MARK = b"<!-- imgclust makes this page anew as the links change -->\n"
+
 # Time stamps come back rounded to what the file system can hold: NTFS, exFAT, ext3, FAT.
 _GRANULES_NS = (2_000_000_000, 1_000_000_000, 10_000_000, 100)
+
+
+def is_ours_whole(root: bytes, name: bytes) -> bool:
+    """Whether what stands under this name at the top of a link folder is ours as a whole."""
+    if name != INDEX:
+        return name in (SYNCING, PAGES)
+    try:
+        with open(os.path.join(root, name), "rb") as page:
+            return page.read(len(PAGE_MARK)) == PAGE_MARK
+    except OSError:
+        return False
 
 
 class Standing(enum.Enum):

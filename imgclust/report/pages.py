@@ -1,0 +1,223 @@
+"""The link folder in a browser: a page to begin at, and pages of each folder, as files."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from imgclust.catalog import Catalog
+from imgclust.images import ThumbnailStore
+from imgclust.links import INDEX, PAGE_MARK, PAGES, is_ours_whole
+from imgclust.progress import Progress, StopFlag, silent
+from imgclust.report import html
+from imgclust.report.representing import all_representatives, representatives_of
+
+# Thumbnails on one page: a browser shows so many at once, and an arrival changes one page.
+_A_PAGE = 500
+
+
+@dataclass(frozen=True)
+class PageFolder:
+    """A folder of the link folder, as its pages show it."""
+
+    folder: bytes
+    stem: str
+    title: str
+    cluster: int | None
+
+
+class FolderPages:
+    """Writes the pages of one link folder; the caller holds the lock of the links.
+
+    Only what has changed since the last time is written: the ledger queues its folders.
+
+    Parameters
+    ----------
+    root
+        The link folder.
+    thumbnails
+        Folder of the collection's thumbnails.
+    """
+
+    def __init__(self, catalog: Catalog, *, root: Path, thumbnails: Path, collection: str) -> None:
+        self._catalog = catalog
+        self._root = os.path.realpath(os.fsencode(root))
+        self._pages = os.path.join(self._root, PAGES)
+        self._thumbnails = ThumbnailStore(Path(os.path.realpath(thumbnails)))
+        self._collection = collection
+
+    def write(
+        self,
+        folders: Mapping[int, bytes],
+        *,
+        outliers: bytes | None,
+        budget_s: float | None = None,
+        progress: Progress = silent,
+        stop: StopFlag | None = None,
+    ) -> bool:
+        """Make the queued pages again, for about `budget_s` seconds; False when some are left.
+
+        Parameters
+        ----------
+        folders
+            Folder name of each cluster of the current clustering.
+        outliers
+            Name of the folder of outliers, None when there is none.
+
+        Raises
+        ------
+        OSError
+            When the disk refuses; what is not written stays queued.
+        StoppedError
+            When the person asked to stop.
+        """
+        until = None if budget_s is None else time.monotonic() + budget_s
+        shown = self._shown(folders, outliers)
+        queued = self._catalog.ledger.queued_pages()
+        if not queued and is_ours_whole(self._root, INDEX):
+            return True
+        os.makedirs(self._pages, exist_ok=True)
+        by_folder = {one.folder: one for one in shown}
+        for done, folder in enumerate(queued):
+            if stop is not None:
+                stop.check()
+            if until is not None and done and time.monotonic() >= until:
+                return False
+            progress("writing pages", done, len(queued))
+            if folder in by_folder:
+                self._write_folder(by_folder[folder])
+                self._choose(by_folder[folder])
+            with self._catalog.transaction():
+                self._catalog.ledger.unqueue_page(folder)
+        self._write_index(shown)
+        self._drop_old(shown)
+        progress("writing pages", len(queued), len(queued))
+        return True
+
+    def clear(self) -> None:
+        """Take the pages away."""
+        if is_ours_whole(self._root, INDEX):
+            os.unlink(os.path.join(self._root, INDEX))
+        if os.path.isdir(self._pages) and not os.path.islink(self._pages):
+            for name in os.listdir(self._pages):
+                os.unlink(os.path.join(self._pages, name))
+            os.rmdir(self._pages)
+
+    def _shown(self, folders: Mapping[int, bytes], outliers: bytes | None) -> list[PageFolder]:
+        names = self._catalog.clusterings.names()
+        shown = []
+        for cluster, folder in sorted(folders.items()):
+            name = names.get(cluster)
+            title = f"{cluster} {name}" if name else f"cluster {cluster}"
+            shown.append(PageFolder(folder, f"{cluster:03d}", title, cluster))
+        if outliers is not None:
+            shown.append(PageFolder(outliers, "outliers", "outliers", None))
+        return shown
+
+    def _write_folder(self, shown: PageFolder) -> None:
+        entries = self._catalog.ledger.entries(shown.folder)
+        numbers = range(1, _pages_of(len(entries)) + 1)
+        for number in numbers:
+            part = entries[(number - 1) * _A_PAGE : number * _A_PAGE]
+            others = " ".join(
+                str(one) if one == number else f'<a href="{_page(shown, one)}">{one}</a>'
+                for one in numbers
+            )
+            turning = f"<p>pages {others}</p>\n" if len(numbers) > 1 else ""
+            body = [
+                f'<p><a href="../{os.fsdecode(INDEX)}">all clusters</a></p>\n',
+                f"<h1>{html.escaped(shown.title)}</h1>\n",
+                f'<p class="soft">{_images(len(entries))}</p>\n{turning}',
+                *html.cards(self._card(shown.folder, *entry) for entry in part),
+                turning,
+            ]
+            path = os.path.join(self._pages, _page(shown, number).encode())
+            self._put(path, f"{shown.title}, {self._collection}", body)
+
+    def _choose(self, shown: PageFolder) -> None:
+        """Have the representatives chosen now, a cluster at a time: the first page needs all."""
+        current = self._catalog.clusterings.current()
+        if current is not None and shown.cluster in current.cluster_ids:
+            representatives_of(self._catalog, current.id, shown.cluster, current.recipe)
+
+    def _write_index(self, shown: Sequence[PageFolder]) -> None:
+        path = os.path.join(self._root, INDEX)
+        if os.path.lexists(path) and not is_ours_whole(self._root, INDEX):
+            return  # a page of the person's own has that name
+        sizes = self._catalog.ledger.sizes()
+        contents: dict[int, list[int]] = {}
+        current = self._catalog.clusterings.current()
+        if current is not None:
+            clusters = [one.cluster for one in shown if one.cluster in current.cluster_ids]
+            known = [cluster for cluster in clusters if cluster is not None]
+            contents = all_representatives(self._catalog, current.id, known, current.recipe)
+        body = [
+            f"<h1>{html.escaped(self._collection)}</h1>\n",
+            f'<p class="soft">{_images(sum(sizes.values()))}</p>\n',
+        ]
+        for one in shown:
+            if not sizes.get(one.folder):
+                continue
+            target = f"{os.fsdecode(PAGES)}/{_page(one, 1)}"
+            link = f'<a href="{target}">{html.escaped(one.title)}</a>'
+            size = f'<span class="soft">{_images(sizes[one.folder])}</span>'
+            body.append(f'<div class="box cluster"><div class="head"><h3>{link}</h3>{size}</div>\n')
+            body += html.cards(
+                html.card(self._thumbnail(content, INDEX), "", href=target, lazy=True)
+                for content in contents.get(one.cluster or 0, [])
+            )
+            body.append("</div>\n")
+        self._put(path, self._collection, body)
+
+    def _drop_old(self, shown: Sequence[PageFolder]) -> None:
+        sizes = self._catalog.ledger.sizes()
+        wanted = {
+            _page(one, number).encode()
+            for one in shown
+            for number in range(1, _pages_of(sizes.get(one.folder, 0)) + 1)
+        }
+        for name in os.listdir(self._pages):
+            if name not in wanted:
+                os.unlink(os.path.join(self._pages, name))
+
+    def _card(self, folder: bytes, entry: bytes, path: bytes, content: int) -> str:
+        return html.card(
+            self._thumbnail(content, os.path.join(PAGES, b"page")),
+            entry,
+            title=path,
+            href=quote(os.path.join(b"..", folder, entry)),
+            lazy=True,
+        )
+
+    def _thumbnail(self, content: int, page: bytes) -> str:
+        """Where a thumbnail is, seen from a page given by its path below the link folder."""
+        here = os.path.dirname(os.path.join(self._root, page))
+        path = os.fsencode(self._thumbnails.path(content))
+        return quote(os.path.relpath(path, here))
+
+    def _put(self, path: bytes, title: str, body: Sequence[str]) -> None:
+        content = PAGE_MARK + "".join(html.page(title, body)).encode()
+        with contextlib.suppress(OSError), open(path, "rb") as old:
+            if old.read() == content:
+                return
+        temporary = os.path.join(self._pages, b".new")
+        with open(temporary, "wb") as page:
+            page.write(content)
+        os.replace(temporary, path)
+
+
+def _page(shown: PageFolder, number: int) -> str:
+    return f"{shown.stem}-{number}.html"
+
+
+def _pages_of(entries: int) -> int:
+    return -(-entries // _A_PAGE)
+
+
+def _images(number: int) -> str:
+    return f"{number:,} image" + ("" if number == 1 else "s")
