@@ -143,6 +143,22 @@ class Assignments:
         )
         return {int(content): int(cluster) for content, cluster in rows}
 
+    def centralities(self, clustering: int, contents: Iterable[int]) -> dict[int, int]:
+        """How far out contents lie in their cluster: 0 at the centroid, 499 at the mean, to 999.
+
+        That of a content depends on its own distance only, so that no arrival changes others'.
+        """
+        rows = self._connection.executemany(
+            "SELECT a.content, a.distance, c.mean_distance FROM assignments a "
+            "JOIN clustering_clusters c ON c.clustering = a.clustering AND c.cluster = a.cluster "
+            "WHERE a.clustering = ? AND a.content = ?",
+            [(clustering, content) for content in contents],
+        )
+        return {
+            int(content): int(999 * distance / ((distance + mean) or 1.0))
+            for content, distance, mean in rows
+        }
+
     def unassigned(self, clustering: int, recipe: str) -> list[int]:
         """Contents embedded by `recipe` that the clustering has not assigned."""
         rows = self._connection.execute(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 commands = Commands()
 
+Order = Literal["name", "central"]
 SpaceName = Literal["embedding", "pca", "tsne"]
 
 
@@ -259,7 +260,8 @@ imgclust links --check                      are they? exit code 1 says no
 imgclust links --link-mode hardlink         make them hard links from now on
 imgclust links --links ~/Clusters           move the link folder
 imgclust links --folder "{id}_{count}"      name the folders so
-imgclust links --outliers                   images far out into a folder of their own""",
+imgclust links --outliers                   images far out into a folder of their own
+imgclust links --order central              the most central images first in their folders""",
 )
 def links(
     call: Call,
@@ -280,6 +282,10 @@ def links(
         typer.Option(metavar="TEMPLATE", help="Folder of a named cluster: {id}, {count}, {name}."),
     ] = None,
     outliers: Annotated[bool | None, OUTLIERS] = None,
+    order: Annotated[
+        Order | None,
+        typer.Option(help="central: a number before each name, the most central first."),
+    ] = None,
 ) -> int:
     """Bring the link folders in step with the clusters."""
     flags = {
@@ -287,6 +293,7 @@ def links(
         "links.folder": folder,
         "links.named_folder": named_folder,
         "links.outliers": outliers,
+        "links.order": order,
     }
     changing = [key for key, value in flags.items() if value is not None]
     if (check or dry_run) and (changing or to or (check and dry_run)):

@@ -15,6 +15,7 @@ KEPT = {
     "links.mode": "imgclust links --link-mode MODE",
     "links.folder": "imgclust links --folder TEMPLATE",
     "links.named_folder": "imgclust links --named-folder TEMPLATE",
+    "links.order": "imgclust links --order ORDER",
     "links.outliers": "imgclust links --outliers (or --no-outliers)",
     "clustering.space": "imgclust cluster --space SPACE",
     "clustering.pca_dims": "imgclust cluster --pca-dims N",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from imgclust import config
 from imgclust.catalog import Catalog
-from imgclust.collection import folders
+from imgclust.collection import folders, paging
 from imgclust.collection.collection import Collection
 from imgclust.collection.folders import Folders, IndexFolder
 from imgclust.errors import ImgclustError, UsageError
@@ -184,6 +184,7 @@ def delete_collection(
                 found.path, name, effective=plain, progress=progress, stop=stop
             ) as going:
                 links = going.linking().clear(progress=progress, stop=stop).removed
+                paging.clear(going)
                 folder = going.link_folder
             kept = _left_in(folder)
         locks.enter_context(FileLock(place.lock("links"), purpose=_LOCKS["links"]))

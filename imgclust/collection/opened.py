@@ -12,7 +12,7 @@ from imgclust import config
 from imgclust.catalog import Catalog, Clustering
 from imgclust.collection import folders, identity, running
 from imgclust.collection.folders import Folders, IndexFolder
-from imgclust.config import Effective, Settings
+from imgclust.config import Effective, Links, Settings
 from imgclust.errors import NothingThereError
 from imgclust.images import ThumbnailStore
 from imgclust.linking import Linking
@@ -189,10 +189,19 @@ class Opened:
             "have to be embedded again to change later. Go on with the trunk?"
         )
 
+    @property
+    def link_rules(self) -> Links:
+        """The settings of the link folder, with what the collection keeps now."""
+        return self.link_rules_of(self.catalog)
+
+    def link_rules_of(self, catalog: Catalog) -> Links:
+        """The same, read from another connection to the catalog."""
+        return identity.now(catalog, self.settings, changing=self._changing).links
+
     def linking(self, catalog: Catalog | None = None) -> Linking:
         """The link folder's keeper, with what the collection keeps now."""
         catalog = catalog or self.catalog
-        rules = identity.now(catalog, self.settings, changing=self._changing).links
+        rules = self.link_rules_of(catalog)
         return Linking(
             catalog,
             root=self.link_folder,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust.catalog import Image
-from imgclust.collection import folders
+from imgclust.collection import folders, paging
 from imgclust.collection.results import CurrentClustering, MissingImage, Removed, Status
 from imgclust.collection.running import is_watching, our_folders
 from imgclust.doctor import Doctor, DoctorResult
@@ -175,6 +175,7 @@ def move_links(collection: Opened, to: Path) -> None:
             )
     if wanted != collection.link_folder:
         collection.linking().clear(progress=collection.progress, stop=collection.stop)
+        paging.clear(collection)
         with catalog.transaction():
             catalog.store("link_folder", os.fsencode(wanted).hex())
             catalog.store("link_folders", {})

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgclust import devices
 from imgclust.catalog import Catalog, key_of
+from imgclust.collection import paging
 from imgclust.collection.networks import choose_recipe, embedder_opener, require_packages
 from imgclust.embedding import Recipe
 from imgclust.errors import (
@@ -29,6 +30,7 @@ from imgclust.ingest import (
     Parts,
 )
 from imgclust.ingest.place import has_excluded_name
+from imgclust.linking import Linking
 from imgclust.locks import FileLock, is_locked
 from imgclust.recluster import ArrivalAssigner, Automatic, ClusterResult
 from imgclust.search import LiveIndex
@@ -65,6 +67,8 @@ _WHOLE_TREE_S = 6 * 3600.0
 # renames folders whose name holds the number of their images.
 _LINKS_S = 0.5
 _RECOUNT_S = 600.0
+# How often a watcher makes the pages of folders that have changed.
+_PAGES_S = 60.0
 
 
 @dataclass
@@ -77,6 +81,7 @@ class _Keeper:
     said: set[str] = field(default_factory=set)
     checked: float = field(default_factory=time.monotonic)
     counted: float = field(default_factory=time.monotonic)
+    paged: float = field(default_factory=time.monotonic)
 
     def after_commit(self, fresh: Sequence[Decoded]) -> None:
         """Store thumbnails, bring the index up to date, save it when that is due."""
@@ -93,6 +98,7 @@ class _Keeper:
         """Sync some of what is queued, now and then everything; False when another is at it."""
         linking = self.collection.linking()
         now = time.monotonic()
+        self._pages(linking, now)
         whole = now - self.checked >= _WHOLE_TREE_S
         recount = linking.counts_images and now - self.counted >= _RECOUNT_S
         if not whole and not recount and not linking.queued:
@@ -115,6 +121,19 @@ class _Keeper:
         self.checked = now if whole else self.checked
         self.counted = now if recount else self.counted
         return True
+
+    def _pages(self, linking: Linking, now: float) -> None:
+        """Make pages again, some at a time, when the links are in step."""
+        if now - self.paged < _PAGES_S or linking.queued:
+            return
+        try:
+            if paging.write(self.collection, budget_s=_LINKS_S):
+                self.paged = now
+        except (LockedError, StoppedError):
+            return
+        except (StorageError, OSError) as error:
+            self.paged = now
+            self._once("pages", f"the pages of the link folder are made later: {error}")
 
     def _once(self, what: str, sentence: str) -> None:
         if what not in self.said:
@@ -226,6 +245,19 @@ def finish_links(collection: Opened) -> None:
         except StoppedError:
             collection.say("the links are not all in step yet; imgclust links goes on")
             return
+    finish_pages(collection)
+
+
+def finish_pages(collection: Opened) -> None:
+    """Make the pages of the link folder again; they are an aid, so that nothing fails for them."""
+    try:
+        paging.write(collection)
+    except LockedError:
+        return  # whoever is at the links makes them
+    except StoppedError:
+        collection.say("the pages of the link folder are not all made; imgclust links goes on")
+    except OSError as error:
+        collection.say(f"the pages of the link folder are made later: {error}")
 
 
 def _no_clusters(*, empty: bool, over: bool) -> None:

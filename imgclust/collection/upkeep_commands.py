@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import BinaryIO
 
-from imgclust.collection import exporting, networks, overseeing, reembedding
+from imgclust.collection import exporting, networks, overseeing, reembedding, running
 from imgclust.collection.opened import Opened
 from imgclust.collection.results import Status
 from imgclust.doctor import DoctorResult
@@ -34,6 +34,7 @@ class UpkeepCommands(Opened):
             return linking.dry_run()
         result = linking.sync(whole=True, progress=self.progress, stop=self.stop)
         self.keep()
+        running.finish_pages(self)
         return result
 
     def sync_links(self) -> LinksResult:

@@ -1,6 +1,6 @@
 """Linking: the link folder kept in step with the catalog's clusters."""
 
 from imgclust.linking.ledger import CatalogLedger
-from imgclust.linking.sync import Linking, LinksResult
+from imgclust.linking.sync import OUTLIERS, Linking, LinksResult
 
-__all__ = ["CatalogLedger", "Linking", "LinksResult"]
+__all__ = ["OUTLIERS", "CatalogLedger", "Linking", "LinksResult"]

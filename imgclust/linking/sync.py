@@ -29,7 +29,7 @@ from imgclust.progress import Progress, StopFlag, silent
 # Queued images taken at a time; each is looked at once however often it was queued.
 _QUEUE = 20_000
 # Every cluster's folder has its id in its name, so that none is called this.
-_OUTLIERS = b"outliers"
+OUTLIERS = b"outliers"
 # The same where there is little time: one batch of `apply`.
 _SLICE = 500
 
@@ -83,6 +83,7 @@ class Linking:
         self._mode = cast(Mode, mode)
         self._names = FolderNames(catalog, names)
         self._outliers = names.outliers
+        self._central_first = names.order == "central"
         self._lock = lock
 
     def sync(
@@ -141,6 +142,14 @@ class Linking:
                 self._queue_all()
             return _fell_back(self._bring_in_step(_SLICE, until, recount=recount, stop=stop))
 
+    def _order_anew(self) -> None:
+        """Queue all links when the clustering is another one than their order was made by."""
+        current = self._catalog.clusterings.current_id()
+        if self._catalog.setting("link_order_of") != current:
+            with self._catalog.transaction():
+                self._catalog.images.queue_all_links()
+                self._catalog.store("link_order_of", current)
+
     def _queue_all(self) -> None:
         with self._catalog.transaction():
             self._catalog.images.queue_all_links()
@@ -163,6 +172,8 @@ class Linking:
                 f"the link folder {self._root} cannot be made: {error.strerror}"
             ) from None
         self._names.count(again=recount)
+        if self._central_first:
+            self._order_anew()
         done: list[Applied] = []
         while True:
             # Read together: a clustering may be published between two rounds.
@@ -281,9 +292,12 @@ class Linking:
         rows = self._catalog.images.some(images)
         outlying: set[int] = set()
         clusters: dict[int, int] = {}
+        ranks: dict[int, int] = {}
         if current is not None:
             contents = {row.content for row in rows.values()}
             clusters = self._catalog.clusterings.clusters_of(current, contents)
+            if self._central_first:
+                ranks = self._catalog.clusterings.centralities(current, contents)
             if self._outliers:
                 outlying = self._catalog.clusterings.outlying(current, contents)
         for image in dict.fromkeys(images):
@@ -293,7 +307,9 @@ class Linking:
                 gone.append(image)
                 continue
             name = os.path.basename(row.path)
-            folder = _OUTLIERS if row.content in outlying else folders[cluster]
+            if row.content in ranks:
+                name = b"%03d %s" % (ranks[row.content], name)
+            folder = OUTLIERS if row.content in outlying else folders[cluster]
             wanted.append(Wanted(image, folder, name, row.path))
         return wanted, gone
 

@@ -1,0 +1,177 @@
+"""The link folder in a browser: every link and picture of every page leads somewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from imgclust.collection import Collection
+from imgclust.report import pages
+from tests.conftest import Open, write_picture
+
+
+class Page(HTMLParser):
+    """Links and pictures of a page on disk, as paths."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.links: list[Path] = []
+        self.pictures: list[Path] = []
+        self._folder = path.parent
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name in {"href", "src"} and value is not None:
+                path = Path(os.path.normpath(self._folder / unquote(value)))
+                (self.links if name == "href" else self.pictures).append(path)
+
+
+def folders(root: Path) -> dict[str, list[Path]]:
+    """Entries of the cluster folders, hidden ones aside."""
+    return {
+        one.name: sorted(one.iterdir())
+        for one in root.iterdir()
+        if one.is_dir() and not one.name.startswith(".")
+    }
+
+
+@pytest.fixture
+def collection(open_collection: Open, drop: Path) -> Collection:
+    one = open_collection()
+    one.add([drop])
+    one.cluster(k=3)
+    return one
+
+
+def shown(collection: Collection) -> dict[Path, Page]:
+    """All pages by path, from the first one on."""
+    found: dict[Path, Page] = {}
+    waiting = [collection.link_folder / "index.html"]
+    while waiting:
+        path = waiting.pop()
+        found[path] = Page(path)
+        waiting += [one for one in found[path].links if one.suffix == ".html" and one not in found]
+    return found
+
+
+def assert_in_step(collection: Collection) -> None:
+    """The pages show every entry once, and nothing else; all that they name exists."""
+    found = shown(collection)
+    for page in found.values():
+        assert all(os.path.exists(path) for path in [*page.links, *page.pictures])
+    entries = [path for page in found.values() for path in page.links if path.suffix != ".html"]
+    there = [path for paths in folders(collection.link_folder).values() for path in paths]
+    assert sorted(entries) == sorted(there)
+    begin = found[collection.link_folder / "index.html"]
+    assert len(begin.pictures) >= len(folders(collection.link_folder))
+    written = set((collection.link_folder / ".pages").iterdir())
+    assert written == set(found) - {collection.link_folder / "index.html"}
+
+
+def test_every_image_is_on_a_page(collection: Collection) -> None:
+    assert len(folders(collection.link_folder)) == 3
+    assert_in_step(collection)
+    assert collection.links(check=True).foreign == ()
+
+
+def test_pages_follow_arrivals_removals_names_and_clusterings(
+    collection: Collection, drop: Path
+) -> None:
+    write_picture(drop / "späte 100%#1.png", 77, hue=1)
+    collection.add([drop])
+    assert_in_step(collection)
+    collection.remove(drop / "picture-03.png")
+    assert_in_step(collection)
+    cluster = collection.clusters()[0].id
+    collection.name_cluster(cluster, "<b>cats & dogs")
+    assert_in_step(collection)
+    text = (collection.link_folder / "index.html").read_text("utf-8")
+    assert "&lt;b&gt;cats &amp; dogs" in text
+    assert "<b>cats" not in text
+    collection.cluster(k=5)
+    assert len(folders(collection.link_folder)) == 5
+    assert_in_step(collection)
+    collection.undo()
+    assert_in_step(collection)
+
+
+def test_only_pages_of_changed_folders_are_written(collection: Collection, drop: Path) -> None:
+    before = {one: one.stat().st_mtime_ns for one in shown(collection)}
+    write_picture(drop / "late.png", 78, hue=2)
+    collection.add([drop])
+    after = {one: one.stat().st_mtime_ns for one in shown(collection)}
+    changed = {one.parent.name for one in before if before[one] != after[one]}
+    assert len([one for one in before if before[one] != after[one]]) == 2
+    assert changed == {".pages", "links"}
+
+
+def test_large_folders_have_several_pages(
+    collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "_A_PAGE", 3)
+    collection.cluster(k=2)
+    sizes = {len(entries) for entries in folders(collection.link_folder).values()}
+    assert max(sizes) > 3
+    assert_in_step(collection)
+
+
+def test_a_page_of_the_persons_own_is_left_alone(collection: Collection) -> None:
+    mine = collection.link_folder / "index.html"
+    mine.unlink()
+    mine.write_text("mine")
+    collection.cluster(k=2)
+    assert mine.read_text() == "mine"
+    assert collection.links(check=True).foreign == (b"index.html",)
+
+
+def test_pages_can_be_switched_off(collection: Collection, open_collection: Open) -> None:
+    collection.close()
+    one = open_collection(flags={"links.pages": False})
+    one.links()
+    assert not (one.link_folder / "index.html").exists()
+    assert not (one.link_folder / ".pages").exists()
+    one.close()
+    again = open_collection()
+    again.links()
+    assert_in_step(again)
+
+
+def test_they_move_with_the_link_folder(collection: Collection, tmp_path: Path) -> None:
+    old = collection.link_folder
+    collection.move_links(tmp_path / "elsewhere")
+    assert not old.exists() or list(old.iterdir()) == []
+    assert_in_step(collection)
+
+
+def test_pages_lost_from_the_disk_are_made_again(collection: Collection) -> None:
+    shutil.rmtree(collection.link_folder / ".pages")
+    collection.links()
+    assert_in_step(collection)
+
+
+def test_central_first(collection: Collection, open_collection: Open) -> None:
+    collection.close()
+    one = open_collection(flags={"links.order": "central"}, changing=frozenset({"links.order"}))
+    one.links()
+    for row in one.clusters():
+        details = one.cluster_details(row.id)
+        assert row.folder is not None
+        entries = sorted(os.listdir(row.folder))
+        expected = [os.path.basename(os.fsdecode(member.path)) for member in details.members]
+        assert [name[4:] for name in entries] == expected
+        assert all(name[:3].isdigit() and name[3] == " " for name in entries)
+    one.cluster(k=2)
+    for row in one.clusters():
+        members = one.cluster_details(row.id).members
+        assert row.folder is not None
+        assert [name[4:] for name in sorted(os.listdir(row.folder))] == [
+            os.path.basename(os.fsdecode(member.path)) for member in members
+        ]
+    assert one.links(check=True).in_step
+    assert_in_step(one)
