@@ -34,6 +34,7 @@ class UpkeepCommands(Opened):
             return linking.dry_run()
         result = linking.sync(whole=True, progress=self.progress, stop=self.stop)
         self.keep()
+        self.catalog.ledger.queue_all_pages()
         running.finish_pages(self)
         return result
 
