@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from imgclust import __version__
-from imgclust.cli import images
+from imgclust.cli import listening
 from imgclust.collection import Collection, Event
 from imgclust.errors import LockedError, MissingPackageError
 from imgclust.locks import FileLock
@@ -321,12 +321,12 @@ def test_a_full_disk_behind_standard_output_is_said(ready: Path, tmp_path: Path)
 def _at_first_picture(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Act once, in the main thread, when the first picture has been ingested."""
     acted = threading.Event()
-    before = images.Listener.__call__
+    before = listening.Listener.__call__
 
-    def hear(self: images.Listener, event: Event) -> None:
+    def hear(self: listening.Listener, event: Event) -> None:
         before(self, event)
         if event.kind == "ingested" and not acted.is_set():
             acted.set()
             act()
 
-    monkeypatch.setattr(images.Listener, "__call__", hear)
+    monkeypatch.setattr(listening.Listener, "__call__", hear)

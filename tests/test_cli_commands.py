@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.cli import calling, images
+from imgclust.cli import calling, listening
 from imgclust.collection import Event, networks
 from imgclust.terminal import Screen
 from tests.command_line import Run, make, runner
@@ -78,19 +78,19 @@ def test_watch_once_and_add_as_json(run: Run, drop: Path, tmp_path: Path) -> Non
 def test_a_watcher_prints_one_event_a_line(
     run: Run, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard = images.Listener.__call__
+    heard = listening.Listener.__call__
 
-    def hear(self: images.Listener, event: Event) -> None:
+    def hear(self: listening.Listener, event: Event) -> None:
         heard(self, event)
         if event.kind == "clustered":
             self._call.stop.set()
 
-    monkeypatch.setattr(images.Listener, "__call__", hear)
+    monkeypatch.setattr(listening.Listener, "__call__", hear)
     said = run("watch", drop, "--json")
     assert said.code == 0
     events = [json.loads(line) for line in said.out.splitlines()]
     assert {tuple(event) for event in events} == {
-        ("event", "time", "path", "id", "cluster", "message")
+        ("event", "time", "path", "id", "cluster", "cluster_name", "message")
     }
     paths = [event["path"] for event in events if event["event"] == "ingested"]
     assert sorted(paths) == sorted(str(path) for path in drop.iterdir())

@@ -131,6 +131,12 @@ class Images:
         """Images that are missing now."""
         return self._many("state = 'missing' ORDER BY id")
 
+    def count_missing(self) -> int:
+        """Number of images that are not where they were."""
+        return int(
+            self._connection.execute("SELECT count(*) FROM images WHERE state = 'missing'").get
+        )
+
     def gone(self, misses: int, limit: int) -> list[Image]:
         """Images that as many scans have missed, in roots that are not held."""
         return self._many(
@@ -269,6 +275,10 @@ class Images:
         if not rows:
             return 0, []
         return int(rows[-1][0]), list(dict.fromkeys(int(image) for _, image in rows))
+
+    def count_queued_links(self) -> int:
+        """Number of looks that the links of images need."""
+        return int(self._connection.execute("SELECT count(*) FROM link_queue").get)
 
     def unqueue_links(self, until: int) -> None:
         """The queue is done up to this sequence."""

@@ -160,14 +160,12 @@ def _signals(call: Call) -> Iterator[None]:
     """SIGINT and SIGTERM ask the work to stop; the second one ends the process at once."""
 
     def stop(number: int, frame: object) -> None:
-        # Written at once: a console may be in the middle of a line.
         if call.stop.is_set():
             if sys.stderr.isatty():
                 os.write(2, b"\x1b[?25h\n")  # the cursor that a bar has hidden
             os._exit(StoppedError.exit_code)
         call.stop.set()
-        if sys.stderr.isatty():
-            os.write(2, b"\nimgclust: stopping; once more stops at once\n")
+        call.screen.stopping("imgclust: stopping; once more stops at once")
 
     with _handled(stop, signal.SIGINT, signal.SIGTERM):
         yield

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import time
-from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from imgclust.cli import documents
 from imgclust.cli.calling import Call, ignoring_hangup
+from imgclust.cli.listening import Listener, log_file
 from imgclust.cli.options import Commands, DryRun, Yes
 from imgclust.errors import UsageError
-from imgclust.terminal import Screen, ingest, printable, results
 from imgclust.terminal import clusters as tables
-
-if TYPE_CHECKING:
-    from imgclust.collection import Collection, Event, IngestResult
+from imgclust.terminal import printable, results
 
 commands = Commands()
 
@@ -71,6 +68,14 @@ def watch(
         ),
     ] = None,
     outliers: Annotated[bool | None, OUTLIERS] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(
+            "--log-file",
+            metavar="FILE|auto",
+            help="Keep a log there; auto: log/watch.log in the collection's folder.",
+        ),
+    ] = None,
 ) -> int | None:
     """Ingest the images of folders, then those that arrive."""
     # Looked at before a collection is made for them.
@@ -86,13 +91,20 @@ def watch(
         "watch.rescan_s": rescan_s,
         "clustering.recluster_every": recluster_every,
         "links.outliers": outliers,
+        "watch.log_file": log,
     }
-    with call.open(flags, create_for=folders or None) as collection, ignoring_hangup():
-        listener = Listener(call, every=not once)
+    with contextlib.ExitStack() as stack:
+        collection = stack.enter_context(call.open(flags, create_for=folders or None))
+        stack.enter_context(ignoring_hangup())
+        roots = [os.path.realpath(os.fsencode(folder)) for folder in folders or ()]
+        roots += [root for root in collection.status().roots if root not in roots]
+        kept = stack.enter_context(log_file(call, collection, roots))
+        view = None
         if not once:
-            roots = [os.path.abspath(folder) for folder in folders or ()]
-            roots = roots or [os.fsdecode(root) for root in collection.status().roots]
-            call.screen.note(f"watching {', '.join(roots)}; Ctrl-C stops")
+            call.screen.note(f"watching {', '.join(map(printable, roots))}; Ctrl-C stops")
+            if call.screen.can_live:
+                view = call.screen.live(roots, collection.standing)
+        listener = Listener(call, every=not once, view=view, log=kept)
         result = collection.watch(
             folders or (), once=once, links=links, cluster=not no_cluster, emit=listener
         )
@@ -226,49 +238,3 @@ def accept(call: Call, dry_run: DryRun = False, yes: Yes = False) -> None:
             if not call.ask(f"Take these {len(waiting)} out of the collection?"):
                 return
         call.answer(collection.accept_missing(), documents.accepted, results.accepted)
-
-
-class Listener:
-    """Hears the events of an ingest: prints every one, or counts for a summary.
-
-    Parameters
-    ----------
-    every
-        Print each event, and stop the work when nobody reads them any more.
-    """
-
-    def __init__(self, call: Call, *, every: bool = False) -> None:
-        self._call = call
-        self._every = every
-        self._closed = False
-        self._skipped: Counter[str] = Counter()
-        call.screen.progress("getting ready", 0, None)
-
-    def __call__(self, event: Event) -> None:
-        if event.kind == "skipped" and event.path is not None:
-            self._skipped[os.path.splitext(os.fsdecode(event.path))[1].lower()] += 1
-        try:
-            if not self._closed:
-                self._print(event)
-        except BrokenPipeError:
-            self._closed = True
-            if self._every:
-                self._call.stop.set()
-
-    def _print(self, event: Event) -> None:
-        options, screen = self._call.options, self._call.screen
-        if self._every and options.json:
-            screen.document(documents.dumps(documents.event(event, time.time())))
-        elif (options.verbosity and not options.json) or (self._every and event.kind != "scanned"):
-            ingest.event(screen, event)
-        else:
-            ingest.remark(screen, event)
-
-    def summary(self, collection: Collection, result: IngestResult) -> None:
-        """Write what the run did."""
-
-        def show(screen: Screen, result: IngestResult) -> None:
-            ingest.ingested(screen, result, self._skipped)
-            screen.outcome(f"links: {printable(collection.link_folder)}")
-
-        self._call.answer(result, documents.ingested, show)

@@ -30,6 +30,7 @@ from imgclust.collection.results import (
     Member,
     MissingImage,
     Removed,
+    Standing,
     Status,
 )
 from imgclust.collection.weighing import download_weights, list_weights, verify_weights
@@ -92,6 +93,7 @@ __all__ = [
     "Region",
     "Removed",
     "SettingRow",
+    "Standing",
     "Status",
     "SweepResult",
     "Thresholds",

@@ -63,6 +63,10 @@ class Folders:
         return self.root / "thumbnails"
 
     @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
     def aside(self) -> Path:
         return self.root / "set-aside"
 

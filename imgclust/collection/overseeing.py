@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.catalog import Image
 from imgclust.collection import folders, paging
-from imgclust.collection.results import CurrentClustering, MissingImage, Removed, Status
+from imgclust.collection.results import CurrentClustering, MissingImage, Removed, Standing, Status
 from imgclust.collection.running import is_watching, our_folders
 from imgclust.doctor import Doctor, DoctorResult
 from imgclust.embedding import Recipe
@@ -76,6 +76,22 @@ def status(collection: Opened) -> Status:
             provenances=catalog.contents.provenances(),
             events=tuple(catalog.events(10)),
         )
+
+
+def standing(collection: Opened) -> Standing:
+    """See `Collection.standing`."""
+    catalog = collection.catalog
+    clustering = catalog.clusterings.current()
+    return Standing(
+        images=catalog.images.count(),
+        pending=catalog.observations.pending(),
+        quarantined=catalog.observations.count_quarantined(),
+        missing=catalog.images.count_missing(),
+        unlinked=catalog.images.count_queued_links(),
+        clusters=0 if clustering is None else len(clustering.cluster_ids),
+        provisional=clustering is not None and clustering.provisional,
+        drift=None if clustering is None else drifting(catalog, clustering),
+    )
 
 
 def missing(collection: Opened) -> tuple[MissingImage, ...]:

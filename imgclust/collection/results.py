@@ -92,6 +92,23 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How far a running ingest is: what is left to read and to link, and how the clusters fit.
+
+    `drift` is None before the first clustering.
+    """
+
+    images: int
+    pending: int
+    quarantined: int
+    missing: int
+    unlinked: int
+    clusters: int
+    provisional: bool
+    drift: Drifting | None
+
+
+@dataclass(frozen=True)
 class MissingImage:
     """An image that is not where it was; `held` says why it is kept for now."""
 

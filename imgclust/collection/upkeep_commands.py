@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from imgclust.collection import exporting, networks, overseeing, reembedding, running
 from imgclust.collection.opened import Opened
-from imgclust.collection.results import Status
+from imgclust.collection.results import Standing, Status
 from imgclust.doctor import DoctorResult
 from imgclust.export import ExportResult
 from imgclust.linking import LinksResult
@@ -20,6 +20,10 @@ class UpkeepCommands(Opened):
     def status(self) -> Status:
         """Counts, the current clustering, roots, links, whether a watcher runs."""
         return overseeing.status(self)
+
+    def standing(self) -> Standing:
+        """What a watcher shows of itself while it runs; cheap beside `status`."""
+        return overseeing.standing(self)
 
     def engine(self) -> str | None:
         """Which engine and precision embeds on this machine and why; None while undecided."""

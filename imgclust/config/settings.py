@@ -22,6 +22,9 @@ class Watch:
     missing_scans: int = _setting(3, "healthy scans without a file until it is gone", least=1)
     hold_share: float = _setting(0.2, "hold everything when more than this share vanishes at once")
     hold_images: int = _setting(10, "... and at least this many images", least=1)
+    log_file: str = _setting(
+        "", "what a watcher writes its log to; auto: log/watch.log in the collection's folder"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,13 +87,16 @@ class Committing:
         passing("commit.after")
         current = self._catalog.clusterings.current_id()
         clusters: Mapping[int, int] = {}
+        names: Mapping[int, str] = {}
         if current is not None:
             contents = {content for _, content in said if content is not None}
             clusters = self._catalog.clusterings.clusters_of(current, contents)
+            names = self._catalog.clusterings.names() if clusters else {}
         for event, content in said:
             self._count(event)
             if content is not None and content in clusters:
-                event = replace(event, cluster=clusters[content])
+                cluster = clusters[content]
+                event = replace(event, cluster=cluster, cluster_name=names.get(cluster))
             self._emit(event)
         return bool(said)
 

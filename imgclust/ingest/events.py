@@ -13,7 +13,7 @@ class Event:
 
     `kind` is one of: ingested, reused, replaced, moved, skipped, quarantined, missing, back, gone,
     held, scanned, clustered, trouble, waiting, note. `path` and `image` say which file, `cluster`
-    where it went.
+    where it went, `cluster_name` what a person calls that one.
     """
 
     kind: str
@@ -21,6 +21,7 @@ class Event:
     path: bytes | None = None
     image: int | None = None
     cluster: int | None = None
+    cluster_name: str | None = None
 
 
 Emit = Callable[[Event], None]

@@ -19,15 +19,26 @@ def event(screen: Screen, one: Event) -> None:
     """One event of a watcher on a line: kind, path, cluster."""
     if screen.quiet and one.kind not in _WORTH_SAYING:
         return
+    screen.fitted(*parts(one))
+
+
+def parts(one: Event) -> tuple[str, str, str]:
+    """The line of an event: what stands before its path, the path, what stands after it."""
     after = ""
     if one.cluster is not None:
-        after = f" -> cluster {one.cluster}"
+        name = f" {printable(one.cluster_name)}" if one.cluster_name else ""
+        after = f" -> cluster {one.cluster}{name}"
     elif one.path is None:
         after = printable(one.sentence)
     elif one.kind not in {"ingested", "missing", "gone"}:
         after = f": {printable(one.sentence)}"
     path = "" if one.path is None else printable(one.path)
-    screen.fitted(f"{one.kind:<11} ", path, after)
+    return f"{one.kind:<11} ", path, after
+
+
+def matters(one: Event) -> bool:
+    """True for what a person should hear of wherever the others are only counted."""
+    return one.kind in _WORTH_SAYING
 
 
 def remark(screen: Screen, one: Event) -> None:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
+from imgclust.terminal.bar import progress_bar
 from imgclust.terminal.table import LEAST_PATH, Column, listed, made
-from imgclust.terminal.words import cells, duration, one_line, printable, shortened
+from imgclust.terminal.words import cells, one_line, printable, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
     from rich.segment import Segment
     from rich.table import Table
+
+    from imgclust.collection import Standing
+    from imgclust.terminal.live import LiveView
 
 # A pipe has no width: nothing is cut in it.
 _UNLIMITED = 100_000
@@ -42,6 +47,8 @@ class Screen:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._step = ""
+        self._view: LiveView | None = None
+        self._listeners: list[Callable[[str], None]] = []
 
     # Standard output
 
@@ -120,6 +127,8 @@ class Screen:
 
     def note(self, text: str) -> None:
         """Say something in passing; quiet leaves it away."""
+        for listener in self._listeners:
+            listener(text)
         if not self.quiet:
             self._say(text)
 
@@ -131,12 +140,15 @@ class Screen:
         """Show a bar; it leaves when the step is done. See `imgclust.progress.Progress`."""
         if self.quiet or not self._err.is_terminal:
             return
+        if self._view is not None:
+            self._view.progress(step, done, total)
+            return
         with self._lock:
             if total is not None and done >= total:
                 self.clear()
                 return
             if self._bar is None:
-                self._bar = _bar(self._err)
+                self._bar = progress_bar(self._err)
                 self._bar.start()
             if self._task is None or step != self._step:
                 if self._task is not None:
@@ -147,11 +159,46 @@ class Screen:
                 self._bar.update(self._task, total=total, completed=done)
 
     def clear(self) -> None:
-        """Take the bar away."""
+        """Take the bar or the live part away."""
+        view, self._view = self._view, None
+        if view is not None:
+            view.stop()
         with self._lock:
             if self._bar is not None:
                 self._bar.stop()
                 self._bar = self._task = None
+
+    @property
+    def can_live(self) -> bool:
+        """True on a terminal that can draw over what it shows."""
+        terminal = self._out.is_terminal and self._err.is_terminal
+        return terminal and not (self.quiet or self.json or self._err.is_dumb_terminal)
+
+    def live(self, roots: Sequence[bytes], ask: Callable[[], Standing]) -> LiveView:
+        """Show a live part below all that is written from here on, until `clear`."""
+        from imgclust.terminal.live import LiveView
+
+        self.clear()
+        self._view = LiveView(self._err, roots, ask=ask)
+        self._view.start()
+        return self._view
+
+    @contextmanager
+    def overheard(self, listener: Callable[[str], None]) -> Iterator[None]:
+        """Let a listener have what `note` is given, in quiet too."""
+        self._listeners.append(listener)
+        try:
+            yield
+        finally:
+            self._listeners.remove(listener)
+
+    def stopping(self, text: str) -> None:
+        """Say in a signal handler that the work is asked to stop."""
+        if self._view is not None:
+            self._view.stopping()
+        elif self._err.is_terminal:
+            # Written at once: a console may be in the middle of a line.
+            os.write(2, f"\n{text}\n".encode())
 
     # Questions
 
@@ -210,7 +257,8 @@ class Screen:
     def _print(self, text: str, *, style: str | None, wrap: bool) -> None:
         with self._lock:
             # A bar stays below what is printed by its own console.
-            above = self._bar is not None and self._out.is_terminal
+            below = self._bar is not None or self._view is not None
+            above = below and self._out.is_terminal
             console = self._err if above else self._out
             console.print(
                 text, style=style, soft_wrap=not wrap, markup=False, highlight=False, emoji=False
@@ -232,38 +280,6 @@ def _console(stream: TextIO) -> Console:
     limited = stream.isatty() or config.environment("COLUMNS") is not None
     return Plain(
         file=stream, width=None if limited else _UNLIMITED, highlight=False, soft_wrap=False
-    )
-
-
-def _bar(console: Console) -> Progress:
-    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
-    from rich.text import Text
-
-    class Done(ProgressColumn):
-        """How many of how many, how fast, how long still."""
-
-        def render(self, task: Task) -> Text:
-            if task.total is None:
-                return Text("")
-            unit, scale = "", 1.0
-            if task.description.startswith("downloading"):
-                unit, scale = " MB", 1e6
-            text = f"{task.completed / scale:,.0f}/{task.total / scale:,.0f}{unit}"
-            if task.speed:
-                speed = task.speed / scale
-                text += f"  {speed:,.0f}/s" if speed >= 10 else f"  {speed:.1f}/s"
-            if task.time_remaining is not None:
-                text += f"  {duration(task.time_remaining)} left"
-            return Text(text)
-
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        Done(),
-        console=console,
-        transient=True,
-        redirect_stdout=False,
-        redirect_stderr=False,
     )
 
 

@@ -60,6 +60,7 @@ def event(one: Event, wall: float) -> Document:
         **({"path": None} if one.path is None else path_keys(one.path)),
         "id": one.image,
         "cluster": one.cluster,
+        "cluster_name": one.cluster_name,
         "message": one.sentence,
     }
 

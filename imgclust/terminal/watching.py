@@ -1,0 +1,206 @@
+"""What the live screen of a watcher shows: events into a state, a state into lines of a width."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from imgclust.terminal.words import cells, counted, duration, one_line, printable, shortened
+
+if TYPE_CHECKING:
+    from imgclust.collection import Event, Standing
+
+# A line and its style.
+Line = tuple[str, str | None]
+
+_ARRIVALS = {"ingested", "reused", "replaced"}
+_SHOWN = _ARRIVALS | {"moved", "quarantined", "missing", "back", "gone"}
+# The rate is that of so many seconds, counted in steps of one: batches come in bursts.
+_RATE_S = 30
+# Most events that are shown, and kept.
+_KEPT = 20
+_TITLE = 10
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What has been heard of a watcher.
+
+    Attributes
+    ----------
+    began
+        Monotonic clock at the start, in seconds.
+    last
+        The newest events, newest first.
+    arrived
+        Images that came in since the start.
+    recent
+        Seconds of the clock, each with the images that came in during it.
+    step
+        Work beside the ingest (a download, links): its name, done, total.
+    waiting
+        Why nothing can be written now; empty when all is well.
+    """
+
+    roots: tuple[bytes, ...]
+    began: float
+    last: tuple[Event, ...] = ()
+    arrived: int = 0
+    recent: tuple[tuple[int, int], ...] = ()
+    step: tuple[str, int, int | None] | None = None
+    standing: Standing | None = None
+    waiting: str = ""
+    stopping: bool = False
+
+
+def heard(state: Watching, event: Event, now: float) -> Watching:
+    """The state after an event."""
+    if event.kind == "waiting":
+        return replace(state, waiting=event.sentence)
+    if event.kind not in _SHOWN:
+        return replace(state, waiting="") if event.kind == "note" else state
+    last = (event, *state.last)[:_KEPT]
+    if event.kind not in _ARRIVALS:
+        return replace(state, last=last)
+    second = int(now)
+    recent = tuple(one for one in state.recent if one[0] > now - _RATE_S)
+    if recent and recent[-1][0] == second:
+        recent = (*recent[:-1], (second, recent[-1][1] + 1))
+    else:
+        recent = (*recent, (second, 1))
+    return replace(state, last=last, arrived=state.arrived + 1, recent=recent, waiting="")
+
+
+def progressed(state: Watching, step: str, done: int, total: int | None) -> Watching:
+    """The state after a call of `Progress`; the ingest itself is shown by what is left to do."""
+    over = step == "ingesting" or (total is not None and done >= total)
+    return replace(state, step=None if over else (step, done, total))
+
+
+def rate(state: Watching, now: float) -> float:
+    """Images a second that came in lately."""
+    number = sum(count for second, count in state.recent if second > now - _RATE_S)
+    return number / max(1.0, min(_RATE_S, now - state.began))
+
+
+def lines(state: Watching, *, now: float, width: int, height: int) -> list[Line]:
+    """The screen: at most `width` columns, and at most half of `height` where that is enough."""
+    found: list[Line] = [(_head(state, width), "bold")]
+    standing = state.standing
+    alarm = "red" if state.waiting else None
+    found += _fact("now", _now(state, now), width, style=alarm)
+    if standing is not None:
+        found += _fact("images", _images(state, standing), width)
+        found += _fact("clusters", _clusters(standing), width)
+        left = standing.unlinked
+        found += _fact("links", [f"{left:,} to do" if left else "in step"], width)
+    room = max(1, min(_KEPT, height // 2 - len(found) - 1))
+    title = "last"
+    for event in state.last[:room]:
+        before = f"{title:<{_TITLE}}"[:width]
+        found.append((before + _last(event, state.roots, width - len(before)), None))
+        title = ""
+    found.append((_cut("Ctrl-C stops", width), "dim"))
+    return found[: max(1, height - 1)]
+
+
+def _head(state: Watching, width: int) -> str:
+    if not state.roots:
+        return _cut("watching", width)
+    before = "watching "
+    more = len(state.roots) - 1
+    after = f" and {counted(more, 'more folder')}" if more else ""
+    path = shortened(printable(state.roots[0]), max(1, width - len(before) - len(after)))
+    return _cut(f"{before}{path}{after}", width)
+
+
+def _now(state: Watching, now: float) -> list[str]:
+    if state.stopping:
+        return ["stopping", "Ctrl-C once more stops at once"]
+    if state.waiting:
+        return [f"waiting: {one_line(state.waiting)}"]
+    if state.step is not None:
+        step, done, total = state.step
+        scale, unit = (1e6, " MB") if step.startswith("downloading") else (1.0, "")
+        amount = "" if total is None else f" {done / scale:,.0f}/{total / scale:,.0f}{unit}"
+        return [f"{one_line(step)}{amount}"]
+    if state.standing is None:
+        return ["getting ready"]
+    speed = rate(state, now)
+    parts = []
+    if state.standing.pending:
+        parts.append(f"{counted(state.standing.pending, 'file')} to read")
+    if speed:
+        parts.append(f"{speed:,.0f} images/s" if speed >= 10 else f"{speed:.1f} images/s")
+    if state.standing.pending and speed:
+        parts.append(f"{duration(state.standing.pending / speed)} left")
+    return parts or ["all is in, waiting for new images"]
+
+
+def _images(state: Watching, standing: Standing) -> list[str]:
+    parts = [f"{standing.images:,}", f"{state.arrived:,} of them new"]
+    if standing.quarantined:
+        parts.append(f"{standing.quarantined:,} in quarantine")
+    if standing.missing:
+        parts.append(f"{standing.missing:,} missing")
+    return parts
+
+
+def _clusters(standing: Standing) -> list[str]:
+    if standing.drift is None:
+        return ["none yet"]
+    parts = [f"{standing.clusters:,}"]
+    if standing.provisional:
+        parts.append("provisional")
+    drift = standing.drift.overall
+    if drift.ratio is not None:
+        parts.append(f"drift {drift.ratio:.2f}")
+    if standing.drift.suggestion is not None:
+        parts.append("new images lie far out: imgclust cluster")
+    return parts
+
+
+def _fact(title: str, parts: Sequence[str], width: int, *, style: str | None = None) -> list[Line]:
+    """A title and what belongs to it, as many parts on a line as it holds."""
+    room = max(1, width - _TITLE)
+    rows = [""]
+    for part in parts:
+        joined = f"{rows[-1]}, {part}" if rows[-1] else part
+        if rows[-1] and cells(joined) > room:
+            rows[-1] += ","
+            rows.append(part)
+        else:
+            rows[-1] = joined
+    titles = [title, *("" for _ in rows[1:])]
+    return [
+        (_cut(f"{name:<{_TITLE}}{row}", width), style)
+        for name, row in zip(titles, rows, strict=True)
+    ]
+
+
+def _last(event: Event, roots: Sequence[bytes], room: int) -> str:
+    """What became of a file: its path below its root, and the cluster or the reason."""
+    path = event.path or b""
+    within = next((root for root in roots if path.startswith(root + b"/")), None)
+    shown = printable(path if within is None else os.path.relpath(path, within))
+    before = "" if event.kind in _ARRIVALS else f"{event.kind}: "
+    after = ""
+    if event.cluster is not None:
+        name = f" {printable(event.cluster_name)}" if event.cluster_name else ""
+        after = f" -> cluster {event.cluster}{name}"
+    elif event.kind == "quarantined":
+        after = f": {one_line(event.sentence)}"
+    after = _cut(after, max(0, room // 2))
+    return _cut(before + shortened(shown, max(1, room - len(before) - cells(after))) + after, room)
+
+
+def _cut(text: str, width: int) -> str:
+    """The text in at most `width` columns, its end left away."""
+    if cells(text) <= width:
+        return text
+    mark = "..." if width > 3 else ""
+    while text and cells(text) + len(mark) > width:
+        text = text[:-1]
+    return text + mark
