@@ -194,6 +194,38 @@ def test_what_two_clusterings_do_not_have_in_the_same_cluster(catalog: Catalog) 
     assert catalog.clusterings.assignments(first)[0].tolist() == [keys[2]]
 
 
+def test_images_of_a_cluster_come_nearest_first_and_outliers_are_beyond_the_limit(
+    catalog: Catalog,
+) -> None:
+    keys = [one.key for one in fill(catalog, 5)]
+    with catalog.transaction():
+        copy = catalog.images.insert(b"/photos/copy.jpg", 1, keys[1])
+        number, other = begin(catalog), begin(catalog)
+        for one in (number, other):
+            rows = [
+                DescribedCluster(1, 0.5, 1.0, keys[0], outlier_from=0.7),
+                DescribedCluster(2, 0.5, 1.0, keys[3], outlier_from=0.9),
+                DescribedCluster(3, 0.5, 1.0, keys[4]),
+            ]
+            catalog.clusterings.set_clusters(one, rows)
+        placed = [(keys[0], 1, 0.75), (keys[1], 1, 0.25), (keys[2], 2, 0.75), (keys[3], 2, 1.0)]
+        catalog.clusterings.assign(number, placed, arrived=False)
+        catalog.clusterings.assign(other, [(key, 1, 2.0) for key in keys], arrived=False)
+    found = catalog.clusterings.images_with_distances(number, 1)
+    assert [(image, content, distance) for image, _, content, distance in found] == [
+        (2, keys[1], 0.25),
+        (copy, keys[1], 0.25),
+        (1, keys[0], 0.75),
+    ]
+    assert found[1][1] == b"/photos/copy.jpg"
+    assert catalog.clusterings.sizes(number) == {1: 3, 2: 2, 3: 0}
+    assert catalog.clusterings.unassigned(number, RECIPE) == [keys[4]]
+    assert catalog.clusterings.unassigned(number, "another") == []
+    assert catalog.clusterings.outliers(number) == {1: 1, 2: 1}
+    assert catalog.clusterings.all_outlying(number) == {keys[0], keys[3]}
+    assert catalog.clusterings.outlying(number, keys[:2]) == {keys[0]}
+
+
 def test_sizes_speak_of_images_and_assignments_of_contents(catalog: Catalog) -> None:
     contents = fill(catalog, 3)
     with catalog.transaction():

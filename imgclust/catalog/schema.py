@@ -158,7 +158,8 @@ CREATE TABLE clustering_clusters (
     contents INTEGER NOT NULL,
     deviation REAL NOT NULL,
     outlier_from REAL NOT NULL,
-    PRIMARY KEY (clustering, position)
+    PRIMARY KEY (clustering, position),
+    UNIQUE (clustering, cluster)
 ) STRICT, WITHOUT ROWID;
 
 -- Contents that show what is in a cluster, in the order in which they are shown; made when they

@@ -41,7 +41,9 @@ def coherence(vectors: NDArray[Any]) -> float:
     return float(min(1.0, (units @ centre).mean(dtype=np.float64)))
 
 
-def representatives(vectors: NDArray[Any], count: int = 9, *, seed: int = 0) -> tuple[int, ...]:
+def representatives(
+    vectors: NDArray[Any], count: int = 9, *, first: int | None = None, seed: int = 0
+) -> tuple[int, ...]:
     """Rows that show what is in a cluster: the medoid, then one for each part of it.
 
     The members are divided by k-means into `count` parts; each part is shown by the member
@@ -53,12 +55,16 @@ def representatives(vectors: NDArray[Any], count: int = 9, *, seed: int = 0) -> 
         Members of one cluster, float32, shape (n, d), n >= 1.
     count
         How many at most; fewer when there are fewer different members.
+    first
+        The row to begin with, where the medoid is known already.
     """
-    units, _ = _directions(vectors)
-    first = medoid(vectors)
+    units, centre = _directions(vectors)
+    if first is None:
+        first = int(np.argmax(units @ centre))
     if count == 1:
         return (first,)
-    parts = fit(units, min(count, len(units)), seed=seed)
+    start = _apart(units, count, seed=seed)
+    parts = fit(units, len(start), start=start, seed=seed)
     sizes = np.bincount(parts.assigned, minlength=parts.k)
     chosen = [first]
     for part in np.argsort(-sizes, kind="stable"):
@@ -66,6 +72,23 @@ def representatives(vectors: NDArray[Any], count: int = 9, *, seed: int = 0) -> 
         if first not in members:
             chosen.append(int(members[np.argmin(parts.distances[members])]))
     return tuple(chosen)
+
+
+def _apart(units: Vectors, count: int, *, seed: int) -> Vectors:
+    """Up to `count` different rows by k-means++ (Arthur and Vassilvitskii 2007), plain numpy.
+
+    scikit-learn's takes longer to load than a cluster takes to describe.
+    """
+    random = np.random.default_rng(seed)
+    chosen = [int(random.integers(len(units)))]
+    squared = np.full(len(units), np.inf)
+    while True:
+        last = ((units - units[chosen[-1]]) ** 2).sum(axis=1, dtype=np.float64)
+        squared = np.minimum(squared, last)
+        total = squared.sum()
+        if len(chosen) == count or total <= 0:
+            return units[chosen]
+        chosen.append(int(random.choice(len(units), p=squared / total)))
 
 
 def nearest_clusters(

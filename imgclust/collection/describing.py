@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from imgclust import charts
 from imgclust.catalog import Clustering
 from imgclust.clustering import nearest_clusters, representatives
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
 
 _SHOWN_NEIGHBOURS = 5
+# So many embeddings (8 MiB in memory) show what is in a cluster as well as all of them do.
+_MOST_VECTORS = 1000
 _LONGEST_NAME = 100
 
 
@@ -56,37 +60,44 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
     clustering = collection.current()
     row = _row(collection, clustering, cluster)
     catalog = collection.catalog
-    contents, clusters, distances = catalog.clusterings.assignments(clustering.id)
-    here = clusters == cluster
-    members = [
-        Member(image.id, image.path, float(distance))
-        for content, distance in zip(contents[here], distances[here], strict=True)
-        for image in catalog.images.with_content(int(content))
-    ]
-    shown: list[Member] = []
-    keys = contents[here]
-    if len(keys):
-        vectors = catalog.contents.embeddings(keys, clustering.recipe)
-        first: dict[int, Member] = {}
-        for member in members:
-            image = catalog.images.get(member.id)
-            if image is not None:
-                first.setdefault(image.content, member)
-        shown = [first[int(keys[one])] for one in representatives(vectors)]
+    members: list[Member] = []
+    of_content: dict[int, Member] = {}
+    for image, path, content, distance in catalog.clusterings.images_with_distances(
+        clustering.id, cluster
+    ):
+        members.append(Member(image, path, distance))
+        of_content.setdefault(content, members[-1])
     position = clustering.cluster_ids.index(cluster)
+    shown = _shown(collection, clustering, of_content, clustering.described[position].medoid)
     nearest = tuple(
         (clustering.cluster_ids[other], distance)
         for other, distance in nearest_clusters(clustering.centroids, position, _SHOWN_NEIGHBOURS)
     )
-    path = sheet or collection.folders.charts / f"cluster-{cluster:03d}.png"
-    _draw(collection, row, shown, path)
+    drawn = sheet or collection.folders.charts / f"cluster-{cluster:03d}.png"
+    _draw(collection, row, shown, drawn)
     return ClusterDetails(
         row=row,
         representatives=tuple(shown),
         nearest=nearest,
-        members=tuple(sorted(members, key=lambda member: (member.distance, member.id))),
-        sheet=path,
+        members=tuple(members),
+        sheet=drawn,
     )
+
+
+def _shown(
+    collection: Opened, clustering: Clustering, of_content: dict[int, Member], medoid: int
+) -> list[Member]:
+    """Representatives, the medoid first; of a large cluster, from a sample of its contents."""
+    keys = np.array(sorted(of_content), np.int64)
+    if len(keys) > _MOST_VECTORS:
+        picked = np.random.default_rng(clustering.seed).choice(keys, _MOST_VECTORS, replace=False)
+        known = [medoid] if medoid in of_content else []
+        keys = np.union1d(picked, np.array(known, np.int64))
+    if not len(keys):
+        return []
+    vectors = collection.catalog.contents.embeddings(keys, clustering.recipe)
+    first = int(np.searchsorted(keys, medoid)) if medoid in of_content else None
+    return [of_content[int(keys[one])] for one in representatives(vectors, first=first)]
 
 
 def name(collection: Opened, cluster: int, wanted: str | None) -> ClusterRow:

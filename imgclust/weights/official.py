@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -190,6 +187,8 @@ class _Transfer:
 
     def _explain(self, failure: Exception) -> None:
         """Raise what a failure of the thread means."""
+        import urllib.error
+
         if isinstance(failure, _WriteError):
             raise failure.error
         if isinstance(failure, urllib.error.HTTPError):
@@ -210,6 +209,10 @@ class _Transfer:
             self._changed.notify_all()
 
     def _fetch(self) -> None:
+        # Here: commands that download nothing need not load them, the ssl library among them.
+        import http.client
+        import urllib.request
+
         opener = urllib.request.build_opener(
             _handler(urllib.request.HTTPHandler, http.client.HTTPConnection, self._mark),
             _handler(urllib.request.HTTPSHandler, http.client.HTTPSConnection, self._mark),
