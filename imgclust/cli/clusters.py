@@ -260,8 +260,8 @@ imgclust links --check                      are they? exit code 1 says no
 imgclust links --link-mode hardlink         make them hard links from now on
 imgclust links --links ~/Clusters           move the link folder
 imgclust links --folder "{id}_{count}"      name the folders so
-imgclust links --outliers                 images far out in a folder of their own
-imgclust links --order central            the most central images first""",
+imgclust links --outliers                   outliers in a folder of their own
+imgclust links --order central              the most central images first""",
 )
 def links(
     call: Call,
