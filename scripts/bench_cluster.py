@@ -1,12 +1,13 @@
-"""Sweeps against scikit-learn, the null model on noise, maps against scikit-learn and a refit.
+"""Sweeps against scikit-learn, the knee on noise and on groups, maps and PCA against refits.
 
-scripts/bench cluster sweep [--n 10000 --d 2048 --k-max 100 --k-step 11 --rounds 1]
-scripts/bench cluster null [--seeds 100]
-scripts/bench cluster map [--n 20000 --arrivals 1000]
+scripts/bench cluster sweep [--n 10000 --d 2048 --k-max 100 --every 1]
+scripts/bench cluster null [--seeds 100 --n 500 5000 --d 2 50 2048]
+scripts/bench cluster map [--n 20000 --arrivals 1000 --alone]
+scripts/bench cluster pca [--n 12000 --new 600]
 
-Every arm of a round runs in the same process right after the other; ratios are taken within a
-round and their median over the rounds is printed. The vectors are made up: overlapping groups of
-unequal size on a decaying spectrum, square root, unit length, as pooled features are.
+All arms run in one process, by turns. Beside the wall clock stands the processor's time, which
+hardly depends on what else runs on the machine. scikit-learn for all 100 k of the whole sweep takes
+an hour or two; `--every 10` times it at every tenth k and interpolates, and says so.
 """
 
 from __future__ import annotations
@@ -14,47 +15,22 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from cluster_arms import (
+    Array,
+    Timed,
+    agreement,
+    judged,
+    real_like,
+    separated,
+    timed,
+    trustworthiness,
+)
 
-Array = npt.NDArray[Any]
-
-
-def real_like(n: int, d: int, *, seed: int, groups: int = 80) -> tuple[Array, Array]:
-    """Vectors float32 (n, d) that resemble pooled features, and the group of each."""
-    random = np.random.default_rng(seed)
-    rank = min(256, d)
-    member = random.choice(groups, n, p=random.dirichlet(np.full(groups, 1.5)))
-    spectrum = (1 + np.arange(rank)) ** -0.6
-    basis = np.linalg.qr(np.random.default_rng(1).standard_normal((d, rank)))[0].T
-    centres = np.random.default_rng(2).standard_normal((groups, rank)) * spectrum * 0.5
-    own = random.standard_normal((n, rank)) * spectrum * random.gamma(4, 0.25, (n, 1))
-    scale = 3 * np.sqrt(d / 2048)
-    rows = 0.6 + scale * ((centres[member] + own) @ basis) + 0.12 * random.standard_normal((n, d))
-    rows = np.sqrt(np.maximum(rows, 0))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32), member
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds that the work took, and what it gave."""
-    began = time.perf_counter()
-    result = work()
-    return time.perf_counter() - began, result
-
-
-def judged(rows: Array, centroids: Array) -> float:
-    """Inertia in float64 over all rows: the one judge for every arm."""
-    wide, centres = rows.astype(np.float64), centroids.astype(np.float64)
-    total = 0.0
-    for first in range(0, len(wide), 2000):
-        part = wide[first : first + 2000]
-        squared = (part**2).sum(axis=1)[:, None] - 2 * part @ centres.T + (centres**2).sum(axis=1)
-        total += float(squared.min(axis=1).sum())
-    return total
+_TURNS = 3
 
 
 def bench_sweep(arguments: argparse.Namespace) -> None:
@@ -65,94 +41,138 @@ def bench_sweep(arguments: argparse.Namespace) -> None:
     from imgclust.projection import fit_pca
 
     n, d, last = arguments.n, arguments.d, arguments.k_max
-    every = np.arange(1, last + 1)
-    sampled = sorted({1, last, *range(1, last + 1, arguments.k_step)})
-    shown = f"k = 1..{last}"
-    print(f"{n} x {d}, {shown}; scikit-learn timed at k = {', '.join(map(str, sampled))}")
-    if len(sampled) < last:
+    asked = sorted({1, last, *range(arguments.every, last + 1, arguments.every)})
+    print(f"{n} x {d}, k = 1..{last}, scikit-learn at {len(asked)} of the {last} k")
+    if len(asked) < last:
         print("its time for the other k is interpolated linearly between those")
+    rows, _ = real_like(n, d, seed=0)
 
-    def on_axes(rows: Array, seed: int) -> object:
-        return sweep(fit_pca(rows, dims=64).transform(rows), k_max=last, seed=seed)
+    def on_axes() -> object:
+        return sweep(fit_pca(rows, dims=64).transform(rows), k_max=last, seed=0)
 
+    small = real_like(300, 64, seed=9)[0]
+    sweep(fit_pca(small, dims=2).transform(small), k_max=3)  # libraries load before the clock runs
+    KMeans(2, n_init=1).fit(small)
+    lifted: list[Timed] = []
+    reduced: list[Timed] = []
+    theirs: list[Timed] = []
     ratios: list[float] = []
-    pca_ratios: list[float] = []
-    inertia: list[float] = []
-    fit_pca(real_like(300, 64, seed=9)[0], dims=2)  # libraries load before the clock runs
-    sweep(real_like(300, 64, seed=9)[0], k_max=3)
-    for turn in range(arguments.rounds):
-        rows, _ = real_like(n, d, seed=turn)
-        ours_s, ours = timed(partial(sweep, rows, k_max=last, seed=turn))
-        theirs_s = []
-        for k in sampled:
-            model = KMeans(k, n_init=1, random_state=turn)
-            seconds, fitted = timed(partial(model.fit, rows))
-            theirs_s.append(seconds)
-            theirs = judged(rows, fitted.cluster_centers_)
-            inertia.append(judged(rows, ours.centroids[k - 1]) / theirs)
-        pca_s, _ = timed(partial(on_axes, rows, seed=turn))
-        total_s = float(np.interp(every, sampled, theirs_s).sum())
-        ratios.append(total_s / ours_s)
-        pca_ratios.append(total_s / pca_s)
-        print(
-            f"round {turn + 1}: embedding {ours_s:.1f} s, pca with its PCA {pca_s:.1f} s, "
-            f"scikit-learn {total_s:.0f} s"
+    turns = {round(turn) for turn in np.linspace(0, len(asked) - 1, min(_TURNS, len(asked)))}
+    for number, k in enumerate(asked):
+        if number in turns:
+            lifted.append(timed(partial(sweep, rows, k_max=last, seed=0)))
+            reduced.append(timed(on_axes))
+            print(f"  embedding {lifted[-1]}; pca with its PCA {reduced[-1]}", flush=True)
+        theirs.append(timed(partial(KMeans(k, n_init=1, random_state=k).fit, rows)))
+        inertia = judged(rows, theirs[-1].result.cluster_centers_)
+        ratios.append(judged(rows, lifted[0].result.centroids[k - 1]) / inertia)
+        print(f"  k = {k}: scikit-learn {theirs[-1]}; inertia ratio {ratios[-1]:.4f}", flush=True)
+    for name, own in (("embedding", lifted), ("pca", reduced)):
+        wall, processor = (
+            _whole(asked, last, [getattr(one, clock) for one in theirs])
+            / statistics.median(getattr(one, clock) for one in own)
+            for clock in ("wall_s", "cpu_s")
         )
-    print(f"embedding: {statistics.median(ratios):.1f} times as fast (median of {len(ratios)})")
-    print(f"pca: {statistics.median(pca_ratios):.1f} times as fast")
-    print(f"inertia ratio at those k: mean {np.mean(inertia):.4f}, max {max(inertia):.4f}")
+        print(f"{name}: {wall:.0f} times as fast, {processor:.0f} in processor time")
+    print(f"inertia ratio at those k: mean {np.mean(ratios):.4f}, max {max(ratios):.4f}")
+
+
+def _whole(asked: list[int], last: int, seconds: list[float]) -> float:
+    """Seconds for every k = 1..last from those of the k that were asked."""
+    return float(np.interp(np.arange(1, last + 1), asked, seconds).sum())
 
 
 def bench_null(arguments: argparse.Namespace) -> None:
-    """How often uniform noise is said to have no clear knee."""
+    """How often uniform noise has no clear knee, and what is found of separated groups."""
+    from imgclust.clustering import fit, suggest, sweep
     from imgclust.clustering.knee import clear_knee
 
-    print("     n     d   no clear knee")
-    for n in (500, 5000):
-        for d in (2, 50, 2048):
-            silent = 0
+    print("uniform noise\n     n     d   no clear knee", flush=True)
+    for n in arguments.n:
+        for d in arguments.d:
+            wrong = {}
             for seed in range(arguments.seeds):
                 rows = np.random.default_rng(seed).uniform(0, 1, (n, d)).astype(np.float32)
-                silent += clear_knee(rows, k_max=100, seed=seed) is None
-            print(f"{n:6d} {d:5d}   {silent} of {arguments.seeds}", flush=True)
+                knee = clear_knee(rows, k_max=100, seed=seed)
+                if knee is not None:
+                    wrong[seed] = knee[0]
+            said = "".join(f"; seed {seed}: k = {k}" for seed, k in wrong.items())
+            print(f"{n:6d} {d:5d}   {arguments.seeds - len(wrong)} of {arguments.seeds}{said}")
+    seeds = min(arguments.seeds, 10)
+    print("separated Gaussian groups\n     k     d   knee right   groups recovered exactly")
+    for k in (3, 8, 25):
+        for d in (16, 2048):
+            right = exact = 0
+            for seed in range(seeds):
+                rows, member = separated(k, d, seed=seed)
+                knee = suggest(sweep(rows, k_max=50, seed=seed), rows, seed=seed).k
+                right += knee == k
+                pairs = np.unique(np.stack([member, fit(rows, k, seed=seed).assigned]), axis=1)
+                exact += pairs.shape[1] == k
+            print(f"{k:6d} {d:5d}   {right:2d} of {seeds}     {exact} of {seeds}", flush=True)
 
 
 def bench_map(arguments: argparse.Namespace) -> None:
     """openTSNE's map against scikit-learn's, and arrivals placed against a refit."""
-    from sklearn.manifold import TSNE, trustworthiness
+    from sklearn.manifold import TSNE
 
+    from imgclust.clustering import fit
     from imgclust.projection import fit_pca, fit_tsne
 
     n, arrivals = arguments.n, arguments.arrivals
-    rows, member = real_like(n + arrivals, arguments.d, seed=0)
+    rows, _ = real_like(n + arrivals, arguments.d, seed=0)
     fit_tsne(rows[:300])  # libraries load before the clock runs
-    ours_s, ours = timed(lambda: fit_tsne(rows[:n]))
-    refit_s, refit = timed(lambda: fit_tsne(rows))
-    ours.place(rows[n : n + 1])
-    placed_s, placed = timed(lambda: ours.place(rows[n:]))
-    print(f"map of {n}: {ours_s:.1f} s; refit with {arrivals} more {refit_s:.1f} s")
-    print(f"{arrivals} placed: {placed_s:.2f} s, 1/{refit_s / placed_s:.0f} of a refit")
-    near = agreement(ours.coordinates, member[:n], placed, member[n:])
-    anew = agreement(refit.coordinates[:n], member[:n], refit.coordinates[n:], member[n:])
-    print(f"ten neighbours of the same group: placed {near:.3f}, refit {anew:.3f}")
-    if arguments.against:
-        reduced = fit_pca(rows[:n], dims=50).transform(rows[:n])
-        theirs_s, theirs = timed(lambda: TSNE(random_state=0).fit_transform(reduced))
-        pick = np.random.default_rng(0).choice(n, min(n, 3000), replace=False)
-        trusts = [
-            trustworthiness(rows[:n][pick], one[pick], n_neighbors=10)
-            for one in (ours.coordinates, theirs)
-        ]
-        print(f"scikit-learn's TSNE {theirs_s:.1f} s: {theirs_s / ours_s:.1f} times as long")
-        print(f"trustworthiness over {len(pick)} rows: {trusts[0]:.3f}, theirs {trusts[1]:.3f}")
+    first = rows[:n]
+    ours = timed(partial(fit_tsne, first, dims=arguments.dims))
+    one = ours.result
+    print(f"map of {n}: {ours}, {int(one.placed.sum())} of them placed among the others")
+    print(f"trustworthiness {trustworthiness(first, one.coordinates):.4f}", flush=True)
+    if arrivals:
+        one.place(rows[n : n + 1])
+        placed = timed(lambda: one.place(rows[n:]))
+        refit = timed(partial(fit_tsne, rows, dims=arguments.dims))
+        print(f"{arrivals} placed: {placed.wall_s:.2f} s; refit {refit}")
+        print(f"1/{refit.wall_s / placed.wall_s:.0f} of a refit")
+        clusters = fit(fit_pca(rows, dims=64).transform(rows), 40, seed=0).assigned
+        known, fresh = clusters[:n], clusters[n:]
+        near = agreement(one.coordinates, known, placed.result, fresh)
+        whole = refit.result.coordinates
+        anew = agreement(whole[:n], known, whole[n:], fresh)
+        print(f"ten map neighbours of the same cluster: placed {near:.3f}, refit {anew:.3f}")
+    if not arguments.alone:
+        theirs = timed(lambda: _by_scikit_learn(TSNE(arguments.dims, random_state=0), first))
+        print(
+            f"scikit-learn's TSNE on 50 axes: {theirs}, {theirs.wall_s / ours.wall_s:.1f} times as "
+            f"long ({theirs.cpu_s / ours.cpu_s:.1f} in processor time)"
+        )
+        print(f"its trustworthiness {trustworthiness(first, theirs.result):.4f}")
 
 
-def agreement(known: Array, groups: Array, fresh: Array, theirs: Array) -> float:
-    """Mean share of the ten nearest known points that are of the point's own group."""
-    from sklearn.neighbors import NearestNeighbors
+def _by_scikit_learn(model: Any, rows: Array) -> Array:
+    from sklearn.decomposition import PCA
 
-    nearest = NearestNeighbors(n_neighbors=10).fit(known).kneighbors(fresh, return_distance=False)
-    return float((groups[nearest] == theirs[:, None]).mean())
+    return np.asarray(model.fit_transform(PCA(50, random_state=0).fit_transform(rows)))
+
+
+def bench_pca(arguments: argparse.Namespace) -> None:
+    """A PCA fitted anew on everything against one that IncrementalPCA carries on."""
+    from sklearn.decomposition import IncrementalPCA
+
+    from imgclust.projection import fit_pca
+
+    n, fresh = arguments.n, arguments.new
+    rows, _ = real_like(n + fresh, arguments.d, seed=0)
+    carried = IncrementalPCA(64, batch_size=2000).fit(rows[:n])
+    anew = timed(partial(fit_pca, rows, dims=64))
+    onward = timed(partial(carried.partial_fit, rows[n:]))
+    print(f"{n} x {arguments.d} and {fresh} more, 64 axes; share of the variance they capture")
+    for name, one, mean, axes in (
+        ("fitted anew", anew, anew.result.mean, anew.result.components),
+        ("carried on", onward, carried.mean_, carried.components_),
+    ):
+        centred = rows - mean
+        held = np.square(centred @ axes.T, dtype=np.float64).sum()
+        print(f"{name}: {one}, {held / np.square(centred, dtype=np.float64).sum():.4f}")
 
 
 def main() -> None:
@@ -166,19 +186,28 @@ def main() -> None:
     part.add_argument("--n", type=int, default=10_000)
     part.add_argument("--d", type=int, default=2048)
     part.add_argument("--k-max", type=int, default=100)
-    part.add_argument("--k-step", type=int, default=11)
-    part.add_argument("--rounds", type=int, default=1)
+    part.add_argument("--every", type=int, default=1, metavar="STEP", help="scikit-learn's k")
     part = parts.add_parser("null", help=bench_null.__doc__)
     part.set_defaults(run=bench_null)
     part.add_argument("--seeds", type=int, default=100)
+    part.add_argument("--n", type=int, nargs="*", default=[500, 5000])
+    part.add_argument("--d", type=int, nargs="*", default=[2, 50, 2048])
     part = parts.add_parser("map", help=bench_map.__doc__)
     part.set_defaults(run=bench_map)
     part.add_argument("--n", type=int, default=20_000)
     part.add_argument("--d", type=int, default=2048)
+    part.add_argument("--dims", type=int, default=2, choices=(2, 3))
     part.add_argument("--arrivals", type=int, default=1000)
-    part.add_argument("--against", action="store_true", help="time scikit-learn's TSNE as well")
+    part.add_argument("--alone", action="store_true", help="without scikit-learn's TSNE")
+    part = parts.add_parser("pca", help=bench_pca.__doc__)
+    part.set_defaults(run=bench_pca)
+    part.add_argument("--n", type=int, default=12_000)
+    part.add_argument("--new", type=int, default=600)
+    part.add_argument("--d", type=int, default=2048)
     arguments = parser.parse_args()
+    began = time.perf_counter()
     arguments.run(arguments)
+    print(f"({time.perf_counter() - began:.0f} s in all)")
 
 
 if __name__ == "__main__":
