@@ -105,8 +105,8 @@ def bench_null(arguments: argparse.Namespace) -> None:
             right = exact = 0
             for seed in range(seeds):
                 rows, member = separated(k, d, seed=seed)
-                knee = suggest(sweep(rows, k_max=50, seed=seed), rows, seed=seed).k
-                right += knee == k
+                suggestion = suggest(sweep(rows, k_max=50, seed=seed), rows, seed=seed)
+                right += suggestion.k == k
                 pairs = np.unique(np.stack([member, fit(rows, k, seed=seed).assigned]), axis=1)
                 exact += pairs.shape[1] == k
             print(f"{k:6d} {d:5d}   {right:2d} of {seeds}     {exact} of {seeds}", flush=True)
