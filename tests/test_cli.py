@@ -26,7 +26,15 @@ COMMANDS = (
     *("view", "links", "status", "quarantine", "quarantine retry", "missing", "missing accept"),
     *("collections", "collections list", "collections create", "collections rename"),
     *("collections delete", "config", "config show"),
-    *("doctor", "remove", "weights", "weights list", "weights download", "weights verify"),
+    *(
+        "doctor",
+        "remove",
+        "report",
+        "weights",
+        "weights list",
+        "weights download",
+        "weights verify",
+    ),
 )
 HEAVY = {
     *("tensorflow", "keras", "faiss", "sklearn", "matplotlib", "openTSNE", "scipy", "numpy"),

@@ -57,6 +57,16 @@ class Listing:
         rows = self._connection.execute("SELECT id FROM images ORDER BY id")
         return np.fromiter((image for (image,) in rows), np.int64)
 
+    def copied(self) -> list[tuple[int, int]]:
+        """Contents that several images have and nobody dismissed, and how many: most first."""
+        rows = self._connection.execute(
+            "SELECT i.content, count(*) FROM images i WHERE i.state = 'present' "
+            "AND NOT EXISTS (SELECT 1 FROM dismissed d WHERE d.content = i.content "
+            "AND d.other = i.content) GROUP BY i.content HAVING count(*) > 1 "
+            "ORDER BY 2 DESC, min(i.id)"
+        )
+        return [(int(content), int(count)) for content, count in rows]
+
     def page(
         self,
         *,

@@ -11,7 +11,7 @@ import typer
 from imgclust.cli import documents
 from imgclust.cli.calling import Call
 from imgclust.cli.options import Commands
-from imgclust.terminal import results
+from imgclust.terminal import exports, results
 
 commands = Commands()
 
@@ -78,6 +78,26 @@ def reembed(
             if plan.before != plan.after and not call.ask("Embed again and change over?"):
                 return
         call.answer(collection.reembed(dry_run=dry_run), documents.reembedded, results.reembedded)
+
+
+@commands.adds(
+    "report",
+    example="""\
+imgclust report
+imgclust report --out photos.html""",
+)
+def report(
+    call: Call,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Where to.  [default: report.html beside the charts]"
+        ),
+    ] = None,
+) -> None:
+    """Write the collection as one HTML page, to read, print or send."""
+    with call.open() as collection:
+        call.answer(collection.report(out), documents.reported, exports.reported)
 
 
 weights_commands = Commands()

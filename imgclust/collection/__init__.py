@@ -50,6 +50,7 @@ from imgclust.recluster import (
     SweepResult,
 )
 from imgclust.reembed import ReembedResult
+from imgclust.report import ReportResult
 from imgclust.search import Neighbour, QueryResult
 from imgclust.weights import Listed, Weights
 
@@ -92,6 +93,7 @@ __all__ = [
     "ReembedResult",
     "Region",
     "Removed",
+    "ReportResult",
     "SettingRow",
     "Standing",
     "Status",

@@ -27,7 +27,7 @@ def duplicates(collection: Opened, *, min_score: float | None) -> DuplicatesResu
     recipe = collection.recipe
     live = collection.live_index()
     live.top_up()
-    pictures = Pictures(lambda key: _picture(collection, key))
+    pictures = Pictures(lambda key: picture(collection, key))
     thresholds = known(collection.catalog, recipe, trunk=recipe_of(weights.trunk()).name)
     if min_score is not None:
         similar = min_score if thresholds is None else max(min_score, thresholds.similar)
@@ -76,7 +76,7 @@ def dismiss(collection: Opened, ids: Sequence[int], *, undo: bool) -> Dismissed:
     return Dismissed(images=tuple(ids), undone=undo)
 
 
-def _picture(collection: Opened, key: int) -> bytes | None:
+def picture(collection: Opened, key: int) -> bytes | None:
     """The thumbnail of a content; where there is none, one is made from its file."""
     kept = collection.thumbnail(key)
     if kept is not None:

@@ -1,4 +1,4 @@
-"""Exports of a collection: never into a folder that images come from, nor into our own."""
+"""Exports and reports: never into a folder that images come from, nor into our own."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.collection import folders
+from imgclust.collection import duplicating, folders
 from imgclust.collection.running import our_folders
 from imgclust.errors import UsageError
 from imgclust.export import ExportResult, Target, check_target, export
+from imgclust.report import ReportResult
+from imgclust.report import report as write_report
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
@@ -28,6 +30,26 @@ def write(collection: Opened, to: Target, *, format: str, embeddings: bool) -> E
         collection=collection.name,
         thumbnail=collection.thumbnail,
         embeddings=embeddings,
+        progress=collection.progress,
+        stop=collection.stop,
+    )
+
+
+def report(collection: Opened, to: Path | None) -> ReportResult:
+    """See `Collection.report`."""
+    path = collection.folders.charts / "report.html"
+    if to is not None:
+        if to.is_dir():
+            raise UsageError(f"{to} is a folder; name a file for the report")
+        path = check_target(Path(os.path.abspath(to.expanduser())), folder=False)
+        keep_out(collection, path)
+    return write_report(
+        collection.catalog,
+        path,
+        collection=collection.name,
+        recipe=collection.recipe,
+        settings=collection.settings,
+        thumbnail=lambda key: duplicating.picture(collection, key),
         progress=collection.progress,
         stop=collection.stop,
     )

@@ -12,6 +12,7 @@ from imgclust.doctor import DoctorResult
 from imgclust.export import ExportResult
 from imgclust.linking import LinksResult
 from imgclust.reembed import ReembedResult
+from imgclust.report import ReportResult
 
 
 class UpkeepCommands(Opened):
@@ -90,3 +91,20 @@ class UpkeepCommands(Opened):
             When the path lies among the images or in our own folders, or cannot take the format.
         """
         return exporting.write(self, to, format=format, embeddings=embeddings)
+
+    def report(self, to: Path | None = None) -> ReportResult:
+        """Write the collection as one HTML page that needs no other file, of at most 20 MB.
+
+        Parameters
+        ----------
+        to
+            A file, replaced as a whole; None for `charts/report.html` of the collection.
+
+        Raises
+        ------
+        NothingThereError
+            For a collection without images.
+        UsageError
+            When the path is a folder, or lies among the images or in our own folders.
+        """
+        return exporting.report(self, to)

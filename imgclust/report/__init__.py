@@ -2,5 +2,13 @@
 
 from imgclust.report.pages import FolderPages
 from imgclust.report.representing import all_representatives, representatives_of
+from imgclust.report.single import MOST_BYTES, ReportResult, report
 
-__all__ = ["FolderPages", "all_representatives", "representatives_of"]
+__all__ = [
+    "MOST_BYTES",
+    "FolderPages",
+    "ReportResult",
+    "all_representatives",
+    "report",
+    "representatives_of",
+]

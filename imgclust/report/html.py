@@ -47,7 +47,9 @@ figure img, figure .none { display: block; width: 100%; aspect-ratio: 1; border-
   background: var(--empty); object-fit: cover; }
 figcaption { margin-top: 3px; color: var(--soft); font-size: 12px; line-height: 1.35;
   overflow: hidden; display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; }
-.picture { display: block; width: 100%; height: auto; border-radius: 6px; background: #fff; }
+.picture { display: block; width: 100%; height: auto; margin-bottom: 8px; border-radius: 6px;
+  background: #fff; }
+.chart { max-width: 820px; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 4px 18px; margin: 0; }
 dt { color: var(--soft); }
 dd { margin: 0; min-width: 0; }
@@ -76,7 +78,8 @@ tr:last-child td { border-bottom: 0; }
   figcaption { font-size: 7pt; }
   .cluster, figure, tr { break-inside: avoid; }
   h1, h2, h3, .head { break-after: avoid; }
-  .picture { max-height: 220mm; object-fit: contain; }
+  .picture { max-height: 200mm; object-fit: contain; object-position: left; }
+  .chart { max-width: 150mm; break-inside: avoid; }
 }
 """
 
@@ -183,18 +186,22 @@ def facts(rows: Mapping[str, str]) -> str:
     return f"<dl>\n{''.join(pairs)}</dl>\n"
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: int = 0) -> str:
-    """A table of plain text; the last `numbers` columns are numbers."""
+def table(
+    headings: Sequence[str], rows: Iterable[Sequence[str | Sequence[str]]], *, numbers: int = 0
+) -> str:
+    """A table of plain text; a cell may have several lines; the last `numbers` columns are numbers.
+
+    Every row has a cell for each of the headings.
+    """
     first = len(headings) - numbers
 
-    def line(tag: str, cells: Sequence[str]) -> str:
-        found = (
-            f'<{tag} class="number">{escaped(cell)}</{tag}>'
-            if column >= first
-            else f"<{tag}>{escaped(cell)}</{tag}>"
-            for column, cell in enumerate(cells)
-        )
-        return f"<tr>{''.join(found)}</tr>\n"
+    def line(tag: str, cells: Sequence[str | Sequence[str]]) -> str:
+        found = ""
+        for column, cell in enumerate(cells):
+            kind = ' class="number"' if column >= first else ""
+            lines = [cell] if isinstance(cell, str) else cell
+            found += f"<{tag}{kind}>{'<br>'.join(map(escaped, lines))}</{tag}>"
+        return f"<tr>{found}</tr>\n"
 
     body = "".join(line("td", row) for row in rows)
     return f"<table>\n<thead>{line('th', headings)}</thead>\n<tbody>\n{body}</tbody>\n</table>\n"

@@ -1,14 +1,14 @@
-"""How an export is shown."""
+"""How exports and reports are shown."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.words import counted, printable
+from imgclust.terminal.words import counted, printable, size
 
 if TYPE_CHECKING:
-    from imgclust.collection import ExportResult
+    from imgclust.collection import ExportResult, ReportResult
 
 
 def exported(screen: Screen, result: ExportResult) -> None:
@@ -19,3 +19,19 @@ def exported(screen: Screen, result: ExportResult) -> None:
         screen.summary(note)
     if result.path is not None:
         screen.outcome(f"export: {printable(result.path)}")
+
+
+def reported(screen: Screen, result: ReportResult) -> None:
+    """What is on the page, its size, and where it lies."""
+    screen.summary(f"{counted(result.clusters, 'cluster')}, {size(result.bytes)}")
+    if result.pictured < result.clusters:
+        screen.summary(
+            f"only the {result.pictured:,} largest clusters show an image: with all of them the "
+            "page would be too large"
+        )
+    elif result.pictures < result.most_pictures:
+        screen.summary(
+            f"each cluster shows {counted(result.pictures, 'image')}: with "
+            f"{result.most_pictures} the page would be too large"
+        )
+    screen.outcome(f"report: {printable(result.path)}")

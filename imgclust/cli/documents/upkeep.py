@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
         ExportResult,
         Listed,
         ReembedResult,
+        ReportResult,
         Status,
         Weights,
     )
@@ -86,6 +88,15 @@ def exported(result: ExportResult) -> Document:
         "images": result.images,
         "of": result.of,
         "embeddings": result.embeddings,
+    }
+
+
+def reported(result: ReportResult) -> Document:
+    """`report`."""
+    return {
+        "report": text(os.fsencode(result.path)),
+        "bytes": result.bytes,
+        "clusters": result.clusters,
     }
 
 

@@ -1,0 +1,184 @@
+"""The report: a collection as one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from imgclust import __version__
+from imgclust.catalog import Catalog, Clustering
+from imgclust.config import Settings
+from imgclust.embedding import Recipe
+from imgclust.errors import NothingThereError
+from imgclust.export.place import replacing_file
+from imgclust.progress import Progress, StopFlag, silent
+from imgclust.recluster.drifting import drifting
+from imgclust.report import html
+from imgclust.report.clusters import clusters_of, clusters_section, share_of
+from imgclust.report.figures import elbow_section, map_section
+from imgclust.report.lists import duplicates_section, quarantine_section
+from imgclust.report.representing import MOST
+
+MOST_BYTES = 20_000_000
+_ROOTS = 20
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """A report and its size in bytes.
+
+    Of its `clusters`, the `pictured` largest show `pictures` images each, fewer than
+    `most_pictures` where the page would become too large.
+    """
+
+    path: Path
+    bytes: int
+    clusters: int
+    pictured: int
+    pictures: int
+    most_pictures: int = MOST
+
+
+def report(
+    catalog: Catalog,
+    path: Path,
+    *,
+    collection: str,
+    recipe: str,
+    settings: Settings,
+    thumbnail: Callable[[int], bytes | None],
+    most_bytes: int = MOST_BYTES,
+    progress: Progress = silent,
+    stop: StopFlag | None = None,
+    clock: Callable[[], float] = time.time,
+) -> ReportResult:
+    """Write the report of a collection.
+
+    Parameters
+    ----------
+    path
+        An HTML file, replaced as a whole when all went well.
+    recipe
+        Name of the recipe of the embeddings.
+    thumbnail
+        Encoded picture of a content, None where there is none.
+    most_bytes
+        How large it may become: clusters show fewer than nine images each so that it does not.
+
+    Raises
+    ------
+    NothingThereError
+        For a collection without images.
+    StorageError
+        When the file cannot be written.
+    StoppedError
+        When the person asked to stop; what stood there stays.
+    """
+    stop = stop or StopFlag()
+    if not catalog.images.count():
+        raise NothingThereError("the collection has no images to report on; add some first")
+    clustering = catalog.clusterings.current()
+    before = [
+        *_head(catalog, clustering, collection=collection, recipe=recipe, made=clock()),
+        *map_section(
+            catalog,
+            recipe=recipe,
+            settings=settings,
+            thumbnail=thumbnail,
+            collection=collection,
+            progress=progress,
+            stop=stop,
+        ),
+        *elbow_section(catalog, clustering, recipe=recipe),
+    ]
+    after = [*quarantine_section(catalog), *duplicates_section(catalog)]
+    found = (
+        [] if clustering is None else clusters_of(catalog, clustering, progress=progress, stop=stop)
+    )
+    frame = len("".join(html.page(collection, [], self_contained=True)).encode())
+    fixed = frame + sum(len(piece.encode()) for piece in chain(before, after))
+    share = share_of(
+        catalog, found, thumbnail, room=most_bytes - fixed, progress=progress, stop=stop
+    )
+    middle: Iterator[str] = (
+        clusters_section(catalog, found, share, thumbnail, progress=progress, stop=stop)
+        if clustering is not None
+        else iter([_NO_CLUSTERS])
+    )
+    written = 0
+    with replacing_file(path) as stream:
+        title = f"{collection}: report"
+        for piece in html.page(title, chain(before, middle, after), self_contained=True):
+            written += stream.write(piece.encode())
+    return ReportResult(path, written, len(found), share.clusters, share.pictures)
+
+
+_NO_CLUSTERS = (
+    '<section>\n<h2>Clusters</h2>\n<p class="soft">There are no clusters yet; make them with '
+    "imgclust cluster.</p>\n</section>\n"
+)
+
+
+def _head(
+    catalog: Catalog, clustering: Clustering | None, *, collection: str, recipe: str, made: float
+) -> Iterator[str]:
+    """What the collection is, and how it stands."""
+    yield f"<header>\n<h1>{html.escaped(collection)}</h1>\n"
+    yield f'<p class="soft">Made {_moment(made)} by imgclust {__version__}</p>\n</header>\n'
+    images, distinct = catalog.images.count(), catalog.contents.count()
+    rows = {"images": f"{images:,}" + ("" if images == distinct else f", {distinct:,} distinct")}
+    if clustering is not None:
+        chosen = (
+            "provisional, made automatically" if clustering.provisional else _chosen(clustering)
+        )
+        rows["clusters"] = (
+            f"{clustering.k:,}, made {_moment(clustering.created)} in the space "
+            f"{clustering.space}; {chosen}"
+        )
+        drift = drifting(catalog, clustering)
+        if drift.overall.ratio is not None:
+            rows["drift"] = _drift(drift.overall.ratio, drift.overall.arrivals, drift.suggestion)
+    roots = catalog.images.roots()
+    folders = [root for root in roots if root.kind == "watched"] or roots
+    named = [
+        html.escaped(root.path)
+        + (f' <span class="mark">held: {html.escaped(root.held)}</span>' if root.held else "")
+        for root in folders[:_ROOTS]
+    ]
+    if len(folders) > _ROOTS:
+        named.append(f"and {len(folders) - _ROOTS:,} more")
+    rows["from"] = "<br>".join(named)
+    missing = len(catalog.images.missing())
+    counts = {
+        "missing": missing,
+        "quarantine": catalog.observations.count_quarantined(),
+        "not settled yet": catalog.observations.pending(),
+        "skipped, no images": sum(catalog.observations.skipped().values()),
+    }
+    rows |= {name: f"{count:,}" for name, count in counts.items() if count}
+    rows["embedded by"] = html.escaped(Recipe.parse(recipe).short)
+    yield f'<div class="box">\n{html.facts(rows)}</div>\n'
+
+
+def _chosen(clustering: Clustering) -> str:
+    words = {
+        "user": "as a person asked",
+        "config": "as configured",
+        "knee": "the knee of the elbow curve",
+        "silhouette": "the largest simplified silhouette",
+    }
+    return words.get(clustering.chosen_by, "by rule")
+
+
+def _drift(ratio: float, arrivals: int, suggestion: str | None) -> str:
+    words = f"{ratio:.2f} times as far from their centroids ({arrivals:,} images that came since)"
+    if suggestion is None:
+        return words
+    return f'<span class="mark">{words}; imgclust cluster makes the clusters anew</span>'
+
+
+def _moment(wall: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(wall))
