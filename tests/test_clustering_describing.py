@@ -37,9 +37,6 @@ def test_representatives_show_every_part_of_a_cluster() -> None:
     assert chosen[0] == medoid(rows)
     assert sorted(part[list(chosen)]) == list(range(9))
     assert part[chosen[0]] == 0
-    other = representatives(rows.astype(np.float32), first=41)
-    assert other[0] == 41
-    assert sorted(part[list(other)]) == list(range(9))
 
 
 def test_representatives_are_different_images_and_few_where_there_are_few() -> None:

@@ -41,9 +41,7 @@ def coherence(vectors: NDArray[Any]) -> float:
     return float(min(1.0, (units @ centre).mean(dtype=np.float64)))
 
 
-def representatives(
-    vectors: NDArray[Any], count: int = 9, *, first: int | None = None, seed: int = 0
-) -> tuple[int, ...]:
+def representatives(vectors: NDArray[Any], count: int = 9, *, seed: int = 0) -> tuple[int, ...]:
     """Rows that show what is in a cluster: the medoid, then one for each part of it.
 
     The members are divided by k-means into `count` parts; each part is shown by the member
@@ -55,12 +53,9 @@ def representatives(
         Members of one cluster, float32, shape (n, d), n >= 1.
     count
         How many at most; fewer when there are fewer different members.
-    first
-        The row to begin with, where the medoid is known already.
     """
     units, centre = _directions(vectors)
-    if first is None:
-        first = int(np.argmax(units @ centre))
+    first = int(np.argmax(units @ centre))
     if count == 1:
         return (first,)
     start = _apart(units, count, seed=seed)

@@ -8,21 +8,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from imgclust import charts
 from imgclust.catalog import Clustering
-from imgclust.clustering import nearest_clusters, representatives
+from imgclust.clustering import nearest_clusters
 from imgclust.collection.results import ClusterDetails, ClusterRow, Member
 from imgclust.errors import NothingThereError, StorageError, UsageError
 from imgclust.recluster import drifting
+from imgclust.report import representatives_of
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
 
 _SHOWN_NEIGHBOURS = 5
-# So many embeddings (8 MiB in memory) show what is in a cluster as well as all of them do.
-_MOST_VECTORS = 1000
 _LONGEST_NAME = 100
 
 
@@ -68,7 +65,8 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
         members.append(Member(image, path, distance))
         of_content.setdefault(content, members[-1])
     position = clustering.cluster_ids.index(cluster)
-    shown = _shown(collection, clustering, of_content, clustering.described[position].medoid)
+    chosen = representatives_of(catalog, clustering.id, cluster, clustering.recipe)
+    shown = [of_content[content] for content in chosen if content in of_content]
     nearest = tuple(
         (clustering.cluster_ids[other], distance)
         for other, distance in nearest_clusters(clustering.centroids, position, _SHOWN_NEIGHBOURS)
@@ -82,22 +80,6 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
         members=tuple(members),
         sheet=drawn,
     )
-
-
-def _shown(
-    collection: Opened, clustering: Clustering, of_content: dict[int, Member], medoid: int
-) -> list[Member]:
-    """Representatives, the medoid first; of a large cluster, from a sample of its contents."""
-    keys = np.array(sorted(of_content), np.int64)
-    if len(keys) > _MOST_VECTORS:
-        picked = np.random.default_rng(clustering.seed).choice(keys, _MOST_VECTORS, replace=False)
-        known = [medoid] if medoid in of_content else []
-        keys = np.union1d(picked, np.array(known, np.int64))
-    if not len(keys):
-        return []
-    vectors = collection.catalog.contents.embeddings(keys, clustering.recipe)
-    first = int(np.searchsorted(keys, medoid)) if medoid in of_content else None
-    return [of_content[int(keys[one])] for one in representatives(vectors, first=first)]
 
 
 def name(collection: Opened, cluster: int, wanted: str | None) -> ClusterRow:
