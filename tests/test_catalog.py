@@ -255,7 +255,9 @@ def test_below_takes_the_folder_and_not_its_neighbours(catalog: Catalog) -> None
         root = catalog.images.put_root(b"/r", "watched")
         for path in (b"/r/a/1", b"/r/a/b/2", b"/r/a.jpg", b"/r/a0", b"/r/ab/3"):
             catalog.observations.see(path, root.id, (0, 0, 0, 0, 0), due=1.0)
-    assert sorted(catalog.observations.below(b"/r/a")) == [b"/r/a/1", b"/r/a/b/2"]
+    assert catalog.observations.below(b"/r/a", limit=9) == [b"/r/a/1", b"/r/a/b/2"]
+    assert catalog.observations.below(b"/r/a", limit=1) == [b"/r/a/1"]
+    assert catalog.observations.below(b"/r/a", after=b"/r/a/1", limit=9) == [b"/r/a/b/2"]
 
 
 def test_names_are_bytes(catalog: Catalog) -> None:
@@ -279,8 +281,35 @@ def test_due_paths_come_in_order_and_restart_gives_all_a_new_time(catalog: Catal
     assert [row.path for row in catalog.observations.due(40.0, 9)] == [b"/r/2", b"/r/1"]
     assert catalog.observations.next_due() == 10.0
     with catalog.transaction():
-        catalog.observations.restart(5.0)
-    assert {row.due for row in catalog.observations.due(5.0, 9)} == {5.0}
+        assert catalog.observations.restart(15.0, rows=9)
+    assert {row.due for row in catalog.observations.due(15.0, 9)} == {15.0}
+    assert len(catalog.observations.due(15.0, 9)) == 2
+    done = catalog.observations.at(b"/r/3")
+    assert done is not None
+    assert done.due == 20.0
+
+
+def test_a_restart_changes_a_few_rows_at_a_time_and_goes_on_where_it_was_cut_off(
+    catalog: Catalog,
+) -> None:
+    with catalog.transaction():
+        root = catalog.images.put_root(b"/r", "watched")
+        for number in range(7):
+            catalog.observations.see(b"/r/%d" % number, root.id, (0, 0, 0, 0, 0), due=10.0 * number)
+
+    def rest(due: float) -> int:
+        return 7 - sum(row.due == due for row in catalog.observations.due(1e9, 9))
+
+    with catalog.transaction():
+        assert not catalog.observations.restart(35.0, rows=3)
+    assert rest(35.0) == 4
+    left = []
+    over = False
+    while not over:  # the next run, with a clock of its own
+        with catalog.transaction():
+            over = catalog.observations.restart(25.0, rows=3)
+        left.append(rest(25.0))
+    assert left == [4, 1, 0]
 
 
 def test_a_newer_catalog_is_refused(tmp_path: Path) -> None:

@@ -22,7 +22,18 @@ from imgclust.config import Settings
 from imgclust.errors import EmbeddingError, StorageError
 from imgclust.failpoints import arm
 from imgclust.images import Again, Decoded, Died, FileStat, Outcome, ReadFailed, claim
-from imgclust.ingest import Event, Ingest, IngestResult, LocalDisk, Parts, loop, pause, scanning
+from imgclust.ingest import (
+    Event,
+    Ingest,
+    IngestResult,
+    LocalDisk,
+    Parts,
+    looking,
+    loop,
+    pause,
+    scanning,
+    upkeep,
+)
 from imgclust.progress import StopFlag
 from tests.fakes import FakeEmbedder, RefusingCatalog
 from tests.pictures import encoded, photo
@@ -1055,6 +1066,93 @@ def test_a_batch_is_committed_whole_or_not_at_all(
             world.once()
     assert (world.catalog.images.count(), world.catalog.contents.count()) == (0, 0)
     assert world.once().ingested == 5
+
+
+def test_what_lay_below_a_deleted_folder_is_looked_at_a_few_at_a_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "_ROWS", 2)
+    paths = [
+        world.write(f"below/{one}/{number}.png", picture(number))
+        for number, one in enumerate("aabbc")
+    ]
+    kept = world.write("kept.png", picture(9))
+    world.once()
+    shutil.rmtree(world.drop / "below")
+    ingest = world.ingest()
+    seen: list[int] = []
+    left = {os.fsencode(world.drop / "below"): b"", os.fsencode(kept): b""}
+    while left:
+        with world.catalog.transaction():
+            left = ingest._looking.at_paths(left, ingest._place)
+        seen.append(sum(world.image(path).state == "missing" for path in paths))
+    assert seen == [2, 3, 5, 5]  # the other path has its turn in between
+    assert world.image(kept).state == "present"
+
+
+def test_a_deleted_folder_is_looked_at_again_after_a_refusal(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "_ROWS", 2)
+    for number in range(5):
+        world.write(f"below/{number}.png", picture(number))
+    world.once()
+    world.stop = Waits()
+
+    def until(event: Event) -> bool:
+        if event.kind == "scanned" and (world.drop / "below").exists():
+            shutil.rmtree(world.drop / "below")
+            world.events.on_path(os.fsencode(world.drop / "below"))
+        if [one.kind for one in world.said].count("missing") == 2:
+            world.catalog.allows = lambda: world.catalog.refused > 2
+        return [one.kind for one in world.said].count("missing") == 5
+
+    said = world.watch(until)
+    assert [event.kind for event in said].count("missing") == 5
+    assert world.catalog.refused == 3
+
+
+def test_what_is_gone_leaves_a_few_at_a_time_and_all_of_it_in_one_pass(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_SLICE", 2)
+    paths = world.pictures(6)
+    world.once()
+    for path in paths[1:]:
+        path.unlink()
+    for _ in range(2):
+        world.once()
+    ingest = world.ingest()
+    ingest.begin(scan=True, watch=False)
+    counts = [6]
+    while counts[-1] > 1:
+        ingest.step(timeout_s=0.0)
+        counts.append(world.catalog.images.count())
+    assert [count for count, _ in itertools.groupby(counts)] == [6, 4, 2, 1]
+    again = world.pictures(6)
+    world.once()
+    for path in again[1:]:
+        path.unlink()
+    for _ in range(3):
+        world.once()
+    assert world.catalog.images.count() == 1
+
+
+def test_a_watcher_that_is_stopped_leaves_the_rest_to_the_next_run(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upkeep, "_SLICE", 2)
+    paths = world.pictures(6)
+    world.once()
+    for path in paths[1:]:
+        path.unlink()
+    for _ in range(2):
+        world.once()
+    world.watch(lambda event: event.kind == "gone")
+    assert world.catalog.images.count() == 4
+    world.stop = StopFlag()
+    world.watch(lambda event: world.catalog.images.count() == 1)
+    assert world.catalog.images.count() == 1
 
 
 def test_the_row_of_an_image_whose_disk_is_away_is_not_taken_over(

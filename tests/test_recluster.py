@@ -16,6 +16,7 @@ from imgclust.linking import sync
 from imgclust.links import plan
 from imgclust.progress import StopFlag
 from imgclust.recluster import Automatic, ClusterResult, is_due, publishing, space
+from imgclust.recluster.automatic import Tally
 from tests.conftest import Open, write_picture
 
 SETTINGS = Settings()
@@ -327,6 +328,39 @@ def test_reclustering_is_counted_from_the_last_clustering_whoever_made_it(
     collection.undo()
     assert come(range(15, 22)) == made
     assert come(range(22, 23)) > again
+
+
+def test_what_came_since_the_last_clustering_is_counted_change_by_change(
+    open_collection: Open, drop: Path
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    catalog = collection.catalog
+    tally = Tally(catalog, collection.recipe)
+
+    def counts() -> tuple[int, int]:
+        tally.read()
+        since = (catalog.setting("clustered_last") or (0, 0))[1]
+        rows = catalog.contents.changes_after(0, 10**6)
+        assert tally.contents == len(catalog.contents.embedded(collection.recipe))
+        assert tally.arrived == sum(
+            sequence > since and action == "add" for sequence, _, action in rows
+        )
+        return tally.contents, tally.arrived
+
+    assert counts() == (24, 24)
+    collection.cluster(k=3)
+    assert counts() == (24, 0)
+    collection.remove("3")
+    collection.add([write_picture(drop / f"more-{number}.png", number) for number in (1001, 1002)])
+    assert counts() == (25, 2)
+    collection.add([write_picture(drop / "last.png", 1003)])
+    assert counts() == (26, 3)
+    collection.cluster(k=4)
+    collection.undo()
+    assert counts() == (26, 0)
+    assert counts() == (26, 0)
+    assert tally.last == pytest.approx(time.time(), abs=60)
 
 
 def test_a_time_is_counted_by_the_wall_clock(open_collection: Open, drop: Path) -> None:

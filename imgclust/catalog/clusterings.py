@@ -228,16 +228,20 @@ class Clusterings(Assignments):
             ],
         )
 
-    def since_last(self) -> tuple[float, int]:
-        """When the current clustering became that (wall clock), and the contents added since."""
+    def current_fit(self) -> tuple[int, bool] | None:
+        """Contents that the current clustering was fitted on, and whether it is provisional."""
+        row: Any = self._connection.execute(
+            "SELECT contents, provisional FROM clusterings WHERE id = ?", (self.current_id(),)
+        ).fetchone()
+        return None if row is None else (int(row[0]), bool(row[1]))
+
+    def clustered_last(self) -> tuple[float, int]:
+        """When the current clustering became that (wall clock), and after which change."""
         text = self._connection.execute(
             "SELECT value FROM settings WHERE key = 'clustered_last'"
         ).get
         at, change = (0.0, 0) if text is None else json.loads(text)
-        added = self._connection.execute(
-            "SELECT count(*) FROM changes WHERE sequence > ? AND action = 'add'", (change,)
-        ).get
-        return float(at), int(added)
+        return float(at), int(change)
 
     def confirm(self, clustering: int) -> None:
         """A person has chosen this clustering: it is provisional no more."""

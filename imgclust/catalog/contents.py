@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import apsw
 import numpy as np
@@ -233,6 +234,15 @@ class Contents:
     def sequence(self) -> int:
         """Number of the last change, 0 before the first."""
         return int(self._connection.execute("SELECT coalesce(max(sequence), 0) FROM changes").get)
+
+    def counts_between(self, after: int, until: int) -> tuple[int, int]:
+        """Embeddings that came, and contents that left, from change `after` + 1 to `until`."""
+        row: Any = self._connection.execute(
+            "SELECT coalesce(sum(action = 'add'), 0), coalesce(sum(action = 'remove'), 0) "
+            "FROM changes WHERE sequence > ? AND sequence <= ?",
+            (after, until),
+        ).fetchone()
+        return int(row[0]), int(row[1])
 
     def changes_after(self, sequence: int, limit: int) -> list[tuple[int, int, str]]:
         """The next changes: (sequence, content, "add" or "remove")."""

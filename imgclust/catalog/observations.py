@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,9 +128,19 @@ class Observations:
         ).get
         return None if value is None else float(value)
 
-    def restart(self, due: float) -> None:
-        """A new run with a new clock: everything that was waiting is due at `due`."""
-        self._connection.execute("UPDATE observations SET due = ? WHERE state = 'seen'", (due,))
+    def restart(self, due: float, *, rows: int) -> bool:
+        """A new run with a new clock: what was waiting is due at `due`.
+
+        Changes at most so many rows, each time in a transaction of its own; True when none is left.
+        """
+        for other in ("due < ?1", "due > ?1"):  # each a range of the index, unlike <>
+            self._connection.execute(
+                "UPDATE observations SET due = ?1 WHERE path IN (SELECT path FROM observations "
+                f"WHERE state = 'seen' AND {other} LIMIT ?2)",
+                (due, rows),
+            )
+            rows -= int(self._connection.changes())
+        return rows > 0
 
     def postpone(self, root: int, due: float) -> None:
         """Nothing of this root is to be read before `due`; no try until then was a file's fault."""
@@ -171,15 +181,14 @@ class Observations:
         )
         return [(bytes(path), str(state)) for path, state in rows]
 
-    def below(self, folder: bytes) -> Iterator[bytes]:
-        """Paths below a folder."""
+    def below(self, folder: bytes, *, after: bytes = b"", limit: int) -> list[bytes]:
+        """Paths below a folder and after `after`, in the order of their bytes."""
         low = folder.rstrip(b"/") + b"/"
-        rows: list[Any] = self._connection.execute(
-            "SELECT path FROM observations WHERE path >= ? AND path < ?",
-            (low, low[:-1] + b"0"),  # b"0" follows b"/" in ASCII
-        ).fetchall()
-        for (path,) in rows:
-            yield path
+        rows = self._connection.execute(
+            "SELECT path FROM observations WHERE path > ? AND path < ? ORDER BY path LIMIT ?",
+            (max(low, after), low[:-1] + b"0", limit),  # b"0" follows b"/" in ASCII
+        )
+        return [bytes(path) for (path,) in rows]
 
     # Quarantine
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 from imgclust.catalog import Catalog, Observation
 from imgclust.images import FileStat
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.place import Clock, Disk, Place
 from imgclust.reconcile import Look, look, ripe
+
+# Paths looked at in one transaction, those below a folder that has gone included.
+_ROWS = 2000
 
 
 class Looking:
@@ -37,23 +40,49 @@ class Looking:
         self.counts = counts
         self.emit = emit
 
-    def at_paths(self, paths: Iterable[bytes], place: Place) -> None:
-        """Look at what events name: a file, or a folder that has gone or moved."""
-        for path in paths:
+    def at_paths(self, paths: Mapping[bytes, bytes], place: Place) -> dict[bytes, bytes]:
+        """Look at what events name: a file, or a folder that has gone or moved.
+
+        Parameters
+        ----------
+        paths
+            Each with the last path below it that was looked at already.
+
+        Returns
+        -------
+        What is left for the next time: a folder may have held the whole collection.
+        """
+        rows = _ROWS
+        left = dict(paths)
+        for path, after in paths.items():
+            if rows <= 0:
+                break
+            del left[path]
             root = place.root_of(path)
             if root is None:
                 continue
             with contextlib.suppress(OSError):  # the disk cannot tell: the next scan asks again
-                self._at_path(path, root.id, place)
+                below = self._at_path(path, root.id, place, after=after, rows=rows)
+                if len(below) == rows:
+                    left[path] = below[-1]
+                rows -= max(1, len(below))
+        return left
 
-    def _at_path(self, path: bytes, root: int, place: Place) -> None:
+    def _at_path(
+        self, path: bytes, root: int, place: Place, *, after: bytes, rows: int
+    ) -> list[bytes]:
+        """Look at one of them; returns the paths below it that were looked at."""
         stat = self.disk.stat(path)
         known = self.catalog.observations.at(path)
         if stat is not None or known is not None:
             self.at_file(path, stat, root, place, known=known)
-        elif not self.disk.is_folder(path):
-            for below in self.catalog.observations.below(path):
-                self.at_file(below, self.disk.stat(below), root, place)
+            return []
+        if self.disk.is_folder(path):
+            return []
+        found = self.catalog.observations.below(path, after=after, limit=rows)
+        for below in found:
+            self.at_file(below, self.disk.stat(below), root, place)
+        return found
 
     def at_file(
         self,

@@ -116,7 +116,7 @@ class Ingest:
             # Enough to keep the workers busy while two batches wait.
             capacity=2 * workers + 3 * batch,
         )
-        self._paths: dict[bytes, None] = {}
+        self._paths: dict[bytes, bytes] = {}  # with the last path below that was looked at
         self._reload()
 
     # The outer loop
@@ -162,9 +162,8 @@ class Ingest:
         )
 
     def begin(self, *, scan: bool, watch: bool) -> None:
-        """Take up what an earlier run left; with `watch`, events and the network are started."""
-        with self._catalog.transaction():
-            self._catalog.observations.restart(self._clock.monotonic() + self._rules.settle_s)
+        """Take up what is left; with `watch`, events and the network are started."""
+        self._upkeep.begin()
         if watch:
             self._pipeline.thread.warm(trial=True)
             if self._parts.events is not None:
@@ -178,7 +177,8 @@ class Ingest:
         while self._pipeline.thread.in_flight:
             self._turn(self._inbox.get())
         self._pipeline.commit()
-        self._upkeep.leave_gone()
+        while complete and self._upkeep.leave_gone():
+            pass
         self._say()
         if complete:
             self._parts.clusters(empty=True, over=True)
@@ -239,12 +239,12 @@ class Ingest:
             pass
         if self._paths:
             with self._catalog.transaction():
-                self._looking.at_paths(self._paths, self._place)
-            self._paths.clear()
+                left = self._looking.at_paths(self._paths, self._place)
+            self._paths = left
 
     def _turn(self, message: Message) -> None:
         if isinstance(message, bytes):
-            self._paths[message] = None
+            self._paths[message] = b""
         elif isinstance(message, Event):
             self._emit(message)
         elif isinstance(message, Exception):

@@ -13,6 +13,8 @@ from imgclust.progress import Progress
 _BUSY_S = 2.0
 # Images removed in one transaction.
 _SLICE = 500
+# Observations changed in one transaction: other processes are not kept waiting.
+_ROWS = 5000
 
 
 class Upkeep:
@@ -43,6 +45,14 @@ class Upkeep:
         self._checked = 0.0
         self.due = True
 
+    def begin(self) -> None:
+        """Take up what an earlier run left: what waited is due by the clock of this one."""
+        due = self._parts.clock.monotonic() + self._rules.settle_s
+        over = False
+        while not over:
+            with self._catalog.transaction():
+                over = self._catalog.observations.restart(due, rows=_ROWS)
+
     def look(self, *, working: bool, scanning: bool) -> None:
         """Do what is due; `working`: files are on their way through the pipeline."""
         now = self._parts.clock.monotonic()
@@ -59,20 +69,23 @@ class Upkeep:
         self._progress("ingesting", done, done + left)
         empty = not busy and next_due is None and not scanning
         if empty:
-            self.leave_gone()
+            self.due = self.leave_gone()  # the rest in the next turns: arrivals come in between
         self._parts.clusters(empty=empty, over=False)
         self._parts.links()
 
-    def leave_gone(self) -> None:
+    def leave_gone(self) -> bool:
         """Remove what enough scans have missed, now that nothing waits that it could have become.
 
         Renames are matched first: a new path with its content would have taken over its row.
+        One slice at a time; False when there was none left.
         """
-        while gone := self._catalog.images.gone(self._rules.missing_scans, _SLICE):
-            with self._catalog.transaction():
-                for image in gone:
-                    self._catalog.remove_image(image)
-                    self._catalog.observations.forget(image.path)
+        gone = self._catalog.images.gone(self._rules.missing_scans, _SLICE)
+        if not gone:
+            return False
+        with self._catalog.transaction():
             for image in gone:
-                self._emit(Event("gone", "gone", image.path, image.id))
-            self.due = True
+                self._catalog.remove_image(image)
+                self._catalog.observations.forget(image.path)
+        for image in gone:
+            self._emit(Event("gone", "gone", image.path, image.id))
+        return True

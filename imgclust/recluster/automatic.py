@@ -71,6 +71,38 @@ def is_due(
     return empty and first_pass and contents > clustered
 
 
+class Tally:
+    """Contents that are embedded, and those that came since the last clustering.
+
+    All of them are counted once; from then on only what has changed since the last look.
+    """
+
+    def __init__(self, catalog: Catalog, recipe: str) -> None:
+        self._catalog = catalog
+        self._recipe = recipe
+        self._sequence = -1
+        self._since = -1
+        self.contents = 0
+        self.arrived = 0
+        self.last = 0.0
+
+    def read(self) -> None:
+        """Count what has changed."""
+        with self._catalog.snapshot():
+            contents = self._catalog.contents
+            sequence = contents.sequence()
+            self.last, since = self._catalog.clusterings.clustered_last()
+            if self._sequence < 0:
+                self.contents = contents.count(self._recipe)
+            else:
+                came, left = contents.counts_between(self._sequence, sequence)
+                self.contents += came - left
+                self.arrived += came
+            if since != self._since:
+                self.arrived, _ = contents.counts_between(since, sequence)
+            self._sequence, self._since = sequence, since
+
+
 class Automatic:
     """Starts the clusterings that are due, beside the ingest loop, on a catalog of its own.
 
@@ -97,7 +129,6 @@ class Automatic:
     ) -> None:
         self._catalog = catalog
         self._path = path
-        self._recipe = recipe
         self._settings = settings
         self._make = make
         self._tell = tell
@@ -105,7 +136,7 @@ class Automatic:
         self._thread: threading.Thread | None = None
         self._began = time.monotonic()
         self._failed_at: int | None = None
-        self._counted = (-1, 0)  # at this change there were so many
+        self._tally = Tally(catalog, recipe)
         self._results: queue.SimpleQueue[ClusterResult] = queue.SimpleQueue()
 
     def __call__(self, *, empty: bool, over: bool) -> None:
@@ -117,24 +148,24 @@ class Automatic:
             self._began = time.monotonic()
         if self._thread is not None and self._thread.is_alive():
             return
-        current = self._catalog.clusterings.current()
+        clustered, provisional = self._catalog.clusterings.current_fit() or (None, False)
         every = self._settings.clustering.recluster_every
-        if current is not None and not current.provisional and every == "off":
+        if clustered is not None and not provisional and every == "off":
             return
-        contents = self._contents()
+        self._tally.read()
+        contents = self._tally.contents
         first_pass = not self._catalog.setting("first_pass_over")
-        last, arrived = self._catalog.clusterings.since_last()
         due = contents != self._failed_at and is_due(
             contents=contents,
-            clustered=None if current is None else current.contents,
-            provisional=current is not None and current.provisional,
+            clustered=clustered,
+            provisional=provisional,
             empty=empty,
             over=over,
             first_pass=first_pass,
             elapsed_s=time.monotonic() - self._began,
             settings=self._settings,
-            arrived=arrived,
-            waited_s=self._clock() - last,
+            arrived=self._tally.arrived,
+            waited_s=self._clock() - self._tally.last,
         )
         if empty and first_pass and contents:
             with self._catalog.transaction():
@@ -144,13 +175,6 @@ class Automatic:
             self._thread.start()
             if over:
                 self.close()
-
-    def _contents(self) -> int:
-        """How many contents are embedded; counted only when that may have changed."""
-        sequence = self._catalog.contents.sequence()
-        if self._counted[0] != sequence:
-            self._counted = (sequence, self._catalog.contents.count(self._recipe))
-        return self._counted[1]
 
     def close(self) -> None:
         """Wait for a clustering in progress."""
