@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -74,6 +75,11 @@ def test_blocks_run(document: Path, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout.decode()}\n{done.stderr.decode()}"
+
+
+def test_the_tables_of_the_api_are_current() -> None:
+    script = runpy.run_path(str(CHECKOUT / "scripts" / "document_api.py"))
+    assert (CHECKOUT / "docs" / "api.md").read_text("utf-8") == script["document"]()
 
 
 def test_every_test_that_survive_names_is_there() -> None:

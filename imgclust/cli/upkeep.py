@@ -68,7 +68,10 @@ def reembed(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Embed all images again with other weights; goes on where it was stopped."""
+    """Embed all images again with other weights.
+
+    What a run that was stopped has embedded, the next one keeps.
+    """
     flags = {"embedding.weights": weights, "embedding.raw": raw}
     changing = () if raw is None else ("embedding.raw",)
     with call.open(flags, changing=changing) as collection:

@@ -6,11 +6,11 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from imgclust.catalog import Quarantined
 from imgclust.collection import duplicating, ingesting, overseeing, querying, running
 from imgclust.collection.opened import Opened, ignore
 from imgclust.collection.results import Dismissed, MissingImage, Removed
@@ -148,7 +148,7 @@ class ImageCommands(Opened):
         """
         return duplicating.dismiss(self, ids, undo=undo)
 
-    def quarantine(self) -> tuple[Any, ...]:
+    def quarantine(self) -> tuple[Quarantined, ...]:
         """Files that could not be read, with path, reason, tries and since."""
         return tuple(self.catalog.observations.quarantined())
 

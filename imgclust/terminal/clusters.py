@@ -48,7 +48,7 @@ def sweep(screen: Screen, result: SweepResult) -> None:
 
 def clustered(screen: Screen, result: ClusterResult, *, first: bool, would: bool = False) -> None:
     """A new clustering, and what became of the clusters before it."""
-    made = "would be" if would else "are"
+    made = "would be" if would else "is" if result.moved == 1 else "are"
     screen.summary(printable(result.sentence))
     sizes = sorted(result.sizes.values())
     spread = ""

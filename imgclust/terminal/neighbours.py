@@ -32,6 +32,7 @@ def query(
         return
     if pictures is not None:
         screen.blocks(_grid(result.neighbours, pictures, screen.width))
+        screen.line()
     named = any(row.name for row in result.neighbours)
     screen.table(
         [
