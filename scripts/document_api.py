@@ -64,7 +64,7 @@ def _calls(functions: Iterator[tuple[str, Any]]) -> list[str]:
     rows = ["| call | does |", "|---|---|"]
     for name, function in functions:
         if isinstance(function, property):
-            returned = inspect.get_annotations(function.fget)["return"]
+            returned = function.fget.__annotations__["return"]
             rows.append(f"| `{name}` -> `{_plain(returned)}` | {_first(function)} |")
             continue
         function = getattr(function, "__func__", function)
