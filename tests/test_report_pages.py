@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -129,6 +130,60 @@ def test_a_page_of_the_persons_own_is_left_alone(collection: Collection) -> None
     collection.cluster(k=2)
     assert mine.read_text() == "mine"
     assert collection.links(check=True).foreign == (b"index.html",)
+
+
+def test_what_is_not_ours_in_the_folder_of_pages_stays(
+    collection: Collection, tmp_path: Path
+) -> None:
+    inside = collection.link_folder / ".pages"
+    (inside / "notes.txt").write_text("mine")
+    (inside / "000-1.html").write_text("mine too")
+    (inside / "folder").mkdir()
+    kept = tmp_path / "kept.html"
+    kept.write_text("kept")
+    (inside / ".new").symlink_to(kept)
+    taken = next(one for one in inside.glob("*-1.html") if one.read_text().startswith("<!--"))
+    taken.unlink()
+    taken.write_text("a page of my own")
+    with contextlib.suppress(OSError):
+        collection.links()
+    collection.cluster(k=2)
+    (inside / ".new").unlink()
+    collection.links()
+    collection.move_links(tmp_path / "elsewhere")
+    assert (inside / "notes.txt").read_text() == "mine"
+    assert (inside / "000-1.html").read_text() == "mine too"
+    assert taken.read_text() == "a page of my own"
+    assert kept.read_text() == "kept"
+    assert sorted(one.name for one in inside.iterdir()) == sorted(
+        {"notes.txt", "000-1.html", "folder", taken.name}
+    )
+    assert_in_step(collection)
+
+
+def test_a_link_in_place_of_the_folder_of_pages_is_not_followed(
+    collection: Collection, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "page.html").write_text("mine")
+    shutil.rmtree(collection.link_folder / ".pages")
+    (collection.link_folder / ".pages").symlink_to(mine)
+    collection.cluster(k=2)
+    assert collection.links(check=True).foreign == (b".pages",)
+    collection.move_links(tmp_path / "elsewhere")
+    assert [one.name for one in mine.iterdir()] == ["page.html"]
+
+
+def test_the_first_page_as_a_link_stays(collection: Collection, tmp_path: Path) -> None:
+    begin = collection.link_folder / "index.html"
+    begin.rename(tmp_path / "mine.html")
+    begin.symlink_to(tmp_path / "mine.html")
+    before = (tmp_path / "mine.html").read_bytes()
+    collection.cluster(k=2)
+    collection.move_links(tmp_path / "elsewhere")
+    assert begin.is_symlink()
+    assert (tmp_path / "mine.html").read_bytes() == before
 
 
 def test_pages_can_be_switched_off(collection: Collection, open_collection: Open) -> None:

@@ -256,7 +256,7 @@ def finish_pages(collection: Opened) -> None:
         return  # whoever is at the links makes them
     except StoppedError:
         collection.say("the pages of the link folder are not all made; imgclust links goes on")
-    except OSError as error:
+    except (StorageError, OSError) as error:
         collection.say(f"the pages of the link folder are made later: {error}")
 
 

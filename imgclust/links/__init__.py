@@ -12,7 +12,7 @@ from imgclust.links.applying import Applied, Recovered, apply, recover, rename_f
 from imgclust.links.ledger import Ledger, LedgerRow, Mode, Wanted
 from imgclust.links.names import entry_name, folder_name
 from imgclust.links.planning import Change, Check, LinkPlan, check, plan
-from imgclust.links.tree import INDEX, PAGE_MARK, PAGES, is_ours_whole
+from imgclust.links.tree import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
 
 __all__ = [
     "INDEX",
@@ -31,6 +31,7 @@ __all__ = [
     "check",
     "entry_name",
     "folder_name",
+    "is_our_page",
     "is_ours_whole",
     "plan",
     "recover",

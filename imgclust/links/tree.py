@@ -20,8 +20,8 @@ from imgclust.links.ledger import LedgerRow, Mode
 # a crash leaves behind lies in one folder that is ours whole.
 SYNCING = b".syncing"
 
-# What shows the folders in a browser: pages in a directory of ours, and the page they begin at,
-# which is ours when it starts with these bytes.
+# What shows the folders in a browser: a directory of pages, and the page they begin at. A page is
+# ours when it starts with these bytes.
 PAGES = b".pages"
 INDEX = b"index.html"
 PAGE_MARK = b"<!-- imgclust makes this page anew as the links change -->\n"
@@ -32,10 +32,18 @@ _GRANULES_NS = (2_000_000_000, 1_000_000_000, 10_000_000, 100)
 
 def is_ours_whole(root: bytes, name: bytes) -> bool:
     """Whether what stands under this name at the top of a link folder is ours as a whole."""
-    if name != INDEX:
-        return name in (SYNCING, PAGES)
+    path = os.path.join(root, name)
+    if name == INDEX:
+        return is_our_page(path)
+    return name in (SYNCING, PAGES) and os.path.isdir(path) and not os.path.islink(path)
+
+
+def is_our_page(path: bytes) -> bool:
+    """Whether a file is a page that we made; never one that a symbolic link leads to."""
     try:
-        with open(os.path.join(root, name), "rb") as page:
+        if not stat.S_ISREG(os.lstat(path).st_mode):
+            return False
+        with open(path, "rb") as page:
             return page.read(len(PAGE_MARK)) == PAGE_MARK
     except OSError:
         return False

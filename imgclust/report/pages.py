@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,13 +14,15 @@ from urllib.parse import quote
 
 from imgclust.catalog import Catalog
 from imgclust.images import ThumbnailStore
-from imgclust.links import INDEX, PAGE_MARK, PAGES, is_ours_whole
+from imgclust.links import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.report import html
 from imgclust.report.representing import all_representatives, representatives_of
 
 # Thumbnails on one page: a browser shows so many at once, and an arrival changes one page.
 _A_PAGE = 500
+# A page that is not finished.
+_NEW = b".new"
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,13 @@ class FolderPages:
         queued = self._catalog.ledger.queued_pages()
         if not queued and is_ours_whole(self._root, INDEX):
             return True
-        os.makedirs(self._pages, exist_ok=True)
+        os.makedirs(self._root, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(self._pages)
+        if not _is_folder(self._pages):
+            raise FileExistsError(
+                errno.EEXIST, f"{os.fsdecode(self._pages)} is in the way and not ours"
+            )
         by_folder = {one.folder: one for one in shown}
         for done, folder in enumerate(queued):
             if stop is not None:
@@ -100,13 +110,13 @@ class FolderPages:
         return True
 
     def clear(self) -> None:
-        """Take the pages away."""
+        """Take the pages away; what is not ours stays, also in the folder of the pages."""
         if is_ours_whole(self._root, INDEX):
             os.unlink(os.path.join(self._root, INDEX))
-        if os.path.isdir(self._pages) and not os.path.islink(self._pages):
-            for name in os.listdir(self._pages):
-                os.unlink(os.path.join(self._pages, name))
-            os.rmdir(self._pages)
+        if _is_folder(self._pages):
+            self._drop_but(set())
+            with contextlib.suppress(OSError):  # something foreign is in it
+                os.rmdir(self._pages)
 
     def _shown(self, folders: Mapping[int, bytes], outliers: bytes | None) -> list[PageFolder]:
         names = self._catalog.clusterings.names()
@@ -147,7 +157,7 @@ class FolderPages:
 
     def _write_index(self, shown: Sequence[PageFolder]) -> None:
         path = os.path.join(self._root, INDEX)
-        if os.path.lexists(path) and not is_ours_whole(self._root, INDEX):
+        if _is_foreign(path):
             return  # a page of the person's own has that name
         sizes = self._catalog.ledger.sizes()
         contents: dict[int, list[int]] = {}
@@ -181,9 +191,13 @@ class FolderPages:
             for one in shown
             for number in range(1, _pages_of(sizes.get(one.folder, 0)) + 1)
         }
-        for name in os.listdir(self._pages):
-            if name not in wanted:
-                os.unlink(os.path.join(self._pages, name))
+        self._drop_but(wanted)
+
+    def _drop_but(self, wanted: set[bytes]) -> None:
+        for name in set(os.listdir(self._pages)) - wanted:
+            path = os.path.join(self._pages, name)
+            if is_our_page(path) or (name == _NEW and _is_empty(path)):
+                os.unlink(path)
 
     def _card(self, folder: bytes, entry: bytes, path: bytes, content: int) -> str:
         return html.card(
@@ -201,14 +215,38 @@ class FolderPages:
         return quote(os.path.relpath(path, here))
 
     def _put(self, path: bytes, title: str, body: Sequence[str]) -> None:
+        """Write a page, unless it is so already, or something that is not ours has its name."""
+        if _is_foreign(path):
+            return
         content = PAGE_MARK + "".join(html.page(title, body)).encode()
         with contextlib.suppress(OSError), open(path, "rb") as old:
             if old.read() == content:
                 return
-        temporary = os.path.join(self._pages, b".new")
-        with open(temporary, "wb") as page:
+        temporary = os.path.join(self._pages, _NEW)
+        if is_our_page(temporary) or _is_empty(temporary):  # what a crash has left
+            os.unlink(temporary)
+        with open(temporary, "xb") as page:
             page.write(content)
         os.replace(temporary, path)
+
+
+def _is_folder(path: bytes) -> bool:
+    """True for a folder that is no symbolic link."""
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _is_foreign(path: bytes) -> bool:
+    """True when something stands there that is no page of ours."""
+    return os.path.lexists(path) and not is_our_page(path)
+
+
+def _is_empty(path: bytes) -> bool:
+    """True for a file with nothing in it."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and not found.st_size
 
 
 def _page(shown: PageFolder, number: int) -> str:
