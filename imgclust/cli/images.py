@@ -98,12 +98,11 @@ def watch(
         stack.enter_context(ignoring_hangup())
         roots = [os.path.realpath(os.fsencode(folder)) for folder in folders or ()]
         roots += [root for root in collection.status().roots if root not in roots]
-        kept = stack.enter_context(log_file(call, collection, roots))
-        view = None
-        if not once:
+        live = not once and call.screen.can_live
+        if not once and not live:
             call.screen.note(f"watching {', '.join(map(printable, roots))}; Ctrl-C stops")
-            if call.screen.can_live:
-                view = call.screen.live(roots, collection.standing)
+        kept = stack.enter_context(log_file(call, collection, roots))
+        view = call.screen.live(roots, collection.standing) if live else None
         listener = Listener(call, every=not once, view=view, log=kept)
         result = collection.watch(
             folders or (), once=once, links=links, cluster=not no_cluster, emit=listener

@@ -125,6 +125,7 @@ def log_file(
         log.records(),
         call.screen.overheard(lambda text: log.write("info", text)),
     ):
+        log.write("info", f"watching {', '.join(map(printable, roots))}")
         try:
             yield log
         except Exception as error:

@@ -19,7 +19,11 @@ def event(screen: Screen, one: Event) -> None:
     """One event of a watcher on a line: kind, path, cluster."""
     if screen.quiet and one.kind not in _WORTH_SAYING:
         return
-    screen.fitted(*parts(one))
+    before, path, after = parts(one)
+    if one.path is None or not screen.fits(before, after):
+        screen.line(f"{before}{path}{after}")  # a sentence: wrapped between its words
+    else:
+        screen.fitted(before, path, after)
 
 
 def parts(one: Event) -> tuple[str, str, str]:

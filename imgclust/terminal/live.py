@@ -16,6 +16,7 @@ from imgclust.terminal.words import cells
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
     from imgclust.collection import Event, Standing
 
@@ -100,22 +101,29 @@ class LiveView:
         """Show that the watcher was asked to stop; safe in a signal handler."""
         self._stopping = True
 
+    @property
+    def state(self) -> Watching:
+        """What has been heard."""
+        return replace(self._state, stopping=self._stopping)
+
     def draw(self) -> None:
         """Draw what has changed."""
-        from rich.text import Text
-
         width, height = self._console.size
-        state = replace(self._state, stopping=self._stopping)
-        new = watching.lines(state, now=self._clock(), width=width, height=height)
+        new = watching.lines(self.state, now=self._clock(), width=width, height=height)
         if new == self._shown and width == self._width:
             return
         if width < self._width:
             self._take_up(width)
         self._width, self._shown = width, new
-        text = Text("\n", no_wrap=True, overflow="crop").join(
-            Text(line, style=style or "") for line, style in new
+        self._live.update(self.picture(), refresh=True)
+
+    def picture(self) -> Text:
+        """What was drawn last."""
+        from rich.text import Text
+
+        return Text("\n", no_wrap=True, overflow="crop").join(
+            Text(line, style=style or "") for line, style in self._shown
         )
-        self._live.update(text, refresh=True)
 
     def _take_up(self, width: int) -> None:
         """Go up over the rows that a narrower terminal has broken our lines into."""

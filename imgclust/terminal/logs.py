@@ -50,6 +50,11 @@ class LogFile:
     limit_bytes
         Size at which a new part is begun.
 
+    Attributes
+    ----------
+    repeats
+        The lines that would be counted now.
+
     Raises
     ------
     UsageError
@@ -65,7 +70,7 @@ class LogFile:
     ) -> None:
         self._clock = clock
         self._lock = threading.RLock()
-        self._repeats = Repeats()
+        self.repeats = Repeats()
         try:
             for part in (path, *(Path(f"{path}.{n}") for n in range(1, FILES))):
                 _refuse_foreign(part)
@@ -80,7 +85,7 @@ class LogFile:
         line = f"{level} {without_secrets(one_line(text))}"
         with self._lock:
             now = self._clock()
-            new, due = self._repeats.admit(line, now)
+            new, due = self.repeats.admit(line, now)
             for one in [*due, line] if new else due:
                 self._put(one, now)
 
@@ -109,7 +114,7 @@ class LogFile:
     def close(self) -> None:
         """Write what was counted, and close."""
         with self._lock:
-            for one in self._repeats.over():
+            for one in self.repeats.over():
                 self._put(one, self._clock())
             self._file.close()
 
@@ -145,6 +150,9 @@ class Repeats:
         self._known[line] = now, 0
         return True, due
 
+    def __len__(self) -> int:
+        return len(self._known)
+
     def over(self) -> list[str]:
         """What is left to be written at the end."""
         return [
@@ -155,7 +163,7 @@ class Repeats:
 
     def _leave(self, line: str, count: int) -> list[str]:
         del self._known[line]
-        return [f"{line} ({count:,} times more)"] if count else []
+        return [f"{line} (and {count:,} more like it)"] if count else []
 
 
 def without_secrets(text: str) -> str:

@@ -65,6 +65,10 @@ class Screen:
         room = self._out.width - cells(before) - cells(after)
         self.exact(f"{before}{shortened(path, max(room, LEAST_PATH))}{after}")
 
+    def fits(self, before: str, after: str) -> bool:
+        """True when `fitted` can make a line of these that is no wider than the terminal."""
+        return cells(before) + cells(after) + LEAST_PATH <= self._out.width
+
     def summary(self, text: str, *, style: str | None = None) -> None:
         """Write a line that says what was done; quiet leaves it away."""
         if not self.quiet:

@@ -22,6 +22,8 @@ _RATE_S = 30
 # Most events that are shown, and kept.
 _KEPT = 20
 _TITLE = 10
+# Columns that a path keeps beside the id of its cluster.
+_LEAST = 8
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Watching:
         Seconds of the clock, each with the images that came in during it.
     step
         Work beside the ingest (a download, links): its name, done, total.
+    scanned
+        The folders have been looked through once.
     waiting
         Why nothing can be written now; empty when all is well.
     """
@@ -51,6 +55,7 @@ class Watching:
     recent: tuple[tuple[int, int], ...] = ()
     step: tuple[str, int, int | None] | None = None
     standing: Standing | None = None
+    scanned: bool = False
     waiting: str = ""
     stopping: bool = False
 
@@ -59,6 +64,8 @@ def heard(state: Watching, event: Event, now: float) -> Watching:
     """The state after an event."""
     if event.kind == "waiting":
         return replace(state, waiting=event.sentence)
+    if event.kind == "scanned":
+        return replace(state, scanned=True)
     if event.kind not in _SHOWN:
         return replace(state, waiting="") if event.kind == "note" else state
     last = (event, *state.last)[:_KEPT]
@@ -79,10 +86,14 @@ def progressed(state: Watching, step: str, done: int, total: int | None) -> Watc
     return replace(state, step=None if over else (step, done, total))
 
 
+def lately(state: Watching, now: float) -> int:
+    """Images that came in during the last half minute."""
+    return sum(count for second, count in state.recent if second > now - _RATE_S)
+
+
 def rate(state: Watching, now: float) -> float:
     """Images a second that came in lately."""
-    number = sum(count for second, count in state.recent if second > now - _RATE_S)
-    return number / max(1.0, min(_RATE_S, now - state.began))
+    return lately(state, now) / max(1.0, min(_RATE_S, now - state.began))
 
 
 def lines(state: Watching, *, now: float, width: int, height: int) -> list[Line]:
@@ -128,15 +139,16 @@ def _now(state: Watching, now: float) -> list[str]:
         return [f"{one_line(step)}{amount}"]
     if state.standing is None:
         return ["getting ready"]
-    speed = rate(state, now)
-    parts = []
-    if state.standing.pending:
-        parts.append(f"{counted(state.standing.pending, 'file')} to read")
+    speed, pending = rate(state, now), state.standing.pending
+    if not pending:
+        new = lately(state, now)
+        parts = ["all is in" if state.scanned else "looking through the folders"]
+        return [*parts, f"{new:,} in the last {_RATE_S} s"] if new else parts
+    parts = [f"{counted(pending, 'file')} to read"]
     if speed:
         parts.append(f"{speed:,.0f} images/s" if speed >= 10 else f"{speed:.1f} images/s")
-    if state.standing.pending and speed:
-        parts.append(f"{duration(state.standing.pending / speed)} left")
-    return parts or ["all is in, waiting for new images"]
+        parts.append(f"{duration(pending / speed)} left")
+    return parts
 
 
 def _images(state: Watching, standing: Standing) -> list[str]:
@@ -186,13 +198,14 @@ def _last(event: Event, roots: Sequence[bytes], room: int) -> str:
     within = next((root for root in roots if path.startswith(root + b"/")), None)
     shown = printable(path if within is None else os.path.relpath(path, within))
     before = "" if event.kind in _ARRIVALS else f"{event.kind}: "
-    after = ""
+    after, least = "", room // 2
     if event.cluster is not None:
-        name = f" {printable(event.cluster_name)}" if event.cluster_name else ""
-        after = f" -> cluster {event.cluster}{name}"
+        after = f" -> cluster {event.cluster}"
+        least = max(least, min(len(after), room - _LEAST))
+        after += f" {printable(event.cluster_name)}" if event.cluster_name else ""
     elif event.kind == "quarantined":
         after = f": {one_line(event.sentence)}"
-    after = _cut(after, max(0, room // 2))
+    after = _cut(after, max(0, least))
     return _cut(before + shortened(shown, max(1, room - len(before) - cells(after))) + after, room)
 
 
