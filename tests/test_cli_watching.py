@@ -56,7 +56,7 @@ def test_a_log_file(run: Run, few: Path, tmp_path: Path) -> None:
 def test_a_log_file_of_a_pass_in_quiet(run: Run, few: Path, tmp_path: Path) -> None:
     log = tmp_path / "my.log"
     (few / "broken.jpg").unlink()
-    said = run("watch", "--once", few, "-q", "--log-file", log)
+    said = run("watch", "--once", few, "-q", "--no-cluster", "--log-file", log)
     assert (said.code, said.out, said.err) == (0, "", "")
     assert log.read_text().splitlines()[-1].endswith("info done")
     assert "picture.png" in log.read_text()
