@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
 from imgclust.cli import listening
 from imgclust.collection import Event
-from imgclust.terminal import Screen
+from imgclust.terminal import Screen, streams
 from tests.command_line import Run, runner
 from tests.conftest import write_picture
 
 
 @pytest.fixture
-def run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Run:
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     return runner(tmp_path, capsys, monkeypatch)
 
 
@@ -99,3 +98,19 @@ def test_lines_where_there_is_no_terminal(run: Run, few: Path) -> None:
     said = run("watch", few, "--no-cluster")
     assert f"ingested    {few}/picture.png" in said.out
     assert "Ctrl-C stops" in said.err
+
+
+def test_a_watcher_whose_terminal_is_gone_ends_well(
+    run: Run, few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, follower = os.openpty()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with open(follower, "w", encoding="utf-8") as gone:
+        os.close(leader)
+        monkeypatch.setattr(sys, "stdout", gone)
+        monkeypatch.setattr(sys, "stderr", gone)
+        monkeypatch.setattr(streams, "forget_output", lambda: os.dup2(nowhere, gone.fileno()))
+        said = run("watch", few, "--no-cluster", "--log-file", tmp_path / "my.log")
+    os.close(nowhere)
+    assert said.code == 0
+    assert (tmp_path / "my.log").read_text().splitlines()[-1].endswith("info ended as asked")

@@ -1,4 +1,4 @@
-"""The log file of a watcher: its lines, parts, counts of what comes again, and what it keeps out."""
+"""The log file of a watcher: its lines and parts, what is counted, and what it keeps out."""
 
 from __future__ import annotations
 

@@ -30,7 +30,14 @@ STANDING = Standing(
 )
 EVENTS = [
     Event("ingested", "embedded", ROOT + b"/2023/summer holiday by the sea/IMG_0001.jpg", 1, 7),
-    Event("ingested", "embedded", ROOT + "/写真/二〇二三年の夏/海の写真.jpg".encode(), 2, 12, "the sea 海"),
+    Event(
+        "ingested",
+        "embedded",
+        ROOT + "/写真/二〇二三年の夏/海の写真.jpg".encode(),
+        2,
+        12,
+        "the sea 海",
+    ),
     Event("quarantined", "the JPEG file is cut short\nand more " * 3, ROOT + b"/broken.jpg"),
     Event("reused", "same content as another image", b"/elsewhere/caf\xe9/\x1b[31mred\n.jpg", 3),
     Event("moved", "moved", ROOT + b"/a.jpg", 1, 7, "a very long name for a cluster " * 3),

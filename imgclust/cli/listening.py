@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from imgclust.cli import documents
 from imgclust.cli.calling import Call
 from imgclust.errors import UsageError
-from imgclust.terminal import Screen, ingest, printable
+from imgclust.terminal import Screen, ingest, printable, streams
 
 if TYPE_CHECKING:
     from imgclust.collection import Collection, Event, IngestResult
@@ -87,7 +87,12 @@ class Listener:
             ingest.ingested(screen, result, self._skipped)
             screen.outcome(f"links: {printable(collection.link_folder)}")
 
-        self._call.answer(result, documents.ingested, show)
+        try:
+            self._call.answer(result, documents.ingested, show)
+        except OSError:
+            if not self._every:
+                raise
+            streams.forget_output()  # the terminal is gone, and the work was done all the same
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TextIO
 
 from imgclust.terminal.bar import progress_bar
@@ -241,7 +241,8 @@ class Screen:
             logger.removeHandler(handler)
 
     def _say(self, text: str, *, style: str | None = None) -> None:
-        with self._lock:
+        # Nobody reads it any more when the terminal is gone: no reason to end the work.
+        with self._lock, suppress(OSError):
             self._err.print(
                 one_line(text),
                 style=style,
