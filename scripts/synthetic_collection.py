@@ -23,6 +23,7 @@ DIMENSIONS = 2048
 CLUSTERS = 50
 _CENTRES = 200
 _CHUNK = 2000
+_SAMPLE = 500  # of these the projection is fitted: of more it would cost more than all the rest
 
 
 def digest_of(number: int) -> bytes:
@@ -49,7 +50,7 @@ def fill(folder: Path, n: int, *, recipe: str) -> Catalog:
     """A catalog with index file in `folder`: n images, seen, embedded, clustered, links queued."""
     folder.mkdir(parents=True, exist_ok=True)
     catalog = Catalog(folder / "catalog.sqlite3")
-    sample = vectors_of(0, min(n, _CHUNK))
+    sample = vectors_of(0, min(n, _SAMPLE))
     projection = fit_pca(sample, dims=64, seed=0)
     centroids = projection.transform(sample[:CLUSTERS])
     with catalog.transaction():

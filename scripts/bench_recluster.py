@@ -1,0 +1,139 @@
+"""A re-cluster of 100,000 images while another process commits arrivals: what it holds up.
+
+Made-up embeddings in a real catalog, space pca. The other process writes batches of 8 new images
+by the ingest's own commit, 4 batches a second, and times each from before the commit until it
+stands: alone first, then beside the clustering. At the end nothing may be lost or unassigned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bench_commit import RECIPE, decoded
+from synthetic_collection import digest_of, fill, see, vectors_of
+
+from imgclust import config
+from imgclust.catalog import Catalog, key_of
+from imgclust.config import Watch
+from imgclust.ingest import Counts, LocalDisk
+from imgclust.ingest.committing import Committing, Embedded
+from imgclust.ingest.place import Place, SystemClock
+from imgclust.recluster import ArrivalAssigner, Recluster
+
+BATCH = 8
+PAUSE_S = 0.25
+ALONE_S = 10.0
+
+
+def commit_until(folder: Path, n: int) -> None:
+    """Commit batches until the file `stop` is there; print when each began and what it took."""
+    catalog = Catalog(folder / "catalog.sqlite3")
+    place = Place(tuple(catalog.images.roots()), (), frozenset(), 1.0)
+    committing = Committing(
+        catalog,
+        recipe=RECIPE,
+        rules=Watch(),
+        disk=LocalDisk(),
+        clock=SystemClock(),
+        assigner=ArrivalAssigner(catalog),
+        counts=Counts(),
+        emit=lambda event: None,
+    )
+    taken: list[tuple[float, float]] = []
+    first = n
+    while not (folder / "stop").exists():
+        numbers = range(first, first + BATCH)
+        vectors = dict(
+            zip(
+                (key_of(digest_of(number)) for number in numbers),
+                vectors_of(first, BATCH),
+                strict=True,
+            )
+        )
+        began = time.time()
+        with catalog.transaction():
+            see(catalog, numbers, place.roots[0].id)
+        committing.write([decoded(number) for number in numbers], Embedded(vectors, ""), place)
+        taken.append((began, time.time() - began))
+        first += BATCH
+        time.sleep(PAUSE_S)
+    catalog.close()
+    json.dump({"added": first - n, "taken": taken}, sys.stdout)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--n", type=int, default=100_000, help="images there before")
+    parser.add_argument("-k", default="60", help="number of clusters, or auto")
+    parser.add_argument("--folder", type=Path, help="where to write (a local disk)")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON too")
+    parser.add_argument("--commit", type=Path, help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    if chosen.commit:
+        commit_until(chosen.commit, chosen.n)
+        return
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
+        folder = Path(name)
+        fill(folder, chosen.n, recipe=RECIPE).close()
+        other = subprocess.Popen(
+            [sys.executable, __file__, "--commit", name, "--n", str(chosen.n)],
+            stdout=subprocess.PIPE,
+        )
+        try:
+            with Catalog(folder / "catalog.sqlite3") as catalog:
+                before = catalog.contents.sequence()
+                while catalog.contents.sequence() == before:  # until it has started
+                    time.sleep(PAUSE_S)
+            time.sleep(ALONE_S)
+            began = time.time()
+            with Catalog(folder / "catalog.sqlite3") as catalog:
+                result = Recluster(
+                    catalog,
+                    recipe=RECIPE,
+                    settings=config.Settings(),
+                    lock=folder / "clustering.lock",
+                    charts_folder=folder,
+                ).cluster(k=chosen.k, space="pca", seed=0)
+            ended = time.time()
+            time.sleep(4 * PAUSE_S)
+        finally:
+            (folder / "stop").touch()
+            said = json.loads(other.communicate()[0])
+        with Catalog(folder / "catalog.sqlite3") as catalog:
+            assert result.clustering is not None
+            images = catalog.images.count()
+            lost = chosen.n + said["added"] - images
+            unassigned = len(catalog.clusterings.unassigned(result.clustering, RECIPE))
+            assigned = sum(catalog.clusterings.sizes(result.clustering).values())
+    alone = [took for at, took in said["taken"] if at < began]
+    beside = [took for at, took in said["taken"] if at + took >= began and at <= ended]
+    figures = {
+        "n": chosen.n,
+        "seconds": ended - began,
+        "added": said["added"],
+        "lost": lost,
+        "unassigned": unassigned + images - assigned,
+        "alone_ms": 1000 * statistics.median(alone),
+        "beside_ms": 1000 * statistics.median(beside),
+        "longest_ms": 1000 * max(beside),
+    }
+    print(f"{chosen.n} images clustered again in {figures['seconds']:.1f} s, k = {result.k}")
+    print(f"committed meanwhile    {said['added']:10d} images, {len(beside)} batches beside it")
+    print(f"lost, unassigned       {lost:10d}, {figures['unassigned']}   (asked: 0, 0)")
+    print(f"commit alone, median   {figures['alone_ms']:10.1f} ms")
+    print(f"commit beside, median  {figures['beside_ms']:10.1f} ms")
+    print(f"commit beside, longest {figures['longest_ms']:10.1f} ms   (asked: 1000 ms at most)")
+    if chosen.out:
+        chosen.out.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
