@@ -21,12 +21,22 @@ from imgclust.cli import (
 from imgclust.cli.calling import Call, Globals, fail
 from imgclust.cli.options import Commands, Version, with_globals
 from imgclust.errors import UsageError
+from imgclust.terminal import streams
 
 _EXAMPLES = """\
 imgclust watch ~/Pictures             ingest what is there, then what arrives
 imgclust query ~/Pictures/cat.jpg     the most similar images
 imgclust cluster                      make clusters anew, ids and names stay
 imgclust status                       how the collection stands"""
+
+
+# What Typer calls a kind of value, and what people do.
+_KINDS = {
+    "not a valid int range": "no whole number",
+    "not a valid int": "no whole number",
+    "not a valid float range": "no number",
+    "not a valid float": "no number",
+}
 
 
 class Application(Commands):
@@ -67,6 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments
         Without the program's name; those of this process by default.
     """
+    streams.complete()
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
     try:
@@ -81,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _hint(error: typer.TyperException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     message = message[:1].lower() + message[1:]
+    for theirs, ours in _KINDS.items():
+        message = message.replace(theirs, ours)
     context = getattr(error, "ctx", None)
     if message.endswith("?"):
         return message

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from imgclust.collection import describing, running
+from imgclust.collection import describing, exporting, running
 from imgclust.collection.opened import Opened
 from imgclust.collection.results import ClusterDetails, ClusterRow
 from imgclust.errors import UsageError
@@ -131,6 +131,8 @@ class ClusterCommands(Opened):
         path = out or self.folders.charts / f"map-{chosen}-{size}d.png"
         if path.suffix.lower() not in {".png", ".svg"}:
             raise UsageError(f"{path.name}: a map is a .png or .svg file")
+        if out is not None:
+            exporting.keep_out(self, out)
         drawn = make_map(
             self.catalog,
             recipe=self.recipe,

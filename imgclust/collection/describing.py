@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from imgclust import charts
 from imgclust.catalog import Clustering
 from imgclust.clustering import nearest_clusters
+from imgclust.collection import exporting
 from imgclust.collection.results import ClusterDetails, ClusterRow, Member
 from imgclust.errors import NothingThereError, StorageError, UsageError
 from imgclust.recluster import drifting
@@ -56,6 +57,8 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
     """See `Collection.cluster_details`."""
     clustering = collection.current()
     row = _row(collection, clustering, cluster)
+    if sheet is not None:
+        exporting.keep_out(collection, sheet)
     catalog = collection.catalog
     members: list[Member] = []
     of_content: dict[int, Member] = {}

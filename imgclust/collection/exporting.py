@@ -57,6 +57,7 @@ def report(collection: Opened, to: Path | None) -> ReportResult:
 
 def keep_out(collection: Opened, path: Path) -> None:
     """Refuse a path among the images or among our own files."""
+    path = Path(os.path.abspath(path))
     for root in collection.catalog.images.roots():
         if folders.overlaps(os.fsencode(path), root.path):
             raise UsageError(

@@ -97,9 +97,13 @@ def existing(index: IndexFolder, name: str) -> Folders:
     ------
     NothingThereError
         Naming the index folder that was looked in.
+    UsageError
+        When that is no folder.
     """
     folders = folders_of(index, name)
     if not folders.catalog.is_file():
+        if index.path.exists() and not index.path.is_dir():
+            raise UsageError(f"the index folder {index.path} ({index.why}) is a file")
         there = collections_in(index.path)
         also = f"; there are {', '.join(there)}" if there else ""
         raise NothingThereError(

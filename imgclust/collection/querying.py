@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import charts, search
-from imgclust.collection import networks
+from imgclust.collection import exporting, networks
 from imgclust.errors import NothingThereError, StorageError, UsageError
 from imgclust.images import Decoded, Region, claim
 from imgclust.search import QueryResult, Subject
@@ -39,6 +39,8 @@ def query(
         raise UsageError("a region is one of a single image; ask for one image with --region")
     if sheet is not None and sheet.suffix.lower() not in _SHEETS:
         raise UsageError(f"{sheet.name}: a contact sheet is a file in {', '.join(_SHEETS)}")
+    if sheet is not None:
+        exporting.keep_out(collection, sheet)
     _ = collection.recipe  # said before files are read
     subject = _of_region(collection, asked[0], region) if region else _of(collection, asked)
     found = search.neighbours(

@@ -157,7 +157,12 @@ def _check_variables(given: Iterable[str], settings: Iterable[str]) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         document = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
+        reason = error.strerror
+        raise UsageError(f"the configuration file {path} cannot be read: {reason}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"the configuration file {path} is no text in UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the configuration file {path} cannot be read: {error}") from None
     flat: dict[str, Any] = {}
     for section, content in document.items():

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.catalog import Catalog
-from imgclust.errors import ImgclustError, NothingThereError
+from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.search.live import LiveIndex
 
 # Embeddings compared at a time: 8 MiB.
@@ -231,6 +231,8 @@ def _sha256(path: bytes) -> bytes:
                 digest.update(chunk)
     except FileNotFoundError:
         raise NothingThereError(f"there is no file {os.fsdecode(path)}") from None
+    except IsADirectoryError:
+        raise UsageError(f"{os.fsdecode(path)} is a folder; name an image") from None
     except OSError as error:
         raise ImgclustError(f"{os.fsdecode(path)} cannot be read: {error.strerror}") from None
     return digest.digest()

@@ -8,6 +8,13 @@ import os
 import sys
 
 
+def complete() -> None:
+    """Open what was closed before the start (`<&-`), so that no other file takes its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+
+
 def adapt(*, json: bool) -> None:
     """Let no name that cannot be shown end the program; a JSON document is UTF-8 everywhere."""
     for stream in (sys.stdout, sys.stderr):
