@@ -161,7 +161,9 @@ def _read(path: Path) -> dict[str, Any]:
         reason = error.strerror
         raise UsageError(f"the configuration file {path} cannot be read: {reason}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"the configuration file {path} is no text in UTF-8") from None
+        raise UsageError(
+            f"the configuration file {path} cannot be read: it is no text in UTF-8"
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"the configuration file {path} cannot be read: {error}") from None
     flat: dict[str, Any] = {}
