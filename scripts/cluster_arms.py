@@ -40,10 +40,12 @@ def real_like(n: int, d: int, *, seed: int, groups: int = 80) -> tuple[Array, Ar
 
 
 def separated(k: int, d: int, *, seed: int) -> tuple[Array, Array]:
-    """Gaussian groups, float32 (n, d), twice as far apart as their own rows; group of each."""
+    """Gaussian groups of unit variance that do not touch, float32 (n, d); the group of each."""
     random = np.random.default_rng(seed)
+    spread = max(2, 24 / np.sqrt(d))
     member = np.repeat(np.arange(k), random.integers(30, 60, k))
-    rows = 2 * random.standard_normal((k, d))[member] + random.standard_normal((len(member), d))
+    rows = spread * random.standard_normal((k, d))[member]
+    rows += random.standard_normal((len(member), d))
     return rows.astype(np.float32), member
 
 

@@ -55,6 +55,14 @@ def test_separated_groups_are_found_exactly(k: int, d: int) -> None:
     assert same_partition(assigned, member)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_separated_groups_are_found_from_any_seed(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    member = np.repeat(np.arange(12), 30)
+    rows = 6 * random.standard_normal((12, 16))[member] + random.standard_normal((360, 16))
+    assert same_partition(fit(rows, 12, seed=seed).assigned, member)
+
+
 def test_inertia_and_distances_are_those_of_the_centroids() -> None:
     rows, _ = groups(5, 40, spread=1.0)
     found = fit(rows, 7, seed=3)

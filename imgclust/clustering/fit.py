@@ -16,6 +16,7 @@ from imgclust.clustering.lloyd import (
     refine,
     squared_distances,
 )
+from imgclust.clustering.swap import swapped
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -72,7 +73,8 @@ def fit(
     """Cluster vectors into k clusters by k-means.
 
     Seeding is k-means++ with greedy candidates (Arthur and Vassilvitskii 2007, by
-    scikit-learn); the iterations are FAISS's over all rows.
+    scikit-learn); the iterations are FAISS's over all rows; then centroids are moved from where
+    two share a group to where one has two (see `swap`).
 
     Parameters
     ----------
@@ -117,6 +119,8 @@ def fit(
     else:
         centroids = seeding(used, min(k, n), seed=seed)
     centroids = _iterate(used, centroids, seed=seed, gpu=gpu, progress=progress, stop=stop)
+    if start is None:
+        centroids = swapped(used, centroids, iterations=_ROUND, seed=seed, gpu=gpu, stop=stop)
     centroids, assigned, squared = settle(rows, centroids, gpu=gpu)
     if len(centroids) < k:
         notes.append(f"k reduced from {k} to {len(centroids)}, the number of distinct embeddings")
