@@ -53,7 +53,7 @@ def fit_classic(
     order
         Positions in which the rows are given to scikit-learn, a permutation (n,).
     max_points
-        As in `fit_tsne`.
+        Above this many rows a random sample makes the map and the others are placed in it.
     progress, stop
         scikit-learn can be neither watched nor stopped: progress has no total, and a stop leaves
         its thread behind, which ends with the process.

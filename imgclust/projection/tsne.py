@@ -25,6 +25,7 @@ _EARLY_ITERATIONS = 250
 _ITERATIONS = 500
 _CALLBACK_EVERY = 25
 _ROWS_FOR_THREADS = 2_000  # with fewer, threads cost more in waiting than they bring
+_MOST_ROWS = {2: 50_000, 3: 10_000}
 LEAST_ROWS = 8  # below this t-SNE has no neighbourhoods to keep; PCA is the map
 
 
@@ -98,7 +99,7 @@ def fit_tsne(
     seed: int = 0,
     perplexity: float = 30.0,
     start: NDArray[Any] | None = None,
-    max_points: int = 50_000,
+    max_points: int | None = None,
     progress: Progress = silent,
     stop: StopFlag | None = None,
 ) -> TsneProjection:
@@ -121,7 +122,8 @@ def fit_tsne(
         Coordinates to start from, shape (n, dims), such as the last map's; rows of NaN are
         placed by their neighbours.
     max_points
-        Above this many rows a random sample makes the map and the others are placed in it.
+        Above this many rows a random sample makes the map and the others are placed in it; by
+        default 50,000, and 10,000 in 3-D, for which there is no interpolation by FFT.
     progress, stop
         Every 25 iterations.
 
@@ -143,6 +145,8 @@ def fit_tsne(
         flat[:, : reference.shape[1]] = reference[:, :dims]
         return TsneProjection(pca, reference, flat, np.zeros(n, dtype=np.bool_))
     used = np.arange(n)
+    if max_points is None:
+        max_points = _MOST_ROWS[dims]
     if n > max_points:
         used = np.sort(np.random.default_rng(seed).choice(n, max_points, replace=False))
     begin = _start(reference[used], None if start is None else np.asarray(start)[used], dims)
