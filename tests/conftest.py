@@ -62,6 +62,7 @@ def open_collection(
             "watch.young_s": 0.0,
             "clustering.pca_dims": 8,
             "decode.workers": 1,
+            "links.pages": False,
         }
         options.setdefault("index", tmp_path / "index")
         options.setdefault("create_for", [os.fsencode(tmp_path / "drop")])

@@ -196,6 +196,10 @@ class Oracle:
             )
         found: Counter[tuple[int, bytes]] = Counter()
         for folder in _listed(self._links):
+            if folder.name == b".pages" or (
+                folder.name == b"index.html" and folder.path not in self._foreign
+            ):
+                continue  # what shows the folders in a browser
             if not folder.is_dir(follow_symlinks=False):
                 self._say(folder.path not in self._foreign, f"in the link folder: {folder.path!r}")
                 continue

@@ -60,7 +60,7 @@ def linked(home: Path) -> dict[str, str]:
     """Folder of every linked original; each is linked exactly once."""
     links = home / "index" / "default" / "links"
     found: dict[str, str] = {}
-    for folder in links.iterdir():
+    for folder in links.glob("[0-9]*"):
         for entry in folder.iterdir():
             target = os.path.realpath(entry)
             assert os.path.isfile(target)

@@ -16,6 +16,8 @@ from imgclust.collection import Collection
 from imgclust.report import pages
 from tests.conftest import Open, write_picture
 
+PAGES = {"links.pages": True}
+
 
 class Page(HTMLParser):
     """Links and pictures of a page on disk, as paths."""
@@ -45,7 +47,7 @@ def folders(root: Path) -> dict[str, list[Path]]:
 
 @pytest.fixture
 def collection(open_collection: Open, drop: Path) -> Collection:
-    one = open_collection()
+    one = open_collection(flags=PAGES)
     one.add([drop])
     one.cluster(k=3)
     return one
@@ -188,12 +190,12 @@ def test_the_first_page_as_a_link_stays(collection: Collection, tmp_path: Path) 
 
 def test_pages_can_be_switched_off(collection: Collection, open_collection: Open) -> None:
     collection.close()
-    one = open_collection(flags={"links.pages": False})
+    one = open_collection()
     one.links()
     assert not (one.link_folder / "index.html").exists()
     assert not (one.link_folder / ".pages").exists()
     one.close()
-    again = open_collection()
+    again = open_collection(flags=PAGES)
     again.links()
     assert_in_step(again)
 
@@ -227,7 +229,8 @@ def assert_central_first(collection: Collection) -> None:
 
 def test_central_first(collection: Collection, open_collection: Open) -> None:
     collection.close()
-    one = open_collection(flags={"links.order": "central"}, changing=frozenset({"links.order"}))
+    flags = PAGES | {"links.order": "central"}
+    one = open_collection(flags=flags, changing=frozenset({"links.order"}))
     one.links()
     assert_central_first(one)
     one.cluster(k=2)
