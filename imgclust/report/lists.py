@@ -30,7 +30,7 @@ def quarantine_section(catalog: Catalog) -> Iterator[str]:
         (_cut(row.path), _cut(row.reason), time.strftime("%Y-%m-%d", time.localtime(row.since)))
         for row in rows[:_ROWS]
     )
-    yield _boxed(html.table(["file", "reason", "since"], listed))
+    yield _boxed(html.table(["file", "reason", "since"], listed, numbers=1))
     yield _more(len(rows) - _ROWS, "files", "imgclust quarantine lists all")
     yield "</section>\n"
 
