@@ -414,3 +414,32 @@ def test_a_damaged_index_file_is_set_aside_and_made_again(
     assert len(said) == 1
     assert "set aside" in said[0]
     assert len(list(again.folders.aside.iterdir())) == 1
+
+
+def test_no_picture_takes_the_place_of_an_image(open_collection: Open, drop: Path) -> None:
+    one = open_collection()
+    one.watch([drop], once=True)
+    original = drop / "picture-03.png"
+    link = next(one.link_folder.glob("*/picture-03.png"))
+    before = original.read_bytes()
+    cluster = one.clusters()[0].id
+    for place in (original, link, drop / "new.png"):
+        with pytest.raises(UsageError):
+            one.view(method="pca", out=place)
+        with pytest.raises(UsageError):
+            one.query(1, sheet=place)
+        with pytest.raises(UsageError):
+            one.cluster_details(cluster, sheet=place)
+    assert original.read_bytes() == before
+    assert link.is_symlink()
+    assert not (drop / "new.png").exists()
+
+
+def test_no_picture_takes_the_place_of_an_added_file(open_collection: Open, drop: Path) -> None:
+    one = open_collection()
+    original = drop / "picture-03.png"
+    before = original.read_bytes()
+    one.add([original, drop / "picture-04.png"])
+    with pytest.raises(UsageError):
+        one.view(method="pca", out=original)
+    assert original.read_bytes() == before

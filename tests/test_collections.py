@@ -114,6 +114,16 @@ def test_rename_takes_a_link_folder_inside_along(run: Run, drop: Path, tmp_path:
     assert not inside.exists()
 
 
+def test_rename_by_another_path_to_the_index_folder(run: Run, drop: Path, tmp_path: Path) -> None:
+    inside = tmp_path / "index" / "default" / "tree"
+    assert run("watch", "--once", "-q", drop, "--links", inside).code == 0
+    (tmp_path / "alias").symlink_to(tmp_path / "index")
+    index = ("--index", tmp_path / "alias")
+    assert run("collections", "rename", "default", "photos", *index).code == 0
+    assert run("links", "--check", "--collection", "photos").code == 0
+    assert not inside.exists()
+
+
 @pytest.mark.parametrize("lock", ["ingest", "clustering", "links"])
 def test_a_collection_that_is_worked_on_is_left_alone(
     run: Run, ready: Path, tmp_path: Path, lock: str
@@ -148,6 +158,7 @@ def test_delete_leaves_originals_and_what_is_foreign(run: Run, drop: Path, tmp_p
     originals = pictures(drop)
     folder = next(path for path in tree.iterdir() if path.is_dir())
     (folder / "mine.txt").write_text("mine")
+    (tree / "empty" / "of mine").mkdir(parents=True)
     edited = next(path for path in folder.iterdir() if path.suffix == ".png")
     edited.write_bytes(b"edited by hand")
     place = tmp_path / "index" / "default"
@@ -162,7 +173,8 @@ def test_delete_leaves_originals_and_what_is_foreign(run: Run, drop: Path, tmp_p
     }
     assert edited.read_bytes() == b"edited by hand"
     assert pictures(drop) == originals
-    assert [path.name for path in tree.iterdir()] == [folder.name]
+    assert {path.name for path in tree.iterdir()} == {folder.name, "empty"}
+    assert (tree / "empty" / "of mine").is_dir()
     assert run("collections", "--json").document["collections"] == []
     assert run("collections", "delete", "default", "-y").refused(3)
     shutil.rmtree(place)

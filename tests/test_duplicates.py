@@ -131,6 +131,16 @@ def test_many_copies_are_one_group(
     assert [len(group) for _, group in names(one.duplicates())] == [10]
 
 
+def test_an_id_named_twice_dismisses_no_copies(open_collection: Open, copied: Path) -> None:
+    one = open_collection()
+    one.add([copied])
+    ids = {os.path.basename(os.fsdecode(row.path)): row.id for row in one.catalog.images.all()}
+    one.dismiss_duplicates([ids["large.png"], ids["large.png"], ids["half.jpg"]])
+    content = one.catalog.images.get(ids["large.png"])
+    assert content is not None
+    assert (content.content, content.content) not in one.catalog.contents.dismissed()
+
+
 def test_what_is_dismissed_is_remembered(open_collection: Open, copied: Path) -> None:
     one = ingested(open_collection)
     ids = {

@@ -62,7 +62,7 @@ def dismiss(collection: Opened, ids: Sequence[int], *, undo: bool) -> Dismissed:
     if len(set(ids)) < 2:
         raise UsageError("name two images or more by their ids, as imgclust duplicates shows them")
     contents = []
-    for one in ids:
+    for one in dict.fromkeys(ids):
         image = collection.catalog.images.get(one)
         if image is None:
             raise NothingThereError(f"no image has the id {one}")

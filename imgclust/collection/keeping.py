@@ -138,7 +138,7 @@ def rename_collection(name: str, to: str, index: Path | None = None) -> Collecti
     with _all_locks(place):
         with Catalog(place.catalog) as catalog:
             kept = catalog.setting("link_folder")
-            inside = kept and _below(os.fsdecode(bytes.fromhex(kept)), place.root)
+            inside = kept and _below(place.root / os.fsdecode(bytes.fromhex(kept)), place.root)
             if inside:  # relative to the collection's folder, so that it is right at any moment
                 with catalog.transaction():
                     catalog.store("link_folder", os.fsencode(inside).hex())
@@ -187,6 +187,8 @@ def delete_collection(
                 paging.clear(going)
                 folder = going.link_folder
             kept = _left_in(folder)
+            with contextlib.suppress(OSError):  # something foreign is in it
+                os.rmdir(folder)
         locks.enter_context(FileLock(place.lock("links"), purpose=_LOCKS["links"]))
         _remove_files(place)
         for what in _LOCKS:
@@ -265,15 +267,13 @@ def _remove_files(place: Folders) -> None:
 
 
 def _left_in(folder: Path) -> list[bytes]:
-    """Files below a folder of ours whose own are gone; empty folders leave."""
+    """Files below a folder of ours whose own are gone."""
     left = []
-    for top, below, files in os.walk(os.fsencode(folder), topdown=False):
+    for top, below, files in os.walk(os.fsencode(folder)):
         left += [os.path.join(top, name) for name in files]
         left += [
             path for path in (os.path.join(top, name) for name in below) if os.path.islink(path)
         ]
-        with contextlib.suppress(OSError):
-            os.rmdir(top)
     return left
 
 
@@ -291,10 +291,10 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _below(path: str, folder: Path) -> str | None:
-    """The path relative to a folder that it lies in, else None."""
+def _below(path: Path, folder: Path) -> str | None:
+    """The path relative to a folder that it lies in, else None; links are followed."""
     try:
-        return str(Path(path).relative_to(folder))
+        return str(Path(os.path.realpath(path)).relative_to(os.path.realpath(folder)))
     except ValueError:
         return None
 

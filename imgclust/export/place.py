@@ -89,7 +89,12 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             yield temporary
             if path.exists():
                 path.rename(before)
-            temporary.rename(path)
+            try:
+                temporary.rename(path)
+            except OSError:
+                if before.exists():
+                    before.rename(path)
+                raise
     finally:
         _clear(temporary)
         _clear(before)
