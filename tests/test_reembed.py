@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from imgclust import failpoints
+from imgclust import failpoints, reembed
 from imgclust.collection import Collection
 from imgclust.embedding import Recipe
 from imgclust.errors import ImgclustError, LockedError, RecipeError
+from imgclust.locks import FileLock
 from tests.command_line import Run, runner
 from tests.conftest import Open
 from tests.fakes import FakeEmbedder
@@ -135,6 +136,43 @@ def test_without_clusters(open_collection: Open, drop: Path) -> None:
     one.close()
     result = other(open_collection).reembed()
     assert (result.clusters, result.embedded) == (None, COUNT)
+
+
+@pytest.mark.parametrize("work", ["cluster", "sweep", "undo"])
+def test_clusters_of_the_recipe_before_come_too_late(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    one = ingested(open_collection, drop)
+    begun = one.recluster()
+    monkeypatch.setattr(reembed, "drop_old", lambda *_, **__: 0)  # not there yet
+    changed = other(open_collection)
+    changed.reembed()
+    number = changed.current().id
+    with pytest.raises(RecipeError, match="another recipe"):
+        if work == "cluster":
+            begun.cluster(k="3", space="pca", seed=0)
+        elif work == "sweep":
+            begun.sweep(k_min=1, k_max=3, space="pca", seed=0)
+        else:
+            begun.undo()
+    assert changed.current().id == number
+    assert changed.current().recipe == changed.recipe
+
+
+def test_without_clusters_a_clustering_in_the_making_keeps_it_away(
+    open_collection: Open, drop: Path
+) -> None:
+    one = open_collection()
+    one.watch([drop], once=True, cluster=False)
+    old = one.recipe
+    one.close()
+    changed = other(open_collection)
+    with (
+        FileLock(changed.folders.lock("clustering"), purpose="clustering"),
+        pytest.raises(LockedError),
+    ):
+        changed.reembed()
+    assert changed.catalog.setting("recipe") == old
 
 
 def test_other_weights_are_refused_with_the_command_to_change(

@@ -11,6 +11,7 @@ from imgclust.collection import folders, running
 from imgclust.collection.networks import open_chosen, require_packages
 from imgclust.embedding import Recipe, recipe_of
 from imgclust.errors import NothingThereError
+from imgclust.locks import FileLock
 from imgclust.recluster import Recluster
 from imgclust.reembed import ReembedResult
 
@@ -113,16 +114,18 @@ def _change_over(
         with contextlib.suppress(OSError):
             collection.folders.index_file.unlink(missing_ok=True)
 
+    lock = collection.folders.lock("clustering")
     current = catalog.clusterings.current()
     if current is None:
-        with catalog.transaction():
+        # A clustering that is being made is of the recipe from before: it must not come after.
+        with FileLock(lock, purpose="clustering"), catalog.transaction():
             change()
         return None, 0
     made = Recluster(
         catalog,
         recipe=recipe.name,
         settings=collection.settings,
-        lock=collection.folders.lock("clustering"),
+        lock=lock,
         charts_folder=collection.folders.charts,
         progress=collection.progress,
         stop=collection.stop,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from imgclust.clustering import (
     match,
 )
 from imgclust.config import Settings
-from imgclust.errors import LockedError, NothingThereError, UsageError
+from imgclust.errors import LockedError, NothingThereError, RecipeError, UsageError
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.recluster import splitting
@@ -54,6 +54,7 @@ class Recluster:
         self._charts = charts_folder
         self._progress = progress
         self._stop = stop or StopFlag()
+        self._found = catalog.setting("recipe")
 
     def sweep(
         self, *, k_min: int, k_max: int | None, space: str, seed: int, chart: bool = True
@@ -113,6 +114,8 @@ class Recluster:
             When another process clusters this collection.
         NothingThereError
             When there is nothing to cluster.
+        RecipeError
+            When the collection has changed to another recipe meanwhile.
         """
         with self._locked():
             self._catalog_cleanup()
@@ -183,8 +186,16 @@ class Recluster:
         """True while some process clusters this collection."""
         return is_locked(self._lock)
 
-    def _locked(self) -> FileLock:
-        return FileLock(self._lock, purpose="clustering")
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Hold the lock, on a collection that is still of the recipe it was found with."""
+        with FileLock(self._lock, purpose="clustering"):
+            if self._catalog.setting("recipe") != self._found:
+                raise RecipeError(
+                    "the collection has just changed to another recipe (imgclust reembed); "
+                    "run this again"
+                )
+            yield
 
     def _catalog_cleanup(self) -> None:
         drop_unpublished(self._catalog)
