@@ -148,13 +148,13 @@ def test_clusters_of_the_recipe_before_come_too_late(
     changed = other(open_collection)
     changed.reembed()
     number = changed.current().id
+    late = {
+        "cluster": lambda: begun.cluster(k="3", space="pca", seed=0),
+        "sweep": lambda: begun.sweep(k_min=1, k_max=3, space="pca", seed=0),
+        "undo": begun.undo,
+    }
     with pytest.raises(RecipeError, match="another recipe"):
-        if work == "cluster":
-            begun.cluster(k="3", space="pca", seed=0)
-        elif work == "sweep":
-            begun.sweep(k_min=1, k_max=3, space="pca", seed=0)
-        else:
-            begun.undo()
+        late[work]()
     assert changed.current().id == number
     assert changed.current().recipe == changed.recipe
 
