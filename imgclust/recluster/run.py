@@ -10,14 +10,7 @@ import numpy as np
 
 from imgclust import devices
 from imgclust.catalog import Catalog
-from imgclust.clustering import (
-    Fit,
-    Matching,
-    Suggestion,
-    Sweep,
-    fit,
-    match,
-)
+from imgclust.clustering import Fit, Matching, Suggestion, Sweep, fit, match
 from imgclust.config import Settings
 from imgclust.errors import LockedError, NothingThereError, RecipeError, UsageError
 from imgclust.locks import FileLock, is_locked
