@@ -38,7 +38,11 @@ def ready(made: Path, run: Run, tmp_path: Path) -> Path:
 def folders(tmp_path: Path) -> dict[str, set[str]]:
     """Names of the links, by folder."""
     top = tmp_path / "index" / "default" / "links"
-    return {one.name: {entry.name for entry in one.iterdir()} for one in top.iterdir()}
+    return {
+        one.name: {entry.name for entry in one.iterdir()}
+        for one in top.iterdir()
+        if one.is_dir() and not one.name.startswith(".")
+    }
 
 
 def sizes(run: Run) -> dict[int, int]:
@@ -70,10 +74,13 @@ def test_split_merge_and_back(run: Run, ready: Path, tmp_path: Path) -> None:
     now = folders(tmp_path)
     assert now[f"{large:03d}-a part"] == linked[f"{large:03d}"]
     assert run("links", "--check").code == 0
-    assert run("cluster", "--undo", "--json").document["sizes"] == done["sizes"]
+    undone = run("cluster", "--undo", "--json").document
+    assert undone["sizes"] == done["sizes"]
+    assert (undone["split"], undone["merged"]) == ([{"from": large, "into": [large, part]}], [])
     assert {f"{large:03d}", f"{part:03d}-a part"} <= folders(tmp_path).keys()
     back = run("cluster", "--undo", "--json").document
     assert {"id", "images", "jaccard"} == set(back["kept"][0])
+    assert (back["split"], back["merged"]) == ([], [{"from": [large, part], "into": large}])
     assert folders(tmp_path) == linked
     assert run("links", "--check").code == 0
     again = run("clusters", "split", str(large), "-k", "2", "--json").document

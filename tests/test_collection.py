@@ -443,3 +443,17 @@ def test_no_picture_takes_the_place_of_an_added_file(open_collection: Open, drop
     with pytest.raises(UsageError):
         one.view(method="pca", out=original)
     assert original.read_bytes() == before
+
+
+def test_a_removed_image_stays_away_though_its_hard_link_goes(
+    open_collection: Open, drop: Path
+) -> None:
+    collection = open_collection(flags={"links.mode": "hardlink"})
+    images = collection.watch([drop], once=True, cluster=False).ingested
+    collection.cluster(k=3)
+    assert collection.status().link_mode == "hardlink"
+    removed = collection.remove(1)
+    assert os.stat(os.fsdecode(removed.path)).st_nlink == 1
+    again = collection.watch(once=True, cluster=False)
+    assert again.ingested == 0
+    assert collection.status().images == images - 1

@@ -187,6 +187,19 @@ def test_a_sheet(run: Run, ready: Path, tmp_path: Path) -> None:
     assert ".png" in run("query", "1", "--sheet", "sheet.txt").refused(2)
 
 
+@pytest.mark.parametrize("command", ["query 1 --sheet", "clusters show 1 --sheet", "view --out"])
+def test_no_picture_is_drawn_over_an_original_or_beside_it(
+    run: Run, ready: Path, tmp_path: Path, command: str
+) -> None:
+    drop = ready / "drop"
+    before = {path: path.read_bytes() for path in drop.iterdir()}
+    for path in (drop / "new.png", next(iter(before))):
+        assert "lies among the images" in run(*command.split(), path).refused(2)
+    assert {path: path.read_bytes() for path in drop.iterdir()} == before
+    for name in ("sheet.txt", "sheet.", "sheet"):
+        assert f"{name}: a " in run(*command.split(), tmp_path / name).refused(2)
+
+
 @pytest.mark.parametrize("region", ["1,2,3", "a,b,c,d", "0,0,0,1", "-1,0,1,1", "0,0,nan,1"])
 def test_regions_that_are_none(run: Run, ready: Path, region: str) -> None:
     assert "--region" in run("query", "1", f"--region={region}").refused(2)

@@ -16,7 +16,7 @@ from imgclust.clustering.drift import (
 )
 from imgclust.clustering.fit import Fit, fit
 from imgclust.clustering.knee import Suggestion, suggest
-from imgclust.clustering.match import Matching, match
+from imgclust.clustering.match import Matching, match, regrouped
 from imgclust.clustering.sweep import Sweep, default_k_max, sweep
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "nearest_clusters",
     "outlier_limits",
     "pooled",
+    "regrouped",
     "representatives",
     "spread",
     "suggest",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,32 @@ class Matching:
     new: tuple[int, ...]
     gone: tuple[int, ...]
     moved: int
+
+
+def regrouped(
+    overlaps: Mapping[tuple[int, int], int],
+) -> tuple[tuple[tuple[int, tuple[int, ...]], ...], tuple[tuple[tuple[int, ...], int], ...]]:
+    """Which clusters were split and which merged, as in `Matching`.
+
+    Parameters
+    ----------
+    overlaps
+        Images of each pair (old id, new id) that has any.
+    """
+    sizes: dict[int, int] = {}
+    for (old, _), images in overlaps.items():
+        sizes[old] = sizes.get(old, 0) + images
+    into: dict[int, list[int]] = {}
+    of: dict[int, list[int]] = {}
+    for (old, new), images in sorted(overlaps.items()):
+        if images and images >= _SPLIT_SHARE * sizes[old]:
+            into.setdefault(old, []).append(new)
+        if images and images >= _MERGED_SHARE * sizes[old]:
+            of.setdefault(new, []).append(old)
+    return (
+        tuple((old, tuple(news)) for old, news in sorted(into.items()) if len(news) >= 2),
+        tuple((tuple(olds), new) for new, olds in sorted(of.items()) if len(olds) >= 2),
+    )
 
 
 def match(
@@ -118,24 +144,20 @@ def match(
     by_size = unmatched[np.argsort(-full_sizes[unmatched], kind="stable")]
     ids[by_size] = np.arange(next_id, next_id + len(unmatched))
 
-    split = []
-    for row in range(len(olds)):
-        into = np.flatnonzero((overlap[row] >= _SPLIT_SHARE * old_sizes[row]) & (overlap[row] > 0))
-        if len(into) >= 2:
-            split.append((int(olds[row]), tuple(sorted(int(one) for one in ids[into]))))
-    merged = []
-    for column in np.argsort(ids):
-        share = (overlap[:, column] >= _MERGED_SHARE * old_sizes) & (overlap[:, column] > 0)
-        if share.sum() >= 2:
-            merged.append((tuple(int(one) for one in olds[share]), int(ids[column])))
+    split, merged = regrouped(
+        {
+            (int(olds[row]), int(ids[column])): int(overlap[row, column])
+            for row, column in zip(*np.nonzero(overlap), strict=True)
+        }
+    )
     return Matching(
         ids=tuple(int(one) for one in ids),
         kept=tuple(
             (int(olds[row]), int(overlap[row, column]), float(jaccard[row, column]))
             for row, column in sorted(pairs)
         ),
-        split=tuple(split),
-        merged=tuple(merged),
+        split=split,
+        merged=merged,
         new=tuple(range(next_id, next_id + len(unmatched))),
         gone=tuple(int(one) for one in np.delete(olds, [row for row, _ in pairs])),
         moved=int(images[known & (ids[after] != before)].sum()) if k else 0,

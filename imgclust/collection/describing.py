@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 from imgclust import charts
 from imgclust.catalog import Clustering
 from imgclust.clustering import nearest_clusters
+<<<<<<< HEAD
 from imgclust.collection import exporting
+=======
+from imgclust.collection.exporting import sheet_place
+>>>>>>> b08316f (A removed image stays away when its hard link goes; no picture is drawn among the images; undo says what it splits and merges)
 from imgclust.collection.results import ClusterDetails, ClusterRow, Member
 from imgclust.errors import NothingThereError, StorageError, UsageError
 from imgclust.recluster import drifting
@@ -74,7 +78,9 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
         (clustering.cluster_ids[other], distance)
         for other, distance in nearest_clusters(clustering.centroids, position, _SHOWN_NEIGHBOURS)
     )
-    drawn = sheet or collection.folders.charts / f"cluster-{cluster:03d}.png"
+    drawn = collection.folders.charts / f"cluster-{cluster:03d}.png"
+    if sheet is not None:
+        drawn = sheet_place(collection, sheet)
     _draw(collection, row, shown, drawn)
     return ClusterDetails(
         row=row,

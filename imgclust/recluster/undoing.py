@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from imgclust.catalog import Catalog
+from imgclust.clustering import regrouped
 from imgclust.errors import NothingThereError
 from imgclust.recluster.publishing import make_current
 from imgclust.recluster.results import ClusterResult
@@ -42,6 +44,8 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
     ArrivalAssigner(catalog).catch_up(recipe, clustering=back.id)
     moved = make_current(catalog, back.id, recipe=recipe, since=since, publish=publish)
     before, after = set(current.cluster_ids), set(back.cluster_ids)
+    overlaps = clusterings.overlaps(current.id, back.id)
+    split, merged = regrouped(overlaps)
     names = clusterings.names()
     return ClusterResult(
         clustering=back.id,
@@ -51,9 +55,9 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
         space=back.space,
         inertia=back.inertia,
         sizes=clusterings.sizes(back.id),
-        kept=_kept(catalog, current.id, back.id, sorted(before & after)),
-        split=(),
-        merged=(),
+        kept=_kept(overlaps, sorted(before & after)),
+        split=tuple({"from": old, "into": list(news)} for old, news in split),
+        merged=tuple({"from": list(olds), "into": one} for olds, one in merged),
         new=tuple(sorted(after - before)),
         gone=tuple({"id": one, "name": names.get(one)} for one in sorted(before - after)),
         moved=moved,
@@ -62,8 +66,7 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
     )
 
 
-def _kept(catalog: Catalog, old: int, new: int, ids: list[int]) -> tuple[dict[str, Any], ...]:
-    overlaps = catalog.clusterings.overlaps(old, new)
+def _kept(overlaps: Mapping[tuple[int, int], int], ids: list[int]) -> tuple[dict[str, Any], ...]:
     before: dict[int, int] = {}
     after: dict[int, int] = {}
     for (one, other), images in overlaps.items():
