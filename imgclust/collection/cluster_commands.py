@@ -6,12 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-<<<<<<< HEAD
 from imgclust.collection import describing, exporting, running
-=======
-from imgclust.collection import describing, running
-from imgclust.collection.exporting import picture_place
->>>>>>> b08316f (A removed image stays away when its hard link goes; no picture is drawn among the images; undo says what it splits and merges)
 from imgclust.collection.opened import Opened
 from imgclust.collection.results import ClusterDetails, ClusterRow
 from imgclust.errors import UsageError
@@ -133,17 +128,11 @@ class ClusterCommands(Opened):
         size = dims or self.settings.views.dims
         if chosen not in {"pca", "tsne"} or size not in {2, 3}:
             raise UsageError(f"{chosen} in {size} dimensions is no map; pca or tsne, 2 or 3")
-<<<<<<< HEAD
         path = out or self.folders.charts / f"map-{chosen}-{size}d.png"
         if path.suffix.lower() not in {".png", ".svg"}:
             raise UsageError(f"{path.name}: a map is a .png or .svg file")
         if out is not None:
             exporting.keep_out(self, out)
-=======
-        path = self.folders.charts / f"map-{chosen}-{size}d.png"
-        if out is not None:
-            path = picture_place(self, out, kinds=(".png", ".svg"), what="a map")
->>>>>>> b08316f (A removed image stays away when its hard link goes; no picture is drawn among the images; undo says what it splits and merges)
         drawn = make_map(
             self.catalog,
             recipe=self.recipe,

@@ -11,11 +11,7 @@ from typing import TYPE_CHECKING
 from imgclust import charts
 from imgclust.catalog import Clustering
 from imgclust.clustering import nearest_clusters
-<<<<<<< HEAD
 from imgclust.collection import exporting
-=======
-from imgclust.collection.exporting import sheet_place
->>>>>>> b08316f (A removed image stays away when its hard link goes; no picture is drawn among the images; undo says what it splits and merges)
 from imgclust.collection.results import ClusterDetails, ClusterRow, Member
 from imgclust.errors import NothingThereError, StorageError, UsageError
 from imgclust.recluster import drifting
@@ -62,7 +58,7 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
     clustering = collection.current()
     row = _row(collection, clustering, cluster)
     if sheet is not None:
-        exporting.keep_out(collection, sheet)
+        exporting.check_sheet(collection, sheet)
     catalog = collection.catalog
     members: list[Member] = []
     of_content: dict[int, Member] = {}
@@ -78,9 +74,7 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
         (clustering.cluster_ids[other], distance)
         for other, distance in nearest_clusters(clustering.centroids, position, _SHOWN_NEIGHBOURS)
     )
-    drawn = collection.folders.charts / f"cluster-{cluster:03d}.png"
-    if sheet is not None:
-        drawn = sheet_place(collection, sheet)
+    drawn = sheet or collection.folders.charts / f"cluster-{cluster:03d}.png"
     _draw(collection, row, shown, drawn)
     return ClusterDetails(
         row=row,

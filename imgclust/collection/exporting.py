@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,48 +57,23 @@ def report(collection: Opened, to: Path | None) -> ReportResult:
     )
 
 
-def sheet_place(collection: Opened, path: Path) -> Path:
-    """Where a contact sheet goes; see `picture_place`."""
-    return picture_place(collection, path, kinds=_SHEETS, what="a contact sheet")
-
-
-def picture_place(collection: Opened, path: Path, *, kinds: Sequence[str], what: str) -> Path:
-    """Where a picture that was asked for goes: never over an original, nor where it would come in.
-
-    Raises
-    ------
-    UsageError
-        When its suffix is not one of `kinds`, it lies among the images, or is a folder.
-    """
-    if path.suffix.lower() not in kinds:
-        raise UsageError(f"{path.name}: {what} is a file in {', '.join(kinds)}")
-    keep_from_images(collection, check_target(Path(os.path.abspath(path)), folder=False))
-    return path
+def check_sheet(collection: Opened, path: Path) -> None:
+    """Refuse a contact sheet of no known kind, or where no file of ours may be."""
+    if path.suffix.lower() not in _SHEETS:
+        raise UsageError(f"{path.name}: a contact sheet is a file in {', '.join(_SHEETS)}")
+    keep_out(collection, path)
 
 
 def keep_out(collection: Opened, path: Path) -> None:
     """Refuse a path among the images or among our own files."""
-<<<<<<< HEAD
     path = Path(os.path.abspath(path))
     for root in collection.catalog.images.roots():
         if folders.overlaps(os.fsencode(path), root.path):
             raise UsageError(
                 f"{path} lies among the images in {os.fsdecode(root.path)}; choose another place"
             )
-=======
-    keep_from_images(collection, path)
->>>>>>> b08316f (A removed image stays away when its hard link goes; no picture is drawn among the images; undo says what it splits and merges)
     for ours in our_folders(collection):
         if folders.overlaps(os.fsencode(path), ours):
             raise UsageError(
                 f"{path} lies in our own folder {os.fsdecode(ours)}; choose another place"
-            )
-
-
-def keep_from_images(collection: Opened, path: Path) -> None:
-    """Refuse a path among the images."""
-    for root in collection.catalog.images.roots():
-        if folders.overlaps(os.fsencode(path), root.path):
-            raise UsageError(
-                f"{path} lies among the images in {os.fsdecode(root.path)}; choose another place"
             )

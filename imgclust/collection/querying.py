@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import charts, search
-<<<<<<< HEAD
 from imgclust.collection import exporting, networks
-=======
-from imgclust.collection import networks
-from imgclust.collection.exporting import sheet_place
->>>>>>> b08316f (A removed image stays away when its hard link goes; no picture is drawn among the images; undo says what it splits and merges)
 from imgclust.errors import NothingThereError, StorageError, UsageError
 from imgclust.images import Decoded, Region, claim
 from imgclust.search import QueryResult, Subject
@@ -40,15 +35,8 @@ def query(
         raise UsageError("query what? name at least one image")
     if region is not None and len(asked) > 1:
         raise UsageError("a region is one of a single image; ask for one image with --region")
-<<<<<<< HEAD
-    if sheet is not None and sheet.suffix.lower() not in _SHEETS:
-        raise UsageError(f"{sheet.name}: a contact sheet is a file in {', '.join(_SHEETS)}")
     if sheet is not None:
-        exporting.keep_out(collection, sheet)
-=======
-    if sheet is not None:
-        sheet = sheet_place(collection, sheet)
->>>>>>> b08316f (A removed image stays away when its hard link goes; no picture is drawn among the images; undo says what it splits and merges)
+        exporting.check_sheet(collection, sheet)
     _ = collection.recipe  # said before files are read
     subject = _of_region(collection, asked[0], region) if region else _of(collection, asked)
     found = search.neighbours(
