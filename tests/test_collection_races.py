@@ -197,7 +197,7 @@ def test_a_link_folder_in_trouble_does_not_end_an_ingest(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(Linking, "sync", fail)
+        patch.setattr(Linking, "advance", fail)
         assert [keeper.links(), keeper.links()] == [False, False]
     assert [event.kind for event in said] == ["trouble"] * isinstance(error, OSError)
     assert keeper.links()

@@ -72,7 +72,8 @@ def keep_out(collection: Opened, path: Path) -> None:
             raise UsageError(
                 f"{path} lies among the images in {os.fsdecode(root.path)}; choose another place"
             )
-    for ours in our_folders(collection):
+    whole = os.path.realpath(os.fsencode(collection.index_folder.path))  # others' collections too
+    for ours in (*our_folders(collection), whole):
         if folders.overlaps(os.fsencode(path), ours):
             raise UsageError(
                 f"{path} lies in our own folder {os.fsdecode(ours)}; choose another place"
