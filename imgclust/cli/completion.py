@@ -13,14 +13,14 @@ from typing import Any
 
 import typer
 
-from imgclust import places
-
 # SQLite waits so long for a lock; a person does not.
 _PATIENCE_S = 0.1
 
 
 def collections(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the collections of the index folder."""
+    from imgclust import places
+
     with contextlib.suppress(Exception):
         names = places.collections_in(_index(context))
         return [name for name in names if name.startswith(incomplete)]
@@ -29,6 +29,8 @@ def collections(context: typer.Context, incomplete: str) -> list[str]:
 
 def clusters(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Ids of the current clusters, each with its name."""
+    from imgclust import places
+
     with contextlib.suppress(Exception):
         chosen = _given(context, "collection") or "default"
         catalog = _index(context) / chosen / places.CATALOG
@@ -59,6 +61,8 @@ def _clusters(catalog: Path) -> Iterator[tuple[int, str]]:
 
 
 def _index(context: typer.Context) -> Path:
+    from imgclust import places
+
     given = _given(context, "index")
     return places.find_index_folder(None if given is None else Path(given)).path
 
