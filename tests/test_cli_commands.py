@@ -23,7 +23,7 @@ CLUSTER_ROW = [
 ]
 CLUSTER = [
     *("clustering", "k", "chosen_by", "space", "inertia", "sizes", "kept", "split", "merged"),
-    *("new", "gone", "moved"),
+    *("new", "gone", "moved", "returned"),
 ]
 
 
@@ -273,7 +273,9 @@ def test_cluster(run: Run, ready: Path) -> None:
     assert list(done) == CLUSTER
     assert (done["k"], done["chosen_by"], sum(done["sizes"].values())) == (4, "user", 24)
     assert {"id", "images", "jaccard"} == set(done["kept"][0])
-    assert run("cluster", "--undo", "--json").document["clustering"] == before
+    undone = run("cluster", "--undo", "--json").document
+    assert list(undone) == CLUSTER
+    assert undone["clustering"] == before
     assert "space pca" in run("cluster", "-k", "2").out
     assert run("links", "--check").code == 0
 

@@ -238,8 +238,12 @@ def test_the_only_name_survives_a_merge_and_goes_back_with_undo(world: World) ->
     result = world.recluster().merge([small, large])
     assert result.gone == ({"id": small, "name": "cats"},)
     assert names()[large] == "cats"
-    world.recluster().undo()
+    back = world.recluster().undo()
     assert names() == {small: "cats"}
+    # An id that comes back is not new.
+    assert (back.new, back.returned, back.gone) == ((), ({"id": small, "name": "cats"},), ())
+    assert back.split == ({"from": large, "into": sorted((small, large))},)
+    assert set(back.sizes) == {one["id"] for one in (*back.kept, *back.returned)}
     # A name given after the merge stays.
     world.recluster().merge([small, large])
     with world.catalog.transaction():

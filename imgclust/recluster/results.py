@@ -29,7 +29,8 @@ class ClusterResult:
     """A finished clustering and what became of the clusters before it.
 
     `clustering` is None for a dry run; `sizes` counts images by cluster id; `moved` counts the
-    images whose cluster id changed.
+    images whose cluster id changed. `new` ids were never used before; those that an undo brings
+    back are `returned`, with their names.
     """
 
     clustering: int | None
@@ -47,6 +48,7 @@ class ClusterResult:
     moved: int
     provisional: bool
     notes: tuple[str, ...]
+    returned: tuple[Mapping[str, Any], ...] = ()
 
 
 def lineage_fields(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from imgclust.recluster.space import ArrivalAssigner
 def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
     """Make the clustering before the current one the current one again.
 
-    Images that came since are assigned to its clusters. A name that a merge carried over to the
+    Images that came since are assigned to its clusters. Ids that come back are `returned`, not
+    `new`: those were never used before. A name that a merge carried over to the
     cluster that it made is taken from it again. The caller holds the clustering lock.
 
     Raises
@@ -58,11 +59,12 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
         kept=_kept(overlaps, sorted(before & after)),
         split=tuple({"from": old, "into": list(news)} for old, news in split),
         merged=tuple({"from": list(olds), "into": one} for olds, one in merged),
-        new=tuple(sorted(after - before)),
+        new=(),
         gone=tuple({"id": one, "name": names.get(one)} for one in sorted(before - after)),
         moved=moved,
         provisional=False,
         notes=(),
+        returned=tuple({"id": one, "name": names.get(one)} for one in sorted(after - before)),
     )
 
 

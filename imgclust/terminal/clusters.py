@@ -234,7 +234,9 @@ def _lineage(result: ClusterResult) -> list[str]:
     if result.new:
         sentences.append(f"new: {_ids(result.new)}")
     if result.gone:
-        sentences.append("gone: " + ", ".join(_gone(one) for one in result.gone[:_IDS_SHOWN]))
+        sentences.append(f"gone: {_called(result.gone)}")
+    if result.returned:
+        sentences.append(f"back: {_called(result.returned)}")
     return sentences
 
 
@@ -243,8 +245,8 @@ def _ids(ids: Any) -> str:
     return shown + (f" and {len(ids) - _IDS_SHOWN} more" if len(ids) > _IDS_SHOWN else "")
 
 
-def _gone(one: Mapping[str, Any]) -> str:
-    return f"{one['id']} {printable(one['name'])}" if one["name"] else str(one["id"])
+def _called(clusters: Sequence[Mapping[str, Any]]) -> str:
+    return _ids([f"{one['id']} {printable(one['name'] or '')}".rstrip() for one in clusters])
 
 
 def _named(row: ClusterRow) -> str:

@@ -49,6 +49,7 @@ def cluster(result: ClusterResult) -> Document:
         "new": list(result.new),
         "gone": list(result.gone),
         "moved": result.moved,
+        "returned": list(result.returned),
     }
 
 
