@@ -574,6 +574,10 @@ class Life(RuleBasedStateMachine):
             removed = self.removed.get(path)
             if removed is not None and removed[1:] == stat[1:]:
                 assert (states[path], path in images) == ("removed", False)
+            elif removed is not None and removed[1:-1] == stat[1:-1] and states[path] == "removed":
+                # Another ctime alone does not bring it back: its hard link's end changes that too.
+                # It may come back, where a scan missed the file in between.
+                assert path not in images
             elif content in IMAGES:
                 assert images.get(path) == hashlib.sha256(content).digest()
                 assert (states[path], path in quarantine) == ("done", False)
