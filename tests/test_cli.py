@@ -10,11 +10,13 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from imgclust import __version__
-from imgclust.cli import listening
+from imgclust.cli import app, listening
 from imgclust.collection import Collection, Event
 from imgclust.errors import LockedError, MissingPackageError
 from imgclust.locks import FileLock
@@ -74,6 +76,23 @@ def test_help_of_every_command_has_an_example(command: str, run: Run) -> None:
     assert max(map(len, said.out.splitlines())) <= 80
 
 
+@pytest.mark.parametrize("columns", [40, 60, 80])
+def test_help_is_whole_on_every_terminal(
+    columns: int, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group: Any = typer.main.get_command(app)
+    for name, command in {"": group, **group.commands}.items():
+        below = getattr(command, "commands", {}) if name else {}
+        for names in [[name] if name else [], *([name, one] for one in below)]:
+            monkeypatch.setenv("COLUMNS", "400")
+            whole = "".join(run(*names, "--help").out.split())
+            monkeypatch.setenv("COLUMNS", str(columns))
+            shown = run(*names, "--help").out
+            assert max(map(len, shown.splitlines())) <= columns
+            assert "".join(shown.replace("\\\n", "").split()) == whole
+    assert "print or send." in " ".join(run("--help").out.split())
+
+
 def test_help_names_every_command(run: Run) -> None:
     said = run("-h")
     assert {command.split()[0] for command in COMMANDS} <= set(said.out.split())
@@ -116,6 +135,9 @@ def test_commands_without_the_packages_say_which_extra_to_install(
     [
         ("", "which command"),
         ("wach", "Did you mean 'watch'"),
+        ("status --collection=", "--collection is empty"),
+        ("status --index=", "--index is empty"),
+        ("view --out=", "--out is empty"),
         ("query", "missing argument 'IMAGE|ID'; see imgclust query --help"),
         ("query 1 -n x", "'-n'"),
         ("query 1 -n 0", "'-n'"),

@@ -17,7 +17,7 @@ from tests.command_line import Run, make, runner
 from tests.conftest import write_picture
 
 COUNTS = ["seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"]
-LINKS = ["links", "created", "removed", "missing", "stale", "foreign"]
+LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved"]
 CLUSTER_ROW = [
     *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high")
 ]
@@ -346,6 +346,8 @@ def test_links_change_what_is_kept(run: Run, ready: Path, tmp_path: Path) -> Non
     assert run("links", "--link-mode", "copy").code == 0
     folder = tmp_path / "index" / "default" / "links"
     assert not any(path.is_symlink() for path in folder.rglob("*.png"))
+    assert "24 moved" in run("links", "--folder", "{id}_{count}").out
+    assert run("links", "--folder", "{id:04d}", "--json").document["moved"] == 24
     assert run("links", "--folder", "{id}_{count}").code == 0
     assert all("_" in path.name for path in folder.iterdir() if path.is_dir())
     assert run("links", "--links", tmp_path / "elsewhere").code == 0

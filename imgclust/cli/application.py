@@ -58,7 +58,6 @@ app = Application(name="imgclust", epilog=_EXAMPLES)
 def _without_command(call: Call, version: Version = False) -> int:
     """Watch folders of images, embed each new one once, and keep a tree of clusters in step.
 
-    \b
     Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing to do it with,
     4 another process is at it, 130 interrupted.
     """
@@ -84,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = command.main(given, prog_name="imgclust", standalone_mode=False)
     except typer.TyperException as error:
         return fail(UsageError(_hint(error)), _early(given))
+    except UsageError as error:
+        return fail(error, _early(given))
     except (typer.Abort, KeyboardInterrupt):
         return fail(KeyboardInterrupt(), _early(given))
     return code if isinstance(code, int) else 0

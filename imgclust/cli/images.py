@@ -96,8 +96,8 @@ def watch(
     with contextlib.ExitStack() as stack:
         collection = stack.enter_context(call.open(flags, create_for=folders or None))
         stack.enter_context(ignoring_hangup())
-        roots = [os.path.realpath(os.fsencode(folder)) for folder in folders or ()]
-        roots += [root for root in collection.status().roots if root not in roots]
+        given = [os.path.realpath(os.fsencode(folder)) for folder in folders or ()]
+        roots = list(dict.fromkeys([*given, *collection.status().roots]))
         live = not once and call.screen.can_live
         if not once and not live:
             call.screen.note(f"watching {', '.join(map(printable, roots))}; Ctrl-C stops")

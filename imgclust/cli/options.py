@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
+import shutil
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 from imgclust import __version__
 from imgclust.cli import completion
 from imgclust.cli.calling import Globals, perform
+from imgclust.errors import UsageError
 
 _PLACE = "imgclust.globals"
 _ORDER = (
@@ -70,10 +74,28 @@ def _declared(
 
 
 _PARAMETERS = dict(inspect.signature(_declared, eval_str=True).parameters)
+_LEAST_WIDTH = 30
+_WHOLE = 1000
+# A cluster's name is taken away by an empty one, and no log file is kept.
+_MAY_BE_EMPTY = {"words", "log"}
 
 
 class _Help:
-    """Help in which the global options stand apart and examples are not wrapped."""
+    """Help in which the global options stand apart and nothing is cut; no value may be empty."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        rest: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        for parameter in self.get_params(ctx):  # type: ignore[attr-defined]
+            value = ctx.params.get(parameter.name)
+            given = value if isinstance(value, (list, tuple)) else (value,)
+            if "" in given and parameter.name not in _MAY_BE_EMPTY:
+                raise UsageError(f"{_said(parameter)} is empty; see {ctx.command_path} --help")
+        return rest
+
+    def get_help(self, ctx: Any) -> str:
+        ctx.terminal_width = max(_LEAST_WIDTH, min(80, shutil.get_terminal_size().columns)) - 2
+        text: str = super().get_help(ctx)  # type: ignore[misc]
+        return text
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         pieces = ["[OPTIONS]"]
@@ -102,14 +124,40 @@ class _Help:
         for title, records in sections.items():
             if records:
                 with formatter.section(title):
-                    formatter.write_dl(records)
+                    _write_list(formatter, records)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         if self.epilog:  # type: ignore[attr-defined]
             lines = self.epilog.splitlines()  # type: ignore[attr-defined]
             with formatter.section("Examples" if len(lines) > 1 else "Example"):
+                narrow = max(map(len, lines)) > formatter.width
                 for line in lines:
-                    formatter.write(f"  {line}\n")
+                    for part in _broken(line, formatter.width - 2) if narrow else [line]:
+                        formatter.write(f"  {part}\n")
+
+
+def _said(parameter: Any) -> str:
+    """How a person calls it."""
+    name: str = parameter.metavar if parameter.param_type_name == "argument" else parameter.opts[-1]
+    return name
+
+
+def _write_list(formatter: Any, records: list[tuple[str, str]]) -> None:
+    """Names and what they are for, in columns that suit the width."""
+    width = formatter.width
+    fitting = [
+        (name if len(name) < width else name.replace(" ", "\n  ", 1), text)
+        for name, text in records
+    ]
+    formatter.write_dl(fitting, col_max=min(30, width // 2 - 4))
+
+
+def _broken(example: str, width: int) -> list[str]:
+    """An example on lines that can still be pasted, what it does below it."""
+    command, _, purpose = re.sub(r" {2,}", "\0", example, count=1).partition("\0")
+    rows = textwrap.wrap(command, width - 2, break_on_hyphens=False, subsequent_indent="  ")
+    said = textwrap.wrap(purpose, width - 6)
+    return [*(f"{row} \\" for row in rows[:-1]), rows[-1], *(f"    {row}" for row in said)]
 
 
 class Command(_Help, TyperCommand):
@@ -121,6 +169,16 @@ class Group(_Help, TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         return sorted(self.commands, key=lambda name: (*_ORDER, name).index(name))
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            _write_list(
+                formatter,
+                [
+                    (name, self.commands[name].get_short_help_str(limit=_WHOLE))
+                    for name in self.list_commands(ctx)
+                ],
+            )
 
 
 def merged(context: typer.Context, given: dict[str, Any]) -> Globals:

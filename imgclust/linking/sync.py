@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -38,9 +38,9 @@ _SLICE = 500
 class LinksResult:
     """The link folder after a sync, or as a check found it.
 
-    `links` counts the entries that are right, `missing` and `stale` those that are not, `foreign`
-    lists paths below the link folder that are not ours; `fell_back` says why another mode was
-    used.
+    `links` counts the entries that are right, `missing` and `stale` those that are not, `moved`
+    those that got another place or name, `foreign` lists paths below the link folder that are not
+    ours; `fell_back` says why another mode was used.
     """
 
     links: int
@@ -168,9 +168,8 @@ class Linking:
         try:
             self._root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise StorageError(
-                f"the link folder {self._root} cannot be made: {error.strerror}"
-            ) from None
+            what = f"the link folder {self._root} cannot be made: {error.strerror}"
+            raise StorageError(what) from None
         self._names.count(again=recount)
         if self._central_first:
             self._order_anew()
@@ -181,7 +180,7 @@ class Linking:
                 reached, images = self._catalog.images.queued_links(at_once)
                 current, folders = self._names.wanted()
                 wanted, gone = self._wishes(images, current, folders)
-            if not self._rename_folders(folders, until) or not images:
+            if not self._rename_folders(folders, until, done) or not images:
                 break
             done.append(
                 apply(
@@ -270,13 +269,16 @@ class Linking:
         folders = self._names.wanted()[1]
         return {cluster: self._root / os.fsdecode(name) for cluster, name in folders.items()}
 
-    def _rename_folders(self, folders: dict[int, bytes], until: float | None) -> bool:
+    def _rename_folders(
+        self, folders: dict[int, bytes], until: float | None, done: list[Applied]
+    ) -> bool:
         """Give folders whose cluster has another name now (or another count) their new name.
 
         False when the time did not suffice; what is left is done the next time.
         """
         for cluster, old, new in self._names.renamed(folders):
-            rename_folder(old, new, self._root, self._ledger)
+            renamed = rename_folder(old, new, self._root, self._ledger)
+            done.append(replace(renamed, foreign=(), unmade=()))  # told when the images follow
             self._names.note(cluster, new)
             if until is not None and time.monotonic() >= until:
                 return False

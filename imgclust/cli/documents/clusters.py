@@ -151,6 +151,7 @@ def links(result: LinksResult) -> Document:
         "missing": result.missing,
         "stale": result.stale,
         "foreign": len(result.foreign),
+        "moved": result.moved,
     }
 
 
