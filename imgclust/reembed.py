@@ -147,7 +147,7 @@ def drop_old(catalog: Catalog, recipe: str, *, progress: Progress, stop: StopFla
     """Remove the embeddings by other recipes, in short transactions; returns how many."""
     dropped = 0
     while True:
-        with catalog.transaction():
+        with catalog.turn():
             some = catalog.contents.drop_other_embeddings(recipe, limit=_CHUNK)
         if not some:
             return dropped

@@ -64,7 +64,7 @@ def test_a_clustering_published_during_a_link_sync_keeps_every_link(
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     with collection.catalog.transaction():
-        collection.catalog.images.queue_all_links()
+        collection.catalog.ledger.queue_step(None)
     other = open_collection(index=collection.index_folder.path, create_for=None)
     published: list[int] = []
 

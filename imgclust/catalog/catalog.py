@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -23,7 +23,12 @@ from imgclust.catalog.projections import Projections
 from imgclust.errors import CatalogError, StorageError
 
 # A commit of ours is short; whoever waits longer than this waits for something that hangs.
-_BUSY_MS = 30_000
+_BUSY_S = 30.0
+# How often a writer that waits for another one looks again (SQLite's own waits grow to a tenth of
+# a second), and for how long one that writes piece after piece leaves the file to others: who has
+# just let go takes it again at once otherwise, and the others find it taken for as long as he likes.
+_LOOK_S = 0.005
+_TURN_S = 0.03
 # Keys are hashes, so that a batch touches pages all over the file, and each goes into the log
 # whole: small pages make a commit cheap. An embedding of 4 KiB fills one overflow page.
 _PAGE_BYTES = 4096
@@ -66,7 +71,7 @@ class Catalog:
         self.path = path
         try:
             self._connection = apsw.Connection(str(path))
-            self._connection.set_busy_timeout(_BUSY_MS)
+            self._connection.set_busy_handler(_patience())
             self._connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
             mode = self._connection.execute("PRAGMA journal_mode = WAL").get
             if mode != "wal":
@@ -120,6 +125,14 @@ class Catalog:
             except BaseException:
                 self._roll_back()
                 raise
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """A transaction that is one of many in a row: others get their turn after it."""
+        with self.transaction():
+            yield
+        if not self._connection.in_transaction:
+            time.sleep(_TURN_S)
 
     @contextmanager
     def plainly(self) -> Iterator[None]:
@@ -218,3 +231,18 @@ class Catalog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _patience() -> Callable[[int], bool]:
+    """Waits for other writers; SQLite calls it with the number of tries so far."""
+    until = 0.0
+
+    def wait(tries: int) -> bool:
+        nonlocal until
+        now = time.monotonic()
+        if tries == 0:
+            until = now + _BUSY_S
+        time.sleep(_LOOK_S)
+        return now < until
+
+    return wait

@@ -262,11 +262,6 @@ class Images:
         )
         return self._connection.total_changes() - before
 
-    def queue_all_links(self) -> int:
-        """Say that the links of all images need a look; returns how many there are."""
-        self._connection.execute("INSERT INTO link_queue (image) SELECT id FROM images")
-        return self._connection.changes()
-
     def queued_links(self, limit: int) -> tuple[int, list[int]]:
         """The oldest queued images, each once, and the sequence up to which they reach."""
         rows: list[Any] = self._connection.execute(

@@ -13,6 +13,22 @@ LedgerValues = tuple[bytes, bytes, int, bytes, str, str, int, int, int, int]
 
 _COLUMNS = "folder, entry, image, target, mode, state, device, inode, size, mtime_ns"
 
+# Images of some contents that the current clustering has in another cluster than clustering ?1
+# had, or on the other side of the outlier distance; all of them when there was none.
+_ELSEWHERE = """
+INSERT INTO link_queue (image)
+SELECT i.id FROM contents c CROSS JOIN images i ON i.content = c.key
+LEFT JOIN assignments o ON o.clustering = ?1 AND o.content = c.key
+LEFT JOIN clustering_clusters oc ON oc.clustering = o.clustering AND oc.cluster = o.cluster
+LEFT JOIN assignments n ON n.content = c.key AND n.clustering =
+    (SELECT CAST(value AS INTEGER) FROM settings WHERE key = 'current_clustering')
+LEFT JOIN clustering_clusters nc ON nc.clustering = n.clustering AND nc.cluster = n.cluster
+WHERE c.key > ?2 AND c.key <= ?3 AND (
+    ?1 IS NULL OR o.cluster IS NOT n.cluster
+    OR (o.distance > oc.outlier_from) IS NOT (n.distance > nc.outlier_from)
+)
+"""
+
 
 class LinkLedger:
     """The table link_ledger; each writing method is one durable transaction."""
@@ -70,6 +86,53 @@ class LinkLedger:
         return int(
             self._connection.execute("SELECT count(*) FROM link_ledger WHERE state = 'done'").get
         )
+
+    # Links that another clustering makes due
+
+    def queue_step(self, clustering: int | None) -> None:
+        """Say that links need a look where the current clustering has an image elsewhere.
+
+        Elsewhere than this clustering had it, or (None) wherever that was: all links. The caller
+        holds the transaction.
+        """
+        if clustering is None:
+            self._connection.execute("DELETE FROM link_steps")
+        self._connection.execute("INSERT INTO link_steps (clustering) VALUES (?)", (clustering,))
+
+    def count_stepping(self) -> int:
+        """Number of contents of which is not known yet whether their links need a look."""
+        return int(
+            self._connection.execute(
+                "SELECT coalesce(sum((SELECT count(*) FROM contents WHERE key > after)), 0) "
+                "FROM link_steps"
+            ).get
+        )
+
+    @property
+    def steps(self) -> bool:
+        """True when a step is not queued to its end."""
+        return self._connection.execute("SELECT 1 FROM link_steps LIMIT 1").get is not None
+
+    def take_step(self, *, rows: int) -> None:
+        """Queue what the oldest step makes due among its next `rows` contents.
+
+        The caller holds the transaction; nothing happens when there is no step.
+        """
+        step: Any = self._connection.execute(
+            "SELECT id, clustering, after FROM link_steps ORDER BY id LIMIT 1"
+        ).fetchone()
+        if step is None:
+            return
+        number, clustering, after = step
+        last = self._connection.execute(
+            "SELECT max(key) FROM (SELECT key FROM contents WHERE key > ? ORDER BY key LIMIT ?)",
+            (after, rows),
+        ).get
+        if last is None:
+            self._connection.execute("DELETE FROM link_steps WHERE id = ?", (number,))
+            return
+        self._connection.execute(_ELSEWHERE, (clustering, after, last))
+        self._connection.execute("UPDATE link_steps SET after = ? WHERE id = ?", (last, number))
 
     # Pages of the link folder
 

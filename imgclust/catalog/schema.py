@@ -240,6 +240,15 @@ CREATE TABLE link_queue (
     image INTEGER NOT NULL
 ) STRICT;
 
+-- Clusterings that were the current one (NULL: none that is known). Links of the contents above
+-- `after` need a look where the current clustering has them elsewhere; they are queued piece by
+-- piece, so that a clustering becomes current in a moment however many it moves.
+CREATE TABLE link_steps (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    clustering INTEGER,
+    after INTEGER NOT NULL DEFAULT -1
+) STRICT;
+
 -- Paths that `add` asks a running watcher to take.
 CREATE TABLE requests (
     path BLOB PRIMARY KEY,

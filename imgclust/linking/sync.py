@@ -28,6 +28,8 @@ from imgclust.progress import Progress, StopFlag, silent
 
 # Queued images taken at a time; each is looked at once however often it was queued.
 _QUEUE = 20_000
+# Contents that another clustering may have moved, looked at in one transaction.
+_STEP = 5000
 # Every cluster's folder has its id in its name, so that none is called this.
 OUTLIERS = b"outliers"
 # The same where there is little time: one batch of `apply`.
@@ -147,12 +149,12 @@ class Linking:
         current = self._catalog.clusterings.current_id()
         if self._catalog.setting("link_order_of") != current:
             with self._catalog.transaction():
-                self._catalog.images.queue_all_links()
+                self._catalog.ledger.queue_step(None)
                 self._catalog.store("link_order_of", current)
 
     def _queue_all(self) -> None:
         with self._catalog.transaction():
-            self._catalog.images.queue_all_links()
+            self._catalog.ledger.queue_step(None)
             self._catalog.images.queue_links(self._catalog.ledger.orphans())
 
     def _bring_in_step(
@@ -180,20 +182,26 @@ class Linking:
                 reached, images = self._catalog.images.queued_links(at_once)
                 current, folders = self._names.wanted()
                 wanted, gone = self._wishes(images, current, folders)
-            if not self._rename_folders(folders, until, done) or not images:
+            if not self._rename_folders(folders, until, done):
                 break
-            done.append(
-                apply(
-                    plan(wanted, gone, self._ledger, self._root, self._mode),
-                    self._root,
-                    mode=self._mode,
-                    ledger=self._ledger,
-                    progress=progress,
-                    stop=stop,
+            if images:
+                done.append(
+                    apply(
+                        plan(wanted, gone, self._ledger, self._root, self._mode),
+                        self._root,
+                        mode=self._mode,
+                        ledger=self._ledger,
+                        progress=progress,
+                        stop=stop,
+                    )
                 )
-            )
-            with self._catalog.transaction():
-                self._catalog.images.unqueue_links(reached)
+                with self._catalog.transaction():
+                    self._catalog.images.unqueue_links(reached)
+            elif self._catalog.ledger.steps:
+                with self._catalog.turn():
+                    self._catalog.ledger.take_step(rows=_STEP)
+            else:
+                break
             if until is not None and time.monotonic() >= until:
                 break
         return done
@@ -223,7 +231,7 @@ class Linking:
     @property
     def queued(self) -> bool:
         """True when something waits to be brought in step."""
-        if self._catalog.images.queued_links(1)[1]:
+        if self._catalog.images.queued_links(1)[1] or self._catalog.ledger.steps:
             return True
         return self._names.counted and bool(self._names.renamed(self._names.wanted()[1]))
 

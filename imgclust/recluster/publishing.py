@@ -25,7 +25,7 @@ from imgclust.recluster.space import Model, Space, apart, store
 _CHUNK = 5000
 # Changes followed in one transaction (each may need its embedding read and assigned), and how few
 # may be left to the transaction that publishes.
-_CHANGES = 1000
+_CHANGES = 250
 _FEW = 50
 
 
@@ -68,7 +68,7 @@ def publish(
     for start in range(0, len(room.keys), _CHUNK):
         part = slice(start, start + _CHUNK)
         progress("writing assignments", start, len(room.keys))
-        with catalog.transaction():
+        with catalog.turn():
             catalog.clusterings.assign(
                 number,
                 zip(
@@ -93,37 +93,28 @@ def drop_unpublished(catalog: Catalog) -> None:
     """Delete what a crash left; the caller holds the clustering lock."""
     done = False
     while not done:
-        with catalog.transaction():
+        with catalog.turn():
             done = catalog.clusterings.drop_unpublished(rows=_CHUNK)
 
 
 def make_current(
     catalog: Catalog, number: int, *, recipe: str, since: int, publish: Callable[[], None]
-) -> int:
-    """Make a clustering the current one, with everything assigned, and queue the links.
+) -> None:
+    """Make a clustering the current one, with everything assigned, and the links due.
 
     Its assignments are those of the contents at change `since`. All that grows with the
-    collection is done before the one transaction in which `publish` is called. Returns the number
-    of images whose cluster is another one now.
+    collection is done before the one transaction in which `publish` is called, or (which links
+    need a look) after it.
     """
     followed = _Following(catalog, number, recipe, since)
     while followed.step():
         pass
     before = catalog.clusterings.current_id()
-    moved = None if before is None else catalog.clusterings.differing(before, number)
-    # Those that stay in their cluster, but come into or leave the folder of the outliers.
-    inside_out = set() if before is None else catalog.clusterings.all_outlying(before)
-    inside_out ^= catalog.clusterings.all_outlying(number)
     with catalog.transaction():
-        late = followed.rest()
+        followed.rest()
         publish()
-        if moved is None:
-            images = catalog.images.queue_all_links()
-        else:
-            images = catalog.images.queue_links_of(moved | late)
-            catalog.images.queue_links_of(inside_out - moved - late)
+        catalog.ledger.queue_step(before)
         passing("recluster.publish")
-    return images
 
 
 class _Following:
@@ -137,22 +128,20 @@ class _Following:
 
     def step(self) -> bool:
         """Follow the next changes in a transaction of its own; False when there are few left."""
-        with self._catalog.transaction():
-            return len(self._follow()) >= _FEW
+        with self._catalog.turn():
+            return self._follow() >= _FEW
 
-    def rest(self) -> set[int]:
-        """Follow all that is left, and say what it was; the caller holds the transaction."""
-        touched: set[int] = set()
-        while found := self._follow():
-            touched |= found
-        return touched
+    def rest(self) -> None:
+        """Follow all that is left; the caller holds the transaction."""
+        while self._follow():
+            pass
 
-    def _follow(self) -> set[int]:
+    def _follow(self) -> int:
         contents, clusterings = self._catalog.contents, self._catalog.clusterings
         number = self._model.clustering.id
         changes = contents.changes_after(self._since, _CHANGES)
         if not changes:
-            return set()
+            return 0
         touched = {content for _, content, _ in changes}
         there = contents.known(touched)
         clusterings.unassign(number, touched - there)
@@ -162,7 +151,7 @@ class _Following:
             vectors = contents.embeddings(late, self._recipe)
             self._model.take_in(self._catalog, late, vectors)
         self._since = changes[-1][0]
-        return touched
+        return len(changes)
 
 
 def described(room: Space, done: Fit, ids: Sequence[int]) -> list[DescribedCluster]:

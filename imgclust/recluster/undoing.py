@@ -43,11 +43,12 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
 
     since = catalog.contents.sequence()
     ArrivalAssigner(catalog).catch_up(recipe, clustering=back.id)
-    moved = make_current(catalog, back.id, recipe=recipe, since=since, publish=publish)
+    make_current(catalog, back.id, recipe=recipe, since=since, publish=publish)
     before, after = set(current.cluster_ids), set(back.cluster_ids)
     overlaps = clusterings.overlaps(current.id, back.id)
     split, merged = regrouped(overlaps)
     names = clusterings.names()
+    counts = catalog.images.counts_by_content()
     return ClusterResult(
         clustering=back.id,
         k=back.k,
@@ -61,7 +62,7 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
         merged=tuple({"from": list(olds), "into": one} for olds, one in merged),
         new=(),
         gone=tuple({"id": one, "name": names.get(one)} for one in sorted(before - after)),
-        moved=moved,
+        moved=sum(counts.get(one, 0) for one in clusterings.differing(current.id, back.id)),
         provisional=False,
         notes=(),
         returned=tuple({"id": one, "name": names.get(one)} for one in sorted(after - before)),
