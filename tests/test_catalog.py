@@ -3,6 +3,8 @@ from __future__ import annotations
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,6 +226,73 @@ def test_images_of_a_cluster_come_nearest_first_and_outliers_are_beyond_the_limi
     assert catalog.clusterings.outliers(number) == {1: 1, 2: 1}
     assert catalog.clusterings.all_outlying(number) == {keys[0], keys[3]}
     assert catalog.clusterings.outlying(number, keys[:2]) == {keys[0]}
+
+
+def test_a_step_queues_the_links_of_what_another_clustering_has_elsewhere(
+    catalog: Catalog,
+) -> None:
+    keys = sorted(one.key for one in fill(catalog, 7))
+    ids = {one.content: one.id for one in catalog.images.all()}
+    with catalog.transaction():
+        ids[-1] = catalog.images.insert(b"/photos/copy.jpg", 1, keys[1])
+        catalog.images.unqueue_links(10**9)
+        first, second = begin(catalog), begin(catalog)
+        for one in (first, second):
+            rows = [
+                DescribedCluster(cluster, 0.5, 1.0, keys[0], outlier_from=1.0) for cluster in (1, 2)
+            ]
+            catalog.clusterings.set_clusters(one, rows)
+        before = [(keys[0], 1, 0.1), (keys[1], 1, 0.1), (keys[2], 1, 0.1), (keys[3], 2, 0.1)]
+        before += [(keys[4], 2, 2.0), (keys[6], 2, 1.0)]
+        after = [(keys[0], 1, 0.9), (keys[1], 2, 0.1), (keys[2], 1, 1.1), (keys[4], 2, 0.1)]
+        after += [(keys[5], 1, 0.1), (keys[6], 2, 0.5)]
+        catalog.clusterings.assign(first, before, arrived=False)
+        catalog.clusterings.assign(second, after, arrived=False)
+        catalog.clusterings.publish(second, {})
+        catalog.ledger.queue_step(first)
+    taken = []
+    assert catalog.ledger.count_stepping() == 7
+    while catalog.ledger.steps:
+        with catalog.transaction():
+            catalog.ledger.take_step(rows=3)
+        taken.append(sorted(catalog.images.queued_links(99)[1]))
+    # Moved with its copy, out of the limit, gone from it, back inside it, come into it.
+    expected = [ids[-1], ids[keys[1]], ids[keys[2]], ids[keys[3]], ids[keys[4]], ids[keys[5]]]
+    assert taken[0] == sorted(expected[:3])
+    assert taken[1:] == [sorted(expected)] * 2
+    with catalog.transaction():
+        catalog.images.unqueue_links(10**9)
+        catalog.ledger.queue_step(second)
+        catalog.ledger.queue_step(None)
+        assert catalog.ledger.count_stepping() == 7
+        catalog.ledger.take_step(rows=99)
+    assert sorted(catalog.images.queued_links(99)[1]) == sorted(ids.values())
+    assert not catalog.ledger.steps
+
+
+def test_who_writes_piece_after_piece_lets_others_in(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite3"
+    begun, enough, pieces = threading.Event(), threading.Event(), []
+
+    def write() -> None:
+        with Catalog(path) as one:
+            while not enough.is_set() and len(pieces) < 500:
+                with one.turn():
+                    one.store("piece", len(pieces))
+                    begun.set()
+                    time.sleep(0.02)  # others come upon a file that is taken
+                pieces.append(1)
+
+    writer = threading.Thread(target=write)
+    with Catalog(path) as other:
+        writer.start()
+        begun.wait()
+        for number in range(3):
+            with other.transaction():
+                other.store("other", number)
+        enough.set()
+        writer.join()
+    assert len(pieces) < 500
 
 
 def test_sizes_speak_of_images_and_assignments_of_contents(catalog: Catalog) -> None:

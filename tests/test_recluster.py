@@ -469,6 +469,32 @@ def test_links_are_brought_in_step_in_slices(
     assert collection.links(check=True).in_step
 
 
+def test_a_clustering_becomes_current_in_a_transaction_that_writes_no_row_an_image(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    catalog = collection.catalog
+    queued: list[tuple[int, bool]] = []
+
+    def look(name: str) -> None:
+        if name == "recluster.publish":
+            queued.append((catalog.images.count_queued_links(), catalog.ledger.steps))
+
+    monkeypatch.setattr(publishing, "passing", look)
+    with catalog.transaction():
+        catalog.images.unqueue_links(10**9)
+    recluster = collection.recluster()
+    recluster.cluster(k="3", space="pca", seed=0)
+    collection.links()
+    recluster.cluster(k="5", space="pca", seed=0)
+    recluster.undo()
+    assert queued == [(0, True)] * 3
+    collection.links()
+    assert collection.links(check=True).in_step
+    assert len(list(collection.link_folder.glob("[0-9]*/*"))) == 24
+
+
 def test_a_folder_name_with_a_count_follows_when_a_command_ends(
     open_collection: Open, drop: Path
 ) -> None:

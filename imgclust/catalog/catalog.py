@@ -25,8 +25,8 @@ from imgclust.errors import CatalogError, StorageError
 # A commit of ours is short; whoever waits longer than this waits for something that hangs.
 _BUSY_S = 30.0
 # How often a writer that waits for another one looks again (SQLite's own waits grow to a tenth of
-# a second), and for how long one that writes piece after piece leaves the file to others: who has
-# just let go takes it again at once otherwise, and the others find it taken for as long as he likes.
+# a second), and for how long one that writes piece after piece leaves the file to others: it would
+# take it again at once, and they would come upon a file that is taken each time they look.
 _LOOK_S = 0.005
 _TURN_S = 0.03
 # Keys are hashes, so that a batch touches pages all over the file, and each goes into the log

@@ -124,15 +124,17 @@ class LinkLedger:
         if step is None:
             return
         number, clustering, after = step
-        last = self._connection.execute(
-            "SELECT max(key) FROM (SELECT key FROM contents WHERE key > ? ORDER BY key LIMIT ?)",
+        found: Any = self._connection.execute(
+            "SELECT max(key), count(*) FROM "
+            "(SELECT key FROM contents WHERE key > ? ORDER BY key LIMIT ?)",
             (after, rows),
-        ).get
-        if last is None:
-            self._connection.execute("DELETE FROM link_steps WHERE id = ?", (number,))
-            return
+        ).fetchone()
+        last, count = found
         self._connection.execute(_ELSEWHERE, (clustering, after, last))
-        self._connection.execute("UPDATE link_steps SET after = ? WHERE id = ?", (last, number))
+        if count < rows:
+            self._connection.execute("DELETE FROM link_steps WHERE id = ?", (number,))
+        else:
+            self._connection.execute("UPDATE link_steps SET after = ? WHERE id = ?", (last, number))
 
     # Pages of the link folder
 

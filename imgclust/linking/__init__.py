@@ -1,6 +1,7 @@
 """Linking: the link folder kept in step with the catalog's clusters."""
 
 from imgclust.linking.ledger import CatalogLedger
-from imgclust.linking.sync import OUTLIERS, Linking, LinksResult
+from imgclust.linking.results import LinksResult
+from imgclust.linking.sync import OUTLIERS, Linking
 
 __all__ = ["OUTLIERS", "CatalogLedger", "Linking", "LinksResult"]

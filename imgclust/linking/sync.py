@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +14,7 @@ from imgclust.config import Links
 from imgclust.errors import StorageError
 from imgclust.linking.ledger import CatalogLedger
 from imgclust.linking.naming import FolderNames
+from imgclust.linking.results import LinksResult
 from imgclust.links import (
     Applied,
     Mode,
@@ -34,31 +35,6 @@ _STEP = 5000
 OUTLIERS = b"outliers"
 # The same where there is little time: one batch of `apply`.
 _SLICE = 500
-
-
-@dataclass(frozen=True)
-class LinksResult:
-    """The link folder after a sync, or as a check found it.
-
-    `links` counts the entries that are right, `missing` and `stale` those that are not, `moved`
-    those that got another place or name, `foreign` lists paths below the link folder that are not
-    ours; `fell_back` says why another mode was used.
-    """
-
-    links: int
-    created: int
-    removed: int
-    missing: int
-    stale: int
-    foreign: tuple[bytes, ...]
-    moved: int = 0
-    unmade: int = 0
-    fell_back: str | None = None
-
-    @property
-    def in_step(self) -> bool:
-        """True when every image has its link."""
-        return not (self.missing or self.stale)
 
 
 class Linking:
@@ -177,6 +153,9 @@ class Linking:
             self._order_anew()
         done: list[Applied] = []
         while True:
+            if self._catalog.ledger.steps and not self._catalog.images.queued_links(1)[1]:
+                with self._catalog.turn():
+                    self._catalog.ledger.take_step(rows=_STEP)
             # Read together: a clustering may be published between two rounds.
             with self._catalog.snapshot():
                 reached, images = self._catalog.images.queued_links(at_once)
@@ -197,10 +176,7 @@ class Linking:
                 )
                 with self._catalog.transaction():
                     self._catalog.images.unqueue_links(reached)
-            elif self._catalog.ledger.steps:
-                with self._catalog.turn():
-                    self._catalog.ledger.take_step(rows=_STEP)
-            else:
+            elif not self._catalog.ledger.steps:
                 break
             if until is not None and time.monotonic() >= until:
                 break

@@ -1,0 +1,30 @@
+"""What a sync or a check of the link folder found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class LinksResult:
+    """The link folder after a sync, or as a check found it.
+
+    `links` counts the entries that are right, `missing` and `stale` those that are not, `moved`
+    those that got another place or name, `foreign` lists paths below the link folder that are not
+    ours; `fell_back` says why another mode was used.
+    """
+
+    links: int
+    created: int
+    removed: int
+    missing: int
+    stale: int
+    foreign: tuple[bytes, ...]
+    moved: int = 0
+    unmade: int = 0
+    fell_back: str | None = None
+
+    @property
+    def in_step(self) -> bool:
+        """True when every image has its link."""
+        return not (self.missing or self.stale)
