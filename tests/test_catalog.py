@@ -272,7 +272,8 @@ def test_a_step_queues_the_links_of_what_another_clustering_has_elsewhere(
 
 def test_who_writes_piece_after_piece_lets_others_in(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite3"
-    begun, enough, pieces = threading.Event(), threading.Event(), []
+    begun, enough = threading.Event(), threading.Event()
+    pieces: list[int] = []
 
     def write() -> None:
         with Catalog(path) as one:
