@@ -210,7 +210,7 @@ def _top_up(
 
 def _shorten(vectors: npt.NDArray[np.float32]) -> None:
     """Bring vectors `(n, d)` to unit length where they lie; zero vectors stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
     vectors /= np.where(lengths > 0, lengths, 1)
 
 

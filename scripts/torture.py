@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import sqlite3
+import statistics
 import sys
 import tempfile
 import time
@@ -27,16 +28,27 @@ _KILLS_A_LIFE = 40
 _BACKLOG = 2000
 _SAMPLE_S = 10.0
 _VECTOR_BYTES = 2048 * 2
-# What all processes may use beside the index, and how much more in the second half of a backlog.
+# What all processes may use beside the index, and how much more in the second half.
 _MOST_MB, _MORE_MB = 2500, 50
+# Everything that is loaded late (the first clustering) is there after so many images.
+_LOADED = 1500
 
 SOAK = {
     "IMGCLUST_WATCH_RESCAN_S": "60",
     "IMGCLUST_EMBEDDING_BATCH": "32",
     "IMGCLUST_INDEX_CHECKPOINT_IMAGES": "1000",
     "IMGCLUST_INDEX_CHECKPOINT_SHARE": "0.05",
+    "IMGCLUST_DECODE_WORKERS": "0",
     # One clustering at the beginning: every arrival is assigned and linked, none refits.
     "IMGCLUST_CLUSTERING_GROWTH": "1000000000",
+}
+# As a person has it, clusterings while files wait among it; only k is given, which saves time.
+BACKLOG = {
+    **SOAK,
+    "IMGCLUST_WATCH_SETTLE_S": "1",
+    "IMGCLUST_CLUSTERING_SPACE": "pca",
+    "IMGCLUST_CLUSTERING_FIRST_IMAGES": "20",
+    "IMGCLUST_CLUSTERING_GROWTH": "4",
 }
 
 
@@ -84,90 +96,124 @@ def soak(minutes: float) -> int:
     drop.mkdir()
     files = fresh_files(drop)
     written = 0
-    print("seconds  images  resident MB  less index MB  index MB  open files  threads")
     with Process("watch", index, drop, **SOAK) as watch:
+        used = Used(watch.pid)
         end = time.monotonic() + 60 * minutes
-        began = sampled = time.monotonic()
+        sampled = time.monotonic()
         while time.monotonic() < end and watch.running:
-            images = _images(index)
+            images, _ = _counts(index)
             for _ in range(max(0, min(200, images + _BACKLOG - written))):
                 next(files)
                 written += 1
             time.sleep(0.2)
             if time.monotonic() - sampled >= _SAMPLE_S:
                 sampled = time.monotonic()
-                _sample(watch.pid, images, sampled - began)
+                used.sample(*_counts(index))
         alive = watch.running
         if not alive:
             print(watch.said[-2000:])
     if alive:
         shutil.rmtree(folder)
+        used.judge()
     return 0 if alive else 1
 
 
-def backlog(count: int) -> int:
+def backlog(count: int, *, minutes: float, real: bool) -> int:
     """Queue so many small files at once and print what the processes use while they go in.
 
-    1 when that, less the index's own bytes, reaches the limit or grows with what was ingested.
+    Ends when all are in, or after so many minutes (0: however long it takes). 1 when the memory,
+    less the index's own bytes, reaches the limit or grows with what was ingested.
     """
     folder = Path(os.path.realpath(tempfile.mkdtemp(prefix="torture-")))
     drop, index = folder / "drop", folder / "index"
     drop.mkdir()
     for _ in itertools.islice(fresh_files(drop), count):
         pass
-    print("seconds  images  resident MB  less index MB  index MB  open files  threads")
-    least: list[float] = []  # less the index's bytes, from the first thousand images on
-    began = time.monotonic()
-    with Process("watch", index, drop, **SOAK) as watch:
+    more = {"TEST_IMGCLUST_BACKBONE": "real"} if real else {}
+    end = time.monotonic() + (60 * minutes or float("inf"))
+    with Process("watch", index, drop, **BACKLOG, **more) as watch:
+        used = Used(watch.pid)
         images = 0
-        while images < count and watch.running:
+        while images < count and watch.running and time.monotonic() < end:
             time.sleep(_SAMPLE_S / 2)
-            images = _images(index)
-            used = _sample(watch.pid, images, time.monotonic() - began)
-            if images >= min(1000, count // 10):
-                least.append(used)
+            images, waiting = _counts(index)
+            used.sample(images, waiting)
+        died = images < count and not watch.running
         said = watch.said
     shutil.rmtree(folder)
-    if images < count:
+    if died:
         print(said[-2000:])
         return 1
-    half = len(least) // 2
-    more = max(least[half:]) - max(least[: half or 1])
-    print(f"at most {max(least):.0f} MB beside the index; {more:+.0f} MB in the second half")
-    return 0 if max(least) < _MOST_MB and more < _MORE_MB else 1
+    return 0 if used.judge() else 1
 
 
-def _images(index: Path) -> int:
+class Used:
+    """What all processes of a watcher use together, over time.
+
+    Resident memory is the sum over the processes, pages that they share counted in each; the
+    index's own bytes are 4 KB an image, whatever else it takes.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._began = time.monotonic()
+        self._samples: list[tuple[int, float]] = []  # images, MB beside the index
+        print("seconds  images waiting resident MB  beside index  index MB  open files  threads")
+
+    def sample(self, images: int, waiting: int) -> None:
+        """Look once, and print a line."""
+        resident = files = threads = 0
+        try:
+            parent = psutil.Process(self._pid)
+            family = [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return
+        for process in family:
+            try:
+                resident += process.memory_info().rss
+                files += process.num_fds()
+                threads += process.num_threads()
+            except psutil.NoSuchProcess:
+                continue
+        own = images * _VECTOR_BYTES
+        self._samples.append((images, (resident - own) / 1e6))
+        print(
+            f"{time.monotonic() - self._began:7.0f} {images:7,} {waiting:7,} {resident / 1e6:11.0f}"
+            f" {(resident - own) / 1e6:13.0f} {own / 1e6:9.1f} {files:11} {threads:8}",
+            flush=True,
+        )
+
+    def judge(self) -> bool:
+        """Say how much there was beside the index; True when it is little and does not grow."""
+        most = max(beside for _, beside in self._samples)
+        late = [one for one in self._samples if one[0] >= _LOADED]
+        print(f"at most {most:.0f} MB beside the index")
+        if len(late) < 2:
+            return most < _MOST_MB
+        middle = (late[0][0] + late[-1][0]) / 2
+        first = statistics.median(beside for images, beside in late if images <= middle)
+        second = statistics.median(beside for images, beside in late if images > middle)
+        print(
+            f"median {first:.0f} MB from {late[0][0]:,} to {middle:,.0f} images, "
+            f"{second:.0f} MB from there to {late[-1][0]:,}"
+        )
+        return most < _MOST_MB and second - first < _MORE_MB
+
+
+def _counts(index: Path) -> tuple[int, int]:
+    """Images in the catalog, and files that are known to it and wait."""
     path = index / "default" / "catalog.sqlite3"
     if not path.exists():
-        return 0
+        return 0, 0
     database = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     try:
-        return int(database.execute("SELECT count(*) FROM images").fetchone()[0])
+        images = database.execute("SELECT count(*) FROM images").fetchone()
+        waiting = "SELECT count(*) FROM observations WHERE state = 'seen'"
+        return int(images[0]), int(database.execute(waiting).fetchone()[0])
     except sqlite3.OperationalError:  # it is being made
-        return 0
+        return 0, 0
     finally:
         database.close()
-
-
-def _sample(pid: int, images: int, seconds: float) -> float:
-    """One line: all processes of the watcher together; returns the MB beside the index."""
-    parent = psutil.Process(pid)
-    resident = files = threads = 0
-    for process in [parent, *parent.children(recursive=True)]:
-        try:
-            resident += process.memory_info().rss
-            files += process.num_fds()
-            threads += process.num_threads()
-        except psutil.NoSuchProcess:
-            continue
-    index = images * _VECTOR_BYTES
-    print(
-        f"{seconds:7.0f} {images:7,} {resident / 1e6:12.0f} {(resident - index) / 1e6:14.0f} "
-        f"{index / 1e6:9.1f} {files:11} {threads:8}",
-        flush=True,
-    )
-    return (resident - index) / 1e6
 
 
 def main() -> int:
@@ -175,11 +221,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/torture", description=__doc__)
     parser.add_argument("--kills", type=int, default=0, help="kill the watcher so many times")
     parser.add_argument("--seed", type=int, default=1, help="decides every action and moment")
-    parser.add_argument("--real", action="store_true", help="use the real network")
+    parser.add_argument("--real", action="store_true", help="use the real network (not in a soak)")
     parser.add_argument("--soak-minutes", type=float, default=0, help="feed files for so long")
     parser.add_argument("--backlog", type=int, default=0, help="queue so many files at once")
+    parser.add_argument("--minutes", type=float, default=0, help="end a backlog after so long")
     chosen = parser.parse_args()
-    code = backlog(chosen.backlog) if chosen.backlog else 0
+    code = 0
+    if chosen.backlog:
+        code = backlog(chosen.backlog, minutes=chosen.minutes, real=chosen.real)
     if chosen.kills and not code:
         code = kills(chosen.kills, chosen.seed, real=chosen.real)
     if chosen.soak_minutes and not code:

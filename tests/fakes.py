@@ -66,7 +66,7 @@ class FakeEmbedder:
         self.calls.append(len(pixels))
         edges = np.linspace(0, side, _GRID + 1).astype(int)
         starts, heights = edges[:-1], np.diff(edges)
-        sums = np.add.reduceat(pixels.astype(np.float64), starts, axis=1)
+        sums = np.add.reduceat(pixels, starts, axis=1, dtype=np.int64)
         sums = np.add.reduceat(sums, starts, axis=2)
         means = sums / (heights[:, None, None] * heights[None, :, None]) / 255 - 0.5
         # a constant keeps a mid-grey picture away from the zero vector

@@ -28,6 +28,7 @@ from imgclust.ingest import (
     IngestResult,
     LocalDisk,
     Parts,
+    inbox,
     looking,
     loop,
     pause,
@@ -1236,6 +1237,23 @@ def test_a_lost_event_is_found_by_the_scan_that_an_overflow_asks_for(world: Worl
 
     world.watch(until)
     assert world.image(late)
+    assert world.clock.now < 1200, "not by the rescan, which is due after 300 s"
+
+
+def test_a_burst_of_events_is_dropped_and_found_by_a_scan(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbox, "_MOST", 5)
+    late = [world.drop / f"late-{number}.png" for number in range(9)]
+
+    def until(event: Event) -> bool:
+        if event.kind == "scanned" and not late[0].exists():
+            for number, path in enumerate(late):
+                path.write_bytes(picture(number))
+                world.events.on_path(os.fsencode(path))
+        return len(world.kinds("ingested")) == len(late)
+
+    world.watch(until)
     assert world.clock.now < 1200, "not by the rescan, which is due after 300 s"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from dataclasses import replace
 from typing import Any
 
@@ -68,6 +69,18 @@ def test_pca_is_that_of_scikit_learn(n: int, standardise: bool) -> None:
     signs = np.sign(np.einsum("ij,ij->j", expected, got))
     np.testing.assert_allclose(got * signs, expected, atol=2e-3)
     np.testing.assert_allclose(found.explained, reference.explained_variance_ratio_, rtol=1e-3)
+
+
+def test_pca_of_many_rows_makes_no_copy_of_them() -> None:
+    rows = np.random.default_rng(4).random((60_000, 32), np.float32)
+    fit_pca(rows[:100], dims=4)  # what is loaded then does not count
+    tracemalloc.start()
+    try:
+        fit_pca(rows, dims=4, standardise=True).transform(rows[:50_000])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < rows.nbytes / 2
 
 
 def test_pca_keeps_its_width_where_the_rows_span_less() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import apsw
@@ -186,32 +187,39 @@ class Contents:
     def all_embeddings(self, recipe: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Keys `(n,)`, ascending, and embeddings `(n, d)` float32 of one recipe.
 
-        Read in chunks of one short statement each, so that the write-ahead log is not held back;
-        a content that leaves meanwhile is left out.
+        The caller may change them: a copy of so much is better not made.
+        """
+        keys = self.embedded(recipe)
+        vectors = np.empty((0, 0), np.float32)
+        there = 0
+        for found, part in self.embedding_parts(keys, recipe):
+            if not there:
+                vectors = np.empty((len(keys), part.shape[1]), np.float32)
+            until = there + len(found)
+            keys[there:until], vectors[there:until] = found, part
+            there = until
+        return keys[:there], vectors[:there]
+
+    def embedding_parts(
+        self, keys: npt.NDArray[np.int64], recipe: str
+    ) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+        """Some at a time: those of the keys, ascending, that have an embedding, and these.
+
+        Each part is one short statement, so that the write-ahead log is not held back.
         """
         number = self._recipe_number(recipe)
-        keys = self.embedded(recipe)
-        vectors: npt.NDArray[np.float32] | None = None
-        present = np.zeros(len(keys), bool)
         for start in range(0, len(keys), _CHUNK):
-            part = keys[start : start + _CHUNK]
+            part = keys[start : start + _CHUNK].tolist()
             rows = self._connection.execute(
                 "SELECT content, vector FROM embeddings WHERE recipe = ? AND content BETWEEN ? "
-                "AND ? ORDER BY content",
-                (number, int(part[0]), int(part[-1])),
+                "AND ?",
+                (number, part[0], part[-1]),
             )
-            for key, blob in rows:
-                row = start + int(np.searchsorted(part, key))
-                if row >= start + len(part) or keys[row] != key:
-                    continue
-                vector = np.frombuffer(blob, "<f2")
-                if vectors is None:
-                    vectors = np.empty((len(keys), len(vector)), np.float32)
-                vectors[row] = vector
-                present[row] = True
-        if vectors is None:
-            return np.empty(0, np.int64), np.empty((0, 0), np.float32)
-        return (keys, vectors) if present.all() else (keys[present], vectors[present])
+            blobs: dict[int, bytes] = dict(rows)
+            found = [key for key in part if key in blobs]
+            if found:
+                stored = np.frombuffer(b"".join(blobs[key] for key in found), "<f2")
+                yield np.array(found), stored.astype(np.float32).reshape(len(found), -1)
 
     def embedded(self, recipe: str) -> npt.NDArray[np.int64]:
         """Keys `(n,)`, ascending, of the contents embedded by a recipe."""
@@ -294,16 +302,7 @@ class Contents:
         return -1 if number is None else int(number)
 
 
-def _row(content: Content) -> tuple[int, bytes, int, int, int, str, float]:
-    return (
-        content.key,
-        content.sha256,
-        content.bytes,
-        content.width,
-        content.height,
-        content.format,
-        content.decode_s,
-    )
+_row = attrgetter("key", "sha256", "bytes", "width", "height", "format", "decode_s")
 
 
 def _stored(vector: npt.NDArray[np.floating]) -> bytes:

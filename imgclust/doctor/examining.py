@@ -20,8 +20,6 @@ from imgclust.progress import Progress, StopFlag, silent
 from imgclust.recluster import ArrivalAssigner, Recluster
 from imgclust.search import LiveIndex
 
-# Vectors compared at a time.
-_CHUNK = 1000
 # The index keeps unit vectors at half precision: this is more than its rounding.
 _TOLERANCE = 2e-3
 # A watcher at work is out of step for moments: looked at so often, so many seconds apart.
@@ -262,7 +260,7 @@ class Doctor:
             if sequence > contents.sequence():
                 return "the index file is ahead of the catalog"
             late = {key for _, key, _ in contents.changes_after(sequence, 1 << 60)}
-            keys, vectors = contents.all_embeddings(self._recipe)
+            keys = contents.embedded(self._recipe)
         expected = set(keys.tolist()) - late
         there = set(stored.keys().tolist()) - late
         if expected != there:
@@ -270,14 +268,13 @@ class Doctor:
                 f"the index file lacks {len(expected - there):,} contents and holds "
                 f"{len(there - expected):,} that the catalog does not"
             )
-        for start in range(0, len(keys), _CHUNK):
-            stop = min(start + _CHUNK, len(keys))
-            rows = [row for row in range(start, stop) if int(keys[row]) in there]
+        for part, vectors in contents.embedding_parts(keys, self._recipe):
+            rows = [row for row, key in enumerate(part.tolist()) if key in there]
             if not rows:
                 continue
             lengths = np.linalg.norm(vectors[rows], axis=1, keepdims=True)
             unit = vectors[rows] / np.maximum(lengths, 1e-38)
-            apart = np.abs(stored.reconstruct(keys[rows]) - unit).max(axis=1)
+            apart = np.abs(stored.reconstruct(part[rows]) - unit).max(axis=1)
             if (apart > _TOLERANCE).any():
                 return f"{int((apart > _TOLERANCE).sum()):,} vectors are not the catalog's"
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import queue
 from collections.abc import Iterable, Sequence
 
 from imgclust import devices
@@ -13,6 +12,7 @@ from imgclust.images import Decoded, Outcome
 from imgclust.ingest.batching import Done
 from imgclust.ingest.committing import Committing, Embedded
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
+from imgclust.ingest.inbox import Inbox, Message
 from imgclust.ingest.looking import Looking
 from imgclust.ingest.parts import Events, Parts
 from imgclust.ingest.pause import Pause, refusal
@@ -28,10 +28,6 @@ _TURN = 500
 _WAIT_S = 0.05
 # How long `once` waits for files that never come to rest, beyond all retries.
 _PATIENCE_S = 60.0
-
-# What comes in: a path that needs a look, an outcome with its generation, an embedded batch, words
-# for people, or the reason why the network cannot be loaded.
-Message = bytes | tuple[int, Outcome] | Done | Event | Exception
 
 
 class Ingest:
@@ -69,7 +65,7 @@ class Ingest:
         self._stop = stop or StopFlag()
         self._clock = parts.clock
         self._counts = Counts()
-        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._inbox = Inbox()
         self._events: Events | None = None
         self._scan: Scan | None = None
         self._scan_due = 0.0
@@ -167,7 +163,7 @@ class Ingest:
         if watch:
             self._pipeline.thread.warm(trial=True)
             if self._parts.events is not None:
-                self._events = self._parts.events(self._inbox.put, self._trouble)
+                self._events = self._parts.events(self._inbox.put_path, self._trouble)
                 self._events.start()
         self._scan_due = 0.0 if scan else float("inf")
 
@@ -229,14 +225,8 @@ class Ingest:
         return True
 
     def _receive(self, timeout_s: float) -> None:
-        try:
-            self._turn(
-                self._inbox.get(timeout=timeout_s) if timeout_s else self._inbox.get_nowait()
-            )
-            for _ in range(_TURN):
-                self._turn(self._inbox.get_nowait())
-        except queue.Empty:
-            pass
+        for message in self._inbox.take(_TURN, timeout_s=timeout_s):
+            self._turn(message)
         if self._paths:
             with self._catalog.transaction():
                 left = self._looking.at_paths(self._paths, self._place)
@@ -262,6 +252,7 @@ class Ingest:
         self._place = Place(roots, self._ours, self._network, self._rules.settle_s)
 
     def _scan_some(self) -> None:
+        self._overflowed |= self._inbox.overflowed()
         self._overflowed |= self._events is not None and self._events.overflowed()
         if self._scan is None:
             if self._clock.monotonic() < self._scan_due and not self._overflowed:

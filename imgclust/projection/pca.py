@@ -1,8 +1,8 @@
-"""PCA by scikit-learn, as an immutable value."""
+"""PCA, as an immutable value."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +15,8 @@ from imgclust.projection.turn import Turn
 
 Vectors = NDArray[np.float32]
 
+# Rows that are centred at a time.
+_BLOCK = 5000
 # So many rows are multiplied without threads: beside a network that keeps all processors busy they
 # wait for each other, which was seen to take 50 ms for 32 rows instead of 0.3.
 _FEW = 64
@@ -54,12 +56,16 @@ class PcaProjection:
     def transform(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
         """Coordinates of vectors (n, d): float32, shape (n, dims)."""
         rows = checked(vectors, dims=len(self.mean), least=0)
-        centred = rows - self.mean
-        if self.scale is not None:
-            centred /= self.scale
-        if len(rows) <= _FEW:
-            return self._of_few(centred)
-        return np.ascontiguousarray(centred @ self.components.T, dtype=np.float32)
+        coordinates = np.empty((len(rows), self.dims), np.float32)
+        start = 0
+        for centred in _centred(rows, self.mean, self.scale):
+            until = start + len(centred)
+            few = len(rows) <= _FEW
+            coordinates[start:until] = (
+                self._of_few(centred) if few else centred @ self.components.T
+            )
+            start = until
+        return coordinates
 
     def _of_few(self, centred: NDArray[np.float32]) -> NDArray[np.float32]:
         """Multiply so little at a time that BLAS starts no threads."""
@@ -112,7 +118,9 @@ class PcaProjection:
 def fit_pca(
     vectors: NDArray[Any], *, dims: int, standardise: bool = False, seed: int = 0
 ) -> PcaProjection:
-    """Principal component analysis by scikit-learn.
+    """Principal component analysis, with the axes and signs of scikit-learn's `PCA`.
+
+    Beside the vectors it holds a block of them and the covariance, whatever their number.
 
     Parameters
     ----------
@@ -123,38 +131,73 @@ def fit_pca(
     standardise
         Divide each value by its standard deviation first (scikit-learn's StandardScaler).
     seed
-        Kept for repeatability; both solvers used are exact.
+        Kept for repeatability; both ways are exact.
 
     Raises
     ------
     ClusteringError
         For no rows, NaN or dims < 1.
     """
-    from sklearn.decomposition import PCA
-
     rows = checked(vectors)
     n, d = rows.shape
     if dims < 1:
         raise ClusteringError(f"dims = {dims} leaves nothing; use 1 or more")
     dims = min(dims, d)
     mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    centred = rows - mean
+    squares = sum(np.square(part).sum(axis=0, dtype=np.float64) for part in _centred(rows, mean))
     scale = None
     if standardise:
-        deviation = centred.std(axis=0, dtype=np.float64)
+        deviation = np.sqrt(squares / n)
         scale = np.where(deviation > 0, deviation, 1).astype(np.float32)
-        centred /= scale
     components = np.zeros((dims, d), dtype=np.float32)
     explained = np.zeros(dims, dtype=np.float32)
     count = min(dims, n - 1)
-    if count and centred.any():
-        solver = "covariance_eigh" if n >= d else "full"
-        pca = PCA(count, svd_solver=solver, random_state=seed).fit(centred)
+    if count and np.any(squares):
+        solve = _of_covariance if n >= d else _of_rows
+        axes, shares = solve(rows, mean, scale, count)
         # Axes without variance are arbitrary, and differ from machine to machine.
-        real = pca.explained_variance_ratio_ > 1e-10
-        components[:count][real] = pca.components_[real]
-        explained[:count][real] = pca.explained_variance_ratio_[real]
+        real = shares > 1e-10
+        components[:count][real] = axes[real]
+        explained[:count][real] = shares[real]
     return PcaProjection(mean, components, explained, scale)
+
+
+def _centred(
+    rows: Vectors, mean: NDArray[np.float32], scale: NDArray[np.float32] | None = None
+) -> Iterator[Vectors]:
+    """Rows less their mean, some at a time: a copy of all would double a collection's memory."""
+    for start in range(0, len(rows), _BLOCK):
+        part = rows[start : start + _BLOCK] - mean
+        if scale is not None:
+            part /= scale
+        yield part
+
+
+def _of_rows(
+    rows: Vectors, mean: NDArray[np.float32], scale: NDArray[np.float32] | None, count: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The first axes `(count, d)` and their shares of the variance, of fewer rows than columns."""
+    from sklearn.decomposition import PCA
+
+    pca = PCA(count, svd_solver="full").fit(np.concatenate(list(_centred(rows, mean, scale))))
+    return pca.components_, pca.explained_variance_ratio_
+
+
+def _of_covariance(
+    rows: Vectors, mean: NDArray[np.float32], scale: NDArray[np.float32] | None, count: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The same of many rows: what scikit-learn's `covariance_eigh` does, without a copy of them."""
+    from scipy.linalg import eigh
+
+    d = rows.shape[1]
+    covariance = np.zeros((d, d))
+    for part in _centred(rows, mean, scale):
+        covariance += part.T @ part
+    values, vectors = eigh(covariance, subset_by_index=(d - count, d - 1))
+    axes = vectors.T[::-1]
+    largest = np.abs(axes).argmax(axis=1)[:, None]
+    axes *= np.sign(np.take_along_axis(axes, largest, axis=1))
+    return axes, np.maximum(values[::-1], 0) / np.trace(covariance)
 
 
 def checked(vectors: NDArray[Any], *, dims: int | None = None, least: int = 1) -> Vectors:

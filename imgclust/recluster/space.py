@@ -66,9 +66,15 @@ class Space:
 
 
 def unit(vectors: Vectors) -> Vectors:
-    """The vectors at unit length; zero vectors stay."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
+    """The vectors `(n, d)` at unit length; zero vectors stay."""
+    return shorten(vectors.copy())
+
+
+def shorten(vectors: Vectors) -> Vectors:
+    """Bring vectors `(n, d)` to unit length where they lie, and return them."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+    vectors /= np.where(lengths > 0, lengths, 1)
+    return vectors
 
 
 def settings_of(name: str, settings: Settings, seed: int) -> dict[str, Any]:
@@ -111,7 +117,7 @@ def build(
     must_be_numbers(catalog, keys, vectors)
     images = np.array([counts.get(int(key), 0) for key in keys], np.int64)
     chosen = settings_of(name, settings, seed)
-    rows = vectors if chosen["standardise"] else unit(vectors)
+    rows = vectors if chosen["standardise"] else shorten(vectors)
     space = Space(name, keys, rows, rows, images, sequence, chosen, None)
     if name == "embedding":
         return space

@@ -78,9 +78,11 @@ class LiveIndex:
 
     def _rebuild(self) -> None:
         sequence = self._catalog.contents.sequence()
-        keys, vectors = self._catalog.contents.all_embeddings(self._recipe)
-        for start in range(0, len(keys), _CHUNK):
-            self.index.add(keys[start : start + _CHUNK], vectors[start : start + _CHUNK])
+        contents = self._catalog.contents
+        for keys, vectors in contents.embedding_parts(
+            contents.embedded(self._recipe), self._recipe
+        ):
+            self.index.add(keys, vectors)
         self.sequence = sequence
 
     def top_up(self) -> int:

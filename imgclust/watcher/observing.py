@@ -85,9 +85,10 @@ class Watcher:
 
     def overflowed(self) -> bool:
         """True once after events were lost: scan now, without waiting for the rescan time."""
-        wanted = self._rescan.is_set()
-        self._rescan.clear()
-        return wanted
+        if not self._rescan.is_set():
+            return False
+        self._rescan.clear()  # what is lost before the caller's scan is found by it
+        return True
 
     def start(self) -> None:
         """Begin to watch; scan after this, not before."""

@@ -47,13 +47,14 @@ def scan(
         folder = folders.pop()
         try:
             with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
+                entries = sorted(listing, key=lambda entry: entry.name, reverse=True)
         except OSError as error:
             if folder == root or not _vanished(error):
                 trouble(folder, error)
             continue
         below = []
-        for entry in entries:
+        while entries:
+            entry = entries.pop()  # its stat goes with it: there may be 10^6 in one folder
             if excluded(entry.path):
                 continue
             try:
