@@ -61,9 +61,7 @@ class PcaProjection:
         for centred in _centred(rows, self.mean, self.scale):
             until = start + len(centred)
             few = len(rows) <= _FEW
-            coordinates[start:until] = (
-                self._of_few(centred) if few else centred @ self.components.T
-            )
+            coordinates[start:until] = self._of_few(centred) if few else centred @ self.components.T
             start = until
         return coordinates
 
