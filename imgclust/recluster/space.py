@@ -30,7 +30,7 @@ _CHUNK = 1000
 
 Vectors = npt.NDArray[np.float32]
 Projection = PcaProjection | TsneProjection
-# Rows that are looked at together: a copy of all would double the memory of a large collection.
+# Rows looked at together: a copy of all would double the memory of a large collection.
 _BLOCK = 5000
 # What image_clustering refused to go below.
 _CLASSIC_LEAST = 250
@@ -41,9 +41,8 @@ class Space:
     """Contents in the space of a clustering.
 
     `points` `(n, d)` and the embeddings `vectors` belong to `keys` `(n,)`, ascending; `counts` are
-    the images of each; `settings` is everything that decides
-    what the space is, besides recipe and sequence; `stored` the projection's number once it is
-    in the catalog.
+    the images of each; `settings` is everything that decides what the space is, besides recipe
+    and sequence; `stored` the projection's number once it is in the catalog.
     """
 
     name: str
@@ -67,14 +66,12 @@ class Space:
 
 def unit(vectors: Vectors) -> Vectors:
     """The vectors `(n, d)` at unit length; zero vectors stay."""
-    return shorten(vectors.copy())
+    return _shortened(vectors.copy())
 
 
-def shorten(vectors: Vectors) -> Vectors:
-    """Bring vectors `(n, d)` to unit length where they lie, and return them."""
+def _shortened(vectors: Vectors) -> Vectors:
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
-    vectors /= np.where(lengths > 0, lengths, 1)
-    return vectors
+    return np.divide(vectors, np.where(lengths > 0, lengths, 1), out=vectors)
 
 
 def settings_of(name: str, settings: Settings, seed: int) -> dict[str, Any]:
@@ -117,7 +114,7 @@ def build(
     must_be_numbers(catalog, keys, vectors)
     images = np.array([counts.get(int(key), 0) for key in keys], np.int64)
     chosen = settings_of(name, settings, seed)
-    rows = vectors if chosen["standardise"] else shorten(vectors)
+    rows = vectors if chosen["standardise"] else _shortened(vectors)
     space = Space(name, keys, rows, rows, images, sequence, chosen, None)
     if name == "embedding":
         return space
@@ -126,10 +123,7 @@ def build(
         # Nothing has changed since the sweep: its projection, and so its centroids, serve.
         projection = load_projection(catalog, kept.projection)
         return replace(
-            space,
-            points=_points(projection, rows),
-            projection=projection,
-            stored=kept.projection,
+            space, points=_points(projection, rows), projection=projection, stored=kept.projection
         )
     rules = settings.clustering
     if name == "pca":
