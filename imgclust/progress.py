@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from imgclust.errors import StoppedError
+
+# How often work aside looks whether it was asked to stop, and how long it may take to end then.
+_LOOK_S = 0.1
+_GRACE_S = 2.0
 
 
 class Progress(Protocol):
@@ -46,3 +51,37 @@ class StopFlag:
         """Raise `StoppedError` when the flag is set."""
         if self._event.is_set():
             raise StoppedError("interrupted; what was finished is kept")
+
+
+class Aside(threading.Thread):
+    """Work in a thread of its own, which is left behind when it does not stop in time.
+
+    For work that looks at the flag where it can, and computes for long in libraries that do not;
+    it may be cut off anywhere, as by a crash.
+
+    Parameters
+    ----------
+    work
+        Called in the thread.
+    stop
+        The flag that the work looks at.
+    """
+
+    def __init__(self, work: Callable[[], None], *, name: str, stop: StopFlag) -> None:
+        super().__init__(target=work, name=name, daemon=True)
+        self._stop_flag = stop
+
+    def finish(self) -> bool:
+        """Wait for the end, only two seconds more once it is to stop; False: left behind."""
+        while self.is_alive() and not self._stop_flag.is_set():
+            self.join(_LOOK_S)
+        self.join(_GRACE_S)
+        return not self.is_alive()
+
+
+def left_behind() -> bool:
+    """True when work aside still runs: a library in it may not survive the interpreter's end.
+
+    Such a process ends by `os._exit`.
+    """
+    return any(isinstance(thread, Aside) for thread in threading.enumerate())

@@ -1,21 +1,29 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from PIL import Image
 
-from imgclust import config
+from imgclust import config, progress
 from imgclust.catalog import Catalog
 from imgclust.config import Settings
-from imgclust.errors import StoppedError, StorageError
+from imgclust.errors import ClusteringError, StoppedError, StorageError
 from imgclust.linking import sync
 from imgclust.links import plan
-from imgclust.progress import StopFlag
-from imgclust.recluster import Automatic, ClusterResult, is_due, publishing, space
+from imgclust.progress import Aside, Progress, StopFlag, left_behind, silent
+from imgclust.recluster import (
+    Automatic,
+    ClusterResult,
+    Recluster,
+    is_due,
+    publishing,
+    space,
+)
 from imgclust.recluster.automatic import Tally
 from tests.conftest import Open, write_picture
 
@@ -386,6 +394,87 @@ def test_a_time_is_counted_by_the_wall_clock(open_collection: Open, drop: Path) 
     automatic(empty=True, over=True)
     assert [one.clustering for one in told] == [collection.current().id]
     assert collection.current().id > made
+
+
+class SlowRecluster:
+    """A clustering that ends when it is let, or (`looks`) when it is asked to stop."""
+
+    def __init__(self, stop: StopFlag, *, looks: bool) -> None:
+        self.begun, self.let = threading.Event(), threading.Event()
+        self._stop, self._looks = stop, looks
+
+    def cluster(self, **_: Any) -> ClusterResult:
+        self.begun.set()
+        while not self.let.wait(0.01):
+            if self._looks:
+                self._stop.check()
+        raise ClusteringError("let go")
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_a_watcher_that_stops_does_not_wait_for_its_clustering(
+    open_collection: Open,
+    drop: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    looks: bool,
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    stop = StopFlag()
+    slow = SlowRecluster(stop, looks=looks)
+    automatic = Automatic(
+        collection.catalog,
+        path=collection.folders.catalog,
+        recipe=collection.recipe,
+        settings=collection.settings,
+        make=lambda _: cast(Recluster, slow),
+        tell=lambda _: pytest.fail("nothing was made"),
+        stop=stop,
+    )
+    automatic(empty=True, over=False)
+    assert slow.begun.wait(60)
+    monkeypatch.setattr(progress, "_GRACE_S", 60.0 if looks else 0.01)
+    stop.set()
+    automatic.close()
+    assert left_behind() is not looks
+    slow.let.set()
+    for thread in threading.enumerate():
+        if isinstance(thread, Aside):
+            thread.join()
+    assert not left_behind()
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert said == ([] if looks else ["no automatic clustering: let go"])
+
+
+@pytest.mark.parametrize("step", ["writing assignments", "null model", "sweep"])
+def test_a_clustering_can_be_interrupted_at_every_step(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    stop = StopFlag()
+
+    def stop_at(now: str, done: int, total: int | None) -> None:
+        if now == step:
+            stop.set()
+
+    def made(stop: StopFlag, progress: Progress) -> ClusterResult:
+        return Recluster(
+            collection.catalog,
+            recipe=collection.recipe,
+            settings=collection.settings,
+            lock=collection.folders.lock("clustering"),
+            charts_folder=collection.folders.charts,
+            progress=progress,
+            stop=stop,
+        ).cluster(k="auto", space="pca", seed=0)
+
+    with pytest.raises(StoppedError):
+        made(stop, stop_at)
+    assert collection.catalog.clusterings.current_id() is None
+    assert sum(made(StopFlag(), silent).sizes.values()) == 24
+    assert collection.catalog.checking.unpublished() == []
 
 
 def entries(folder: Path) -> dict[str, str]:

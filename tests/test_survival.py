@@ -140,6 +140,22 @@ def test_sigterm_ends_a_busy_watcher_and_loses_nothing(
     assert len(paths_in(index)) == 12
 
 
+@pytest.mark.slow
+def test_sigterm_leaves_a_clustering_behind_that_does_not_end(drop: Path, index: Path) -> None:
+    fill(drop, 24)
+    begun = "SELECT 1 FROM clusterings WHERE published IS NULL"
+    with Process("watch", index, drop, IMGCLUST_FAILPOINTS="recluster.chunk=sleep:600") as watch:
+        assert watch.until(lambda: bool(rows(index, begun))), watch.said
+        watch.send(signal.SIGTERM)
+        assert watch.wait() == 0, watch.said
+    assert "clustering" not in watch.said
+    with Process("once", index, drop) as once:
+        assert once.wait() == 0, once.said
+    assert len(paths_in(index)) == 24
+    assert rows(index, begun) == []
+    assert len(rows(index, "SELECT 1 FROM clusterings")) == 1
+
+
 # Files
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +23,7 @@ from imgclust.cli import (
 from imgclust.cli.calling import Call, Globals, fail
 from imgclust.cli.options import Commands, Version, with_globals
 from imgclust.errors import UsageError
+from imgclust.progress import left_behind
 from imgclust.terminal import streams
 
 _EXAMPLES = """\
@@ -47,7 +50,13 @@ class Application(Commands):
             import warnings
 
             warnings.simplefilter("ignore")  # of libraries; python -W shows them
-        sys.exit(main())
+        code = main()
+        if left_behind():
+            with contextlib.suppress(OSError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+        sys.exit(code)
 
 
 app = Application(name="imgclust", epilog=_EXAMPLES)

@@ -189,5 +189,7 @@ def _reference(scores: Vectors, random: np.random.Generator) -> Vectors:
 def _log_curve(scores: Vectors, last: int, seed: int, stop: StopFlag | None) -> NDArray[np.float64]:
     if stop is not None:
         stop.check()
-    inertia = np.array(sweep(scores, k_max=last, seed=seed).inertia)
+    inertia = np.array(sweep(scores, k_max=last, seed=seed, stop=stop).inertia)
+    if stop is not None:
+        stop.check()
     return np.asarray(np.log(np.maximum(inertia, 1e-12 * inertia[0])))

@@ -186,6 +186,7 @@ def _prepared(
         settings=settings,
         make=collection.recluster,
         tell=lambda result: emit(Event("clustered", _clustered(result))),
+        stop=collection.stop,
     )
     stack.callback(automatic.close)
     ours = our_folders(collection)

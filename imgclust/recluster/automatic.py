@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import queue
-import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from imgclust.catalog import Catalog
 from imgclust.config import Settings, recurrence
-from imgclust.errors import ImgclustError
+from imgclust.errors import ImgclustError, StoppedError
+from imgclust.progress import Aside, StopFlag
 from imgclust.recluster.results import ClusterResult
 from imgclust.recluster.run import Recluster
 
@@ -112,6 +113,8 @@ class Automatic:
         Puts a `Recluster` together on a catalog.
     tell
         Called with each result, by `__call__` or `close`.
+    stop
+        Ends a clustering in progress; one that does not end soon is left behind.
     clock
         Wall clock, in seconds: what is counted from outlasts this process.
     """
@@ -125,6 +128,7 @@ class Automatic:
         settings: Settings,
         make: Callable[[Catalog], Recluster],
         tell: Callable[[ClusterResult], None],
+        stop: StopFlag | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._catalog = catalog
@@ -132,8 +136,9 @@ class Automatic:
         self._settings = settings
         self._make = make
         self._tell = tell
+        self._stop = stop or StopFlag()
         self._clock = clock
-        self._thread: threading.Thread | None = None
+        self._thread: Aside | None = None
         self._began = time.monotonic()
         self._failed_at: int | None = None
         self._tally = Tally(catalog, recipe)
@@ -171,15 +176,16 @@ class Automatic:
             with self._catalog.transaction():
                 self._catalog.store("first_pass_over", True)
         if due:
-            self._thread = threading.Thread(target=self._run, args=(contents,), name="clustering")
+            work = partial(self._run, contents)
+            self._thread = Aside(work, name="clustering", stop=self._stop)
             self._thread.start()
             if over:
                 self.close()
 
     def close(self) -> None:
-        """Wait for a clustering in progress."""
+        """Wait for a clustering in progress, unless it is to stop and goes on all the same."""
         if self._thread is not None:
-            self._thread.join()
+            self._thread.finish()
             self._thread = None
         self._report()
 
@@ -201,6 +207,8 @@ class Automatic:
                     chosen_by="user" if given else "config",
                     provisional=before is None or before.provisional,
                 )
+        except StoppedError:  # as asked; what is unfinished is made anew by the next watcher
+            _log.debug("the automatic clustering was interrupted")
         except ImgclustError as error:  # the images are in all the same; tried again when it grows
             self._failed_at = contents
             _log.warning("no automatic clustering: %s", error)

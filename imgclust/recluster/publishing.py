@@ -18,7 +18,7 @@ from imgclust.clustering import (
     spread,
 )
 from imgclust.failpoints import passing
-from imgclust.progress import Progress
+from imgclust.progress import Progress, StopFlag
 from imgclust.recluster.space import Model, Space, apart, store
 
 # Assignments written in one transaction: the watcher waits for no more than that.
@@ -40,12 +40,18 @@ def publish(
     seed: int,
     provisional: bool,
     progress: Progress,
+    stop: StopFlag,
     also: Callable[[], None] = lambda: None,
 ) -> int:
     """Write the assignments in chunks, then publish in one short transaction, with `also` in it.
 
     What has come and gone since the snapshot is followed in chunks too, the last of it in that
     transaction; the caller holds the clustering lock. Returns the number of the clustering.
+
+    Raises
+    ------
+    StoppedError
+        Before it is current; what was written is left to `drop_unpublished`.
     """
     ids = np.array(matching.ids, np.int64)
     clusters_as_found = described(room, done, matching.ids)
@@ -68,6 +74,7 @@ def publish(
     for start in range(0, len(room.keys), _CHUNK):
         part = slice(start, start + _CHUNK)
         progress("writing assignments", start, len(room.keys))
+        stop.check()
         with catalog.turn():
             catalog.clusterings.assign(
                 number,
@@ -80,6 +87,8 @@ def publish(
                 arrived=False,
             )
         passing("recluster.chunk")
+
+    stop.check()
 
     def make_public() -> None:
         catalog.clusterings.publish(number, lineage(matching, catalog.clusterings.names()))

@@ -113,6 +113,7 @@ class Recluster:
         with self._locked():
             self._catalog_cleanup()
             room = self._space(space, seed)
+            self._stop.check()
             done, chosen_by, sentence = self._fit(room, k, seed, chosen_by)
             self._stop.check()
             matching = self._match(room, done)
@@ -128,6 +129,7 @@ class Recluster:
                     seed=seed,
                     provisional=provisional,
                     progress=self._progress,
+                    stop=self._stop,
                     also=also,
                 )
             sizes = self._sizes(room, done, matching, number)
