@@ -455,8 +455,10 @@ def test_a_clustering_can_be_interrupted_at_every_step(
     collection.watch([drop], once=True, cluster=False)
     stop = StopFlag()
 
-    def stop_at(now: str, done: int, total: int | None) -> None:
-        if now == step:
+    doing = step
+
+    def stop_at(step: str, done: int, total: int | None) -> None:
+        if step == doing:
             stop.set()
 
     def made(stop: StopFlag, progress: Progress) -> ClusterResult:
