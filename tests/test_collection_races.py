@@ -189,7 +189,7 @@ def test_a_link_folder_in_trouble_does_not_end_an_ingest(
     collection.watch([drop], once=True)
     collection.catalog.images.queue_links([1])
     said: list[Event] = []
-    live = running.live_index(collection, collection.catalog, verify=False)
+    live = collection.open_index(collection.catalog, verify=False)
     keeper = running._Keeper(collection, live, said.append)
 
     def fail(*_: Any, **options: Any) -> None:

@@ -121,10 +121,8 @@ def test_files_that_are_gone_or_changed_keep_the_old_recipe(
 
 
 def test_a_watcher_keeps_it_away(open_collection: Open, drop: Path) -> None:
-    from imgclust.collection.running import ingest_lock
-
     one = ingested(open_collection, drop)
-    with ingest_lock(one):
+    with one.ingest_lock():
         with pytest.raises(LockedError):
             one.reembed()
         assert one.reembed(dry_run=True).waiting == 0

@@ -1,58 +1,147 @@
 """Collection: what a person works with; opens the parts and offers one method a command."""
 
-from imgclust.catalog import Quarantined
-from imgclust.clustering import Drift
-from imgclust.collection.collection import Collection
-from imgclust.collection.explaining import EffectiveSettings, SettingRow, effective_settings
-from imgclust.collection.folders import (
-    Folders,
-    IndexFolder,
-    cache_folder,
-    collections_in,
-    find_index_folder,
-)
-from imgclust.collection.keeping import (
-    CollectionList,
-    CollectionPlace,
-    CollectionRow,
-    Deleted,
-    collection_row,
-    create_collection,
-    delete_collection,
-    list_collections,
-    rename_collection,
-)
-from imgclust.collection.results import (
-    ClusterDetails,
-    ClusterRow,
-    CurrentClustering,
-    Dismissed,
-    Member,
-    MissingImage,
-    Removed,
-    Standing,
-    Status,
-)
-from imgclust.collection.weighing import download_weights, list_weights, verify_weights
-from imgclust.doctor import Advisory, Check, DoctorResult
-from imgclust.duplicates import Duplicate, DuplicateGroup, DuplicatesResult, Thresholds
-from imgclust.export import ExportResult
-from imgclust.images import Region
-from imgclust.ingest import Event, IngestResult
-from imgclust.linking import LinksResult
-from imgclust.maps import MapResult
-from imgclust.recluster import (
-    ClusterLife,
-    ClusterResult,
-    Drifting,
-    LifeEvent,
-    PastClustering,
-    SweepResult,
-)
-from imgclust.reembed import ReembedResult
-from imgclust.report import ReportResult
-from imgclust.search import Neighbour, QueryResult
-from imgclust.weights import Listed, Weights
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imgclust.catalog import Quarantined
+    from imgclust.clustering import Drift
+    from imgclust.collection.collection import Collection
+    from imgclust.collection.explaining import EffectiveSettings, SettingRow, effective_settings
+    from imgclust.collection.folders import (
+        Folders,
+        IndexFolder,
+        cache_folder,
+        collections_in,
+        find_index_folder,
+    )
+    from imgclust.collection.keeping import (
+        CollectionList,
+        CollectionPlace,
+        CollectionRow,
+        Deleted,
+        collection_row,
+        create_collection,
+        delete_collection,
+        list_collections,
+        rename_collection,
+    )
+    from imgclust.collection.results import (
+        ClusterDetails,
+        ClusterRow,
+        CurrentClustering,
+        Dismissed,
+        Member,
+        MissingImage,
+        Removed,
+        Standing,
+        Status,
+    )
+    from imgclust.collection.weighing import download_weights, list_weights, verify_weights
+    from imgclust.doctor import Advisory, Check, DoctorResult
+    from imgclust.duplicates import Duplicate, DuplicateGroup, DuplicatesResult, Thresholds
+    from imgclust.export import ExportResult
+    from imgclust.images import Region
+    from imgclust.ingest import Event, IngestResult
+    from imgclust.linking import LinksResult
+    from imgclust.maps import MapResult
+    from imgclust.recluster import (
+        ClusterLife,
+        ClusterResult,
+        Drifting,
+        LifeEvent,
+        PastClustering,
+        SweepResult,
+    )
+    from imgclust.reembed import ReembedResult
+    from imgclust.report import ReportResult
+    from imgclust.search import Neighbour, QueryResult
+    from imgclust.weights import Listed, Weights
+
+# Where each name is: loaded on first use, so that a command loads what it works with.
+_HOMES = {
+    "imgclust.catalog": ("Quarantined",),
+    "imgclust.clustering": ("Drift",),
+    "imgclust.collection.collection": ("Collection",),
+    "imgclust.collection.explaining": (
+        "EffectiveSettings",
+        "SettingRow",
+        "effective_settings",
+    ),
+    "imgclust.collection.folders": (
+        "Folders",
+        "IndexFolder",
+        "cache_folder",
+        "collections_in",
+        "find_index_folder",
+    ),
+    "imgclust.collection.keeping": (
+        "CollectionList",
+        "CollectionPlace",
+        "CollectionRow",
+        "Deleted",
+        "collection_row",
+        "create_collection",
+        "delete_collection",
+        "list_collections",
+        "rename_collection",
+    ),
+    "imgclust.collection.results": (
+        "ClusterDetails",
+        "ClusterRow",
+        "CurrentClustering",
+        "Dismissed",
+        "Member",
+        "MissingImage",
+        "Removed",
+        "Standing",
+        "Status",
+    ),
+    "imgclust.collection.weighing": (
+        "download_weights",
+        "list_weights",
+        "verify_weights",
+    ),
+    "imgclust.doctor": (
+        "Advisory",
+        "Check",
+        "DoctorResult",
+    ),
+    "imgclust.duplicates": (
+        "Duplicate",
+        "DuplicateGroup",
+        "DuplicatesResult",
+        "Thresholds",
+    ),
+    "imgclust.export": ("ExportResult",),
+    "imgclust.images": ("Region",),
+    "imgclust.ingest": (
+        "Event",
+        "IngestResult",
+    ),
+    "imgclust.linking": ("LinksResult",),
+    "imgclust.maps": ("MapResult",),
+    "imgclust.recluster": (
+        "ClusterLife",
+        "ClusterResult",
+        "Drifting",
+        "LifeEvent",
+        "PastClustering",
+        "SweepResult",
+    ),
+    "imgclust.reembed": ("ReembedResult",),
+    "imgclust.report": ("ReportResult",),
+    "imgclust.search": (
+        "Neighbour",
+        "QueryResult",
+    ),
+    "imgclust.weights": (
+        "Listed",
+        "Weights",
+    ),
+}
 
 __all__ = [
     "Advisory",
@@ -113,3 +202,10 @@ __all__ = [
     "rename_collection",
     "verify_weights",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(module), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

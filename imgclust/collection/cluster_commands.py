@@ -5,21 +5,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from imgclust.collection import describing, exporting, running
 from imgclust.collection.opened import Opened
-from imgclust.collection.results import ClusterDetails, ClusterRow
 from imgclust.errors import UsageError
-from imgclust.maps import MapResult, draw, make_map
-from imgclust.recluster import (
-    ClusterLife,
-    ClusterResult,
-    PastClustering,
-    Recluster,
-    SweepResult,
-    history,
-    life,
-)
+
+if TYPE_CHECKING:
+    from imgclust.collection.results import ClusterDetails, ClusterRow
+    from imgclust.maps import MapResult
+    from imgclust.recluster import (
+        ClusterLife,
+        ClusterResult,
+        PastClustering,
+        Recluster,
+        SweepResult,
+    )
 
 
 class ClusterCommands(Opened):
@@ -95,22 +95,32 @@ class ClusterCommands(Opened):
 
     def history(self) -> tuple[PastClustering, ...]:
         """All clusterings, newest first, and what became of the clusters before each."""
+        from imgclust.recluster import history
+
         return history(self.catalog)
 
     def cluster_life(self, cluster: int) -> ClusterLife:
         """What became of one cluster, from its beginning."""
+        from imgclust.recluster import life
+
         return life(self.catalog, cluster)
 
     def clusters(self) -> tuple[ClusterRow, ...]:
         """All clusters of the current clustering, by id."""
+        from imgclust.collection import describing
+
         return describing.rows(self)
 
     def cluster_details(self, cluster: int, *, sheet: Path | None = None) -> ClusterDetails:
         """One cluster with representatives, neighbours and members; draws a contact sheet."""
+        from imgclust.collection import describing
+
         return describing.details(self, cluster, sheet=sheet)
 
     def name_cluster(self, cluster: int, name: str | None) -> ClusterRow:
         """Name a cluster (None or "" takes the name away); its folder follows."""
+        from imgclust.collection import describing, running
+
         row = describing.name(self, cluster, name)
         running.finish_links(self)
         return row
@@ -124,6 +134,9 @@ class ClusterCommands(Opened):
         refit: bool = False,
     ) -> MapResult:
         """Draw the map of the collection."""
+        from imgclust.collection import exporting
+        from imgclust.maps import draw, make_map
+
         chosen = method or self.settings.views.method
         size = dims or self.settings.views.dims
         if chosen not in {"pca", "tsne"} or size not in {2, 3}:
@@ -156,6 +169,8 @@ class ClusterCommands(Opened):
     @contextlib.contextmanager
     def _with_links(self, *, keep: bool = False) -> Iterator[Recluster]:
         """A recluster whose result is in the link folder when the block ends."""
+        from imgclust.collection import running
+
         yield self.recluster(progress=self.progress)
         if keep:
             self.keep()

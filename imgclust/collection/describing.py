@@ -8,14 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust import charts
 from imgclust.catalog import Clustering
 from imgclust.clustering import nearest_clusters
-from imgclust.collection import exporting
 from imgclust.collection.results import ClusterDetails, ClusterRow, Member
 from imgclust.errors import NothingThereError, StorageError, UsageError
 from imgclust.recluster import drifting
-from imgclust.report import representatives_of
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
@@ -55,9 +52,13 @@ def rows(collection: Opened) -> tuple[ClusterRow, ...]:
 
 def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterDetails:
     """See `Collection.cluster_details`."""
+    from imgclust.report import representatives_of
+
     clustering = collection.current()
     row = _row(collection, clustering, cluster)
     if sheet is not None:
+        from imgclust.collection import exporting
+
         exporting.check_sheet(collection, sheet)
     catalog = collection.catalog
     members: list[Member] = []
@@ -119,6 +120,8 @@ def _row(collection: Opened, clustering: Clustering, cluster: int) -> ClusterRow
 
 
 def _draw(collection: Opened, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
+    from imgclust import charts
+
     pictures, captions = [], []
     for member in shown:
         image = collection.catalog.images.get(member.id)

@@ -6,21 +6,21 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.collection import duplicating, folders
-from imgclust.collection.running import our_folders
+from imgclust.collection import folders
 from imgclust.errors import UsageError
-from imgclust.export import ExportResult, Target, check_target, export
-from imgclust.report import ReportResult
-from imgclust.report import report as write_report
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
+    from imgclust.export import ExportResult, Target
+    from imgclust.report import ReportResult
 
 _SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def write(collection: Opened, to: Target, *, format: str, embeddings: bool) -> ExportResult:
     """See `Collection.export`."""
+    from imgclust.export import check_target, export
+
     if isinstance(to, Path):
         to = check_target(Path(os.path.abspath(to.expanduser())), folder=format == "projector")
         keep_out(collection, to)
@@ -39,6 +39,10 @@ def write(collection: Opened, to: Target, *, format: str, embeddings: bool) -> E
 
 def report(collection: Opened, to: Path | None) -> ReportResult:
     """See `Collection.report`."""
+    from imgclust.collection import duplicating
+    from imgclust.export import check_target
+    from imgclust.report import report as write_report
+
     path = collection.folders.charts / "report.html"
     if to is not None:
         if to.is_dir():
@@ -73,7 +77,7 @@ def keep_out(collection: Opened, path: Path) -> None:
                 f"{path} lies among the images in {os.fsdecode(root.path)}; choose another place"
             )
     whole = os.path.realpath(os.fsencode(collection.index_folder.path))  # others' collections too
-    for ours in (*our_folders(collection), whole):
+    for ours in (*collection.our_folders(), whole):
         if folders.overlaps(os.fsencode(path), ours):
             raise UsageError(
                 f"{path} lies in our own folder {os.fsdecode(ours)}; choose another place"

@@ -6,18 +6,20 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Quarantined
-from imgclust.collection import duplicating, ingesting, overseeing, querying, running
 from imgclust.collection.opened import Opened, ignore
-from imgclust.collection.results import Dismissed, MissingImage, Removed
-from imgclust.duplicates import DuplicatesResult
-from imgclust.images import Region
-from imgclust.ingest import Emit, IngestResult
-from imgclust.search import QueryResult
+
+if TYPE_CHECKING:
+    from imgclust.catalog import Quarantined
+    from imgclust.collection.results import Dismissed, MissingImage, Removed
+    from imgclust.duplicates import DuplicatesResult
+    from imgclust.images import Region
+    from imgclust.ingest import Emit, IngestResult
+    from imgclust.search import QueryResult
 
 
 class ImageCommands(Opened):
@@ -35,6 +37,8 @@ class ImageCommands(Opened):
         UsageError
             When a path does not exist, or overlaps with the collection's own folders.
         """
+        from imgclust.collection import ingesting
+
         return ingesting.add(self, [os.fsencode(path) for path in paths], emit, cluster=cluster)
 
     def watch(
@@ -58,6 +62,8 @@ class ImageCommands(Opened):
         LockedError
             When another process ingests into this collection.
         """
+        from imgclust.collection import ingesting
+
         return ingesting.watch(
             self,
             [os.fsencode(root) for root in roots],
@@ -97,6 +103,8 @@ class ImageCommands(Opened):
         UsageError
             For a region without pixels, or of several images, and a sheet of no known kind.
         """
+        from imgclust.collection import querying
+
         one = isinstance(what, str | int | os.PathLike)
         asked = [str(what)] if one else [str(each) for each in what]  # type: ignore[union-attr]
         return querying.query(
@@ -111,6 +119,8 @@ class ImageCommands(Opened):
 
     def pictures(self, images: Sequence[int]) -> tuple[bytes | None, ...]:
         """Small pictures of images, by id, as encoded bytes; None where there is none."""
+        from imgclust.collection import querying
+
         return querying.pictures(self, images)
 
     def embeddings(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
@@ -136,6 +146,8 @@ class ImageCommands(Opened):
         NothingThereError
             When the collection is empty, or too few of its images can be read to measure.
         """
+        from imgclust.collection import duplicating
+
         return duplicating.duplicates(self, min_score=min_score)
 
     def dismiss_duplicates(self, ids: Sequence[int], *, undo: bool = False) -> Dismissed:
@@ -146,6 +158,8 @@ class ImageCommands(Opened):
         NothingThereError
             When no image has such an id.
         """
+        from imgclust.collection import duplicating
+
         return duplicating.dismiss(self, ids, undo=undo)
 
     def quarantine(self) -> tuple[Quarantined, ...]:
@@ -156,6 +170,8 @@ class ImageCommands(Opened):
         self, paths: Sequence[Path | str | bytes] = (), *, emit: Emit = ignore
     ) -> IngestResult:
         """Read quarantined files again: those named, or all."""
+        from imgclust.collection import ingesting
+
         return ingesting.retry(self, [os.fsencode(path) for path in paths], emit)
 
     def remove(self, what: Path | str | int, *, dry_run: bool = False) -> Removed:
@@ -163,6 +179,8 @@ class ImageCommands(Opened):
 
         With `dry_run` say which image that is, and change nothing.
         """
+        from imgclust.collection import overseeing, running
+
         if dry_run:
             return overseeing.removable(self, str(what))
         removed, content = overseeing.remove(self, str(what))
@@ -174,10 +192,14 @@ class ImageCommands(Opened):
 
     def missing(self) -> tuple[MissingImage, ...]:
         """Images that are not where they were."""
+        from imgclust.collection import overseeing
+
         return overseeing.missing(self)
 
     def accept_missing(self) -> tuple[MissingImage, ...]:
         """Believe that all missing images are gone; returns them."""
+        from imgclust.collection import overseeing, running
+
         gone = overseeing.accept_missing(self)
         running.finish_links(self)
         return gone

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.catalog import Catalog
 from imgclust.collection import folders
-from imgclust.collection.running import finish_links, ingest_lock, run
+from imgclust.collection.running import finish_links, run
 from imgclust.errors import (
     LockedError,
     NothingThereError,
@@ -49,7 +49,7 @@ def watch(
     """See `Collection.watch`."""
     catalog = collection.catalog
     roots = [_root(path) for path in paths]
-    with ingest_lock(collection):
+    with collection.ingest_lock():
         with catalog.transaction():
             _choose_links(collection, links, roots)
             for root in roots:
@@ -207,7 +207,7 @@ def _take_in(collection: Opened, arrivals: _Arrivals, emit: Emit, *, cluster: bo
     while not arrivals.taken():
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(ingest_lock(collection))
+                stack.enter_context(collection.ingest_lock())
             except LockedError:
                 if not waited:
                     emit(Event("note", "another process is ingesting; it takes the files"))

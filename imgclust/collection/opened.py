@@ -6,19 +6,22 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from imgclust import config
+from imgclust import config, devices
 from imgclust.catalog import Catalog, Clustering
-from imgclust.collection import folders, identity, running
+from imgclust.collection import folders, identity
 from imgclust.collection.folders import Folders, IndexFolder
 from imgclust.config import Effective, Links, Settings
 from imgclust.errors import NothingThereError
-from imgclust.images import ThumbnailStore
-from imgclust.linking import Linking
+from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.recluster import Recluster
-from imgclust.search import LiveIndex
+
+if TYPE_CHECKING:
+    from imgclust.images import ThumbnailStore
+    from imgclust.linking import Linking
+    from imgclust.recluster import Recluster
+    from imgclust.search import LiveIndex
 
 # From so many images on, a person is asked before the trunk is used for want of a download.
 MANY_IMAGES = 1000
@@ -200,6 +203,8 @@ class Opened:
 
     def linking(self, catalog: Catalog | None = None) -> Linking:
         """The link folder's keeper, with what the collection keeps now."""
+        from imgclust.linking import Linking
+
         catalog = catalog or self.catalog
         rules = self.link_rules_of(catalog)
         return Linking(
@@ -212,6 +217,8 @@ class Opened:
 
     def recluster(self, catalog: Catalog | None = None, progress: Progress = silent) -> Recluster:
         """The maker of clusterings; another thread brings a catalog of its own."""
+        from imgclust.recluster import Recluster
+
         return Recluster(
             catalog or self.catalog,
             recipe=self.recipe if catalog is None else str(catalog.setting("recipe")),
@@ -243,13 +250,48 @@ class Opened:
 
     def thumbnails(self) -> ThumbnailStore:
         """The thumbnails of the collection."""
+        from imgclust.images import ThumbnailStore
+
         return ThumbnailStore(self.folders.thumbnails)
 
     def live_index(self) -> LiveIndex:
         """The index, in step with the catalog."""
         if self._live is None:
-            self._live = running.live_index(self, self.catalog, verify=False)
+            self._live = self.open_index(self.catalog, verify=False)
         return self._live
+
+    def open_index(self, catalog: Catalog, *, verify: bool) -> LiveIndex:
+        """Open the index beside another connection to the catalog; see `LiveIndex`."""
+        from imgclust.embedding import Recipe
+        from imgclust.search import LiveIndex
+
+        devices.require("faiss")
+        recipe = Recipe.parse(self.recipe)
+        wanted = self.settings.index.device
+        return LiveIndex(
+            catalog,
+            self.folders.index_file,
+            recipe=recipe.name,
+            dimensions=recipe.dimensions,
+            aside=self.folders.aside,
+            device="cpu" if wanted == "cpu" else devices.choose(wanted, devices.faiss_gpus()),
+            verify=verify,
+            say=self.say,
+        )
+
+    def our_folders(self) -> list[bytes]:
+        """Real paths of the folders that ingest never enters."""
+        ours = (self.folders.root, self.link_folder)
+        return [os.path.realpath(os.fsencode(folder)) for folder in ours]
+
+    def ingest_lock(self) -> FileLock:
+        """The lock that one ingest at a time holds."""
+        return FileLock(self.folders.lock("ingest"), purpose="ingesting into")
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether a process ingests into the collection now."""
+        return is_locked(self.folders.lock("ingest"))
 
     def keep(self) -> None:
         """Keep in the catalog what the settings say the collection is."""

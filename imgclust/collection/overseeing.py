@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust.catalog import Image
-from imgclust.collection import folders, paging
+from imgclust.collection import folders
 from imgclust.collection.results import CurrentClustering, MissingImage, Removed, Standing, Status
-from imgclust.collection.running import is_watching, our_folders
-from imgclust.doctor import Doctor, DoctorResult
 from imgclust.embedding import Recipe
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.recluster import drifting
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
+    from imgclust.doctor import DoctorResult
 
 # Images removed in one transaction: a watcher is not kept waiting.
 _CHUNK = 1000
@@ -71,7 +70,7 @@ def status(collection: Opened) -> Status:
             added=sum(root.kind == "added" for root in roots),
             link_mode=collection.settings.links.mode,
             link_folder=collection.link_folder,
-            watching=is_watching(collection),
+            watching=collection.is_watching,
             drift=drift,
             provenances=catalog.contents.provenances(),
             events=tuple(catalog.events(10)),
@@ -128,6 +127,8 @@ def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
 
 def doctor(collection: Opened, *, repair: bool) -> DoctorResult:
     """See `Collection.doctor`."""
+    from imgclust.doctor import Doctor
+
     recipe = collection.catalog.setting("recipe")
     return Doctor(
         collection.catalog,
@@ -139,7 +140,7 @@ def doctor(collection: Opened, *, repair: bool) -> DoctorResult:
         ingest_lock=collection.folders.lock("ingest"),
         linking=collection.linking(),
         recluster=None if recipe is None else collection.recluster(collection.catalog),
-        ours=our_folders(collection),
+        ours=collection.our_folders(),
         cache=folders.cache_folder() / "weights",
         progress=collection.progress,
         stop=collection.stop,
@@ -181,6 +182,8 @@ def _named(collection: Opened, what: str) -> Image:
 
 def move_links(collection: Opened, to: Path) -> None:
     """See `Collection.move_links`."""
+    from imgclust.collection import paging
+
     catalog = collection.catalog
     wanted = Path(os.path.abspath(to.expanduser()))
     for root in catalog.images.roots():

@@ -8,14 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust import charts, search
-from imgclust.collection import exporting, networks
+from imgclust import search
 from imgclust.errors import NothingThereError, StorageError, UsageError
-from imgclust.images import Decoded, Region, claim
 from imgclust.search import QueryResult, Subject
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
+    from imgclust.images import Region
 
 
 def query(
@@ -36,6 +35,8 @@ def query(
     if region is not None and len(asked) > 1:
         raise UsageError("a region is one of a single image; ask for one image with --region")
     if sheet is not None:
+        from imgclust.collection import exporting
+
         exporting.check_sheet(collection, sheet)
     _ = collection.recipe  # said before files are read
     subject = _of_region(collection, asked[0], region) if region else _of(collection, asked)
@@ -56,6 +57,8 @@ def query(
 
 def pictures(collection: Opened, images: Sequence[int]) -> tuple[bytes | None, ...]:
     """See `Collection.pictures`."""
+    from imgclust.images import Decoded, claim
+
     found: list[bytes | None] = []
     for number in images:
         image = collection.catalog.images.get(number)
@@ -72,6 +75,8 @@ def _of(collection: Opened, asked: Sequence[str]) -> Subject:
     known = [search.known_subject(collection.catalog, collection.recipe, one) for one in asked]
     unknown = [one for one, subject in zip(asked, known, strict=True) if subject is None]
     if unknown:
+        from imgclust.collection import networks
+
         paths = [os.fsencode(os.path.abspath(one)) for one in unknown]
         vectors = iter(networks.embed_files(collection, paths))
         known = [subject or Subject(next(vectors), None, None) for subject in known]
@@ -79,6 +84,8 @@ def _of(collection: Opened, asked: Sequence[str]) -> Subject:
 
 
 def _of_region(collection: Opened, asked: str, region: Region) -> Subject:
+    from imgclust.collection import networks
+
     path = os.fsencode(os.path.abspath(asked))
     if asked.isdecimal():
         image = collection.catalog.images.get(int(asked)) if len(asked) < 19 else None
@@ -93,6 +100,8 @@ def _of_region(collection: Opened, asked: str, region: Region) -> Subject:
 
 
 def _draw(collection: Opened, found: QueryResult, path: Path) -> None:
+    from imgclust import charts
+
     captions = [
         f"{row.score:.3f} {os.fsdecode(os.path.basename(row.path))}" for row in found.neighbours
     ]

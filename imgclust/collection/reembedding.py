@@ -32,7 +32,7 @@ def to_recipe(collection: Opened, *, dry_run: bool) -> ReembedResult:
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         if not dry_run:
-            stack.enter_context(running.ingest_lock(collection))
+            stack.enter_context(collection.ingest_lock())
         chosen = weights.choose(
             settings.embedding.weights,
             cache=folders.cache_folder() / "weights",
@@ -69,7 +69,7 @@ def to_recipe(collection: Opened, *, dry_run: bool) -> ReembedResult:
                 catalog, recipe.name, progress=collection.progress, stop=collection.stop
             )
             collection.recluster().drop_unfinished()
-            live = running.live_index(collection, catalog, verify=False)
+            live = collection.open_index(catalog, verify=False)
             live.close(save=True)
             seconds = time.monotonic() - began
     if not dry_run:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from imgclust.clustering import Drift
-from imgclust.recluster import Drifting
+if TYPE_CHECKING:
+    from imgclust.clustering import Drift
+    from imgclust.recluster import Drifting
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from imgclust import devices
-from imgclust.catalog import Catalog, key_of
+from imgclust.catalog import key_of
 from imgclust.collection import paging
 from imgclust.collection.networks import choose_recipe, embedder_opener, require_packages
-from imgclust.embedding import Recipe
 from imgclust.errors import (
     LockedError,
     StoppedError,
@@ -31,34 +29,16 @@ from imgclust.ingest import (
 )
 from imgclust.ingest.place import has_excluded_name
 from imgclust.linking import Linking
-from imgclust.locks import FileLock, is_locked
 from imgclust.recluster import ArrivalAssigner, Automatic, ClusterResult
-from imgclust.search import LiveIndex
 from imgclust.watcher import Watcher, is_network
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
+    from imgclust.search import LiveIndex
 
 # How often, and for how long in all, finished work looks whether it may bring the links in step.
 _LINKS_WAIT_S = 0.2
 _LINKS_PATIENCE_S = 300.0
-
-
-def live_index(collection: Opened, catalog: Catalog, *, verify: bool) -> LiveIndex:
-    """The index of a collection, in step with its catalog."""
-    devices.require("faiss")
-    recipe = Recipe.parse(collection.recipe)
-    wanted = collection.settings.index.device
-    return LiveIndex(
-        catalog,
-        collection.folders.index_file,
-        recipe=recipe.name,
-        dimensions=recipe.dimensions,
-        aside=collection.folders.aside,
-        device="cpu" if wanted == "cpu" else devices.choose(wanted, devices.faiss_gpus()),
-        verify=verify,
-        say=collection.say,
-    )
 
 
 # How often a watcher holds the whole link folder against the catalog (10 s at 100,000 links).
@@ -173,7 +153,7 @@ def _prepared(
     decoder = pool(collection, workers)
     stack.callback(decoder.close)
     choose_recipe(collection, waiting=_waiting(collection, scan=scan))
-    live = live_index(collection, catalog, verify=not once)
+    live = collection.open_index(catalog, verify=not once)
     stack.callback(live.close, save=True)
     keeper = _Keeper(collection, live, emit)
     assigner = ArrivalAssigner(catalog)
@@ -189,7 +169,7 @@ def _prepared(
         stop=collection.stop,
     )
     stack.callback(automatic.close)
-    ours = our_folders(collection)
+    ours = collection.our_folders()
     watched = [root for root in catalog.images.roots() if root.kind == "watched"]
     network = {
         root.id
@@ -289,28 +269,8 @@ def _waiting(collection: Opened, *, scan: bool) -> int:
     for root in catalog.images.roots():
         if root.kind != "watched" or not scan or count > 1000:
             continue
-        for _ in disk.scan(root.path, skip=our_folders(collection), trouble=lambda *_: None):
+        for _ in disk.scan(root.path, skip=collection.our_folders(), trouble=lambda *_: None):
             count += 1
             if count > 1000:
                 return count
     return count
-
-
-def our_folders(collection: Opened) -> list[bytes]:
-    """Real paths of the folders that ingest never enters."""
-    return [
-        os.path.realpath(os.fsencode(folder))
-        for folder in (collection.folders.root, collection.link_folder)
-    ]
-
-
-@contextlib.contextmanager
-def ingest_lock(collection: Opened) -> Iterator[None]:
-    """Hold the lock that one ingest at a time holds."""
-    with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
-        yield
-
-
-def is_watching(collection: Opened) -> bool:
-    """True when a process ingests into the collection now."""
-    return is_locked(collection.folders.lock("ingest"))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
-from imgclust.collection import exporting, networks, overseeing, reembedding, running
 from imgclust.collection.opened import Opened
-from imgclust.collection.results import Standing, Status
-from imgclust.doctor import DoctorResult
-from imgclust.export import ExportResult
-from imgclust.linking import LinksResult
-from imgclust.reembed import ReembedResult
-from imgclust.report import ReportResult
+
+if TYPE_CHECKING:
+    from imgclust.collection.results import Standing, Status
+    from imgclust.doctor import DoctorResult
+    from imgclust.export import ExportResult
+    from imgclust.linking import LinksResult
+    from imgclust.reembed import ReembedResult
+    from imgclust.report import ReportResult
 
 
 class UpkeepCommands(Opened):
@@ -20,18 +21,26 @@ class UpkeepCommands(Opened):
 
     def status(self) -> Status:
         """Counts, the current clustering, roots, links, whether a watcher runs."""
+        from imgclust.collection import overseeing
+
         return overseeing.status(self)
 
     def standing(self) -> Standing:
         """What a watcher shows of itself while it runs; cheap beside `status`."""
+        from imgclust.collection import overseeing
+
         return overseeing.standing(self)
 
     def engine(self) -> str | None:
         """Which engine and precision embeds on this machine and why; None while undecided."""
+        from imgclust.collection import networks
+
         return networks.engine(self)
 
     def links(self, *, dry_run: bool = False, check: bool = False) -> LinksResult:
         """Bring the whole link folder in step, or say how far off it is."""
+        from imgclust.collection import running
+
         linking = self.linking()
         if check:
             return linking.check(progress=self.progress, stop=self.stop)
@@ -49,6 +58,8 @@ class UpkeepCommands(Opened):
 
     def move_links(self, to: Path) -> LinksResult:
         """Take our links out of the link folder and make them in another one."""
+        from imgclust.collection import overseeing
+
         overseeing.move_links(self, to)
         return self.links()
 
@@ -57,6 +68,8 @@ class UpkeepCommands(Opened):
 
         Writes nothing without `repair`, and works beside a watcher.
         """
+        from imgclust.collection import overseeing
+
         return overseeing.doctor(self, repair=repair)
 
     def reembed(self, *, dry_run: bool = False) -> ReembedResult:
@@ -73,6 +86,8 @@ class UpkeepCommands(Opened):
         ImgclustError
             When files are gone or have changed; nothing changes then.
         """
+        from imgclust.collection import reembedding
+
         return reembedding.to_recipe(self, dry_run=dry_run)
 
     def export(self, to: Path | BinaryIO, *, format: str, embeddings: bool = False) -> ExportResult:
@@ -90,6 +105,8 @@ class UpkeepCommands(Opened):
         UsageError
             When the path lies among the images or in our own folders, or cannot take the format.
         """
+        from imgclust.collection import exporting
+
         return exporting.write(self, to, format=format, embeddings=embeddings)
 
     def report(self, to: Path | None = None) -> ReportResult:
@@ -107,4 +124,6 @@ class UpkeepCommands(Opened):
         UsageError
             When the path is a folder, or lies among the images or in our own folders.
         """
+        from imgclust.collection import exporting
+
         return exporting.report(self, to)

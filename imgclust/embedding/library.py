@@ -9,7 +9,6 @@ lets other threads of Python run meanwhile.
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import importlib.util
 import os
 import weakref
@@ -171,6 +170,8 @@ def tensorflow_version() -> str:
     MissingPackageError
         When none is.
     """
+    import importlib.metadata  # slow to load
+
     require("tensorflow")
     for name in ("tensorflow", "tensorflow-cpu", "tensorflow_cpu"):
         try:

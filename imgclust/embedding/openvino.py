@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import importlib.metadata
 import importlib.util
 import json
 import os
@@ -42,6 +41,12 @@ _PROBE_TIMEOUT_S = 300.0
 def installed() -> bool:
     """Whether the extra `openvino` is there."""
     return importlib.util.find_spec("openvino") is not None
+
+
+def _version() -> str:
+    import importlib.metadata  # slow to load
+
+    return importlib.metadata.version("openvino")
 
 
 def require() -> None:
@@ -86,7 +91,7 @@ class OpenVINOEmbedder:
         openvino = import_openvino()
         core = openvino.Core()
         self.recipe = recipe
-        self.provenance = f"openvino {importlib.metadata.version('openvino')} cpu {precision}"
+        self.provenance = f"openvino {_version()} cpu {precision}"
         self._model = core.compile_model(
             core.read_model(model),
             "CPU",
@@ -114,7 +119,7 @@ def folder_of(cache: Path, recipe: Recipe, precisions: Sequence[str]) -> Path:
         [
             recipe.name,
             imgclust.__version__,
-            importlib.metadata.version("openvino"),
+            _version(),
             " ".join(precisions),
             " ".join(sorted(devices.cpu_flags())),
         ]

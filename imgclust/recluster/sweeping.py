@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from imgclust import charts
 from imgclust.catalog import Catalog, StoredSweep
 from imgclust.clustering import Fit, Suggestion, Sweep, assign, suggest, sweep
 from imgclust.progress import Progress, StopFlag
@@ -76,6 +75,8 @@ def sweep_and_store(
 
 def draw_elbow(path: Path, found: Sweep, suggestion: Suggestion, space: str) -> None:
     """Draw the elbow curve with the knee and the simplified silhouette."""
+    from imgclust import charts  # with Pillow, slow to load
+
     path.parent.mkdir(parents=True, exist_ok=True)
     charts.elbow(
         path,

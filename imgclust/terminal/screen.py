@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, TextIO
 
 from imgclust.terminal.bar import progress_bar
@@ -41,14 +42,22 @@ class Screen:
     def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
         self.quiet = quiet
         self.json = json
-        self._out: Console = _console(sys.stdout)
-        self._err: Console = _console(sys.stderr)
         self._lock = threading.RLock()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._step = ""
         self._view: LiveView | None = None
         self._listeners: list[Callable[[str], None]] = []
+
+    # Made on first use: a JSON document needs neither.
+
+    @cached_property
+    def _out(self) -> Console:
+        return _console(sys.stdout)
+
+    @cached_property
+    def _err(self) -> Console:
+        return _console(sys.stderr)
 
     # Standard output
 
@@ -200,7 +209,7 @@ class Screen:
         """Say in a signal handler that the work is asked to stop."""
         if self._view is not None:
             self._view.stopping()
-        elif self._err.is_terminal:
+        elif sys.stderr.isatty():
             # Written at once: a console may be in the middle of a line.
             os.write(2, f"\n{text}\n".encode())
 
@@ -209,7 +218,7 @@ class Screen:
     @property
     def can_ask(self) -> bool:
         """True when a person sits there."""
-        return sys.stdin.isatty() and self._err.is_terminal and not self.json
+        return not self.json and sys.stdin.isatty() and self._err.is_terminal
 
     def ask(self, question: str) -> bool:
         """Ask a yes-or-no question; no is the answer when there is none."""
