@@ -129,7 +129,7 @@ class Images:
 
     def missing(self) -> list[Image]:
         """Images that are missing now."""
-        return self._many("state = 'missing' ORDER BY id")
+        return self._many("state = 'missing' ORDER BY +id")  # +: by the index of missing ones
 
     def count_missing(self) -> int:
         """Number of images that are not where they were."""

@@ -33,7 +33,7 @@ def status(collection: Opened) -> Status:
         absent = catalog.images.missing()
         held = {root.id: root.held for root in roots if root.held}
         current = None
-        unassigned = catalog.contents.count()
+        distinct = unassigned = catalog.contents.count()
         drift = None
         if clustering is not None:
             unassigned = len(catalog.clusterings.unassigned(clustering.id, clustering.recipe))
@@ -56,7 +56,7 @@ def status(collection: Opened) -> Status:
             recipe=None if recipe is None else Recipe.parse(recipe).short,
             weights=None if kept is None else str(kept["name"]),
             images=catalog.images.count(),
-            distinct=catalog.contents.count(),
+            distinct=distinct,
             quarantined=catalog.observations.count_quarantined(),
             skipped=catalog.observations.skipped(),
             pending=catalog.observations.pending(),
