@@ -79,9 +79,12 @@ class Kernel:
             self._embedder.embed(self._pixels[places])
         return {"rate": n / (time.perf_counter() - began), "memory": _peak_mb()}
 
-    def embed(self, pixels: str, out: str) -> dict[str, Any]:
+    def embed(self, pixels: str, out: str, batch: int) -> dict[str, Any]:
         """Embeddings of pixels (.npy), kept in a file."""
-        np.save(out, self._embedder.embed(np.load(pixels)))
+        wanted = np.load(pixels)
+        starts = range(0, len(wanted), batch)
+        parts = [self._embedder.embed(wanted[start : start + batch]) for start in starts]
+        np.save(out, np.concatenate(parts))
         return {}
 
 
@@ -177,7 +180,7 @@ class Decoding:
         began = time.process_time()
         for content in contents:
             run(content)
-        return {"rate": len(files) / (time.process_time() - began)}
+        return {"rate": len(files) / (time.process_time() - began), "memory": _peak_mb()}
 
 
 # The program itself: a run of `imgclust add` in this process, told apart into its parts

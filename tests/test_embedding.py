@@ -26,9 +26,10 @@ from imgclust.embedding import (
     why_engine,
 )
 from imgclust.embedding.batches import check_embeddings, in_batches
+from imgclust.embedding.inception import SHAPES
 from imgclust.embedding.library import LibraryEmbedder, session_config
 from imgclust.embedding.network import outputs
-from imgclust.embedding.precision import candidates
+from imgclust.embedding.precision import candidates, times_as_fast
 from imgclust.errors import EmbeddingError, RecipeError, UsageError
 from imgclust.images.decoding import Picture, decode
 from imgclust.weights import Convolution, load, trunk, verify
@@ -127,6 +128,22 @@ def test_agreement_is_the_least_cosine() -> None:
     assert agreement(fake.embed, third_turned, side=299) == pytest.approx(-1)
 
 
+def test_rates_are_compared_in_turn() -> None:
+    """A machine that becomes ten times slower on the way does not decide, nor does one stall."""
+    seconds = {
+        "one": iter([9.0, 1.0, 1.0, 1.0, 10.0, 10.0, 90.0, 10.0]),
+        "other": iter([5.0, 2.0, 2.0, 2.0, 20.0, 20.0, 20.0, 20.0]),
+    }
+    order: list[str] = []
+
+    def run(name: str) -> float:
+        order.append(name)
+        return next(seconds[name])
+
+    assert times_as_fast(lambda: run("one"), lambda: run("other")) == 2
+    assert {tuple(sorted(pair)) for pair in zip(order[::2], order[1::2], strict=True)} == {("one", "other")}
+
+
 class Stand:
     """Takes the place of InceptionV3Embedder where the choice is tested, not the network."""
 
@@ -170,6 +187,21 @@ def test_asked_for_precision_that_does_not_agree(monkeypatch: pytest.MonkeyPatch
     weights = trunk()
     with pytest.raises(EmbeddingError, match="does not agree"):
         open_embedder(weights, recipe=recipe_of(weights), device="cpu", precision="bfloat16")
+
+
+def test_a_driver_without_a_card_that_tensorflow_sees(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(monkeypatch, 0.0)
+    monkeypatch.setattr("imgclust.devices.tensorflow_gpus", list)
+    weights = trunk()
+    recipe = recipe_of(weights)
+    assert open_embedder(weights, recipe=recipe, device="auto").provenance == "cpu bfloat16"
+    with pytest.raises(UsageError, match="no GPU is seen here"):
+        open_embedder(weights, recipe=recipe, device="gpu")
+
+
+def test_a_batch_fills_the_largest_shape_of_a_gpu() -> None:
+    wanted = devices.batch_images(device="gpu", engine="auto")
+    assert SHAPES["gpu"][-1] == wanted
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, error: float) -> None:
@@ -230,7 +262,7 @@ def save_in(
     for module in ("opening", "saved"):
         monkeypatch.setattr(f"imgclust.embedding.{module}.LibraryEmbedder", Saved)
     monkeypatch.setattr("imgclust.embedding.opening.frozen_graph", frozen)
-    monkeypatch.setattr("imgclust.embedding.saved.paired_rates", lambda *rest: (faster, 1.0))
+    monkeypatch.setattr("imgclust.embedding.saved.times_as_fast", lambda *rest: faster)
     return made
 
 

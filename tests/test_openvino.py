@@ -41,8 +41,11 @@ for precision in precisions:
     embeddings = FakeEmbedder(8).embed(pictures(299))
     embeddings[1, 0] += {errors}[precision]
     found[precision] = embeddings
-    found[precision + " rate"] = 1e9
 np.savez(Path(folder) / "trial.npz", **found)
+print("ready", flush=True)
+for line in sys.stdin:
+    assert line.strip() in precisions
+    print(1e-6, flush=True)
 """
 
 
@@ -102,6 +105,18 @@ def test_trial_that_fails_is_remembered(
     assert re.search(word, verdict.reason)
     assert read_verdict(tmp_path / "kept") == verdict
     assert [path.name for path in (tmp_path / "kept").iterdir()] == ["verdict.json"]
+
+
+def test_child_that_ends_or_hangs_in_the_middle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, hang = "print(1e-6, flush=True)", "sys.stdin.read()"
+    assert run in CHILD
+    monkeypatch.setattr(f"{__name__}.CHILD", CHILD.replace(run, "sys.exit('tired')"))
+    assert tried(tmp_path / "ended").reason == "OpenVINO failed in a trial (1): tired"
+    monkeypatch.setattr("imgclust.embedding.openvino._PROBE_TIMEOUT_S", 5.0)
+    monkeypatch.setattr(f"{__name__}.CHILD", CHILD.replace("sys.exit('tired')", hang))
+    assert "more than 5 s" in tried(tmp_path / "hung").reason
 
 
 def test_damaged_model_is_tried_again(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from imgclust.embedding.quiet import without_greetings
 from imgclust.embedding.recipe import Recipe
 from imgclust.weights import Convolution
 
-_SHAPES = {"cpu": CPU_SHAPES, "gpu": (1, 4, 16, 64)}
+SHAPES = {"cpu": CPU_SHAPES, "gpu": (1, 4, 16, 64)}
 
 # What TensorFlow's graph optimiser is told. In float32 on a CPU it costs 1.5 s of start-up and
 # was measured to gain nothing on this graph, whose batch normalisations are folded already.
@@ -92,7 +92,7 @@ class InceptionV3Embedder:
         tf = import_tensorflow()
         self.recipe = recipe
         self.provenance = f"tensorflow {tf.__version__} {device} {precision}"
-        self._shapes = _SHAPES[device]
+        self._shapes = SHAPES[device]
         self._device = f"/{device.upper()}:0"
         self._tf = tf
         if threads:

@@ -106,7 +106,7 @@ def why_engine(
     be had here. Loads no engine.
     """
     if devices.expects_gpu(device=device, engine=engine):
-        return "tensorflow, on the GPU"
+        return "tensorflow, on the GPU" + (" where it sees one" if device == "auto" else "")
     try:
         words = candidates(precision, device="cpu", flags=devices.cpu_flags())
     except UsageError:

@@ -17,8 +17,8 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -29,7 +29,14 @@ from numpy.typing import NDArray
 import imgclust
 from imgclust import devices
 from imgclust.embedding.batches import CPU_SHAPES, check_embeddings, check_pixels, in_batches
-from imgclust.embedding.precision import AGREEMENT, least_cosine, pictures
+from imgclust.embedding.precision import (
+    AGREEMENT,
+    Embed,
+    least_cosine,
+    pictures,
+    timed,
+    times_as_fast,
+)
 from imgclust.embedding.recipe import Recipe
 from imgclust.embedding.saved import Verdict
 from imgclust.errors import EmbeddingError, MissingPackageError, StorageError
@@ -142,7 +149,7 @@ def probe(
     folder: Path,
     *,
     graph: bytes,
-    reference: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    reference: Embed,
     recipe: Recipe,
     precisions: Sequence[str],
     threads: int,
@@ -191,52 +198,86 @@ def probe(
 
 def _try(
     made: Path,
-    reference: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    reference: Embed,
     recipe: Recipe,
     precisions: Sequence[str],
     threads: int,
     command: Sequence[str],
 ) -> Verdict:
-    try:
-        done = subprocess.run(
+    with (
+        (made / "errors.txt").open("wb") as errors,
+        subprocess.Popen(
             [*command, str(made), recipe.name, str(threads), *precisions],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_PROBE_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        return Verdict("", 0.0, f"OpenVINO took more than {_PROBE_TIMEOUT_S:g} s to try", "")
-    if done.returncode:
-        last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
-        return Verdict("", 0.0, f"OpenVINO failed in a trial ({done.returncode}): {last[:200]}", "")
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            bufsize=0,
+        ) as child,
+    ):
+        late = threading.Event()
+
+        def end() -> None:
+            late.set()
+            child.kill()
+
+        timer = threading.Timer(_PROBE_TIMEOUT_S, end)
+        timer.start()
+        try:
+            return _held_against(child, made, reference, recipe, precisions)
+        except _ChildEndedError:
+            code = child.wait()
+            if late.is_set():
+                return Verdict("", 0.0, f"OpenVINO took more than {_PROBE_TIMEOUT_S:g} s to try")
+        finally:
+            timer.cancel()
+            child.kill()
+    last = (made / "errors.txt").read_text("utf-8", "replace").strip().rpartition("\n")[2]
+    return Verdict("", 0.0, f"OpenVINO failed in a trial ({code}): {last[:200]}")
+
+
+class _ChildEndedError(Exception):
+    """The child gave no answer."""
+
+
+def _held_against(
+    child: subprocess.Popen[bytes],
+    made: Path,
+    reference: Embed,
+    recipe: Recipe,
+    precisions: Sequence[str],
+) -> Verdict:
+    """Compare what the child embeds, and how fast, with the reference, one run of each in turn."""
+    assert child.stdin is not None and child.stdout is not None
+    asked, answers = child.stdin, child.stdout
+
+    def answer() -> bytes:
+        line = answers.readline()
+        if not line:
+            raise _ChildEndedError
+        return line
+
+    def run() -> float:
+        try:
+            asked.write(f"{precision}\n".encode())
+        except BrokenPipeError:
+            raise _ChildEndedError from None
+        return float(answer())
+
+    answer()  # it is ready
     trial = pictures(recipe.side)
     expected = reference(trial)
-    rate = images_per_second(reference, trial)
     reasons = []
     with np.load(made / "trial.npz") as found:
         for precision in precisions:
             cosine = least_cosine(found[precision], expected)
-            times = float(found[f"{precision} rate"]) / rate
+            times = times_as_fast(run, timed(reference, trial))
             reason = (
                 f"{precision}, cosine {cosine:.5f}, {times:.2f} times TensorFlow's rate in float32"
             )
             if cosine >= AGREEMENT:
                 return Verdict(precision, times, reason, _sha256(made / "model.bin"))
             reasons.append(reason)
-    return Verdict("", 0.0, f"OpenVINO does not agree here: {'; '.join(reasons)}", "")
-
-
-def images_per_second(
-    embed: Callable[[NDArray[np.uint8]], NDArray[np.float32]], trial: NDArray[np.uint8]
-) -> float:
-    """Best rate of five runs over the trial pictures, after one that does not count."""
-    embed(trial)
-    seconds = []
-    for _ in range(5):
-        start = time.perf_counter()
-        embed(trial)
-        seconds.append(time.perf_counter() - start)
-    return len(trial) / min(seconds)
+    return Verdict("", 0.0, f"OpenVINO does not agree here: {'; '.join(reasons)}")
 
 
 def _sha256(path: Path) -> str:

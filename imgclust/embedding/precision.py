@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Callable, Set
 
@@ -12,8 +13,12 @@ from imgclust.errors import UsageError
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Run = Callable[[], float]
 
 AGREEMENT = 0.999  # least cosine with float32 that a reduced precision needs
+
+# Runs of four pictures: 4 s in all where the processor embeds 15 a second.
+_TURNS = 7
 
 _BFLOAT16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
@@ -70,19 +75,24 @@ def least_cosine(one: NDArray[np.float32], two: NDArray[np.float32]) -> float:
     return float(((a * b).sum(axis=1) / np.maximum(lengths, 1e-30)).min())
 
 
-def paired_rates(one: Embed, two: Embed, trial: NDArray[np.uint8]) -> tuple[float, float]:
-    """Best rates (images/s) of two embedders over the trial pictures, in turn.
+def timed(embed: Embed, trial: NDArray[np.uint8]) -> Run:
+    """What embeds the trial pictures once and returns the seconds that took."""
 
-    Best of seven, after a run that does not count: what else the machine does only slows down.
+    def run() -> float:
+        began = time.perf_counter()
+        embed(trial)
+        return time.perf_counter() - began
+
+    return run
+
+
+def times_as_fast(one: Run, other: Run) -> float:
+    """How many times as fast as the other: the median of ratios of runs in turn.
+
+    What else the machine does at a moment slows both down; the first runs do not count.
     """
-    best = [float("inf"), float("inf")]
-    for turn in range(8):
-        for number, embed in enumerate((one, two)):
-            began = time.perf_counter()
-            embed(trial)
-            if turn:
-                best[number] = min(best[number], time.perf_counter() - began)
-    return len(trial) / best[0], len(trial) / best[1]
+    one(), other()
+    return statistics.median(other() / one() for _ in range(_TURNS))
 
 
 def pictures(side: int) -> NDArray[np.uint8]:

@@ -2,7 +2,8 @@
 
 Arguments: a folder that holds graph.pb, the recipe's name, the number of threads, and
 precisions. Leaves there the converted model, and trial.npz with the embeddings of the trial
-pictures and the rate (images/s) in each precision.
+pictures in each precision. Then it writes a line, and for each precision that it reads embeds
+the pictures once more and writes the seconds, until its input ends.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from imgclust.embedding.openvino import OpenVINOEmbedder, images_per_second, import_openvino
-from imgclust.embedding.precision import pictures
+from imgclust.embedding.openvino import OpenVINOEmbedder, import_openvino
+from imgclust.embedding.precision import pictures, timed
 from imgclust.embedding.recipe import Recipe
 
 
@@ -26,14 +27,17 @@ def main(folder: Path, name: str, threads: int, precisions: list[str]) -> None:
     model = openvino.Core().read_model(folder / "graph.pb")
     openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
     trial = pictures(recipe.side)
-    found: dict[str, Any] = {}
-    for precision in precisions:
-        embedder = OpenVINOEmbedder(
+    embedders = {
+        precision: OpenVINOEmbedder(
             folder / "model.xml", recipe, precision=precision, threads=threads
         )
-        found[precision] = embedder.embed(trial)
-        found[f"{precision} rate"] = np.float64(images_per_second(embedder.embed, trial))
+        for precision in precisions
+    }
+    found: dict[str, Any] = {word: one.embed(trial) for word, one in embedders.items()}
     np.savez(folder / "trial.npz", **found)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(timed(embedders[line.strip()].embed, trial)(), flush=True)
 
 
 if __name__ == "__main__":
