@@ -141,7 +141,9 @@ def test_rates_are_compared_in_turn() -> None:
         return next(seconds[name])
 
     assert times_as_fast(lambda: run("one"), lambda: run("other")) == 2
-    assert {tuple(sorted(pair)) for pair in zip(order[::2], order[1::2], strict=True)} == {("one", "other")}
+    assert {tuple(sorted(pair)) for pair in zip(order[::2], order[1::2], strict=True)} == {
+        ("one", "other")
+    }
 
 
 class Stand:

@@ -247,7 +247,8 @@ def _held_against(
     precisions: Sequence[str],
 ) -> Verdict:
     """Compare what the child embeds, and how fast, with the reference, one run of each in turn."""
-    assert child.stdin is not None and child.stdout is not None
+    assert child.stdin is not None
+    assert child.stdout is not None
     asked, answers = child.stdin, child.stdout
 
     def answer() -> bytes:

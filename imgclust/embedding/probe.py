@@ -35,9 +35,14 @@ def main(folder: Path, name: str, threads: int, precisions: list[str]) -> None:
     }
     found: dict[str, Any] = {word: one.embed(trial) for word, one in embedders.items()}
     np.savez(folder / "trial.npz", **found)
-    print("ready", flush=True)
+    _answer("ready")
     for line in sys.stdin:
-        print(timed(embedders[line.strip()].embed, trial)(), flush=True)
+        _answer(str(timed(embedders[line.strip()].embed, trial)()))
+
+
+def _answer(words: str) -> None:
+    sys.stdout.write(f"{words}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
