@@ -131,14 +131,21 @@ def bench_map(arguments: argparse.Namespace) -> None:
         one.place(rows[n : n + 1])
         placed = timed(lambda: one.place(rows[n:]))
         refit = timed(partial(fit_tsne, rows, dims=arguments.dims))
-        print(f"{arrivals} placed: {placed.wall_s:.2f} s; refit {refit}")
-        print(f"1/{refit.wall_s / placed.wall_s:.0f} of a refit")
+        print(
+            f"{arrivals} placed in {placed.wall_s:.2f} s (processor {placed.cpu_s:.2f} s); refit "
+            f"{refit}: 1/{refit.wall_s / placed.wall_s:.0f} of a refit "
+            f"(1/{refit.cpu_s / placed.cpu_s:.0f} in processor time)"
+        )
         clusters = fit(fit_pca(rows, dims=64).transform(rows), 40, seed=0).assigned
         known, fresh = clusters[:n], clusters[n:]
         near = agreement(one.coordinates, known, placed.result, fresh)
         whole = refit.result.coordinates
         anew = agreement(whole[:n], known, whole[n:], fresh)
-        print(f"ten map neighbours of the same cluster: placed {near:.3f}, refit {anew:.3f}")
+        error = float((near - anew).std() / np.sqrt(arrivals))
+        print(
+            f"ten map neighbours of the same cluster: placed {near.mean():.3f}, refit "
+            f"{anew.mean():.3f}, standard error of the difference {error:.3f}"
+        )
     if not arguments.alone:
         theirs = timed(lambda: _by_scikit_learn(TSNE(arguments.dims, random_state=0), first))
         print(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 _BLOCK = 5000
+_JUDGED_AT_ONCE = 100
 
 
 def real_like(n: int, d: int, *, seed: int, groups: int = 80) -> tuple[Array, Array]:
@@ -79,12 +80,12 @@ def judged(rows: Array, centroids: Array) -> float:
     return total
 
 
-def agreement(known: Array, groups: Array, fresh: Array, theirs: Array) -> float:
-    """Mean share of the ten nearest known points that are of the point's own group."""
+def agreement(known: Array, groups: Array, fresh: Array, theirs: Array) -> Array:
+    """For each fresh point, the share of its ten nearest known ones that are of its own group."""
     from sklearn.neighbors import NearestNeighbors
 
     nearest = NearestNeighbors(n_neighbors=10).fit(known).kneighbors(fresh, return_distance=False)
-    return float((groups[nearest] == theirs[:, None]).mean())
+    return np.asarray((groups[nearest] == theirs[:, None]).mean(axis=1))
 
 
 def trustworthiness(rows: Array, flat: Array, *, rows_asked: int = 1000, count: int = 10) -> float:
@@ -95,13 +96,15 @@ def trustworthiness(rows: Array, flat: Array, *, rows_asked: int = 1000, count: 
     """
     n = len(rows)
     picked = np.random.default_rng(0).choice(n, min(n, rows_asked), replace=False)
-    squares, flat_squares = (rows**2).sum(axis=1), (flat**2).sum(axis=1)
+    squares = np.einsum("ij,ij->i", rows, rows)
     late = 0.0
-    for one in picked:
-        here = squares - 2 * (rows @ rows[one])
-        there = flat_squares - 2 * (flat @ flat[one])
-        here[one], there[one] = -np.inf, np.inf
-        near = np.argpartition(there, count)[:count]
-        ranks = np.searchsorted(np.sort(here), here[near])
-        late += float(np.maximum(ranks - count, 0).sum())
+    for first in range(0, len(picked), _JUDGED_AT_ONCE):
+        block = picked[first : first + _JUDGED_AT_ONCE]
+        far = squares - 2 * (rows[block] @ rows.T)
+        for one, here in zip(block, far, strict=True):
+            there = np.square(flat - flat[one]).sum(axis=1)
+            here[one], there[one] = -np.inf, np.inf
+            near = np.argpartition(there, count)[:count]
+            ranks = np.searchsorted(np.sort(here), here[near])
+            late += float(np.maximum(ranks - count, 0).sum())
     return 1 - 2 * late / (len(picked) * count * (2 * n - 3 * count - 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,16 @@ from PIL import Image
 import imgclust.charts
 from imgclust.charts import contact_sheet, elbow, map_2d, map_3d
 from imgclust.charts.figure import colour, legible, new_figure
-from imgclust.charts.layout import Box, by_turns, centres_of, number_boxes, to_pixels
+from imgclust.charts.layout import (
+    EDGE_PX,
+    PLOT_PX,
+    Box,
+    by_turns,
+    centres_of,
+    number_boxes,
+    plot_px,
+    to_pixels,
+)
 from imgclust.charts.maps import _on_page
 
 NAMES = {1: "cats $and$ dogs", 2: "海の写真", 3: "a name\nof two lines", 4: "x" * 200}
@@ -61,8 +71,7 @@ def test_a_map_is_the_same_twice(tmp_path: Path, k: int, suffix: str) -> None:
     assert sorted(one.name for one in tmp_path.iterdir()) == [f"one{suffix}", f"two{suffix}"]
     if suffix == ".png":
         with Image.open(tmp_path / "one.png") as image:
-            assert image.width > 1200
-            assert image.height > 1000
+            assert image.width * image.height > 1200 * 1000
 
 
 def test_a_map_of_three_dimensions_is_the_same_twice(tmp_path: Path) -> None:
@@ -134,7 +143,7 @@ def test_boxes_that_touch_do_not_meet() -> None:
 
 
 def test_layout_keeps_proportions_and_takes_turns() -> None:
-    place = to_pixels(np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 1.0]]))
+    place = to_pixels(np.array([[0.0, 0.0], [4.0, 0.0], [4.0, 1.0]]), PLOT_PX)
     wide, tall = place[1] - place[0], place[2] - place[1]
     assert wide[0] == pytest.approx(4 * tall[1])
     ids = np.array([5, 5, 5, 9, -1])
@@ -142,6 +151,25 @@ def test_layout_keeps_proportions_and_takes_turns() -> None:
     centres = centres_of(points, ids)
     np.testing.assert_array_equal(centres[5], [1, 0])
     assert list(by_turns(points, ids, centres)) == [1, 3, 4, 0, 2]
+
+
+@pytest.mark.parametrize("shape", [0.5, 0.8, 1.0, 1.7, 2.0])
+def test_points_fill_the_picture(shape: float) -> None:
+    points = np.random.default_rng(0).uniform(0, 1, (400, 2)) * [shape, 1]
+    points[:2] = [[0, 0], [shape, 1]]
+    plot = plot_px(points)
+    assert plot[0] / plot[1] == pytest.approx(shape, rel=0.01)
+    assert plot[0] * plot[1] == pytest.approx(PLOT_PX[0] * PLOT_PX[1], rel=0.01)
+    place = to_pixels(points, plot)
+    np.testing.assert_allclose(place.min(axis=0), EDGE_PX, atol=2)
+    np.testing.assert_allclose(place.max(axis=0), np.add(plot, EDGE_PX), atol=2)
+
+
+def test_a_line_of_points_still_gets_a_picture() -> None:
+    for points in (np.zeros((3, 2)), np.array([[0.0, 0.0], [5.0, 0.0]])):
+        assert plot_px(points)[0] == plot_px(points)[1]
+    wide, tall = plot_px(np.array([[0.0, 0.0], [1000.0, 1.0]]))
+    assert wide / tall == pytest.approx(2, rel=0.01)
 
 
 def test_a_cluster_keeps_its_colour_and_neighbours_differ() -> None:
@@ -190,6 +218,21 @@ def test_an_elbow_says_what_it_marks(tmp_path: Path, monkeypatch: pytest.MonkeyP
     elbow(tmp_path / "a.png", k=[1, 2, 3], inertia=[3, 2, 1], suggested=2, title="T")
     elbow(tmp_path / "b.png", k=[1], inertia=[3.0], suggested=None, title="T")
     assert said == ["T: the knee is at k = 2", "T: no clear knee"]
+
+
+def test_the_legend_of_an_elbow_lies_below_its_axes(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Any] = []
+    module = sys.modules["imgclust.charts.elbow"]  # `imgclust.charts.elbow` is the function
+    monkeypatch.setattr(module, "save", lambda figure, path: figures.append(figure))
+    curve = [float(one) for one in range(20, 0, -1)]
+    elbow(Path("e.png"), k=range(1, 21), inertia=curve, suggested=3, second=curve[::-1])
+    figure = figures[0]
+    figure.canvas.draw()
+    (legend,) = figure.legends
+    below = legend.get_window_extent().y1
+    assert below > 0
+    assert all(below < axes.get_window_extent().y0 for axes in figure.axes)
+    assert [one.get_text() for one in legend.get_texts()][-1] == "knee: k = 3"
 
 
 def test_a_contact_sheet_shows_its_pictures_in_rows(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from imgclust.projection import (
     fit_tsne,
     projection_from_bytes,
 )
+from imgclust.projection.neighbours import nearby_others, nearest_others
 
 
 def rows_of(n: int, d: int, seed: int = 0) -> NDArray[np.float32]:
@@ -166,9 +167,65 @@ def test_tsne_with_many_duplicates_is_finite() -> None:
     assert np.isfinite(fit_tsne(rows).coordinates).all()
 
 
+def test_a_large_map_keeps_groups_together_and_repeats() -> None:
+    rows, member = groups(300)
+    told: list[tuple[int, int | None]] = []
+    found = fit_tsne(
+        rows, max_points=299, progress=lambda step, done, total: told.append((done, total))
+    )
+    assert told[-1] == (400, 400)
+    assert not found.placed.any()
+    assert neighbours_agree(found.coordinates, member, found.coordinates, member) == 1
+    fresh, theirs = groups(60, seed=7)
+    assert neighbours_agree(found.place(fresh), theirs, found.coordinates, member) == 1
+    again = fit_tsne(rows, max_points=299)
+    np.testing.assert_array_equal(again.coordinates, found.coordinates)
+    assert (fit_tsne(rows, max_points=300).coordinates != found.coordinates).any()
+
+
+def test_a_large_map_can_be_stopped_and_may_hold_duplicates() -> None:
+    rows = np.repeat(rows_of(20, 16), 10, axis=0)
+    assert np.isfinite(fit_tsne(rows, max_points=100).coordinates).all()
+    stop = StopFlag()
+
+    def stopping(step: str, done: int, total: int | None) -> None:
+        if done:
+            stop.set()
+
+    with pytest.raises(StoppedError):
+        fit_tsne(rows, max_points=100, progress=stopping, stop=stop)
+
+
+def test_nearby_others_are_most_of_the_nearest_ones() -> None:
+    rows = rows_of(1500, 20)
+    far = np.linalg.norm(rows[:, np.newaxis] - rows, axis=2)
+    np.fill_diagonal(far, np.inf)
+    expected = np.argsort(far, axis=1)[:, :10]
+    exact, apart = nearest_others(rows, 10)
+    np.testing.assert_allclose(apart, np.take_along_axis(far, exact, axis=1), atol=1e-3)
+    assert shared(exact, expected) > 0.999
+    found, apart = nearby_others(rows, 10)
+    np.testing.assert_allclose(apart, np.take_along_axis(far, found, axis=1), atol=1e-3)
+    assert shared(found, expected) > 0.8
+
+
+def shared(found: NDArray[Any], expected: NDArray[Any]) -> float:
+    pairs = zip(found, expected, strict=True)
+    return float(np.mean([len(np.intersect1d(*pair)) / expected.shape[1] for pair in pairs]))
+
+
+def test_nearby_others_are_as_many_as_asked_even_far_from_all() -> None:
+    rows = np.repeat(rows_of(40, 8) * 100, 2, axis=0)  # lists of two: eight hold too few
+    found, apart = nearby_others(rows, 30)
+    assert found.shape == apart.shape == (80, 30)
+    assert found.min() >= 0
+    assert not (found == np.arange(80)[:, np.newaxis]).any()
+    assert all(len(set(row)) == 30 for row in found.tolist())
+
+
 def test_a_landmark_map_places_the_others() -> None:
     rows, member = groups(300)
-    found = fit_tsne(rows, max_points=150)
+    found = fit_tsne(rows, dims=3, max_points=150)
     assert int(found.placed.sum()) == 150
     placed, fitted = found.placed, ~found.placed
     agreement = neighbours_agree(

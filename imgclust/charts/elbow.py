@@ -36,7 +36,7 @@ def elbow(
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure = new_figure(8, 5)
+    figure = new_figure(8, 5.3)
     axes = figure.add_subplot()
     marker = "o" if len(k) <= 40 else None
     (curve,) = axes.plot(k, inertia, color="black", linewidth=1.8, marker=marker, markersize=3)
@@ -65,6 +65,6 @@ def elbow(
     else:
         heading = f"{legible(title)}: no clear knee"
     axes.set_title(heading, parse_math=False)
-    legend = axes.legend(lines, words, loc="upper right", framealpha=0.9)
-    legend.set_zorder(10)
+    # Below the axes: inside them a curve may pass anywhere.
+    figure.legend(lines, words, loc="outside lower center", ncols=len(lines), frameon=False)
     return save(figure, path)

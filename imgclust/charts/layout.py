@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-PLOT_PX = (1150, 1080)  # the part of a 2-D picture that points lie in
+PLOT_PX = (1150, 1080)  # the part of a 3-D picture that points lie in; a 2-D one has as many
 EDGE_PX = 30
+_LONGEST = 2.0  # times as wide as high at most, or as high as wide
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,19 @@ class Box:
         )
 
 
-def to_pixels(points: NDArray[np.float64]) -> NDArray[np.float64]:
+def plot_px(points: NDArray[np.float64]) -> tuple[int, int]:
+    """Width and height of a plot of the shape of its points (n, 2), so that they fill it."""
+    wide, tall = np.ptp(points, axis=0)
+    shape = wide / tall if wide > 0 and tall > 0 else 1.0
+    shape = float(np.clip(shape, 1 / _LONGEST, _LONGEST))
+    area = PLOT_PX[0] * PLOT_PX[1]
+    return round((area * shape) ** 0.5), round((area / shape) ** 0.5)
+
+
+def to_pixels(points: NDArray[np.float64], plot: tuple[int, int]) -> NDArray[np.float64]:
     """Points in the plot's pixels; both axes at one scale, so that distances stay true."""
     low, high = points.min(axis=0), points.max(axis=0)
-    room = np.array(PLOT_PX, dtype=np.float64)
+    room = np.array(plot, dtype=np.float64)
     extent = high - low
     scale = min((room[axis] / extent[axis] for axis in (0, 1) if extent[axis] > 0), default=1.0)
     return np.asarray((points - (low + high) / 2) * scale + room / 2 + EDGE_PX)

@@ -19,6 +19,7 @@ from imgclust.charts.layout import (
     centres_of,
     free_box,
     number_boxes,
+    plot_px,
     to_pixels,
 )
 from imgclust.charts.sheet import Picture, opened
@@ -66,12 +67,13 @@ def map_2d(
     """
     points = np.asarray(coordinates, dtype=np.float64)
     ids = np.asarray(clusters, dtype=np.int64)
-    place = to_pixels(points)
+    plot = plot_px(points)
+    place = to_pixels(points, plot)
     centres = centres_of(place, ids)
     late = _late(placed, len(points))
     named = _legend_rows(ids, names, placed=int(late.sum()))
-    width = PLOT_PX[0] + 2 * EDGE_PX + (_LEGEND_PX if named else 0)
-    height = PLOT_PX[1] + 2 * EDGE_PX + _TITLE_PX
+    width = plot[0] + 2 * EDGE_PX + (_LEGEND_PX if named else 0)
+    height = plot[1] + 2 * EDGE_PX + _TITLE_PX
     figure = new_figure(width / _DPI, height / _DPI)
     figure.set_layout_engine("none")
     axes = figure.add_axes((0, 0, 1, 1))
@@ -93,7 +95,7 @@ def map_2d(
         _number(axes, cluster, box, at, small=len(centres) > 40)
     if thumbnails is not None:
         _thumbnails(axes, place, ids, centres, thumbnails, max_thumbnails, numbers)
-    _legend(axes, named, left=PLOT_PX[0] + 2 * EDGE_PX, top=height - _TITLE_PX)
+    _legend(axes, named, left=plot[0] + 2 * EDGE_PX, top=height - _TITLE_PX)
     return save(figure, path)
 
 
@@ -294,8 +296,9 @@ def _legend_rows(
 
 
 def _legend(axes: Any, rows: list[tuple[int, str]], *, left: float, top: float) -> None:
+    apart = min(PLOT_PX[1], top - 2 * EDGE_PX) / _LEGEND_ROWS
     for number, (cluster, words) in enumerate(rows):
-        y = top - EDGE_PX - number * (PLOT_PX[1] / _LEGEND_ROWS)
+        y = top - EDGE_PX - number * apart
         if cluster == _RING:
             axes.scatter([left + 8], [y], s=40, facecolors="white", edgecolors=["grey"])
         else:

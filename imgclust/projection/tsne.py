@@ -1,6 +1,7 @@
 """t-SNE by openTSNE (Policar, Strazar and Zupan 2019), as an immutable value.
 
-Initialised from PCA (Kobak and Berens 2019); neighbours are found by FAISS.
+Initialised from PCA (Kobak and Berens 2019); neighbours are found by FAISS. Large maps take few
+neighbours, all of one weight, which gives nearly the same map (Boehm, Berens and Kobak 2022).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from imgclust.devices import cpu_count
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.projection.neighbours import nearby_others, nearest, nearest_others
 from imgclust.projection.pca import PcaProjection, Vectors, checked, fit_pca
 from imgclust.projection.storage import packed
 from imgclust.projection.turn import Turn
@@ -23,6 +25,11 @@ _PLACING_NEIGHBOURS = 10
 _PLACING_BLOCK = 10_000
 _EARLY_ITERATIONS = 250
 _ITERATIONS = 500
+# For large maps: what these cost in trustworthiness is in docs/quality.md.
+_LARGE_EARLY_ITERATIONS = 100
+_LARGE_ITERATIONS = 300
+_LARGE_NEIGHBOURS = 15
+_LARGE_CELL = 2  # side of a cell of the grid that repulsion is interpolated on; else 1
 _CALLBACK_EVERY = 25
 _ROWS_FOR_THREADS = 2_000  # with fewer, threads cost more in waiting than they bring
 _MOST_ROWS = {2: 50_000, 3: 10_000}
@@ -43,7 +50,7 @@ class TsneProjection:
         Their positions in the map, float32, shape (n, dims).
     placed
         True for training rows that were placed by their neighbours' positions because the map
-        was made from a sample, bool (n,).
+        was made from a sample (in 3-D, or by scikit-learn), bool (n,).
     """
 
     kind: ClassVar[str] = "tsne"
@@ -115,15 +122,17 @@ def fit_tsne(
         Principal axes that the vectors are reduced to first, and whether they are standardised
         before that.
     seed
-        For the sample; the start is PCA, so nothing else is drawn.
+        For the sample in 3-D; the start is PCA, so nothing else is drawn.
     perplexity
         Neighbours that count for each point; at most (n - 1) / 3 is used.
     start
         Coordinates to start from, shape (n, dims), such as the last map's; rows of NaN are
         placed by their neighbours.
     max_points
-        Above this many rows a random sample makes the map and the others are placed in it; by
-        default 50,000, and 10,000 in 3-D, for which there is no interpolation by FFT.
+        Above this many rows, by default 50,000, a map in 2-D is made with fewer and approximate
+        neighbours, on a coarser grid, in fewer iterations, and `perplexity` does not count. In
+        3-D, for which there is no interpolation by FFT, a random sample of so many (by default
+        10,000) makes the map and the others are placed in it.
     progress, stop
         Every 25 iterations.
 
@@ -145,13 +154,18 @@ def fit_tsne(
         flat[:, : reference.shape[1]] = reference[:, :dims]
         return TsneProjection(pca, reference, flat, np.zeros(n, dtype=np.bool_))
     used = np.arange(n)
-    if max_points is None:
-        max_points = _MOST_ROWS[dims]
-    if n > max_points:
-        used = np.sort(np.random.default_rng(seed).choice(n, max_points, replace=False))
+    most = _MOST_ROWS[dims] if max_points is None else max_points
+    if dims == 3 and n > most:
+        used = np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
     begin = _start(reference[used], None if start is None else np.asarray(start)[used], dims)
     found = _optimised(
-        np.ascontiguousarray(reference[used]), begin, perplexity, seed, progress, stop
+        np.ascontiguousarray(reference[used]),
+        begin,
+        perplexity,
+        seed,
+        progress,
+        stop,
+        large=dims == 2 and n > most,
     )
     coordinates = np.empty((n, dims), dtype=np.float32)
     coordinates[used] = found
@@ -174,7 +188,7 @@ def placed_among(rows: Vectors, reference: Vectors, coordinates: Vectors) -> Vec
     found = np.empty((len(rows), coordinates.shape[1]), dtype=np.float32)
     if len(rows) == 0:
         return found
-    positions, squared = _neighbours(reference, rows, min(_PLACING_NEIGHBOURS, len(reference)))
+    positions, squared = nearest(reference, rows, min(_PLACING_NEIGHBOURS, len(reference)))
     weight = 1 / np.maximum(squared, 1e-12 * max(float(squared.max()), 1e-30))
     weight /= weight.sum(axis=1, keepdims=True)
     for first in range(0, len(rows), _PLACING_BLOCK):
@@ -187,18 +201,6 @@ def placed_among(rows: Vectors, reference: Vectors, coordinates: Vectors) -> Vec
         pull /= pull.sum(axis=1, keepdims=True)
         found[part] = np.einsum("ij,ijd->id", pull, there)
     return found
-
-
-def _neighbours(
-    reference: Vectors, rows: Vectors, count: int
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The nearest reference rows and squared distances, exact, each (n, count)."""
-    import faiss
-
-    index = faiss.IndexFlatL2(reference.shape[1])
-    index.add(np.ascontiguousarray(reference))
-    squared, positions = index.search(np.ascontiguousarray(rows), count)
-    return positions, np.maximum(squared, 0).astype(np.float64)
 
 
 def _start(reference: Vectors, old: NDArray[Any] | None, dims: int) -> NDArray[np.float64]:
@@ -223,31 +225,30 @@ def _optimised(
     seed: int,
     progress: Progress,
     stop: StopFlag | None,
+    *,
+    large: bool,
 ) -> Vectors:
     from openTSNE import TSNEEmbedding
-    from openTSNE.affinity import PerplexityBasedNN
+    from openTSNE.affinity import PerplexityBasedNN, Uniform
     from openTSNE.nearest_neighbors import KNNIndex
 
     class FaissNeighbors(KNNIndex):  # type: ignore[misc]
-        """Exact neighbours by FAISS, which beats openTSNE's own search at these sizes."""
+        """Neighbours by FAISS, which beats openTSNE's own search at these sizes."""
 
         VALID_METRICS: ClassVar[list[str]] = ["euclidean"]
 
         def build(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-            positions, squared = _neighbours(self.data, self.data, self.k + 1)
-            # The row itself is dropped wherever it stands: among duplicates it need not be first.
-            own = positions == np.arange(len(positions))[:, np.newaxis]
-            own[~own.any(axis=1), -1] = True
-            shape = (len(positions), self.k)
-            return positions[~own].reshape(shape), np.sqrt(squared[~own]).reshape(shape)
+            return (nearby_others if large else nearest_others)(self.data, self.k)
 
         def query(self, query: Vectors, k: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-            positions, squared = _neighbours(self.data, query, k)
+            positions, squared = nearest(self.data, query, k)
             return positions, np.sqrt(squared)
 
     n = len(reference)
     perplexity = min(perplexity, (n - 1) / 3)
-    total = _EARLY_ITERATIONS + _ITERATIONS
+    early = _LARGE_EARLY_ITERATIONS if large else _EARLY_ITERATIONS
+    late = _LARGE_ITERATIONS if large else _ITERATIONS
+    total = early + late
     threads = cpu_count() if n >= _ROWS_FOR_THREADS else 1
     finished = 0
 
@@ -256,10 +257,16 @@ def _optimised(
         return stop is not None and stop.is_set()
 
     progress("t-SNE", 0, total)
-    neighbours = FaissNeighbors(reference, k=max(1, int(3 * perplexity)))
-    affinities = PerplexityBasedNN(
-        knn_index=neighbours, perplexity=perplexity, n_jobs=threads, random_state=seed
-    )
+    if large:
+        neighbours = FaissNeighbors(reference, k=min(_LARGE_NEIGHBOURS, n - 1))
+        affinities = Uniform(knn_index=neighbours, symmetrize="mean", n_jobs=threads)
+    else:
+        neighbours = FaissNeighbors(reference, k=max(1, int(3 * perplexity)))
+        affinities = PerplexityBasedNN(
+            knn_index=neighbours, perplexity=perplexity, n_jobs=threads, random_state=seed
+        )
+    if stop is not None:
+        stop.check()
     embedding = TSNEEmbedding(
         begin,
         affinities,
@@ -267,14 +274,15 @@ def _optimised(
         n_jobs=threads,
         learning_rate="auto",
         negative_gradient_method="bh" if begin.shape[1] == 3 or n < 10_000 else "fft",
+        ints_in_interval=_LARGE_CELL if large else 1,
         callbacks=look,
         callbacks_every_iters=_CALLBACK_EVERY,
     )
-    embedding.optimize(_EARLY_ITERATIONS, exaggeration=12, momentum=0.8, inplace=True)
-    finished = _EARLY_ITERATIONS
+    embedding.optimize(early, exaggeration=12, momentum=0.8, inplace=True)
+    finished = early
     if stop is not None:
         stop.check()
-    embedding.optimize(_ITERATIONS, momentum=0.8, inplace=True)
+    embedding.optimize(late, momentum=0.8, inplace=True)
     if stop is not None:
         stop.check()
     progress("t-SNE", total, total)
