@@ -156,7 +156,7 @@ def test_layout_keeps_proportions_and_takes_turns() -> None:
 @pytest.mark.parametrize("shape", [0.5, 0.8, 1.0, 1.7, 2.0])
 def test_points_fill_the_picture(shape: float) -> None:
     points = np.random.default_rng(0).uniform(0, 1, (400, 2)) * [shape, 1]
-    points[:2] = [[0, 0], [shape, 1]]
+    points[:2] = np.array([[0.0, 0.0], [shape, 1.0]])
     plot = plot_px(points)
     assert plot[0] / plot[1] == pytest.approx(shape, rel=0.01)
     assert plot[0] * plot[1] == pytest.approx(PLOT_PX[0] * PLOT_PX[1], rel=0.01)
