@@ -3,7 +3,8 @@
 Each photo is there as it is, as JPEG at quality 50 and 80, as WebP at 75, at three quarters and
 at half the size, and once cropped to nine tenths of each side. All of it goes through imgclust as
 a person's folder would. A pair of files is right when both are copies of the same photo and
-neither is the crop.
+neither is the crop. With `--scale N` the time and memory of a search in a made-up collection of N
+images instead.
 """
 
 from __future__ import annotations
@@ -118,7 +119,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--photos", type=int, default=245, help="how many of the sample photos")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
+    parser.add_argument("--scale", type=int, metavar="N", help="images of a made-up collection")
+    parser.add_argument("--folder", type=Path, help="keep the made-up collection here")
     chosen = parser.parse_args()
+    if chosen.scale:
+        import duplicates_at_scale
+
+        with tempfile.TemporaryDirectory() as folder:
+            scaled = duplicates_at_scale.measure(chosen.folder or Path(folder), chosen.scale)
+        print(json.dumps(asdict(scaled)) if chosen.json else scaled)
+        return
     with tempfile.TemporaryDirectory() as folder:
         figures = measure(Path(folder), photos=chosen.photos)
     if chosen.json:

@@ -1,14 +1,15 @@
 """Makes a collection of made-up images, as large as wanted, without a picture or a network.
 
 The embeddings lie around 200 centres, as those of photos do; paths lead nowhere. What the
-benchmarks of the store need: `scripts/bench links`, `recluster`, `start` and `commit` use it.
+benchmarks of the store need: `scripts/bench links`, `recluster`, `start`, `commit` and
+`duplicates` use it.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ DIMENSIONS = 2048
 CLUSTERS = 50
 _CENTRES = 200
 _CHUNK = 2000
+PHOTOS = b"/photos"
 _SAMPLE = 500  # of these the projection is fitted: of more it would cost more than all the rest
 
 
@@ -31,9 +33,9 @@ def digest_of(number: int) -> bytes:
     return hashlib.sha256(b"%d" % number).digest()
 
 
-def path_of(number: int) -> bytes:
+def path_of(number: int, photos: bytes = PHOTOS) -> bytes:
     """Path of the made-up image `number`."""
-    return b"/photos/%03d/%07d.jpg" % (number // 1000, number)
+    return photos + b"/%03d/%07d.jpg" % (number // 1000, number)
 
 
 def vectors_of(first: int, count: int) -> np.ndarray:
@@ -46,7 +48,14 @@ def vectors_of(first: int, count: int) -> np.ndarray:
     return vectors
 
 
-def fill(folder: Path, n: int, *, recipe: str) -> Catalog:
+def fill(
+    folder: Path,
+    n: int,
+    *,
+    recipe: str,
+    photos: bytes = PHOTOS,
+    vectors_of: Callable[[int, int], np.ndarray] = vectors_of,
+) -> Catalog:
     """A catalog with index file in `folder`: n images, seen, embedded, clustered, links queued."""
     folder.mkdir(parents=True, exist_ok=True)
     catalog = Catalog(folder / "catalog.sqlite3")
@@ -56,7 +65,7 @@ def fill(folder: Path, n: int, *, recipe: str) -> Catalog:
     with catalog.transaction():
         catalog.store("recipe", recipe)
         catalog.store("first_pass_over", True)
-        root = catalog.images.put_root(b"/photos", "watched").id
+        root = catalog.images.put_root(photos, "watched").id
         stored = catalog.projections.put(
             kind="pca",
             purpose="space",
@@ -89,41 +98,32 @@ def fill(folder: Path, n: int, *, recipe: str) -> Catalog:
             {"kept": [], "split": [], "merged": [], "new": new, "gone": [], "moved": 0},
         )
     index = VectorIndex(DIMENSIONS)
-    for keys, vectors in _filling(catalog, n, recipe, root, clustering, len(centroids)):
-        index.add(keys, vectors)
-    index.save(folder / "index.faiss", recipe=recipe, sequence=catalog.contents.sequence())
-    return catalog
-
-
-def _filling(
-    catalog: Catalog, n: int, recipe: str, root: int, clustering: int, k: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for first in range(0, n, _CHUNK):
-        vectors = vectors_of(first, min(_CHUNK, n - first))
-        numbers = range(first, first + len(vectors))
+        numbers = range(first, min(first + _CHUNK, n))
+        vectors = vectors_of(first, len(numbers))
         contents = [made_up(number) for number in numbers]
         with catalog.transaction():
-            see(catalog, numbers, root)
+            see(catalog, numbers, root, photos)
             catalog.contents.put_embedded(
                 list(zip(contents, vectors, strict=True)), recipe, "synthetic"
             )
+            paths = [path_of(number, photos) for number in numbers]
             images = catalog.images.insert_all(
-                [
-                    (path_of(number), root, one.key)
-                    for number, one in zip(numbers, contents, strict=True)
-                ]
+                [(path, root, one.key) for path, one in zip(paths, contents, strict=True)]
             )
-            catalog.observations.done([path_of(number) for number in numbers])
+            catalog.observations.done(paths)
             catalog.images.queue_links(images)
             catalog.clusterings.assign(
                 clustering,
                 [
-                    (one.key, 1 + number % k, 0.5)
+                    (one.key, 1 + number % len(centroids), 0.5)
                     for number, one in zip(numbers, contents, strict=True)
                 ],
                 arrived=False,
             )
-        yield np.array([one.key for one in contents], np.int64), vectors
+        index.add([one.key for one in contents], vectors)
+    index.save(folder / "index.faiss", recipe=recipe, sequence=catalog.contents.sequence())
+    return catalog
 
 
 def made_up(number: int) -> Content:
@@ -132,10 +132,10 @@ def made_up(number: int) -> Content:
     return Content(key_of(digest), digest, 100_000, 640, 480, "JPEG", 0.01)
 
 
-def see(catalog: Catalog, numbers: range, root: int) -> None:
+def see(catalog: Catalog, numbers: range, root: int, photos: bytes = PHOTOS) -> None:
     """What a scan writes of files that are new; the caller holds the transaction."""
     for number in numbers:
-        catalog.observations.see(path_of(number), root, (1, number, 100_000, 1, 1), due=0.0)
+        catalog.observations.see(path_of(number, photos), root, (1, number, 100_000, 1, 1), due=0.0)
 
 
 def main() -> None:
@@ -147,10 +147,18 @@ def main() -> None:
     make(chosen.index, chosen.n)
 
 
-def make(index: Path, n: int) -> None:
+def make(
+    index: Path,
+    n: int,
+    *,
+    photos: bytes = PHOTOS,
+    vectors_of: Callable[[int, int], np.ndarray] = vectors_of,
+) -> None:
     """Make the collection `default` of n images in an index folder, ready for every command."""
     trunk = weights.trunk()
-    with fill(index / "default", n, recipe=recipe_of(trunk).name) as catalog, catalog.transaction():
+    recipe = recipe_of(trunk).name
+    filled = fill(index / "default", n, recipe=recipe, photos=photos, vectors_of=vectors_of)
+    with filled as catalog, catalog.transaction():
         catalog.store(
             "weights", {"name": trunk.name, "path": str(trunk.path), "sha256": trunk.sha256}
         )

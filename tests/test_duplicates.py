@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import os
 import shutil
 import sys
@@ -13,9 +14,12 @@ import pytest
 from PIL import Image
 
 from imgclust.collection import Collection, DuplicatesResult, Thresholds, duplicating
-from imgclust.duplicates import MEASURED, Pairs, finding, grouped
+from imgclust.duplicates import MEASURED, Pairs, Pictures, finding, grouped
+from imgclust.duplicates.thresholds import LIKE
 from imgclust.errors import NothingThereError, StoppedError, UsageError
+from imgclust.images import cells
 from imgclust.index import RowSearch
+from imgclust.progress import StopFlag
 from tests.conftest import Open, write_picture
 from tests.fakes import FakeEmbedder
 
@@ -56,6 +60,43 @@ def test_row_search_is_exact() -> None:
     distances = np.linalg.norm(rows[:9, None].astype(np.float64) - rows[None], axis=2)
     assert (found == np.argsort(distances, axis=1)[:, :5]).all()
     assert RowSearch(rows[:3]).nearest(rows[:1], 5).shape == (1, 3)
+
+
+def test_row_search_in_parts_finds_copies() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((3000, 16)).astype(np.float32)
+    rows[1500:] = rows[:1500] + rng.normal(0, 0.01, (1500, 16)).astype(np.float32)
+    found = RowSearch(rows, parts=100).nearest(rows, 2)
+    assert (found[:, 0] == np.arange(3000)).all()
+    assert (found[:, 1] == (np.arange(3000) + 1500) % 3000).mean() > 0.999
+
+
+def test_pictures_are_read_once_and_held_against_each_other() -> None:
+    rng = np.random.default_rng(0)
+    shown = {key: png(rng.integers(0, 256, (32, 32, 3), np.uint8)) for key in range(6)}
+    shown[3] = shown[0]
+    read: list[int] = []
+
+    def look(key: int) -> bytes | None:
+        read.append(key)
+        return shown.get(key)
+
+    pictures = Pictures(look)
+    some, others = np.array([0, 0, 1, 9, 2]), np.array([3, 1, 2, 0, 2])
+    for _ in range(2):
+        found = pictures.alike(some, others, least=0.9, stop=StopFlag())
+        assert found.tolist() == [True, False, False, False, True]
+    assert sorted(read) == [0, 1, 2, 3, 9]
+    assert pictures.unseen == 1
+    nothing = Pictures(lambda key: None)
+    assert not nothing.alike(some, others, least=0.9, stop=StopFlag()).any()
+    assert nothing.unseen == 5
+
+
+def png(pixels: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 # In a collection
@@ -120,15 +161,53 @@ def test_the_same_without_thumbnails(open_collection: Open, copied: Path) -> Non
 def test_many_copies_are_one_group(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More copies than candidates are asked for at first; and in fewer dimensions."""
+    """More copies than candidates are asked for at first."""
     monkeypatch.setattr(finding, "_NEIGHBOURS", 2)
-    monkeypatch.setattr(finding, "_MANY", 8)
-    monkeypatch.setattr(finding, "_FEWER_DIMS", 16)
     big = Image.open(drop / "picture-00.png").resize((160, 120))
     for quality in range(50, 95, 5):
         big.save(drop / f"copy-{quality}.jpg", quality=quality)
     one = ingested(open_collection)
     assert [len(group) for _, group in names(one.duplicates())] == [10]
+
+
+@pytest.mark.slow
+def test_a_large_collection_gives_what_all_pairs_give(
+    open_collection: Open, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In fewer dimensions and in parts, against every pair of images held up to each other."""
+    monkeypatch.setattr(finding, "_MANY", 8)
+    monkeypatch.setattr(finding, "_FEWER_DIMS", 16)
+    monkeypatch.setattr(finding, "_VERY_MANY", 8)
+    one = ingested(open_collection)
+    found = one.duplicates().groups
+    keys, vectors = one.catalog.contents.all_embeddings(one.recipe)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    looks = [cells(one.thumbnail(int(key)) or b"") for key in keys]
+    expected = {
+        frozenset((int(keys[i]), int(keys[j])))
+        for i in range(len(keys))
+        for j in range(i)
+        if unit[i] @ unit[j] >= MEASURED.near and concordance(looks[i], looks[j]) >= LIKE
+    }
+    content = {image.id: image.content for image in one.catalog.images.all()}
+    assert {
+        frozenset((content[group.images[0].id], content[image.id]))
+        for group in found
+        if group.kind == "near"
+        for image in group.images[1:]
+    } <= expected
+    assert frozenset(key for pair in expected for key in pair) == {
+        content[image.id] for group in found if group.kind == "near" for image in group.images
+    }
+
+
+def concordance(one: np.ndarray, other: np.ndarray) -> float:
+    """Lin's coefficient of three colours, damped, written out."""
+    a, b = one.reshape(-1, 3).astype(float), other.reshape(-1, 3).astype(float)
+    shared = ((a - a.mean(axis=0)) * (b - b.mean(axis=0))).mean()
+    apart = ((a.mean(axis=0) - b.mean(axis=0)) ** 2).mean()
+    spread = a.var(axis=0).mean() + b.var(axis=0).mean()
+    return float((2 * shared + 32) / (spread + apart + 32))
 
 
 def test_an_id_named_twice_dismisses_no_copies(open_collection: Open, copied: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgclust.images import cells, copies, likeness
+from imgclust.images import cells, copies, likeness, most_likeness, outlines
 from tests.conftest import write_picture
 
 
@@ -39,6 +39,20 @@ def test_likeness_of_known_pictures() -> None:
     variance = float(darker.astype(np.float64).reshape(-1, 3).var(axis=0).mean())
     expected = (2 * variance + 32) / (2 * variance + 100**2 + 32)
     assert likeness(darker, brighter)[0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_no_likeness_is_above_what_the_outlines_allow() -> None:
+    rng = np.random.default_rng(0)
+    one = rng.integers(0, 256, (300, 3072)).astype(np.uint8)
+    # Noise of all sizes, in small cells and in large ones: from the same to unrelated.
+    fine = rng.normal(0, 1, (300, 3072)) * np.linspace(0, 90, 300)[:, None]
+    broad = rng.normal(0, 1, (300, 8, 1, 8, 1, 3)) * np.ones((1, 1, 4, 1, 4, 1))
+    broad = broad.reshape(300, 3072) * rng.permutation(np.linspace(0, 90, 300))[:, None]
+    other = np.clip(one + fine + broad, 0, 255).astype(np.uint8)
+    found, most = likeness(one, other), most_likeness(outlines(one), outlines(other))
+    assert (most >= found - 1e-5).all()
+    assert (most[found < 0.5] < 0.975).any()
+    assert most_likeness(outlines(one), outlines(one)) == pytest.approx(1)
 
 
 def test_plain_pictures_of_one_colour_are_alike() -> None:

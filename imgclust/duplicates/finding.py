@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Image
 from imgclust.duplicates.grouping import Pairs, grouped
+from imgclust.duplicates.pictures import Pictures
 from imgclust.duplicates.thresholds import LIKE, Thresholds
-from imgclust.images import cells, likeness
 from imgclust.index import RowSearch, VectorIndex
 from imgclust.progress import Progress, StopFlag
 from imgclust.projection import fit_pca
@@ -23,6 +23,8 @@ _BLOCK = 512
 # Above so many contents the neighbours are looked for in fewer dimensions, and scored in all.
 _MANY = 5000
 _FEWER_DIMS = 256
+# Above so many the rows are divided into parts, of which the nearest are searched.
+_VERY_MANY = 20_000
 _PCA_ROWS = 4096
 # Sides of a copy are rounded to whole pixels, and some programs round to even ones.
 _ROUNDED_PX = 1.5
@@ -65,35 +67,6 @@ class DuplicatesResult:
     thresholds: Thresholds
     images: int
     unseen: int
-
-
-class Pictures:
-    """What contents look like, each read once.
-
-    Parameters
-    ----------
-    read
-        A small encoded picture of a content, None where there is none.
-    """
-
-    def __init__(self, read: Callable[[int], bytes | None]) -> None:
-        self._read = read
-        self._seen: dict[int, npt.NDArray[np.uint8] | None] = {}
-
-    def __call__(self, key: int) -> npt.NDArray[np.uint8] | None:
-        """See `images.cells`; None where it cannot be told."""
-        if key not in self._seen:
-            picture = self._read(key)
-            try:
-                self._seen[key] = None if picture is None else cells(picture)
-            except (OSError, ValueError):
-                self._seen[key] = None
-        return self._seen[key]
-
-    @property
-    def unseen(self) -> int:
-        """Contents asked for that could not be looked at."""
-        return sum(found is None for found in self._seen.values())
 
 
 def find(
@@ -209,7 +182,9 @@ def _pairs(
             one = rows[here]
             looked = (scores >= thresholds.near) & _same_ratio(sides[one], sides[other])
             same = np.zeros(len(one), bool)
-            same[looked] = _same_pixels(pictures, keys[one[looked]], keys[other[looked]], stop)
+            same[looked] = pictures.alike(
+                keys[one[looked]], keys[other[looked]], least=LIKE, stop=stop
+            )
             found = Pairs(np.stack([keys[one], keys[other]], axis=1), scores)
             near.append(found.where(same))
             similar.append(found.where(~same & (scores >= thresholds.similar)))
@@ -234,7 +209,8 @@ def _search(
             stop.check()
             part = slice(start, start + _BLOCK)
             rows[part] = projection.transform(index.reconstruct(keys[part]))
-    return RowSearch(rows), lambda positions: rows[positions]
+    parts = round(2 * len(keys) ** 0.5) if len(keys) > _VERY_MANY else 1
+    return RowSearch(rows, parts=parts), lambda positions: rows[positions]
 
 
 def _cosines(
@@ -262,31 +238,6 @@ def _same_ratio(
     least = np.minimum(one.min(axis=1), other.min(axis=1))
     found: npt.NDArray[np.bool_] = off <= np.log1p(_ROUNDED_PX / least)
     return found
-
-
-def _same_pixels(
-    pictures: Pictures,
-    one: npt.NDArray[np.int64],
-    other: npt.NDArray[np.int64],
-    stop: StopFlag,
-) -> npt.NDArray[np.bool_]:
-    same = np.zeros(len(one), bool)
-    for start in range(0, len(one), _BLOCK):
-        stop.check()
-        some = [pictures(int(key)) for key in one[start : start + _BLOCK]]
-        others = [pictures(int(key)) for key in other[start : start + _BLOCK]]
-        both = [
-            (position, first, second)
-            for position, (first, second) in enumerate(zip(some, others, strict=True))
-            if first is not None and second is not None
-        ]
-        if both:
-            found = likeness(
-                np.stack([first for _, first, _ in both]),
-                np.stack([second for _, _, second in both]),
-            )
-            same[[start + position for position, _, _ in both]] = found >= LIKE
-    return same
 
 
 def _without(pairs: Pairs, dismissed: set[tuple[int, int]]) -> Pairs:

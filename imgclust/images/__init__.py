@@ -18,7 +18,7 @@ from imgclust.images.kinds import (
     raw_installed,
     recognise,
 )
-from imgclust.images.likeness import cells, copies, likeness
+from imgclust.images.likeness import cells, copies, likeness, most_likeness, outlines
 from imgclust.images.outcomes import (
     Again,
     Decoded,
@@ -71,6 +71,8 @@ __all__ = [
     "file_stat",
     "is_excluded",
     "likeness",
+    "most_likeness",
+    "outlines",
     "raw_installed",
     "recognise",
     "region_box",

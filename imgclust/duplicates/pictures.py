@@ -1,0 +1,97 @@
+"""Pictures: whether contents show the same pixels, each picture read once."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.images import cells, likeness, most_likeness, outlines
+from imgclust.progress import StopFlag
+
+_BLOCK = 2048
+# Cells that are kept, 3 KiB each: pairs that pass by their outlines are looked at soon.
+_KEPT = 4096
+_ROUNDING = 1e-4
+
+
+class Pictures:
+    """What contents look like.
+
+    Each is read once, and its outline kept (772 bytes). Pairs whose outlines pass are held
+    against each other in full.
+
+    Parameters
+    ----------
+    read
+        A small encoded picture of a content, None where there is none.
+    """
+
+    def __init__(self, read: Callable[[int], bytes | None]) -> None:
+        self._read = read
+        self._cells = functools.lru_cache(_KEPT)(self._look)
+        self._row_of: dict[int, int] = {}  # -1: cannot be told
+        self._outlines = outlines(np.empty((0, 3072), np.uint8))
+        self._count = 0
+
+    def __call__(self, key: int) -> npt.NDArray[np.uint8] | None:
+        """See `images.cells`; None where it cannot be told."""
+        return self._cells(key)
+
+    def alike(
+        self,
+        some: npt.NDArray[np.int64],
+        others: npt.NDArray[np.int64],
+        *,
+        least: float,
+        stop: StopFlag,
+    ) -> npt.NDArray[np.bool_]:
+        """Which pairs of contents `(m,)` have at least this likeness; read as needed."""
+        found = np.zeros(len(some), bool)
+        for start in range(0, len(some), _BLOCK):
+            one = self._rows(some[start : start + _BLOCK], stop)
+            other = self._rows(others[start : start + _BLOCK], stop)
+            seen = np.flatnonzero((one >= 0) & (other >= 0))
+            most = most_likeness(self._outlines[one[seen]], self._outlines[other[seen]])
+            close = start + seen[most >= least - _ROUNDING]
+            for at in close:
+                first, second = self(int(some[at])), self(int(others[at]))
+                if first is not None and second is not None:
+                    found[at] = likeness(first[None], second[None])[0] >= least
+        return found
+
+    @property
+    def unseen(self) -> int:
+        """Contents asked for that could not be looked at."""
+        return sum(row < 0 for row in self._row_of.values())
+
+    def _rows(self, keys: npt.NDArray[np.int64], stop: StopFlag) -> npt.NDArray[np.int64]:
+        """Where the outlines of contents are, -1 where there is none."""
+        rows = []
+        for key in keys.tolist():
+            row = self._row_of.get(key)
+            if row is None:
+                stop.check()
+                row = self._row_of[key] = self._keep(self._cells(key))
+            rows.append(row)
+        return np.array(rows, np.int64)
+
+    def _keep(self, own: npt.NDArray[np.uint8] | None) -> int:
+        if own is None:
+            return -1
+        if self._count == len(self._outlines):
+            grown = np.empty((max(1024, 2 * self._count), self._outlines.shape[1]), np.float32)
+            grown[: self._count] = self._outlines
+            self._outlines = grown
+        self._outlines[self._count] = outlines(own[None])[0]
+        self._count += 1
+        return self._count - 1
+
+    def _look(self, key: int) -> npt.NDArray[np.uint8] | None:
+        picture = self._read(key)
+        try:
+            return None if picture is None else cells(picture)
+        except (OSError, ValueError):
+            return None
