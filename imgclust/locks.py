@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from imgclust.errors import LockedError
+from imgclust.errors import LockedError, StorageError
 
 # `is_locked` holds the lock for a moment to try it; nobody is refused because of that.
 _GRACE_S = 0.1
@@ -43,8 +43,18 @@ class FileLock:
         LockedError
             When another process still holds it after `wait_s` seconds, or has removed or moved
             the file meanwhile.
+        StorageError
+            When the lock file cannot be made.
         """
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise StorageError(
+                f"{self.path.parent} cannot be written: {error.strerror}; "
+                "free its disk, set its permissions right, or use another place"
+            ) from None
         deadline = time.monotonic() + max(self._wait_s, _GRACE_S)
         while True:
             try:

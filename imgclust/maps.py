@@ -116,19 +116,20 @@ def make_map(
         coordinates = projection.coordinates
     if stored is not None:
         coordinates, projection = _aligned(catalog, stored, keys, coordinates, projection)
-    with catalog.transaction():
-        number = catalog.projections.put(
-            kind=method,
-            purpose="map",
-            recipe=catalog.contents.recipe_id(recipe),
-            sequence=sequence,
-            settings=chosen,
-            contents=len(keys),
-            blob=projection.to_bytes(),
-        )
-        catalog.projections.put_coordinates(number, keys, coordinates, placed=False)
-        if stored is not None:
-            catalog.projections.drop(stored.id)
+    if catalog.writable:
+        with catalog.transaction():
+            number = catalog.projections.put(
+                kind=method,
+                purpose="map",
+                recipe=catalog.contents.recipe_id(recipe),
+                sequence=sequence,
+                settings=chosen,
+                contents=len(keys),
+                blob=projection.to_bytes(),
+            )
+            catalog.projections.put_coordinates(number, keys, coordinates, placed=False)
+            if stored is not None:
+                catalog.projections.drop(stored.id)
     why = "" if stored is None else "made anew, and turned to match the map before it"
     return Map(keys, coordinates, np.zeros(len(keys), bool), True, why)
 

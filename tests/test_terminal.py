@@ -21,6 +21,7 @@ from imgclust.collection import (
     QueryResult,
 )
 from imgclust.terminal import Screen, clusters, ingest, neighbours, printable, shortened
+from imgclust.terminal.table import Column
 from imgclust.terminal.words import cells, counted, duration, one_line, size, suffixes
 
 PATHS = [
@@ -114,6 +115,32 @@ def test_no_line_is_wider_than_the_terminal(
     out = capsys.readouterr().out
     assert max(cells(line) for line in out.splitlines()) <= columns
     assert all(line == line.rstrip() for line in out.splitlines())
+
+
+def test_a_table_that_is_too_wide_leaves_out_paths_or_becomes_lists(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = [Column("setting"), Column("value", "path")]
+    numbered = [Column("coherence", "number"), Column("id", "number"), Column("path", "path")]
+    for columns, expected in (
+        (
+            40,
+            [
+                "setting               value",
+                "watch.rescan_s        300",
+                "decode.memory_limit_mb  4,096",
+            ],
+        ),
+        (24, ["setting  watch.rescan_s", "value    300", "", "setting  decode.memory_l"]),
+    ):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        Screen().table(named, [("watch.rescan_s", "300"), ("decode.memory_limit_mb", "4,096")])
+        shown = capsys.readouterr().out.splitlines()
+        assert [line.split() for line in shown[: len(expected)]] == [
+            line.split() for line in expected
+        ]
+    Screen().table(numbered, [("0.913", "7", "/a/long/way/to/a/photo.jpg")])
+    assert capsys.readouterr().out == "coherence  id\n    0.913   7\n"
 
 
 def test_a_pipe_gets_whole_paths(

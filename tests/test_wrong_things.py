@@ -6,9 +6,12 @@ wanted change: WRITE_GOLDEN=1 pytest tests/test_wrong_things.py, and read the di
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
+import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +93,21 @@ status --config folder.toml
 status --config typed.toml
 status --config broken.toml
 status extra
+status --index odd --collection newer
+watch drop --once --index odd --collection newer
+doctor --index odd --collection newer
+clusters --index odd --collection text
+collections delete text -y --index odd
+status --index odd --collection other
+status --collection=
+status --index=
+status --config=
+clusters show 1 --sheet=
+add ''
+query ''
+clusters name 1 '' extra
+collections delete default
+collections create ''
 weights verify nowhere
 weights verify drop
 weights verify drop/broken.jpg
@@ -128,6 +146,16 @@ def top(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, value in QUICK.items():
             patch.setenv(name, value)
         create_collection("empty", top / "index")
+    for name in ("newer", "text", "other"):
+        (top / "odd" / name).mkdir(parents=True)
+    newer = top / "odd" / "newer" / "catalog.sqlite3"
+    shutil.copy(top / "index" / "empty" / "catalog.sqlite3", newer)
+    for path, version in ((newer, 99), (top / "odd" / "other" / "catalog.sqlite3", 0)):
+        with contextlib.closing(sqlite3.connect(path)) as catalog:
+            catalog.execute("CREATE TABLE music (title TEXT)")
+            catalog.execute(f"PRAGMA user_version = {version}")
+            catalog.commit()
+    (top / "odd" / "text" / "catalog.sqlite3").write_text("no catalog\n" * 100)
     (top / "hollow.jpg").touch()
     (top / "folder.toml").mkdir()
     (top / "typed.toml").write_text("[watch]\nsettle_s = 'soon'\n")
@@ -190,7 +218,9 @@ def outside(
     )
 
 
-@pytest.mark.parametrize("command", ["clusters", "config show", "query 1", "status", "--help"])
+@pytest.mark.parametrize(
+    "command", ["clusters", "config show", "query 2 --images blocks", "status", "--help"]
+)
 def test_a_reader_that_goes_away_and_no_input(command: str, top: Path) -> None:
     done = outside(top, command, shell="<&- | head -1")
     assert (done.returncode, done.stderr) == (0, b"")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import apsw
 
-from imgclust.catalog import schema
 from imgclust.catalog.checking import Checking
 from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.contents import Contents
@@ -19,26 +18,14 @@ from imgclust.catalog.images import Image, Images
 from imgclust.catalog.ledger import LinkLedger
 from imgclust.catalog.listing import Listing
 from imgclust.catalog.observations import Observations
+from imgclust.catalog.opening import connect, hindrance
 from imgclust.catalog.projections import Projections
 from imgclust.errors import CatalogError, StorageError
 
-# A commit of ours is short; whoever waits longer than this waits for something that hangs.
-_BUSY_S = 30.0
-# How often a writer that waits for another one looks again (SQLite's own waits grow to a tenth of
-# a second), and for how long one that writes piece after piece leaves the file to others: it would
-# take it again at once, and they would come upon a file that is taken each time they look.
-_LOOK_S = 0.005
+# For how long a writer that writes piece after piece leaves the file to others: it would take it
+# again at once, and they would come upon a file that is taken each time they look.
 _TURN_S = 0.03
-# Keys are hashes, so that a batch touches pages all over the file, and each goes into the log
-# whole: small pages make a commit cheap. An embedding of 4 KiB fills one overflow page.
-_PAGE_BYTES = 4096
-# The inner pages of all tables, and the leaves that a batch comes back to, at 10^6 images.
-_CACHE_KIB = 16 * 1024
-# Pages in the log before it is moved into the file: a batch writes about 200, of which the next
-# ones write many again. A tenth of a second's reading when a catalog is opened after a crash.
-_LOG_PAGES = 4000
-
-# Another process that holds the catalog for so long is as good as a disk that refuses.
+# Another process that holds the catalog longer than we wait is as good as a disk that refuses.
 _STORAGE_ERRORS = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.BusyError)
 
 
@@ -46,7 +33,8 @@ class Catalog:
     """An open catalog; the tables are grouped by noun.
 
     A catalog is used by one thread at a time; another thread or process opens its own. Reads see
-    the last commit; every write happens inside `transaction`.
+    the last commit; every write happens inside `transaction`. Where nothing can be written, on a
+    full disk or a read-only one, it is opened for reading.
 
     Attributes
     ----------
@@ -66,34 +54,19 @@ class Catalog:
         CatalogError
             When the file is damaged, foreign, or from a newer version.
         StorageError
-            When the folder cannot be written.
+            When it can be neither written nor read.
         """
         self.path = path
         try:
-            self._connection = apsw.Connection(str(path))
-            self._connection.set_busy_handler(_patience())
-            self._connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
-            mode = self._connection.execute("PRAGMA journal_mode = WAL").get
-            if mode != "wal":
-                raise CatalogError(
-                    f"SQLite refuses its write-ahead log in {path.parent}; "
-                    "use an index folder on a local disk"
-                )
-            self._connection.execute("PRAGMA synchronous = FULL")
-            self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
-            self._connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
-            self._connection.execute("PRAGMA foreign_keys = ON")
-            self._connection.execute("PRAGMA journal_size_limit = 67108864")
-            schema.migrate(self._connection)
+            self._connection, self._unwritable = connect(path)
         except (apsw.NotADBError, apsw.CorruptError) as error:
             raise CatalogError(
                 f"the catalog {path} is damaged ({error}); put it back from a backup, or move it "
                 "away to begin anew"
             ) from None
-        except apsw.CantOpenError:
-            raise StorageError(f"the catalog {path} cannot be opened or made here") from None
-        except _STORAGE_ERRORS as error:
-            raise StorageError(f"the catalog {path} cannot be written: {error}") from None
+        except (apsw.CantOpenError, *_STORAGE_ERRORS) as error:
+            why = hindrance(path.parent) or error
+            raise StorageError(f"the catalog {path} cannot be opened or made here: {why}") from None
         self.contents = Contents(self._connection)
         self.images = Images(self._connection)
         self.observations = Observations(self._connection)
@@ -117,6 +90,7 @@ class Catalog:
         if self._connection.in_transaction:
             yield
             return
+        self.require_writable()
         with self.plainly():
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -125,6 +99,22 @@ class Catalog:
             except BaseException:
                 self._roll_back()
                 raise
+
+    def require_writable(self) -> None:
+        """Refuse, where the catalog was opened in a place in which nothing can be written.
+
+        Raises
+        ------
+        StorageError
+            Saying why.
+        """
+        if self._unwritable:
+            raise StorageError(f"{self.path.parent} cannot be written: {self._unwritable}")
+
+    @property
+    def writable(self) -> bool:
+        """False where the catalog was opened in a place in which nothing can be written."""
+        return not self._unwritable
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -147,6 +137,10 @@ class Catalog:
         """
         try:
             yield
+        except apsw.FullError as error:
+            raise StorageError(
+                f"{self.path.parent} cannot be written: its disk is full; free some space"
+            ) from error
         except _STORAGE_ERRORS as error:
             raise StorageError(f"the catalog cannot be used: {error}") from error
         except (apsw.NotADBError, apsw.CorruptError) as error:
@@ -231,18 +225,3 @@ class Catalog:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _patience() -> Callable[[int], bool]:
-    """Waits for other writers; SQLite calls it with the number of tries so far."""
-    until = 0.0
-
-    def wait(tries: int) -> bool:
-        nonlocal until
-        now = time.monotonic()
-        if tries == 0:
-            until = now + _BUSY_S
-        time.sleep(_LOOK_S)
-        return now < until
-
-    return wait

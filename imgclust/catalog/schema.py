@@ -282,17 +282,10 @@ def migrate(connection: apsw.Connection) -> None:
     application = _pragma(connection, "application_id")
     if version == VERSION and application == APPLICATION_ID:
         return
+    _known(connection)
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = _pragma(connection, "user_version")
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
-        if (version or tables) and _pragma(connection, "application_id") != APPLICATION_ID:
-            raise CatalogError("the file catalog.sqlite3 is not an imgclust catalog; move it away")
-        if version > VERSION:
-            raise CatalogError(
-                f"the catalog is of version {version}, this imgclust knows up to {VERSION}; "
-                "upgrade imgclust"
-            )
+        version = _known(connection)
         for step in MIGRATIONS[version:]:
             connection.execute(step)
         connection.execute(f"PRAGMA user_version = {VERSION}")
@@ -302,6 +295,20 @@ def migrate(connection: apsw.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def _known(connection: apsw.Connection) -> int:
+    """The version of a catalog that this imgclust can bring up to date."""
+    version = _pragma(connection, "user_version")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    if (version or tables) and _pragma(connection, "application_id") != APPLICATION_ID:
+        raise CatalogError(f"{connection.filename} is not an imgclust catalog; move it away")
+    if version > VERSION:
+        raise CatalogError(
+            f"the catalog {connection.filename} is of version {version}, and this imgclust knows "
+            f"up to {VERSION}; upgrade imgclust"
+        )
+    return version
 
 
 def _pragma(connection: apsw.Connection, name: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -152,7 +153,8 @@ def fail(error: BaseException, options: Globals) -> int:
 
 def _refused(error: OSError) -> str:
     where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-    return f"the system refuses: {where}{error.strerror or error}"
+    cure = "; free some space" if error.errno == errno.ENOSPC else ""
+    return f"the system refuses: {where}{error.strerror or error}{cure}"
 
 
 @contextlib.contextmanager

@@ -75,8 +75,11 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
         (clustering.cluster_ids[other], distance)
         for other, distance in nearest_clusters(clustering.centroids, position, _SHOWN_NEIGHBOURS)
     )
-    drawn = sheet or collection.folders.charts / f"cluster-{cluster:03d}.png"
-    _draw(collection, row, shown, drawn)
+    drawn = sheet
+    if sheet is None and catalog.writable:
+        drawn = collection.folders.charts / f"cluster-{cluster:03d}.png"
+    if drawn is not None:
+        _draw(collection, row, shown, drawn)
     return ClusterDetails(
         row=row,
         representatives=tuple(shown),

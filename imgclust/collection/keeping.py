@@ -177,6 +177,8 @@ def delete_collection(
         with FileLock(place.lock("links"), purpose=_LOCKS["links"]):
             pass  # refused at once, and not after half of the work
         if place.catalog.is_file():
+            # Makes the room that the catalog needs on a full disk to take the links out.
+            place.index_file.unlink(missing_ok=True)
             plain = config.Effective(
                 config.Settings(), dict.fromkeys(config.flatten(config.Settings()), "default")
             )

@@ -103,8 +103,8 @@ def _choose(
 
 
 def _keep(catalog: Catalog, clustering: int, chosen: dict[int, list[int]]) -> None:
-    """Store what was chosen, and forget it here."""
-    if chosen:
+    """Store what was chosen, where that can be, and forget it here."""
+    if chosen and catalog.writable:
         with catalog.transaction():
             catalog.clusterings.keep_representatives(clustering, chosen)
-        chosen.clear()
+    chosen.clear()

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from imgclust.terminal.bar import progress_bar
 from imgclust.terminal.table import LEAST_PATH, Column, listed, made
@@ -90,7 +90,10 @@ class Screen:
 
     def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
         """Write rows under bold titles, without borders."""
-        self._table(made(columns, rows))
+        for number, table in enumerate(made(columns, rows, width=self._out.width)):
+            if number:
+                self.line()
+            self._table(table)
 
     def facts(self, facts: Iterable[tuple[str, str]]) -> None:
         """Write names and what belongs to them."""
@@ -125,11 +128,10 @@ class Screen:
 
     def blocks(self, lines: Iterable[Iterable[Segment]]) -> None:
         """Write lines of coloured blocks, in colour wherever they go."""
-        from rich.console import Console
         from rich.segment import Segment, Segments
 
         shown = self._out if self.shows_pictures else None
-        console = shown or Console(
+        console = shown or _plain(
             file=sys.stdout, force_terminal=True, color_system="truecolor", no_color=False
         )
         self.clear()
@@ -281,20 +283,23 @@ class Screen:
 
 
 def _console(stream: TextIO) -> Console:
-    from rich.console import Console
-
     from imgclust import config
 
-    class Plain(Console):
-        """A console that leaves a closed pipe to its caller."""
+    limited = stream.isatty() or config.environment("COLUMNS") is not None
+    return _plain(
+        file=stream, width=None if limited else _UNLIMITED, highlight=False, soft_wrap=False
+    )
 
+
+def _plain(**settings: Any) -> Console:
+    """A console that leaves a closed pipe to its caller."""
+    from rich.console import Console
+
+    class Plain(Console):
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError
 
-    limited = stream.isatty() or config.environment("COLUMNS") is not None
-    return Plain(
-        file=stream, width=None if limited else _UNLIMITED, highlight=False, soft_wrap=False
-    )
+    return Plain(**settings)
 
 
 class _LogLines(logging.Handler):

@@ -30,8 +30,39 @@ def columns(*numbers: str, path: str) -> list[Column]:
     return [*(Column(title, "number") for title in numbers), Column(path, "path")]
 
 
-def made(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Table:
-    """The table of these rows, under bold titles."""
+def made(columns: Sequence[Column], rows: Iterable[Sequence[str]], *, width: int) -> list[Table]:
+    """The table of these rows, under bold titles; where it is too wide, a list for each row.
+
+    Paths are left out before that where each row has its id beside its path.
+    """
+    rows = [*rows]
+    if _least(columns, rows) <= width:
+        return [_table(columns, rows)]
+    if any(column.title == "id" for column in columns):
+        kept = [place for place, column in enumerate(columns) if column.kind != "path"]
+        fewer = [columns[place] for place in kept]
+        shorter = [[row[place] for place in kept] for row in rows]
+        if _least(fewer, shorter) <= width:
+            return [_table(fewer, shorter)]
+    titles = [column.title for column in columns]
+    return [listed(fact for fact in zip(titles, row, strict=True) if fact[1]) for row in rows]
+
+
+def _least(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> int:
+    """Columns of a terminal that a table needs at least: whole numbers, words, and names."""
+    found = 2 * (len(columns) - 1)
+    for place, column in enumerate(columns):
+        texts = [row[place] for row in rows]
+        if column.kind == "text":
+            texts = [word for text in texts for word in text.split()]
+        widest = max(map(cells, texts), default=0)
+        found += max(
+            cells(column.title), min(widest, LEAST_PATH) if column.kind == "path" else widest
+        )
+    return found
+
+
+def _table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Table:
     from rich.table import Table
     from rich.text import Text
 

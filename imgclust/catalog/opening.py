@@ -1,0 +1,122 @@
+"""Connections to a catalog: to read and write it, or to read it where nothing can be written."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from imgclust.catalog import schema
+from imgclust.errors import CatalogError
+
+# A commit of ours is short; whoever waits longer than this waits for something that hangs.
+_BUSY_S = 30.0
+# How often a writer that waits for another one looks again: SQLite's own waits grow to a tenth of
+# a second.
+_LOOK_S = 0.005
+# Keys are hashes, so that a batch touches pages all over the file, and each goes into the log
+# whole: small pages make a commit cheap. An embedding of 4 KiB fills one overflow page.
+_PAGE_BYTES = 4096
+# The inner pages of all tables, and the leaves that a batch comes back to, at 10^6 images.
+_CACHE_KIB = 16 * 1024
+# Pages in the log before it is moved into the file: a batch writes about 200, of which the next
+# ones write many again. A tenth of a second's reading when a catalog is opened after a crash.
+_LOG_PAGES = 4000
+# SQLite needs so much beside the file before it reads one: its shared memory.
+_LEAST_BYTES = 64 * 1024
+
+_REFUSED = (apsw.CantOpenError, apsw.FullError, apsw.IOError, apsw.ReadOnlyError)
+
+
+def connect(path: Path) -> tuple[apsw.Connection, str]:
+    """An open connection, and why nothing can be written through it: empty where it can.
+
+    Raises
+    ------
+    apsw.Error
+        When the file can be neither written nor read.
+    CatalogError
+        When it is foreign or from a newer version.
+    """
+    try:
+        return _for_writing(path), ""
+    except _REFUSED:
+        why = hindrance(path.parent)
+        if not why or not path.is_file():
+            raise
+        try:
+            return _for_reading(path), why
+        except _REFUSED:
+            pass
+        raise
+
+
+def hindrance(folder: Path) -> str:
+    """Why nothing can be written into a folder, and the cure; empty where the system sees none."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError as error:
+        return error.strerror or str(error)
+    if disk.f_flag & os.ST_RDONLY:
+        return "its file system is read-only; mount it for writing, or use another place"
+    if disk.f_bavail * disk.f_frsize < _LEAST_BYTES:
+        return "its disk is full; free some space"
+    if not os.access(folder, os.W_OK):
+        return "its permissions forbid it; set them right, or use another place"
+    return ""
+
+
+def _for_writing(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
+    try:
+        connection.set_busy_handler(_patience())
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        if connection.execute("PRAGMA journal_mode = WAL").get != "wal":
+            raise CatalogError(
+                f"SQLite refuses its write-ahead log in {path.parent}; "
+                "use an index folder on a local disk"
+            )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        schema.migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _for_reading(path: Path) -> apsw.Connection:
+    """A connection that makes no file beside the catalog's, where all of it is in that one."""
+    log = path.with_name(f"{path.name}-wal")
+    whole = not log.exists() or not log.stat().st_size
+    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if whole else ''}"
+    connection = apsw.Connection(address, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    try:
+        connection.set_busy_handler(_patience())
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        schema.migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _patience() -> Callable[[int], bool]:
+    """Waits for other writers; SQLite calls it with the number of tries so far."""
+    until = 0.0
+
+    def wait(tries: int) -> bool:
+        nonlocal until
+        now = time.monotonic()
+        if tries == 0:
+            until = now + _BUSY_S
+        time.sleep(_LOOK_S)
+        return now < until
+
+    return wait
