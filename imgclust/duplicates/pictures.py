@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -69,25 +69,27 @@ class Pictures:
 
     def _rows(self, keys: npt.NDArray[np.int64], stop: StopFlag) -> npt.NDArray[np.int64]:
         """Where the outlines of contents are, -1 where there is none."""
-        rows = []
-        for key in keys.tolist():
-            row = self._row_of.get(key)
-            if row is None:
+        new = [key for key in dict.fromkeys(keys.tolist()) if key not in self._row_of]
+        for start in range(0, len(new), _BLOCK):
+            looks = []
+            for key in new[start : start + _BLOCK]:
                 stop.check()
-                row = self._row_of[key] = self._keep(self._cells(key))
-            rows.append(row)
-        return np.array(rows, np.int64)
+                looks.append((key, self._cells(key)))
+            self._row_of |= {key: -1 for key, own in looks if own is None}
+            seen = [(key, own) for key, own in looks if own is not None]
+            if seen:
+                self._keep([key for key, _ in seen], outlines(np.stack([own for _, own in seen])))
+        return np.array([self._row_of[key] for key in keys.tolist()], np.int64)
 
-    def _keep(self, own: npt.NDArray[np.uint8] | None) -> int:
-        if own is None:
-            return -1
-        if self._count == len(self._outlines):
-            grown = np.empty((max(1024, 2 * self._count), self._outlines.shape[1]), np.float32)
-            grown[: self._count] = self._outlines
+    def _keep(self, keys: Sequence[int], found: npt.NDArray[np.float32]) -> None:
+        count = self._count + len(keys)
+        if count > len(self._outlines):
+            grown = np.empty((2 * count, self._outlines.shape[1]), np.float32)
+            grown[: self._count] = self._outlines[: self._count]
             self._outlines = grown
-        self._outlines[self._count] = outlines(own[None])[0]
-        self._count += 1
-        return self._count - 1
+        self._outlines[self._count : count] = found
+        self._row_of |= zip(keys, range(self._count, count), strict=True)
+        self._count = count
 
     def _look(self, key: int) -> npt.NDArray[np.uint8] | None:
         picture = self._read(key)
