@@ -137,6 +137,7 @@ def pipelines(k: int) -> dict[str, Callable[[Array, int], Array]]:
     try:
         import umap
     except ImportError:
+        print("(without imcluster's steps: pip install umap-learn to see them)")
         return found
 
     def imcluster(rows: Array, seed: int) -> Array:
@@ -204,7 +205,8 @@ def main() -> None:
         "InceptionV3 with random weights": random_embeddings(pixels),
         "64-bin colour histogram": histograms(pixels),
     }
-    own = pipelines(k)["imgclust, space pca"]
+    ways = pipelines(k)
+    own = ways["imgclust, space pca"]
     print(f"{'embedding':50} {'kNN@1':>6} {'AMI':>6}")
     for name, rows in embeddings.items():
         scores = [agreement(own(rows, seed), truth) for seed in range(chosen.seeds)]
@@ -215,7 +217,7 @@ def main() -> None:
         print(f"{name:50} {figures[name]['knn']:6.3f} {figures[name]['ami']:6.3f}")
     print(f"\n{'pipeline on the trunk embeddings':50} {'AMI':>6} {'min':>6} {'max':>6} {'s':>7}")
     rows = next(iter(embeddings.values()))
-    for name, run in pipelines(k).items():
+    for name, run in ways.items():
         began = time.perf_counter()
         scores = [agreement(run(rows, seed), truth) for seed in range(chosen.seeds)]
         seconds = (time.perf_counter() - began) / chosen.seeds

@@ -245,6 +245,36 @@ def test_a_sweep_is_as_good_as_scikit_learn() -> None:
     assert max(ratios) <= 1.02
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_thorough_sweep_of_a_plane_is_as_good_at_every_k(seed: int) -> None:
+    from sklearn.cluster import KMeans
+
+    random = np.random.default_rng(seed)
+    centres = random.uniform(-10, 10, (14, 2))
+    rows = (centres[random.integers(14, size=120)] + random.standard_normal((120, 2))).astype(
+        np.float32
+    )
+    swept = sweep(rows, k_max=24, seed=seed, thorough=True)
+    assert (np.diff(swept.inertia) <= 0).all()
+    for k, inertia, centroids in zip(swept.k, swept.inertia, swept.centroids, strict=True):
+        assert inertia == pytest.approx(oracle_inertia(rows, centroids), rel=1e-5)
+        assert inertia <= 1.01 * KMeans(k, random_state=0).fit(rows).inertia_
+
+
+def test_a_stop_on_the_way_back_keeps_what_is_done() -> None:
+    flag = StopFlag()
+
+    def until_the_way_back(step: str, done: int, total: int | None) -> None:
+        if step == "sweep, back" and done == 2:
+            flag.set()
+
+    rows, _ = groups(3, 2, n=40)
+    swept = sweep(rows, k_max=12, thorough=True, progress=until_the_way_back, stop=flag)
+    assert swept.k == tuple(range(1, 13))
+    assert flag.is_set()
+    assert (np.diff(swept.inertia) <= 0).all()
+
+
 def test_criteria_agree_with_scikit_learn_and_by_hand() -> None:
     from sklearn.metrics import calinski_harabasz_score
 

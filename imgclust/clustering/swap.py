@@ -64,16 +64,22 @@ def _judged(vectors: Vectors, centroids: Vectors, gpu: bool) -> tuple[NDArray[np
     return assigned, float(squared_distances(vectors, centroids, assigned).sum())
 
 
-def _merging_costs(centroids: Vectors, sizes: NDArray[Any], kept: int) -> NDArray[np.float64]:
-    """What each cluster's union with its cheapest partner adds to the inertia (Ward 1963): (k,).
-
-    The cluster `kept` is not to be dissolved, nor a partner: it will be divided.
-    """
+def union_costs(centroids: Vectors, sizes: NDArray[Any]) -> NDArray[np.float64]:
+    """What the union of each two clusters adds to the inertia, (k, k); inf on the diagonal."""
     wide = centroids.astype(np.float64)
     squares = (wide**2).sum(axis=1)
     apart = np.maximum(squares[:, np.newaxis] + squares - 2 * wide @ wide.T, 0)
     weight = sizes[:, np.newaxis] * sizes / np.maximum(sizes[:, np.newaxis] + sizes, 1)
     costs = weight * apart
     np.fill_diagonal(costs, np.inf)
+    return np.asarray(costs)
+
+
+def _merging_costs(centroids: Vectors, sizes: NDArray[Any], kept: int) -> NDArray[np.float64]:
+    """What each cluster's union with its cheapest partner adds to the inertia (Ward 1963): (k,).
+
+    The cluster `kept` is not to be dissolved, nor a partner: it will be divided.
+    """
+    costs = union_costs(centroids, sizes)
     costs[kept] = costs[:, kept] = np.inf
     return np.asarray(costs.min(axis=1))

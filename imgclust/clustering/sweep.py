@@ -16,13 +16,17 @@ from imgclust.clustering.fit import fit
 from imgclust.clustering.lloyd import Vectors, checked, refine
 from imgclust.clustering.measure import Point, measured, spread_of
 from imgclust.clustering.split import Division, Splitter
+from imgclust.clustering.unite import united
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
 
 _REFINEMENTS = 4  # Lloyd iterations after each split
+_THOROUGH_REFINEMENTS = 10
+_STARTS, _STARTS_TO = 10, 16  # fresh starts at each k up to the second, where it is thorough
 _AXES = 128  # principal axes that vectors of more than _LIFTED_FROM dimensions are searched on
 _LIFTED_FROM = 512
 _AXES_ROWS = 5_000
+_SEEDS_APART = 100_003  # of fresh starts at the same k
 _FRESH_EVERY = 1.5  # a fresh k-means++ start each time k has grown by this factor
 
 
@@ -79,6 +83,7 @@ def sweep(
     seed: int = 0,
     gpu: bool = False,
     max_points: int = 100_000,
+    thorough: bool = False,
     progress: Progress = silent,
     stop: StopFlag | None = None,
 ) -> Sweep:
@@ -99,6 +104,9 @@ def sweep(
         As in `fit`.
     max_points
         Refine on a random sample of at most this many rows; inertia is always over all rows.
+    thorough
+        For planes, where it is cheap and minima are poor: more iterations, several fresh starts
+        at each small k, and a way back that unites two clusters of k + 1.
     progress, stop
         Once for each k. A stop keeps what is done.
 
@@ -123,12 +131,24 @@ def sweep(
     points: list[Point] = []
     total = last - min(k_min, last) + 1
     progress("sweep", 0, total)
-    engine = _lifted if rows.shape[1] > _LIFTED_FROM and n > _AXES else _nested
+    lifted = rows.shape[1] > _LIFTED_FROM and n > _AXES and not thorough
+    engine = _lifted if lifted else partial(_nested, thorough=thorough)
     for point in engine(rows, min(k_min, last), last, seed, gpu, max_points, stop):
         points.append(point)
         progress("sweep", len(points), total)
         if stop is not None and stop.is_set():
             break
+    if thorough:
+        points = united(
+            points,
+            rows[_sample(n, max_points, seed)],
+            measure=partial(measured, rows, spread=spread_of(rows), gpu=gpu),
+            iterations=_THOROUGH_REFINEMENTS,
+            seed=seed,
+            gpu=gpu,
+            progress=progress,
+            stop=stop,
+        )
     if points[-1].k < last and not (stop is not None and stop.is_set()):
         notes.append(f"k ends at {points[-1].k}, the number of distinct embeddings")
     return Sweep(
@@ -152,14 +172,13 @@ def _nested(
     gpu: bool,
     max_points: int,
     stop: StopFlag | None,
+    *,
+    thorough: bool = False,
 ) -> Iterator[Point]:
     """Each k from the best of k - 1 by dividing one cluster, or afresh where that wins."""
-    n = len(rows)
-    used = rows
-    picked = np.arange(n)
-    if n > max_points:
-        picked = np.sort(np.random.default_rng(seed).choice(n, max_points, replace=False))
-        used = np.ascontiguousarray(rows[picked])
+    picked = _sample(len(rows), max_points, seed)
+    used = rows if len(picked) == len(rows) else rows[picked]
+    iterations = _THOROUGH_REFINEMENTS if thorough else _REFINEMENTS
     measure = partial(measured, rows, spread=spread_of(rows), gpu=gpu)
     point = measure(fit(used, k_min, seed=seed, gpu=gpu, stop=stop).centroids)
     yield point
@@ -171,11 +190,14 @@ def _nested(
         found = splitter.best(point.assigned[picked], point.k)
         if found is not None:
             start = _divided(point.centroids, *found)
-            refined, _ = refine(used, start, iterations=_REFINEMENTS, seed=seed, gpu=gpu)
+            refined, _ = refine(used, start, iterations=iterations, seed=seed, gpu=gpu)
             candidates.append(measure(refined))
-        if k >= fresh_at and k <= len(used):
+        many = thorough and k <= _STARTS_TO
+        if (many or k >= fresh_at) and k <= len(used):
             fresh_at = math.ceil(k * _FRESH_EVERY)
-            candidates.append(measure(fit(used, k, seed=seed + k, gpu=gpu).centroids))
+            for number in range(_STARTS if many else 1):
+                fresh = fit(used, k, seed=seed + k + _SEEDS_APART * number, gpu=gpu)
+                candidates.append(measure(fresh.centroids))
         candidates = [one for one in candidates if one.k == k and one.inertia <= point.inertia]
         if not candidates:
             candidates = [measure(_grown(rows, point))]
@@ -216,6 +238,13 @@ def _lifted(
         if point.k == before:
             return
         yield point
+
+
+def _sample(n: int, most: int, seed: int) -> NDArray[np.int64]:
+    """Positions of at most `most` of n rows, ascending."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
 
 
 def _principal(rows: Vectors, seed: int) -> Vectors:

@@ -14,6 +14,9 @@ from imgclust.errors import StorageError
 from imgclust.progress import Progress, StopFlag
 from imgclust.recluster.space import Space, Vectors, store
 
+# Dimensions of a map, and up to how many contents a sweep of it is thorough: it takes seconds.
+_PLANE = 3
+_THOROUGH = 5_000
 # Fits of a sweep stored in one transaction.
 _FITS = 16
 
@@ -37,6 +40,7 @@ def sweep_and_store(
         k_max=k_max,
         seed=seed,
         gpu=gpu,
+        thorough=room.points.shape[1] <= _PLANE and len(room.points) <= _THOROUGH,
         progress=progress,
         stop=stop,
     )
