@@ -34,6 +34,7 @@ POINTS = frozenset(
         "links.made",
         "links.renamed",
         "links.done",
+        "scan.missed",
         "recluster.chunk",
         "recluster.publish",
         "reembed.commit",

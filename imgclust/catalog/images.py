@@ -81,15 +81,18 @@ class Images:
         *,
         device: int | None = None,
         inode: int | None = None,
-        held: str | None = None,
         passed: bool = False,
     ) -> None:
-        """Store what the last scan of a root found; `held` None frees it."""
+        """Store what the last scan of a root found; None changes nothing."""
         self._connection.execute(
             "UPDATE roots SET device = coalesce(?, device), inode = coalesce(?, inode), "
-            "held = ?, passes = passes + ? WHERE id = ?",
-            (device, inode, held, int(passed), root),
+            "passes = passes + ? WHERE id = ?",
+            (device, inode, int(passed), root),
         )
+
+    def hold_root(self, root: int, reason: str | None) -> None:
+        """Nothing of this root is removed, for this reason; None frees it."""
+        self._connection.execute("UPDATE roots SET held = ? WHERE id = ?", (reason, root))
 
     # Images
 
@@ -202,11 +205,11 @@ class Images:
             "UPDATE images SET state = 'present', misses = 0 WHERE id = ?", (image,)
         )
 
-    def miss(self, image: int, *, scans: int) -> None:
-        """The image is missing; `scans` healthy scans (0 for a mere event) more have shown it."""
-        self._connection.execute(
+    def miss(self, images: Iterable[int], *, scans: int) -> None:
+        """The images are missing; `scans` healthy scans (0 for a mere event) more have shown it."""
+        self._connection.executemany(
             "UPDATE images SET state = 'missing', misses = misses + ? WHERE id = ?",
-            (scans, image),
+            [(scans, image) for image in images],
         )
 
     def delete(self, image: int) -> None:

@@ -95,12 +95,12 @@ class Observations:
         )
         self._connection.executemany("DELETE FROM quarantine WHERE path = ?", values)
 
-    def lose(self, path: bytes) -> None:
-        """The image at this path is missing; if it was still to be read, no stat will fit it."""
-        self._connection.execute(
+    def lose(self, paths: Iterable[bytes]) -> None:
+        """The images at these paths are missing; to one still to be read, no stat will fit."""
+        self._connection.executemany(
             "UPDATE observations SET state = 'missing', "
             "mtime_ns = CASE WHEN state = 'seen' THEN -1 ELSE mtime_ns END WHERE path = ?",
-            (path,),
+            [(path,) for path in paths],
         )
 
     def relocate(self, path: bytes, root: int) -> None:
@@ -142,13 +142,18 @@ class Observations:
             rows -= int(self._connection.changes())
         return rows > 0
 
-    def postpone(self, root: int, due: float) -> None:
-        """Nothing of this root is to be read before `due`; no try until then was a file's fault."""
+    def postpone(self, root: int, due: float, *, rows: int) -> bool:
+        """Nothing of this root is to be read before `due`; no try until then was a file's fault.
+
+        Changes at most so many rows, the first of those that wait; True when none is left.
+        """
         self._connection.execute(
-            "UPDATE observations SET due = ?, tries = 0 "
-            "WHERE state = 'seen' AND due < ? AND root = ?",
-            (due, due, root),
+            "UPDATE observations SET due = ?1, tries = 0 WHERE path IN (SELECT path "
+            "FROM observations WHERE state = 'seen' AND due < ?1 AND root = ?2 "
+            "ORDER BY due LIMIT ?3)",
+            (due, root, rows),
         )
+        return int(self._connection.changes()) < rows
 
     def pending(self) -> int:
         """Number of paths that wait to be read."""

@@ -75,7 +75,7 @@ CREATE TABLE observations (
     deaths INTEGER NOT NULL DEFAULT 0,
     suffix TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX observations_due ON observations(due) WHERE state = 'seen';
+CREATE INDEX observations_due ON observations(due, root) WHERE state = 'seen';
 CREATE INDEX observations_skipped ON observations(suffix) WHERE state = 'skipped';
 
 CREATE TABLE quarantine (

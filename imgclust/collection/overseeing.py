@@ -118,7 +118,7 @@ def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
     # Last of all: cut off before this, what is left stays held and can be accepted again.
     with catalog.transaction():
         for root in catalog.images.roots():
-            catalog.images.set_root(root.id, held=None)
+            catalog.images.hold_root(root.id, None)
         if taken:
             catalog.event("accepted", f"{len(taken)} missing images were accepted as gone")
     accepted = set(taken)

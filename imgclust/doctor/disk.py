@@ -120,12 +120,16 @@ def mark(catalog: Catalog, found: DiskFindings) -> None:
 
     Nothing is removed by this: only healthy scans do that.
     """
-    with catalog.transaction():
-        for image in found.absent:
-            catalog.observations.settle(image.path, "missing")
-            catalog.images.miss(image.id, scans=0)
-        for image in found.changed:
-            catalog.observations.read_again(image.path, image.root)
+    for start in range(0, len(found.absent), _PAGE):
+        absent = found.absent[start : start + _PAGE]
+        with catalog.transaction():
+            for image in absent:
+                catalog.observations.settle(image.path, "missing")
+            catalog.images.miss([image.id for image in absent], scans=0)
+    for start in range(0, len(found.changed), _PAGE):
+        with catalog.transaction():
+            for image in found.changed[start : start + _PAGE]:
+                catalog.observations.read_again(image.path, image.root)
 
 
 def reading_again(count: int, *, watching: bool) -> str:

@@ -39,7 +39,7 @@ class Embedded:
 
 
 class Committing:
-    """Turns outcomes into rows."""
+    """Turns outcomes into rows; `disks` knows which of the disks cannot be read."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Committing:
         self._assigner = assigner
         self._counts = counts
         self._emit = emit
-        self._disks = Disks(catalog, disk=disk, clock=clock, emit=emit)
+        self.disks = Disks(catalog, disk=disk, clock=clock, emit=emit)
 
     def write(self, outcomes: Sequence[Outcome], embedded: Embedded, place: Place) -> bool:
         """Commit the outcomes in one durable transaction; only then count and say them.
@@ -155,7 +155,7 @@ class Committing:
             young_s=self._rules.young_s,
             retry_s=self._rules.retry_s,
             network=known is not None and known.root in place.network,
-            disk_works=self._disks.works(known, outcome),
+            disk_works=self.disks.works(known, outcome),
         )
 
     def _one(
@@ -178,7 +178,7 @@ class Committing:
             return None, None
         if verdict.fate is Fate.WAIT:
             assert isinstance(outcome, ReadFailed)
-            self._disks.wait(known.root, outcome.reason)
+            self.disks.wait(known.root, outcome.reason)
             return None, None
         if verdict.fate is Fate.AGAIN:
             observations.again(

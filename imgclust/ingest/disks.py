@@ -12,6 +12,8 @@ from imgclust.reconcile import MAX_READS
 
 # Images, and files that wait, that are tried to find out whether anything of a root can be read.
 _SAMPLES = 5
+# Paths that are put off in one transaction: other processes are not kept waiting.
+_ROWS = 5000
 # Seconds before a root is tried again: so many at first, twice as many each time, at most so many.
 _FIRST_S, _LONGEST_S = 2.0, 60.0
 
@@ -31,6 +33,7 @@ class Disks:
         self._clock = clock
         self._emit = emit
         self._failing: dict[int, _Failing] = {}
+        self._postponing: set[int] = set()
 
     def works(self, known: Observation | None, outcome: Outcome) -> bool:
         """False when a path could not be read, and no other of its root can be.
@@ -54,7 +57,7 @@ class Disks:
         return not samples or any(self._disk.reads(path) for path in samples)
 
     def wait(self, root: int, reason: str) -> None:
-        """Nothing of this root is read for a while; the caller holds the transaction."""
+        """Nothing of this root is to be read for a while: see `postpone`."""
         now = self._clock.monotonic()
         failing = self._failing.get(root)
         if failing is None:
@@ -66,7 +69,21 @@ class Disks:
         elif now >= failing.due:
             failing.wait_s = min(2 * failing.wait_s, _LONGEST_S)
             failing.due = now + failing.wait_s
-        self._catalog.observations.postpone(root, failing.due)
+        self._postponing.add(root)
+
+    def postpone(self) -> None:
+        """Have the next paths of such roots wait, the first to be read first.
+
+        Those that it has not come to yet are read in vain, and come back to `wait`.
+        """
+        for root in list(self._postponing):
+            failing = self._failing.get(root)
+            over = failing is None
+            if failing is not None:
+                with self._catalog.transaction():
+                    over = self._catalog.observations.postpone(root, failing.due, rows=_ROWS)
+            if over:
+                self._postponing.remove(root)
 
     def _worked(self, root: int) -> None:
         if self._failing.pop(root, None) is not None:

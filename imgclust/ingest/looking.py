@@ -132,7 +132,7 @@ class Looking:
             # Until its first scan only this tells a lost mount from deleted files.
             anchor = os.path.dirname(path) if path == added.path else added.path
             device, inode = self.disk.identity(anchor) or (None, None)
-            self.catalog.images.set_root(root, device=device, inode=inode, held=added.held)
+            self.catalog.images.set_root(root, device=device, inode=inode)
         return self.at_file(path, stat, watched.id if watched else root, place, asked=True)
 
     def at_ripe(self, known: Observation, place: Place) -> bool:
@@ -161,9 +161,9 @@ class Looking:
         if image is None:
             self.catalog.observations.forget(path)
             return
-        self.catalog.observations.lose(path)
+        self.catalog.observations.lose([path])
         if image.state != "missing":
-            self.catalog.images.miss(image.id, scans=0)
+            self.catalog.images.miss([image.id], scans=0)
             self.counts.absent.add(image.id)
             self.emit(Event("missing", "not there any more", path, image.id))
 

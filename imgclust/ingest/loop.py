@@ -24,8 +24,8 @@ from imgclust.progress import Progress, StopFlag, silent
 
 # Most inbox messages handled in one turn, so that commits are not kept waiting by a burst.
 _TURN = 500
-# How long a turn waits for news when there is none.
-_WAIT_S = 0.05
+# How long a turn waits for news when there is none; in a scan, so that other processes can write.
+_WAIT_S, _SCANNING_S = 0.05, 0.005
 # How long `once` waits for files that never come to rest, beyond all retries.
 _PATIENCE_S = 60.0
 
@@ -131,7 +131,7 @@ class Ingest:
             while not self._stop.is_set():
                 try:
                     with self._catalog.plainly():
-                        self.step(timeout_s=_WAIT_S)
+                        self.step(timeout_s=_WAIT_S if self._scan is None else _SCANNING_S)
                         if once and (self.idle or self._given_up()):
                             break
                 except (StorageError, OSError) as error:
@@ -187,6 +187,7 @@ class Ingest:
         self._receive(timeout_s)
         self._scan_some()
         self._take_requests()
+        self._committing.disks.postpone()
         self._pipeline.claim(self._place)
         self._pipeline.batch_up()
         self._pipeline.commit()
