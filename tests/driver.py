@@ -53,6 +53,7 @@ WATCHER_POINTS = (
     "links.made",
     "links.renamed",
     "links.done",
+    "scan.missed",
 )
 CLUSTER_POINTS = ("recluster.chunk", "recluster.publish")
 # How long a process may take to pass a point that is armed; the real network takes long to load.

@@ -382,6 +382,30 @@ def test_a_restart_changes_a_few_rows_at_a_time_and_goes_on_where_it_was_cut_off
     assert left == [4, 1, 0]
 
 
+def test_paths_of_a_root_are_put_off_a_few_at_a_time_the_first_first(catalog: Catalog) -> None:
+    with catalog.transaction():
+        one, other = (catalog.images.put_root(path, "watched").id for path in (b"/r", b"/s"))
+        for number in range(5):
+            catalog.observations.see(b"/r/%d" % number, one, (0,) * 5, due=50.0 - number)
+        catalog.observations.see(b"/s/0", other, (0,) * 5, due=1.0)
+        catalog.observations.see(b"/r/later", one, (0,) * 5, due=200.0)
+        catalog.observations.again(b"/r/4", due=46.0, tries=2, deaths=1)
+    left = []
+    over = False
+    while not over:
+        with catalog.transaction():
+            over = catalog.observations.postpone(one, 100.0, rows=2)
+        left.append([row.path for row in catalog.observations.due(99.0, 9)])
+    assert left == [
+        [b"/s/0", b"/r/2", b"/r/1", b"/r/0"],
+        [b"/s/0", b"/r/0"],
+        [b"/s/0"],
+    ]
+    known = catalog.observations.at(b"/r/4")
+    assert known is not None
+    assert (known.due, known.tries, known.deaths) == (100.0, 0, 1)
+
+
 def test_a_newer_catalog_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite3"
     Catalog(path).close()

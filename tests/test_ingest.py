@@ -1012,15 +1012,124 @@ def test_a_scan_that_is_refused_goes_on_where_it_was(
     writes = itertools.count()
     generator = random.Random(seed)
     world.catalog.allows = lambda: not next(writes) or generator.random() < 0.5
-    result = world.watch(lambda event: event.kind == "scanned")
+
+    def until(event: Event) -> bool:
+        if event.kind == "scanned":  # the end of the run is not what is tried here
+            world.catalog.allows = lambda: True
+        return event.kind == "scanned"
+
+    result = world.watch(until)
     assert world.catalog.refused > 2
     assert listed == 1
     assert None not in {world.state(path) for path in fresh}, "a slice was lost"
     assert [event.kind for event in result].count("missing") == 1
-    world.catalog.allows = lambda: True
     world.stop = StopFlag()
     assert world.once().missing == 0
     assert {world.state(path) for path in old[1:]} == {"done"}
+
+
+def misses(world: World, paths: Sequence[Path]) -> list[int]:
+    return [world.image(path).misses for path in paths]
+
+
+def test_a_kill_between_two_parts_of_the_end_of_a_scan(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanning, "_ROWS", 2)
+    paths = world.pictures(7)
+    world.once()
+    for path in paths[:5]:
+        path.unlink()
+    arm("scan.missed=eio@1")
+    with pytest.raises(StorageError):
+        world.once()
+    assert misses(world, paths) == [1, 1, 0, 0, 0, 0, 0]
+    assert [world.state(path) for path in paths] == ["missing"] * 2 + ["done"] * 5
+    arm("")
+    assert world.once().missing == 3
+    assert misses(world, paths) == [2, 2, 1, 1, 1, 0, 0]
+    for left in (5, 2, 2):
+        world.once()
+        assert world.catalog.images.count() == left
+
+
+def test_a_hold_is_decided_before_any_image_is_called_missing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanning, "_ROWS", 3)
+    paths = world.pictures(14)
+    world.once()
+    for path in paths[:12]:
+        path.unlink()
+    arm("scan.missed=eio@1")
+    with pytest.raises(StorageError):
+        world.once()
+    assert len(world.catalog.images.missing()) == 3
+    assert [root.held for root in world.catalog.images.roots()] == [
+        "12 of 14 images vanished at once"
+    ]
+    assert [kind for _, kind, _ in world.catalog.events(9)] == ["held"]
+    arm("")
+    for _ in range(4):
+        world.once()
+        assert world.catalog.images.count_missing() == 12
+        assert misses(world, paths) == [0] * 14
+        assert world.catalog.images.roots()[0].held
+    assert [kind for _, kind, _ in world.catalog.events(9)] == ["held"]
+    assert world.accept() == 12
+    world.once()
+    assert (world.catalog.images.count(), world.catalog.images.roots()[0].held) == (2, None)
+
+
+def test_what_comes_back_or_moves_before_its_part_of_a_scan_is_not_missing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanning, "_ROWS", 1)
+    first, back, other, _ = world.pictures(4)
+    world.once()
+    before = world.image(other).id
+    content = back.read_bytes()
+    for path in (first, back):
+        path.unlink()
+    moved = other.rename(other.with_name("moved.png"))
+
+    def emit(event: Event) -> None:
+        if event.kind == "missing" and not back.exists():
+            back.write_bytes(content)
+
+    world.said.clear()
+    world.ingest(emit=emit).run(once=True)
+    said = [event.path for event in world.said if event.kind == "missing"]
+    assert said[0] == os.fsencode(first)
+    assert os.fsencode(back) not in said
+    assert world.image(moved).id == before
+    assert misses(world, (first, back, moved)) == [1, 0, 0]
+
+
+def test_no_transaction_of_a_scan_grows_with_what_it_finds(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_SLICE", "_ROWS"):
+        monkeypatch.setattr(scanning, name, 3)
+    paths = world.pictures(10)
+    texts = [world.write(f"{number}.txt", b"no image") for number in range(20)]
+    world.once()
+    for path in (*paths[1:], *texts):
+        path.unlink()
+    ingest = world.ingest()
+    ingest.begin(scan=True, watch=False)
+    changed = [world.catalog._connection.total_changes()]
+
+    def note() -> bool:
+        changed.append(world.catalog._connection.total_changes())
+        return True
+
+    world.catalog.allows = note
+    for _ in range(100):
+        ingest.step(timeout_s=0)
+    assert world.catalog.images.count_missing() == 9
+    assert not world.catalog.observations.skipped()
+    assert np.diff(changed).max() <= 2 * 3
 
 
 def methods(one: object) -> dict[str, Any]:

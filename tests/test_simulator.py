@@ -36,7 +36,7 @@ from imgclust.embedding import Embedder
 from imgclust.errors import StorageError
 from imgclust.failpoints import arm
 from imgclust.images import Again, Decoded, FileStat, Outcome, Skipped, Unreadable
-from imgclust.ingest import Event, Ingest, Parts, pipeline
+from imgclust.ingest import Event, Ingest, Parts, pipeline, scanning
 from imgclust.ingest.batching import Batch, Done, EmbeddingThread
 from tests.fakes import FakeEmbedder, RefusingCatalog
 
@@ -399,7 +399,7 @@ class Life(RuleBasedStateMachine):
         """Lost events are looked for at once, and not at the next rescan."""
         before = self.scans
         self.events.lost = True
-        for _ in range(12):
+        for _ in range(40):
             self.clock.now += 0.01
             self.step()
         assert self.scans > before, "an overflow led to no scan"
@@ -454,7 +454,7 @@ class Life(RuleBasedStateMachine):
     def jump(self, seconds: float) -> None:
         self.clock.wall_offset += seconds
 
-    @rule(where=st.sampled_from(("now", "commit.before", "commit.after", "inside")))
+    @rule(where=st.sampled_from(("now", "commit.before", "commit.after", "inside", "scan.missed")))
     def crash(self, where: str) -> None:
         if where == "inside":
             self.assigner.crash = True
@@ -620,6 +620,7 @@ def live(schedules: int, steps: int) -> None:
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "EmbeddingThread", NoThread)
+    monkeypatch.setattr(scanning, "_ROWS", 2)  # so that much happens between two parts of a scan
 
 
 def test_schedules() -> None:

@@ -21,8 +21,8 @@ class Looking:
 
     Attributes
     ----------
-    catalog, disk, clock, counts, emit
-        As given: a scan needs the same.
+    catalog, disk, clock, counts, emit, say
+        As given: a scan needs the same. `emit` is for what is not committed yet.
     """
 
     def __init__(
@@ -33,12 +33,14 @@ class Looking:
         clock: Clock,
         counts: Counts,
         emit: Emit,
+        say: Emit,
     ) -> None:
         self.catalog = catalog
         self.disk = disk
         self.clock = clock
         self.counts = counts
         self.emit = emit
+        self.say = say
 
     def at_paths(self, paths: Mapping[bytes, bytes], place: Place) -> dict[bytes, bytes]:
         """Look at what events name: a file, or a folder that has gone or moved.

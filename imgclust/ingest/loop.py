@@ -86,6 +86,7 @@ class Ingest:
             clock=parts.clock,
             counts=self._counts,
             emit=self._later.append,
+            say=emit,
         )
         self._committing = Committing(
             catalog,

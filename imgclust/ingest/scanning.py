@@ -85,7 +85,7 @@ class _RootPass:
         self._disk = scan.looking.disk
         self._rules = scan.rules
         self._counts = scan.looking.counts
-        self._emit = scan.looking.emit
+        self._say = scan.looking.say
         self._said = scan.said
         self._root = root
         # A root that is one added file: its own absence proves nothing about the disk.
@@ -120,7 +120,7 @@ class _RootPass:
         self._troubles.append(folder)
         if folder not in self._said:
             self._said.add(folder)
-            self._emit(Event("trouble", f"cannot be read: {reason}", folder))
+            self._say(Event("trouble", f"cannot be read: {reason}", folder))
 
     def advance(self) -> bool:
         """Do the next step; True when the root is done."""
@@ -129,7 +129,12 @@ class _RootPass:
             self._step = following
         return following is None
 
-    def _look(self) -> _Step:
+    def _go_on(self, step: _Step) -> _Step | None:
+        """Do a step in the same turn: there was little to do in the one before it."""
+        self._step = step
+        return step()
+
+    def _look(self) -> _Step | None:
         """Look at the next files; nothing of it counts before it is committed."""
         self._part = self._part or list(islice(self._walk, _SLICE))
         with self._catalog.transaction():
@@ -142,7 +147,7 @@ class _RootPass:
         self._counts.seen += len(found)
         self._counts.unchanged += found.count(Look.NOTHING)
         self._part = []
-        return self._look if len(found) == _SLICE else self._compare
+        return self._look if len(found) == _SLICE else self._go_on(self._compare)
 
     def _compare(self) -> _Step | None:
         """Hold the next of the catalog's rows against what was there."""
@@ -165,8 +170,7 @@ class _RootPass:
                     self._looking.at_file(path, stat, self._root.id, self._place)
         self._absent += absent
         if len(page) < _ROWS:
-            self._step = self._decide
-            return self._decide()
+            return self._go_on(self._decide)
         self._compared = page[-1].id
         return self._compare
 
@@ -210,24 +214,25 @@ class _RootPass:
         if self._reason is not None:
             self._absent = [image for image in self._absent if image.state != "missing"]
             self._hold(self._reason)
-        return self._miss
+        return self._go_on(self._miss)
 
     def _hold(self, reason: str) -> None:
         """Nothing is removed from here on."""
         with self._catalog.transaction():
             self._catalog.images.hold_root(self._root.id, reason)
-            if self._root.held is None and self._root.path not in self._troubles:
+            if said := self._root.held is None and self._root.path not in self._troubles:
                 sentence = (
                     f"{reason}; nothing is removed until the images are back, or until "
                     "`imgclust missing accept`"
                 )
-                self._emit(Event("held", sentence, self._root.path))
                 self._catalog.event("held", sentence)
+        if said:
+            self._say(Event("held", sentence, self._root.path))
 
     def _miss(self) -> _Step | None:
         """Call the next of the absent images missing, but those that are back or have moved."""
         if not self._absent:
-            return self._forget()
+            return self._go_on(self._forget)
         part = [image for image in self._absent[:_ROWS] if self._is_away(image.path)]
         with self._catalog.transaction():
             now = self._catalog.images.some([image.id for image in part])
@@ -241,7 +246,7 @@ class _RootPass:
         for image in newly:
             self._counts.absent.add(image.id)
             if self._reason is None:
-                self._emit(Event("missing", "not there any more", image.path, image.id))
+                self._say(Event("missing", "not there any more", image.path, image.id))
         passing("scan.missed")
         return self._miss
 
@@ -266,8 +271,7 @@ class _RootPass:
                 for path in gone:
                     self._looking.vanished(path)
         if len(page) < _ROWS:
-            self._step = self._over
-            return self._over()
+            return self._go_on(self._over)
         self._listed = page[-1][0]
         return self._forget
 
