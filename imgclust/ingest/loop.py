@@ -25,7 +25,7 @@ from imgclust.progress import Progress, StopFlag, silent
 # Most inbox messages handled in one turn, so that commits are not kept waiting by a burst.
 _TURN = 500
 # How long a turn waits for news when there is none; in a scan, so that other processes can write.
-_WAIT_S, _SCANNING_S = 0.05, 0.005
+_WAIT_S, _SCANNING_S = 0.05, 0.01
 # How long `once` waits for files that never come to rest, beyond all retries.
 _PATIENCE_S = 60.0
 
