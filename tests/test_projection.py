@@ -104,7 +104,7 @@ def test_residuals_are_what_the_axes_leave_over(standardise: bool) -> None:
     scale = 1 if found.scale is None else found.scale
     back = found.transform(rows) @ found.components * scale + found.mean
     expected = np.linalg.norm((rows - back) / scale, axis=1)
-    np.testing.assert_allclose(found.residuals(rows), expected, rtol=1e-3)
+    np.testing.assert_allclose(found.residuals(rows, found.transform(rows)), expected, rtol=1e-3)
 
 
 def test_pca_survives_its_bytes() -> None:

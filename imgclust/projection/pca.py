@@ -74,15 +74,14 @@ class PcaProjection:
             np.matmul(centred[part], self.components.T, out=coordinates[part])
         return coordinates
 
-    def residuals(self, vectors: NDArray[Any]) -> NDArray[np.float64]:
+    def residuals(self, vectors: NDArray[Any], within: NDArray[Any]) -> NDArray[np.float64]:
         """Distance of each of the vectors (n, d) from the plane of the axes: float64 (n,).
 
-        Standardised like the coordinates, where they are.
+        Standardised like the coordinates, where they are; `within` are theirs, (n, dims).
         """
         rows = checked(vectors, dims=len(self.mean), least=0) - self.mean
         if self.scale is not None:
             rows /= self.scale
-        within = self.transform(vectors)
         squares = np.einsum("ij,ij->i", rows, rows, dtype=np.float64)
         squares -= np.einsum("ij,ij->i", within, within, dtype=np.float64)
         return np.asarray(np.sqrt(np.maximum(squares, 0)))

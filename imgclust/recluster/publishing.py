@@ -169,7 +169,7 @@ def described(room: Space, done: Fit, ids: Sequence[int]) -> list[DescribedClust
     bounds = np.searchsorted(done.assigned[order], np.arange(done.k + 1))
     without = left_out(room.points, done.centroids, done.assigned, done.distances)
     limits = outlier_limits(without, done.assigned, done.k)
-    beforehand = apart(room.projection, room.vectors, without)
+    beforehand = apart(room.projection, room.vectors, room.points, without)
     rows = []
     for position, cluster in enumerate(ids):
         members = order[bounds[position] : bounds[position + 1]]

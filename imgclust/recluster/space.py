@@ -181,9 +181,8 @@ def load_projection(catalog: Catalog, number: int) -> Projection:
     return projection_from_bytes(catalog.projections.get(number).blob)
 
 
-def into(projection: Projection | None, vectors: Vectors, *, standardised: bool) -> Vectors:
-    """New embeddings `(n, d)` in the space of a stored projection."""
-    rows = vectors if standardised else unit(vectors)
+def into(projection: Projection | None, rows: Vectors) -> Vectors:
+    """New embeddings `(n, d)`, at unit length where they are to be, in a projection's space."""
     if projection is None:
         return rows
     if isinstance(projection, TsneProjection):
@@ -192,7 +191,7 @@ def into(projection: Projection | None, vectors: Vectors, *, standardised: bool)
 
 
 def apart(
-    projection: Projection | None, vectors: Vectors, distances: npt.NDArray[Any]
+    projection: Projection | None, vectors: Vectors, points: Vectors, distances: npt.NDArray[Any]
 ) -> npt.NDArray[np.float64]:
     """Distances to centroids as they are before the projection, float64 (n,).
 
@@ -203,6 +202,8 @@ def apart(
     ----------
     vectors
         Rows that go into the projection, `(n, d)`.
+    points
+        What comes out of it, `(n, dims)`.
     distances
         To the centroids in the projection's space, `(n,)`.
     """
@@ -211,7 +212,7 @@ def apart(
     found = np.empty(len(vectors))
     for first in range(0, len(vectors), _BLOCK):
         part = slice(first, first + _BLOCK)
-        found[part] = np.hypot(projection.residuals(vectors[part]), distances[part])
+        found[part] = np.hypot(projection.residuals(vectors[part], points[part]), distances[part])
     return found
 
 
@@ -229,12 +230,13 @@ class Model:
 
     def take_in(self, catalog: Catalog, keys: Sequence[int], vectors: Vectors) -> None:
         """Store the assignments of arrivals `(n, d)`; the caller holds the transaction."""
-        rows = self.assign(keys, vectors)
+        rows_in = vectors if self._standardised else unit(vectors)
+        points = into(self._projection, rows_in)
+        rows = self._assigned(keys, points)
         number = self.clustering.id
         catalog.clusterings.assign(number, rows, arrived=True)
         distances = np.array([distance for _, _, distance in rows])
-        rows_in = vectors if self._standardised else unit(vectors)
-        out = apart(self._projection, rows_in, distances)
+        out = apart(self._projection, rows_in, points, distances)
         catalog.clusterings.count_arrivals(
             number, [(row[1], float(one)) for row, one in zip(rows, out, strict=True)]
         )
@@ -252,7 +254,7 @@ class Model:
         return Space(
             name=self.clustering.space,
             keys=keys,
-            points=into(self._projection, vectors, standardised=self._standardised),
+            points=into(self._projection, rows),
             vectors=rows,
             counts=counts,
             sequence=sequence,
@@ -261,9 +263,8 @@ class Model:
             stored=self.clustering.projection,
         )
 
-    def assign(self, keys: Sequence[int], vectors: Vectors) -> list[tuple[int, int, float]]:
-        """Rows (content, cluster, distance) for new embeddings `(n, d)`."""
-        points = into(self._projection, vectors, standardised=self._standardised)
+    def _assigned(self, keys: Sequence[int], points: Vectors) -> list[tuple[int, int, float]]:
+        """Rows (content, cluster, distance) of points `(n, dims)`."""
         positions, distances = assign(points, self.clustering.centroids)
         ids = self.clustering.cluster_ids
         return [
