@@ -200,10 +200,8 @@ def apart(
 
     Parameters
     ----------
-    vectors
-        Rows that go into the projection, `(n, d)`.
-    points
-        What comes out of it, `(n, dims)`.
+    vectors, points
+        Rows that go into the projection, `(n, d)`, and what comes out of it, `(n, dims)`.
     distances
         To the centroids in the projection's space, `(n,)`.
     """
