@@ -22,6 +22,7 @@ QUICK = {
     "IMGCLUST_CLUSTERING_PCA_DIMS": "8",
     "IMGCLUST_DECODE_WORKERS": "1",
     "IMGCLUST_LINKS_PAGES": "false",
+    "COLUMNS": "120",  # the paths of temporary folders fit
 }
 
 

@@ -83,11 +83,15 @@ def test_create(run: Run, tmp_path: Path) -> None:
     assert run("status", "--collection", "paintings", "--json").document["images"] == 0
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "", "a b", "x" * 65, "caf\xe9"])
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a b", "x" * 65, "caf\xe9"])
 def test_names_that_cannot_be(run: Run, ready: Path, name: str) -> None:
     assert "cannot be the name" in run("collections", "create", "--", name).refused(2)
     assert "cannot be the name" in run("collections", "rename", "default", "--", name).refused(2)
     assert "cannot be the name" in run("collections", "delete", "-y", "--", name).refused(2)
+
+
+def test_an_empty_name(run: Run) -> None:
+    assert "NAME is empty" in run("collections", "create", "--", "").refused(2)
 
 
 def test_rename_keeps_links_and_ids(run: Run, ready: Path, tmp_path: Path) -> None:
