@@ -16,7 +16,7 @@ from imgclust.projection.turn import Turn
 Vectors = NDArray[np.float32]
 
 # Rows that are centred at a time.
-_BLOCK = 5000
+_BLOCK = 2000
 # So many rows are multiplied without threads: beside a network that keeps all processors busy they
 # wait for each other, which was seen to take 50 ms for 32 rows instead of 0.3.
 _FEW = 64
@@ -152,6 +152,8 @@ def fit_pca(
     if count and np.any(squares):
         solve = _of_covariance if n >= d else _of_rows
         axes, shares = solve(rows, mean, scale, count)
+        largest = np.abs(axes).argmax(axis=1)[:, None]
+        axes = axes * np.sign(np.take_along_axis(axes, largest, axis=1))
         # Axes without variance are arbitrary, and differ from machine to machine.
         real = shares > 1e-10
         components[:count][real] = axes[real]
@@ -170,31 +172,31 @@ def _centred(
         yield part
 
 
+# Both by numpy: SciPy's (and so scikit-learn's) let no other thread run meanwhile, and a watcher
+# would stand still.
+
+
 def _of_rows(
     rows: Vectors, mean: NDArray[np.float32], scale: NDArray[np.float32] | None, count: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The first axes `(count, d)` and their shares of the variance, of fewer rows than columns."""
-    from sklearn.decomposition import PCA
-
-    pca = PCA(count, svd_solver="full").fit(np.concatenate(list(_centred(rows, mean, scale))))
-    return pca.components_, pca.explained_variance_ratio_
+    centred = np.concatenate(list(_centred(rows, mean, scale)))
+    _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
+    values = np.square(lengths, dtype=np.float64)
+    return axes[:count], values[:count] / values.sum()
 
 
 def _of_covariance(
     rows: Vectors, mean: NDArray[np.float32], scale: NDArray[np.float32] | None, count: int
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """The same of many rows: what scikit-learn's `covariance_eigh` does, without a copy of them."""
-    from scipy.linalg import eigh
-
     d = rows.shape[1]
     covariance = np.zeros((d, d))
     for part in _centred(rows, mean, scale):
         covariance += part.T @ part
-    values, vectors = eigh(covariance, subset_by_index=(d - count, d - 1))
-    axes = vectors.T[::-1]
-    largest = np.abs(axes).argmax(axis=1)[:, None]
-    axes *= np.sign(np.take_along_axis(axes, largest, axis=1))
-    return axes, np.maximum(values[::-1], 0) / np.trace(covariance)
+    values, vectors = np.linalg.eigh(covariance.astype(np.float32))
+    values = np.maximum(values[::-1][:count], 0)
+    return vectors.T[::-1][:count], values / np.trace(covariance)
 
 
 def checked(vectors: NDArray[Any], *, dims: int | None = None, least: int = 1) -> Vectors:
