@@ -66,6 +66,10 @@ class CatalogError(ImgclustError):
     code = "catalog"
 
 
+class CollisionError(CatalogError):
+    """Two contents cannot be told apart by the key that they would have."""
+
+
 class IndexFileError(ImgclustError):
     """The index file is damaged, truncated, newer or foreign; it can be rebuilt."""
 

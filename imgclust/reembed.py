@@ -24,6 +24,8 @@ from imgclust.progress import Progress, StopFlag
 
 # Old embeddings removed in one transaction.
 _CHUNK = 2000
+# The setting that names recipes whose embeddings are to go.
+_RETIRED = "retired_recipes"
 # Batches read ahead of the network.
 _AHEAD = 3
 _WAIT_S = 0.2
@@ -137,23 +139,47 @@ def change_over(catalog: Catalog, *, recipe: str, settings: dict[str, Any]) -> N
     """
     for key, value in settings.items():
         catalog.store(key, value)
+    retired = {catalog.setting("recipe"), *(catalog.setting(_RETIRED) or [])} - {recipe}
+    catalog.store(_RETIRED, sorted(retired))
     catalog.store("recipe", recipe)
     catalog.clusterings.retire(recipe)
     catalog.projections.drop_other(recipe)
     passing("reembed.change")
 
 
-def drop_old(catalog: Catalog, recipe: str, *, progress: Progress, stop: StopFlag) -> int:
-    """Remove the embeddings by other recipes, in short transactions; returns how many."""
+def drop_old(catalog: Catalog, recipe: str, *, progress: Progress, stop: StopFlag) -> None:
+    """Remove the embeddings by other recipes, in short transactions.
+
+    Raises
+    ------
+    StoppedError
+        Between two of them; the next ingest goes on.
+    """
+    _drop(catalog, sorted({*catalog.contents.recipes()} - {recipe}), progress, stop)
+
+
+def drop_retired(catalog: Catalog, *, progress: Progress, stop: StopFlag) -> None:
+    """Remove what a crash after a change-over has left of the recipe before, as `drop_old` does.
+
+    What an unfinished reembed has made by another recipe is not touched: it goes on from there.
+    """
+    retired = catalog.setting(_RETIRED)
+    if retired:
+        _drop(catalog, retired, progress, stop)
+
+
+def _drop(catalog: Catalog, recipes: Sequence[str], progress: Progress, stop: StopFlag) -> None:
     dropped = 0
-    while True:
-        with catalog.turn():
-            some = catalog.contents.drop_other_embeddings(recipe, limit=_CHUNK)
-        if not some:
-            return dropped
-        dropped += some
-        progress("removing old embeddings", dropped, None)
-        stop.check()
+    for recipe in recipes:
+        some = -1
+        while some:
+            with catalog.turn():
+                some = catalog.contents.drop_embeddings(recipe, limit=_CHUNK)
+            dropped += some
+            progress("removing old embeddings", dropped, None)
+            stop.check()
+    with catalog.transaction():
+        catalog.store(_RETIRED, [])
 
 
 def _decoded(

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from imgclust import Collection
-from imgclust.collection import Event, find_index_folder, folders
+from imgclust.collection import Event, find_index_folder, folders, paging
+from imgclust.collection.opened import Opened
 from imgclust.errors import (
     ImgclustError,
     LockedError,
@@ -383,6 +384,26 @@ def test_links_move_to_another_folder(open_collection: Open, drop: Path, tmp_pat
     assert collection.link_folder == tmp_path / "elsewhere"
     assert foreign.read_text() == "keep me"
     assert [entry.name for entry in old.rglob("*") if not entry.is_dir()] == ["mine.txt"]
+
+
+def test_nobody_syncs_the_links_while_they_move(
+    open_collection: Open, drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    other = open_collection(index=collection.index_folder.path, create_for=None)
+    old = collection.link_folder
+    clear = paging.clear
+
+    def between(moving: Opened) -> None:
+        clear(moving)
+        with pytest.raises(LockedError):
+            other.linking().sync(whole=True, wait_s=0.0)
+
+    monkeypatch.setattr(paging, "clear", between)
+    collection.move_links(tmp_path / "elsewhere")
+    assert not list(old.rglob("*.png"))
+    assert other.links(check=True).in_step
 
 
 def test_the_index_folder_is_found(

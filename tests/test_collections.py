@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.locks import FileLock
+from imgclust.collection import keeping, paging
+from imgclust.collection.opened import Opened
+from imgclust.locks import FileLock, is_locked
 from imgclust.terminal import Screen
 from tests.command_line import Run, make, runner
 from tests.conftest import write_picture
@@ -183,6 +185,24 @@ def test_delete_leaves_originals_and_what_is_foreign(run: Run, drop: Path, tmp_p
     assert run("collections", "delete", "default", "-y").refused(3)
     shutil.rmtree(place)
     assert run("watch", "--once", "-q", drop).code == 0
+
+
+def test_nobody_syncs_the_links_while_a_collection_is_deleted(
+    run: Run, drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run("watch", "--once", "-q", drop).code == 0
+    locks = [tmp_path / "index" / "default" / f"{what}.lock" for what in keeping._LOCKS]
+    clear = paging.clear
+    held: list[bool] = []
+
+    def between(going: Opened) -> None:
+        clear(going)
+        held.extend(is_locked(lock) for lock in locks)
+
+    monkeypatch.setattr(paging, "clear", between)
+    assert run("collections", "delete", "default", "-y").code == 0
+    assert held == [True] * 3
+    assert not (tmp_path / "index" / "default").exists()
 
 
 @pytest.mark.parametrize("after", range(12))

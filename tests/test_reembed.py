@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from imgclust import failpoints, reembed
@@ -126,6 +127,30 @@ def test_a_watcher_keeps_it_away(open_collection: Open, drop: Path) -> None:
         with pytest.raises(LockedError):
             one.reembed()
         assert one.reembed(dry_run=True).waiting == 0
+
+
+def test_what_a_crash_leaves_of_the_recipe_before_goes_with_the_next_ingest(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = ingested(open_collection, drop)
+    before = one.recipe
+    one.close()
+    with monkeypatch.context() as crash:
+        crash.setattr(reembed, "drop_old", lambda *_, **__: None)
+        other(open_collection).reembed()
+    changed = open_collection(create_for=None)
+    catalog = changed.catalog
+    assert changed.recipe != before
+    assert catalog.contents.count(before) == COUNT
+    key = next(catalog.contents.keys())
+    with catalog.transaction():  # begun by a third recipe, and to be gone on with
+        catalog.contents.put_embedding(key, "third", np.ones(8, np.float32), "")
+    monkeypatch.setattr(reembed, "_CHUNK", 7)
+    changed.watch([drop], once=True)
+    assert catalog.contents.count(before) == 0
+    assert catalog.contents.count(changed.recipe) == COUNT
+    assert catalog.contents.count("third") == 1
+    assert catalog.setting("retired_recipes") == []
 
 
 def test_without_clusters(open_collection: Open, drop: Path) -> None:

@@ -9,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-import apsw
-
 from imgclust.catalog.checking import Checking
 from imgclust.catalog.clusterings import Clusterings
+from imgclust.catalog.connection import DAMAGED, REFUSED, Cursor, damaged, parsed
 from imgclust.catalog.contents import Contents
 from imgclust.catalog.images import Image, Images
 from imgclust.catalog.ledger import LinkLedger
@@ -20,13 +19,11 @@ from imgclust.catalog.listing import Listing
 from imgclust.catalog.observations import Observations
 from imgclust.catalog.opening import connect, hindrance
 from imgclust.catalog.projections import Projections
-from imgclust.errors import CatalogError, StorageError
+from imgclust.errors import CatalogError, ImgclustError, StorageError
 
 # For how long a writer that writes piece after piece leaves the file to others: it would take it
 # again at once, and they would come upon a file that is taken each time they look.
 _TURN_S = 0.03
-# Another process that holds the catalog longer than we wait is as good as a disk that refuses.
-_STORAGE_ERRORS = (apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.BusyError)
 
 
 class Catalog:
@@ -59,14 +56,12 @@ class Catalog:
         self.path = path
         try:
             self._connection, self._unwritable = connect(path)
-        except (apsw.NotADBError, apsw.CorruptError) as error:
-            raise CatalogError(
-                f"the catalog {path} is damaged ({error}); put it back from a backup, or move it "
-                "away to begin anew"
-            ) from None
-        except (apsw.CantOpenError, *_STORAGE_ERRORS) as error:
+        except DAMAGED as error:
+            raise damaged(path, str(error)) from None
+        except REFUSED as error:
             why = hindrance(path.parent) or error
             raise StorageError(f"the catalog {path} cannot be opened or made here: {why}") from None
+        self._connection.cursor_factory = Cursor
         self.contents = Contents(self._connection)
         self.images = Images(self._connection)
         self.observations = Observations(self._connection)
@@ -91,14 +86,13 @@ class Catalog:
             yield
             return
         self.require_writable()
-        with self.plainly():
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._roll_back()
-                raise
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
 
     def require_writable(self) -> None:
         """Refuse, where the catalog was opened in a place in which nothing can be written.
@@ -123,28 +117,6 @@ class Catalog:
             yield
         if not self._connection.in_transaction:
             time.sleep(_TURN_S)
-
-    @contextmanager
-    def plainly(self) -> Iterator[None]:
-        """Say what SQLite raises in our words; for those that read outside of `transaction`.
-
-        Raises
-        ------
-        StorageError
-            When the disk refuses, reads included.
-        CatalogError
-            When the file is damaged.
-        """
-        try:
-            yield
-        except apsw.FullError as error:
-            raise StorageError(
-                f"{self.path.parent} cannot be written: its disk is full; free some space"
-            ) from error
-        except _STORAGE_ERRORS as error:
-            raise StorageError(f"the catalog cannot be used: {error}") from error
-        except (apsw.NotADBError, apsw.CorruptError) as error:
-            raise CatalogError(f"the catalog {self.path} is damaged: {error}") from error
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -175,7 +147,7 @@ class Catalog:
     def setting(self, key: str) -> Any:
         """Stored fact about the collection, None when it was never set."""
         text = self._connection.execute("SELECT value FROM settings WHERE key = ?", (key,)).get
-        return None if text is None else json.loads(text)
+        return None if text is None else parsed(text)
 
     def store(self, key: str, value: Any) -> None:
         """Set a stored fact (JSON)."""
@@ -208,17 +180,30 @@ class Catalog:
                 f"row without its parent in {row[0]}"
                 for row in self._connection.execute("PRAGMA foreign_key_check")
             ][:20]
-        except (apsw.NotADBError, apsw.CorruptError) as error:
-            return [str(error)]
+        except CatalogError as error:
+            return [str(error.__cause__ or error)]
         return [row for row in rows if row != "ok"]
+
+    def explain(self, error: BaseException) -> None:
+        """Look whether the file is what a failure comes from that nobody has foreseen.
+
+        Raises
+        ------
+        CatalogError
+            When the file is damaged.
+        """
+        if isinstance(error, Exception) and not isinstance(error, ImgclustError | OSError):
+            found = self.damage()
+            if found:
+                raise damaged(self.path, found[0]) from error
 
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file, as far as readers allow."""
-        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def close(self) -> None:
         """Close the file; nothing happens the second time."""
-        self._connection.close()
+        self._connection.close(True)  # what a failed read has left open must not matter
 
     def __enter__(self) -> Self:
         return self

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.catalog.assignments import Assignments
+from imgclust.catalog.connection import parsed
 from imgclust.errors import NothingThereError
 
 _COLUMNS = (
@@ -92,7 +93,7 @@ class Clusterings(Assignments):
         text = self._connection.execute(
             "SELECT value FROM settings WHERE key = 'current_clustering'"
         ).get
-        return None if text is None else json.loads(text)
+        return None if text is None else parsed(text)
 
     def current(self) -> Clustering | None:
         """The current clustering."""
@@ -125,7 +126,7 @@ class Clusterings(Assignments):
         rest: list[Any] = [
             np.frombuffer(blob, "<f4").reshape(-1, dims).copy(),
             tuple(DescribedCluster(*row) for row in positions),
-            json.loads(lineage),
+            parsed(lineage),
         ]
         return Clustering(*facts, *rest)
 
@@ -152,7 +153,7 @@ class Clusterings(Assignments):
         )
         found = []
         for row in rows:
-            facts = [*row[:4], bool(row[4]), *row[5:9], json.loads(row[9])]
+            facts = [*row[:4], bool(row[4]), *row[5:9], parsed(row[9])]
             found.append(PublishedClustering(*facts))
         return found
 
@@ -240,7 +241,7 @@ class Clusterings(Assignments):
         text = self._connection.execute(
             "SELECT value FROM settings WHERE key = 'clustered_last'"
         ).get
-        at, change = (0.0, 0) if text is None else json.loads(text)
+        at, change = (0.0, 0) if text is None else parsed(text)
         return float(at), int(change)
 
     def confirm(self, clustering: int) -> None:

@@ -11,7 +11,7 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.errors import CatalogError
+from imgclust.errors import CollisionError
 
 _CHUNK = 2048
 
@@ -54,12 +54,12 @@ class Contents:
 
         Raises
         ------
-        CatalogError
+        CollisionError
             When another content has the same 63-bit key.
         """
         content = self.get(key_of(sha256))
         if content is not None and content.sha256 != sha256:
-            raise CatalogError("two different images share the first 63 bits of their SHA-256")
+            raise CollisionError("two different images share the first 63 bits of their SHA-256")
         return content
 
     def put(self, content: Content) -> None:
@@ -150,14 +150,18 @@ class Contents:
                 "INSERT INTO changes (content, action) VALUES (?, 'add')", (key,)
             )
 
-    def drop_other_embeddings(self, recipe: str, *, limit: int) -> int:
-        """Delete at most so many embeddings by other recipes; returns how many."""
+    def drop_embeddings(self, recipe: str, *, limit: int) -> int:
+        """Delete at most so many embeddings by a recipe; returns how many."""
         self._connection.execute(
-            "DELETE FROM embeddings WHERE rowid IN (SELECT rowid FROM embeddings WHERE recipe <> ? "
+            "DELETE FROM embeddings WHERE rowid IN (SELECT rowid FROM embeddings WHERE recipe = ? "
             "LIMIT ?)",
             (self._recipe_number(recipe), limit),
         )
         return int(self._connection.changes())
+
+    def recipes(self) -> list[str]:
+        """Names of all recipes that embeddings were ever made by."""
+        return [str(name) for (name,) in self._connection.execute("SELECT name FROM recipes")]
 
     def embeddings(
         self, keys: Sequence[int] | npt.NDArray[np.int64], recipe: str

@@ -12,6 +12,8 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
+from imgclust.catalog.connection import parsed
+
 
 @dataclass(frozen=True)
 class StoredProjection:
@@ -88,7 +90,7 @@ class Projections:
             raise KeyError(projection)
         number, kind, recipe, sequence, created, settings, contents, blob = row
         return StoredProjection(
-            number, kind, recipe, sequence, created, json.loads(settings), contents, blob
+            number, kind, recipe, sequence, created, parsed(settings), contents, blob
         )
 
     def newest(
@@ -233,7 +235,7 @@ class Projections:
         ).fetchone()
         if row is None:
             return None
-        facts: list[Any] = [*row[:8], json.loads(row[8]), json.loads(row[9])]
+        facts: list[Any] = [*row[:8], parsed(row[8]), parsed(row[9])]
         return StoredSweep(*facts)
 
     def sweep_fit(self, sweep: int, k: int) -> npt.NDArray[np.float32] | None:

@@ -171,11 +171,7 @@ def delete_collection(
     if name not in _half_deleted(found.path):
         place = folders.existing(found, name)
     links, kept = 0, []
-    with contextlib.ExitStack() as locks:
-        for what in ("ingest", "clustering"):
-            locks.enter_context(FileLock(place.lock(what), purpose=_LOCKS[what]))
-        with FileLock(place.lock("links"), purpose=_LOCKS["links"]):
-            pass  # refused at once, and not after half of the work
+    with _all_locks(place):
         if place.catalog.is_file():
             # Makes the room that the catalog needs on a full disk to take the links out.
             place.index_file.unlink(missing_ok=True)
@@ -191,7 +187,6 @@ def delete_collection(
             kept = _left_in(folder)
             with contextlib.suppress(OSError):  # something foreign is in it
                 os.rmdir(folder)
-        locks.enter_context(FileLock(place.lock("links"), purpose=_LOCKS["links"]))
         _remove_files(place)
         for what in _LOCKS:
             place.lock(what).unlink(missing_ok=True)

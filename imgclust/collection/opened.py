@@ -137,8 +137,12 @@ class Opened:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is not None:
+                self.catalog.explain(error)
+        finally:
+            self.close()
 
     @property
     def recipe(self) -> str:

@@ -12,6 +12,7 @@ from imgclust.collection import folders
 from imgclust.collection.results import CurrentClustering, MissingImage, Removed, Standing, Status
 from imgclust.embedding import Recipe
 from imgclust.errors import NothingThereError, UsageError
+from imgclust.locks import FileLock
 from imgclust.recluster import drifting
 
 if TYPE_CHECKING:
@@ -192,7 +193,11 @@ def move_links(collection: Opened, to: Path) -> None:
                 f"the link folder {wanted} and the images in {os.fsdecode(root.path)} lie inside "
                 "each other; choose another place"
             )
-    if wanted != collection.link_folder:
+    # Held throughout: a sync in between would make the links again where nobody looks for them.
+    lock = FileLock(collection.folders.lock("links"), purpose="syncing the links of", wait_s=10.0)
+    with lock:
+        if wanted == collection.link_folder:
+            return
         collection.linking().clear(progress=collection.progress, stop=collection.stop)
         paging.clear(collection)
         with catalog.transaction():

@@ -8,8 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+<<<<<<< HEAD
 from imgclust import devices
 from imgclust.catalog import key_of
+=======
+from imgclust import devices, reembed
+from imgclust.catalog import Catalog, key_of
+>>>>>>> b2cc765 (What SQLite raises is said in our words wherever the catalog is read; links held while they move or a collection goes; a former recipe's embeddings go)
 from imgclust.collection import paging
 from imgclust.collection.networks import choose_recipe, embedder_opener, require_packages
 from imgclust.errors import (
@@ -159,6 +164,8 @@ def _prepared(
     assigner = ArrivalAssigner(catalog)
     assigner.catch_up(collection.recipe)
     collection.recluster().drop_unfinished()
+    with contextlib.suppress(StoppedError):  # the next one goes on
+        reembed.drop_retired(catalog, progress=collection.progress, stop=collection.stop)
     automatic = Automatic(
         catalog,
         path=collection.folders.catalog,

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Content, Image, Observation, key_of
 from imgclust.config import Watch
-from imgclust.errors import CatalogError
+from imgclust.errors import CollisionError
 from imgclust.failpoints import passing
 from imgclust.images import Again, Decoded, Died, Outcome, ReadFailed, Skipped
 from imgclust.ingest.disks import Disks
@@ -207,7 +207,7 @@ class Committing:
         key = key_of(decoded.sha256)
         try:
             content = self._catalog.contents.with_sha256(decoded.sha256)
-        except CatalogError as error:
+        except CollisionError as error:
             self._no_image_any_more(known.path)
             self._catalog.observations.quarantine(known.path, str(error), tries=1)
             return Event("quarantined", str(error), known.path), None

@@ -183,18 +183,20 @@ class Linking:
         return done
 
     def clear(self, *, progress: Progress = silent, stop: StopFlag | None = None) -> LinksResult:
-        """Take every entry of ours out of the link folder."""
-        with FileLock(self._lock, purpose="syncing the links of", wait_s=10.0):
-            images = sorted({row.image for row in self._ledger.all_rows()})
-            planned = plan((), images, self._ledger, self._root, self._mode)
-            applied = apply(
-                planned,
-                self._root,
-                mode=self._mode,
-                ledger=self._ledger,
-                progress=progress,
-                stop=stop,
-            )
+        """Take every entry of ours out of the link folder; the caller holds the links lock.
+
+        It is held until whatever follows is done: a sync in between would make them all again.
+        """
+        images = sorted({row.image for row in self._ledger.all_rows()})
+        planned = plan((), images, self._ledger, self._root, self._mode)
+        applied = apply(
+            planned,
+            self._root,
+            mode=self._mode,
+            ledger=self._ledger,
+            progress=progress,
+            stop=stop,
+        )
         return LinksResult(
             links=self._catalog.ledger.count(),
             created=0,

@@ -1,0 +1,135 @@
+"""A catalog file with flipped bytes or a cut end: every command ends with a line in our words."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from imgclust.catalog import Catalog
+from imgclust.errors import CatalogError, StorageError
+from tests.command_line import Run, make, runner
+
+COMMANDS = (
+    ("status",),
+    ("query", "1", "-n", "3"),
+    ("clusters",),
+    ("clusters", "show", "1"),
+    ("clusters", "history"),
+    ("links", "--check"),
+    ("quarantine",),
+    ("doctor",),
+    ("cluster", "-k", "3", "-y"),
+    ("sweep", "--k-max", "4"),
+    ("remove", "2", "-y"),
+    ("links",),
+    ("collections",),
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line in this process, with a stand-in for the network."""
+    return runner(tmp_path, capsys, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `drop` and its ingested `index`."""
+    return make(tmp_path_factory.mktemp("made"))
+
+
+def damaged(content: bytes, seed: int) -> bytes:
+    """The same with its end cut off, a page of zeros, or some bytes flipped."""
+    chance = random.Random(seed)
+    kind = chance.choice(["cut", "zeros", "one", "many", "page"])
+    found = bytearray(content)
+    if kind == "cut":
+        return bytes(found[: chance.randrange(100, len(found))])
+    start = 4096 * chance.randrange(len(found) // 4096)
+    if kind == "zeros":
+        found[start : start + 4096] = bytes(4096)
+    elif kind == "page":
+        for place in range(start, start + 4096):
+            found[place] ^= chance.randrange(256)
+    else:
+        for _ in range(1 if kind == "one" else 200):
+            found[chance.randrange(len(found))] ^= 1 << chance.randrange(8)
+    return bytes(found)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_no_damage_is_taken_for_a_fault_of_ours(
+    run: Run, made: Path, tmp_path: Path, seed: int
+) -> None:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True, symlinks=True)
+    path = tmp_path / "index" / "default" / "catalog.sqlite3"
+    with Catalog(path) as catalog:
+        catalog.checkpoint()
+    whole = path.read_bytes()
+    for command in random.Random(seed).sample(COMMANDS, 4):
+        for beside in ("-wal", "-shm"):
+            path.with_name(path.name + beside).unlink(missing_ok=True)
+        path.write_bytes(damaged(whole, seed))
+        said = run(*command)
+        assert "fault of imgclust" not in said.err, (command, said.err)
+        assert "Traceback" not in said.err
+        if said.code and command not in {("doctor",), ("links", "--check")}:
+            assert said.err.splitlines()[-1].startswith("imgclust: "), (command, said.err)
+            assert said.code in {1, 2, 3}
+
+
+def test_reading_a_damaged_page_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "catalog.sqlite3"
+    with Catalog(path) as catalog, catalog.transaction():
+        for number in range(3000):
+            catalog.event("note", f"line {number:0200d}")
+    content = bytearray(path.read_bytes())
+    content[-40 * 4096 :] = b"\xff" * 40 * 4096
+    path.write_bytes(content)
+    with Catalog(path) as catalog:
+        with pytest.raises(CatalogError, match=r"is damaged .*imgclust doctor.*from a backup"):
+            catalog.events(10_000)
+        with pytest.raises(CatalogError, match="is damaged"):
+            catalog.explain(KeyError("nobody has foreseen it"))
+        catalog.explain(StorageError("foreseen"))
+        assert catalog.damage()
+    with Catalog(tmp_path / "sound.sqlite3") as catalog:
+        catalog.explain(KeyError("a fault of ours"))
+
+
+@pytest.mark.parametrize("read", ["iterate", "fetchall", "fetchone", "get", "executemany"])
+def test_what_sqlite_raises_while_rows_are_read_is_said_in_our_words(
+    tmp_path: Path, read: str
+) -> None:
+    with Catalog(tmp_path / "catalog.sqlite3") as catalog:
+        connection = catalog._connection
+
+        def refuse(*values: Any) -> Any:
+            if values[0] > 3:
+                raise apsw.IOError("disk I/O error")
+            return values[0]
+
+        connection.create_scalar_function("refuse", refuse)
+        rows = "WITH RECURSIVE n(i) AS (SELECT {} UNION ALL SELECT i + 1 FROM n WHERE i < 9) "
+        rows += "SELECT refuse(i) FROM n"
+
+        def take() -> None:
+            if read == "iterate":
+                list(connection.execute(rows.format(1)))
+            elif read == "fetchall":
+                connection.execute(rows.format(1)).fetchall()
+            elif read == "executemany":
+                list(connection.executemany(rows.format("?"), [(1,), (2,)]))
+            else:
+                cursor = connection.execute(rows.format(3))
+                while True:
+                    cursor.fetchone() if read == "fetchone" else cursor.get
+
+        with pytest.raises(StorageError, match="cannot be used: disk I/O error"):
+            take()
