@@ -8,13 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-<<<<<<< HEAD
-from imgclust import devices
-from imgclust.catalog import key_of
-=======
 from imgclust import devices, reembed
-from imgclust.catalog import Catalog, key_of
->>>>>>> b2cc765 (What SQLite raises is said in our words wherever the catalog is read; links held while they move or a collection goes; a former recipe's embeddings go)
+from imgclust.catalog import key_of
 from imgclust.collection import paging
 from imgclust.collection.networks import choose_recipe, embedder_opener, require_packages
 from imgclust.errors import (

@@ -131,16 +131,9 @@ class Ingest:
             self.begin(scan=scan, watch=not once)
             while not self._stop.is_set():
                 try:
-<<<<<<< HEAD
-                    with self._catalog.plainly():
-                        self.step(timeout_s=_WAIT_S if self._scan is None else _SCANNING_S)
-                        if once and (self.idle or self._given_up()):
-                            break
-=======
-                    self.step(timeout_s=_WAIT_S)
+                    self.step(timeout_s=_WAIT_S if self._scan is None else _SCANNING_S)
                     if once and (self.idle or self._given_up()):
                         break
->>>>>>> b2cc765 (What SQLite raises is said in our words wherever the catalog is read; links held while they move or a collection goes; a former recipe's embeddings go)
                 except (StorageError, OSError) as error:
                     if once:
                         raise refusal(error) from error
