@@ -157,7 +157,9 @@ def fit_pca(
     mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
     scale = None
     if standardise:
-        squares = sum(np.square(part).sum(axis=0, dtype=np.float64) for part in _centred(rows, mean))
+        squares = sum(
+            np.square(part).sum(axis=0, dtype=np.float64) for part in _centred(rows, mean)
+        )
         deviation = np.sqrt(squares / len(rows))
         scale = np.where(deviation > 0, deviation, 1).astype(np.float32)
     if len(rows) > max_rows:
