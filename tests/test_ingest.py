@@ -32,7 +32,7 @@ from imgclust.ingest import (
     looking,
     loop,
     pause,
-    scanning,
+    root_pass,
     upkeep,
 )
 from imgclust.progress import StopFlag
@@ -485,6 +485,33 @@ def test_a_mass_vanishing_is_held_until_it_is_accepted(
         assert world.accept() == vanished
         assert world.catalog.images.count() == 20 - vanished
         assert not world.once().held
+
+
+@pytest.mark.parametrize("to", ["drop", "a-root-before", "later-root"])
+def test_a_folder_that_moves_between_two_runs_is_not_held(world: World, to: str) -> None:
+    world.drop.joinpath("old").mkdir()
+    paths = [world.drop / "old" / f"{seed}.png" for seed in range(20)]
+    for seed, path in enumerate(paths):
+        path.write_bytes(picture(seed))
+    world.once()
+    ids = [world.image(path).id for path in paths]
+    (world.folder / to).mkdir(exist_ok=True)
+    world.root(world.folder / to)
+    new = world.folder / to / "new"
+    paths[0].parent.rename(new)
+    assert not world.once().held
+    assert [world.image(new / path.name).id for path in paths] == ids
+    assert (world.embedded, world.catalog.images.count()) == (20, 20)
+
+
+def test_a_folder_that_is_copied_and_lost_is_held(world: World) -> None:
+    paths = world.pictures(20)
+    world.once()
+    for path in paths[:12]:  # the bytes are the same, and no file has moved
+        shutil.copy2(path, path.with_name(f"copy-of-{path.name}"))
+        path.unlink()
+    assert world.once().held
+    assert {world.image(path).state for path in paths[:12]} == {"missing"}
 
 
 def test_accepting_goes_on_after_a_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -994,7 +1021,7 @@ def test_while_the_disk_is_full_nothing_is_scanned_and_the_waits_grow(
 def test_a_scan_that_is_refused_goes_on_where_it_was(
     world: World, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(scanning, "_SLICE", 2)
+    monkeypatch.setattr(root_pass, "_SLICE", 2)
     monkeypatch.setattr(pause, "_FIRST_S", 0.0)
     old = world.pictures(7)
     world.once()
@@ -1035,7 +1062,7 @@ def misses(world: World, paths: Sequence[Path]) -> list[int]:
 def test_a_kill_between_two_parts_of_the_end_of_a_scan(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scanning, "_ROWS", 2)
+    monkeypatch.setattr(root_pass, "_ROWS", 2)
     paths = world.pictures(7)
     world.once()
     for path in paths[:5]:
@@ -1056,7 +1083,7 @@ def test_a_kill_between_two_parts_of_the_end_of_a_scan(
 def test_a_hold_is_decided_before_any_image_is_called_missing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scanning, "_ROWS", 3)
+    monkeypatch.setattr(root_pass, "_ROWS", 3)
     paths = world.pictures(14)
     world.once()
     for path in paths[:12]:
@@ -1084,7 +1111,7 @@ def test_a_hold_is_decided_before_any_image_is_called_missing(
 def test_what_comes_back_or_moves_before_its_part_of_a_scan_is_not_missing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scanning, "_ROWS", 1)
+    monkeypatch.setattr(root_pass, "_ROWS", 1)
     first, back, other, _ = world.pictures(4)
     world.once()
     before = world.image(other).id
@@ -1110,7 +1137,7 @@ def test_no_transaction_of_a_scan_grows_with_what_it_finds(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("_SLICE", "_ROWS"):
-        monkeypatch.setattr(scanning, name, 3)
+        monkeypatch.setattr(root_pass, name, 3)
     paths = world.pictures(10)
     texts = [world.write(f"{number}.txt", b"no image") for number in range(20)]
     world.once()

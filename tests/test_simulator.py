@@ -36,7 +36,7 @@ from imgclust.embedding import Embedder
 from imgclust.errors import StorageError
 from imgclust.failpoints import arm
 from imgclust.images import Again, Decoded, FileStat, Outcome, Skipped, Unreadable
-from imgclust.ingest import Event, Ingest, Parts, pipeline, scanning
+from imgclust.ingest import Event, Ingest, Parts, pipeline, root_pass
 from imgclust.ingest.batching import Batch, Done, EmbeddingThread
 from tests.fakes import FakeEmbedder, RefusingCatalog
 
@@ -620,7 +620,7 @@ def live(schedules: int, steps: int) -> None:
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "EmbeddingThread", NoThread)
-    monkeypatch.setattr(scanning, "_ROWS", 2)  # so that much happens between two parts of a scan
+    monkeypatch.setattr(root_pass, "_ROWS", 2)  # so that much happens between two parts of a scan
 
 
 def test_schedules() -> None:

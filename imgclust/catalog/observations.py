@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -102,6 +103,21 @@ class Observations:
             "mtime_ns = CASE WHEN state = 'seen' THEN -1 ELSE mtime_ns END WHERE path = ?",
             [(path,) for path in paths],
         )
+
+    def moved(self, paths: Iterable[bytes]) -> int:
+        """How many of the paths lead to files that wait to be read at other paths.
+
+        The same inode, size and mtime: a rename changes none of them.
+        """
+        waiting = Counter(
+            self._connection.execute(
+                "SELECT inode, size, mtime_ns FROM observations WHERE state = 'seen'"
+            )
+        )
+        gone = Counter(
+            known.stat[1:4] for known in self.among(paths).values() if known.state != "seen"
+        )
+        return (waiting & gone).total()
 
     def relocate(self, path: bytes, root: int) -> None:
         """The path belongs to another root now."""

@@ -1,0 +1,278 @@
+"""The scan of one root: what is there, and which of its images are missing or gone."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.catalog import Image, Root
+from imgclust.config import Watch
+from imgclust.failpoints import passing
+from imgclust.images import FileStat
+from imgclust.ingest.events import Event
+from imgclust.ingest.looking import Looking
+from imgclust.ingest.place import Place
+from imgclust.reconcile import Look, RootScan, hold
+
+# Files looked at in one transaction; few enough that events and commits are not kept waiting.
+_SLICE = 500
+# Rows compared in one turn, and changed in one transaction.
+_ROWS = 2000
+
+
+class RootPass:
+    """The scan of one root: first what is there, then what is not.
+
+    It is done in steps, each with one short transaction at most, and other work is done between
+    two of them: what a step needs to be true it asks again. A step that the disk refuses is done
+    again. What a crash cuts off holds for the rows that it came to; the next scan sees to all.
+    """
+
+    def __init__(
+        self, root: Root, place: Place, *, looking: Looking, rules: Watch, said: set[bytes]
+    ) -> None:
+        self._catalog = looking.catalog
+        self._place = place
+        self._looking = looking
+        self._disk = looking.disk
+        self._rules = rules
+        self._counts = looking.counts
+        self._say = looking.say
+        self._said = said
+        self._root = root
+        # A root that is one added file: its own absence proves nothing about the disk.
+        self._single = root.kind == "added" and self._catalog.observations.at(root.path) is not None
+        self._anchor = os.path.dirname(root.path) if self._single else root.path
+        self._identity = self._disk.identity(self._anchor)
+        self._troubles: list[bytes] = []
+        self._files = 0
+        self._part: list[tuple[bytes, FileStat]] = []
+        # 64-bit hashes instead of paths: a million files take 8 MB. Two paths with one hash could
+        # only make a missing file look present until the next scan's order of hashes says so.
+        self._seen = array("Q")
+        self._sorted: npt.NDArray[np.uint64] | None = None
+        self._absent: list[Image] = []
+        self._reason: str | None = None
+        self._healthy = False
+        self._compared = 0
+        self._listed = b""
+        self._step: _Step = self._compare
+        self._walk: Iterator[tuple[bytes, FileStat]] = iter(())
+        if root.kind == "watched" and self._identity is not None:
+            others = [
+                other.path
+                for other in self._place.roots
+                if other.kind == "watched" and other.path.startswith(root.path + b"/")
+            ]
+            self._walk = self._disk.scan(
+                root.path, skip=[*self._place.ours, *others], trouble=self._trouble
+            )
+
+    def _trouble(self, folder: bytes, reason: str) -> None:
+        self._troubles.append(folder)
+        if folder not in self._said:
+            self._said.add(folder)
+            self._say(Event("trouble", f"cannot be read: {reason}", folder))
+
+    def walk(self) -> bool:
+        """Look at the next files; True when there are no more."""
+        self._part = self._part or list(islice(self._walk, _SLICE))
+        with self._catalog.transaction():
+            found = [
+                self._looking.at_file(path, stat, self._root.id, self._place)
+                for path, stat in self._part
+            ]
+        # Nothing of it counts before it is committed.
+        self._files += len(self._part)
+        self._seen.extend(_hash(path) for path, _ in self._part)
+        self._counts.seen += len(found)
+        self._counts.unchanged += found.count(Look.NOTHING)
+        self._part = []
+        return len(found) < _SLICE
+
+    def compare(self) -> bool:
+        """Do the next step of what follows the walk; True when the root is done."""
+        following = self._step()
+        if following is not None:
+            self._step = following
+        return following is None
+
+    def _go_on(self, step: _Step) -> _Step | None:
+        """Do a step in the same turn: there was little to do in the one before it."""
+        self._step = step
+        return step()
+
+    def _compare(self) -> _Step | None:
+        """Hold the next of the catalog's rows against what was there."""
+        page = self._catalog.images.page_of_root(self._root.id, after=self._compared, limit=_ROWS)
+        absent = []
+        met = []
+        seen = self._were_seen([image.path for image in page])
+        for image in (image for image, there in zip(page, seen, strict=True) if not there):
+            if any(image.path.startswith(folder + b"/") for folder in self._troubles):
+                continue
+            with contextlib.suppress(OSError):  # nobody can tell
+                stat = self._disk.stat(image.path)
+                if stat is None:
+                    absent.append(image)
+                else:
+                    met.append((image.path, stat))
+        if met:
+            with self._catalog.transaction():
+                for path, stat in met:
+                    self._looking.at_file(path, stat, self._root.id, self._place)
+        self._absent += absent
+        if len(page) < _ROWS:
+            return self._go_on(self._decide)
+        self._compared = page[-1].id
+        return self._compare
+
+    def _decide(self) -> _Step | None:
+        """Decide, before any image is called missing, whether absences may be believed.
+
+        None when a disk came or went meanwhile: then this scan proves nothing.
+        """
+        if self._root.kind == "added" and self._identity is not None and not self._single:
+            # Not walked; but a folder with other files in it is not one whose disk is away.
+            others = self._disk.scan(
+                self._root.path, skip=self._place.ours, trouble=lambda *_: None
+            )
+            self._files = sum(1 for _ in islice(others, 1))
+        if self._disk.identity(self._anchor) != self._identity:
+            return None
+        count = self._catalog.images.count(self._root.id)
+        files = self._files + len(self._troubles)  # what cannot be listed is not empty
+        if self._root.kind == "added":  # not walked: what is known of it is all there is
+            files = 1 if self._single else max(count - len(self._absent), self._files)
+        device, _ = self._identity or (None, None)
+        changed = bool(self._root.device and device != self._root.device)
+        newly = [image.path for image in self._absent if image.misses == 0]
+        found = RootScan(
+            there=self._identity is not None,
+            files=files,
+            images=count,
+            newly_missing=len(newly),
+            device_changed=changed,
+        )
+        self._reason = self._hold_after(found)
+        if self._reason is not None and found.there and not changed:
+            moved = self._catalog.observations.moved(newly)
+            self._reason = self._hold_after(
+                replace(found, images=count - moved, newly_missing=len(newly) - moved)
+            )
+        # An empty mount point is no proof either, also where there is no image to hold: what was
+        # removed or set aside must not come back as new when the disk does.
+        there = self._identity is not None and bool(files or not changed)
+        self._healthy = there and self._reason is None
+        if self._root.path in self._troubles:
+            # Below a folder that cannot be listed nothing counts as absent; the rest is as always.
+            self._absent = []
+        if self._reason is not None:
+            self._absent = [image for image in self._absent if image.state != "missing"]
+            self._hold(self._reason)
+        return self._go_on(self._miss)
+
+    def _hold_after(self, found: RootScan) -> str | None:
+        return hold(found, share=self._rules.hold_share, least=self._rules.hold_images)
+
+    def _hold(self, reason: str) -> None:
+        """Nothing is removed from here on."""
+        with self._catalog.transaction():
+            self._catalog.images.hold_root(self._root.id, reason)
+            if said := self._root.held is None and self._root.path not in self._troubles:
+                sentence = (
+                    f"{reason}; nothing is removed until the images are back, or until "
+                    "`imgclust missing accept`"
+                )
+                self._catalog.event("held", sentence)
+        if said:
+            self._say(Event("held", sentence, self._root.path))
+
+    def _miss(self) -> _Step | None:
+        """Call the next of the absent images missing, but those that are back or have moved."""
+        if not self._absent:
+            return self._go_on(self._forget)
+        part = [image for image in self._absent[:_ROWS] if self._is_away(image.path)]
+        with self._catalog.transaction():
+            now = self._catalog.images.some([image.id for image in part])
+            away = [now[one.id] for one in part if one.id in now and now[one.id].path == one.path]
+            newly = [image for image in away if image.state != "missing"]
+            self._catalog.observations.lose([image.path for image in newly])
+            self._catalog.images.miss(
+                [image.id for image in away], scans=1 if self._reason is None else 0
+            )
+        self._absent = self._absent[_ROWS:]
+        for image in newly:
+            self._counts.absent.add(image.id)
+            if self._reason is None:
+                self._say(Event("missing", "not there any more", image.path, image.id))
+        passing("scan.missed")
+        return self._miss
+
+    def _forget(self) -> _Step | None:
+        """The next observations that are no images leave at once when their files do."""
+        page = []
+        if self._healthy:
+            page = self._catalog.observations.page_of_root(
+                self._root.id, after=self._listed, limit=_ROWS
+            )
+        others = [path for path, state in page if state not in {"done", "missing"}]
+        seen = self._were_seen(others)
+        gone = [
+            path
+            for path, there in zip(others, seen, strict=True)
+            if not there and self._is_away(path)
+        ]
+        if self._disk.identity(self._anchor) != self._identity:  # gone since it was decided
+            return None
+        if gone:
+            with self._catalog.transaction():
+                for path in gone:
+                    self._looking.vanished(path)
+        if len(page) < _ROWS:
+            return self._go_on(self._over)
+        self._listed = page[-1][0]
+        return self._forget
+
+    def _over(self) -> None:
+        """Note that the root was scanned, and what it is."""
+        device, inode = (self._identity if self._healthy else None) or (None, None)
+        with self._catalog.transaction():
+            if self._reason is None:
+                self._catalog.images.hold_root(self._root.id, None)
+            self._catalog.images.set_root(
+                self._root.id,
+                device=device,
+                inode=inode,
+                passed=self._root.path not in self._troubles,
+            )
+
+    def _is_away(self, path: bytes) -> bool:
+        try:
+            return self._disk.stat(path) is None
+        except OSError:  # nobody can tell
+            return False
+
+    def _were_seen(self, paths: Sequence[bytes]) -> npt.NDArray[np.bool_]:
+        """Which of the paths the scan has met."""
+        if self._sorted is None:
+            self._sorted = np.sort(np.frombuffer(self._seen, np.uint64))
+        wanted = np.array([_hash(path) for path in paths], np.uint64)
+        after = np.searchsorted(self._sorted, wanted, side="right")
+        return np.not_equal(after, np.searchsorted(self._sorted, wanted))
+
+
+# What is to be done next of a root's scan, None when it is done.
+_Step = Callable[[], "_Step | None"]
+
+
+def _hash(path: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "big")
