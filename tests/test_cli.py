@@ -345,7 +345,8 @@ def test_a_full_disk_behind_standard_output_is_said(ready: Path, tmp_path: Path)
             env={**os.environ, "IMGCLUST_INDEX": str(tmp_path / "index")},
         )
     assert done.returncode == 1
-    assert done.stderr == b"imgclust: the system refuses: No space left on device\n"
+    said = b"imgclust: the system refuses: No space left on device; free some space\n"
+    assert done.stderr == said
 
 
 def _at_first_picture(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:

@@ -225,7 +225,10 @@ def test_no_network_is_loaded_for_images_of_the_collection(ready: Path, tmp_path
 # Pictures
 
 
-def test_a_pipe_gets_no_pictures_unless_it_is_told_to(run: Run, ready: Path) -> None:
+def test_a_pipe_gets_no_pictures_unless_it_is_told_to(
+    run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     assert "\x1b" not in run("query", "1").out
     shown = run("query", "1", "--images", "blocks").out
     assert "▀" in shown
