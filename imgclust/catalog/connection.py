@@ -85,9 +85,10 @@ def in_words(error: Exception, path: str) -> ImgclustError:
 
 def damaged(path: object, why: str) -> CatalogError:
     """The error for a file that is not what we wrote."""
+    more = "" if "not a database" in why else "imgclust doctor says more; "
     return CatalogError(
-        f"the catalog {path} is damaged ({why}); imgclust doctor says more; put the file back from "
-        "a backup, or move it away to begin anew"
+        f"the catalog {path} is damaged ({why}); {more}put the file back from a backup, or move it "
+        "away to begin anew"
     )
 
 
