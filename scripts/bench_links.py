@@ -51,7 +51,11 @@ def arrive(catalog: Catalog, numbers: range) -> None:
 def linking_of(catalog: Catalog, folder: Path, name: str) -> Linking:
     """The keeper of a link folder."""
     return Linking(
-        catalog, root=folder / name, mode="symlink", names=Links(), lock=folder / "links.lock"
+        catalog,
+        root=lambda: folder / name,
+        mode="symlink",
+        names=Links(),
+        lock=folder / "links.lock",
     )
 
 

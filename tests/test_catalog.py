@@ -86,6 +86,16 @@ def test_a_failed_transaction_leaves_nothing(catalog: Catalog) -> None:
     assert catalog.images.roots() == []
 
 
+def test_a_snapshot_that_sqlite_has_ended_hides_no_failure(catalog: Catalog) -> None:
+    def fail() -> None:
+        with catalog.snapshot():
+            catalog._connection.execute("ROLLBACK")  # as SQLite does when the disk fails
+            raise StorageError("the disk refuses")
+
+    with pytest.raises(StorageError, match="refuses"):
+        fail()
+
+
 def test_the_log_is_durable_and_foreign_keys_hold(catalog: Catalog) -> None:
     connection = catalog._connection
     assert connection.execute("PRAGMA journal_mode").get == "wal"

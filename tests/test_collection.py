@@ -406,6 +406,19 @@ def test_nobody_syncs_the_links_while_they_move(
     assert other.links(check=True).in_step
 
 
+def test_a_sync_that_waited_while_the_links_moved_makes_them_in_the_new_place(
+    open_collection: Open, drop: Path, tmp_path: Path
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    old = collection.link_folder
+    waiting = open_collection().linking()
+    collection.move_links(tmp_path / "elsewhere")
+    assert waiting.sync(whole=True).links == 24
+    assert not list(old.rglob("*.png"))
+    assert collection.links(check=True).in_step
+
+
 def test_the_index_folder_is_found(
     open_collection: Open, drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pytest
 
 from imgclust.catalog import Catalog, Image, key_of
+from imgclust.catalog.images import Images
 from imgclust.collection import Collection, overseeing
 from imgclust.config import Settings
 from imgclust.errors import EmbeddingError, StorageError
@@ -1157,6 +1158,34 @@ def test_no_transaction_of_a_scan_grows_with_what_it_finds(
     assert world.catalog.images.count_missing() == 9
     assert not world.catalog.observations.skipped()
     assert np.diff(changed).max() <= 2 * 3
+
+
+def test_a_hold_that_is_refused_is_decided_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.stop = Waits()
+    paths = world.pictures(14)
+    world.once()
+    for path in paths[:12]:
+        path.unlink()
+    with world.catalog.transaction():  # as events say it
+        world.catalog.images.miss([world.image(path).id for path in paths[:12]], scans=0)
+        world.catalog.observations.lose(map(os.fsencode, paths[:12]))
+    refused: list[int] = []
+    hold_root = Images.hold_root
+
+    def refuse(self: Images, root: int, reason: str | None) -> None:
+        if reason and not refused:
+            refused.append(root)
+            raise StorageError("full")
+        hold_root(self, root, reason)
+
+    monkeypatch.setattr(Images, "hold_root", refuse)
+    world.watch(lambda event: event.kind == "scanned")
+    assert refused
+    assert [root.held for root in world.catalog.images.roots()] == [
+        "12 of 14 images vanished at once"
+    ]
 
 
 def methods(one: object) -> dict[str, Any]:

@@ -128,7 +128,7 @@ class Catalog:
         try:
             yield
         finally:
-            self._connection.execute("ROLLBACK")
+            self._roll_back()
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:  # SQLite has rolled back by itself after some errors

@@ -213,7 +213,7 @@ class Opened:
         rules = self.link_rules_of(catalog)
         return Linking(
             catalog,
-            root=self.link_folder,
+            root=lambda: self.link_folder,
             mode=rules.mode,
             names=rules,
             lock=self.folders.lock("links"),

@@ -23,9 +23,9 @@ def write(collection: Opened, *, budget_s: float | None = None) -> bool:
     OSError
         When the disk refuses.
     """
-    pages = _pages(collection)
-    rules = collection.link_rules
     with FileLock(collection.folders.lock("links"), purpose="syncing the links of"):
+        pages = _pages(collection)  # under the lock, since the link folder may move until then
+        rules = collection.link_rules
         if not rules.pages:
             pages.clear()
             return True

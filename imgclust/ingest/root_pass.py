@@ -172,12 +172,12 @@ class RootPass:
         # removed or set aside must not come back as new when the disk does.
         there = self._identity is not None and bool(files or not changed)
         self._healthy = there and self._reason is None
+        if self._reason is not None:
+            self._hold(self._reason)  # first: where it is refused, all of this is decided again
+            self._absent = [image for image in self._absent if image.state != "missing"]
         if self._root.path in self._troubles:
             # Below a folder that cannot be listed nothing counts as absent; the rest is as always.
             self._absent = []
-        if self._reason is not None:
-            self._absent = [image for image in self._absent if image.state != "missing"]
-            self._hold(self._reason)
         return self._go_on(self._miss)
 
     def _hold_after(self, found: RootScan) -> str | None:

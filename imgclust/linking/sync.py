@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -43,7 +43,7 @@ class Linking:
     Parameters
     ----------
     root
-        The link folder.
+        Gives the link folder: asked under the lock, since it may move until then.
     mode
         symlink, hardlink or copy.
     names
@@ -53,11 +53,11 @@ class Linking:
     """
 
     def __init__(
-        self, catalog: Catalog, *, root: Path, mode: str, names: Links, lock: Path
+        self, catalog: Catalog, *, root: Callable[[], Path], mode: str, names: Links, lock: Path
     ) -> None:
         self._catalog = catalog
         self._ledger = CatalogLedger(catalog)
-        self._root = root
+        self._where = root
         self._mode = cast(Mode, mode)
         self._names = FolderNames(catalog, names)
         self._outliers = names.outliers
@@ -119,6 +119,10 @@ class Linking:
             if whole:
                 self._queue_all()
             return _fell_back(self._bring_in_step(_SLICE, until, recount=recount, stop=stop))
+
+    @property
+    def _root(self) -> Path:
+        return self._where()
 
     def _order_anew(self) -> None:
         """Queue all links when the clustering is another one than their order was made by."""
@@ -252,8 +256,8 @@ class Linking:
 
     def folders(self) -> dict[int, Path]:
         """Folder of each cluster of the current clustering."""
-        folders = self._names.wanted()[1]
-        return {cluster: self._root / os.fsdecode(name) for cluster, name in folders.items()}
+        folders, root = self._names.wanted()[1], self._root
+        return {cluster: root / os.fsdecode(name) for cluster, name in folders.items()}
 
     def _rename_folders(
         self, folders: dict[int, bytes], until: float | None, done: list[Applied]
