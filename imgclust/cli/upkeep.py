@@ -123,7 +123,7 @@ def weights_list(call: Call) -> None:
 
 @weights_commands.adds("download", example="imgclust weights download")
 def weights_download(call: Call) -> None:
-    """Download the ImageNet weights of Keras (84 MB)."""
+    """Download the ImageNet weights of Keras (88 MB)."""
     from imgclust.collection import download_weights
 
     found = download_weights(progress=call.screen.progress, stop=call.stop)

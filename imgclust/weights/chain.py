@@ -58,7 +58,7 @@ def choose(
     if found is not None:
         return found
     try:
-        say("downloading the ImageNet weights (84 MB), once")
+        say("downloading the ImageNet weights (88 MB), once")
         return download(
             cache,
             url=url,
