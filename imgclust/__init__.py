@@ -21,3 +21,7 @@ def __getattr__(name: str) -> Any:
 
         return Collection
     raise AttributeError(f"module 'imgclust' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

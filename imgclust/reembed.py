@@ -97,6 +97,10 @@ def embed_all(
     ImgclustError
         When files are gone or have changed: all that can be embedded is by then.
     """
+    retired = catalog.setting(_RETIRED) or []
+    if recipe in retired:  # the way back: no ingest in between is to take away what is made now
+        with catalog.transaction():
+            catalog.store(_RETIRED, [one for one in retired if one != recipe])
     waiting = catalog.checking.contents_without_embedding(recipe)
     total = catalog.contents.count()
     done = 0

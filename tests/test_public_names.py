@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import subprocess
+import sys
 from types import ModuleType
 
 import pytest
@@ -58,5 +60,12 @@ def test_the_package_itself() -> None:
     assert "Collection" in imgclust.__all__
     for name in imgclust.__all__:
         getattr(imgclust, name)
+
+
+@pytest.mark.parametrize("module", ["imgclust", "imgclust.collection"])
+def test_names_that_load_on_first_use_are_listed_before(module: str) -> None:
+    names = f"import {module} as it; print(set(it.__all__) - set(dir(it)))"
+    done = subprocess.run([sys.executable, "-c", names], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
     with pytest.raises(AttributeError):
         imgclust.no_such_name  # noqa: B018

@@ -153,6 +153,32 @@ def test_what_a_crash_leaves_of_the_recipe_before_goes_with_the_next_ingest(
     assert catalog.setting("retired_recipes") == []
 
 
+def test_the_way_back_from_a_recipe_whose_removal_was_cut_off(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = ingested(open_collection, drop)
+    before = one.recipe
+    one.close()
+    with monkeypatch.context() as crash:
+        crash.setattr(reembed, "drop_old", lambda *_, **__: None)
+        other(open_collection).reembed()
+    back = open_collection(
+        flags={"embedding.raw": False, "embedding.batch": 8},
+        changing=RAW_CHANGES,
+        create_for=None,
+    )
+    with back.catalog.transaction():
+        back.catalog.contents.drop_embeddings(before, limit=20)
+    failpoints.arm("reembed.commit=eio@1")
+    with pytest.raises(OSError, match="failpoint"):
+        back.reembed()
+    failpoints.arm("")
+    assert back.catalog.contents.count(before) == COUNT - 12
+    open_collection(create_for=None).watch([drop], once=True)
+    assert back.reembed().embedded == 12
+    assert back.recipe == before
+
+
 def test_without_clusters(open_collection: Open, drop: Path) -> None:
     one = open_collection()
     one.watch([drop], once=True, cluster=False)
