@@ -223,7 +223,7 @@ def test_nearby_others_are_as_many_as_asked_even_far_from_all() -> None:
     assert all(len(set(row)) == 30 for row in found.tolist())
 
 
-def test_a_landmark_map_places_the_others() -> None:
+def test_a_map_of_a_sample_places_the_others() -> None:
     rows, member = groups(300)
     found = fit_tsne(rows, dims=3, max_points=150)
     assert int(found.placed.sum()) == 150
