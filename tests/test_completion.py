@@ -65,6 +65,7 @@ def test_commands(index: Path) -> None:
     assert asked("bash", "imgclust collections ", index) == ["list", "create", "rename", "delete"]
     assert "query" in asked("bash", "imgclust q", index)
     assert "--cluster" in asked("bash", "imgclust query --cl", index)
+    assert "query" in asked("bash", "imgclust --config '' q", index)  # a value still to be typed
 
 
 @pytest.mark.parametrize(

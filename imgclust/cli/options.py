@@ -85,6 +85,8 @@ class _Help:
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         rest: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
+        if ctx.resilient_parsing:  # a shell completes what is not typed to its end
+            return rest
         for parameter in self.get_params(ctx):  # type: ignore[attr-defined]
             value = ctx.params.get(parameter.name)
             given = value if isinstance(value, (list, tuple)) else (value,)
