@@ -247,6 +247,37 @@ def test_save_and_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: i
     assert [entry.name for entry in tmp_path.iterdir()] == ["index.faiss"]
 
 
+@pytest.mark.parametrize("count", [0, 1, 47])
+@pytest.mark.parametrize("change", ["add", "replace", "remove"])
+def test_an_index_that_is_mapped_is_copied_when_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, change: str
+) -> None:
+    small_blocks(monkeypatch)
+    path = tmp_path / "index.faiss"
+    index = saved(path, count)
+    before = path.read_bytes()
+    mapped, sequence = VectorIndex.load(path, recipe=RECIPE, dimensions=32, mapped=True)
+    queries = some_vectors(5, 32, seed=3)
+    saved(path, 3)  # another takes its place
+    assert (sequence, len(mapped)) == (42, count)
+    for _ in range(2):
+        found, expected = mapped.search(queries, 10), index.search(queries, 10)
+        assert found.keys.tolist() == expected.keys.tolist()
+        assert found.scores.tolist() == expected.scores.tolist()
+        assert np.array_equal(mapped.reconstruct(index.keys()), index.reconstruct(index.keys()))
+        for one in (mapped, index):
+            if change == "remove":
+                one.remove(index.keys()[::2])
+            elif change == "replace":
+                one.add(index.keys()[::2], some_vectors(len(index.keys()[::2]), 32, seed=8))
+            else:
+                one.add([5_000_000], some_vectors(1, 32, seed=9))
+    mapped.save(path, recipe=RECIPE, sequence=43)
+    check(path)
+    index.save(tmp_path / "other.faiss", recipe=RECIPE, sequence=43)
+    assert path.read_bytes() == (tmp_path / "other.faiss").read_bytes() != before
+
+
 def test_an_absent_file_is_told_apart(tmp_path: Path) -> None:
     for read in (load, check, header_of):
         with pytest.raises(FileNotFoundError):

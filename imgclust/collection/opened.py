@@ -261,10 +261,12 @@ class Opened:
     def live_index(self) -> LiveIndex:
         """The index, in step with the catalog."""
         if self._live is None:
-            self._live = self.open_index(self.catalog, verify=False)
+            self._live = self.open_index(self.catalog, mapped=True)
         return self._live
 
-    def open_index(self, catalog: Catalog, *, verify: bool) -> LiveIndex:
+    def open_index(
+        self, catalog: Catalog, *, verify: bool = False, mapped: bool = False
+    ) -> LiveIndex:
         """Open the index beside another connection to the catalog; see `LiveIndex`."""
         from imgclust.embedding import Recipe
         from imgclust.search import LiveIndex
@@ -280,6 +282,7 @@ class Opened:
             aside=self.folders.aside,
             device="cpu" if wanted == "cpu" else devices.choose(wanted, devices.faiss_gpus()),
             verify=verify,
+            mapped=mapped,
             say=self.say,
         )
 

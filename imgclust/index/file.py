@@ -116,6 +116,14 @@ class IndexFile:
         for number, (start, stop) in enumerate(self.header.blocks()):
             self._read_block(into[start:stop], number, verify=verify)
 
+    def map_vectors(self) -> NDArray[np.uint8]:
+        """The bytes of all vectors where they lie in the file, read when they are looked at.
+
+        The file may be replaced meanwhile, as `write` does it: what is mapped stays.
+        """
+        size = 2 * self.header.dimensions * self.header.count
+        return np.memmap(self._file, np.uint8, "r", offset=self._vectors_at, shape=(size,))
+
     def check_vectors(self) -> None:
         """Read every block and compare it with its checksum; raises `IndexFileError`."""
         self._file.seek(self._vectors_at)

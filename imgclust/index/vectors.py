@@ -68,9 +68,8 @@ class VectorIndex:
 
         self._faiss = faiss
         self._dimensions = dimensions
-        self._index: Any = faiss.IndexScalarQuantizer(
-            dimensions, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-        )
+        self._index = self._empty()
+        self._mapped: NDArray[np.uint8] | None = None
         self._keys = np.empty(1024, dtype=np.int64)
         self._row_of: dict[int, int] = {}
         self._lock = threading.RLock()
@@ -124,6 +123,7 @@ class VectorIndex:
             raise EmbeddingError(f"{len(names)} keys were given for {len(unit)} vectors")
         last = {key: position for position, key in enumerate(names.tolist())}
         with self._lock:
+            self._own()
             new = [at for key, at in last.items() if key not in self._row_of]
             rows = self._rows()
             for key in last.keys() & self._row_of.keys():
@@ -137,6 +137,7 @@ class VectorIndex:
         """Remove contents; unknown keys are ignored. Returns how many were there."""
         names = np.asarray(keys, dtype=np.int64).reshape(-1).tolist()
         with self._lock:
+            self._own()
             rows = self._rows()
             before = count = len(self)
             for key in names:
@@ -238,10 +239,12 @@ class VectorIndex:
         dimensions: int,
         device: str = "cpu",
         verify: bool = False,
+        mapped: bool = False,
     ) -> tuple[Self, int]:
         """Read an index file.
 
-        Header, length and keys are always checked; the vectors with `verify` only.
+        Header, length and keys are always checked; the vectors with `verify` only. `mapped` leaves
+        the vectors in the file until a search looks at them, or until they are to be changed.
 
         Returns
         -------
@@ -267,11 +270,11 @@ class VectorIndex:
             index._row_of = {key: row for row, key in enumerate(index._keys.tolist())}
             if len(index) != header.count:
                 raise IndexFileError(f"the index file {path} names a content twice")
-            index._resize(
-                header.count + header.count // 16 + 64
-            )  # room: the first add copies nothing
-            index._resize(header.count)
-            source.read_vectors(index._rows(), verify=verify)
+            if mapped and header.count:
+                index._map(source.map_vectors())
+            else:
+                index._make_room(header.count)
+                source.read_vectors(index._rows(), verify=verify)
         return index, header.sequence
 
     def _at_unit_length(self, vectors: ArrayLike) -> NDArray[np.float32]:
@@ -297,6 +300,35 @@ class VectorIndex:
             return np.empty((0, self._dimensions), dtype=np.float16)
         view: NDArray[np.uint8] = self._faiss.rev_swig_ptr(codes.data(), codes.size())
         return view.view(np.float16).reshape(-1, self._dimensions)
+
+    def _empty(self) -> Any:
+        faiss = self._faiss
+        return faiss.IndexScalarQuantizer(
+            self._dimensions, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
+        )
+
+    def _map(self, codes: NDArray[np.uint8]) -> None:
+        """Search rows that belong to somebody else; FAISS ends the process that resizes them."""
+        self._mapped = codes  # FAISS keeps its address only
+        address = self._faiss.cast_integer_to_void_ptr(codes.ctypes.data)
+        self._index.codes = self._faiss.MaybeOwnedVectorUInt8.create_view(
+            address, codes.size, self._index.codes.owner
+        )
+        self._index.ntotal = codes.size // self._index.code_size
+
+    def _own(self) -> None:
+        """Copy rows that are mapped: they are about to change."""
+        if self._mapped is None:
+            return
+        rows = self._mapped.view(np.float16).reshape(-1, self._dimensions)
+        self._index = self._empty()
+        self._make_room(len(rows))
+        self._rows()[:] = rows
+        self._mapped = None
+
+    def _make_room(self, count: int) -> None:
+        self._resize(count + count // 16 + 64)  # the first add copies nothing
+        self._resize(count)
 
     def _resize(self, count: int) -> None:
         self._index.codes.resize(count * self._index.code_size)

@@ -34,6 +34,8 @@ class LiveIndex:
         Folder for files that disagree.
     verify
         Check every block of the file (the watcher at its start does).
+    mapped
+        Leave the vectors in the file: for who only searches.
     say
         Gets one line when the file was set aside.
     """
@@ -48,6 +50,7 @@ class LiveIndex:
         aside: Path,
         device: str = "cpu",
         verify: bool = False,
+        mapped: bool = False,
         say: Callable[[str], None] = _log.warning,
     ) -> None:
         self._catalog = catalog
@@ -58,7 +61,12 @@ class LiveIndex:
         self._saving: int | None = None
         try:
             self.index, self.sequence = VectorIndex.load(
-                path, recipe=recipe, dimensions=dimensions, device=device, verify=verify
+                path,
+                recipe=recipe,
+                dimensions=dimensions,
+                device=device,
+                verify=verify,
+                mapped=mapped,
             )
             if self.sequence > catalog.contents.sequence():
                 raise IndexFileError("the index file is ahead of the catalog")
