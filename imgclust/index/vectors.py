@@ -66,7 +66,7 @@ class VectorIndex:
     def __init__(self, dimensions: int, *, device: str = "cpu") -> None:
         import faiss
 
-        self._faiss = faiss
+        self._faiss: Any = faiss
         self._dimensions = dimensions
         self._index = self._empty()
         self._mapped: NDArray[np.uint8] | None = None
