@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import numpy as np
@@ -15,6 +16,9 @@ from PIL import Image
 from imgclust import config
 from imgclust.collection import Collection, networks
 from tests.fakes import FakeEmbedder
+
+if TYPE_CHECKING:
+    from tests.command_line import Run
 
 # The same examples in every run: what passed here passes elsewhere. To look for new ones:
 # pytest --hypothesis-seed=N with HYPOTHESIS_PROFILE=default, or scripts/torture.
@@ -82,3 +86,30 @@ def drop(tmp_path: Path) -> Path:
     for number in range(24):
         write_picture(folder / f"picture-{number:02d}.png", number, hue=number % 3)
     return folder
+
+
+# The command line
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command line in this process, with a stand-in for the network."""
+    from tests.command_line import runner
+
+    return runner(tmp_path, capsys, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `drop` and its ingested `index`."""
+    from tests.command_line import make
+
+    return make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def ready(made: Path, run: Run, tmp_path: Path) -> Path:
+    """A copy of the ingested index of `made`, in the index folder of `run`."""
+    shutil.copytree(made / "index", tmp_path / "index", symlinks=True)
+    assert run("links").code == 0  # relative links do not survive the copying
+    return made

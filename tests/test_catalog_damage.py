@@ -12,7 +12,7 @@ import pytest
 
 from imgclust.catalog import Catalog
 from imgclust.errors import CatalogError, StorageError
-from tests.command_line import Run, make, runner
+from tests.command_line import Run
 
 COMMANDS = (
     ("status",),
@@ -29,18 +29,6 @@ COMMANDS = (
     ("links",),
     ("collections",),
 )
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the command line in this process, with a stand-in for the network."""
-    return runner(tmp_path, capsys, monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `drop` and its ingested `index`."""
-    return make(tmp_path_factory.mktemp("made"))
 
 
 def damaged(content: bytes, seed: int) -> bytes:

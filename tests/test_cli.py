@@ -20,7 +20,7 @@ from imgclust.cli import app, listening
 from imgclust.collection import Collection, Event
 from imgclust.errors import LockedError, MissingPackageError
 from imgclust.locks import FileLock
-from tests.command_line import QUICK, Run, Said, make, runner
+from tests.command_line import QUICK, Run, Said
 from tests.conftest import write_picture
 
 COMMANDS = (
@@ -42,18 +42,6 @@ HEAVY = {
     *("tensorflow", "keras", "faiss", "sklearn", "matplotlib", "openTSNE", "scipy", "numpy"),
     *("PIL", "apsw", "rich"),
 }
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the command line in this process, with a stand-in for the network."""
-    return runner(tmp_path, capsys, monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `drop` and its ingested `index`."""
-    return make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture

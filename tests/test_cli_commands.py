@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ import pytest
 from imgclust.cli import calling, listening
 from imgclust.collection import Event, networks
 from imgclust.terminal import Screen
-from tests.command_line import Run, make, runner
+from tests.command_line import Run
 from tests.conftest import write_picture
 
 COUNTS = ["seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"]
@@ -25,26 +24,6 @@ CLUSTER = [
     *("clustering", "k", "chosen_by", "space", "inertia", "sizes", "kept", "split", "merged"),
     *("new", "gone", "moved", "returned"),
 ]
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the command line in this process, with a stand-in for the network."""
-    return runner(tmp_path, capsys, monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `drop` and its ingested `index`."""
-    return make(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def ready(made: Path, run: Run, tmp_path: Path) -> Path:
-    """A copy of the ingested index of `made`, in the index folder of `run`."""
-    shutil.copytree(made / "index", tmp_path / "index", symlinks=True)
-    assert run("links").code == 0  # relative links do not survive the copying
-    return made
 
 
 # Images

@@ -10,20 +10,8 @@ import numpy as np
 import pytest
 
 from imgclust.cli import calling
-from tests.command_line import Run, make, runner
+from tests.command_line import Run
 from tests.conftest import write_picture
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the command line in this process, with a stand-in for the network."""
-    return runner(tmp_path, capsys, monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `drop` and its ingested `index`."""
-    return make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture

@@ -12,13 +12,8 @@ import pytest
 from imgclust.cli import listening
 from imgclust.collection import Event
 from imgclust.terminal import Screen, streams
-from tests.command_line import Run, runner
+from tests.command_line import Run
 from tests.conftest import write_picture
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    return runner(tmp_path, capsys, monkeypatch)
 
 
 @pytest.fixture

@@ -12,29 +12,10 @@ from imgclust.collection import keeping, paging
 from imgclust.collection.opened import Opened
 from imgclust.locks import FileLock, is_locked
 from imgclust.terminal import Screen
-from tests.command_line import Run, make, runner
+from tests.command_line import Run
 from tests.conftest import write_picture
 
 ROW = ["name", "images", "distinct", "bytes", "roots", "watching", "trouble"]
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    return runner(tmp_path, capsys, monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `drop` and its ingested `index`."""
-    return make(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def ready(made: Path, run: Run, tmp_path: Path) -> Path:
-    """A copy of the ingested index of `made`, in the index folder of `run`."""
-    shutil.copytree(made / "index", tmp_path / "index", symlinks=True)
-    assert run("links").code == 0  # relative links do not survive the copying
-    return made
 
 
 def pictures(folder: Path) -> dict[str, bytes]:

@@ -18,20 +18,9 @@ from PIL import Image
 from imgclust.collection import Collection, Region
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.terminal import Screen
-from tests.command_line import QUICK, Run, make, runner
+from tests.command_line import QUICK, Run
 from tests.conftest import DIMENSIONS, write_picture
 from tests.fakes import FakeEmbedder
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    return runner(tmp_path, capsys, monkeypatch)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `drop` and its ingested `index`."""
-    return make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from imgclust.collection import Collection
 from imgclust.embedding import Recipe
 from imgclust.errors import ImgclustError, LockedError, RecipeError
 from imgclust.locks import FileLock
-from tests.command_line import Run, runner
+from tests.command_line import Run
 from tests.conftest import Open
 from tests.fakes import FakeEmbedder
 
@@ -234,12 +234,6 @@ def test_other_weights_are_refused_with_the_command_to_change(
 
 
 # On the command line
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs the command line in this process, with a stand-in for the network."""
-    return runner(tmp_path, capsys, monkeypatch)
 
 
 def test_command(run: Run, drop: Path) -> None:

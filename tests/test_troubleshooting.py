@@ -12,7 +12,7 @@ import pytest
 
 from imgclust.collection import folders
 from imgclust.locks import FileLock
-from tests.command_line import Run, Said, make, runner
+from tests.command_line import Run, Said, runner
 
 TEXT = (Path(__file__).parents[1] / "docs" / "troubleshooting.md").read_text("utf-8")
 ENTRIES = re.findall(r"^### `(.+)`\n\n\[([\d or]+)\]", TEXT, re.MULTILINE)
@@ -113,12 +113,6 @@ CAUSES: dict[str, Callable[[Place], Said]] = {
 
 def test_it_explains_what_is_caused_here() -> None:
     assert [words for words, _ in ENTRIES] == list(CAUSES)
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `drop` and its ingested `index`."""
-    return make(tmp_path_factory.mktemp("made"))
 
 
 @pytest.mark.parametrize(("words", "codes"), ENTRIES)

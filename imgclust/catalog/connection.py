@@ -66,6 +66,7 @@ class Cursor(apsw.Cursor):
         except (*DAMAGED, *REFUSED) as error:
             raise in_words(error, self.connection.filename) from error
 
+    # apsw's stub has it return the cursor, whose `__next__` is C: ours would run for each row.
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         try:  # no Python of ours between two rows: there may be a million
             yield from iter(super().__next__, None)

@@ -81,7 +81,10 @@ _MAY_BE_EMPTY = {"words", "log"}
 
 
 class _Help:
-    """Help in which the global options stand apart and nothing is cut; no value may be empty."""
+    """Help in which the global options stand apart and nothing is cut; no value may be empty.
+
+    Stands before TyperCommand or TyperGroup, and calls what both have: mypy sees neither here.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         rest: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
@@ -224,6 +227,7 @@ def with_globals(function: Callable[..., int | None]) -> Callable[..., None]:
     command.__name__ = function.__name__
     command.__module__ = function.__module__
     command.__annotations__ = {one.name: one.annotation for one in parameters}
+    # Read by inspect.signature, and so by Typer; the type of a function does not declare it.
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
 

@@ -105,8 +105,8 @@ class ImageCommands(Opened):
         """
         from imgclust.collection import querying
 
-        one = isinstance(what, str | int | os.PathLike)
-        asked = [str(what)] if one else [str(each) for each in what]  # type: ignore[union-attr]
+        several = [what] if isinstance(what, str | int | os.PathLike) else what
+        asked = [str(each) for each in several]
         return querying.query(
             self,
             asked,

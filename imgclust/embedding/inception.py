@@ -52,6 +52,7 @@ def import_tensorflow() -> Any:
         eager = "keras.src.optimizers"
         blocked = eager not in sys.modules
         if blocked:
+            # None makes its import fail (documented for sys.modules; the stub knows modules only).
             sys.modules[eager] = None  # type: ignore[assignment]
         try:
             with without_greetings():

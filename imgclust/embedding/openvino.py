@@ -70,6 +70,7 @@ def import_openvino() -> Any:
     if "openvino" not in sys.modules:
         absent = "openvino_telemetry" not in sys.modules
         if absent:
+            # None makes its import fail (documented for sys.modules; the stub knows modules only).
             sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
         try:
             import openvino

@@ -14,6 +14,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,7 +84,7 @@ class IndexFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file: BinaryIO = path.open("rb", buffering=0)
+            self._file: FileIO = path.open("rb", buffering=0)
         except FileNotFoundError:
             raise
         except OSError as error:
@@ -180,7 +181,7 @@ class IndexFile:
         done = 0
         while done < len(buffer):
             try:
-                got = self._file.readinto(buffer[done:])  # type: ignore[attr-defined]
+                got = self._file.readinto(buffer[done:])
             except OSError as error:
                 raise _damaged(self.path, f"reading failed: {error.strerror}") from error
             if not got:

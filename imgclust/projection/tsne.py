@@ -232,6 +232,7 @@ def _optimised(
     from openTSNE.affinity import PerplexityBasedNN, Uniform
     from openTSNE.nearest_neighbors import KNNIndex
 
+    # openTSNE has no types: to mypy its class is Any.
     class FaissNeighbors(KNNIndex):  # type: ignore[misc]
         """Neighbours by FAISS, which beats openTSNE's own search at these sizes."""
 

@@ -66,10 +66,10 @@ class Space:
 
 def unit(vectors: Vectors) -> Vectors:
     """The vectors `(n, d)` at unit length; zero vectors stay."""
-    return _shortened(vectors.copy())
+    return _to_unit_length(vectors.copy())
 
 
-def _shortened(vectors: Vectors) -> Vectors:
+def _to_unit_length(vectors: Vectors) -> Vectors:
     lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
     return np.divide(vectors, np.where(lengths > 0, lengths, 1), out=vectors)
 
@@ -114,7 +114,7 @@ def build(
     must_be_numbers(catalog, keys, vectors)
     images = np.array([counts.get(int(key), 0) for key in keys], np.int64)
     chosen = settings_of(name, settings, seed)
-    rows = vectors if chosen["standardise"] else _shortened(vectors)
+    rows = vectors if chosen["standardise"] else _to_unit_length(vectors)
     space = Space(name, keys, rows, rows, images, sequence, chosen, None)
     if name == "embedding":
         return space
