@@ -19,6 +19,7 @@ def __getattr__(name: str) -> Any:
     if name == "Collection":
         from imgclust.collection import Collection
 
+        globals()[name] = Collection
         return Collection
     raise AttributeError(f"module 'imgclust' has no attribute {name!r}")
 

@@ -6,11 +6,14 @@ import importlib
 import inspect
 import subprocess
 import sys
+import typing
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 import imgclust
+import imgclust.collection
 from tests.test_layers import LAYER_1, PACKAGE
 
 NOUNS = sorted(noun for noun in LAYER_1 if any(PACKAGE.glob(f"{noun}*")))
@@ -69,3 +72,31 @@ def test_names_that_load_on_first_use_are_listed_before(module: str) -> None:
     assert done.stdout == "set()\n"
     with pytest.raises(AttributeError):
         imgclust.no_such_name  # noqa: B018
+
+
+def methods() -> list[str]:
+    """Names of the public methods and properties of a collection."""
+    return [name for name in dir(imgclust.Collection) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", methods())
+def test_the_types_of_a_method_are_known_at_run_time(name: str) -> None:
+    found: Any = inspect.getattr_static(imgclust.Collection, name)
+    found = getattr(found, "__func__", getattr(found, "fget", found))
+    assert "return" in typing.get_type_hints(found)
+
+
+def test_the_types_in_results_are_known_at_run_time() -> None:
+    values = [getattr(imgclust.collection, name) for name in imgclust.collection.__all__]
+    for value in [value for value in values if inspect.isclass(value) or inspect.isfunction(value)]:
+        typing.get_type_hints(value)
+
+
+def test_a_name_is_loaded_once() -> None:
+    code = (
+        "import imgclust, imgclust.collection as it; print('Collection' in vars(it)); "
+        "it.Collection; print('Collection' in vars(it)); "
+        "imgclust.Collection; print('Collection' in vars(imgclust))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True", "True"]

@@ -1,8 +1,15 @@
-"""Collection: what a person works with; opens the parts and offers one method a command."""
+"""Collection: what a person works with; opens the parts and offers one method a command.
+
+Annotations in this package write `collection.SweepResult`: a name of this module, which
+`typing.get_type_hints` has it load, and which a command that does not return one never does.
+"""
 
 from __future__ import annotations
 
+import ast
+import functools
 import importlib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -44,7 +51,9 @@ if TYPE_CHECKING:
     from imgclust.duplicates import Duplicate, DuplicateGroup, DuplicatesResult, Thresholds
     from imgclust.export import ExportResult
     from imgclust.images import Region
-    from imgclust.ingest import Event, IngestResult
+    from imgclust.images import ThumbnailStore as ThumbnailStore
+    from imgclust.ingest import Emit, Event, IngestResult
+    from imgclust.linking import Linking as Linking
     from imgclust.linking import LinksResult
     from imgclust.maps import MapResult
     from imgclust.recluster import (
@@ -55,93 +64,12 @@ if TYPE_CHECKING:
         PastClustering,
         SweepResult,
     )
+    from imgclust.recluster import Recluster as Recluster
     from imgclust.reembed import ReembedResult
     from imgclust.report import ReportResult
+    from imgclust.search import LiveIndex as LiveIndex
     from imgclust.search import Neighbour, QueryResult
     from imgclust.weights import Listed, Weights
-
-# Where each name is: loaded on first use, so that a command loads what it works with.
-_HOMES = {
-    "imgclust.catalog": ("Quarantined",),
-    "imgclust.clustering": ("Drift",),
-    "imgclust.collection.collection": ("Collection",),
-    "imgclust.collection.explaining": (
-        "EffectiveSettings",
-        "SettingRow",
-        "effective_settings",
-    ),
-    "imgclust.collection.folders": (
-        "Folders",
-        "IndexFolder",
-        "cache_folder",
-        "collections_in",
-        "find_index_folder",
-    ),
-    "imgclust.collection.keeping": (
-        "CollectionList",
-        "CollectionPlace",
-        "CollectionRow",
-        "Deleted",
-        "collection_row",
-        "create_collection",
-        "delete_collection",
-        "list_collections",
-        "rename_collection",
-    ),
-    "imgclust.collection.results": (
-        "ClusterDetails",
-        "ClusterRow",
-        "CurrentClustering",
-        "Dismissed",
-        "Member",
-        "MissingImage",
-        "Removed",
-        "Standing",
-        "Status",
-    ),
-    "imgclust.collection.weighing": (
-        "download_weights",
-        "list_weights",
-        "verify_weights",
-    ),
-    "imgclust.doctor": (
-        "Advisory",
-        "Check",
-        "DoctorResult",
-    ),
-    "imgclust.duplicates": (
-        "Duplicate",
-        "DuplicateGroup",
-        "DuplicatesResult",
-        "Thresholds",
-    ),
-    "imgclust.export": ("ExportResult",),
-    "imgclust.images": ("Region",),
-    "imgclust.ingest": (
-        "Event",
-        "IngestResult",
-    ),
-    "imgclust.linking": ("LinksResult",),
-    "imgclust.maps": ("MapResult",),
-    "imgclust.recluster": (
-        "ClusterLife",
-        "ClusterResult",
-        "Drifting",
-        "LifeEvent",
-        "PastClustering",
-        "SweepResult",
-    ),
-    "imgclust.reembed": ("ReembedResult",),
-    "imgclust.report": ("ReportResult",),
-    "imgclust.search": (
-        "Neighbour",
-        "QueryResult",
-    ),
-    "imgclust.weights": (
-        "Listed",
-        "Weights",
-    ),
-}
 
 __all__ = [
     "Advisory",
@@ -164,6 +92,7 @@ __all__ = [
     "DuplicateGroup",
     "DuplicatesResult",
     "EffectiveSettings",
+    "Emit",
     "Event",
     "ExportResult",
     "Folders",
@@ -204,11 +133,25 @@ __all__ = [
 ]
 
 
+@functools.cache
+def _homes() -> dict[str, str]:
+    """In which module each name is: the imports above, which only type checkers execute."""
+    tree = ast.parse(Path(__file__).read_text("utf-8"))
+    return {
+        alias.name: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("imgclust.")
+        for alias in node.names
+    }
+
+
 def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(importlib.import_module(module), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Loaded on first use, so that a command loads what it works with.
+    home = _homes().get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(home), name)
+    return value
 
 
 def __dir__() -> list[str]:

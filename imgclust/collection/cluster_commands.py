@@ -5,21 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from imgclust import collection
 from imgclust.collection.opened import Opened
 from imgclust.errors import UsageError
-
-if TYPE_CHECKING:
-    from imgclust.collection.results import ClusterDetails, ClusterRow
-    from imgclust.maps import MapResult
-    from imgclust.recluster import (
-        ClusterLife,
-        ClusterResult,
-        PastClustering,
-        Recluster,
-        SweepResult,
-    )
 
 
 class ClusterCommands(Opened):
@@ -32,7 +21,7 @@ class ClusterCommands(Opened):
         k_max: int | None = None,
         space: str | None = None,
         seed: int | None = None,
-    ) -> SweepResult:
+    ) -> collection.SweepResult:
         """Inertia of every k, the knee, and the elbow picture; the fits are kept."""
         rules = self.settings.clustering
         low = rules.k_min if k_min is None else k_min
@@ -54,7 +43,7 @@ class ClusterCommands(Opened):
         space: str | None = None,
         seed: int | None = None,
         dry_run: bool = False,
-    ) -> ClusterResult:
+    ) -> collection.ClusterResult:
         """Cluster now; ids, names and folders of clusters that stay are kept.
 
         Parameters
@@ -76,48 +65,52 @@ class ClusterCommands(Opened):
                 dry_run=dry_run,
             )
 
-    def undo(self) -> ClusterResult:
+    def undo(self) -> collection.ClusterResult:
         """Go back to the clustering before the current one."""
         with self._with_links() as recluster:
             return recluster.undo()
 
     def split_cluster(
         self, cluster: int, *, k: int | str = "auto", dry_run: bool = False
-    ) -> ClusterResult:
+    ) -> collection.ClusterResult:
         """Divide one cluster into `k` parts ("auto": its own knee); all others stay."""
         with self._with_links() as recluster:
             return recluster.split(cluster, k=str(k), dry_run=dry_run)
 
-    def merge_clusters(self, clusters: Sequence[int], *, dry_run: bool = False) -> ClusterResult:
+    def merge_clusters(
+        self, clusters: Sequence[int], *, dry_run: bool = False
+    ) -> collection.ClusterResult:
         """Put clusters together into the largest of them; all others stay."""
         with self._with_links() as recluster:
             return recluster.merge(clusters, dry_run=dry_run)
 
-    def history(self) -> tuple[PastClustering, ...]:
+    def history(self) -> tuple[collection.PastClustering, ...]:
         """All clusterings, newest first, and what became of the clusters before each."""
         from imgclust.recluster import history
 
         return history(self.catalog)
 
-    def cluster_life(self, cluster: int) -> ClusterLife:
+    def cluster_life(self, cluster: int) -> collection.ClusterLife:
         """What became of one cluster, from its beginning."""
         from imgclust.recluster import life
 
         return life(self.catalog, cluster)
 
-    def clusters(self) -> tuple[ClusterRow, ...]:
+    def clusters(self) -> tuple[collection.ClusterRow, ...]:
         """All clusters of the current clustering, by id."""
         from imgclust.collection import describing
 
         return describing.rows(self)
 
-    def cluster_details(self, cluster: int, *, sheet: Path | None = None) -> ClusterDetails:
+    def cluster_details(
+        self, cluster: int, *, sheet: Path | None = None
+    ) -> collection.ClusterDetails:
         """One cluster with representatives, neighbours and members; draws a contact sheet."""
         from imgclust.collection import describing
 
         return describing.details(self, cluster, sheet=sheet)
 
-    def name_cluster(self, cluster: int, name: str | None) -> ClusterRow:
+    def name_cluster(self, cluster: int, name: str | None) -> collection.ClusterRow:
         """Name a cluster (None or "" takes the name away); its folder follows."""
         from imgclust.collection import describing, running
 
@@ -132,7 +125,7 @@ class ClusterCommands(Opened):
         dims: int | None = None,
         out: Path | None = None,
         refit: bool = False,
-    ) -> MapResult:
+    ) -> collection.MapResult:
         """Draw the map of the collection."""
         from imgclust.collection import exporting
         from imgclust.maps import draw, make_map
@@ -167,7 +160,7 @@ class ClusterCommands(Opened):
         )
 
     @contextlib.contextmanager
-    def _with_links(self, *, keep: bool = False) -> Iterator[Recluster]:
+    def _with_links(self, *, keep: bool = False) -> Iterator[collection.Recluster]:
         """A recluster whose result is in the link folder when the block ends."""
         from imgclust.collection import running
 

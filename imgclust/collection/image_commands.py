@@ -6,28 +6,24 @@ import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from imgclust import collection
 from imgclust.collection.opened import Opened, ignore
-
-if TYPE_CHECKING:
-    from imgclust.catalog import Quarantined
-    from imgclust.collection.results import Dismissed, MissingImage, Removed
-    from imgclust.duplicates import DuplicatesResult
-    from imgclust.images import Region
-    from imgclust.ingest import Emit, IngestResult
-    from imgclust.search import QueryResult
 
 
 class ImageCommands(Opened):
     """Commands about images."""
 
     def add(
-        self, paths: Sequence[Path | str | bytes], *, emit: Emit = ignore, cluster: bool = True
-    ) -> IngestResult:
+        self,
+        paths: Sequence[Path | str | bytes],
+        *,
+        emit: collection.Emit = ignore,
+        cluster: bool = True,
+    ) -> collection.IngestResult:
         """Ingest files, and the files of folders, once; assigned and linked when this returns.
 
         Beside another process that ingests the paths are queued, and this waits until they are in.
@@ -48,8 +44,8 @@ class ImageCommands(Opened):
         once: bool = False,
         links: Path | None = None,
         cluster: bool = True,
-        emit: Emit = ignore,
-    ) -> IngestResult:
+        emit: collection.Emit = ignore,
+    ) -> collection.IngestResult:
         """Ingest what is in the roots, then what arrives, until stopped.
 
         Without roots, those that the collection remembers; new ones are remembered. `once` stops
@@ -80,9 +76,9 @@ class ImageCommands(Opened):
         n: int = 10,
         min_score: float | None = None,
         cluster: int | None = None,
-        region: Region | None = None,
+        region: collection.Region | None = None,
         sheet: Path | None = None,
-    ) -> QueryResult:
+    ) -> collection.QueryResult:
         """The images most similar to an image of the collection (id or path) or to a file.
 
         Several are asked for together: by the mean of their embeddings at unit length.
@@ -135,7 +131,7 @@ class ImageCommands(Opened):
         ids = np.array([image for image, _ in pairs], np.int64)
         return ids, vectors[[row for _, row in pairs]]
 
-    def duplicates(self, *, min_score: float | None = None) -> DuplicatesResult:
+    def duplicates(self, *, min_score: float | None = None) -> collection.DuplicatesResult:
         """Exact copies, near duplicates, and similar images apart; changes no file.
 
         The threshold belongs to the recipe. Where none has been measured, copies of 200 images
@@ -150,7 +146,7 @@ class ImageCommands(Opened):
 
         return duplicating.duplicates(self, min_score=min_score)
 
-    def dismiss_duplicates(self, ids: Sequence[int], *, undo: bool = False) -> Dismissed:
+    def dismiss_duplicates(self, ids: Sequence[int], *, undo: bool = False) -> collection.Dismissed:
         """Remember that images are no duplicates of each other; `undo` forgets it.
 
         Raises
@@ -162,19 +158,19 @@ class ImageCommands(Opened):
 
         return duplicating.dismiss(self, ids, undo=undo)
 
-    def quarantine(self) -> tuple[Quarantined, ...]:
+    def quarantine(self) -> tuple[collection.Quarantined, ...]:
         """Files that could not be read, with path, reason, tries and since."""
         return tuple(self.catalog.observations.quarantined())
 
     def retry(
-        self, paths: Sequence[Path | str | bytes] = (), *, emit: Emit = ignore
-    ) -> IngestResult:
+        self, paths: Sequence[Path | str | bytes] = (), *, emit: collection.Emit = ignore
+    ) -> collection.IngestResult:
         """Read quarantined files again: those named, or all."""
         from imgclust.collection import ingesting
 
         return ingesting.retry(self, [os.fsencode(path) for path in paths], emit)
 
-    def remove(self, what: Path | str | int, *, dry_run: bool = False) -> Removed:
+    def remove(self, what: Path | str | int, *, dry_run: bool = False) -> collection.Removed:
         """Take an image out of the collection; its file is not touched, and not added again.
 
         With `dry_run` say which image that is, and change nothing.
@@ -190,13 +186,13 @@ class ImageCommands(Opened):
         running.finish_links(self)
         return removed
 
-    def missing(self) -> tuple[MissingImage, ...]:
+    def missing(self) -> tuple[collection.MissingImage, ...]:
         """Images that are not where they were."""
         from imgclust.collection import overseeing
 
         return overseeing.missing(self)
 
-    def accept_missing(self) -> tuple[MissingImage, ...]:
+    def accept_missing(self) -> tuple[collection.MissingImage, ...]:
         """Believe that all missing images are gone; returns them."""
         from imgclust.collection import overseeing, running
 

@@ -6,9 +6,9 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-from imgclust import config, devices
+from imgclust import collection, config, devices
 from imgclust.catalog import Catalog, Clustering
 from imgclust.collection import folders, identity
 from imgclust.collection.folders import Folders, IndexFolder
@@ -16,12 +16,6 @@ from imgclust.config import Effective, Links, Settings
 from imgclust.errors import NothingThereError
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
-
-if TYPE_CHECKING:
-    from imgclust.images import ThumbnailStore
-    from imgclust.linking import Linking
-    from imgclust.recluster import Recluster
-    from imgclust.search import LiveIndex
 
 # From so many images on, a person is asked before the trunk is used for want of a download.
 MANY_IMAGES = 1000
@@ -62,7 +56,7 @@ class Opened:
         except BaseException:
             self.catalog.close()
             raise
-        self._live: LiveIndex | None = None
+        self._live: collection.LiveIndex | None = None
 
     @classmethod
     def open(
@@ -205,7 +199,7 @@ class Opened:
         """The same, read from another connection to the catalog."""
         return identity.now(catalog, self.settings, changing=self._changing).links
 
-    def linking(self, catalog: Catalog | None = None) -> Linking:
+    def linking(self, catalog: Catalog | None = None) -> collection.Linking:
         """The link folder's keeper, with what the collection keeps now."""
         from imgclust.linking import Linking
 
@@ -219,7 +213,9 @@ class Opened:
             lock=self.folders.lock("links"),
         )
 
-    def recluster(self, catalog: Catalog | None = None, progress: Progress = silent) -> Recluster:
+    def recluster(
+        self, catalog: Catalog | None = None, progress: Progress = silent
+    ) -> collection.Recluster:
         """The maker of clusterings; another thread brings a catalog of its own."""
         from imgclust.recluster import Recluster
 
@@ -252,13 +248,13 @@ class Opened:
             return self.thumbnails().path(content).read_bytes()
         return None
 
-    def thumbnails(self) -> ThumbnailStore:
+    def thumbnails(self) -> collection.ThumbnailStore:
         """The thumbnails of the collection."""
         from imgclust.images import ThumbnailStore
 
         return ThumbnailStore(self.folders.thumbnails)
 
-    def live_index(self) -> LiveIndex:
+    def live_index(self) -> collection.LiveIndex:
         """The index, in step with the catalog."""
         if self._live is None:
             self._live = self.open_index(self.catalog, mapped=True)
@@ -266,7 +262,7 @@ class Opened:
 
     def open_index(
         self, catalog: Catalog, *, verify: bool = False, mapped: bool = False
-    ) -> LiveIndex:
+    ) -> collection.LiveIndex:
         """Open the index beside another connection to the catalog; see `LiveIndex`."""
         from imgclust.embedding import Recipe
         from imgclust.search import LiveIndex

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from imgclust.clustering import Drift
-    from imgclust.recluster import Drifting
+import imgclust.collection
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class ClusterRow:
     medoid: int | None
     medoid_path: bytes | None
     folder: Path | None
-    drift: Drift
+    drift: imgclust.collection.Drift
     outliers: int
 
 
@@ -88,7 +85,7 @@ class Status:
     link_mode: str
     link_folder: Path
     watching: bool
-    drift: Drifting | None
+    drift: imgclust.collection.Drifting | None
     provenances: Mapping[str, int]
     events: tuple[tuple[float, str, str], ...]
 
@@ -107,7 +104,7 @@ class Standing:
     unlinked: int
     clusters: int
     provisional: bool
-    drift: Drifting | None
+    drift: imgclust.collection.Drifting | None
 
 
 @dataclass(frozen=True)

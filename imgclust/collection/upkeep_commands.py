@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
+from imgclust import collection
 from imgclust.collection.opened import Opened
-
-if TYPE_CHECKING:
-    from imgclust.collection.results import Standing, Status
-    from imgclust.doctor import DoctorResult
-    from imgclust.export import ExportResult
-    from imgclust.linking import LinksResult
-    from imgclust.reembed import ReembedResult
-    from imgclust.report import ReportResult
 
 
 class UpkeepCommands(Opened):
     """Commands about the collection as a whole."""
 
-    def status(self) -> Status:
+    def status(self) -> collection.Status:
         """Counts, the current clustering, roots, links, whether a watcher runs."""
         from imgclust.collection import overseeing
 
         return overseeing.status(self)
 
-    def standing(self) -> Standing:
+    def standing(self) -> collection.Standing:
         """What a watcher shows of itself while it runs; cheap beside `status`."""
         from imgclust.collection import overseeing
 
@@ -37,7 +30,7 @@ class UpkeepCommands(Opened):
 
         return networks.engine(self)
 
-    def links(self, *, dry_run: bool = False, check: bool = False) -> LinksResult:
+    def links(self, *, dry_run: bool = False, check: bool = False) -> collection.LinksResult:
         """Bring the whole link folder in step, or say how far off it is."""
         from imgclust.collection import running
 
@@ -52,18 +45,18 @@ class UpkeepCommands(Opened):
         running.finish_pages(self)
         return result
 
-    def sync_links(self) -> LinksResult:
+    def sync_links(self) -> collection.LinksResult:
         """Bring in step what has changed."""
         return self.linking().sync(progress=self.progress, stop=self.stop)
 
-    def move_links(self, to: Path) -> LinksResult:
+    def move_links(self, to: Path) -> collection.LinksResult:
         """Take our links out of the link folder and make them in another one."""
         from imgclust.collection import overseeing
 
         overseeing.move_links(self, to)
         return self.links()
 
-    def doctor(self, *, repair: bool = False) -> DoctorResult:
+    def doctor(self, *, repair: bool = False) -> collection.DoctorResult:
         """Hold disk, catalog, index and links against each other; mend them with `repair`.
 
         Writes nothing without `repair`, and works beside a watcher.
@@ -72,7 +65,7 @@ class UpkeepCommands(Opened):
 
         return overseeing.doctor(self, repair=repair)
 
-    def reembed(self, *, dry_run: bool = False) -> ReembedResult:
+    def reembed(self, *, dry_run: bool = False) -> collection.ReembedResult:
         """Embed every image again by the weights that the settings say, then change over.
 
         Open the collection with the settings `embedding.weights` and, named in `changing`,
@@ -90,7 +83,9 @@ class UpkeepCommands(Opened):
 
         return reembedding.to_recipe(self, dry_run=dry_run)
 
-    def export(self, to: Path | BinaryIO, *, format: str, embeddings: bool = False) -> ExportResult:
+    def export(
+        self, to: Path | BinaryIO, *, format: str, embeddings: bool = False
+    ) -> collection.ExportResult:
         """Write all images with cluster, distance and map coordinates.
 
         Parameters
@@ -109,7 +104,7 @@ class UpkeepCommands(Opened):
 
         return exporting.write(self, to, format=format, embeddings=embeddings)
 
-    def report(self, to: Path | None = None) -> ReportResult:
+    def report(self, to: Path | None = None) -> collection.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.
 
         Parameters
