@@ -6,13 +6,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import apsw
 import numpy as np
 import pytest
 
-from imgclust.catalog import Catalog, Content, DescribedCluster, key_of, schema
+from imgclust.catalog import Catalog, Content, DescribedCluster, key_of, opening, schema
 from imgclust.errors import CatalogError, StorageError
 
 RECIPE = '{"recipe":1}'
@@ -424,6 +425,88 @@ def test_a_newer_catalog_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(CatalogError, match="upgrade imgclust"):
         Catalog(path)
+
+
+def as_of_version_1(path: Path, extra: str = "") -> None:
+    """A catalog as the first version made it, with a path that is due."""
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(schema.MIGRATIONS[0] + extra)
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 1")
+        connection.execute("INSERT INTO roots (path, kind) VALUES (x'2f72', 'watched')")
+        connection.execute(
+            "INSERT INTO observations VALUES (x'2f722f61', 1, 0, 0, 0, 0, 0, 0, "
+            "'seen', 5, 0, 0, '')"
+        )
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        "",
+        "CREATE TABLE link_steps (id INTEGER PRIMARY KEY AUTOINCREMENT, clustering INTEGER, "
+        "after INTEGER NOT NULL DEFAULT -1) STRICT;",
+    ],
+)
+def test_an_older_catalog_is_brought_up_to_date(tmp_path: Path, extra: str) -> None:
+    as_of_version_1(tmp_path / "catalog.sqlite3", extra)
+    with Catalog(tmp_path / "catalog.sqlite3") as catalog:
+        assert [row.path for row in catalog.observations.due(9.0, 9)] == [b"/r/a"]
+        with catalog.transaction():
+            assert catalog.observations.postpone(1, 100.0, rows=9)
+        assert catalog._connection.execute("PRAGMA user_version").get == schema.VERSION
+        if not extra:
+            assert catalog.damage() == []
+    Catalog(tmp_path / "catalog.sqlite3").close()
+
+
+def test_a_table_that_is_not_as_it_was_made_is_damage_and_our_own_fault_is_none(
+    tmp_path: Path,
+) -> None:
+    with Catalog(tmp_path / "sound.sqlite3") as catalog:
+        with pytest.raises(apsw.SQLError) as ours:
+            catalog._connection.execute("SELECT nothing FROM nowhere")
+        catalog.explain(ours.value)
+    path = tmp_path / "flipped.sqlite3"
+    with Catalog(path) as catalog:
+        catalog.checkpoint()
+    content = path.read_bytes()
+    assert content.count(b"sentence TEXT NOT NULL") == 1
+    path.write_bytes(content.replace(b"sentence TEXT NOT NULL", b"sentenbe TEXT NOT NULL"))
+    with Catalog(path) as catalog:
+        with pytest.raises(apsw.SQLError) as flipped:
+            catalog.events(5)
+        with pytest.raises(CatalogError, match=r"damaged .table events is not as it was made"):
+            catalog.explain(flipped.value)
+    as_of_version_1(tmp_path / "older.sqlite3")
+    content = (tmp_path / "older.sqlite3").read_bytes()
+    (tmp_path / "older.sqlite3").write_bytes(
+        content.replace(b"observations_due", b"obzervations_due")
+    )
+    with pytest.raises(CatalogError, match=r"damaged .index observations_due is not as it was"):
+        Catalog(tmp_path / "older.sqlite3")
+
+
+def test_a_catalog_that_another_process_has_open_is_never_taken_as_immutable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "catalog.sqlite3"
+
+    def refuse(path: Path) -> apsw.Connection:
+        raise apsw.FullError("database or disk is full")
+
+    with Catalog(path) as catalog:
+        catalog.checkpoint()
+        monkeypatch.setattr(opening, "_for_writing", refuse)
+        monkeypatch.setattr(opening, "hindrance", lambda folder: "its disk is full")
+        with Catalog(path) as reader:
+            assert reader.setting("seen") is None
+            with catalog.transaction():
+                catalog.store("seen", True)
+            assert reader.setting("seen") is True
+    with Catalog(path) as reader:
+        assert reader.setting("seen") is True
 
 
 def test_a_foreign_database_is_not_touched(tmp_path: Path) -> None:

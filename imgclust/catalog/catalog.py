@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from imgclust.catalog import schema
 from imgclust.catalog.checking import Checking
 from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.connection import DAMAGED, REFUSED, Cursor, damaged, parsed
@@ -147,7 +148,7 @@ class Catalog:
     def setting(self, key: str) -> Any:
         """Stored fact about the collection, None when it was never set."""
         text = self._connection.execute("SELECT value FROM settings WHERE key = ?", (key,)).get
-        return None if text is None else parsed(text)
+        return None if text is None else parsed(text, self._connection.filename)
 
     def store(self, key: str, value: Any) -> None:
         """Set a stored fact (JSON)."""
@@ -173,9 +174,10 @@ class Catalog:
         return [(float(at), str(kind), str(sentence)) for at, kind, sentence in rows]
 
     def damage(self) -> list[str]:
-        """What SQLite's own check finds wrong, at most 20 lines; empty when all is well."""
+        """What is wrong with the file, at most 20 lines of a kind; empty when all is well."""
         try:
-            rows = [str(row[0]) for row in self._connection.execute("PRAGMA integrity_check(20)")]
+            rows = schema.differences(self._connection)
+            rows += [str(row[0]) for row in self._connection.execute("PRAGMA integrity_check(20)")]
             rows += [
                 f"row without its parent in {row[0]}"
                 for row in self._connection.execute("PRAGMA foreign_key_check")

@@ -93,7 +93,7 @@ class Clusterings(Assignments):
         text = self._connection.execute(
             "SELECT value FROM settings WHERE key = 'current_clustering'"
         ).get
-        return None if text is None else parsed(text)
+        return None if text is None else parsed(text, self._connection.filename)
 
     def current(self) -> Clustering | None:
         """The current clustering."""
@@ -126,7 +126,7 @@ class Clusterings(Assignments):
         rest: list[Any] = [
             np.frombuffer(blob, "<f4").reshape(-1, dims).copy(),
             tuple(DescribedCluster(*row) for row in positions),
-            parsed(lineage),
+            parsed(lineage, self._connection.filename),
         ]
         return Clustering(*facts, *rest)
 
@@ -153,7 +153,7 @@ class Clusterings(Assignments):
         )
         found = []
         for row in rows:
-            facts = [*row[:4], bool(row[4]), *row[5:9], parsed(row[9])]
+            facts = [*row[:4], bool(row[4]), *row[5:9], parsed(row[9], self._connection.filename)]
             found.append(PublishedClustering(*facts))
         return found
 
@@ -241,7 +241,7 @@ class Clusterings(Assignments):
         text = self._connection.execute(
             "SELECT value FROM settings WHERE key = 'clustered_last'"
         ).get
-        at, change = (0.0, 0) if text is None else parsed(text)
+        at, change = (0.0, 0) if text is None else parsed(text, self._connection.filename)
         return float(at), int(change)
 
     def confirm(self, clustering: int) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, ParamSpec, TypeVar
 
 import apsw
 
 from imgclust.errors import CatalogError, ImgclustError, StorageError
 
-# What a file is that SQLite cannot make sense of; a schema with a flipped letter is an SQLError, a
-# text that is no UTF-8 any more a UnicodeDecodeError.
-DAMAGED = (apsw.NotADBError, apsw.CorruptError, apsw.SQLError, UnicodeDecodeError)
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# What a file is that SQLite cannot make sense of; we wrote no text that is no UTF-8. An SQLError is
+# not among them: a fault of ours raises it as well, and `Catalog.explain` tells which it was.
+DAMAGED = (apsw.NotADBError, apsw.CorruptError, UnicodeDecodeError)
 # Another process that holds the catalog for so long is as good as a disk that refuses.
 REFUSED = (
     apsw.FullError,
@@ -27,40 +31,32 @@ REFUSED = (
 )
 
 
+def _in_our_words(method: Callable[P, R]) -> Callable[P, R]:
+    """A cursor's method that raises errors of ours for what SQLite raises."""
+
+    @functools.wraps(method)
+    def called(*arguments: P.args, **options: P.kwargs) -> R:
+        try:
+            return method(*arguments, **options)
+        except (*DAMAGED, *REFUSED) as error:
+            cursor: Any = arguments[0]
+            raise in_words(error, cursor.connection.filename) from error
+
+    return called
+
+
 class Cursor(apsw.Cursor):
     """A cursor that raises `StorageError` and `CatalogError` for what SQLite raises."""
 
-    def execute(self, *arguments: Any, **options: Any) -> apsw.Cursor:
-        """See `apsw.Cursor.execute`."""
-        try:
-            return super().execute(*arguments, **options)
-        except (*DAMAGED, *REFUSED) as error:
-            raise in_words(error, self.connection.filename) from error
-
-    def executemany(self, *arguments: Any, **options: Any) -> apsw.Cursor:
-        """See `apsw.Cursor.executemany`."""
-        try:
-            return super().executemany(*arguments, **options)
-        except (*DAMAGED, *REFUSED) as error:
-            raise in_words(error, self.connection.filename) from error
-
-    def fetchone(self) -> Any:
-        """See `apsw.Cursor.fetchone`."""
-        try:
-            return super().fetchone()
-        except (*DAMAGED, *REFUSED) as error:
-            raise in_words(error, self.connection.filename) from error
-
-    def fetchall(self) -> list[Any]:
-        """See `apsw.Cursor.fetchall`."""
-        try:
-            return super().fetchall()
-        except (*DAMAGED, *REFUSED) as error:
-            raise in_words(error, self.connection.filename) from error
+    execute = _in_our_words(apsw.Cursor.execute)
+    executemany = _in_our_words(apsw.Cursor.executemany)
+    fetchone = _in_our_words(apsw.Cursor.fetchone)
+    fetchall = _in_our_words(apsw.Cursor.fetchall)
+    __next__ = _in_our_words(apsw.Cursor.__next__)
 
     @property
     def get(self) -> Any:
-        """See `apsw.Cursor.get`."""
+        """The first column of the only row, as `apsw.Cursor.get`."""
         try:
             return super().get
         except (*DAMAGED, *REFUSED) as error:
@@ -93,8 +89,8 @@ def damaged(path: object, why: str) -> CatalogError:
     )
 
 
-def parsed(text: str) -> Any:
-    """What a JSON text holds that we wrote.
+def parsed(text: str, path: str) -> Any:
+    """What a JSON text holds that we wrote into the catalog at `path`.
 
     Raises
     ------
@@ -104,4 +100,4 @@ def parsed(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        raise damaged("catalog.sqlite3", "a stored text is no JSON") from None
+        raise damaged(path, "a stored text is no JSON") from None

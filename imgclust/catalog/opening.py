@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -47,10 +48,13 @@ def connect(path: Path) -> tuple[apsw.Connection, str]:
         why = hindrance(path.parent)
         if not why or not path.is_file():
             raise
-        try:
-            return _for_reading(path), why
-        except _REFUSED:
-            pass
+        log = path.with_name(f"{path.name}-wal")
+        # Who has the catalog open has made SQLite's shared memory beside it, by which another
+        # process reads it too. Where that cannot be had nobody has it open.
+        for immutable in (False, True):
+            with contextlib.suppress(*_REFUSED):
+                if not (immutable and log.exists() and log.stat().st_size):
+                    return _for_reading(path, immutable=immutable), why
         raise
 
 
@@ -91,11 +95,9 @@ def _for_writing(path: Path) -> apsw.Connection:
     return connection
 
 
-def _for_reading(path: Path) -> apsw.Connection:
-    """A connection that makes no file beside the catalog's, where all of it is in that one."""
-    log = path.with_name(f"{path.name}-wal")
-    whole = not log.exists() or not log.stat().st_size
-    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if whole else ''}"
+def _for_reading(path: Path, *, immutable: bool) -> apsw.Connection:
+    """A connection that only reads; an immutable file's needs nothing beside it."""
+    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
     connection = apsw.Connection(address, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
     try:
         connection.set_busy_handler(_patience())

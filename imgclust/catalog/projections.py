@@ -90,7 +90,14 @@ class Projections:
             raise KeyError(projection)
         number, kind, recipe, sequence, created, settings, contents, blob = row
         return StoredProjection(
-            number, kind, recipe, sequence, created, parsed(settings), contents, blob
+            number,
+            kind,
+            recipe,
+            sequence,
+            created,
+            parsed(settings, self._connection.filename),
+            contents,
+            blob,
         )
 
     def newest(
@@ -235,7 +242,11 @@ class Projections:
         ).fetchone()
         if row is None:
             return None
-        facts: list[Any] = [*row[:8], parsed(row[8]), parsed(row[9])]
+        facts: list[Any] = [
+            *row[:8],
+            parsed(row[8], self._connection.filename),
+            parsed(row[9], self._connection.filename),
+        ]
         return StoredSweep(*facts)
 
     def sweep_fit(self, sweep: int, k: int) -> npt.NDArray[np.float32] | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import apsw
 
+from imgclust.catalog.connection import damaged
 from imgclust.errors import CatalogError
 
 # "imgc": marks the file as ours, so that a foreign database is never changed.
@@ -75,7 +78,7 @@ CREATE TABLE observations (
     deaths INTEGER NOT NULL DEFAULT 0,
     suffix TEXT NOT NULL DEFAULT ''
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX observations_due ON observations(due, root) WHERE state = 'seen';
+CREATE INDEX observations_due ON observations(due) WHERE state = 'seen';
 CREATE INDEX observations_skipped ON observations(suffix) WHERE state = 'skipped';
 
 CREATE TABLE quarantine (
@@ -240,15 +243,6 @@ CREATE TABLE link_queue (
     image INTEGER NOT NULL
 ) STRICT;
 
--- Clusterings that were the current one (NULL: none that is known). Links of the contents above
--- `after` need a look where the current clustering has them elsewhere; they are queued piece by
--- piece, so that a clustering becomes current in a moment however many it moves.
-CREATE TABLE link_steps (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    clustering INTEGER,
-    after INTEGER NOT NULL DEFAULT -1
-) STRICT;
-
 -- Paths that `add` asks a running watcher to take.
 CREATE TABLE requests (
     path BLOB PRIMARY KEY,
@@ -265,8 +259,24 @@ CREATE TABLE events (
 ) STRICT;
 """
 
-# Step n brings a catalog from version n to n + 1; steps are never edited once released.
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_SECOND = """
+-- Clusterings that were the current one (NULL: none that is known). Links of the contents above
+-- `after` need a look where the current clustering has them elsewhere; they are queued piece by
+-- piece, so that a clustering becomes current in a moment however many it moves.
+CREATE TABLE IF NOT EXISTS link_steps (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    clustering INTEGER,
+    after INTEGER NOT NULL DEFAULT -1
+) STRICT;
+
+-- A root's paths that are due are put off a few at a time, the first first.
+DROP INDEX observations_due;
+CREATE INDEX observations_due ON observations(due, root) WHERE state = 'seen';
+"""
+
+# Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
+# one; the second forgives, as some catalogs of version 1 have its table already.
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
 VERSION = len(MIGRATIONS)
 
 
@@ -287,7 +297,13 @@ def migrate(connection: apsw.Connection) -> None:
     try:
         version = _known(connection)
         for step in MIGRATIONS[version:]:
-            connection.execute(step)
+            try:
+                connection.execute(step)
+            except apsw.SQLError as error:
+                found = differences(connection, version)
+                if found:
+                    raise damaged(connection.filename, found[0]) from error
+                raise
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("COMMIT")
@@ -295,6 +311,24 @@ def migrate(connection: apsw.Connection) -> None:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+def differences(connection: apsw.Connection, version: int = VERSION) -> list[str]:
+    """What of a catalog's tables and indexes is not as its version has them, a line each."""
+    with contextlib.closing(apsw.Connection(":memory:")) as made:
+        for step in MIGRATIONS[:version]:
+            made.execute(step)
+        expected, found = _schema(made), _schema(connection)
+    return [
+        f"{name} is not as it was made"
+        for name in sorted(expected)
+        if found.get(name) != expected[name]
+    ]
+
+
+def _schema(connection: apsw.Connection) -> dict[str, str]:
+    rows = connection.execute("SELECT type || ' ' || name, sql FROM sqlite_schema")
+    return {str(name): str(sql) for name, sql in rows}
 
 
 def _known(connection: apsw.Connection) -> int:
