@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from imgclust.catalog import Catalog, Content, DescribedCluster, key_of, opening, schema
+from imgclust.catalog.migrations import MIGRATIONS
 from imgclust.errors import CatalogError, StorageError
 
 RECIPE = '{"recipe":1}'
@@ -431,7 +432,7 @@ def as_of_version_1(path: Path, extra: str = "") -> None:
     """A catalog as the first version made it, with a path that is due."""
     with closing(apsw.Connection(str(path))) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(schema.MIGRATIONS[0] + extra)
+        connection.execute(MIGRATIONS[0] + extra)
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
         connection.execute("INSERT INTO roots (path, kind) VALUES (x'2f72', 'watched')")

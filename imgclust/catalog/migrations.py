@@ -1,0 +1,269 @@
+"""The steps that make a catalog's tables, and bring an older catalog's up to date."""
+
+from __future__ import annotations
+
+_FIRST = """
+CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+-- Folders that images come in by. `added` roots (one per argument of `add`) are only checked.
+CREATE TABLE roots (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path BLOB NOT NULL UNIQUE,
+    kind TEXT NOT NULL CHECK (kind IN ('watched', 'added')),
+    device INTEGER NOT NULL DEFAULT 0,
+    inode INTEGER NOT NULL DEFAULT 0,
+    passes INTEGER NOT NULL DEFAULT 0,
+    held TEXT
+) STRICT;
+
+-- One row per sequence of bytes; key = first 63 bits of the SHA-256. A unique key makes the
+-- SHA-256 unique too: an index on it would cost a page in each commit and forbid nothing more.
+CREATE TABLE contents (
+    key INTEGER PRIMARY KEY,
+    sha256 BLOB NOT NULL,
+    bytes INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    format TEXT NOT NULL,
+    decode_s REAL NOT NULL
+) STRICT;
+
+CREATE TABLE recipes (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT;
+
+CREATE TABLE embeddings (
+    content INTEGER NOT NULL REFERENCES contents(key) ON DELETE CASCADE,
+    recipe INTEGER NOT NULL REFERENCES recipes(id),
+    provenance TEXT NOT NULL,
+    vector BLOB NOT NULL,
+    PRIMARY KEY (content, recipe)
+) STRICT;
+
+CREATE TABLE images (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path BLOB NOT NULL UNIQUE,
+    root INTEGER NOT NULL REFERENCES roots(id),
+    content INTEGER NOT NULL REFERENCES contents(key),
+    state TEXT NOT NULL DEFAULT 'present' CHECK (state IN ('present', 'missing')),
+    misses INTEGER NOT NULL DEFAULT 0,
+    added REAL NOT NULL
+) STRICT;
+CREATE INDEX images_by_content ON images(content);
+CREATE INDEX images_by_root ON images(root);
+CREATE INDEX images_missing ON images(root) WHERE state = 'missing';
+
+-- What was last seen at each path. `due` counts in the clock of the running ingest.
+CREATE TABLE observations (
+    path BLOB PRIMARY KEY,
+    root INTEGER NOT NULL REFERENCES roots(id),
+    device INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    ctime_ns INTEGER NOT NULL,
+    changed REAL NOT NULL,
+    state TEXT NOT NULL
+        CHECK (state IN ('seen', 'done', 'skipped', 'quarantined', 'missing', 'removed')),
+    due REAL NOT NULL DEFAULT 0,
+    tries INTEGER NOT NULL DEFAULT 0,
+    deaths INTEGER NOT NULL DEFAULT 0,
+    suffix TEXT NOT NULL DEFAULT ''
+) STRICT, WITHOUT ROWID;
+CREATE INDEX observations_due ON observations(due) WHERE state = 'seen';
+CREATE INDEX observations_skipped ON observations(suffix) WHERE state = 'skipped';
+
+CREATE TABLE quarantine (
+    path BLOB PRIMARY KEY,
+    reason TEXT NOT NULL,
+    tries INTEGER NOT NULL,
+    since REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Pairs of contents (the smaller key first) that a person has said to be no duplicates; a content
+-- with itself: its copies are wanted. Kept when a content leaves, for the day it comes back.
+CREATE TABLE dismissed (
+    content INTEGER NOT NULL,
+    other INTEGER NOT NULL,
+    PRIMARY KEY (content, other)
+) STRICT, WITHOUT ROWID;
+
+-- What the index file has to replay.
+CREATE TABLE changes (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    content INTEGER NOT NULL,
+    action TEXT NOT NULL CHECK (action IN ('add', 'remove'))
+) STRICT;
+
+CREATE TABLE projections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    purpose TEXT NOT NULL CHECK (purpose IN ('space', 'map')),
+    recipe INTEGER NOT NULL REFERENCES recipes(id),
+    sequence INTEGER NOT NULL,
+    created REAL NOT NULL,
+    settings TEXT NOT NULL,
+    contents INTEGER NOT NULL,
+    blob BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE coordinates (
+    projection INTEGER NOT NULL REFERENCES projections(id) ON DELETE CASCADE,
+    content INTEGER NOT NULL,
+    x REAL NOT NULL,
+    y REAL NOT NULL,
+    z REAL,
+    placed INTEGER NOT NULL,
+    PRIMARY KEY (projection, content)
+) STRICT, WITHOUT ROWID;
+
+-- Lasting ids: a row stays when its cluster is gone, so that an id is never used again.
+CREATE TABLE clusters (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT) STRICT;
+
+CREATE TABLE clusterings (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    generation INTEGER NOT NULL,
+    previous INTEGER,
+    created REAL NOT NULL,
+    published REAL,
+    provisional INTEGER NOT NULL,
+    space TEXT NOT NULL,
+    k INTEGER NOT NULL,
+    chosen_by TEXT NOT NULL,
+    inertia REAL NOT NULL,
+    mean_distance REAL NOT NULL,
+    seed INTEGER NOT NULL,
+    recipe INTEGER NOT NULL REFERENCES recipes(id),
+    projection INTEGER REFERENCES projections(id),
+    sequence INTEGER NOT NULL,
+    contents INTEGER NOT NULL,
+    dims INTEGER NOT NULL,
+    centroids BLOB NOT NULL,
+    lineage TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+
+-- Which lasting cluster each centroid of a clustering is, described as it was at the fit.
+CREATE TABLE clustering_clusters (
+    clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    cluster INTEGER NOT NULL REFERENCES clusters(id),
+    mean_distance REAL NOT NULL,
+    coherence REAL NOT NULL,
+    medoid INTEGER NOT NULL,
+    contents INTEGER NOT NULL,
+    deviation REAL NOT NULL,
+    outlier_from REAL NOT NULL,
+    PRIMARY KEY (clustering, position),
+    UNIQUE (clustering, cluster)
+) STRICT, WITHOUT ROWID;
+
+-- Contents that show what is in a cluster, in the order in which they are shown; made when they
+-- are asked for.
+CREATE TABLE representatives (
+    clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
+    cluster INTEGER NOT NULL,
+    rank INTEGER NOT NULL,
+    content INTEGER NOT NULL,
+    PRIMARY KEY (clustering, cluster, rank)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE assignments (
+    clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
+    content INTEGER NOT NULL,
+    cluster INTEGER NOT NULL,
+    distance REAL NOT NULL,
+    arrived INTEGER NOT NULL,
+    PRIMARY KEY (clustering, content)
+) STRICT, WITHOUT ROWID;
+
+-- How many contents came after the fit, and the sums of their distances to the centroids as they
+-- are before any projection: what drift is told from.
+CREATE TABLE arrivals (
+    clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
+    cluster INTEGER NOT NULL,
+    contents INTEGER NOT NULL,
+    distances REAL NOT NULL,
+    squares REAL NOT NULL,
+    PRIMARY KEY (clustering, cluster)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sweeps (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    created REAL NOT NULL,
+    space TEXT NOT NULL,
+    projection INTEGER REFERENCES projections(id),
+    recipe INTEGER NOT NULL REFERENCES recipes(id),
+    seed INTEGER NOT NULL,
+    sequence INTEGER NOT NULL,
+    contents INTEGER NOT NULL,
+    settings TEXT NOT NULL,
+    summary TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE sweep_fits (
+    sweep INTEGER NOT NULL REFERENCES sweeps(id) ON DELETE CASCADE,
+    k INTEGER NOT NULL,
+    inertia REAL NOT NULL,
+    dims INTEGER NOT NULL,
+    centroids BLOB NOT NULL,
+    PRIMARY KEY (sweep, k)
+) STRICT;
+
+CREATE TABLE link_ledger (
+    folder BLOB NOT NULL,
+    entry BLOB NOT NULL,
+    image INTEGER NOT NULL,
+    target BLOB NOT NULL,
+    mode TEXT NOT NULL,
+    state TEXT NOT NULL,
+    device INTEGER NOT NULL,
+    inode INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    PRIMARY KEY (folder, entry)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX link_ledger_by_image ON link_ledger(image);
+CREATE INDEX link_ledger_open ON link_ledger(state) WHERE state <> 'done';
+
+-- Folders whose HTML page needs to be made again; written by the transaction that changes the
+-- ledger, so that no page is forgotten.
+CREATE TABLE page_queue (folder BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+
+-- Images whose link needs a look; written by the transaction that changes them.
+CREATE TABLE link_queue (
+    sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+    image INTEGER NOT NULL
+) STRICT;
+
+-- Paths that `add` asks a running watcher to take.
+CREATE TABLE requests (
+    path BLOB PRIMARY KEY,
+    root INTEGER NOT NULL REFERENCES roots(id),
+    asked REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX requests_by_age ON requests(asked);
+
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL,
+    kind TEXT NOT NULL,
+    sentence TEXT NOT NULL
+) STRICT;
+"""
+
+_SECOND = """
+-- Clusterings that were the current one (NULL: none that is known). Links of the contents above
+-- `after` need a look where the current clustering has them elsewhere; they are queued piece by
+-- piece, so that a clustering becomes current in a moment however many it moves.
+CREATE TABLE IF NOT EXISTS link_steps (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    clustering INTEGER,
+    after INTEGER NOT NULL DEFAULT -1
+) STRICT;
+
+-- A root's paths that are due are put off a few at a time, the first first.
+DROP INDEX observations_due;
+CREATE INDEX observations_due ON observations(due, root) WHERE state = 'seen';
+"""
+
+# Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
+# one; the second forgives, as some catalogs of version 1 have its table already.
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
