@@ -13,7 +13,7 @@ from imgclust import weights
 from imgclust.catalog import Catalog, Image
 from imgclust.collection import Collection, Event, identity, ingesting, networks, running
 from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
-from imgclust.linking import Linking
+from imgclust.linking import Linking, sync
 from imgclust.locks import FileLock
 from imgclust.progress import StopFlag
 from imgclust.search import LiveIndex
@@ -179,6 +179,52 @@ def test_a_stop_ends_the_wait_for_the_links(open_collection: Open, drop: Path) -
         collection.remove(1)
     assert len(said) == 1
     assert collection.linking().queued
+
+
+def test_a_stop_ends_a_sync_between_its_rounds(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync, "_QUEUE", 2)
+    monkeypatch.setattr(sync, "_CONTENTS", 5)
+    stop = StopFlag()
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=2)
+    collection.linking().clear()
+    linked: list[int] = []
+
+    def made(step: str, done: int, total: int | None) -> None:
+        linked.append(done)
+        stop.set()
+
+    with pytest.raises(StoppedError):
+        collection.linking().sync(whole=True, progress=made, stop=stop)
+    assert linked == [2]  # a round is finished, the next is not begun
+    steps = collection.catalog.ledger.count_stepping()
+    with pytest.raises(StoppedError):
+        collection.linking().sync(stop=stop)
+    assert collection.catalog.ledger.count_stepping() == steps
+    assert collection.catalog.ledger.count() == 2
+    collection.sync_links()
+    assert collection.links(check=True).in_step
+    assert collection.linking().sync(stop=stop).links == 24  # nothing is left to be stopped
+
+
+def test_a_sync_asks_once_where_the_link_folder_is(open_collection: Open, drop: Path) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=2)
+    asked: list[Path] = []
+
+    def where() -> Path:
+        asked.append(collection.link_folder)
+        return asked[-1]
+
+    rules = collection.link_rules
+    lock = collection.folders.lock("links")
+    linking = Linking(collection.catalog, root=where, mode=rules.mode, names=rules, lock=lock)
+    linking.sync(whole=True)
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), StoppedError("stopped")])

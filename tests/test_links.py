@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -246,6 +247,21 @@ def test_naming_a_cluster_moves_only_our_entries(any_world: World) -> None:
     any_world.folders = dict.fromkeys(any_world.folders, b"003")
     assert not (any_world.root / "003-cats").exists()
     assert any_world.plan().is_empty
+
+
+def test_a_stop_ends_the_naming_of_a_large_cluster(any_world: World) -> None:
+    for image in range(600):
+        any_world.original(image, b"003", f"pics/{image}.jpg")
+    any_world.sync()
+    stop = StopFlag()
+    stop.set()
+    rename = partial(links.rename_folder, b"003", b"003-cats", any_world.root, any_world.ledger)
+    with pytest.raises(StoppedError):
+        rename(stop=stop)
+    assert sorted(map(len, map(list, map(Path.iterdir, any_world.root.iterdir())))) == [100, 500]
+    assert rename(stop=stop).moved == 100  # nothing is left to be stopped
+    any_world.folders = dict.fromkeys(any_world.folders, b"003-cats")
+    any_world.assert_in_step()
 
 
 def test_check_names_everything_that_is_off(world: World) -> None:

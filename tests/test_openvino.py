@@ -27,13 +27,14 @@ Embed = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 # A child that answers instead of OpenVINO: `error` is added to one value of the embeddings.
 CHILD = """
+import os
 import sys
 import numpy as np
 from pathlib import Path
 from imgclust.embedding.precision import pictures
 sys.path.insert(0, {root!r})
 from tests.fakes import FakeEmbedder
-folder, name, threads, *precisions = sys.argv[1:]
+answers, folder, name, threads, *precisions = sys.argv[1:]
 (Path(folder) / "model.bin").write_bytes(b"model")
 (Path(folder) / "model.xml").write_bytes(b"xml")
 found = dict()
@@ -42,10 +43,12 @@ for precision in precisions:
     embeddings[1, 0] += {errors}[precision]
     found[precision] = embeddings
 np.savez(Path(folder) / "trial.npz", **found)
-print("ready", flush=True)
+print("a library's greeting", flush=True)
+os.write(int(answers), b"ready\\n")
 for line in sys.stdin:
     assert line.strip() in precisions
-    print(1e-6, flush=True)
+    print("a library's remark", flush=True)
+    os.write(int(answers), b"1e-6\\n")
 """
 
 
@@ -110,7 +113,7 @@ def test_trial_that_fails_is_remembered(
 def test_child_that_ends_or_hangs_in_the_middle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run, hang = "print(1e-6, flush=True)", "sys.stdin.read()"
+    run, hang = 'os.write(int(answers), b"1e-6\\n")', "sys.stdin.read()"
     assert run in CHILD
     monkeypatch.setattr(f"{__name__}.CHILD", CHILD.replace(run, "sys.exit('tired')"))
     assert tried(tmp_path / "ended").reason == "OpenVINO failed in a trial (1): tired"

@@ -21,7 +21,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -205,16 +205,20 @@ def _try(
     threads: int,
     command: Sequence[str],
 ) -> Verdict:
-    with (
-        (made / "errors.txt").open("wb") as errors,
-        subprocess.Popen(
-            [*command, str(made), recipe.name, str(threads), *precisions],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            bufsize=0,
-        ) as child,
-    ):
+    receiving, sending = os.pipe()
+    with contextlib.ExitStack() as stack:
+        answers = stack.enter_context(os.fdopen(receiving, "rb"))
+        with os.fdopen(sending, "wb"), (made / "errors.txt").open("wb") as errors:
+            child = stack.enter_context(
+                subprocess.Popen(
+                    [*command, str(sending), str(made), recipe.name, str(threads), *precisions],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.DEVNULL,  # a library may print there
+                    stderr=errors,
+                    pass_fds=[sending],
+                    bufsize=0,
+                )
+            )
         late = threading.Event()
 
         def end() -> None:
@@ -224,7 +228,7 @@ def _try(
         timer = threading.Timer(_PROBE_TIMEOUT_S, end)
         timer.start()
         try:
-            return _held_against(child, made, reference, recipe, precisions)
+            return _held_against(child.stdin, answers, made, reference, recipe, precisions)
         except _ChildEndedError:
             code = child.wait()
             if late.is_set():
@@ -241,16 +245,15 @@ class _ChildEndedError(Exception):
 
 
 def _held_against(
-    child: subprocess.Popen[bytes],
+    asked: IO[bytes] | None,
+    answers: IO[bytes],
     made: Path,
     reference: Embed,
     recipe: Recipe,
     precisions: Sequence[str],
 ) -> Verdict:
     """Compare what the child embeds, and how fast, with the reference, one run of each in turn."""
-    assert child.stdin is not None
-    assert child.stdout is not None
-    asked, answers = child.stdin, child.stdout
+    assert asked is not None
 
     def answer() -> bytes:
         line = answers.readline()

@@ -1,13 +1,15 @@
 """The child process that tries OpenVINO: `python -m imgclust.embedding.probe`.
 
-Arguments: a folder that holds graph.pb, the recipe's name, the number of threads, and
-precisions. Leaves there the converted model, and trial.npz with the embeddings of the trial
-pictures in each precision. Then it writes a line, and for each precision that it reads embeds
-the pictures once more and writes the seconds, until its input ends.
+Arguments: the file descriptor that answers go to (a library may print on standard output), a
+folder that holds graph.pb, the recipe's name, the number of threads, and precisions. Leaves
+there the converted model, and trial.npz with the embeddings of the trial pictures in each
+precision. Then it writes a line, and for each precision that it reads embeds the pictures once
+more and writes the seconds, until its input ends.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from imgclust.embedding.precision import pictures, timed
 from imgclust.embedding.recipe import Recipe
 
 
-def main(folder: Path, name: str, threads: int, precisions: list[str]) -> None:
+def main(answers: int, folder: Path, name: str, threads: int, precisions: list[str]) -> None:
     """Convert, then embed the trial pictures in each precision."""
     openvino = import_openvino()
     recipe = Recipe.parse(name)
@@ -35,15 +37,11 @@ def main(folder: Path, name: str, threads: int, precisions: list[str]) -> None:
     }
     found: dict[str, Any] = {word: one.embed(trial) for word, one in embedders.items()}
     np.savez(folder / "trial.npz", **found)
-    _answer("ready")
+    os.write(answers, b"ready\n")
     for line in sys.stdin:
-        _answer(str(timed(embedders[line.strip()].embed, trial)()))
-
-
-def _answer(words: str) -> None:
-    sys.stdout.write(f"{words}\n")
-    sys.stdout.flush()
+        seconds = timed(embedders[line.strip()].embed, trial)()
+        os.write(answers, f"{seconds}\n".encode())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4:])
+    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5:])

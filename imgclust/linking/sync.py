@@ -30,7 +30,7 @@ from imgclust.progress import Progress, StopFlag, silent
 # Queued images taken at a time; each is looked at once however often it was queued.
 _QUEUE = 20_000
 # Contents that another clustering may have moved, looked at in one transaction.
-_STEP = 5000
+_CONTENTS = 5000
 # Every cluster's folder has its id in its name, so that none is called this.
 OUTLIERS = b"outliers"
 # The same where there is little time: one batch of `apply`.
@@ -120,10 +120,6 @@ class Linking:
                 self._queue_all()
             return _fell_back(self._bring_in_step(_SLICE, until, recount=recount, stop=stop))
 
-    @property
-    def _root(self) -> Path:
-        return self._where()
-
     def _order_anew(self) -> None:
         """Queue all links when the clustering is another one than their order was made by."""
         current = self._catalog.clusterings.current_id()
@@ -147,10 +143,11 @@ class Linking:
         stop: StopFlag | None = None,
     ) -> list[Applied]:
         """Work the queue off, until then at most; the caller holds the lock."""
+        root, stop = self._where(), stop or StopFlag()
         try:
-            self._root.mkdir(parents=True, exist_ok=True)
+            root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            what = f"the link folder {self._root} cannot be made: {error.strerror}"
+            what = f"the link folder {root} cannot be made: {error.strerror}"
             raise StorageError(what) from None
         self._names.count(again=recount)
         if self._central_first:
@@ -158,20 +155,22 @@ class Linking:
         done: list[Applied] = []
         while True:
             if self._catalog.ledger.steps and not self._catalog.images.queued_links(1)[1]:
+                stop.check()
                 with self._catalog.turn():
-                    self._catalog.ledger.take_step(rows=_STEP)
+                    self._catalog.ledger.take_step(rows=_CONTENTS)
             # Read together: a clustering may be published between two rounds.
             with self._catalog.snapshot():
                 reached, images = self._catalog.images.queued_links(at_once)
                 current, folders = self._names.wanted()
                 wanted, gone = self._wishes(images, current, folders)
-            if not self._rename_folders(folders, until, done):
+            if not self._rename_folders(folders, root, until, done, stop):
                 break
             if images:
+                stop.check()
                 done.append(
                     apply(
-                        plan(wanted, gone, self._ledger, self._root, self._mode),
-                        self._root,
+                        plan(wanted, gone, self._ledger, root, self._mode),
+                        root,
                         mode=self._mode,
                         ledger=self._ledger,
                         progress=progress,
@@ -191,11 +190,12 @@ class Linking:
 
         It is held until whatever follows is done: a sync in between would make them all again.
         """
+        root = self._where()
         images = sorted({row.image for row in self._ledger.all_rows()})
-        planned = plan((), images, self._ledger, self._root, self._mode)
+        planned = plan((), images, self._ledger, root, self._mode)
         applied = apply(
             planned,
-            self._root,
+            root,
             mode=self._mode,
             ledger=self._ledger,
             progress=progress,
@@ -228,7 +228,7 @@ class Linking:
             images = [image.id for image in self._catalog.images.all()]
             orphans = self._catalog.ledger.orphans()
             wanted, gone = self._wishes([*images, *orphans], *self._names.wanted())
-        planned = plan(wanted, gone, self._ledger, self._root, self._mode)
+        planned = plan(wanted, gone, self._ledger, self._where(), self._mode)
         return LinksResult(
             links=planned.kept,
             created=len(planned.make) + len(planned.convert),
@@ -244,7 +244,7 @@ class Linking:
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
             wanted, _ = self._wishes(images, *self._names.wanted())
-        found = check(self._root, wanted, self._ledger, progress=progress, stop=stop)
+        found = check(self._where(), wanted, self._ledger, progress=progress, stop=stop)
         return LinksResult(
             links=found.links,
             created=0,
@@ -256,18 +256,24 @@ class Linking:
 
     def folders(self) -> dict[int, Path]:
         """Folder of each cluster of the current clustering."""
-        folders, root = self._names.wanted()[1], self._root
+        folders, root = self._names.wanted()[1], self._where()
         return {cluster: root / os.fsdecode(name) for cluster, name in folders.items()}
 
     def _rename_folders(
-        self, folders: dict[int, bytes], until: float | None, done: list[Applied]
+        self,
+        folders: dict[int, bytes],
+        root: Path,
+        until: float | None,
+        done: list[Applied],
+        stop: StopFlag,
     ) -> bool:
         """Give folders whose cluster has another name now (or another count) their new name.
 
         False when the time did not suffice; what is left is done the next time.
         """
         for cluster, old, new in self._names.renamed(folders):
-            renamed = rename_folder(old, new, self._root, self._ledger)
+            stop.check()
+            renamed = rename_folder(old, new, root, self._ledger, stop=stop)
             done.append(replace(renamed, foreign=(), unmade=()))  # told when the images follow
             self._names.note(cluster, new)
             if until is not None and time.monotonic() >= until:

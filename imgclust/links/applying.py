@@ -149,7 +149,9 @@ def apply(
     )
 
 
-def rename_folder(old: bytes, new: bytes, root: Path, ledger: Ledger) -> Applied:
+def rename_folder(
+    old: bytes, new: bytes, root: Path, ledger: Ledger, *, stop: StopFlag | None = None
+) -> Applied:
     """Move our entries from one cluster folder to another, because the cluster has a new name.
 
     Entry by entry, so that what is not ours stays where it is; the old folder goes when nothing
@@ -163,11 +165,15 @@ def rename_folder(old: bytes, new: bytes, root: Path, ledger: Ledger) -> Applied
         The link folder.
     ledger
         Its rows.
+    stop
+        Looked at once a batch.
 
     Raises
     ------
     StorageError
         When the disk refuses.
+    StoppedError
+        When `stop` was set; the same call goes on.
     """
     tree = Tree(root)
     recover(root, ledger)
@@ -182,4 +188,4 @@ def rename_folder(old: bytes, new: bytes, root: Path, ledger: Ledger) -> Applied
             if standing is Standing.FOREIGN:
                 foreign.append(tree.shown(row))
     rename = LinkPlan(move=tuple(move), drop=tuple(drop), foreign=tuple(foreign))
-    return apply(rename, root, mode="symlink", ledger=ledger)
+    return apply(rename, root, mode="symlink", ledger=ledger, stop=stop)
