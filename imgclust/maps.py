@@ -24,6 +24,7 @@ from imgclust.projection import (
     fit_pca,
     fit_tsne,
     projection_from_bytes,
+    to_unit_length,
 )
 
 # A map is made anew when more than this share of it was placed and not fitted.
@@ -96,7 +97,7 @@ def make_map(
     sequence = catalog.contents.sequence()
     keys, vectors = catalog.contents.all_embeddings(recipe)
     if not standardise:
-        _shorten(vectors)
+        to_unit_length(vectors)
     plane = None if refit else _plane(catalog, recipe, chosen, sequence, len(keys))
     projection: PcaProjection | TsneProjection
     if plane is not None:
@@ -190,7 +191,7 @@ def _top_up(
         projection = projection_from_bytes(stored.blob)
         vectors = catalog.contents.embeddings(keys[fresh], recipe)
         if not standardise:
-            _shorten(vectors)
+            to_unit_length(vectors)
         if isinstance(projection, TsneProjection):
             coordinates = projection.place(vectors)
         else:
@@ -207,12 +208,6 @@ def _top_up(
         else ""
     )
     return Map(known[here], coordinates[here], placed[here], False, sentence)
-
-
-def _shorten(vectors: npt.NDArray[np.float32]) -> None:
-    """Bring vectors `(n, d)` to unit length where they lie; zero vectors stay."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
-    vectors /= np.where(lengths > 0, lengths, 1)
 
 
 def _aligned(

@@ -30,7 +30,7 @@ from imgclust.errors import (
     StorageError,
     UsageError,
 )
-from imgclust.index import FORMAT_VERSION, VectorIndex, check, header_of, set_aside
+from imgclust.index import FORMAT_VERSION, RowSearch, VectorIndex, check, header_of, set_aside
 from imgclust.index.gpu import GpuCopy
 
 RECIPE = "inceptionv3/trunk/float"
@@ -494,6 +494,13 @@ def fake_card(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(faiss, "GpuIndexFlatIP", flat, raising=False)
     monkeypatch.setattr(devices, "faiss_gpus", lambda: 1)
     return made
+
+
+def test_row_search_in_parts_finds_as_many_as_asked() -> None:
+    rows = np.random.default_rng(0).standard_normal((800, 6)).astype(np.float32)
+    found = RowSearch(rows, parts=400).nearest(rows, 200)  # 32 parts of two hold too few
+    assert all(len(set(row)) == 200 and min(row) >= 0 for row in found.tolist())
+    assert (found[:, 0] == np.arange(800)).all()
 
 
 def test_without_a_card_auto_is_the_cpu_and_gpu_is_refused(

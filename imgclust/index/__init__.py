@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from imgclust.index.file import FORMAT_VERSION, IndexHeader, check, header_of, set_aside
+from imgclust.index.neighbours import Neighbours
 from imgclust.index.rows import RowSearch
-from imgclust.index.vectors import Neighbours, VectorIndex
+from imgclust.index.vectors import VectorIndex
 
 __all__ = [
     "FORMAT_VERSION",

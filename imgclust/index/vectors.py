@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,27 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 from imgclust import devices
 from imgclust.errors import EmbeddingError, IndexFileError, NothingThereError
 from imgclust.index import file
+from imgclust.index.codes import Codes
 from imgclust.index.gpu import MOST_NEIGHBOURS, GpuCopy
+from imgclust.index.neighbours import Neighbours, best
+from imgclust.index.unit import at_unit_length
 
 _log = logging.getLogger(__name__)
-
-_DECIMALS = 6  # float32 sums over some thousand products hold no more
-
-
-@dataclass(frozen=True)
-class Neighbours:
-    """The contents nearest to each query, best first, ties by key.
-
-    Attributes
-    ----------
-    scores
-        Cosine similarities, float32 `(m, n)`, rounded to 1e-6; -inf where there is no neighbour.
-    keys
-        Content keys, int64 `(m, n)`; -1 where there is no neighbour.
-    """
-
-    scores: NDArray[np.float32]
-    keys: NDArray[np.int64]
 
 
 class VectorIndex:
@@ -64,12 +49,8 @@ class VectorIndex:
     """
 
     def __init__(self, dimensions: int, *, device: str = "cpu") -> None:
-        import faiss
-
-        self._faiss: Any = faiss
         self._dimensions = dimensions
-        self._index = self._empty()
-        self._mapped: NDArray[np.uint8] | None = None
+        self._codes = Codes(dimensions)
         self._keys = np.empty(1024, dtype=np.int64)
         self._row_of: dict[int, int] = {}
         self._lock = threading.RLock()
@@ -118,14 +99,14 @@ class VectorIndex:
             When shapes do not fit or a number is not finite; nothing is added then.
         """
         names = np.asarray(keys, dtype=np.int64).reshape(-1)
-        unit = self._at_unit_length(vectors)
+        unit = at_unit_length(vectors, self._dimensions)
         if len(names) != len(unit):
             raise EmbeddingError(f"{len(names)} keys were given for {len(unit)} vectors")
         last = {key: position for position, key in enumerate(names.tolist())}
         with self._lock:
-            self._own()
+            self._codes.own()
             new = [at for key, at in last.items() if key not in self._row_of]
-            rows = self._rows()
+            rows = self._codes.rows()
             for key in last.keys() & self._row_of.keys():
                 row = self._row_of[key]
                 self._touch(row)
@@ -137,8 +118,8 @@ class VectorIndex:
         """Remove contents; unknown keys are ignored. Returns how many were there."""
         names = np.asarray(keys, dtype=np.int64).reshape(-1).tolist()
         with self._lock:
-            self._own()
-            rows = self._rows()
+            self._codes.own()
+            rows = self._codes.rows()
             before = count = len(self)
             for key in names:
                 row = self._row_of.pop(key, None)
@@ -151,7 +132,7 @@ class VectorIndex:
                     rows[row] = rows[count]
                     self._keys[row] = self._keys[count]
                     self._row_of[int(self._keys[row])] = row
-            self._resize(count)
+            self._codes.resize(count)
             return before - count
 
     def search(self, vectors: ArrayLike, n: int) -> Neighbours:
@@ -174,13 +155,14 @@ class VectorIndex:
         EmbeddingError
             When shapes do not fit or a number is not finite.
         """
-        queries = self._at_unit_length(vectors)
+        queries = at_unit_length(vectors, self._dimensions)
         scores = np.full((len(queries), max(n, 0)), -np.inf, dtype=np.float32)
         keys = np.full(scores.shape, -1, dtype=np.int64)
         with self._lock:
             here = min(scores.shape[1], len(self))
             if here and len(queries):
-                scores[:, :here], keys[:, :here] = self._best(queries, here)
+                search = partial(self._search_rows, queries)
+                scores[:, :here], keys[:, :here] = best(search, self._keys[: len(self)], here)
         return Neighbours(scores, keys)
 
     def reconstruct(self, keys: ArrayLike) -> NDArray[np.float32]:
@@ -199,7 +181,7 @@ class VectorIndex:
                 raise NothingThereError(
                     f"content {error} is not in the index; run imgclust doctor --repair"
                 ) from None
-            return self._rows()[rows].astype(np.float32)
+            return self._codes.rows()[rows].astype(np.float32)
 
     def save(self, path: Path, *, recipe: str, sequence: int) -> None:
         """Write the index to `path`, whole or not at all.
@@ -271,68 +253,13 @@ class VectorIndex:
             if len(index) != header.count:
                 raise IndexFileError(f"the index file {path} names a content twice")
             if mapped and header.count:
-                index._map(source.map_vectors())
+                index._codes.map(source.map_vectors())
             else:
-                index._make_room(header.count)
-                source.read_vectors(index._rows(), verify=verify)
+                index._codes.make_room(header.count)
+                source.read_vectors(index._codes.rows(), verify=verify)
         return index, header.sequence
 
-    def _at_unit_length(self, vectors: ArrayLike) -> NDArray[np.float32]:
-        with np.errstate(over="ignore"):  # what leaves float32's range is refused just below
-            array = np.array(vectors, dtype=np.float32, ndmin=2, order="C")
-        if array.ndim != 2 or array.shape[1] != self._dimensions:
-            raise EmbeddingError(
-                f"vectors of shape {array.shape} do not fit an index of {self._dimensions} numbers"
-            )
-        if not np.isfinite(array).all():
-            raise EmbeddingError("a vector has a number that is not finite")
-        # The largest value first: squares of very large or small numbers leave float32's range.
-        array /= np.maximum(np.abs(array).max(axis=1, keepdims=True, initial=0), 1e-38)
-        array /= np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-38)
-        return array
-
     # Below: the lock is held by the caller.
-
-    def _rows(self) -> NDArray[np.float16]:
-        """View the stored rows; valid until the next growth."""
-        codes = self._index.codes
-        if not codes.size():
-            return np.empty((0, self._dimensions), dtype=np.float16)
-        view: NDArray[np.uint8] = self._faiss.rev_swig_ptr(codes.data(), codes.size())
-        return view.view(np.float16).reshape(-1, self._dimensions)
-
-    def _empty(self) -> Any:
-        faiss = self._faiss
-        return faiss.IndexScalarQuantizer(
-            self._dimensions, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-        )
-
-    def _map(self, codes: NDArray[np.uint8]) -> None:
-        """Search rows that belong to somebody else; FAISS ends the process that resizes them."""
-        self._mapped = codes  # FAISS keeps its address only
-        address = self._faiss.cast_integer_to_void_ptr(codes.ctypes.data)
-        self._index.codes = self._faiss.MaybeOwnedVectorUInt8.create_view(
-            address, codes.size, self._index.codes.owner
-        )
-        self._index.ntotal = codes.size // self._index.code_size
-
-    def _own(self) -> None:
-        """Copy rows that are mapped: they are about to change."""
-        if self._mapped is None:
-            return
-        rows = self._mapped.view(np.float16).reshape(-1, self._dimensions)
-        self._index = self._empty()
-        self._make_room(len(rows))
-        self._rows()[:] = rows
-        self._mapped = None
-
-    def _make_room(self, count: int) -> None:
-        self._resize(count + count // 16 + 64)  # the first add copies nothing
-        self._resize(count)
-
-    def _resize(self, count: int) -> None:
-        self._index.codes.resize(count * self._index.code_size)
-        self._index.ntotal = count
 
     def _append(self, keys: NDArray[np.int64], unit: NDArray[np.float32]) -> None:
         count = len(self)
@@ -340,14 +267,14 @@ class VectorIndex:
             grown = np.empty(2 * (count + len(keys)), dtype=np.int64)
             grown[:count] = self._keys[:count]
             self._keys = grown
-        self._index.add(unit)
+        self._codes.append(unit)
         self._keys[count : count + len(keys)] = keys
         self._row_of.update(zip(keys.tolist(), range(count, count + len(keys)), strict=True))
 
     def _touch(self, row: int) -> None:
         """Note that `row` is about to change or go."""
         if self._kept is not None and row not in self._kept:
-            self._kept[row] = self._rows()[row].copy()
+            self._kept[row] = self._codes.rows()[row].copy()
         if self._gpu is not None:
             self._gpu.changed(row)
 
@@ -355,44 +282,23 @@ class VectorIndex:
         """Copy rows as they were when the save began (takes the lock itself)."""
         with self._lock:
             block = np.empty((stop - start, self._dimensions), dtype=np.float16)
-            here = self._rows()[start:stop]
+            here = self._codes.rows()[start:stop]
             block[: len(here)] = here
             kept = self._kept or {}
             for row in [row for row in kept if start <= row < stop]:
                 block[row - start] = kept.pop(row)
             return block
 
-    def _best(
-        self, queries: NDArray[np.float32], n: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The best `n` <= count, ties by key even where the last of them is tied with the next."""
-        ask = min(n + 1, len(self))
-        while True:
-            scores, keys = self._nearest(queries, ask)
-            if ask == len(self) or (scores[:, ask - 1] < scores[:, n - 1]).all():
-                return scores[:, :n], keys[:, :n]
-            ask = min(2 * ask, len(self))
-
-    def _nearest(
-        self, queries: NDArray[np.float32], n: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        scores, rows = self._search_rows(queries, n)
-        scores = np.clip(np.round(scores, _DECIMALS), -1.0, 1.0)
-        keys = self._keys[rows]
-        order = np.lexsort((keys, -scores), axis=1)
-        return np.take_along_axis(scores, order, 1), np.take_along_axis(keys, order, 1)
-
     def _search_rows(
         self, queries: NDArray[np.float32], n: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         if self._gpu is not None and n <= MOST_NEIGHBOURS:
             try:
-                return self._gpu.search(self._rows(), queries, n)
+                return self._gpu.search(self._codes.rows(), queries, n)
             except RuntimeError as error:
                 _log.warning(
                     "the GPU cannot hold the index, searching on the CPU from now on: %s",
                     str(error).splitlines()[0],
                 )
                 self._gpu = None
-        scores, rows = self._index.search(queries, n)
-        return scores, rows
+        return self._codes.search(queries, n)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from imgclust.errors import ClusteringError
 from imgclust.projection import storage
 from imgclust.projection.classic import fit_classic
+from imgclust.projection.length import to_unit_length
 from imgclust.projection.pca import PcaProjection, fit_pca
 from imgclust.projection.tsne import TsneProjection, fit_tsne
 from imgclust.projection.turn import Turn, align
@@ -18,6 +19,7 @@ __all__ = [
     "fit_pca",
     "fit_tsne",
     "projection_from_bytes",
+    "to_unit_length",
 ]
 
 

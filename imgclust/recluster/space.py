@@ -22,6 +22,7 @@ from imgclust.projection import (
     fit_pca,
     fit_tsne,
     projection_from_bytes,
+    to_unit_length,
 )
 from imgclust.recluster.soundness import must_be_numbers
 
@@ -66,12 +67,7 @@ class Space:
 
 def unit(vectors: Vectors) -> Vectors:
     """The vectors `(n, d)` at unit length; zero vectors stay."""
-    return _to_unit_length(vectors.copy())
-
-
-def _to_unit_length(vectors: Vectors) -> Vectors:
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
-    return np.divide(vectors, np.where(lengths > 0, lengths, 1), out=vectors)
+    return to_unit_length(vectors.copy())
 
 
 def settings_of(name: str, settings: Settings, seed: int) -> dict[str, Any]:
@@ -114,7 +110,7 @@ def build(
     must_be_numbers(catalog, keys, vectors)
     images = np.array([counts.get(int(key), 0) for key in keys], np.int64)
     chosen = settings_of(name, settings, seed)
-    rows = vectors if chosen["standardise"] else _to_unit_length(vectors)
+    rows = vectors if chosen["standardise"] else to_unit_length(vectors)
     space = Space(name, keys, rows, rows, images, sequence, chosen, None)
     if name == "embedding":
         return space
