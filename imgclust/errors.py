@@ -6,6 +6,22 @@ answers with. Messages are one line: what is wrong, then what to do about it.
 
 from __future__ import annotations
 
+import errno
+
+DISK_FULL = "the disk is full; free some space"
+_CURES = {
+    errno.EACCES: "; set its permissions right",
+    errno.EPERM: "; set its permissions right",
+    errno.EROFS: "; use another place",
+}
+
+
+def reason_of(error: OSError) -> str:
+    """Why the system refuses, and where that is known what to do about it, in words for people."""
+    if error.errno == errno.ENOSPC:
+        return DISK_FULL
+    return (error.strerror or str(error)) + _CURES.get(error.errno or 0, "")
+
 
 class ImgclustError(Exception):
     """The work failed (exit code 1). Root of every error that imgclust raises on purpose."""

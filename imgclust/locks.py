@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from imgclust.errors import LockedError, StorageError
+from imgclust.errors import LockedError, StorageError, reason_of
 
 # `is_locked` holds the lock for a moment to try it; nobody is refused because of that.
 _GRACE_S = 0.1
@@ -52,8 +52,7 @@ class FileLock:
             raise
         except OSError as error:
             raise StorageError(
-                f"{self.path.parent} cannot be written: {error.strerror}; "
-                "free its disk, set its permissions right, or use another place"
+                f"{self.path.parent} cannot be written: {reason_of(error)}"
             ) from None
         deadline = time.monotonic() + max(self._wait_s, _GRACE_S)
         while True:

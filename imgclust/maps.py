@@ -14,7 +14,7 @@ import numpy.typing as npt
 from imgclust import charts
 from imgclust.catalog import Catalog, StoredProjection
 from imgclust.config import Settings
-from imgclust.errors import NothingThereError, StorageError
+from imgclust.errors import NothingThereError, StorageError, reason_of
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.projection import (
     PcaProjection,
@@ -284,7 +284,7 @@ def draw(
                 title=title,
             )
     except OSError as error:
-        raise StorageError(f"the picture {path} cannot be written: {error.strerror}") from None
+        raise StorageError(f"the picture {path} cannot be written: {reason_of(error)}") from None
     return MapResult(
         path=path,
         method=method,

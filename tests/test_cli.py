@@ -333,7 +333,7 @@ def test_a_full_disk_behind_standard_output_is_said(ready: Path, tmp_path: Path)
             env={**os.environ, "IMGCLUST_INDEX": str(tmp_path / "index")},
         )
     assert done.returncode == 1
-    said = b"imgclust: the system refuses: No space left on device; free some space\n"
+    said = b"imgclust: the system refuses: the disk is full; free some space\n"
     assert done.stderr == said
 
 

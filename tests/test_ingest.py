@@ -1355,7 +1355,7 @@ def test_once_fails_when_the_disk_refuses_and_the_next_run_goes_on(
 ) -> None:
     world.pictures(5)
     arm(f"{point}=enospc@1")
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match="the disk is full"):
         world.once()
     assert world.catalog.images.count() == 0
     assert world.catalog.observations.pending() == 5

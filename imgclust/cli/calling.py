@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
 import signal
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from imgclust import devices
 from imgclust.cli import documents
-from imgclust.errors import ImgclustError, StoppedError
+from imgclust.errors import ImgclustError, StoppedError, reason_of
 from imgclust.progress import StopFlag
 from imgclust.terminal import Screen, streams
 
@@ -153,8 +152,7 @@ def fail(error: BaseException, options: Globals) -> int:
 
 def _refused(error: OSError) -> str:
     where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-    cure = "; free some space" if error.errno == errno.ENOSPC else ""
-    return f"the system refuses: {where}{error.strerror or error}{cure}"
+    return f"the system refuses: {where}{reason_of(error)}"
 
 
 @contextlib.contextmanager

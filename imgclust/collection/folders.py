@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgclust.errors import NothingThereError, StorageError, UsageError
+from imgclust.errors import NothingThereError, StorageError, UsageError, reason_of
 from imgclust.places import (
     CATALOG,
     IndexFolder,
@@ -151,8 +151,8 @@ def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes]) -> Folders:
         probe.unlink()
     except OSError as error:
         raise StorageError(
-            f"the index folder {folders.root} cannot be written ({error.strerror}); "
-            "choose another with --index DIR"
+            f"the index folder {folders.root} cannot be written ({reason_of(error)}); "
+            "or choose another with --index DIR"
         ) from None
     return folders
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import search
-from imgclust.errors import NothingThereError, StorageError, UsageError
+from imgclust.errors import NothingThereError, StorageError, UsageError, reason_of
 from imgclust.search import QueryResult, Subject
 
 if TYPE_CHECKING:
@@ -114,4 +114,4 @@ def _draw(collection: Opened, found: QueryResult, path: Path) -> None:
             title=f"most similar to {found.query}",
         )
     except OSError as error:
-        raise StorageError(f"the picture {path} cannot be written: {error.strerror}") from None
+        raise StorageError(f"the picture {path} cannot be written: {reason_of(error)}") from None

@@ -39,7 +39,7 @@ from imgclust.embedding.precision import (
 )
 from imgclust.embedding.recipe import Recipe
 from imgclust.embedding.saved import Verdict
-from imgclust.errors import EmbeddingError, MissingPackageError, StorageError
+from imgclust.errors import EmbeddingError, MissingPackageError, StorageError, reason_of
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _PROBE_TIMEOUT_S = 300.0
@@ -191,8 +191,7 @@ def probe(
             shutil.rmtree(made, ignore_errors=True)
     except OSError as error:
         raise StorageError(
-            f"the converted network cannot be kept in {folder.parent}: {error.strerror}; "
-            "free some space there"
+            f"the converted network cannot be kept in {folder.parent}: {reason_of(error)}"
         ) from error
     return verdict
 

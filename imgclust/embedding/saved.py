@@ -21,6 +21,7 @@ from imgclust import devices
 from imgclust.embedding.library import LibraryEmbedder, tensorflow_version
 from imgclust.embedding.precision import AGREEMENT, agreement, pictures, timed, times_as_fast
 from imgclust.embedding.recipe import Recipe
+from imgclust.errors import reason_of
 
 _DIGEST_BYTES = 32
 
@@ -164,4 +165,4 @@ def _verdict(folder: Path, precisions: Sequence[str]) -> Path:
 
 
 def _not_kept(folder: Path, error: OSError) -> str:
-    return f"nothing can be kept in {folder.parent} ({error.strerror or error})"
+    return f"nothing can be kept in {folder.parent} ({reason_of(error)})"

@@ -21,7 +21,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.errors import IndexFileError, StorageError
+from imgclust.errors import IndexFileError, StorageError, reason_of
 from imgclust.failpoints import passing
 
 FORMAT_VERSION = 1
@@ -229,10 +229,7 @@ def write(
             raise
         _sync_folder(path.parent)
     except OSError as error:
-        raise StorageError(
-            f"the index cannot be saved to {path}: {error.strerror}; "
-            "make room or make the folder writable"
-        ) from error
+        raise StorageError(f"the index cannot be saved to {path}: {reason_of(error)}") from error
 
 
 def _write_all(

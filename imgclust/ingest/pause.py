@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imgclust.catalog import Catalog
-from imgclust.errors import StorageError
+from imgclust.errors import StorageError, reason_of
 from imgclust.ingest.events import Emit, Event
 from imgclust.progress import StopFlag
 
@@ -54,4 +54,4 @@ def refusal(error: StorageError | OSError) -> StorageError:
     """The error of a disk, in the words for people."""
     if isinstance(error, StorageError):
         return error
-    return StorageError(f"the disk refused: {error.strerror or error}")
+    return StorageError(f"the disk refused: {reason_of(error)}")

@@ -11,7 +11,7 @@ from typing import cast
 
 from imgclust.catalog import Catalog
 from imgclust.config import Links
-from imgclust.errors import StorageError
+from imgclust.errors import StorageError, reason_of
 from imgclust.linking.ledger import CatalogLedger
 from imgclust.linking.naming import FolderNames
 from imgclust.linking.results import LinksResult
@@ -147,7 +147,7 @@ class Linking:
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            what = f"the link folder {root} cannot be made: {error.strerror}"
+            what = f"the link folder {root} cannot be made: {reason_of(error)}"
             raise StorageError(what) from None
         self._names.count(again=recount)
         if self._central_first:

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from imgclust.errors import StorageError, UsageError
+from imgclust.errors import StorageError, UsageError, reason_of
 from imgclust.links.ledger import LedgerRow, Mode
 
 # A directory while a sync runs; links are made in it and then moved into place, so that whatever
@@ -230,5 +230,5 @@ def on_disk(tree: Tree) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"the link folder {os.fsdecode(tree.root)} cannot be brought in step "
-            f"({error.strerror}): free its disk or set its permissions right, then run links again"
+            f"({reason_of(error)}); then run imgclust links again"
         ) from error

@@ -10,7 +10,7 @@ import numpy as np
 
 from imgclust.catalog import Catalog, StoredSweep
 from imgclust.clustering import Fit, Suggestion, Sweep, assign, suggest, sweep
-from imgclust.errors import StorageError
+from imgclust.errors import StorageError, reason_of
 from imgclust.progress import Progress, StopFlag
 from imgclust.recluster.space import Space, Vectors, store
 
@@ -94,7 +94,7 @@ def draw_elbow(path: Path, found: Sweep, suggestion: Suggestion, space: str) -> 
             title=f"Elbow curve in the space {space}",
         )
     except OSError as error:
-        raise StorageError(f"the picture {path} cannot be written: {error.strerror}") from None
+        raise StorageError(f"the picture {path} cannot be written: {reason_of(error)}") from None
 
 
 def stored_sweep(catalog: Catalog, room: Space, *, recipe: str, seed: int) -> StoredSweep | None:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.errors import UsageError
+from imgclust.errors import UsageError, reason_of
 from imgclust.terminal import ingest
 from imgclust.terminal.words import one_line
 
@@ -76,9 +76,7 @@ class LogFile:
                 _refuse_foreign(part)
             self._file = _Parts(path, maxBytes=limit_bytes, backupCount=FILES - 1)
         except OSError as error:
-            raise UsageError(
-                f"the log file {path} cannot be written: {error.strerror or error}"
-            ) from None
+            raise UsageError(f"the log file {path} cannot be written: {reason_of(error)}") from None
 
     def write(self, level: str, text: str) -> None:
         """Write a line, unless the same was written a short while ago: then it is counted."""

@@ -12,7 +12,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 
-from imgclust.errors import StorageError, WeightsError
+from imgclust.errors import StorageError, WeightsError, reason_of
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.weights.reading import OFFICIAL_MD5, OFFICIAL_URL, digests, load
 from imgclust.weights.structure import Weights
@@ -97,9 +97,7 @@ def download(
         finally:
             os.close(folder)
     except OSError as error:
-        raise StorageError(
-            f"the weights cannot be kept in {cache}: {error.strerror}; free some space there"
-        ) from error
+        raise StorageError(f"the weights cannot be kept in {cache}: {reason_of(error)}") from error
     return Weights("imagenet", "full", sha256, cache_path(cache))
 
 
