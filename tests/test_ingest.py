@@ -505,6 +505,36 @@ def test_a_folder_that_moves_between_two_runs_is_not_held(world: World, to: str)
     assert (world.embedded, world.catalog.images.count()) == (20, 20)
 
 
+@pytest.mark.parametrize("to", ["drop", "a-root-before"])
+def test_a_folder_that_moves_while_a_scan_is_on_is_not_held(
+    world: World, monkeypatch: pytest.MonkeyPatch, to: str
+) -> None:
+    monkeypatch.setattr(root_pass, "_SLICE", 1)
+    old, new = world.drop / "old", world.folder / to / "a-new"
+    old.mkdir()
+    world.pictures(1)
+    (world.folder / to).mkdir(exist_ok=True)
+    if to != "drop":
+        world.root(world.folder / to)
+    paths = [old / f"{seed}.png" for seed in range(20, 40)]
+    for seed, path in enumerate(paths, 20):
+        path.write_bytes(picture(seed))
+    world.once()
+    ids = [world.image(path).id for path in paths]
+    walk = root_pass.RootPass.walk
+
+    def moving(self: root_pass.RootPass) -> bool:
+        done = walk(self)
+        if old.exists() and self.files:
+            old.rename(new)
+        return done
+
+    monkeypatch.setattr(root_pass.RootPass, "walk", moving)
+    result = world.once()
+    assert (result.held, result.seen, result.unchanged) == ((), 21, 1)
+    assert [world.image(new / path.name).id for path in paths] == ids
+
+
 def test_a_folder_that_is_copied_and_lost_is_held(world: World) -> None:
     paths = world.pictures(20)
     world.once()

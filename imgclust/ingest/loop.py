@@ -188,7 +188,10 @@ class Ingest:
         self._scan_some()
         self._take_requests()
         self._committing.disks.postpone()
-        self._pipeline.claim(self._place)
+        if self._scan is not None and self._scan.in_doubt:
+            self._pipeline.forget()  # what is dropped is read again when the scan has decided
+        else:
+            self._pipeline.claim(self._place)
         self._pipeline.batch_up()
         self._pipeline.commit()
         self._upkeep.look(working=bool(self._pipeline.claimed), scanning=self._scan is not None)

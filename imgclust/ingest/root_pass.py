@@ -34,10 +34,32 @@ class RootPass:
     It is done in steps, each with one short transaction at most, and other work is done between
     two of them: what a step needs to be true it asks again. A step that the disk refuses is done
     again. What a crash cuts off holds for the rows that it came to; the next scan sees to all.
+
+    Parameters
+    ----------
+    again
+        This is the second walk of a scan, after a doubt.
+
+    Attributes
+    ----------
+    root
+        As given.
+    files
+        Files that the walk has met.
+    doubted
+        True when so much seems to have vanished that all roots are to be walked once more before
+        that is believed: it may have moved, during the walk, to where that had been already.
     """
 
     def __init__(
-        self, root: Root, place: Place, *, looking: Looking, rules: Watch, said: set[bytes]
+        self,
+        root: Root,
+        place: Place,
+        *,
+        looking: Looking,
+        rules: Watch,
+        said: set[bytes],
+        again: bool = False,
     ) -> None:
         self._catalog = looking.catalog
         self._place = place
@@ -47,13 +69,15 @@ class RootPass:
         self._counts = looking.counts
         self._say = looking.say
         self._said = said
-        self._root = root
+        self.root = root
+        self.files = 0
+        self.doubted = False
+        self._again = again
         # A root that is one added file: its own absence proves nothing about the disk.
         self._single = root.kind == "added" and self._catalog.observations.at(root.path) is not None
         self._anchor = os.path.dirname(root.path) if self._single else root.path
         self._identity = self._disk.identity(self._anchor)
         self._troubles: list[bytes] = []
-        self._files = 0
         self._part: list[tuple[bytes, FileStat]] = []
         # 64-bit hashes instead of paths: a million files take 8 MB. Two paths with one hash could
         # only make a missing file look present until the next scan's order of hashes says so.
@@ -87,14 +111,15 @@ class RootPass:
         self._part = self._part or list(islice(self._walk, _SLICE))
         with self._catalog.transaction():
             found = [
-                self._looking.at_file(path, stat, self._root.id, self._place)
+                self._looking.at_file(path, stat, self.root.id, self._place)
                 for path, stat in self._part
             ]
         # Nothing of it counts before it is committed.
-        self._files += len(self._part)
+        self.files += len(self._part)
         self._seen.extend(_hash(path) for path, _ in self._part)
         self._counts.seen += len(found)
-        self._counts.unchanged += found.count(Look.NOTHING)
+        if not self._again:
+            self._counts.unchanged += found.count(Look.NOTHING)
         self._part = []
         return len(found) < _SLICE
 
@@ -112,7 +137,7 @@ class RootPass:
 
     def _compare(self) -> _Step | None:
         """Hold the next of the catalog's rows against what was there."""
-        page = self._catalog.images.page_of_root(self._root.id, after=self._compared, limit=_ROWS)
+        page = self._catalog.images.page_of_root(self.root.id, after=self._compared, limit=_ROWS)
         absent = []
         met = []
         seen = self._were_seen([image.path for image in page])
@@ -128,7 +153,7 @@ class RootPass:
         if met:
             with self._catalog.transaction():
                 for path, stat in met:
-                    self._looking.at_file(path, stat, self._root.id, self._place)
+                    self._looking.at_file(path, stat, self.root.id, self._place)
         self._absent += absent
         if len(page) < _ROWS:
             return self._go_on(self._decide)
@@ -138,22 +163,21 @@ class RootPass:
     def _decide(self) -> _Step | None:
         """Decide, before any image is called missing, whether absences may be believed.
 
-        None when a disk came or went meanwhile: then this scan proves nothing.
+        None when a disk came or went meanwhile: then this scan proves nothing. None also when it
+        is in doubt.
         """
-        if self._root.kind == "added" and self._identity is not None and not self._single:
+        if self.root.kind == "added" and self._identity is not None and not self._single:
             # Not walked; but a folder with other files in it is not one whose disk is away.
-            others = self._disk.scan(
-                self._root.path, skip=self._place.ours, trouble=lambda *_: None
-            )
-            self._files = sum(1 for _ in islice(others, 1))
+            others = self._disk.scan(self.root.path, skip=self._place.ours, trouble=lambda *_: None)
+            self.files = sum(1 for _ in islice(others, 1))
         if self._disk.identity(self._anchor) != self._identity:
             return None
-        count = self._catalog.images.count(self._root.id)
-        files = self._files + len(self._troubles)  # what cannot be listed is not empty
-        if self._root.kind == "added":  # not walked: what is known of it is all there is
-            files = 1 if self._single else max(count - len(self._absent), self._files)
+        count = self._catalog.images.count(self.root.id)
+        files = self.files + len(self._troubles)  # what cannot be listed is not empty
+        if self.root.kind == "added":  # not walked: what is known of it is all there is
+            files = 1 if self._single else max(count - len(self._absent), self.files)
         device, _ = self._identity or (None, None)
-        changed = bool(self._root.device and device != self._root.device)
+        changed = bool(self.root.device and device != self.root.device)
         newly = [image.path for image in self._absent if image.misses == 0]
         found = RootScan(
             there=self._identity is not None,
@@ -168,6 +192,10 @@ class RootPass:
             self._reason = self._hold_after(
                 replace(found, images=count - moved, newly_missing=len(newly) - moved)
             )
+            first = self.root.kind == "watched" and self.root.held is None
+            if self._reason is not None and first and not self._again:
+                self.doubted = True
+                return None
         # An empty mount point is no proof either, also where there is no image to hold: what was
         # removed or set aside must not come back as new when the disk does.
         there = self._identity is not None and bool(files or not changed)
@@ -175,7 +203,7 @@ class RootPass:
         if self._reason is not None:
             self._hold(self._reason)  # first: where it is refused, all of this is decided again
             self._absent = [image for image in self._absent if image.state != "missing"]
-        if self._root.path in self._troubles:
+        if self.root.path in self._troubles:
             # Below a folder that cannot be listed nothing counts as absent; the rest is as always.
             self._absent = []
         return self._go_on(self._miss)
@@ -186,15 +214,15 @@ class RootPass:
     def _hold(self, reason: str) -> None:
         """Nothing is removed from here on."""
         with self._catalog.transaction():
-            self._catalog.images.hold_root(self._root.id, reason)
-            if said := self._root.held is None and self._root.path not in self._troubles:
+            self._catalog.images.hold_root(self.root.id, reason)
+            if said := self.root.held is None and self.root.path not in self._troubles:
                 sentence = (
                     f"{reason}; nothing is removed until the images are back, or until "
                     "`imgclust missing accept`"
                 )
                 self._catalog.event("held", sentence)
         if said:
-            self._say(Event("held", sentence, self._root.path))
+            self._say(Event("held", sentence, self.root.path))
 
     def _miss(self) -> _Step | None:
         """Call the next of the absent images missing, but those that are back or have moved."""
@@ -222,7 +250,7 @@ class RootPass:
         page = []
         if self._healthy:
             page = self._catalog.observations.page_of_root(
-                self._root.id, after=self._listed, limit=_ROWS
+                self.root.id, after=self._listed, limit=_ROWS
             )
         others = [path for path, state in page if state not in {"done", "missing"}]
         seen = self._were_seen(others)
@@ -247,12 +275,12 @@ class RootPass:
         device, inode = (self._identity if self._healthy else None) or (None, None)
         with self._catalog.transaction():
             if self._reason is None:
-                self._catalog.images.hold_root(self._root.id, None)
+                self._catalog.images.hold_root(self.root.id, None)
             self._catalog.images.set_root(
-                self._root.id,
+                self.root.id,
                 device=device,
                 inode=inode,
-                passed=self._root.path not in self._troubles,
+                passed=self.root.path not in self._troubles,
             )
 
     def _is_away(self, path: bytes) -> bool:

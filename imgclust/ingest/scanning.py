@@ -15,6 +15,12 @@ class Scan:
     """One scan of all roots, in steps; call `advance` until it returns True.
 
     `said` holds the folders whose trouble a person has been told.
+
+    Attributes
+    ----------
+    in_doubt
+        True while all roots are walked once more; nothing is to be read until then: a copy of
+        what seems to have vanished would take its place before it is known whether it has.
     """
 
     def __init__(
@@ -27,7 +33,12 @@ class Scan:
     ) -> None:
         self._pass = partial(RootPass, place=place, looking=looking, rules=rules, said=said)
         self._clock = looking.clock
-        self._waiting = deque(root for root in place.roots if root.kind == "watched")
+        self._counts = looking.counts
+        self._watched = [root for root in place.roots if root.kind == "watched"]
+        self._waiting = deque(self._watched)
+        self._met = 0
+        self._over: set[int] = set()
+        self.in_doubt = False
         self._added = deque(root for root in place.roots if root.kind == "added")
         self._walking: RootPass | None = None
         self._walked: deque[RootPass] = deque()
@@ -48,7 +59,9 @@ class Scan:
             self._waiting.popleft()
         if self._walking is not None:
             if self._walking.walk():
-                self._walked.append(self._walking)
+                self._met += self._walking.files
+                if self._walking.root.id not in self._over:
+                    self._walked.append(self._walking)
                 self._walking = None
             return False
         if not self._walked and self._added:
@@ -56,7 +69,19 @@ class Scan:
             self._added.popleft()
         if self._walked:
             if self._walked[0].compare():
-                self._walked.popleft()
+                compared = self._walked.popleft()
+                self.in_doubt = compared.doubted
+                if compared.doubted:
+                    self._walk_again()
+                else:
+                    self._over.add(compared.root.id)
             return False
         self.seconds = self._clock.monotonic() - self.started
         return True
+
+    def _walk_again(self) -> None:
+        """Walk all roots once more, then compare those that are not over."""
+        self._pass = partial(self._pass, again=True)
+        self._counts.seen -= self._met  # they are counted anew
+        self._waiting.extend(self._watched)
+        self._walked.clear()
