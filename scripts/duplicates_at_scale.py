@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from synthetic_collection import DIMENSIONS, digest_of, make, path_of, vectors_of
+from synthetic_collection import DIMENSIONS, digest_of, made_up, make, path_of, see, vectors_of
 
 from imgclust import config
 from imgclust.catalog import key_of
@@ -26,11 +26,15 @@ from imgclust.progress import Progress, silent
 _BYTES = 100_000  # as the catalog says of each
 _SHARE = 20
 _NOISE = 0.002
+_ARRIVALS = 100
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """What a search took; CPU time is that of the whole process, peak memory the largest ever."""
+    """What searches took: the first, one more, and one after 100 arrivals.
+
+    CPU time is that of the whole process, peak memory the largest ever.
+    """
 
     images: int
     copies: int
@@ -38,6 +42,11 @@ class Scaled:
     wrong: int
     seconds: float
     cpu_seconds: float
+    again_seconds: float
+    again_cpu_seconds: float
+    arrived_seconds: float
+    arrived_cpu_seconds: float
+    arrived_found: int
     peak_mb: int
 
 
@@ -56,46 +65,100 @@ def make_large(index: Path, photos: Path, n: int) -> int:
     """Make the collection; returns how many of its last images are copies of its first."""
     copies = n // _SHARE
     originals = np.empty((copies, DIMENSIONS), np.float32)
-    generator = np.random.default_rng(3)
 
     def vectors(first: int, count: int) -> np.ndarray:
         found = vectors_of(first, count)
         early = originals[first : first + count]
         early[:] = found[: len(early)]
         for number in range(max(first, n - copies), first + count):
-            noise = _NOISE * generator.standard_normal(DIMENSIONS, np.float32)
-            found[number - first] = originals[number - (n - copies)] + noise
+            found[number - first] = _copied(originals[number - (n - copies)], number)
         return found
 
     make(index, n, photos=os.fsencode(photos), vectors_of=vectors)
     store = ThumbnailStore(index / "default" / "thumbnails")
     for number in range(n):
-        path = path_of(number, os.fsencode(photos))
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, "wb") as file:
-            file.truncate(_BYTES)
-        os.utime(path, ns=(1, 1))  # as the catalog says
         copied = number - (n - copies)
-        webp = picture_of(number, 75) if copied < 0 else picture_of(copied, 50)
-        store.put(key_of(digest_of(number)), webp)
+        _place(store, photos, number, picture_of(max(copied, 0), 50) if copied >= 0 else None)
     return copies
 
 
+def _copied(vector: np.ndarray, number: int) -> np.ndarray:
+    return vector + _NOISE * np.random.default_rng((3, number)).standard_normal(
+        DIMENSIONS, np.float32
+    )
+
+
+def _place(store: ThumbnailStore, photos: Path, number: int, webp: bytes | None) -> None:
+    """The file of an image, and its thumbnail: one of its own, or the one given."""
+    path = path_of(number, os.fsencode(photos))
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.truncate(_BYTES)
+    os.utime(path, ns=(1, 1))  # as the catalog says
+    store.put(key_of(digest_of(number)), webp or picture_of(number, 75))
+
+
+def arrive(collection: Collection, photos: Path, n: int, count: int) -> None:
+    """New images, as a watcher takes them: every second one is a copy of one that is there."""
+    catalog, recipe = collection.catalog, collection.recipe
+    numbers = range(n, n + count)
+    vectors = vectors_of(n, count)
+    root = catalog.images.put_root(os.fsencode(photos), "watched").id
+    there = catalog.contents.embeddings([key_of(digest_of(one)) for one in range(count)], recipe)
+    for place in range(0, count, 2):
+        vectors[place] = _copied(there[place], n + place)
+    contents = [made_up(number) for number in numbers]
+    paths = [path_of(number, os.fsencode(photos)) for number in numbers]
+    with catalog.transaction():
+        see(catalog, numbers, root, os.fsencode(photos))
+        catalog.contents.put_embedded(
+            list(zip(contents, vectors, strict=True)), recipe, "synthetic"
+        )
+        catalog.images.insert_all(
+            [(path, root, one.key) for path, one in zip(paths, contents, strict=True)]
+        )
+        catalog.observations.done(paths)
+    store = ThumbnailStore(collection.folders.thumbnails)
+    for place, number in enumerate(numbers):
+        _place(store, photos, number, None if place % 2 else picture_of(place, 50))
+
+
 def measure(folder: Path, n: int, *, progress: Progress = silent) -> Scaled:
-    """Make a collection of `n` images in `folder` if it is not there, and look for duplicates."""
+    """Make a collection of `n` images in `folder`, and look for duplicates three times."""
     index, photos = folder / "index", folder / "photos"
-    copies = n // _SHARE
-    if not index.exists():
-        make_large(index, photos, n)
-    with Collection.open(index, effective=config.load(), progress=progress) as collection:
-        began, before = time.perf_counter(), time.process_time()
-        result = collection.duplicates()
-        seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - before
+    copies = make_large(index, photos, n)
     expected = {frozenset((number, number + n - copies)) for number in range(copies)}
-    found = [
-        frozenset(int(Path(os.fsdecode(image.path)).stem) for image in group.images)
-        for group in result.groups
-    ]
-    right = sum(group in expected for group in found)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    return Scaled(n, copies, right, len(found) - right, seconds, cpu_seconds, peak)
+
+    def search() -> tuple[set[frozenset[int]], float, float]:
+        # Opened anew each time, as by the command line.
+        with Collection.open(index, effective=config.load(), progress=progress) as collection:
+            began, before = time.perf_counter(), time.process_time()
+            groups = collection.duplicates().groups
+            seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - before
+        found = {
+            frozenset(int(Path(os.fsdecode(image.path)).stem) for image in group.images)
+            for group in groups
+        }
+        return found, seconds, cpu_seconds
+
+    found, seconds, cpu_seconds = search()
+    again, again_seconds, again_cpu_seconds = search()
+    if again != found:
+        raise SystemExit("the second search has found something else")
+    with Collection.open(index, effective=config.load()) as collection:
+        arrive(collection, photos, n, _ARRIVALS)
+    arrived, arrived_seconds, arrived_cpu_seconds = search()
+    return Scaled(
+        images=n,
+        copies=copies,
+        found=len(found & expected),
+        wrong=len(found - expected),
+        seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        again_seconds=again_seconds,
+        again_cpu_seconds=again_cpu_seconds,
+        arrived_seconds=arrived_seconds,
+        arrived_cpu_seconds=arrived_cpu_seconds,
+        arrived_found=len({one for one in arrived if max(one) >= n}),
+        peak_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    )

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from imgclust.collection import Collection, DuplicatesResult, Thresholds, duplicating
-from imgclust.duplicates import MEASURED, Pairs, Pictures, finding, grouped
+from imgclust.duplicates import MEASURED, Neighbourhood, Pairs, Pictures, grouped, looking
 from imgclust.duplicates.thresholds import LIKE
 from imgclust.errors import NothingThereError, StoppedError, UsageError
 from imgclust.images import cells
-from imgclust.index import RowSearch
-from imgclust.progress import StopFlag
+from imgclust.index import RowSearch, VectorIndex
+from imgclust.progress import StopFlag, silent
 from tests.conftest import Open, write_picture
 from tests.fakes import FakeEmbedder
 
@@ -99,6 +99,148 @@ def png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+# What is remembered
+
+DIMS = 512
+SHAPES = dict.fromkeys(range(200), (40, 30, 100))
+LOOSE = Thresholds(0.8, 0.9, 0)
+
+
+def crowd(count: int = 90) -> np.ndarray:
+    """Vectors in bunches, each far from the others.
+
+    Many dimensions: half precision, in which the index keeps them, must not change an order.
+    """
+    rng = np.random.default_rng(5)
+    bunches = rng.standard_normal((count // 5, DIMS))
+    noise = rng.uniform(0.05, 0.5, (count, 1)) * rng.standard_normal((count, DIMS))
+    return (bunches[rng.integers(0, len(bunches), count)] + noise).astype(np.float32)
+
+
+def album(read: list[int]) -> Pictures:
+    """Pictures of which every third content has another one than the rest."""
+
+    def look(key: int) -> bytes:
+        read.append(key)
+        return png(np.random.default_rng(key % 3 == 0).integers(0, 256, (32, 32, 3), np.uint8))
+
+    return Pictures(look)
+
+
+def looked(index: VectorIndex, kept: Neighbourhood, read: list[int]) -> tuple[Pairs, Pairs]:
+    return looking.look(
+        index,
+        kept,
+        shapes=SHAPES,
+        thresholds=LOOSE,
+        pictures=album(read),
+        progress=silent,
+        stop=StopFlag(),
+    )
+
+
+def listed(pairs: Pairs) -> dict[tuple[int, int], float]:
+    keys = map(tuple, pairs.keys.tolist())
+    return dict(zip(keys, pairs.scores.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_found_does_not_depend_on_what_came_when(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Contents come and go in any order, the file between; as one run over those that are left."""
+    monkeypatch.setattr(looking, "_NEIGHBOURS", 3)
+    monkeypatch.setattr(looking, "_FEW", 0.3)
+    rng = np.random.default_rng(seed)
+    vectors, file = crowd(), tmp_path / "kept.bin"
+    index = VectorIndex(DIMS)
+    there: set[int] = set()
+    away = list(rng.permutation(len(vectors)).tolist())
+    for _ in range(12):
+        come = [away.pop() for _ in range(min(len(away), int(rng.integers(0, 20))))]
+        go = rng.permutation(sorted(there))[: int(rng.integers(0, 6))].tolist()
+        index.add(come, vectors[come].reshape(-1, DIMS))
+        index.remove(go)
+        there = (there | set(come)) - set(go)
+        away = go + away
+        keys = np.array(sorted(there), np.int64)
+        kept = Neighbourhood.load(file, recipe="r", likeness=LIKE)
+        kept = looking.renewed(kept, index, keys, stop=StopFlag())
+        found = looked(index, kept, [])
+        kept.save(file, recipe="r", likeness=LIKE)
+        anew = looked(index, Neighbourhood.of(keys), [])
+        for some, others in zip(found, anew, strict=True):
+            assert some.keys.tolist() == others.keys.tolist()
+            assert some.scores == pytest.approx(others.scores)
+    assert len(listed(found[0])) > 20
+
+
+def test_nothing_is_looked_at_twice(tmp_path: Path) -> None:
+    vectors, file, read = crowd(), tmp_path / "kept.bin", list[int]()
+    index = VectorIndex(DIMS)
+    index.add(np.arange(85), vectors[:85])
+    kept = looking.renewed(
+        Neighbourhood.load(file, recipe="r", likeness=LIKE), index, np.arange(85), stop=StopFlag()
+    )
+    first = looked(index, kept, read)
+    assert len(read) > 40
+    kept.save(file, recipe="r", likeness=LIKE)
+    for recipe, likeness, contents in (("r", LIKE, 85), ("s", LIKE, 0), ("r", 0.5, 0)):
+        again = Neighbourhood.load(file, recipe=recipe, likeness=likeness)
+        assert len(again.keys) == contents
+    kept = Neighbourhood.load(file, recipe="r", likeness=LIKE)
+    read.clear()
+    assert listed(looked(index, kept, read)[0]) == listed(first[0])
+    assert read == []
+    index.add([85, 86], vectors[85:87])
+    kept = looking.renewed(kept, index, np.arange(87), stop=StopFlag())
+    looked(index, kept, read)
+    assert 0 < len(read) < 20
+
+
+def test_a_damaged_file_is_as_none(tmp_path: Path) -> None:
+    file = tmp_path / "kept.bin"
+    Neighbourhood.of(np.arange(50)).save(file, recipe="r", likeness=LIKE)
+    whole = bytearray(file.read_bytes())
+    assert len(Neighbourhood.load(file, recipe="r", likeness=LIKE).keys) == 50
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(damaged))] ^= 1 << int(rng.integers(8))
+        file.write_bytes(damaged[: rng.integers(len(damaged)) if rng.random() < 0.3 else None])
+        found = Neighbourhood.load(file, recipe="r", likeness=LIKE)
+        assert found.keys.tolist() in ([], list(range(50)))
+        assert len(found.asked) == len(found.keys)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.bin"]
+
+
+def test_an_interruption_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looking, "_BLOCK", 10)
+    vectors, read = crowd(), list[int]()
+    index = VectorIndex(DIMS)
+    index.add(np.arange(90), vectors)
+    kept = Neighbourhood.of(np.arange(90))
+    stop = StopFlag()
+
+    def progress(step: str, done: int, total: int | None) -> None:
+        if done >= 40:
+            stop.set()
+
+    with pytest.raises(StoppedError):
+        looking.look(
+            index,
+            kept,
+            shapes=SHAPES,
+            thresholds=LOOSE,
+            pictures=album(read),
+            progress=progress,
+            stop=stop,
+        )
+    assert 0 < np.count_nonzero(kept.asked) < 90
+    found = looked(index, looking.renewed(kept, index, np.arange(90), stop=StopFlag()), read)
+    assert listed(found[0]) == listed(looked(index, Neighbourhood.of(np.arange(90)), [])[0])
+
+
 # In a collection
 
 
@@ -162,7 +304,7 @@ def test_many_copies_are_one_group(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More copies than candidates are asked for at first."""
-    monkeypatch.setattr(finding, "_NEIGHBOURS", 2)
+    monkeypatch.setattr(looking, "_NEIGHBOURS", 2)
     big = Image.open(drop / "picture-00.png").resize((160, 120))
     for quality in range(50, 95, 5):
         big.save(drop / f"copy-{quality}.jpg", quality=quality)
@@ -175,9 +317,9 @@ def test_a_large_collection_gives_what_all_pairs_give(
     open_collection: Open, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In fewer dimensions and in parts, against every pair of images held up to each other."""
-    monkeypatch.setattr(finding, "_MANY", 8)
-    monkeypatch.setattr(finding, "_FEWER_DIMS", 16)
-    monkeypatch.setattr(finding, "_VERY_MANY", 8)
+    monkeypatch.setattr(looking, "_MANY", 8)
+    monkeypatch.setattr(looking, "_FEWER_DIMS", 16)
+    monkeypatch.setattr(looking, "_VERY_MANY", 8)
     one = ingested(open_collection)
     found = one.duplicates().groups
     keys, vectors = one.catalog.contents.all_embeddings(one.recipe)
@@ -250,6 +392,23 @@ def test_files_that_are_away_or_changed_are_left_out(open_collection: Open, copi
     found = names(one.duplicates())
     assert [kind for kind, _ in found] == ["near"]
     assert found[0][1][0] == "again.webp"  # the best of those that are still there
+
+
+def test_the_second_call_reads_no_picture(
+    open_collection: Open, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = ingested(open_collection)
+    first = one.duplicates()
+    one.close()
+    again = open_collection()
+    with monkeypatch.context() as patch:
+        patch.setattr(duplicating, "picture", lambda *_: pytest.fail("a picture is read"))
+        assert again.duplicates() == first
+    Image.open(copied / "large.png").save(copied / "later.webp", quality=60)
+    again.watch([copied], once=True, cluster=False)
+    assert "later.webp" in names(again.duplicates())[1][1]
+    (copied / "again.webp").unlink()
+    assert "again.webp" not in names(again.duplicates())[1][1]
 
 
 def test_interruption(open_collection: Open, copied: Path) -> None:

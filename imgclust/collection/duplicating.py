@@ -8,10 +8,22 @@ import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from imgclust import weights
 from imgclust.collection.networks import embedder_opener
 from imgclust.collection.results import Dismissed
-from imgclust.duplicates import DuplicatesResult, Pictures, Thresholds, calibrate, find, known
+from imgclust.duplicates import (
+    LIKE,
+    DuplicatesResult,
+    Neighbourhood,
+    Pictures,
+    Thresholds,
+    calibrate,
+    find,
+    known,
+    renewed,
+)
 from imgclust.embedding import recipe_of
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.images import SIZE_CAP_BYTES, Decoded, claim
@@ -47,14 +59,29 @@ def duplicates(collection: Opened, *, min_score: float | None) -> DuplicatesResu
             progress=collection.progress,
             stop=collection.stop,
         )
-    return find(
-        collection.catalog,
+    shapes = collection.catalog.contents.shapes()
+    keys = np.array(sorted(key for key in shapes if key in live.index), np.int64)
+    file = collection.folders.neighbourhood
+    neighbourhood = renewed(
+        Neighbourhood.load(file, recipe=recipe, likeness=LIKE),
         live.index,
-        thresholds=thresholds,
-        pictures=pictures,
-        progress=collection.progress,
+        keys,
         stop=collection.stop,
     )
+    try:
+        return find(
+            collection.catalog,
+            live.index,
+            shapes=shapes,
+            thresholds=thresholds,
+            pictures=pictures,
+            neighbourhood=neighbourhood,
+            progress=collection.progress,
+            stop=collection.stop,
+        )
+    finally:  # what an interruption left counts the next time
+        with contextlib.suppress(OSError):  # a cache
+            neighbourhood.save(file, recipe=recipe, likeness=LIKE)
 
 
 def dismiss(collection: Opened, ids: Sequence[int], *, undo: bool) -> Dismissed:

@@ -51,6 +51,10 @@ class Folders:
         return self.root / "index.faiss"
 
     @property
+    def neighbourhood(self) -> Path:
+        return self.root / "neighbourhood.bin"
+
+    @property
     def links(self) -> Path:
         return self.root / "links"
 

@@ -20,7 +20,7 @@ from imgclust.progress import Progress, StopFlag, silent
 
 # What imgclust makes in the folder of a collection, beside the link folder and the catalog.
 _OUR_FOLDERS = ("charts", "log", "set-aside", "thumbnails")
-_OUR_FILES = ("index.faiss*", ".probe")
+_OUR_FILES = ("index.faiss*", "neighbourhood.bin*", ".probe")
 _CATALOG_FILES = (folders.CATALOG, f"{folders.CATALOG}-wal", f"{folders.CATALOG}-shm")
 _LOCKS = {
     "ingest": "ingesting into",

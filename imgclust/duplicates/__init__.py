@@ -2,14 +2,18 @@
 
 from imgclust.duplicates.finding import Duplicate, DuplicateGroup, DuplicatesResult, find
 from imgclust.duplicates.grouping import Pairs, grouped
+from imgclust.duplicates.looking import look, renewed
+from imgclust.duplicates.neighbourhood import Neighbourhood
 from imgclust.duplicates.pictures import Pictures
-from imgclust.duplicates.thresholds import MEASURED, Thresholds, calibrate, known
+from imgclust.duplicates.thresholds import LIKE, MEASURED, Thresholds, calibrate, known
 
 __all__ = [
+    "LIKE",
     "MEASURED",
     "Duplicate",
     "DuplicateGroup",
     "DuplicatesResult",
+    "Neighbourhood",
     "Pairs",
     "Pictures",
     "Thresholds",
@@ -17,4 +21,6 @@ __all__ = [
     "find",
     "grouped",
     "known",
+    "look",
+    "renewed",
 ]

@@ -62,6 +62,10 @@ class Pictures:
                     found[at] = likeness(first[None], second[None])[0] >= least
         return found
 
+    def told(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which of the contents `(m,)`, each asked for before, could be looked at."""
+        return np.array([self._row_of[key] >= 0 for key in keys.tolist()], bool)
+
     @property
     def unseen(self) -> int:
         """Contents asked for that could not be looked at."""

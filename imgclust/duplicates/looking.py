@@ -1,0 +1,234 @@
+"""Looking: the nearest neighbours of what came since the last time, and which are copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.duplicates.grouping import Pairs
+from imgclust.duplicates.neighbourhood import Neighbourhood
+from imgclust.duplicates.pictures import Pictures
+from imgclust.duplicates.thresholds import LIKE, Thresholds
+from imgclust.index import RowSearch, VectorIndex
+from imgclust.progress import Progress, StopFlag
+from imgclust.projection import fit_pca
+
+# Candidates of each content; asked for again, four times as many, where all of them are copies.
+_NEIGHBOURS = 16
+_MORE = 4
+_BLOCK = 512
+# Pairs whose pictures are compared before it is remembered.
+_JUDGED = 4096
+# Up to such a share of all contents, those that came are held against all others one by one.
+_FEW = 1 / 20
+# Rows of the index that are multiplied at once, and with how many others.
+_ROWS = 4096
+_OTHERS = 1024
+# Above so many contents the neighbours are looked for in fewer dimensions, and scored in all.
+_MANY = 5000
+_FEWER_DIMS = 256
+# Above so many the rows are divided into parts, of which the nearest are searched.
+_VERY_MANY = 20_000
+_PCA_ROWS = 4096
+# Sides of a copy are rounded to whole pixels, and some programs round to even ones.
+_ROUNDED_PX = 1.5
+
+_Rows = npt.NDArray[np.int64]
+# Positions (m, count) of the neighbours of some contents, these themselves among them.
+_Search = Callable[[_Rows, int], _Rows]
+
+
+def renewed(
+    kept: Neighbourhood, index: VectorIndex, keys: _Rows, *, stop: StopFlag
+) -> Neighbourhood:
+    """A neighbourhood brought to the contents `(n,)`, ascending, that there are now.
+
+    Those that came take their places among the neighbours of the others; `look` asks for theirs.
+    So what is found does not depend on the order in which they came.
+    """
+    found, new = kept.followed(keys)
+    came = np.flatnonzero(new)
+    if len(came) > max(1, _FEW * len(keys)):
+        found.asked[:] = 0
+        return found
+    reach = found.reach()
+    parts = []
+    for start in range(0, len(came), _OTHERS):
+        rows = came[start : start + _OTHERS]
+        for first, cosines in _products(index, keys, rows, stop):
+            here, beside = np.nonzero(cosines > reach[first : first + cosines.shape[1]])
+            known = first + beside
+            exact = _cosines(index, keys, rows, here, known)
+            parts.append((known, rows[here], exact))
+    found.add(parts)
+    return found
+
+
+def look(
+    index: VectorIndex,
+    neighbourhood: Neighbourhood,
+    *,
+    shapes: Mapping[int, tuple[int, int, int]],
+    thresholds: Thresholds,
+    pictures: Pictures,
+    progress: Progress,
+    stop: StopFlag,
+) -> tuple[Pairs, Pairs]:
+    """Near pairs, and similar ones; what is looked up is remembered in the neighbourhood.
+
+    Raises
+    ------
+    StoppedError
+        The neighbourhood holds what was done until then.
+    """
+    keys = neighbourhood.keys
+    sides = np.array([shapes[int(key)][:2] for key in keys], np.float64).reshape(-1, 2)
+    search: _Search | None = None
+    asked, number = np.flatnonzero(neighbourhood.asked == 0), _NEIGHBOURS
+    while True:
+        if len(asked) and len(keys) > 1:
+            if search is None:
+                search = _search(index, keys, len(asked), progress, stop)
+            _ask(neighbourhood, asked, number, index, search, progress, stop)
+        pairs, cosines = neighbourhood.pairs()
+        alike = (cosines >= thresholds.near) & _same_ratio(sides[pairs[:, 0]], sides[pairs[:, 1]])
+        _judge(neighbourhood, pairs[alike], pictures, progress, stop)
+        asked = _full(neighbourhood)
+        if len(asked):
+            number = _MORE * int(neighbourhood.asked[asked].min())
+            asked = asked[neighbourhood.asked[asked] < number]
+        elif not neighbourhood.narrow(_NEIGHBOURS, by=_MORE):
+            break
+    same = alike & (neighbourhood.seen(pairs) == 1)
+    found = Pairs(keys[pairs], cosines)
+    return found.where(same), found.where(~same & (cosines >= thresholds.similar))
+
+
+def _ask(
+    neighbourhood: Neighbourhood,
+    asked: _Rows,
+    number: int,
+    index: VectorIndex,
+    search: _Search,
+    progress: Progress,
+    stop: StopFlag,
+) -> None:
+    """Look up so many neighbours of some contents anew."""
+    neighbourhood.forget(asked)
+    parts = []
+    try:
+        for start in range(0, len(asked), _BLOCK):
+            stop.check()
+            progress("comparing images", start, len(asked))
+            rows = asked[start : start + _BLOCK]
+            beside = search(rows, number + 1)
+            here = np.repeat(np.arange(len(rows)), beside.shape[1])
+            other = beside.reshape(-1)
+            real = (other >= 0) & (other != rows[here])
+            here, other = here[real], other[real]
+            cosines = _cosines(index, neighbourhood.keys, rows, here, other)
+            neighbourhood.asked[rows] = number
+            parts.append((rows[here], other, cosines))
+    finally:
+        neighbourhood.add(parts)
+
+
+def _judge(
+    neighbourhood: Neighbourhood,
+    pairs: _Rows,
+    pictures: Pictures,
+    progress: Progress,
+    stop: StopFlag,
+) -> None:
+    """Hold the pictures of pairs against each other that were not judged yet."""
+    new = pairs[neighbourhood.seen(pairs) < 0]
+    keys = neighbourhood.keys
+    for start in range(0, len(new), _JUDGED):
+        progress("comparing pictures", start, len(new))
+        part = new[start : start + _JUDGED]
+        one, other = keys[part[:, 0]], keys[part[:, 1]]
+        same = pictures.alike(one, other, least=LIKE, stop=stop)
+        told = pictures.told(one) & pictures.told(other)
+        neighbourhood.judge(part[told], same[told])
+
+
+def _full(neighbourhood: Neighbourhood) -> _Rows:
+    """Contents of which every neighbour that was asked for is a copy: there may be more."""
+    copies = neighbourhood.one[neighbourhood.copies()]
+    count = len(neighbourhood.keys)
+    full = np.bincount(copies, minlength=count) >= neighbourhood.asked
+    found: _Rows = np.flatnonzero(
+        full & (neighbourhood.asked > 0) & (neighbourhood.asked < count - 1)
+    )
+    return found
+
+
+def _search(
+    index: VectorIndex, keys: _Rows, number: int, progress: Progress, stop: StopFlag
+) -> _Search:
+    """What finds the neighbours of contents: one by one for a few, else by a search of its own."""
+    if number <= _FEW * len(keys):
+        return lambda rows, count: _nearest(index, keys, rows, count, stop)
+    if len(keys) <= _MANY:
+        points = index.reconstruct(keys)
+    else:
+        progress("comparing images", 0, None)
+        sample = np.linspace(0, len(keys) - 1, _PCA_ROWS).astype(np.int64)
+        projection = fit_pca(index.reconstruct(keys[sample]), dims=_FEWER_DIMS)
+        points = np.empty((len(keys), projection.dims), np.float32)
+        for start in range(0, len(keys), _BLOCK):
+            stop.check()
+            part = slice(start, start + _BLOCK)
+            points[part] = projection.transform(index.reconstruct(keys[part]))
+    parts = round(2 * len(keys) ** 0.5) if len(keys) > _VERY_MANY else 1
+    search = RowSearch(points, parts=parts)
+    return lambda rows, count: search.nearest(points[rows], count)
+
+
+def _nearest(index: VectorIndex, keys: _Rows, rows: _Rows, count: int, stop: StopFlag) -> _Rows:
+    """Positions `(m, count)` of the contents nearest to some, in any order; exact."""
+    best = np.empty((len(rows), 0), np.float32)
+    positions = np.empty((len(rows), 0), np.int64)
+    for first, cosines in _products(index, keys, rows, stop):
+        here = np.broadcast_to(np.arange(first, first + cosines.shape[1]), cosines.shape)
+        best, positions = np.hstack([best, cosines]), np.hstack([positions, here])
+        if best.shape[1] > count:
+            kept = np.argpartition(-best, count - 1, axis=1)[:, :count]
+            best = np.take_along_axis(best, kept, 1)
+            positions = np.take_along_axis(positions, kept, 1)
+    return positions
+
+
+def _products(
+    index: VectorIndex, keys: _Rows, rows: _Rows, stop: StopFlag
+) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
+    """Cosines of some contents with all, some at a time: first of these, float32 `(m, some)`."""
+    own = index.reconstruct(keys[rows])
+    for first in range(0, len(keys), _ROWS):
+        stop.check()
+        yield first, own @ index.reconstruct(keys[first : first + _ROWS]).T
+
+
+def _cosines(
+    index: VectorIndex, keys: _Rows, rows: _Rows, here: _Rows, other: _Rows
+) -> npt.NDArray[np.float32]:
+    """Cosines `(m,)` of the contents `rows[here]` with the contents `other`."""
+    own = index.reconstruct(keys[rows])
+    scores = np.empty(len(other), np.float32)
+    for start in range(0, len(other), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        beside = index.reconstruct(keys[other[part]])
+        scores[part] = np.einsum("ij,ij->i", own[here[part]], beside)
+    return scores
+
+
+def _same_ratio(
+    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]
+) -> npt.NDArray[np.bool_]:
+    """Whether the sides `(m, 2)` could be one picture's, but for rounding to whole pixels."""
+    off = np.abs(np.log(one[:, 0] * other[:, 1]) - np.log(one[:, 1] * other[:, 0]))
+    least = np.minimum(one.min(axis=1), other.min(axis=1))
+    found: npt.NDArray[np.bool_] = off <= np.log1p(_ROUNDED_PX / least)
+    return found

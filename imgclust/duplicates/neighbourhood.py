@@ -1,0 +1,234 @@
+"""Neighbourhood: the nearest others of each content and what was seen of them, kept between calls.
+
+The file is a cache: what is damaged, of another recipe or of another version is made again.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+# Of what is kept; another one begins anew. The likeness that was judged by is part of it.
+_VERSION = 1
+_CHECKSUM_BYTES = 4
+
+Positions = npt.NDArray[np.int32]
+
+
+@dataclass
+class Neighbourhood:
+    """What is known of `n` contents; pairs name them by their positions among the keys.
+
+    Attributes
+    ----------
+    keys
+        Contents, ascending, int64 `(n,)`.
+    asked
+        How many neighbours of each were asked for, int32 `(n,)`; 0: they have to be looked for.
+    one, other, cosines
+        A row `(m,)` for each neighbour of each content, int32, int32, float32: by content, the
+        nearest first.
+    judged, same
+        Pairs that were looked at, int32 `(p, 2)`, the smaller first, each once, in order; and
+        whether they show the same pixels.
+    """
+
+    keys: npt.NDArray[np.int64]
+    asked: Positions
+    one: Positions
+    other: Positions
+    cosines: npt.NDArray[np.float32]
+    judged: Positions
+    same: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, keys: npt.NDArray[np.int64]) -> Neighbourhood:
+        """Contents of which nothing is known."""
+        empty = np.empty(0, np.int32)
+        return cls(
+            keys=keys,
+            asked=np.zeros(len(keys), np.int32),
+            one=empty,
+            other=empty,
+            cosines=np.empty(0, np.float32),
+            judged=np.empty((0, 2), np.int32),
+            same=np.empty(0, bool),
+        )
+
+    def followed(self, keys: npt.NDArray[np.int64]) -> tuple[Neighbourhood, npt.NDArray[np.bool_]]:
+        """The same for other contents `(k,)`, ascending, and which of them are new, bool `(k,)`.
+
+        Of contents that left nothing stays; those that had them for a neighbour have to be asked
+        again, as the next nearest takes that place.
+        """
+        at = np.searchsorted(keys, self.keys)
+        at[at == len(keys)] = 0
+        stays = keys[at] == self.keys if len(keys) else np.zeros(len(at), bool)
+        position = np.where(stays, at, -1).astype(np.int32)
+        new = np.ones(len(keys), bool)
+        new[position[stays]] = False
+        asked = np.zeros(len(keys), np.int32)
+        asked[position[stays]] = self.asked[stays]
+        one, other = position[self.one], position[self.other]
+        asked[one[(one >= 0) & (other < 0)]] = 0
+        kept = (one >= 0) & (other >= 0)
+        judged = position[self.judged]
+        known = (judged >= 0).all(axis=1)
+        found = Neighbourhood(
+            keys=keys,
+            asked=asked,
+            one=one[kept],
+            other=other[kept],
+            cosines=self.cosines[kept],
+            judged=judged[known],
+            same=self.same[known],
+        )
+        return found, new
+
+    def reach(self) -> npt.NDArray[np.float32]:
+        """From which cosine others would be neighbours of each content, float32 `(n,)`.
+
+        Infinite for those that have to be asked again anyway, and less than any cosine for those
+        that have fewer neighbours than were asked for.
+        """
+        least = np.full(len(self.keys), np.inf, np.float32)
+        np.minimum.at(least, self.one, self.cosines)
+        least[np.bincount(self.one, minlength=len(least)) < self.asked] = -np.inf
+        least[self.asked == 0] = np.inf
+        return least
+
+    def add(
+        self,
+        parts: Sequence[
+            tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]
+        ],
+    ) -> None:
+        """More neighbours: rows of `one`, `other`, `cosines`.
+
+        Of each content as many stay as were asked for, the nearest.
+        """
+        if not parts:
+            return
+        one, other, cosines = (np.concatenate(column) for column in zip(*parts, strict=True))
+        self.one = np.concatenate([self.one, one.astype(np.int32)])
+        self.other = np.concatenate([self.other, other.astype(np.int32)])
+        self.cosines = np.concatenate([self.cosines, cosines.astype(np.float32)])
+        order = np.lexsort((self.other, -self.cosines, self.one))
+        self._keep(order)
+        self._keep(np.flatnonzero(self._ranks() < self.asked[self.one]))
+
+    def narrow(self, least: int, *, by: int) -> bool:
+        """Keep `by` times fewer neighbours where not all of so many are copies; False: nowhere.
+
+        Those that were asked for further once, and would not be now, are so as if never asked.
+        """
+        ranks, copies = self._ranks(), self.copies()
+        fewer = self.asked // by
+        within = self.one[copies & (ranks < fewer[self.one])]
+        narrower = (self.asked > least) & (np.bincount(within, minlength=len(fewer)) < fewer)
+        self.asked[narrower] = fewer[narrower]
+        self._keep(np.flatnonzero(ranks < self.asked[self.one]))
+        return bool(narrower.any())
+
+    def copies(self) -> npt.NDArray[np.bool_]:
+        """Of each neighbour `(m,)` whether it was found to show the same pixels."""
+        found: npt.NDArray[np.bool_] = (
+            self.seen(np.stack([self.one, self.other], axis=1).astype(np.int64)) == 1
+        )
+        return found
+
+    def forget(self, rows: npt.NDArray[np.int64]) -> None:
+        """Drop the neighbours of these contents: they have to be looked for."""
+        self.asked[rows] = 0
+        self._keep(np.flatnonzero(self.asked[self.one]))
+
+    def pairs(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """Each pair of neighbours once, int64 `(m, 2)`, the smaller first, and their cosines."""
+        codes = self._codes(np.stack([self.one, self.other], axis=1))
+        unique, first = np.unique(codes, return_index=True)
+        return np.stack(np.divmod(unique, max(len(self.keys), 1)), axis=1), self.cosines[first]
+
+    def seen(self, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
+        """Of pairs `(m, 2)`: 1 where the pixels are the same, 0 where others, -1 not judged."""
+        found = np.full(len(pairs), -1, np.int8)
+        if len(self.judged):
+            known, asked = self._codes(self.judged), self._codes(pairs)
+            at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+            there = known[at] == asked
+            found[there] = self.same[at[there]]
+        return found
+
+    def judge(self, pairs: npt.NDArray[np.int64], same: npt.NDArray[np.bool_]) -> None:
+        """Remember of pairs `(m, 2)` that were not judged yet whether the pixels are the same."""
+        judged = np.concatenate([self.judged, np.sort(pairs, axis=1).astype(np.int32)])
+        order = np.lexsort((judged[:, 1], judged[:, 0]))
+        self.judged, self.same = judged[order], np.concatenate([self.same, same])[order]
+
+    def save(self, path: Path, *, recipe: str, likeness: float) -> None:
+        """Write it to a file, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            When the disk refuses; what was there is as it was.
+        """
+        near = np.isin(self._codes(self.judged), self._codes(self.pairs()[0]))
+        content = io.BytesIO()
+        np.savez(
+            content,
+            made_by=np.array([str(_VERSION), recipe, repr(likeness)]),
+            keys=self.keys,
+            asked=self.asked,
+            one=self.one,
+            other=self.other,
+            cosines=self.cosines,
+            judged=self.judged[near],
+            same=self.same[near],
+        )
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(zlib.crc32(content.getbuffer()).to_bytes(_CHECKSUM_BYTES, "little"))
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @classmethod
+    def load(cls, path: Path, *, recipe: str, likeness: float) -> Neighbourhood:
+        """What was kept in a file; of no contents where nothing fits."""
+        try:
+            content = memoryview(path.read_bytes())
+        except OSError:
+            content = memoryview(b"")
+        checksum, content = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
+        if content and int.from_bytes(checksum, "little") == zlib.crc32(content):
+            with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+                if kept["made_by"].tolist() == [str(_VERSION), recipe, repr(likeness)]:
+                    fields = ("keys", "asked", "one", "other", "cosines", "judged", "same")
+                    return cls(**{name: kept[name] for name in fields})
+        return cls.of(np.empty(0, np.int64))
+
+    def _ranks(self) -> npt.NDArray[np.int64]:
+        """Of each neighbour `(m,)` how many of the same content are nearer."""
+        found: npt.NDArray[np.int64] = np.arange(len(self.one)) - np.searchsorted(
+            self.one, self.one
+        )
+        return found
+
+    def _keep(self, rows: npt.NDArray[np.int64]) -> None:
+        self.one, self.other, self.cosines = self.one[rows], self.other[rows], self.cosines[rows]
+
+    def _codes(self, pairs: npt.NDArray[np.integer]) -> npt.NDArray[np.int64]:
+        ordered = np.sort(pairs.astype(np.int64), axis=1)
+        found: npt.NDArray[np.int64] = ordered[:, 0] * len(self.keys) + ordered[:, 1]
+        return found
