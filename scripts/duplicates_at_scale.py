@@ -83,9 +83,9 @@ def make_large(index: Path, photos: Path, n: int) -> int:
 
 
 def _copied(vector: np.ndarray, number: int) -> np.ndarray:
-    return vector + _NOISE * np.random.default_rng((3, number)).standard_normal(
-        DIMENSIONS, np.float32
-    )
+    noise = np.random.default_rng((3, number)).standard_normal(DIMENSIONS, np.float32)
+    found: np.ndarray = vector + np.float32(_NOISE) * noise
+    return found
 
 
 def _place(store: ThumbnailStore, photos: Path, number: int, webp: bytes | None) -> None:

@@ -155,7 +155,8 @@ def test_remove(run: Run, ready: Path) -> None:
     assert said.out.endswith(f" would be taken out; its file stays: {picture}\n")
     document = run("remove", picture, "--dry-run", "--json").document
     assert run("--json", "status").document["images"] == 24
-    assert run("remove", picture, "--json").document == document
+    assert run("remove", picture).refused(2).endswith("; give -y where nobody can be asked\n")
+    assert run("remove", picture, "-y", "--json").document == document
     assert document["path"] == str(picture)
     assert picture.exists()
     assert run("--json", "status").document["images"] == 23
@@ -198,7 +199,10 @@ def test_missing(run: Run, tmp_path: Path, drop: Path) -> None:
     dry = run("missing", "accept", "--dry-run", "--json").document
     assert [list(row) for row in dry["accepted"]] == [["id", "path"]] * 10
     assert run("--json", "status").document["images"] == 24
-    assert "10" in run("missing", "accept").out
+    assert "10 missing images would leave the collection" in run("missing", "accept").refused(2)
+    assert run("--json", "status").document["images"] == 24
+    assert "10" in run("missing", "accept", "-y").out
+    assert run("missing", "accept").code == 0  # there is nothing to ask about
     assert run("--json", "status").document["images"] == 14
 
 

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from imgclust.catalog import Catalog
 from imgclust.collection import keeping, paging
 from imgclust.collection.opened import Opened
+from imgclust.errors import StorageError
 from imgclust.locks import FileLock, is_locked
 from imgclust.terminal import Screen
 from tests.command_line import Run
@@ -46,6 +48,19 @@ def test_list(run: Run, ready: Path, tmp_path: Path) -> None:
     assert said.out.splitlines()[0].split() == [
         *("collection", "images", "distinct", "size", "watching", "roots")
     ]
+
+
+def test_a_full_disk_leaves_no_half_made_collection(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise StorageError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Catalog, "store", full)
+        assert "full" in run("collections", "create", "new").refused(1)
+    assert not (tmp_path / "index" / "new").exists()
+    assert run("collections", "create", "new").code == 0
 
 
 def test_a_damaged_collection_does_not_hide_the_others(

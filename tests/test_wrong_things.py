@@ -51,6 +51,7 @@ query 1 --sheet drop/sheet.png
 query 1 --sheet sheet.gif
 remove nowhere
 remove 999
+remove 1
 export --out x.csv
 export --out drop --format csv
 export --out drop/x.csv --format csv

@@ -9,7 +9,6 @@ import typer
 from imgclust.cli import completion, documents
 from imgclust.cli.calling import Call
 from imgclust.cli.options import Commands, DryRun, Yes
-from imgclust.errors import UsageError
 from imgclust.terminal import collections as tables
 
 commands = Commands()
@@ -86,12 +85,13 @@ def delete(
     if dry_run:
         call.answer(row, documents.collection_row, tables.would_delete)
         return
-    if not yes and not call.screen.can_ask:
-        raise UsageError(f"deleting {name} cannot be undone; give -y where nobody can be asked")
-    if call.asks(yes):
-        tables.would_delete(call.screen, row)
-        if not call.ask(f"Delete the collection {name}?"):
-            return
+    if not call.agreed(
+        f"Delete the collection {name}?",
+        yes=yes,
+        doing=f"deleting {name} cannot be undone",
+        show=lambda: tables.would_delete(call.screen, row),
+    ):
+        return
     gone = delete_collection(
         name, call.options.index, progress=call.screen.progress, stop=call.stop
     )

@@ -17,6 +17,7 @@ from imgclust.cli.options import Commands, DryRun, Yes
 from imgclust.errors import UsageError
 from imgclust.terminal import clusters as tables
 from imgclust.terminal import printable, results
+from imgclust.terminal.words import counted
 
 commands = Commands()
 
@@ -166,9 +167,13 @@ def remove(
 ) -> None:
     """Take an image out of the collection; its file stays."""
     with call.open() as collection:
-        if not dry_run and call.asks(yes):
+        if not dry_run:
             found = collection.remove(image, dry_run=True)
-            if not call.ask(f"Take image {found.id} out, {printable(found.path)}?"):
+            if not call.agreed(
+                f"Take image {found.id} out, {printable(found.path)}?",
+                yes=yes,
+                doing=f"image {found.id} would leave the collection",
+            ):
                 return
         call.answer(
             collection.remove(image, dry_run=dry_run),
@@ -232,8 +237,11 @@ def accept(call: Call, dry_run: DryRun = False, yes: Yes = False) -> None:
         if dry_run:
             call.answer(waiting, documents.accepted, results.missing)
             return
-        if waiting and call.asks(yes):
-            results.missing(call.screen, waiting)
-            if not call.ask(f"Take these {len(waiting)} out of the collection?"):
-                return
+        if waiting and not call.agreed(
+            f"Take these {len(waiting)} out of the collection?",
+            yes=yes,
+            doing=f"{counted(len(waiting), 'missing image')} would leave the collection",
+            show=lambda: results.missing(call.screen, waiting),
+        ):
+            return
         call.answer(collection.accept_missing(), documents.accepted, results.accepted)

@@ -107,17 +107,32 @@ def collection_row(name: str, index: Path | None = None) -> CollectionRow:
 def create_collection(
     name: str, index: Path | None = None, *, effective: config.Effective | None = None
 ) -> CollectionPlace:
-    """Make an empty collection, which keeps what the settings say it is.
+    """Make an empty collection, which keeps what the settings say it is; whole, or not at all.
 
     Raises
     ------
     UsageError
         When there is one of that name, or the name cannot be one.
+    StorageError
+        When the disk refuses.
     """
     found = folders.find_index_folder(index)
-    _free(found, name)
-    with Collection.open(found.path, name, effective=effective, create_for=()) as made:
-        return CollectionPlace(name, made.folders.root)
+    place = _free(found, name)
+    try:
+        with Collection.open(found.path, name, effective=effective, create_for=()) as made:
+            return CollectionPlace(name, made.folders.root)
+    except BaseException:
+        _take_back(place)
+        raise
+
+
+def _take_back(place: Folders) -> None:
+    """Remove what a failure has left of a new collection, unless somebody works in it already."""
+    if any(is_locked(place.lock(what)) for what in _LOCKS):
+        return
+    with contextlib.suppress(OSError):  # the disk may refuse that too
+        _remove_files(place)
+        place.root.rmdir()
 
 
 def rename_collection(name: str, to: str, index: Path | None = None) -> CollectionPlace:
