@@ -261,12 +261,13 @@ def test_a_step_queues_the_links_of_what_another_clustering_has_elsewhere(
         catalog.clusterings.assign(first, before, arrived=False)
         catalog.clusterings.assign(second, after, arrived=False)
         catalog.clusterings.publish(second, {})
-        catalog.ledger.queue_step(first)
+        catalog.ledger.queue_review(first)
     taken = []
-    assert catalog.ledger.count_stepping() == 7
-    while catalog.ledger.steps:
+    assert catalog.ledger.share_to_review() == 1
+    while catalog.ledger.reviews:
         with catalog.transaction():
-            catalog.ledger.take_step(rows=3)
+            catalog.ledger.review(rows=3)
+        assert catalog.ledger.share_to_review() < 1
         taken.append(sorted(catalog.images.queued_links(99)[1]))
     # Moved with its copy, out of the limit, gone from it, back inside it, come into it.
     expected = [ids[-1], ids[keys[1]], ids[keys[2]], ids[keys[3]], ids[keys[4]], ids[keys[5]]]
@@ -274,12 +275,27 @@ def test_a_step_queues_the_links_of_what_another_clustering_has_elsewhere(
     assert taken[1:] == [sorted(expected)] * 2
     with catalog.transaction():
         catalog.images.unqueue_links(10**9)
-        catalog.ledger.queue_step(second)
-        catalog.ledger.queue_step(None)
-        assert catalog.ledger.count_stepping() == 7
-        catalog.ledger.take_step(rows=99)
+        catalog.ledger.queue_review(second)
+        catalog.ledger.queue_review(None)
+        assert catalog.ledger.share_to_review() == 1
+        catalog.ledger.review(rows=99)
     assert sorted(catalog.images.queued_links(99)[1]) == sorted(ids.values())
-    assert not catalog.ledger.steps
+    assert not catalog.ledger.reviews
+
+
+def test_files_that_moved_are_counted_once_each(catalog: Catalog) -> None:
+    observations = catalog.observations
+    gone = {b"/r/a": 1, b"/r/b": 2, b"/r/c": 2, b"/r/d": 4}  # with inodes
+    waiting = {b"/r/new-a": 1, b"/r/new-b": 2, b"/r/other": 9, b"/r/twice": 4, b"/r/again": 4}
+    with catalog.transaction():
+        root = catalog.images.put_root(b"/r", "watched").id
+        for path, inode in (gone | waiting).items():
+            observations.see(path, root, (1, inode, 10, 20, 30), due=0.0)
+        observations.done(list(gone))
+        observations.see(b"/r/new-size", root, (1, 2, 11, 20, 30), due=0.0)
+    assert observations.moved([*gone, b"/r/unknown"]) == 3
+    assert observations.moved(iter([b"/r/d"])) == 1
+    assert observations.moved(waiting) == 0  # still to be read: not gone
 
 
 def test_who_writes_piece_after_piece_lets_others_in(tmp_path: Path) -> None:

@@ -200,10 +200,10 @@ def test_a_stop_ends_a_sync_between_its_rounds(
     with pytest.raises(StoppedError):
         collection.linking().sync(whole=True, progress=made, stop=stop)
     assert linked == [2]  # a round is finished, the next is not begun
-    steps = collection.catalog.ledger.count_stepping()
+    steps = collection.catalog.ledger.share_to_review()
     with pytest.raises(StoppedError):
         collection.linking().sync(stop=stop)
-    assert collection.catalog.ledger.count_stepping() == steps
+    assert collection.catalog.ledger.share_to_review() == steps
     assert collection.catalog.ledger.count() == 2
     collection.sync_links()
     assert collection.links(check=True).in_step

@@ -545,6 +545,26 @@ def test_a_folder_that_is_copied_and_lost_is_held(world: World) -> None:
     assert {world.image(path).state for path in paths[:12]} == {"missing"}
 
 
+def test_two_paths_with_one_hash_hide_a_missing_file_in_one_scan_only(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = world.pictures(3)
+    world.once()
+    paths[0].unlink()
+    real, salts = root_pass._hash, set()
+
+    def colliding(path: bytes, salt: bytes) -> int:
+        salts.add(salt)
+        return 7 if len(salts) == 1 and path != os.fsencode(paths[2]) else real(path, salt)
+
+    monkeypatch.setattr(root_pass, "_hash", colliding)
+    world.once()
+    assert world.image(paths[0]).state == "present"
+    world.once()
+    assert world.image(paths[0]).state == "missing"
+    assert len(salts) == 2
+
+
 def test_accepting_goes_on_after_a_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(overseeing, "_CHUNK", 5)
     paths = world.pictures(20)

@@ -72,7 +72,7 @@ def test_a_clustering_published_during_a_link_sync_keeps_every_link(
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     with collection.catalog.transaction():
-        collection.catalog.ledger.queue_step(None)
+        collection.catalog.ledger.queue_review(None)
     other = open_collection(index=collection.index_folder.path, create_for=None)
     published: list[int] = []
 
@@ -570,7 +570,7 @@ def test_a_clustering_becomes_current_in_a_transaction_that_writes_no_row_an_ima
 
     def look(name: str) -> None:
         if name == "recluster.publish":
-            queued.append((catalog.images.count_queued_links(), catalog.ledger.steps))
+            queued.append((catalog.images.count_queued_links(), catalog.ledger.reviews))
 
     monkeypatch.setattr(publishing, "passing", look)
     with catalog.transaction():

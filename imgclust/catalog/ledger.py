@@ -87,9 +87,9 @@ class LinkLedger:
             self._connection.execute("SELECT count(*) FROM link_ledger WHERE state = 'done'").get
         )
 
-    # Links that another clustering makes due
+    # Reviews: which links another clustering makes due
 
-    def queue_step(self, clustering: int | None) -> None:
+    def queue_review(self, clustering: int | None) -> None:
         """Say that links need a look where the current clustering has an image elsewhere.
 
         Elsewhere than this clustering had it, or (None) wherever that was: all links. The caller
@@ -99,31 +99,30 @@ class LinkLedger:
             self._connection.execute("DELETE FROM link_steps")
         self._connection.execute("INSERT INTO link_steps (clustering) VALUES (?)", (clustering,))
 
-    def count_stepping(self) -> int:
-        """Number of contents of which is not known yet whether their links need a look."""
-        return int(
-            self._connection.execute(
-                "SELECT coalesce(sum((SELECT count(*) FROM contents WHERE key > after)), 0) "
-                "FROM link_steps"
-            ).get
-        )
+    def share_to_review(self) -> float:
+        """About which share of the contents is to be reviewed; more than 1 where it is twice.
+
+        Their keys are the beginnings of hashes, and so spread evenly: nothing is counted.
+        """
+        left = "SELECT coalesce(sum(1 - max(after, 0) / 9223372036854775807.0), 0) FROM link_steps"
+        return float(self._connection.execute(left).get)
 
     @property
-    def steps(self) -> bool:
-        """True when a step is not queued to its end."""
+    def reviews(self) -> bool:
+        """True when a review is not at its end."""
         return self._connection.execute("SELECT 1 FROM link_steps LIMIT 1").get is not None
 
-    def take_step(self, *, rows: int) -> None:
-        """Queue what the oldest step makes due among its next `rows` contents.
+    def review(self, *, rows: int) -> None:
+        """Queue what the oldest review makes due among its next `rows` contents.
 
-        The caller holds the transaction; nothing happens when there is no step.
+        The caller holds the transaction; nothing happens when there is no review.
         """
-        step: Any = self._connection.execute(
+        first: Any = self._connection.execute(
             "SELECT id, clustering, after FROM link_steps ORDER BY id LIMIT 1"
         ).fetchone()
-        if step is None:
+        if first is None:
             return
-        number, clustering, after = step
+        number, clustering, after = first
         found: Any = self._connection.execute(
             "SELECT max(key), count(*) FROM "
             "(SELECT key FROM contents WHERE key > ? ORDER BY key LIMIT ?)",

@@ -109,15 +109,22 @@ class Observations:
 
         The same inode, size and mtime: a rename changes none of them.
         """
-        waiting = Counter(
-            self._connection.execute(
-                "SELECT inode, size, mtime_ns FROM observations WHERE state = 'seen'"
+        gone = Counter(
+            self._connection.executemany(
+                "SELECT inode, size, mtime_ns FROM observations WHERE path = ? AND state <> 'seen'",
+                ((path,) for path in paths),
             )
         )
-        gone = Counter(
-            known.stat[1:4] for known in self.among(paths).values() if known.state != "seen"
+        # Those that wait are looked at one by one: on a first pass they are all there is.
+        waiting = self._connection.execute(
+            "SELECT inode, size, mtime_ns FROM observations WHERE state = 'seen'"
         )
-        return (waiting & gone).total()
+        there = 0
+        for one in waiting:
+            if gone.get(one, 0):
+                gone[one] -= 1
+                there += 1
+        return there
 
     def relocate(self, path: bytes, root: int) -> None:
         """The path belongs to another root now."""

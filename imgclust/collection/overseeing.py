@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,12 +83,14 @@ def standing(collection: Opened) -> Standing:
     """See `Collection.standing`."""
     catalog = collection.catalog
     clustering = catalog.clusterings.current()
+    images = catalog.images.count()
+    to_review = math.ceil(images * catalog.ledger.share_to_review())
     return Standing(
-        images=catalog.images.count(),
+        images=images,
         pending=catalog.observations.pending(),
         quarantined=catalog.observations.count_quarantined(),
         missing=catalog.images.count_missing(),
-        unlinked=catalog.images.count_queued_links() + catalog.ledger.count_stepping(),
+        unlinked=catalog.images.count_queued_links() + to_review,
         clusters=0 if clustering is None else len(clustering.cluster_ids),
         provisional=clustering is not None and clustering.provisional,
         drift=None if clustering is None else drifting(catalog, clustering),

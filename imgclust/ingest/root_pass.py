@@ -79,8 +79,9 @@ class RootPass:
         self._identity = self._disk.identity(self._anchor)
         self._troubles: list[bytes] = []
         self._part: list[tuple[bytes, FileStat]] = []
-        # 64-bit hashes instead of paths: a million files take 8 MB. Two paths with one hash could
-        # only make a missing file look present until the next scan's order of hashes says so.
+        # 64-bit hashes instead of paths: a million files take 8 MB. Two paths with one hash make a
+        # missing file look present, but in one scan only: the next one's salt is another.
+        self._salt = os.urandom(hashlib.blake2b.SALT_SIZE)
         self._seen = array("Q")
         self._sorted: npt.NDArray[np.uint64] | None = None
         self._absent: list[Image] = []
@@ -116,7 +117,7 @@ class RootPass:
             ]
         # Nothing of it counts before it is committed.
         self.files += len(self._part)
-        self._seen.extend(_hash(path) for path, _ in self._part)
+        self._seen.extend(_hash(path, self._salt) for path, _ in self._part)
         self._counts.seen += len(found)
         if not self._again:
             self._counts.unchanged += found.count(Look.NOTHING)
@@ -293,7 +294,7 @@ class RootPass:
         """Which of the paths the scan has met."""
         if self._sorted is None:
             self._sorted = np.sort(np.frombuffer(self._seen, np.uint64))
-        wanted = np.array([_hash(path) for path in paths], np.uint64)
+        wanted = np.array([_hash(path, self._salt) for path in paths], np.uint64)
         after = np.searchsorted(self._sorted, wanted, side="right")
         return np.not_equal(after, np.searchsorted(self._sorted, wanted))
 
@@ -302,5 +303,5 @@ class RootPass:
 _Step = Callable[[], "_Step | None"]
 
 
-def _hash(path: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(path, digest_size=8).digest(), "big")
+def _hash(path: bytes, salt: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(path, digest_size=8, salt=salt).digest(), "big")

@@ -125,12 +125,12 @@ class Linking:
         current = self._catalog.clusterings.current_id()
         if self._catalog.setting("link_order_of") != current:
             with self._catalog.transaction():
-                self._catalog.ledger.queue_step(None)
+                self._catalog.ledger.queue_review(None)
                 self._catalog.store("link_order_of", current)
 
     def _queue_all(self) -> None:
         with self._catalog.transaction():
-            self._catalog.ledger.queue_step(None)
+            self._catalog.ledger.queue_review(None)
             self._catalog.images.queue_links(self._catalog.ledger.orphans())
 
     def _bring_in_step(
@@ -154,10 +154,12 @@ class Linking:
             self._order_anew()
         done: list[Applied] = []
         while True:
-            if self._catalog.ledger.steps and not self._catalog.images.queued_links(1)[1]:
+            if self._catalog.ledger.reviews and not self._catalog.images.queued_links(1)[1]:
                 stop.check()
-                with self._catalog.turn():
-                    self._catalog.ledger.take_step(rows=_CONTENTS)
+                # A sync with a time limit does other things in between: nobody waits for its end.
+                piece = self._catalog.turn if until is None else self._catalog.transaction
+                with piece():
+                    self._catalog.ledger.review(rows=_CONTENTS)
             # Read together: a clustering may be published between two rounds.
             with self._catalog.snapshot():
                 reached, images = self._catalog.images.queued_links(at_once)
@@ -179,7 +181,7 @@ class Linking:
                 )
                 with self._catalog.transaction():
                     self._catalog.images.unqueue_links(reached)
-            elif not self._catalog.ledger.steps:
+            elif not self._catalog.ledger.reviews:
                 break
             if until is not None and time.monotonic() >= until:
                 break
@@ -213,7 +215,7 @@ class Linking:
     @property
     def queued(self) -> bool:
         """True when something waits to be brought in step."""
-        if self._catalog.images.queued_links(1)[1] or self._catalog.ledger.steps:
+        if self._catalog.images.queued_links(1)[1] or self._catalog.ledger.reviews:
             return True
         return self._names.counted and bool(self._names.renamed(self._names.wanted()[1]))
 

@@ -122,7 +122,7 @@ def make_current(
     with catalog.transaction():
         followed.rest()
         publish()
-        catalog.ledger.queue_step(before)
+        catalog.ledger.queue_review(before)
         passing("recluster.publish")
 
 
