@@ -8,7 +8,7 @@ from typing import Protocol
 
 from imgclust.errors import StoppedError
 
-# How often work aside looks whether it was asked to stop, and how long it may take to end then.
+# How often it is looked whether a side thread is to stop, and how long it may take to end then.
 _LOOK_S = 0.1
 _GRACE_S = 2.0
 
@@ -53,7 +53,7 @@ class StopFlag:
             raise StoppedError("interrupted; what was finished is kept")
 
 
-class Aside(threading.Thread):
+class SideThread(threading.Thread):
     """Work in a thread of its own, which is left behind when it does not stop in time.
 
     For work that looks at the flag where it can, and computes for long in libraries that do not;
@@ -80,8 +80,8 @@ class Aside(threading.Thread):
 
 
 def left_behind() -> bool:
-    """True when work aside still runs: a library in it may not survive the interpreter's end.
+    """True when a side thread still runs: a library in it may not survive the interpreter's end.
 
     Such a process ends by `os._exit`.
     """
-    return any(isinstance(thread, Aside) for thread in threading.enumerate())
+    return any(isinstance(thread, SideThread) for thread in threading.enumerate())

@@ -15,7 +15,7 @@ from imgclust.config import Settings
 from imgclust.errors import ClusteringError, StoppedError, StorageError
 from imgclust.linking import sync
 from imgclust.links import plan
-from imgclust.progress import Aside, Progress, StopFlag, left_behind, silent
+from imgclust.progress import Progress, SideThread, StopFlag, left_behind, silent
 from imgclust.recluster import (
     Automatic,
     ClusterResult,
@@ -440,7 +440,7 @@ def test_a_watcher_that_stops_does_not_wait_for_its_clustering(
     assert left_behind() is not looks
     slow.let.set()
     for thread in threading.enumerate():
-        if isinstance(thread, Aside):
+        if isinstance(thread, SideThread):
             thread.join()
     assert not left_behind()
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]

@@ -14,7 +14,7 @@ from pathlib import Path
 from imgclust.catalog import Catalog
 from imgclust.config import Settings, recurrence
 from imgclust.errors import ImgclustError, StoppedError
-from imgclust.progress import Aside, StopFlag
+from imgclust.progress import SideThread, StopFlag
 from imgclust.recluster.results import ClusterResult
 from imgclust.recluster.run import Recluster
 
@@ -140,7 +140,7 @@ class Automatic:
         self._tell = tell
         self._stop = stop or StopFlag()
         self._clock = clock
-        self._thread: Aside | None = None
+        self._thread: SideThread | None = None
         self._began = time.monotonic()
         self._failed_at: int | None = None
         self._tally = Tally(catalog, recipe)
@@ -179,7 +179,7 @@ class Automatic:
                 self._catalog.store("first_pass_over", True)
         if due:
             work = partial(self._run, contents)
-            self._thread = Aside(work, name="clustering", stop=self._stop)
+            self._thread = SideThread(work, name="clustering", stop=self._stop)
             self._thread.start()
             if over:
                 self.close()
