@@ -45,7 +45,7 @@ links
 links --folder {id}_{count}
 view
 report
-remove 3
+remove 3 -y
 quarantine retry
 export --format json --out disk.json
 export --format csv --out there.csv

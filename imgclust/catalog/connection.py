@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import apsw
 
-from imgclust.errors import CatalogError, ImgclustError, StorageError
+from imgclust.errors import DISK_FULL, CatalogError, ImgclustError, StorageError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,7 +74,7 @@ def in_words(error: Exception, path: str) -> ImgclustError:
     """What SQLite raised, as an error of ours."""
     if isinstance(error, apsw.FullError):
         folder = os.path.dirname(path)
-        return StorageError(f"{folder} cannot be written: its disk is full; free some space")
+        return StorageError(f"{folder} cannot be written: {DISK_FULL}")
     if isinstance(error, REFUSED):
         return StorageError(f"the catalog {path} cannot be used: {error}")
     return damaged(path, str(error))

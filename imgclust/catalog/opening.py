@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 
 from imgclust.catalog import schema
-from imgclust.errors import CatalogError
+from imgclust.errors import DISK_FULL, CatalogError
 
 # A commit of ours is short; whoever waits longer than this waits for something that hangs.
 _BUSY_S = 30.0
@@ -67,7 +67,7 @@ def hindrance(folder: Path) -> str:
     if disk.f_flag & os.ST_RDONLY:
         return "its file system is read-only; mount it for writing, or use another place"
     if disk.f_bavail * disk.f_frsize < _LEAST_BYTES:
-        return "its disk is full; free some space"
+        return DISK_FULL
     if not os.access(folder, os.W_OK):
         return "its permissions forbid it; set them right, or use another place"
     return ""
