@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import random
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -39,7 +42,7 @@ QUICK = {
     "CUDA_VISIBLE_DEVICES": "",
 }
 
-# A crash in a worker costs a try only, so that the watcher is killed later as well.
+# A crash in a worker costs that file a try only, so that the watcher is killed later as well.
 WORKER_POINTS = ("claimed", "read", "decoded")
 WATCHER_POINTS = (
     "embedded",
@@ -56,6 +59,8 @@ WATCHER_POINTS = (
     "scan.missed",
 )
 CLUSTER_POINTS = ("recluster.chunk", "recluster.publish")
+# What a watcher has to recover from by itself, in the midst of its work.
+REFUSALS = ("eio", "enospc")
 # How long a process may take to pass a point that is armed; the real network takes long to load.
 _PATIENCE_S, _REAL_PATIENCE_S = 2.5, 25.0
 
@@ -143,6 +148,9 @@ class Driver:
         self._numbers = itertools.count()
         self.originals: dict[bytes, bytes] = {}
         self.foreign: dict[bytes, bytes] = {}
+        self.readable: set[bytes] = set()
+        self.away: list[Path] = []
+        self.refusals = 0
         self._contents = [self._picture(seed * 1000 + number) for number in range(12)]
         for _ in range(8):
             self.create()
@@ -159,6 +167,7 @@ class Driver:
             (self.overwrite, 2),
             (self.delete, 1),
             (self.rename_folder, 1),
+            (self.lose_root, 1),
         ]
         actions, weights = zip(*choices, strict=True)
         self._rng.choices(actions, weights)[0]()
@@ -225,6 +234,14 @@ class Driver:
             self._forget(path)
             self._note(new / path.relative_to(old))
 
+    def lose_root(self) -> None:
+        """A root that is away for about a scan, and back unchanged."""
+        root = self._rng.choice(self.roots)
+        elsewhere = self.folder / "away"
+        root.rename(elsewhere)
+        time.sleep(self._rng.choice((0.05, 0.4, 0.8)))
+        elsewhere.rename(root)
+
     def put_foreign(self) -> None:
         """A file of the person's own in the link folder."""
         if not self.links.is_dir():
@@ -244,7 +261,7 @@ class Driver:
         for number in range(count):
             point = next(points)
             told(f"kill {number + 1} of {count}: {point or 'at a random time'}")
-            self._one_kill(point)
+            self._one_kill(point, self._refusals(but=point))
             self.put_foreign()
             wrong = self._oracle(settled=False)
             assert not wrong, f"after kill {number + 1} ({point}): {wrong}"
@@ -254,24 +271,36 @@ class Driver:
         self._rng.shuffle(order)
         return [*order, *[None] * (len(order) // 4)]
 
-    def _one_kill(self, point: str | None) -> None:
-        armed = ""
-        if point is not None:
-            armed = f"{point}=crash@{self._rng.choice((1, 1, 2, 3))}"
-        in_watcher = armed if point in WATCHER_POINTS else ""
+    def _refusals(self, *, but: str | None) -> str:
+        """Refuse the disk at some points, once each, in about half of all runs."""
+        count = self._rng.choice((0, 0, 0, 1, 2, 4))
+        points = [one for one in (*WORKER_POINTS, *WATCHER_POINTS) if one != but]
+        self.refusals += count
+        return ";".join(
+            f"{point}={self._rng.choice(REFUSALS)}@{self._rng.choice((1, 1, 2, 3))}"
+            for point in self._rng.sample(points, count)
+        )
+
+    def _one_kill(self, point: str | None, refusals: str) -> None:
+        how = self._rng.choice(("crash", *REFUSALS)) if point in CLUSTER_POINTS else "crash"
+        crash = "" if point is None else f"{point}={how}@{self._rng.choice((1, 1, 2, 3))}"
+        in_watcher = refusals if point in CLUSTER_POINTS else f"{refusals};{crash}"
         with Process(
             "watch", self.index, *self.roots, **self._more, **_arming(in_watcher)
         ) as watch:
             opened = watch.until(lambda: "\nscanned" in watch.said or "open" in watch.said)
             assert opened or not watch.running, watch.said
             if point in CLUSTER_POINTS:
-                self._kill_cluster(armed)
+                self._kill_cluster(crash)
             deadline = time.monotonic() + (
                 self._patience_s if point in WATCHER_POINTS else self._rng.uniform(0.0, 2.0)
             )
             while watch.running and time.monotonic() < deadline:
                 self.act()
                 time.sleep(self._rng.uniform(0.0, 0.25))
+            # Only a kill ends a watcher, whatever a disk refuses.
+            assert watch.running or watch.wait() == -signal.SIGKILL, watch.said[-3000:]
+            assert "Traceback" not in watch.said, watch.said[-3000:]
 
     def _kill_cluster(self, armed: str) -> None:
         wanted = str(self._rng.randint(2, 5))
@@ -283,16 +312,39 @@ class Driver:
 
     # The end
 
-    def quiesce(self) -> None:
-        """Everything in, and what was deleted gone."""
-        for _ in range(3):
-            with Process("once", self.index, *self.roots, **self._more) as once:
-                code = once.wait()
-                assert code == 0, once.said[-3000:]
+    def verdict(self) -> list[str]:
+        """What the oracle finds at rest; while a root is away, as a disk is; when it is back."""
+        self._scan_for_long()
+        # Pictures whose workers were killed, or whose disk failed, lie among the bad ones.
+        with Process("retry", self.index, **self._more) as retry:
+            assert retry.wait() in {0, 3}, retry.said[-3000:]  # 3: there is nothing in quarantine
+        wrong = self._oracle(settled=True)
+        ids = self._ids()
+        root, elsewhere = self._rng.choice(self.roots), self.folder / "away"
+        self.away = [root]
+        root.rename(elsewhere)
+        self._scan_for_long()
+        wrong += [f"a root is away: {one}" for one in self._oracle(settled=True)]
+        elsewhere.rename(root)
+        self.away = []
+        self._scan_for_long()
+        wrong += [f"a root is back: {one}" for one in self._oracle(settled=True)]
+        if self._ids() != ids:
+            wrong.append("images have other ids, and nothing but a root was away for a while")
+        return wrong
 
-    def judge(self) -> list[str]:
-        """What the oracle finds wrong with the collection at rest."""
-        return self._oracle(settled=True)
+    def _scan_for_long(self) -> None:
+        """As many scans as make what was deleted gone."""
+        there = [root for root in self.roots if root not in self.away]
+        for _ in range(3):
+            with Process("once", self.index, *there, **self._more) as once:
+                assert once.wait() == 0, once.said[-3000:]
+
+    def _ids(self) -> list[tuple[bytes, int]]:
+        with contextlib.closing(
+            sqlite3.connect(self.index / "default/catalog.sqlite3")
+        ) as database:
+            return database.execute("SELECT path, id FROM images ORDER BY path").fetchall()
 
     def _oracle(self, *, settled: bool) -> list[str]:
         if not (self.index / "default" / "catalog.sqlite3").exists():
@@ -307,15 +359,23 @@ class Driver:
             copy if not settled else self.index / "default",
             roots=self.roots,
             links=self.links,
-            originals=self.originals,
+            originals={
+                path: digest
+                for path, digest in self.originals.items()
+                if not path.startswith(tuple(os.fsencode(root) + b"/" for root in self.away))
+            },
             foreign=self.foreign,
+            readable=self.readable,
+            away=self.away,
             settled=settled,
         ).judge()
 
     # Below: names and contents
 
     def _picture(self, number: int) -> bytes:
-        return encoded(photo(40, 30, number), self._rng.choice(("PNG", "JPEG", "WEBP")))
+        made = encoded(photo(40, 30, number), self._rng.choice(("PNG", "JPEG", "WEBP")))
+        self.readable.add(hashlib.sha256(made).digest())
+        return made
 
     def _content(self) -> bytes:
         kind = self._rng.random()

@@ -9,7 +9,7 @@ import sqlite3
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,14 @@ class Oracle:
         SHA-256 of every file that whoever drove the test put into the roots, by path.
     foreign
         SHA-256 of every file in the link folder that is not ours.
+    readable
+        SHA-256 of the files that are pictures: at rest such a file is an image, any other is none.
+    away
+        Roots that whoever drove the test has taken away, as a disk that is not mounted: these have
+        to be held, with all that is known of them, and no others.
     settled
-        Nothing is pending: what the roots hold must be in.
+        Nothing is pending, and every root was scanned often enough: what the roots hold must be
+        in, and nothing else may.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class Oracle:
         links: Path,
         originals: Mapping[bytes, bytes],
         foreign: Mapping[bytes, bytes],
+        readable: Collection[bytes],
+        away: Sequence[Path] = (),
         settled: bool = True,
     ) -> None:
         self._folder = folder
@@ -69,6 +77,8 @@ class Oracle:
         self._links = links
         self._originals = dict(originals)
         self._foreign = dict(foreign)
+        self._readable = frozenset(readable)
+        self._away = [os.fsencode(root) for root in away]
         self._settled = settled
         self.wrong: list[str] = []
 
@@ -146,28 +156,33 @@ class Oracle:
         states = dict(self._rows("SELECT path, state FROM observations"))
         quarantine = dict(self._rows("SELECT path, reason FROM quarantine"))
         for path, digest in self._originals.items():
-            ways = [
-                images.get(path) == (b"present", digest) and states.get(path) == b"done",
-                bool(quarantine.get(path)) and states.get(path) == b"quarantined",
-                states.get(path) in {b"skipped", b"removed"},
-            ]
             stand = (images.get(path, (None,))[0], states.get(path), quarantine.get(path))
-            self._say(sum(ways) != 1, f"{path!r} is not in exactly once: {stand}")
-            self._say(path in images and path in quarantine, f"{path!r} is in and in quarantine")
+            if digest in self._readable:
+                right = images.get(path) == (b"present", digest) and states.get(path) == b"done"
+                self._say(not right, f"the picture {path!r} is not in: {stand}")
+                self._say(path in quarantine, f"the picture {path!r} is in quarantine: {stand}")
+                continue
+            aside = bool(quarantine.get(path)) and states.get(path) == b"quarantined"
+            skipped = path not in quarantine and states.get(path) == b"skipped"
+            self._say(not (aside or skipped), f"{path!r} is neither set aside nor skipped: {stand}")
+            self._say(path in images, f"{path!r} is no picture, and in: {stand}")
+        held = {path for (path,) in self._rows("SELECT path FROM roots WHERE held IS NOT NULL")}
+        self._say(held - set(self._away), f"held, and nobody took it away: {held}")
+        self._say(set(self._away) - held, f"taken away, and not held: {self._away}")
+        # Of a root whose disk is away nothing is forgotten, of any other all that is not there.
+        below = tuple(root + b"/" for root in self._away)
         for path, (state, _) in images.items():
             if path not in self._originals:
-                self._say(state != b"missing", f"{path!r} is not there and not missing")
-        # Of a held root nothing is forgotten: its disk may be away.
-        held = [path for (path,) in self._rows("SELECT path FROM roots WHERE held IS NOT NULL")]
+                kept = path.startswith(below) and state == b"missing"
+                self._say(not kept, f"{path!r} is not there, and an image: {state!r}")
         absent = [
             path
-            for path in set(quarantine) - set(self._originals)
-            if not path.startswith(tuple(root + b"/" for root in held))
+            for path in (states.keys() | quarantine.keys()) - images.keys() - set(self._originals)
+            if not path.startswith(below)
         ]
-        self._say(absent, f"absent files in quarantine: {absent}")
-        for state in (b"seen",):
-            pending = [path for path, found in states.items() if found == state]
-            self._say(pending, f"pending: {pending}")
+        self._say(absent, f"absent files that are known: {absent}")
+        pending = [path for path, state in states.items() if state == b"seen"]
+        self._say(pending, f"pending: {pending}")
         self._say(self._rows("SELECT * FROM requests"), "open requests")
         count = len(self._rows("SELECT 1 FROM clusterings WHERE published IS NULL"))
         self._say(count > 0, f"{count} unpublished clusterings")
@@ -227,6 +242,7 @@ class Oracle:
         self._say({state for (state,) in ledger} - {b"done"}, "open intents in the ledger")
         self._say(len(ledger) != wanted.total(), "the ledger counts other links")
         self._say(self._rows("SELECT * FROM link_queue"), "links in the queue")
+        self._say(self._rows("SELECT * FROM link_steps"), "contents that no link was looked at for")
 
     def _index_file(self) -> None:
         path = self._folder / "index.faiss"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -50,25 +51,65 @@ def damaged(content: bytes, seed: int) -> bytes:
     return bytes(found)
 
 
+def is_true(answer: Any, whole: Any) -> bool:
+    """Whether an answer says nothing that the one of the whole catalog does not say.
+
+    Of a list there may be less, or nothing; all else has to be the same.
+    """
+    if isinstance(answer, dict) and isinstance(whole, dict):
+        if answer.get("trouble") and answer.get("name") == whole.get("name"):
+            return True  # a collection whose line says that it is damaged
+        return answer.keys() == whole.keys() and all(
+            is_true(value, whole[key]) for key, value in answer.items()
+        )
+    if isinstance(answer, list) and isinstance(whole, list):
+        return all(any(is_true(one, other) for other in whole) for one in answer)
+    return bool(answer == whole)
+
+
+def is_right(command: tuple[str, ...], answer: Any, whole: Any) -> bool:
+    """Whether the answer of a command that ended well can be relied upon.
+
+    What is fitted anew has to be about all images; a flipped bit in a stored embedding, which
+    SQLite does not notice, changes it a little (`doctor` compares them with the index file).
+    """
+    if command[0] == "cluster":
+        return bool(answer["k"] == whole["k"] and sum(answer["sizes"].values()) == 24)
+    if command[0] == "sweep":
+        falls = all(a >= b for a, b in pairwise(answer["inertia"]))
+        return falls and (answer["n"], answer["k"]) == (whole["n"], whole["k"])
+    return is_true(answer, whole)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
-def test_no_damage_is_taken_for_a_fault_of_ours(
+def test_no_damage_is_taken_for_a_fault_of_ours_or_leads_to_a_wrong_answer(
     run: Run, made: Path, tmp_path: Path, seed: int
 ) -> None:
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True, symlinks=True)
-    path = tmp_path / "index" / "default" / "catalog.sqlite3"
-    with Catalog(path) as catalog:
-        catalog.checkpoint()
-    whole = path.read_bytes()
-    for command in random.Random(seed).sample(COMMANDS, 4):
+    index = tmp_path / "index"
+
+    def restore() -> Path:
+        shutil.rmtree(index, ignore_errors=True)
+        shutil.copytree(made / "index", index, symlinks=True)
+        path = index / "default" / "catalog.sqlite3"
+        with Catalog(path) as catalog:
+            catalog.checkpoint()
         for beside in ("-wal", "-shm"):
             path.with_name(path.name + beside).unlink(missing_ok=True)
-        path.write_bytes(damaged(whole, seed))
-        said = run(*command)
+        return path
+
+    for command in random.Random(seed).sample(COMMANDS, 6):
+        restore()
+        whole = run("--json", *command)
+        path = restore()
+        path.write_bytes(damaged(path.read_bytes(), seed))
+        said = run("--json", *command)
         assert "fault of imgclust" not in said.err, (command, said.err)
         assert "Traceback" not in said.err
-        if said.code and command not in {("doctor",), ("links", "--check")}:
-            assert said.err.splitlines()[-1].startswith("imgclust: "), (command, said.err)
+        if said.code == 0:
+            assert is_right(command, said.document, whole.document), (command, said.out, whole.out)
+        elif command not in {("doctor",), ("links", "--check")}:
+            assert said.document["error"]["message"], (command, said.out)
             assert said.code in {1, 2, 3}
 
 

@@ -63,6 +63,8 @@ class SimulatedDisk:
         self.files: dict[bytes, tuple[bytes, FileStat]] = {}
         self.mounted = dict.fromkeys(ROOTS, "yes")
         self.device = dict.fromkeys(ROOTS, 1)
+        # Paths that came or went; a test empties it.
+        self.touched: set[bytes] = set()
         self._ticks = 0
 
     def write(self, path: bytes, content: bytes, *, same_mtime: bool = False) -> None:
@@ -71,11 +73,17 @@ class SimulatedDisk:
         inode = old[1].inode if old else 1000 + self._ticks
         mtime = old[1].mtime_ns if old and same_mtime else self._ticks
         self.files[path] = (content, FileStat(0, inode, len(content), mtime, self._ticks))
+        self.touched.add(path)
 
     def rename(self, old: bytes, new: bytes) -> None:
         content, stat = self.files.pop(old)
         self._ticks += 1
         self.files[new] = (content, stat._replace(ctime_ns=self._ticks))
+        self.touched |= {old, new}
+
+    def delete(self, path: bytes) -> None:
+        del self.files[path]
+        self.touched.add(path)
 
     def here(self, path: bytes) -> tuple[bytes, FileStat] | None:
         root = next(root for root in ROOTS if path.startswith(root))
@@ -226,6 +234,9 @@ class Life(RuleBasedStateMachine):
         self.seen_ids: set[int] = set()
         self.gone_ids: set[int] = set()
         self.removed: dict[bytes, FileStat] = {}
+        # Those of them that are away since the last scan, each with files beside it that are not.
+        self.unseen: dict[bytes, set[bytes]] = {}
+        self.lost: set[bytes] = set()
         self.away: dict[bytes, set[int]] = {}
         self.scans = 0
 
@@ -240,6 +251,7 @@ class Life(RuleBasedStateMachine):
     def restart(self) -> None:
         """A new process: nothing is left but the catalog file."""
         arm("")
+        self.unseen.clear()
         self.catalog = RefusingCatalog(self.path)
         self.reader = sqlite3.connect(self.path)
         with self.catalog.transaction():
@@ -281,11 +293,51 @@ class Life(RuleBasedStateMachine):
 
     def step(self) -> None:
         """One turn of the loop; a write that is refused is tried again by the next."""
+        removed, scanning = self.removed_rows(), self.ingest._scan is not None
         try:
             self.ingest.step(timeout_s=0)
         except StorageError:
             self.ingest.forget()
+        finally:
+            self.judge_forgotten(removed - self.removed_rows(), scanning=scanning)
         assert self.ingest._pipeline.decoding >= 0, "an answer of before the refusal was counted"
+
+    def removed_rows(self) -> set[bytes]:
+        if not self.removed:
+            return set()
+        return {
+            path for (path,) in self.rows("SELECT path FROM observations WHERE state='removed'")
+        }
+
+    def judge_forgotten(self, paths: set[bytes], *, scanning: bool) -> None:
+        """That a person removed an image is forgotten for another file, or when a scan sees none.
+
+        Another ctime alone is no other file: the end of its hard link, our own, changes that too.
+        """
+        for path in paths:
+            before, now = self.removed.pop(path), self.disk.stat(path)
+            if now is None:
+                assert self.disk.mounted[path[:4]] == "yes", f"{path!r} may be there, unseen"
+                assert scanning, f"an event alone says that {path!r} is away"
+            else:
+                assert now[1:-1] != before[1:-1], f"{path!r} comes back, the same file"
+
+    def judge_scan(self) -> None:
+        """A scan that could see that such a file is away has forgotten it."""
+        forgotten = {
+            path
+            for path, beside in self.unseen.items()
+            if path not in self.disk.touched
+            and beside - self.disk.touched
+            and path[:4] not in self.lost
+        }
+        assert not forgotten & self.removed_rows(), "a scan missed them, and they stay removed"
+        self.disk.touched.clear()
+        self.unseen = {
+            path: {file for file in self.disk.files if file.startswith(path[:4])}
+            for path in self.removed
+            if path not in self.disk.files
+        }
 
     def rows(self, sql: str) -> list[Any]:
         return self.reader.execute(sql).fetchall()
@@ -295,7 +347,9 @@ class Life(RuleBasedStateMachine):
         if event.kind in {"ingested", "reused", "replaced", "moved"}:
             # By id: a later outcome of the same commit may have moved the image on.
             assert (event.image,) in self.rows("SELECT id FROM images"), event
-        self.scans += event.kind == "scanned"
+        if event.kind == "scanned":
+            self.scans += 1
+            self.judge_scan()
         if event.kind == "moved" and event.image is not None:
             for kept in self.away.values():  # its row has another path now, and its fate
                 kept.discard(event.image)
@@ -342,7 +396,7 @@ class Life(RuleBasedStateMachine):
     @rule(path=paths, times=news)
     def delete(self, path: bytes, times: int) -> None:
         if self.disk.here(path):
-            del self.disk.files[path]
+            self.disk.delete(path)
             self.tell(times, path)
 
     @rule(root=st.sampled_from(ROOTS), how=st.sampled_from(("gone", "empty")))
@@ -354,6 +408,7 @@ class Life(RuleBasedStateMachine):
                 if image.path.startswith(root + b"/") and self.is_unchanged(image.path)
             }
         self.disk.mounted[root] = how
+        self.lost.add(root)
         self.events.lost = True
 
     @rule(
@@ -398,11 +453,15 @@ class Life(RuleBasedStateMachine):
     def overflow_is_scanned(self) -> None:
         """Lost events are looked for at once, and not at the next rescan."""
         before = self.scans
+        self.scan()
+        assert self.scans > before, "an overflow led to no scan"
+
+    def scan(self) -> None:
+        """Time for a whole scan after an overflow, and for nothing else."""
         self.events.lost = True
         for _ in range(40):
             self.clock.now += 0.01
             self.step()
-        assert self.scans > before, "an overflow led to no scan"
 
     def is_unchanged(self, path: bytes) -> bool:
         """The catalog knows the file as it is."""
@@ -513,6 +572,32 @@ class Life(RuleBasedStateMachine):
             for kept in self.away.values():
                 kept.discard(image.id)
 
+    @precondition(lambda self: self.catalog.images.count())
+    @rule(
+        number=st.integers(0, 5),
+        other=paths,
+        times=news,
+        how=st.sampled_from(("no", "step", "scan")),
+    )
+    def remove_and_move_away(self, number: int, other: bytes, times: int, how: str) -> None:
+        """A person removes an image; its file goes away, and comes back under its name."""
+        known = [image.path for image in self.catalog.images.all()]
+        path = known[number % len(known)]
+        self.remove(path)
+        if path not in self.removed or not self.writable(other) or other == path:
+            return
+        self.disk.rename(path, other)
+        self.tell(times, path, other)
+        if how == "step":
+            self.work(0.0)
+        elif how == "scan":
+            self.scan()
+            self.scan()
+        if self.writable(path) and self.disk.here(other):
+            self.disk.rename(other, path)
+            self.tell(times, other, path)
+            self.work_on()
+
     # What must always hold
 
     @invariant()
@@ -572,12 +657,8 @@ class Life(RuleBasedStateMachine):
         quarantine = {path for (path,) in self.rows("SELECT path FROM quarantine")}
         for path, (content, stat) in self.disk.files.items():
             removed = self.removed.get(path)
-            if removed is not None and removed[1:] == stat[1:]:
+            if removed is not None and removed[1:-1] == stat[1:-1]:
                 assert (states[path], path in images) == ("removed", False)
-            elif removed is not None and removed[1:-1] == stat[1:-1] and states[path] == "removed":
-                # Another ctime alone does not bring it back: its hard link's end changes that too.
-                # It may come back, where a scan missed the file in between.
-                assert path not in images
             elif content in IMAGES:
                 assert images.get(path) == hashlib.sha256(content).digest()
                 assert (states[path], path in quarantine) == ("done", False)

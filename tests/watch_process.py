@@ -1,6 +1,6 @@
 """A process that works on a collection and can be killed: MODE INDEX [PATH...].
 
-MODE is watch, once, add or cluster. With TEST_IMGCLUST_BACKBONE set the real network is used;
+MODE is watch, once, add, retry, cluster or check. With TEST_IMGCLUST_BACKBONE set the real network is used;
 else one of the same shape that takes no time. Each event is a line: kind, path in hexadecimal.
 """
 
@@ -50,11 +50,15 @@ def main(mode: str, index: str, *paths: str) -> int:
                 collection.watch(paths, once=mode == "once", emit=emit)
             elif mode == "add":
                 say("added", "-", collection.add(paths, emit=emit))
+            elif mode == "retry":
+                collection.retry(emit=emit)
+            elif mode == "check":
+                say("checked", "-", collection.links(check=True))
             elif mode == "cluster":
                 collection.cluster(k=int(os.environ.get("TEST_IMGCLUST_K", "3")))
-    except ImgclustError as error:
+    except (ImgclustError, OSError) as error:
         say("error", "-", error)
-        return error.exit_code
+        return getattr(error, "exit_code", 1)
     return 0
 
 
