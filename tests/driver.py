@@ -141,6 +141,7 @@ class Driver:
         for root in self.roots:
             root.mkdir()
         self.links = self.index / "default" / "links"
+        self._seed = seed
         self._rng = random.Random(seed)
         self._more = more or {}
         real = "TEST_IMGCLUST_BACKBONE" in self._more
@@ -151,6 +152,7 @@ class Driver:
         self.readable: set[bytes] = set()
         self.away: list[Path] = []
         self.refusals = 0
+        self._started: Callable[[], bool] = lambda: False
         self._contents = [self._picture(seed * 1000 + number) for number in range(12)]
         for _ in range(8):
             self.create()
@@ -237,6 +239,8 @@ class Driver:
     def lose_root(self) -> None:
         """A root that is away for about a scan, and back unchanged."""
         root = self._rng.choice(self.roots)
+        if not self._started():  # a folder that is named and not there is refused
+            return
         elsewhere = self.folder / "away"
         root.rename(elsewhere)
         time.sleep(self._rng.choice((0.05, 0.4, 0.8)))
@@ -261,6 +265,8 @@ class Driver:
         for number in range(count):
             point = next(points)
             told(f"kill {number + 1} of {count}: {point or 'at a random time'}")
+            # How many actions there is time for differs each time; what follows shall not.
+            self._rng = random.Random(f"{self._seed} {number}")
             self._one_kill(point, self._refusals(but=point))
             self.put_foreign()
             wrong = self._oracle(settled=False)
@@ -273,7 +279,7 @@ class Driver:
 
     def _refusals(self, *, but: str | None) -> str:
         """Refuse the disk at some points, once each, in about half of all runs."""
-        count = self._rng.choice((0, 0, 0, 1, 2, 4))
+        count = self._rng.choice((0, 0, 3, 6))
         points = [one for one in (*WORKER_POINTS, *WATCHER_POINTS) if one != but]
         self.refusals += count
         return ";".join(
@@ -288,7 +294,8 @@ class Driver:
         with Process(
             "watch", self.index, *self.roots, **self._more, **_arming(in_watcher)
         ) as watch:
-            opened = watch.until(lambda: "\nscanned" in watch.said or "open" in watch.said)
+            self._started = lambda: "\nscanned" in watch.said
+            opened = watch.until(lambda: self._started() or "open" in watch.said)
             assert opened or not watch.running, watch.said
             if point in CLUSTER_POINTS:
                 self._kill_cluster(crash)
@@ -298,9 +305,29 @@ class Driver:
             while watch.running and time.monotonic() < deadline:
                 self.act()
                 time.sleep(self._rng.uniform(0.0, 0.25))
+            if point is None and refusals:  # it recovers by itself, and not by a new start
+                recovered = watch.until(self._all_in, seconds=90)
+                assert recovered, f"still not in: {self._not_in()}; {watch.said[-3000:]}"
             # Only a kill ends a watcher, whatever a disk refuses.
             assert watch.running or watch.wait() == -signal.SIGKILL, watch.said[-3000:]
             assert "Traceback" not in watch.said, watch.said[-3000:]
+
+    def _not_in(self) -> set[bytes]:
+        """Pictures that are not in as they are now."""
+        wanted = {path: one for path, one in self.originals.items() if one in self.readable}
+        with contextlib.closing(
+            sqlite3.connect(self.index / "default/catalog.sqlite3")
+        ) as database:
+            found = dict(
+                database.execute(
+                    "SELECT path, sha256 FROM images JOIN contents ON content = key "
+                    "WHERE state = 'present'"
+                ).fetchall()
+            )
+        return {path for path, digest in wanted.items() if found.get(path) != digest}
+
+    def _all_in(self) -> bool:
+        return not self._not_in()
 
     def _kill_cluster(self, armed: str) -> None:
         wanted = str(self._rng.randint(2, 5))

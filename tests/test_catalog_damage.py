@@ -51,24 +51,8 @@ def damaged(content: bytes, seed: int) -> bytes:
     return bytes(found)
 
 
-def is_true(answer: Any, whole: Any) -> bool:
-    """Whether an answer says nothing that the one of the whole catalog does not say.
-
-    Of a list there may be less, or nothing; all else has to be the same.
-    """
-    if isinstance(answer, dict) and isinstance(whole, dict):
-        if answer.get("trouble") and answer.get("name") == whole.get("name"):
-            return True  # a collection whose line says that it is damaged
-        return answer.keys() == whole.keys() and all(
-            is_true(value, whole[key]) for key, value in answer.items()
-        )
-    if isinstance(answer, list) and isinstance(whole, list):
-        return all(any(is_true(one, other) for other in whole) for one in answer)
-    return bool(answer == whole)
-
-
 def is_right(command: tuple[str, ...], answer: Any, whole: Any) -> bool:
-    """Whether the answer of a command that ended well can be relied upon.
+    """Whether the answer of a command that ended well is the one of the whole catalog.
 
     What is fitted anew has to be about all images; a flipped bit in a stored embedding, which
     SQLite does not notice, changes it a little (`doctor` compares them with the index file).
@@ -78,7 +62,9 @@ def is_right(command: tuple[str, ...], answer: Any, whole: Any) -> bool:
     if command[0] == "sweep":
         falls = all(a >= b for a, b in pairwise(answer["inertia"]))
         return falls and (answer["n"], answer["k"]) == (whole["n"], whole["k"])
-    return is_true(answer, whole)
+    if command == ("collections",) and answer["collections"][0]["trouble"]:
+        return len(answer["collections"]) == 1  # its line says that it is damaged
+    return bool(answer == whole)
 
 
 @pytest.mark.slow
@@ -98,7 +84,7 @@ def test_no_damage_is_taken_for_a_fault_of_ours_or_leads_to_a_wrong_answer(
             path.with_name(path.name + beside).unlink(missing_ok=True)
         return path
 
-    for command in random.Random(seed).sample(COMMANDS, 6):
+    for command in random.Random(seed).sample(COMMANDS, 5):
         restore()
         whole = run("--json", *command)
         path = restore()

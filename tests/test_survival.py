@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
@@ -109,9 +110,13 @@ def test_beside_a_watcher(drop: Path, index: Path, tmp_path: Path) -> None:
         assert watch.until(lambda: len(paths_in(index)) == 8), watch.said
         due = "SELECT image FROM link_queue UNION ALL SELECT id FROM link_steps"
         assert watch.until(lambda: not rows(index, due)), watch.said
-        with Process("check", index) as check:
-            assert check.wait() == 0, check.said
-        assert "links=8, created=0, removed=0, missing=0, stale=0, foreign=()" in check.said
+        with Process("ask", index, drop / "000.png") as ask:
+            assert ask.wait() == 0, ask.said
+        assert "\nstatus - 8 True\n" in ask.said
+        assert "\nquery - 8\n" in ask.said
+        in_step = "LinksResult(links=8, created=0, removed=0, missing=0, stale=0, foreign=(), "
+        assert f"synced - {in_step}" in ask.said, ask.said
+        assert f"checked - {in_step}" in ask.said, ask.said
         unassigned = rows(
             index,
             "SELECT key FROM contents WHERE key NOT IN (SELECT content FROM assignments "
@@ -127,17 +132,27 @@ def test_beside_a_watcher(drop: Path, index: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
-    "point", ["embedded=sleep:1", "commit.before=sleep:1", "links.made=sleep:0.2"]
+    "point",
+    [
+        "claimed=sleep:1",
+        "decoded=sleep:1",
+        "embedded=sleep:1",
+        "commit.before=sleep:1",
+        "commit.after=sleep:1",
+        "checkpoint.temporary=sleep:3",
+        "links.made=sleep:0.2",
+    ],
 )
-def test_sigterm_ends_a_busy_watcher_and_loses_nothing(
-    drop: Path, index: Path, tmp_path: Path, point: str
+def test_a_signal_ends_a_busy_watcher_and_loses_nothing(
+    drop: Path, index: Path, point: str, number: signal.Signals
 ) -> None:
     fill(drop, 12)
     with Process("watch", index, drop, IMGCLUST_FAILPOINTS=point) as watch:
         assert watch.until(lambda: "scanned" in watch.said), watch.said
         began = time.monotonic()
-        watch.send(signal.SIGTERM)
+        watch.send(number)
         assert watch.wait() == 0, watch.said
         assert time.monotonic() - began < 10
     with Process("once", index, drop) as once:
@@ -173,6 +188,8 @@ def test_files_of_every_sort_in_one_folder(drop: Path, index: Path, tmp_path: Pa
         with open(os.path.join(root, name), "wb") as file:
             file.write(picture(seed))
     os.mkfifo(drop / "fifo.png")
+    with contextlib.chdir(drop), socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket.png")  # the name of a socket is short
     (drop / "folder.png").mkdir()
     (drop / "link.png").symlink_to(outside)
     (drop / "tree").symlink_to(tmp_path)

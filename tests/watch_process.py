@@ -1,7 +1,8 @@
 """A process that works on a collection and can be killed: MODE INDEX [PATH...].
 
-MODE is watch, once, add, retry, cluster or check. With TEST_IMGCLUST_BACKBONE set the real network is used;
-else one of the same shape that takes no time. Each event is a line: kind, path in hexadecimal.
+MODE is watch, once, add, retry, cluster or ask. With TEST_IMGCLUST_BACKBONE set the real network
+is used; else one of the same shape that takes no time. Each event is a line: kind, path in
+hexadecimal.
 """
 
 from __future__ import annotations
@@ -52,7 +53,11 @@ def main(mode: str, index: str, *paths: str) -> int:
                 say("added", "-", collection.add(paths, emit=emit))
             elif mode == "retry":
                 collection.retry(emit=emit)
-            elif mode == "check":
+            elif mode == "ask":
+                standing = collection.status()
+                say("status", "-", standing.images, standing.watching)
+                say("query", "-", len(collection.query(paths[0]).neighbours))
+                say("synced", "-", collection.links())
                 say("checked", "-", collection.links(check=True))
             elif mode == "cluster":
                 collection.cluster(k=int(os.environ.get("TEST_IMGCLUST_K", "3")))
