@@ -177,7 +177,7 @@ def _drop(catalog: Catalog, recipes: Sequence[str], progress: Progress, stop: St
     for recipe in recipes:
         some = -1
         while some:
-            with catalog.turn():
+            with catalog.piece():
                 some = catalog.contents.drop_embeddings(recipe, limit=_CHUNK)
             dropped += some
             progress("removing old embeddings", dropped, None)

@@ -306,7 +306,7 @@ def test_who_writes_piece_after_piece_lets_others_in(tmp_path: Path) -> None:
     def write() -> None:
         with Catalog(path) as one:
             while not enough.is_set() and len(pieces) < 500:
-                with one.turn():
+                with one.piece():
                     one.store("piece", len(pieces))
                     begun.set()
                     time.sleep(0.02)  # others come upon a file that is taken

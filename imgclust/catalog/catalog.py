@@ -24,7 +24,7 @@ from imgclust.errors import CatalogError, ImgclustError, StorageError
 
 # For how long a writer that writes piece after piece leaves the file to others: it would take it
 # again at once, and they would come upon a file that is taken each time they look.
-_TURN_S = 0.03
+_GAP_S = 0.03
 
 
 class Catalog:
@@ -112,12 +112,12 @@ class Catalog:
         return not self._unwritable
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """A transaction that is one of many in a row: others get their turn after it."""
+    def piece(self) -> Iterator[None]:
+        """A transaction that is one piece of a long write: others get their turn after it."""
         with self.transaction():
             yield
         if not self._connection.in_transaction:
-            time.sleep(_TURN_S)
+            time.sleep(_GAP_S)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:

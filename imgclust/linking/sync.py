@@ -157,8 +157,8 @@ class Linking:
             if self._catalog.ledger.reviews and not self._catalog.images.queued_links(1)[1]:
                 stop.check()
                 # A sync with a time limit does other things in between: nobody waits for its end.
-                piece = self._catalog.turn if until is None else self._catalog.transaction
-                with piece():
+                write = self._catalog.piece if until is None else self._catalog.transaction
+                with write():
                     self._catalog.ledger.review(rows=_CONTENTS)
             # Read together: a clustering may be published between two rounds.
             with self._catalog.snapshot():

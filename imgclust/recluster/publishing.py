@@ -75,7 +75,7 @@ def publish(
         part = slice(start, start + _CHUNK)
         progress("writing assignments", start, len(room.keys))
         stop.check()
-        with catalog.turn():
+        with catalog.piece():
             catalog.clusterings.assign(
                 number,
                 zip(
@@ -102,7 +102,7 @@ def drop_unpublished(catalog: Catalog) -> None:
     """Delete what a crash left; the caller holds the clustering lock."""
     done = False
     while not done:
-        with catalog.turn():
+        with catalog.piece():
             done = catalog.clusterings.drop_unpublished(rows=_CHUNK)
 
 
@@ -137,7 +137,7 @@ class _Following:
 
     def step(self) -> bool:
         """Follow the next changes in a transaction of its own; False when there are few left."""
-        with self._catalog.turn():
+        with self._catalog.piece():
             return self._follow() >= _FEW
 
     def rest(self) -> None:

@@ -210,7 +210,7 @@ def _write(catalog: Catalog, change: Change, number: int, until: int, progress: 
     written = 0
     while last is not None:
         progress("writing assignments", min(written, total), total)
-        with catalog.turn():
+        with catalog.piece():
             last = catalog.clusterings.take_over(
                 group.base.id, number, but=group.clusters, until=until, after=last, limit=_CHUNK
             )
@@ -219,7 +219,7 @@ def _write(catalog: Catalog, change: Change, number: int, until: int, progress: 
     for start in range(0, len(group.room.keys), _CHUNK):
         part = slice(start, start + _CHUNK)
         found = (group.room.keys[part], ids[part], done.distances[part])
-        with catalog.turn():
+        with catalog.piece():
             catalog.clusterings.assign(
                 number, zip(*(one.tolist() for one in found), strict=True), arrived=False
             )

@@ -296,7 +296,7 @@ class ArrivalAssigner:
         keys = clusterings.unassigned(number, recipe)
         model = Model(self._catalog, clusterings.get(number)) if keys else None
         for start in range(0, len(keys), _CHUNK):
-            with self._catalog.turn():
+            with self._catalog.piece():
                 if clustering is None and clusterings.current_id() != number:
                     break
                 there = self._catalog.contents.known(keys[start : start + _CHUNK])

@@ -73,7 +73,7 @@ def sweep_and_store(
     # from being stored is made anew when it is asked for.
     fits = zip(found.k, found.inertia, found.centroids, strict=True)
     while part := list(islice(fits, _FITS)):
-        with catalog.turn():
+        with catalog.piece():
             catalog.projections.put_sweep_fits(number, part)
     return found, suggestion
 
