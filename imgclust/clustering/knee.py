@@ -27,6 +27,9 @@ _AXES = 50  # principal axes kept in the comparison
 _REFERENCES = 4
 _SIGMAS = 5.0  # standard errors that the largest excess must reach
 _LEAST_EXCESS = 0.05  # and this much: inertia 5 % below that of data without clusters
+# Where the first reference finds less than this, the others would have to lie four of their standard
+# deviations from it for a knee to be found.
+_HOPELESS = _LEAST_EXCESS / 2
 _LEAST_ROWS = 10  # fewer rows than this prove nothing
 
 
@@ -136,16 +139,19 @@ def clear_knee(
         return None
     progress("null model", 0, _REFERENCES + 1)
     curve = _log_curve(scores, last, seed, stop)
-    references = []
+    references: list[NDArray[np.float64]] = []
     random = np.random.default_rng(seed)
     for done in range(_REFERENCES):
         progress("null model", done + 1, _REFERENCES + 1)
         reference = _reference(scores, random)
         references.append(_log_curve(reference, last, seed + done + 1, stop))
+        length = min(len(curve), *(len(one) for one in references))
+        stack = np.stack([one[:length] for one in references])
+        excess = stack.mean(axis=0) - curve[:length]
+        if excess.max() < _HOPELESS:
+            progress("null model", _REFERENCES + 1, _REFERENCES + 1)
+            return None
     progress("null model", _REFERENCES + 1, _REFERENCES + 1)
-    length = min(len(curve), *(len(one) for one in references))
-    stack = np.stack([one[:length] for one in references])
-    excess = stack.mean(axis=0) - curve[:length]
     # One spread for all k: with few references the spread at a single k is a poor estimate.
     chance = float(np.sqrt(stack.var(axis=0, ddof=1).mean() * (1 + 1 / _REFERENCES)))
     k = np.arange(1, length + 1)
