@@ -27,8 +27,8 @@ _AXES = 50  # principal axes kept in the comparison
 _REFERENCES = 4
 _SIGMAS = 5.0  # standard errors that the largest excess must reach
 _LEAST_EXCESS = 0.05  # and this much: inertia 5 % below that of data without clusters
-# Where the first reference finds less than this, the others would have to lie four of their standard
-# deviations from it for a knee to be found.
+# Where the first reference finds less than this, the others would have to lie four of their
+# standard deviations from it for a knee to be found.
 _HOPELESS = _LEAST_EXCESS / 2
 _LEAST_ROWS = 10  # fewer rows than this prove nothing
 
