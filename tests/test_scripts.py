@@ -296,3 +296,41 @@ def test_the_driver_decides(machine: Machine, listed: str, there: str) -> None:
 def test_which_licences_are_refused(licence: str, answer: bool) -> None:
     script = runpy.run_path(str(SCRIPTS / "licences.py"), run_name="licences")
     assert script["refused"](licence) is answer
+
+
+SOAKED = [(images, 400.0, 21, 11) for images in range(1500, 21_500, 500)]
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (SOAKED, []),
+        (SOAKED[:-3], ["too short to judge: 19,500 images came in, 20,000 are needed"]),
+        ([], ["too short to judge: 0 images came in, 20,000 are needed"]),
+        (
+            [(images, 400 + images / 150, 21, 11) for images, *_ in SOAKED],
+            ["MB beside the index: more in the second half"],
+        ),
+        ([*SOAKED[:-1], (21_000, 460.0, 21, 11)], ["MB beside the index: more in the second half"]),
+        (
+            [(images, 400.0, 21 + images // 2000, 11) for images, *_ in SOAKED],
+            ["open files: more in the second half"],
+        ),
+        (
+            [(images, 400.0, 21, 11 + images // 2000) for images, *_ in SOAKED],
+            ["threads: more in the second half"],
+        ),
+        (
+            [(images, 2600.0, 21, 11) for images, *_ in SOAKED],
+            ["more than 2500 MB beside the index"],
+        ),
+    ],
+    ids=["flat", "short", "nothing", "grows", "one peak", "files", "threads", "large"],
+)
+def test_what_a_soak_is_judged_by(
+    samples: list[tuple[int, float, int, int]], words: list[str]
+) -> None:
+    torture = runpy.run_path(str(SCRIPTS / "torture.py"))
+    used = torture["Used"](0)
+    used._samples = [torture["Sample"](*one) for one in samples]
+    assert used.judge(least=20_000) == words

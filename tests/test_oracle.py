@@ -1,0 +1,119 @@
+"""The oracle of the kill test finds what is wrong: each disagreement made by hand."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Open
+from tests.oracle import Oracle, files_below
+
+ROOT = "UPDATE roots SET held = 'the folder is gone'"
+
+
+def judged(top: Path, *, away: bool = False, settled: bool = True) -> list[str]:
+    originals = files_below(top / "drop")
+    bad = os.fsencode(top / "drop" / "bad.png")
+    return Oracle(
+        top / "index" / "default",
+        roots=[top / "drop"],
+        links=top / "index" / "default" / "links",
+        originals={} if away else originals,
+        foreign={},
+        readable={digest for path, digest in originals.items() if path != bad},
+        away=[top / "drop"] if away else [],
+        settled=settled,
+    ).judge()
+
+
+@pytest.fixture
+def top(open_collection: Open, drop: Path, tmp_path: Path) -> Path:
+    """A collection at rest, of pictures and a file that is none."""
+    (drop / "bad.png").write_bytes(b"no picture")
+    with open_collection() as collection:
+        collection.watch([drop], once=True)
+    assert judged(tmp_path) == []
+    return tmp_path
+
+
+def rewritten(sql: str) -> Callable[[Path], None]:
+    def rewrite(top: Path) -> None:
+        with closing(sqlite3.connect(top / "index/default/catalog.sqlite3")) as database:
+            assert database.execute(sql).rowcount > 0
+            database.commit()
+
+    return rewrite
+
+
+def quarantine(top: Path) -> None:
+    """A good picture is set aside, as if it were none, and nobody has taken a disk away."""
+    path = os.fsencode(top / "drop" / "picture-03.png").hex()
+    rewritten(f"INSERT INTO quarantine VALUES (x'{path}', 'damaged', 1, 0.0)")(top)
+
+
+def absent(top: Path) -> None:
+    path = b"/nowhere/else.png".hex()
+    rewritten(f"INSERT INTO quarantine VALUES (x'{path}', 'damaged', 1, 0.0)")(top)
+
+
+def unlink(top: Path) -> None:
+    next((top / "index/default/links").glob("0*/picture-05.png")).unlink()
+
+
+def litter(top: Path) -> None:
+    next((top / "index/default/links").glob("0*")).joinpath("mine.txt").write_text("mine")
+
+
+SPOILT: list[tuple[Callable[[Path], object], str]] = [
+    (rewritten("UPDATE images SET state = 'missing' WHERE id = 3"), "is not in"),
+    (
+        rewritten(
+            "UPDATE observations SET state = 'seen' WHERE CAST(path AS TEXT) LIKE '%-07.png'"
+        ),
+        "pending",
+    ),
+    (
+        rewritten("DELETE FROM embeddings WHERE content IN (SELECT content FROM images LIMIT 1)"),
+        "has 0 embeddings",
+    ),
+    (
+        rewritten("DELETE FROM assignments WHERE content = (SELECT min(key) FROM contents)"),
+        "1 contents are not assigned",
+    ),
+    (rewritten("INSERT INTO link_steps (clustering) VALUES (NULL)"), "no link was looked at"),
+    (rewritten("INSERT INTO link_queue (image) VALUES (1)"), "links in the queue"),
+    (rewritten("DELETE FROM quarantine"), "is neither set aside nor skipped"),
+    (rewritten(ROOT), "held, and nobody took it away"),
+    (quarantine, "is in quarantine"),
+    (absent, "absent files that are known"),
+    (unlink, "links that are not there"),
+    (litter, "neither link nor foreign"),
+    (lambda top: (top / "drop/picture-09.png").unlink(), "is not there, and an image"),
+]
+
+
+def test_what_is_wrong_is_found(top: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    kept = tmp_path_factory.mktemp("kept")
+    shutil.copytree(top, kept, dirs_exist_ok=True, symlinks=True)
+    for spoil, words in SPOILT:
+        spoil(top)
+        assert any(words in one for one in judged(top)), (words, judged(top))
+        for folder in ("drop", "index"):
+            shutil.rmtree(top / folder)
+            shutil.copytree(kept / folder, top / folder, symlinks=True)
+        assert judged(top) == []
+
+
+def test_a_root_that_was_taken_away_has_to_be_held(top: Path) -> None:
+    for path in (top / "drop").iterdir():
+        path.unlink()
+    assert any("taken away, and not held" in one for one in judged(top, away=True))
+    rewritten(ROOT)(top)
+    rewritten("UPDATE images SET state = 'missing'")(top)
+    assert judged(top, away=True) == []
