@@ -132,17 +132,16 @@ def test_beside_a_watcher(drop: Path, index: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
-    "point",
+    ("point", "number"),
     [
-        "claimed=sleep:1",
-        "decoded=sleep:1",
-        "embedded=sleep:1",
-        "commit.before=sleep:1",
-        "commit.after=sleep:1",
-        "checkpoint.temporary=sleep:3",
-        "links.made=sleep:0.2",
+        ("claimed=sleep:1", signal.SIGINT),
+        ("decoded=sleep:1", signal.SIGTERM),
+        ("embedded=sleep:1", signal.SIGTERM),
+        ("commit.before=sleep:1", signal.SIGINT),
+        ("commit.after=sleep:1", signal.SIGTERM),
+        ("checkpoint.temporary=sleep:3", signal.SIGINT),
+        ("links.made=sleep:0.2", signal.SIGTERM),
     ],
 )
 def test_a_signal_ends_a_busy_watcher_and_loses_nothing(
