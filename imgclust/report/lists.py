@@ -42,7 +42,8 @@ def duplicates_section(catalog: Catalog) -> Iterator[str]:
     yield f"<section>\n<h2>Exact duplicates ({len(groups):,})</h2>\n"
     if groups:
         noun = "copy" if spare == 1 else "copies"
-        yield f"<p>{spare:,} spare {noun} of {len(groups):,} different images.</p>\n"
+        images = "image" if len(groups) == 1 else "different images"
+        yield f"<p>{spare:,} spare {noun} of {len(groups):,} {images}.</p>\n"
         listed = ((_paths(catalog, content), f"{count:,}") for content, count in groups[:_ROWS])
         yield _boxed(html.table(["files with the same bytes", "copies"], listed, numbers=1))
         yield _more(len(groups) - _ROWS, "groups", "imgclust duplicates lists all")
