@@ -2,7 +2,8 @@
 
 Each is run as a user runs it, in a process of its own, in turn, several times: the median of the
 wall time, and the least processor time, which other work on the machine changes little. Bytecode
-is kept, as on any machine where imgclust is installed, and made before the first round.
+is kept, as on any machine where imgclust is installed, and made before the first round. Commands
+that go through the whole collection are run on a terminal, and ended at their first sign of life.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import pty
 import resource
 import statistics
 import subprocess
@@ -20,7 +22,7 @@ from pathlib import Path
 
 from synthetic_collection import make
 
-COMMANDS = (
+COMMANDS: tuple[tuple[str, ...], ...] = (
     ("--help",),
     ("status",),
     ("clusters",),
@@ -32,7 +34,18 @@ COMMANDS = (
     ("collections",),
     ("config", "show"),
     ("weights",),
+    ("remove", "4711", "--dry-run"),
+    ("clusters", "name", "7", "lake"),
 )
+# These go through the whole collection: what counts is how soon they show that they work.
+WHOLE: tuple[tuple[str, ...], ...] = (
+    ("duplicates",),
+    ("doctor",),
+    ("export", "--format", "csv", "--out", "-"),
+    ("report",),
+    ("links", "--check"),
+)
+_RUN = "from imgclust.cli import app; app()"
 # What the completion of a shell asks for.
 COMPLETION = ("imgclust clusters show ", "3")
 
@@ -61,14 +74,40 @@ def times(arguments: list[str], variables: dict[str, str]) -> tuple[float, float
     return wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
+def first_sign(arguments: list[str], variables: dict[str, str]) -> tuple[float, float]:
+    """Wall and processor time of one run until it shows something on its terminal."""
+    leader, follower = pty.openpty()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-c", *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=follower,
+        stderr=follower,
+        env=variables,
+        start_new_session=True,
+    )
+    os.close(follower)
+    shown = os.read(leader, 4096)
+    wall = time.perf_counter() - began
+    process.kill()
+    process.wait()
+    os.close(leader)
+    if b"imgclust:" in shown:
+        raise SystemExit(f"{' '.join(arguments[1:])} failed: {shown.decode()}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
+
+
 def arms(index: Path, bytecode: Path) -> dict[str, tuple[list[str], dict[str, str]]]:
     """What is run, by name: arguments of Python, and variables."""
-    run = "from imgclust.cli import app; app()"
     variables = environment(bytecode)
     found = {"(an empty Python)": (["pass"], variables)}
     for command in COMMANDS:
         more = [] if command == ("--help",) else ["--index", str(index), "--json"]
-        found[" ".join(command)] = ([run, *command, *more], variables)
+        found[" ".join(command)] = ([_RUN, *command, *more], variables)
+    for command in WHOLE:
+        found[f"{command[0]} (first sign)"] = ([_RUN, *command, "--index", str(index)], variables)
     words, position = COMPLETION
     asked = {
         "_IMGCLUST_COMPLETE": "complete_bash",
@@ -76,7 +115,7 @@ def arms(index: Path, bytecode: Path) -> dict[str, tuple[list[str], dict[str, st
         "COMP_CWORD": position,
         "IMGCLUST_INDEX": str(index),
     }
-    found["(completion)"] = ([run], variables | asked)
+    found["(completion)"] = ([_RUN], variables | asked)
     return found
 
 
@@ -92,11 +131,13 @@ def main() -> None:
         index = chosen.index or Path(name) / "index"
         if chosen.index is None:
             make(index, chosen.n)
+            times([_RUN, "links", "-q", "--index", str(index)], environment(Path(name)))
         measured = arms(index, Path(name) / "bytecode")
         taken: dict[str, list[tuple[float, float]]] = {arm: [] for arm in measured}
         for number in range(chosen.rounds + 1):
             for arm, (arguments, variables) in measured.items():
-                found = times(arguments, variables)
+                measure = first_sign if arm.endswith("(first sign)") else times
+                found = measure(arguments, variables)
                 if number:  # the first makes the bytecode
                     taken[arm].append(found)
     figures = {
@@ -107,9 +148,9 @@ def main() -> None:
         for arm, all_of in taken.items()
     }
     print(f"{chosen.n} images, {chosen.rounds} rounds; asked: each under 1 s")
-    print(f"{'':<20}{'wall':>10}{'processor':>12}")
+    print(f"{'':<28}{'wall':>10}{'processor':>12}")
     for arm, figure in figures.items():
-        print(f"{arm:<20}{figure['wall_s']:8.2f} s{figure['processor_s']:10.2f} s")
+        print(f"{arm:<28}{figure['wall_s']:8.2f} s{figure['processor_s']:10.2f} s")
     if chosen.out:
         chosen.out.write_text(
             json.dumps({"n": chosen.n, "commands": figures}, indent=2) + "\n", "utf-8"

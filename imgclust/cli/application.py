@@ -96,6 +96,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(error, _early(given))
     except (typer.Abort, KeyboardInterrupt):
         return fail(KeyboardInterrupt(), _early(given))
+    except SystemExit as error:
+        # Typer's answer to a help that nobody reads to its end.
+        if not isinstance(error.__context__, BrokenPipeError):
+            raise
+        streams.forget_output()
+        return 0
     return code if isinstance(code, int) else 0
 
 
