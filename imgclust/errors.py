@@ -10,6 +10,8 @@ import errno
 
 DISK_FULL = "the disk is full; free some space"
 _CURES = {
+    errno.EDQUOT: "; free some space",
+    errno.EIO: "; see to the disk",
     errno.EACCES: "; set its permissions right",
     errno.EPERM: "; set its permissions right",
     errno.EROFS: "; use another place",

@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -87,10 +88,10 @@ def test_pictures_are_read_once_and_held_against_each_other() -> None:
         found = pictures.alike(some, others, least=0.9, stop=StopFlag())
         assert found.tolist() == [True, False, False, False, True]
     assert sorted(read) == [0, 1, 2, 3, 9]
-    assert pictures.unseen == 1
+    assert pictures.unseen == {9}
     nothing = Pictures(lambda key: None)
     assert not nothing.alike(some, others, least=0.9, stop=StopFlag()).any()
-    assert nothing.unseen == 5
+    assert nothing.unseen == {0, 1, 2, 3, 9}
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -239,6 +240,51 @@ def test_an_interruption_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < np.count_nonzero(kept.asked) < 90
     found = looked(index, looking.renewed(kept, index, np.arange(90), stop=StopFlag()), read)
     assert listed(found[0]) == listed(looked(index, Neighbourhood.of(np.arange(90)), [])[0])
+
+
+def test_an_interruption_keeps_what_was_judged_before(tmp_path: Path) -> None:
+    vectors, file, read = crowd(), tmp_path / "kept.bin", list[int]()
+    index = VectorIndex(DIMS)
+    index.add(np.arange(60), vectors[:60])
+    kept = looking.renewed(
+        Neighbourhood.load(file, recipe="r", likeness=LIKE), index, np.arange(60), stop=StopFlag()
+    )
+    looked(index, kept, [])
+    kept.save(file, recipe="r", likeness=LIKE)
+    assert len(kept.judged) > 20
+    index.add(np.arange(60, 90), vectors[60:])  # so many that all are looked up again
+    keys, stop = np.arange(90), StopFlag()
+    again = Neighbourhood.load(file, recipe="r", likeness=LIKE)
+    again = looking.renewed(again, index, keys, stop=stop)
+    stop.set()
+    with pytest.raises(StoppedError):
+        looking.look(
+            index,
+            again,
+            shapes=SHAPES,
+            thresholds=LOOSE,
+            pictures=album(read),
+            progress=silent,
+            stop=stop,
+        )
+    again.save(file, recipe="r", likeness=LIKE)
+    assert read == []
+    after = Neighbourhood.load(file, recipe="r", likeness=LIKE)
+    assert after.judged.tolist() == kept.judged.tolist()
+    found = looked(index, looking.renewed(after, index, keys, stop=StopFlag()), read)
+    anew: list[int] = []
+    assert listed(found[0]) == listed(looked(index, Neighbourhood.of(keys), anew)[0])
+    assert len(read) < len(anew)
+
+
+def test_a_file_of_another_version_is_as_none(tmp_path: Path) -> None:
+    file = tmp_path / "kept.bin"
+    for fields in ({"other": np.arange(3)}, {"made_by": np.array(["1", "r", repr(LIKE)])}):
+        content = io.BytesIO()
+        np.savez(content, **fields)
+        checksum = zlib.crc32(content.getvalue()).to_bytes(4, "little")
+        file.write_bytes(checksum + content.getvalue())
+        assert not len(Neighbourhood.load(file, recipe="r", likeness=LIKE).keys)
 
 
 # In a collection
@@ -392,6 +438,10 @@ def test_files_that_are_away_or_changed_are_left_out(open_collection: Open, copi
     found = names(one.duplicates())
     assert [kind for kind, _ in found] == ["near"]
     assert found[0][1][0] == "again.webp"  # the best of those that are still there
+    for thumbnail in one.folders.thumbnails.rglob("*.webp"):
+        thumbnail.unlink()
+    one.folders.neighbourhood.unlink()
+    assert one.duplicates().unseen == 0  # what is left out is not told as unseen
 
 
 def test_the_second_call_reads_no_picture(
@@ -403,7 +453,9 @@ def test_the_second_call_reads_no_picture(
     again = open_collection()
     with monkeypatch.context() as patch:
         patch.setattr(duplicating, "picture", lambda *_: pytest.fail("a picture is read"))
+        written = again.folders.neighbourhood.stat().st_mtime_ns
         assert again.duplicates() == first
+        assert again.folders.neighbourhood.stat().st_mtime_ns == written
     Image.open(copied / "large.png").save(copied / "later.webp", quality=60)
     again.watch([copied], once=True, cluster=False)
     assert "later.webp" in names(again.duplicates())[1][1]

@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 
 from imgclust.catalog import schema
-from imgclust.errors import DISK_FULL, CatalogError
+from imgclust.errors import DISK_FULL, CatalogError, StorageError
 
 # A commit of ours is short; whoever waits longer than this waits for something that hangs.
 _BUSY_S = 30.0
@@ -54,7 +54,7 @@ def connect(path: Path) -> tuple[apsw.Connection, str]:
         for immutable in (False, True):
             with contextlib.suppress(*_REFUSED):
                 if not (immutable and log.exists() and log.stat().st_size):
-                    return _for_reading(path, immutable=immutable), why
+                    return _for_reading(path, why, immutable=immutable), why
         raise
 
 
@@ -95,7 +95,7 @@ def _for_writing(path: Path) -> apsw.Connection:
     return connection
 
 
-def _for_reading(path: Path, *, immutable: bool) -> apsw.Connection:
+def _for_reading(path: Path, why: str, *, immutable: bool) -> apsw.Connection:
     """A connection that only reads; an immutable file's needs nothing beside it."""
     address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
     connection = apsw.Connection(address, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
@@ -103,6 +103,12 @@ def _for_reading(path: Path, *, immutable: bool) -> apsw.Connection:
         connection.set_busy_handler(_patience())
         connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         schema.migrate(connection)
+    except apsw.ReadOnlyError:
+        connection.close()
+        raise StorageError(
+            f"the catalog {path} is of an older version and has to be brought up to date first, "
+            f"but it cannot be written: {why}"
+        ) from None
     except BaseException:
         connection.close()
         raise

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import functools
 import importlib
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -136,7 +135,8 @@ __all__ = [
 @functools.cache
 def _homes() -> dict[str, str]:
     """In which module each name is: the imports above, which only type checkers execute."""
-    tree = ast.parse(Path(__file__).read_text("utf-8"))
+    assert __spec__.loader is not None
+    tree = ast.parse(__spec__.loader.get_source(__name__))  # type: ignore[attr-defined]
     return {
         alias.name: node.module
         for node in ast.walk(tree)

@@ -25,8 +25,9 @@ from imgclust.duplicates import (
     renewed,
 )
 from imgclust.embedding import recipe_of
-from imgclust.errors import NothingThereError, UsageError
+from imgclust.errors import LockedError, NothingThereError, StorageError, UsageError
 from imgclust.images import SIZE_CAP_BYTES, Decoded, claim
+from imgclust.locks import FileLock
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
@@ -62,11 +63,9 @@ def duplicates(collection: Opened, *, min_score: float | None) -> DuplicatesResu
     shapes = collection.catalog.contents.shapes()
     keys = np.array(sorted(key for key in shapes if key in live.index), np.int64)
     file = collection.folders.neighbourhood
+    kept = Neighbourhood.load(file, recipe=recipe, likeness=LIKE)
     neighbourhood = renewed(
-        Neighbourhood.load(file, recipe=recipe, likeness=LIKE),
-        live.index,
-        keys,
-        stop=collection.stop,
+        kept, live.index, keys, progress=collection.progress, stop=collection.stop
     )
     try:
         return find(
@@ -80,8 +79,13 @@ def duplicates(collection: Opened, *, min_score: float | None) -> DuplicatesResu
             stop=collection.stop,
         )
     finally:  # what an interruption left counts the next time
-        with contextlib.suppress(OSError):  # a cache
-            neighbourhood.save(file, recipe=recipe, likeness=LIKE)
+        # A cache: a disk that refuses, and another process that keeps its own, do not matter.
+        with contextlib.suppress(OSError, StorageError, LockedError):
+            if not neighbourhood.same_as(kept):
+                with FileLock(
+                    collection.folders.lock("duplicates"), purpose="keeping the neighbours of"
+                ):
+                    neighbourhood.save(file, recipe=recipe, likeness=LIKE)
 
 
 def dismiss(collection: Opened, ids: Sequence[int], *, undo: bool) -> Dismissed:

@@ -156,7 +156,7 @@ def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes]) -> Folders:
     except OSError as error:
         raise StorageError(
             f"the index folder {folders.root} cannot be written ({reason_of(error)}); "
-            "or choose another with --index DIR"
+            "--index DIR chooses another"
         ) from None
     return folders
 

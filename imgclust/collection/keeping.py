@@ -26,6 +26,7 @@ _LOCKS = {
     "ingest": "ingesting into",
     "clustering": "clustering",
     "links": "syncing the links of",
+    "duplicates": "keeping the neighbours of",
 }
 
 
@@ -128,11 +129,10 @@ def create_collection(
 
 def _take_back(place: Folders) -> None:
     """Remove what a failure has left of a new collection, unless somebody works in it already."""
-    if any(is_locked(place.lock(what)) for what in _LOCKS):
-        return
     with contextlib.suppress(OSError):  # the disk may refuse that too
-        _remove_files(place)
-        place.root.rmdir()
+        if not any(is_locked(place.lock(what)) for what in _LOCKS):
+            _remove_files(place)
+            place.root.rmdir()
 
 
 def rename_collection(name: str, to: str, index: Path | None = None) -> CollectionPlace:

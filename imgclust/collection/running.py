@@ -83,10 +83,11 @@ class _Keeper:
         recount = linking.counts_images and now - self.counted >= _RECOUNT_S
         if not whole and not recount and not linking.queued:
             return True
+        # What was committed before a stop is linked all the same; copying it may take long.
+        stopping = self.collection.stop.is_set() and linking.mode != "copy"
+        stop = None if stopping else self.collection.stop
         try:
-            fell_back = linking.advance(
-                budget_s=_LINKS_S, whole=whole, recount=recount, stop=self.collection.stop
-            )
+            fell_back = linking.advance(budget_s=_LINKS_S, whole=whole, recount=recount, stop=stop)
         except (LockedError, StoppedError):
             return False
         except (StorageError, OSError) as error:

@@ -46,8 +46,8 @@ class DuplicateGroup:
 class DuplicatesResult:
     """Exact groups, then near ones, each the best copy first; similar images apart.
 
-    `unseen` is how many contents could not be looked at, so that only exact copies of them are
-    known.
+    `unseen` is how many contents of images that are there could not be looked at, so that only
+    exact copies of them are known.
     """
 
     groups: tuple[DuplicateGroup, ...]
@@ -92,7 +92,8 @@ def find(
         stop=stop,
     )
     several = (key for key, number in catalog.images.counts_by_content().items() if number > 1)
-    asked = {*several, *near.keys.ravel().tolist(), *similar.keys.ravel().tolist()}
+    unseen = pictures.unseen
+    asked = {*several, *unseen, *near.keys.ravel().tolist(), *similar.keys.ravel().tolist()}
     images = _present(catalog, asked, progress, stop)
     near = _among(near, images, dismissed)
     similar = _among(similar, images, dismissed)
@@ -118,7 +119,7 @@ def find(
         similar=tuple(groups("similar", grouped(similar, order, without=lesser))),
         thresholds=thresholds,
         images=catalog.images.count() - catalog.images.count_missing(),
-        unseen=pictures.unseen,
+        unseen=len(unseen & images.keys()),
     )
 
 

@@ -12,7 +12,7 @@ from imgclust.duplicates.neighbourhood import Neighbourhood
 from imgclust.duplicates.pictures import Pictures
 from imgclust.duplicates.thresholds import LIKE, Thresholds
 from imgclust.index import RowSearch, VectorIndex
-from imgclust.progress import Progress, StopFlag
+from imgclust.progress import Progress, StopFlag, silent
 from imgclust.projection import fit_pca
 
 # Candidates of each content; asked for again, four times as many, where all of them are copies.
@@ -21,8 +21,10 @@ _MORE = 4
 _BLOCK = 512
 # Pairs whose pictures are compared before it is remembered.
 _JUDGED = 4096
-# Up to such a share of all contents, those that came are held against all others one by one.
+# Up to such a share of all contents, and so many, those that came are held against all others one
+# by one: of more, a search of its own for all is the cheaper one.
 _FEW = 1 / 20
+_FEW_AT_MOST = 10_000
 # Rows of the index that are multiplied at once, and with how many others.
 _ROWS = 4096
 _OTHERS = 1024
@@ -41,21 +43,32 @@ _Search = Callable[[_Rows, int], _Rows]
 
 
 def renewed(
-    kept: Neighbourhood, index: VectorIndex, keys: _Rows, *, stop: StopFlag
+    kept: Neighbourhood,
+    index: VectorIndex,
+    keys: _Rows,
+    *,
+    progress: Progress = silent,
+    stop: StopFlag,
 ) -> Neighbourhood:
     """A neighbourhood brought to the contents `(n,)`, ascending, that there are now.
 
     Those that came take their places among the neighbours of the others; `look` asks for theirs.
     So what is found does not depend on the order in which they came.
+
+    Raises
+    ------
+    StoppedError
+        What is kept is as it was.
     """
     found, new = kept.followed(keys)
     came = np.flatnonzero(new)
-    if len(came) > max(1, _FEW * len(keys)):
+    if not _are_few(len(came), len(keys)):
         found.asked[:] = 0
         return found
     reach = found.reach()
     parts = []
     for start in range(0, len(came), _OTHERS):
+        progress("placing new images", start, len(came))
         rows = came[start : start + _OTHERS]
         for first, cosines in _products(index, keys, rows, stop):
             here, beside = np.nonzero(cosines > reach[first : first + cosines.shape[1]])
@@ -169,7 +182,7 @@ def _search(
     index: VectorIndex, keys: _Rows, number: int, progress: Progress, stop: StopFlag
 ) -> _Search:
     """What finds the neighbours of contents: one by one for a few, else by a search of its own."""
-    if number <= _FEW * len(keys):
+    if _are_few(number, len(keys)):
         return lambda rows, count: _nearest(index, keys, rows, count, stop)
     if len(keys) <= _MANY:
         points = index.reconstruct(keys)
@@ -185,6 +198,10 @@ def _search(
     parts = round(2 * len(keys) ** 0.5) if len(keys) > _VERY_MANY else 1
     search = RowSearch(points, parts=parts)
     return lambda rows, count: search.nearest(points[rows], count)
+
+
+def _are_few(number: int, contents: int) -> bool:
+    return number <= min(max(1, _FEW * contents), _FEW_AT_MOST)
 
 
 def _nearest(index: VectorIndex, keys: _Rows, rows: _Rows, count: int, stop: StopFlag) -> _Rows:

@@ -5,8 +5,10 @@ The file is a cache: what is damaged, of another recipe or of another version is
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +20,7 @@ import numpy.typing as npt
 # Of what is kept; another one begins anew. The likeness that was judged by is part of it.
 _VERSION = 1
 _CHECKSUM_BYTES = 4
+_FIELDS = ("keys", "asked", "one", "other", "cosines", "judged", "same")
 
 Positions = npt.NDArray[np.int32]
 
@@ -172,27 +175,28 @@ class Neighbourhood:
         self.judged, self.same = judged[order], np.concatenate([self.same, same])[order]
 
     def save(self, path: Path, *, recipe: str, likeness: float) -> None:
-        """Write it to a file, whole or not at all.
+        """Write it to a file, whole or not at all; one process at a time.
 
         Raises
         ------
         OSError
             When the disk refuses; what was there is as it was.
         """
-        near = np.isin(self._codes(self.judged), self._codes(self.pairs()[0]))
+        # What was judged of pairs that are no neighbours any more leaves, but for contents whose
+        # neighbours are still to be looked for.
+        near = (self.asked[self.judged] == 0).any(axis=1)
+        codes = self._codes(self.pairs()[0])  # ascending
+        if len(codes):
+            own = self._codes(self.judged)
+            near |= codes[np.minimum(np.searchsorted(codes, own), len(codes) - 1)] == own
         content = io.BytesIO()
         np.savez(
             content,
             made_by=np.array([str(_VERSION), recipe, repr(likeness)]),
-            keys=self.keys,
-            asked=self.asked,
-            one=self.one,
-            other=self.other,
-            cosines=self.cosines,
-            judged=self.judged[near],
-            same=self.same[near],
+            **{name: getattr(self, name) for name in _FIELDS}
+            | {"judged": self.judged[near], "same": self.same[near]},
         )
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        temporary = path.with_name(f"{path.name}.tmp")
         try:
             with temporary.open("wb") as file:
                 file.write(zlib.crc32(content.getbuffer()).to_bytes(_CHECKSUM_BYTES, "little"))
@@ -212,11 +216,18 @@ class Neighbourhood:
             content = memoryview(b"")
         checksum, content = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]
         if content and int.from_bytes(checksum, "little") == zlib.crc32(content):
-            with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+            # Another version may have other names, or another form altogether.
+            with (
+                contextlib.suppress(KeyError, ValueError, OSError, zipfile.BadZipFile),
+                np.load(io.BytesIO(content), allow_pickle=False) as kept,
+            ):
                 if kept["made_by"].tolist() == [str(_VERSION), recipe, repr(likeness)]:
-                    fields = ("keys", "asked", "one", "other", "cosines", "judged", "same")
-                    return cls(**{name: kept[name] for name in fields})
+                    return cls(**{name: kept[name] for name in _FIELDS})
         return cls.of(np.empty(0, np.int64))
+
+    def same_as(self, other: Neighbourhood) -> bool:
+        """Whether both hold the same."""
+        return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _FIELDS)
 
     def _ranks(self) -> npt.NDArray[np.int64]:
         """Of each neighbour `(m,)` how many of the same content are nearer."""

@@ -67,9 +67,9 @@ class Pictures:
         return np.array([self._row_of[key] >= 0 for key in keys.tolist()], bool)
 
     @property
-    def unseen(self) -> int:
+    def unseen(self) -> set[int]:
         """Contents asked for that could not be looked at."""
-        return sum(row < 0 for row in self._row_of.values())
+        return {key for key, row in self._row_of.items() if row < 0}
 
     def _rows(self, keys: npt.NDArray[np.int64], stop: StopFlag) -> npt.NDArray[np.int64]:
         """Where the outlines of contents are, -1 where there is none."""

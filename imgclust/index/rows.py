@@ -42,13 +42,16 @@ class RowSearch:
         self._index.add(rows)
 
     def nearest(self, queries: NDArray[np.float32], n: int) -> NDArray[np.int64]:
-        """Positions `(m, min(n, count))` of the rows nearest to each query, nearest first."""
+        """Positions `(m, min(n, count))` of the rows nearest to each query, nearest first.
+
+        -1 for a query that is not finite.
+        """
         import faiss
 
         count = min(n, int(self._index.ntotal))
         found: NDArray[np.int64] = self._index.search(queries, count)[1]
         few = np.flatnonzero((found < 0).any(axis=1))  # the parts searched hold too little
-        if few.size:
+        if few.size and hasattr(self._index, "nlist"):
             every = faiss.SearchParametersIVF()
             every.nprobe = self._index.nlist
             found[few] = self._index.search(queries[few], count, params=every)[1]

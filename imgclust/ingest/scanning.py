@@ -6,6 +6,7 @@ from collections import deque
 from functools import partial
 
 from imgclust.config import Watch
+from imgclust.ingest.events import Event
 from imgclust.ingest.looking import Looking
 from imgclust.ingest.place import Place
 from imgclust.ingest.root_pass import RootPass
@@ -34,6 +35,7 @@ class Scan:
         self._pass = partial(RootPass, place=place, looking=looking, rules=rules, said=said)
         self._clock = looking.clock
         self._counts = looking.counts
+        self._say = looking.say
         self._watched = [root for root in place.roots if root.kind == "watched"]
         self._waiting = deque(self._watched)
         self._met = 0
@@ -82,6 +84,13 @@ class Scan:
     def _walk_again(self) -> None:
         """Walk all roots once more, then compare those that are not over."""
         self._pass = partial(self._pass, again=True)
+        self._say(
+            Event(
+                "note",
+                "so many images seem to have vanished that all folders are looked at once more "
+                "before it is believed; what arrives waits until then",
+            )
+        )
         self._counts.seen -= self._met  # they are counted anew
         self._waiting.extend(self._watched)
         self._walked.clear()

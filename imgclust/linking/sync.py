@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from imgclust.catalog import Catalog
 from imgclust.config import Links
@@ -58,7 +58,7 @@ class Linking:
         self._catalog = catalog
         self._ledger = CatalogLedger(catalog)
         self._where = root
-        self._mode = cast(Mode, mode)
+        self.mode: Final = cast(Mode, mode)
         self._names = FolderNames(catalog, names)
         self._outliers = names.outliers
         self._central_first = names.order == "central"
@@ -171,9 +171,9 @@ class Linking:
                 stop.check()
                 done.append(
                     apply(
-                        plan(wanted, gone, self._ledger, root, self._mode),
+                        plan(wanted, gone, self._ledger, root, self.mode),
                         root,
-                        mode=self._mode,
+                        mode=self.mode,
                         ledger=self._ledger,
                         progress=progress,
                         stop=stop,
@@ -194,11 +194,11 @@ class Linking:
         """
         root = self._where()
         images = sorted({row.image for row in self._ledger.all_rows()})
-        planned = plan((), images, self._ledger, root, self._mode)
+        planned = plan((), images, self._ledger, root, self.mode)
         applied = apply(
             planned,
             root,
-            mode=self._mode,
+            mode=self.mode,
             ledger=self._ledger,
             progress=progress,
             stop=stop,
@@ -230,7 +230,7 @@ class Linking:
             images = [image.id for image in self._catalog.images.all()]
             orphans = self._catalog.ledger.orphans()
             wanted, gone = self._wishes([*images, *orphans], *self._names.wanted())
-        planned = plan(wanted, gone, self._ledger, self._where(), self._mode)
+        planned = plan(wanted, gone, self._ledger, self._where(), self.mode)
         return LinksResult(
             links=planned.kept,
             created=len(planned.make) + len(planned.convert),

@@ -230,5 +230,5 @@ def on_disk(tree: Tree) -> Iterator[None]:
     except OSError as error:
         raise StorageError(
             f"the link folder {os.fsdecode(tree.root)} cannot be brought in step "
-            f"({reason_of(error)}); then run imgclust links again"
+            f"({reason_of(error)}); imgclust links tries it again"
         ) from error
