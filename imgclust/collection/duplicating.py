@@ -38,6 +38,7 @@ def duplicates(collection: Opened, *, min_score: float | None) -> DuplicatesResu
     if min_score is not None and not 0 < min_score <= 1:
         raise UsageError(f"--min-score {min_score} is no cosine similarity; use 0 to 1")
     recipe = collection.recipe
+    collection.progress("comparing images", 0, None)
     live = collection.live_index()
     live.top_up()
     pictures = Pictures(lambda key: picture(collection, key))

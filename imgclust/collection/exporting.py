@@ -39,9 +39,7 @@ def write(collection: Opened, to: Target, *, format: str, embeddings: bool) -> E
 
 def report(collection: Opened, to: Path | None) -> ReportResult:
     """See `Collection.report`."""
-    from imgclust.collection import duplicating
     from imgclust.export import check_target
-    from imgclust.report import report as write_report
 
     path = collection.folders.charts / "report.html"
     if to is not None:
@@ -49,6 +47,10 @@ def report(collection: Opened, to: Path | None) -> ReportResult:
             raise UsageError(f"{to} is a folder; name a file for the report")
         path = check_target(Path(os.path.abspath(to.expanduser())), folder=False)
         keep_out(collection, path)
+    collection.progress("reading the collection", 0, None)
+    from imgclust.collection import duplicating
+    from imgclust.report import report as write_report
+
     return write_report(
         collection.catalog,
         path,

@@ -81,6 +81,7 @@ class Linking:
         """
         with FileLock(self._lock, purpose="syncing the links of", wait_s=wait_s):
             if whole:
+                progress("links", 0, None)
                 self._queue_all()
             done = self._bring_in_step(_QUEUE, None, recount=True, progress=progress, stop=stop)
         return LinksResult(
@@ -226,6 +227,7 @@ class Linking:
 
     def dry_run(self) -> LinksResult:
         """What a sync of everything would do; nothing is written."""
+        progress("checking links", 0, None)
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
             orphans = self._catalog.ledger.orphans()
