@@ -227,7 +227,6 @@ class Linking:
 
     def dry_run(self) -> LinksResult:
         """What a sync of everything would do; nothing is written."""
-        progress("checking links", 0, None)
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
             orphans = self._catalog.ledger.orphans()
@@ -245,6 +244,7 @@ class Linking:
 
     def check(self, *, progress: Progress = silent, stop: StopFlag | None = None) -> LinksResult:
         """Hold the whole tree against the catalog; nothing is written."""
+        progress("checking links", 0, None)
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
             wanted, _ = self._wishes(images, *self._names.wanted())
