@@ -288,7 +288,7 @@ def test_a_failing_disk_is_a_storage_error(
     world.original(1, b"003")
     with monkeypatch.context() as failing:
         failing.setattr(os, "symlink", refusing(code))
-        with pytest.raises(StorageError, match="run imgclust links again"):
+        with pytest.raises(StorageError, match="imgclust links tries it again"):
             world.sync()
     world.sync()
     world.assert_in_step()
