@@ -20,7 +20,7 @@ from imgclust.duplicates.thresholds import LIKE
 from imgclust.errors import NothingThereError, StoppedError, UsageError
 from imgclust.images import cells
 from imgclust.index import RowSearch, VectorIndex
-from imgclust.progress import StopFlag, silent
+from imgclust.progress import Progress, StopFlag, silent
 from tests.conftest import Open, write_picture
 from tests.fakes import FakeEmbedder
 
@@ -128,15 +128,22 @@ def album(read: list[int]) -> Pictures:
     return Pictures(look)
 
 
-def looked(index: VectorIndex, kept: Neighbourhood, read: list[int]) -> tuple[Pairs, Pairs]:
+def looked(
+    index: VectorIndex,
+    kept: Neighbourhood,
+    read: list[int],
+    *,
+    progress: Progress = silent,
+    stop: StopFlag | None = None,
+) -> tuple[Pairs, Pairs]:
     return looking.look(
         index,
         kept,
         shapes=SHAPES,
         thresholds=LOOSE,
         pictures=album(read),
-        progress=silent,
-        stop=StopFlag(),
+        progress=progress,
+        stop=stop or StopFlag(),
     )
 
 
@@ -228,15 +235,7 @@ def test_an_interruption_counts(monkeypatch: pytest.MonkeyPatch) -> None:
             stop.set()
 
     with pytest.raises(StoppedError):
-        looking.look(
-            index,
-            kept,
-            shapes=SHAPES,
-            thresholds=LOOSE,
-            pictures=album(read),
-            progress=progress,
-            stop=stop,
-        )
+        looked(index, kept, read, progress=progress, stop=stop)
     assert 0 < np.count_nonzero(kept.asked) < 90
     found = looked(index, looking.renewed(kept, index, np.arange(90), stop=StopFlag()), read)
     assert listed(found[0]) == listed(looked(index, Neighbourhood.of(np.arange(90)), [])[0])
@@ -258,15 +257,7 @@ def test_an_interruption_keeps_what_was_judged_before(tmp_path: Path) -> None:
     again = looking.renewed(again, index, keys, stop=stop)
     stop.set()
     with pytest.raises(StoppedError):
-        looking.look(
-            index,
-            again,
-            shapes=SHAPES,
-            thresholds=LOOSE,
-            pictures=album(read),
-            progress=silent,
-            stop=stop,
-        )
+        looked(index, again, read, stop=stop)
     again.save(file, recipe="r", likeness=LIKE)
     assert read == []
     after = Neighbourhood.load(file, recipe="r", likeness=LIKE)

@@ -92,7 +92,7 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
 def name(collection: Opened, cluster: int, wanted: str | None) -> ClusterRow:
     """See `Collection.name_cluster`."""
     clustering = collection.current()
-    _row(collection, clustering, cluster)
+    _require(clustering, cluster)
     chosen = unicodedata.normalize("NFC", (wanted or "").strip())
     if len(chosen) > _LONGEST_NAME or any(unicodedata.category(c)[0] == "C" for c in chosen):
         raise UsageError(
@@ -115,11 +115,14 @@ def name(collection: Opened, cluster: int, wanted: str | None) -> ClusterRow:
 
 
 def _row(collection: Opened, clustering: Clustering, cluster: int) -> ClusterRow:
-    found = [row for row in rows(collection) if row.id == cluster]
-    if not found:
+    _require(clustering, cluster)
+    return next(row for row in rows(collection) if row.id == cluster)
+
+
+def _require(clustering: Clustering, cluster: int) -> None:
+    if cluster not in clustering.cluster_ids:
         there = ", ".join(str(one) for one in sorted(clustering.cluster_ids)[:12])
         raise NothingThereError(f"there is no cluster {cluster}; there are {there}")
-    return found[0]
 
 
 def _draw(collection: Opened, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
