@@ -2,8 +2,8 @@
 
 scripts/bench cluster sweep [--n 10000 --d 2048 --k-max 100 --every 1]
 scripts/bench cluster null [--seeds 100 --n 500 5000 --d 2 50 2048]
-scripts/bench cluster map [--n 20000 --arrivals 1000 --alone]
-scripts/bench cluster pca [--n 12000 --new 600]
+scripts/bench cluster map [--n 20000 --arrivals 1000 --alone --large]
+scripts/bench cluster pca [--n 12000 --new 600 --turns 5]
 
 All arms run in one process, by turns. Beside the wall clock stands the processor's time, which
 hardly depends on what else runs on the machine. scikit-learn for all 100 k of the whole sweep takes
@@ -16,7 +16,7 @@ import argparse
 import statistics
 import time
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from cluster_arms import (
@@ -30,7 +30,11 @@ from cluster_arms import (
     trustworthiness,
 )
 
+if TYPE_CHECKING:
+    from imgclust.projection import PcaProjection
+
 _TURNS = 3
+_BLOCK = 5000
 
 
 def bench_sweep(arguments: argparse.Namespace) -> None:
@@ -120,17 +124,18 @@ def bench_map(arguments: argparse.Namespace) -> None:
     from imgclust.projection import fit_pca, fit_tsne
 
     n, arrivals = arguments.n, arguments.arrivals
+    ways = {"dims": arguments.dims, "max_points": 0 if arguments.large else None}
     rows, _ = real_like(n + arrivals, arguments.d, seed=0)
     fit_tsne(rows[:300])  # libraries load before the clock runs
     first = rows[:n]
-    ours = timed(partial(fit_tsne, first, dims=arguments.dims))
+    ours = timed(partial(fit_tsne, first, **ways))
     one = ours.result
     print(f"map of {n}: {ours}, {int(one.placed.sum())} of them placed among the others")
     print(f"trustworthiness {trustworthiness(first, one.coordinates):.4f}", flush=True)
     if arrivals:
         one.place(rows[n : n + 1])
         placed = timed(lambda: one.place(rows[n:]))
-        refit = timed(partial(fit_tsne, rows, dims=arguments.dims))
+        refit = timed(partial(fit_tsne, rows, **ways))
         print(
             f"{arrivals} placed in {placed.wall_s:.2f} s (processor {placed.cpu_s:.2f} s); refit "
             f"{refit}: 1/{refit.wall_s / placed.wall_s:.0f} of a refit "
@@ -162,24 +167,36 @@ def _by_scikit_learn(model: Any, rows: Array) -> Array:
 
 
 def bench_pca(arguments: argparse.Namespace) -> None:
-    """A PCA fitted anew on everything against one that IncrementalPCA carries on."""
-    from sklearn.decomposition import IncrementalPCA
+    """A PCA that is carried on with new rows, turn after turn, against one fitted anew."""
+    from imgclust.projection import fit_pca, refreshed
 
-    from imgclust.projection import fit_pca
+    n, fresh, turns = arguments.n, arguments.new, arguments.turns
+    rows, _ = real_like(n + turns * fresh, arguments.d, seed=0)
+    onward = fit_pca(rows[:n], dims=64)
+    refreshed(onward, rows[:64])  # libraries load before the clock runs
+    print(f"{n} x {arguments.d}, 64 axes; {fresh} more at every turn")
+    print("share of the variance held in brackets")
+    ratios = []
+    for turn in range(turns):
+        until = n + (turn + 1) * fresh
+        carried = timed(partial(refreshed, onward, rows[until - fresh : until]))
+        onward = carried.result
+        anew = timed(partial(fit_pca, rows[:until], dims=64))
+        ratios.append((anew.wall_s / carried.wall_s, anew.cpu_s / carried.cpu_s))
+        held = (f"({_held(one.result, rows[:until]):.4f})" for one in (carried, anew))
+        print(f"  carried on {carried} {next(held)}, anew {anew} {next(held)}", flush=True)
+    wall, processor = np.median(ratios, axis=0)
+    print(f"carried on {wall:.1f} times as fast, {processor:.1f} in processor time (medians)")
 
-    n, fresh = arguments.n, arguments.new
-    rows, _ = real_like(n + fresh, arguments.d, seed=0)
-    carried = IncrementalPCA(64, batch_size=2000).fit(rows[:n])
-    anew = timed(partial(fit_pca, rows, dims=64))
-    onward = timed(partial(carried.partial_fit, rows[n:]))
-    print(f"{n} x {arguments.d} and {fresh} more, 64 axes; share of the variance they capture")
-    for name, one, mean, axes in (
-        ("fitted anew", anew, anew.result.mean, anew.result.components),
-        ("carried on", onward, carried.mean_, carried.components_),
-    ):
-        centred = rows - mean
-        held = np.square(centred @ axes.T, dtype=np.float64).sum()
-        print(f"{name}: {one}, {held / np.square(centred, dtype=np.float64).sum():.4f}")
+
+def _held(projection: PcaProjection, rows: Array) -> float:
+    """Share of the rows' variance on the axes, in float64."""
+    inside = total = 0.0
+    for first in range(0, len(rows), _BLOCK):
+        centred = rows[first : first + _BLOCK].astype(np.float64) - projection.mean
+        inside += float(np.square(centred @ projection.components.T).sum())
+        total += float(np.square(centred).sum())
+    return inside / total
 
 
 def main() -> None:
@@ -206,10 +223,12 @@ def main() -> None:
     part.add_argument("--dims", type=int, default=2, choices=(2, 3))
     part.add_argument("--arrivals", type=int, default=1000)
     part.add_argument("--alone", action="store_true", help="without scikit-learn's TSNE")
+    part.add_argument("--large", action="store_true", help="as maps of over 50,000 are made")
     part = parts.add_parser("pca", help=bench_pca.__doc__)
     part.set_defaults(run=bench_pca)
     part.add_argument("--n", type=int, default=12_000)
     part.add_argument("--new", type=int, default=600)
+    part.add_argument("--turns", type=int, default=5)
     part.add_argument("--d", type=int, default=2048)
     arguments = parser.parse_args()
     began = time.perf_counter()

@@ -396,7 +396,7 @@ def test_an_id_named_twice_dismisses_no_copies(open_collection: Open, copied: Pa
     one.dismiss_duplicates([ids["large.png"], ids["large.png"], ids["half.jpg"]])
     content = one.catalog.images.get(ids["large.png"])
     assert content is not None
-    assert (content.content, content.content) not in one.catalog.contents.dismissed()
+    assert (content.content, content.content) not in one.catalog.dismissals.pairs()
 
 
 def test_what_is_dismissed_is_remembered(open_collection: Open, copied: Path) -> None:

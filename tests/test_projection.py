@@ -21,6 +21,7 @@ from imgclust.projection import (
     fit_pca,
     fit_tsne,
     projection_from_bytes,
+    refreshed,
 )
 from imgclust.projection.neighbours import nearby_others, nearest_others
 
@@ -111,6 +112,64 @@ def test_pca_keeps_its_width_where_the_rows_span_less() -> None:
     alike = fit_pca(np.ones((20, 6), np.float32), dims=2)
     assert not alike.transform(np.ones((3, 6), np.float32)).any()
     assert found.transform(rows[:0]).shape == (0, 10)
+
+
+@pytest.mark.parametrize("count", [1, 7, 450])
+def test_axes_that_hold_everything_are_carried_on_exactly(count: int) -> None:
+    """Rows that span ten axes: nothing lies across those, so nothing is forgotten."""
+    random = np.random.default_rng(3)
+    basis = np.linalg.qr(random.standard_normal((40, 10)))[0].T
+    rows = (random.standard_normal((500 + count, 10)) * np.arange(10, 0, -1) + 2) @ basis
+    rows = rows.astype(np.float32)
+    first = fit_pca(rows[:500], dims=12)
+    before = first.to_bytes()
+    kept = projection_from_bytes(before)
+    assert isinstance(kept, PcaProjection)
+    found = refreshed(kept, rows[500:])
+    whole = fit_pca(rows, dims=12)
+    assert first.to_bytes() == before
+    assert found.rows == len(rows)
+    assert found.variances is not None
+    np.testing.assert_allclose(found.mean, whole.mean, atol=1e-4)
+    np.testing.assert_allclose(found.variances, rows.astype(np.float64).var(axis=0), rtol=1e-3)
+    np.testing.assert_allclose(found.explained, whole.explained, atol=1e-4)
+    assert found.explained[10:].max() < 1e-6
+    there, here = found.transform(rows), whole.transform(rows)
+    signs = np.sign(np.einsum("ij,ij->j", there, here))
+    np.testing.assert_allclose(there * signs, here, atol=0.02)
+
+
+def test_axes_carried_on_often_hold_what_a_new_fit_holds() -> None:
+    """Half of the rows, of kinds that the first fit has not seen, come in twelve parts."""
+    random = np.random.default_rng(4)
+    centres = random.standard_normal((12, 150)) * 2
+    rows = centres[np.repeat(np.arange(12), 100)]
+    rows += random.standard_normal(rows.shape) / np.sqrt(np.arange(1, 151))
+    rows = rows.astype(np.float32)
+    found = fit_pca(rows[:600], dims=20)
+    for start in range(600, 1200, 50):
+        found = refreshed(found, rows[start : start + 50])
+    held = [
+        np.square(one.transform(rows), dtype=np.float64).sum()
+        for one in (found, fit_pca(rows, dims=20))
+    ]
+    assert held[0] / held[1] > 0.995
+    np.testing.assert_allclose(found.components @ found.components.T, np.eye(20), atol=1e-5)
+
+
+def test_what_cannot_be_carried_on() -> None:
+    rows = rows_of(60, 20)
+    found = fit_pca(rows, dims=4)
+    assert refreshed(found, rows[:0]) is found
+    still = align(found.transform(rows), found.transform(rows))
+    for other in (fit_pca(rows, dims=4, standardise=True), found.turned(still)):
+        with pytest.raises(ClusteringError, match="cannot be carried on"):
+            refreshed(other, rows)
+    with pytest.raises(ClusteringError, match="cannot be projected"):
+        refreshed(found, rows[:, :5])
+    rows[3, 2] = np.nan
+    with pytest.raises(ClusteringError, match="row 3"):
+        refreshed(found, rows)
 
 
 @pytest.mark.parametrize("standardise", [False, True])

@@ -6,20 +6,32 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+import apsw
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from imgclust import config, progress
 from imgclust.catalog import Catalog
+from imgclust.collection import Collection
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError, StoppedError, StorageError
 from imgclust.linking import sync
 from imgclust.links import plan
 from imgclust.progress import Progress, SideThread, StopFlag, left_behind, silent
+from imgclust.projection import (
+    PcaProjection,
+    fit_pca,
+    projection_from_bytes,
+    refreshed,
+    to_unit_length,
+)
 from imgclust.recluster import (
     Automatic,
     ClusterResult,
     Recluster,
+    axes,
     is_due,
     publishing,
     space,
@@ -109,6 +121,77 @@ def test_a_narrow_sweep_does_not_decide_for_auto(open_collection: Open, drop: Pa
     collection.watch([drop], once=True, cluster=False)
     collection.sweep(k_max=2)
     assert collection.cluster(k="auto").k > 2
+
+
+def axes_of(collection: Collection) -> PcaProjection:
+    """The projection that the current clustering was made in."""
+    number = collection.current().projection
+    assert number is not None
+    found = projection_from_bytes(collection.catalog.projections.get(number).blob)
+    assert isinstance(found, PcaProjection)
+    return found
+
+
+def everything(collection: Collection) -> NDArray[np.float32]:
+    """All embeddings, as `cluster` takes them."""
+    _, vectors = collection.catalog.contents.all_embeddings(collection.recipe)
+    return to_unit_length(vectors)
+
+
+def test_axes_learn_what_came_since_the_last_clustering(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(axes, "LEAST_CONTENTS", 10)
+    monkeypatch.setattr(axes, "FRESH_SHARE", 0.2)
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=3)
+    first = axes_of(collection)
+    np.testing.assert_array_equal(
+        first.components, fit_pca(everything(collection), dims=first.dims).components
+    )
+    collection.cluster(k=4)  # nothing came, so they stay
+    np.testing.assert_array_equal(axes_of(collection).components, first.components)
+
+    before = set(collection.catalog.contents.embedded(collection.recipe).tolist())
+    collection.add([write_picture(drop / f"late-{n}.png", 70 + n, hue=n % 3) for n in range(5)])
+    collection.cluster(k=3)
+    keys, vectors = collection.catalog.contents.all_embeddings(collection.recipe)
+    fresh = to_unit_length(vectors)[[key not in before for key in keys.tolist()]]
+    assert len(fresh) == 5
+    second = axes_of(collection)
+    assert second.rows == 29
+    np.testing.assert_array_equal(second.components, refreshed(first, fresh).components)
+
+
+@pytest.mark.parametrize(
+    "reason", ["many came", "some left", "another seed", "few contents", "damaged"]
+)
+def test_axes_are_fitted_anew(
+    reason: str, open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(axes, "LEAST_CONTENTS", 40 if reason == "few contents" else 10)
+    monkeypatch.setattr(axes, "FRESH_SHARE", 0.2)
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=3)
+    came = 8 if reason == "many came" else 2
+    collection.add([write_picture(drop / f"late-{n}.png", 70 + n, hue=n % 3) for n in range(came)])
+    if reason == "some left":
+        for number in range(2):
+            collection.remove(drop / f"picture-{number:02d}.png")
+    if reason == "damaged":
+        raw = apsw.Connection(str(collection.folders.root / "catalog.sqlite3"))
+        raw.execute("UPDATE projections SET blob = x'00'")
+        raw.close()
+    seed = 1 if reason == "another seed" else 0
+    collection.cluster(k=3, seed=seed)
+    found = axes_of(collection)
+    rows = everything(collection)
+    assert found.rows == len(rows)
+    np.testing.assert_array_equal(
+        found.components, fit_pca(rows, dims=found.dims, seed=seed).components
+    )
 
 
 def test_what_a_person_went_back_to_is_not_made_again(open_collection: Open, drop: Path) -> None:

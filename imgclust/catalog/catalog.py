@@ -14,6 +14,7 @@ from imgclust.catalog.checking import Checking
 from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.connection import DAMAGED, REFUSED, Cursor, damaged, parsed
 from imgclust.catalog.contents import Contents
+from imgclust.catalog.dismissals import Dismissals
 from imgclust.catalog.images import Image, Images
 from imgclust.catalog.ledger import LinkLedger
 from imgclust.catalog.listing import Listing
@@ -64,6 +65,7 @@ class Catalog:
             raise StorageError(f"the catalog {path} cannot be opened or made here: {why}") from None
         self._connection.cursor_factory = Cursor
         self.contents = Contents(self._connection)
+        self.dismissals = Dismissals(self._connection)
         self.images = Images(self._connection)
         self.observations = Observations(self._connection)
         self.clusterings = Clusterings(self._connection)

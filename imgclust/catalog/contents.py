@@ -256,6 +256,18 @@ class Contents:
         ).fetchone()
         return int(row[0]), int(row[1])
 
+    def added_between(self, after: int, until: int) -> npt.NDArray[np.int64]:
+        """Keys `(n,)`, ascending, of what was embedded from change `after` + 1 to `until`.
+
+        What has left since is among them.
+        """
+        rows = self._connection.execute(
+            "SELECT DISTINCT content FROM changes WHERE sequence > ? AND sequence <= ? "
+            "AND action = 'add' ORDER BY content",
+            (after, until),
+        )
+        return np.fromiter((row[0] for row in rows), np.int64)
+
     def changes_after(self, sequence: int, limit: int) -> list[tuple[int, int, str]]:
         """The next changes: (sequence, content, "add" or "remove")."""
         rows = self._connection.execute(
@@ -269,24 +281,6 @@ class Contents:
         """Width and height in pixels and size in bytes of every content."""
         rows = self._connection.execute("SELECT key, width, height, bytes FROM contents")
         return {int(key): (int(width), int(height), int(size)) for key, width, height, size in rows}
-
-    def dismiss(self, pairs: Iterable[tuple[int, int]]) -> None:
-        """These pairs of contents (a content with itself: its copies) are no duplicates."""
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO dismissed VALUES (?, ?)", [_ordered(pair) for pair in pairs]
-        )
-
-    def undismiss(self, pairs: Iterable[tuple[int, int]]) -> None:
-        """These pairs of contents may be duplicates again."""
-        self._connection.executemany(
-            "DELETE FROM dismissed WHERE content = ? AND other = ?",
-            [_ordered(pair) for pair in pairs],
-        )
-
-    def dismissed(self) -> set[tuple[int, int]]:
-        """The pairs of contents that are no duplicates, the smaller key first."""
-        rows = self._connection.execute("SELECT content, other FROM dismissed")
-        return {(int(content), int(other)) for content, other in rows}
 
     def keys(self) -> Iterator[int]:
         """Keys of all contents, ascending."""
@@ -312,7 +306,3 @@ _row = attrgetter("key", "sha256", "bytes", "width", "height", "format", "decode
 def _stored(vector: npt.NDArray[np.floating]) -> bytes:
     """An embedding as it is kept: at half precision."""
     return vector.astype("<f2").tobytes()
-
-
-def _ordered(pair: tuple[int, int]) -> tuple[int, int]:
-    return min(pair), max(pair)

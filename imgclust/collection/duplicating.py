@@ -102,9 +102,9 @@ def dismiss(collection: Opened, ids: Sequence[int], *, undo: bool) -> Dismissed:
     pairs = list(itertools.combinations(contents, 2))
     with collection.catalog.transaction():
         if undo:
-            collection.catalog.contents.undismiss(pairs)
+            collection.catalog.dismissals.remove(pairs)
         else:
-            collection.catalog.contents.dismiss(pairs)
+            collection.catalog.dismissals.add(pairs)
     return Dismissed(images=tuple(ids), undone=undo)
 
 

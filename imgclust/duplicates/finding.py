@@ -81,7 +81,7 @@ def find(
     neighbourhood
         Of the contents in the index; completed here, and by so much still when this is stopped.
     """
-    dismissed = catalog.contents.dismissed()
+    dismissed = catalog.dismissals.pairs()
     near, similar = look(
         index,
         neighbourhood,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from imgclust.errors import ClusteringError
 from imgclust.projection import storage
 from imgclust.projection.classic import fit_classic
+from imgclust.projection.incremental import refreshed
 from imgclust.projection.length import to_unit_length
 from imgclust.projection.pca import PcaProjection, fit_pca
 from imgclust.projection.tsne import TsneProjection, fit_tsne
@@ -19,6 +20,7 @@ __all__ = [
     "fit_pca",
     "fit_tsne",
     "projection_from_bytes",
+    "refreshed",
     "to_unit_length",
 ]
 

@@ -53,6 +53,10 @@ class PcaProjection:
         Share of the variance on each axis, float32, shape (dims,).
     scale
         Standard deviations that values are divided by first, float32 (d,), or None.
+    variances
+        Of each value, float64 (d,), which `refreshed` needs; None where it cannot be carried on.
+    rows
+        How many rows the axes stand for, since gone ones included.
     """
 
     kind: ClassVar[str] = "pca"
@@ -61,6 +65,8 @@ class PcaProjection:
     components: NDArray[np.float32]
     explained: NDArray[np.float32]
     scale: NDArray[np.float32] | None = None
+    variances: NDArray[np.float64] | None = None
+    rows: int = 0
 
     @property
     def dims(self) -> int:
@@ -112,13 +118,28 @@ class PcaProjection:
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What the projection consists of, by name."""
-        found = {"mean": self.mean, "components": self.components, "explained": self.explained}
-        return found if self.scale is None else found | {"scale": self.scale}
+        found: dict[str, NDArray[Any]] = {
+            "mean": self.mean,
+            "components": self.components,
+            "explained": self.explained,
+        }
+        if self.scale is not None:
+            found["scale"] = self.scale
+        if self.variances is not None:
+            found |= {"variances": self.variances, "rows": np.array(self.rows)}
+        return found
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> PcaProjection:
         """The projection that consists of these arrays."""
-        return cls(arrays["mean"], arrays["components"], arrays["explained"], arrays.get("scale"))
+        return cls(
+            arrays["mean"],
+            arrays["components"],
+            arrays["explained"],
+            arrays.get("scale"),
+            arrays.get("variances"),
+            int(arrays.get("rows", 0)),
+        )
 
     def to_bytes(self) -> bytes:
         """The projection as an npz archive without pickled objects."""
@@ -177,8 +198,8 @@ def fit_pca(
     centred -= mean
     if scale is not None:
         centred /= scale
-    components = np.zeros((dims, d), dtype=np.float32)
-    explained = np.zeros(dims, dtype=np.float32)
+    variances = np.einsum("ij,ij->j", centred, centred, dtype=np.float64) / len(centred)
+    axes, share = np.empty((0, d), np.float32), np.empty(0)
     count = min(dims, len(centred) - 1)
     if count and centred.any():
         solver = "covariance_eigh"
@@ -194,11 +215,26 @@ def fit_pca(
             n_oversamples=_OVERSAMPLES,
             random_state=seed,
         ).fit(centred)
-        # Axes without variance are arbitrary, and differ from machine to machine.
-        real = pca.explained_variance_ratio_ > 1e-10
-        components[:count][real] = pca.components_[real]
-        explained[:count][real] = pca.explained_variance_ratio_[real]
-    return PcaProjection(mean, components, explained, scale)
+        axes, share = pca.components_, pca.explained_variance_ratio_
+    components, explained = real_axes(axes, share, dims)
+    if scale is not None:
+        return PcaProjection(mean, components, explained, scale)
+    return PcaProjection(mean, components, explained, variances=variances, rows=len(rows))
+
+
+def real_axes(
+    axes: NDArray[Any], share: NDArray[Any], dims: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Axes (dims, d) and their shares, zeros for those without variance.
+
+    Such axes are arbitrary, and differ from machine to machine.
+    """
+    components = np.zeros((dims, axes.shape[1]), dtype=np.float32)
+    explained = np.zeros(dims, dtype=np.float32)
+    real = share > 1e-10
+    components[: len(axes)][real] = axes[real]
+    explained[: len(axes)][real] = share[real]
+    return components, explained
 
 
 def _centred(

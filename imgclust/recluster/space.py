@@ -24,6 +24,7 @@ from imgclust.projection import (
     projection_from_bytes,
     to_unit_length,
 )
+from imgclust.recluster.axes import carried_on
 from imgclust.recluster.soundness import must_be_numbers
 
 # Contents assigned in one transaction when many have to be.
@@ -123,7 +124,9 @@ def build(
         )
     rules = settings.clustering
     if name == "pca":
-        projection = fit_pca(rows, dims=rules.pca_dims, standardise=rules.standardise, seed=seed)
+        projection = carried_on(
+            catalog, keys, rows, recipe=recipe, sequence=sequence, settings=chosen
+        ) or fit_pca(rows, dims=rules.pca_dims, standardise=rules.standardise, seed=seed)
     else:
         order = np.argsort(catalog.images.oldest(keys), kind="stable")
         classic = partial(fit_classic, order=order)

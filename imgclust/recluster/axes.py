@@ -1,0 +1,63 @@
+"""When the principal axes of the last clustering are carried on instead of being fitted anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.catalog import Catalog
+from imgclust.errors import ClusteringError
+from imgclust.projection import PcaProjection, projection_from_bytes, refreshed
+
+# Fewer contents are fitted anew in the same time, and then the axes depend on them alone.
+LEAST_CONTENTS = 5_000
+# With more new contents than this share, or so many, a new fit hardly takes longer
+# (`scripts/bench cluster pca`); it needs no more for 100,000 contents than for 30,000.
+FRESH_SHARE = 0.05
+MOST_FRESH = 1_500
+# Of what the axes stand for, the share that may have left.
+GONE_SHARE = 0.05
+
+
+def carried_on(
+    catalog: Catalog,
+    keys: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.float32],
+    *,
+    recipe: str,
+    sequence: int,
+    settings: Mapping[str, Any],
+) -> PcaProjection | None:
+    """The last PCA of a space after it learnt what came since.
+
+    None where there is none, or a new fit is as cheap or better.
+
+    Parameters
+    ----------
+    keys, rows
+        Contents (n,), ascending, and what the axes are fitted on, float32 (n, d).
+    sequence
+        The last change that they hold.
+    settings
+        Of the space: only axes that were made with the same are carried on.
+    """
+    if len(keys) < LEAST_CONTENTS:
+        return None
+    last = catalog.projections.newest(kind="pca", purpose="space", recipe=recipe, settings=settings)
+    if last is None:
+        return None
+    try:
+        projection = projection_from_bytes(last.blob)
+    except ClusteringError:  # damaged, or of a newer format: `cluster` replaces it
+        return None
+    if not isinstance(projection, PcaProjection) or projection.variances is None:
+        return None
+    fresh = np.isin(keys, catalog.contents.added_between(last.sequence, sequence))
+    came = int(fresh.sum())
+    gone = projection.rows + came - len(keys)
+    if came > min(MOST_FRESH, FRESH_SHARE * len(keys)) or gone > GONE_SHARE * projection.rows:
+        return None
+    return refreshed(projection, rows[fresh])
