@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import subprocess
@@ -65,7 +66,22 @@ def test_the_package_itself() -> None:
         getattr(imgclust, name)
 
 
-@pytest.mark.parametrize("module", ["imgclust", "imgclust.collection"])
+@pytest.mark.parametrize("module", ["imgclust.collection", "imgclust.report"])
+def test_names_are_loaded_from_where_type_checkers_find_them(module: str) -> None:
+    it = importlib.import_module(module)
+    checked = next(
+        node for node in ast.parse(inspect.getsource(it)).body if isinstance(node, ast.If)
+    )
+    there = {
+        (line.module, alias.name)
+        for line in checked.body
+        if isinstance(line, ast.ImportFrom)
+        for alias in line.names
+    }
+    assert {(home, name) for home, names in it._MODULES.items() for name in names} == there
+
+
+@pytest.mark.parametrize("module", ["imgclust", "imgclust.collection", "imgclust.report"])
 def test_names_that_load_on_first_use_are_listed_before(module: str) -> None:
     names = f"import {module} as it; print(set(it.__all__) - set(dir(it)))"
     done = subprocess.run([sys.executable, "-c", names], capture_output=True, text=True, check=True)

@@ -6,8 +6,6 @@ Annotations in this package write `collection.SweepResult`: a name of this modul
 
 from __future__ import annotations
 
-import ast
-import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -131,26 +129,70 @@ __all__ = [
     "verify_weights",
 ]
 
-
-@functools.cache
-def _homes() -> dict[str, str]:
-    """In which module each name is: the imports above, which only type checkers execute."""
-    assert __spec__.loader is not None
-    tree = ast.parse(__spec__.loader.get_source(__name__))  # type: ignore[attr-defined]
-    return {
-        alias.name: node.module
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("imgclust.")
-        for alias in node.names
-    }
+# Which module each name above is loaded from, on first use: a command loads what it works with.
+_MODULES = {
+    "imgclust.catalog": ("Quarantined",),
+    "imgclust.clustering": ("Drift",),
+    "imgclust.collection.collection": ("Collection",),
+    "imgclust.collection.explaining": ("EffectiveSettings", "SettingRow", "effective_settings"),
+    "imgclust.collection.folders": (
+        "Folders",
+        "IndexFolder",
+        "cache_folder",
+        "collections_in",
+        "find_index_folder",
+    ),
+    "imgclust.collection.keeping": (
+        "CollectionList",
+        "CollectionPlace",
+        "CollectionRow",
+        "Deleted",
+        "collection_row",
+        "create_collection",
+        "delete_collection",
+        "list_collections",
+        "rename_collection",
+    ),
+    "imgclust.collection.results": (
+        "ClusterDetails",
+        "ClusterRow",
+        "CurrentClustering",
+        "Dismissed",
+        "Member",
+        "MissingImage",
+        "Removed",
+        "Standing",
+        "Status",
+    ),
+    "imgclust.collection.weighing": ("download_weights", "list_weights", "verify_weights"),
+    "imgclust.doctor": ("Advisory", "Check", "DoctorResult"),
+    "imgclust.duplicates": ("Duplicate", "DuplicateGroup", "DuplicatesResult", "Thresholds"),
+    "imgclust.export": ("ExportResult",),
+    "imgclust.images": ("Region", "ThumbnailStore"),
+    "imgclust.ingest": ("Emit", "Event", "IngestResult"),
+    "imgclust.linking": ("Linking", "LinksResult"),
+    "imgclust.maps": ("MapResult",),
+    "imgclust.recluster": (
+        "ClusterLife",
+        "ClusterResult",
+        "Drifting",
+        "LifeEvent",
+        "PastClustering",
+        "Recluster",
+        "SweepResult",
+    ),
+    "imgclust.reembed": ("ReembedResult",),
+    "imgclust.report": ("ReportResult",),
+    "imgclust.search": ("LiveIndex", "Neighbour", "QueryResult"),
+    "imgclust.weights": ("Listed", "Weights"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on first use, so that a command loads what it works with.
-    home = _homes().get(name)
-    if home is None:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(home), name)
+    value = globals()[name] = getattr(importlib.import_module(_MODULE_OF[name]), name)
     return value
 
 

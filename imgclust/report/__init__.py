@@ -20,18 +20,20 @@ __all__ = [
     "representatives_of",
 ]
 
-# Loaded on first use: who asks for representatives makes no page.
+# Which module these are loaded from, on first use: who asks for representatives makes no page.
 _MODULES = {
-    "FolderPages": "pages",
-    "MOST_BYTES": "single",
-    "ReportResult": "single",
-    "report": "single",
+    "imgclust.report.pages": ("FolderPages",),
+    "imgclust.report.single": ("MOST_BYTES", "ReportResult", "report"),
 }
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
-    value = globals()[name] = getattr(module, name)
+    value = globals()[name] = getattr(importlib.import_module(_MODULE_OF[name]), name)
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
