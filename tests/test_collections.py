@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from imgclust.catalog import Catalog
 from imgclust.collection import keeping, paging
+from imgclust.collection.folders import LOCKS
 from imgclust.collection.opened import Opened
 from imgclust.errors import StorageError
 from imgclust.locks import FileLock, is_locked
@@ -61,6 +63,23 @@ def test_a_full_disk_leaves_no_half_made_collection(
         assert "full" in run("collections", "create", "new").refused(1)
     assert not (tmp_path / "index" / "new").exists()
     assert run("collections", "create", "new").code == 0
+
+
+def test_who_is_second_does_not_take_back_what_the_first_made(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process makes the collection after this one found its name free."""
+    free = keeping._free
+
+    def late(*arguments: Any) -> Any:
+        found = free(*arguments)
+        monkeypatch.setattr(keeping, "_free", free)
+        assert run("collections", "create", "new").code == 0
+        return found
+
+    monkeypatch.setattr(keeping, "_free", late)
+    assert "taken" in run("collections", "create", "new").refused(2)
+    assert run("status", "--collection", "new", "--json").document["images"] == 0
 
 
 def test_a_damaged_collection_does_not_hide_the_others(
@@ -187,7 +206,7 @@ def test_nobody_syncs_the_links_while_a_collection_is_deleted(
     run: Run, drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run("watch", "--once", "-q", drop).code == 0
-    locks = [tmp_path / "index" / "default" / f"{what}.lock" for what in keeping._LOCKS]
+    locks = [tmp_path / "index" / "default" / f"{what}.lock" for what in LOCKS]
     clear = paging.clear
     held: list[bool] = []
 

@@ -22,14 +22,10 @@ if TYPE_CHECKING:
         find_index_folder,
     )
     from imgclust.collection.keeping import (
-        CollectionList,
         CollectionPlace,
-        CollectionRow,
         Deleted,
-        collection_row,
         create_collection,
         delete_collection,
-        list_collections,
         rename_collection,
     )
     from imgclust.collection.results import (
@@ -42,6 +38,12 @@ if TYPE_CHECKING:
         Removed,
         Standing,
         Status,
+    )
+    from imgclust.collection.side_by_side import (
+        CollectionList,
+        CollectionRow,
+        collection_row,
+        list_collections,
     )
     from imgclust.collection.weighing import download_weights, list_weights, verify_weights
     from imgclust.doctor import Advisory, Check, DoctorResult
@@ -143,14 +145,10 @@ _MODULES = {
         "find_index_folder",
     ),
     "imgclust.collection.keeping": (
-        "CollectionList",
         "CollectionPlace",
-        "CollectionRow",
         "Deleted",
-        "collection_row",
         "create_collection",
         "delete_collection",
-        "list_collections",
         "rename_collection",
     ),
     "imgclust.collection.results": (
@@ -163,6 +161,12 @@ _MODULES = {
         "Removed",
         "Standing",
         "Status",
+    ),
+    "imgclust.collection.side_by_side": (
+        "CollectionList",
+        "CollectionRow",
+        "collection_row",
+        "list_collections",
     ),
     "imgclust.collection.weighing": ("download_weights", "list_weights", "verify_weights"),
     "imgclust.doctor": ("Advisory", "Check", "DoctorResult"),

@@ -21,6 +21,7 @@ from imgclust.watcher import filesystem_type, is_network
 
 __all__ = [
     "CATALOG",
+    "LOCKS",
     "Folders",
     "IndexFolder",
     "cache_folder",
@@ -28,11 +29,19 @@ __all__ = [
     "existing",
     "find_index_folder",
     "folders_of",
+    "half_deleted",
     "overlaps",
     "prepare",
     "user_index_folder",
 ]
 
+# What is done to a collection by one process at a time, as those that wait are told.
+LOCKS = {
+    "ingest": "ingesting into",
+    "clustering": "clustering",
+    "links": "syncing the links of",
+    "duplicates": "keeping the neighbours of",
+}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -75,7 +84,7 @@ class Folders:
         return self.root / "set-aside"
 
     def lock(self, what: str) -> Path:
-        """The lock file of one kind of work: ingest, clustering, links."""
+        """The lock file of one kind of work, one of `LOCKS`."""
         return self.root / f"{what}.lock"
 
 
@@ -159,6 +168,20 @@ def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes]) -> Folders:
             "--index DIR chooses another"
         ) from None
     return folders
+
+
+def half_deleted(index: Path) -> list[str]:
+    """Names of what has lost its catalog, and has a lock file still."""
+    try:
+        children = list(index.iterdir())
+    except OSError:
+        return []
+    return [
+        child.name
+        for child in children
+        if not (child / CATALOG).exists()
+        and any(Folders(child).lock(what).is_file() for what in LOCKS)
+    ]
 
 
 def overlaps(one: bytes, other: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Collections side by side in an index folder: listed, made, renamed, deleted."""
+"""Collections made, renamed and deleted in an index folder."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from imgclust import config
 from imgclust.catalog import Catalog
 from imgclust.collection import folders, paging
 from imgclust.collection.collection import Collection
-from imgclust.collection.folders import Folders, IndexFolder
-from imgclust.errors import ImgclustError, UsageError
+from imgclust.collection.folders import LOCKS, Folders, IndexFolder
+from imgclust.errors import UsageError
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -22,37 +22,6 @@ from imgclust.progress import Progress, StopFlag, silent
 _OUR_FOLDERS = ("charts", "log", "set-aside", "thumbnails")
 _OUR_FILES = ("index.faiss*", "neighbourhood.bin*", ".probe")
 _CATALOG_FILES = (folders.CATALOG, f"{folders.CATALOG}-wal", f"{folders.CATALOG}-shm")
-_LOCKS = {
-    "ingest": "ingesting into",
-    "clustering": "clustering",
-    "links": "syncing the links of",
-    "duplicates": "keeping the neighbours of",
-}
-
-
-@dataclass(frozen=True)
-class CollectionRow:
-    """A collection of an index folder.
-
-    `size_bytes` is what its folder takes on the disk (hard links to originals: nothing). Where the
-    catalog cannot be read, `trouble` says why and the numbers are None.
-    """
-
-    name: str
-    images: int | None
-    distinct: int | None
-    size_bytes: int
-    roots: tuple[bytes, ...]
-    watching: bool
-    trouble: str | None = None
-
-
-@dataclass(frozen=True)
-class CollectionList:
-    """The collections of an index folder, by name."""
-
-    index: IndexFolder
-    collections: tuple[CollectionRow, ...]
 
 
 @dataclass(frozen=True)
@@ -73,38 +42,6 @@ class Deleted:
     kept: tuple[bytes, ...]
 
 
-def list_collections(index: Path | None = None, *, progress: Progress = silent) -> CollectionList:
-    """All collections of the index folder; see `find_index_folder` for which one that is.
-
-    A collection that a crash has left half deleted is among them, with its trouble.
-    """
-    found = folders.find_index_folder(index)
-    whole = folders.collections_in(found.path)
-    names = sorted({*whole, *_half_deleted(found.path)})
-    rows = []
-    for done, name in enumerate(names):
-        progress("measuring", done, len(names))
-        rows.append(_row(folders.folders_of(found, name), name, whole=name in whole))
-    progress("measuring", len(names), len(names))
-    return CollectionList(found, tuple(rows))
-
-
-def collection_row(name: str, index: Path | None = None) -> CollectionRow:
-    """One collection of the index folder.
-
-    Raises
-    ------
-    NothingThereError
-        When there is none of that name.
-    """
-    found = folders.find_index_folder(index)
-    place = folders.folders_of(found, name)
-    whole = name not in _half_deleted(found.path)
-    if whole:
-        place = folders.existing(found, name)
-    return _row(place, name, whole=whole)
-
-
 def create_collection(
     name: str, index: Path | None = None, *, effective: config.Effective | None = None
 ) -> CollectionPlace:
@@ -119,18 +56,35 @@ def create_collection(
     """
     found = folders.find_index_folder(index)
     place = _free(found, name)
+    ours = _claimed(place)
     try:
         with Collection.open(found.path, name, effective=effective, create_for=()) as made:
             return CollectionPlace(name, made.folders.root)
     except BaseException:
-        _take_back(place)
+        if ours:
+            _take_back(place)
         raise
+
+
+def _claimed(place: Folders) -> bool:
+    """True when this process made the folder, False where the disk refused (`open` says why).
+
+    Who asks for the same name at the same moment must not take back what the other made.
+    """
+    try:
+        place.root.parent.mkdir(parents=True, exist_ok=True)
+        place.root.mkdir(mode=0o700)
+    except FileExistsError:
+        raise _taken(place) from None
+    except OSError:
+        return False
+    return True
 
 
 def _take_back(place: Folders) -> None:
     """Remove what a failure has left of a new collection, unless somebody works in it already."""
     with contextlib.suppress(OSError):  # the disk may refuse that too
-        if not any(is_locked(place.lock(what)) for what in _LOCKS):
+        if not any(is_locked(place.lock(what)) for what in LOCKS):
             _remove_files(place)
             place.root.rmdir()
 
@@ -183,7 +137,7 @@ def delete_collection(
     """
     found = folders.find_index_folder(index)
     place = folders.folders_of(found, name)
-    if name not in _half_deleted(found.path):
+    if name not in folders.half_deleted(found.path):
         place = folders.existing(found, name)
     links, kept = 0, []
     with _all_locks(place):
@@ -203,7 +157,7 @@ def delete_collection(
             with contextlib.suppress(OSError):  # something foreign is in it
                 os.rmdir(folder)
         _remove_files(place)
-        for what in _LOCKS:
+        for what in LOCKS:
             place.lock(what).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something foreign is in it
             os.rmdir(place.root)
@@ -212,57 +166,29 @@ def delete_collection(
     return Deleted(name, place.root, links, tuple(sorted(kept)))
 
 
-def _row(place: Folders, name: str, *, whole: bool) -> CollectionRow:
-    size, watching = _size(place.root), is_locked(place.lock("ingest"))
-    if not whole:
-        trouble = f"half deleted; imgclust collections delete {name} finishes that"
-        return CollectionRow(name, None, None, size, (), watching, trouble)
-    try:
-        with Catalog(place.catalog) as catalog, catalog.snapshot():
-            return CollectionRow(
-                name=name,
-                images=catalog.images.count(),
-                distinct=catalog.contents.count(),
-                size_bytes=size,
-                roots=tuple(root.path for root in catalog.images.roots() if root.kind == "watched"),
-                watching=watching,
-            )
-    except ImgclustError as error:
-        return CollectionRow(name, None, None, size, (), watching, str(error))
-
-
 def _free(index: IndexFolder, name: str) -> Folders:
     place = folders.folders_of(index, name)
-    if name in _half_deleted(index.path):
+    if name in folders.half_deleted(index.path):
         raise UsageError(
             f"{name!r} is half deleted; imgclust collections delete {name} finishes that"
         )
     if os.path.lexists(place.root):
-        raise UsageError(f"{name!r} is taken in the index folder {index.path}; choose another name")
+        raise _taken(place)
     return place
+
+
+def _taken(place: Folders) -> UsageError:
+    name, index = place.root.name, place.root.parent
+    return UsageError(f"{name!r} is taken in the index folder {index}; choose another name")
 
 
 @contextlib.contextmanager
 def _all_locks(place: Folders) -> Iterator[None]:
     """Nobody ingests, clusters or syncs links meanwhile."""
     with contextlib.ExitStack() as stack:
-        for what, purpose in _LOCKS.items():
+        for what, purpose in LOCKS.items():
             stack.enter_context(FileLock(place.lock(what), purpose=purpose))
         yield
-
-
-def _half_deleted(index: Path) -> list[str]:
-    """Folders that have lost their catalog, and have a lock file still."""
-    try:
-        children = list(index.iterdir())
-    except OSError:
-        return []
-    return [
-        child.name
-        for child in children
-        if not (child / folders.CATALOG).exists()
-        and any(Folders(child).lock(what).is_file() for what in _LOCKS)
-    ]
 
 
 def _remove_files(place: Folders) -> None:
@@ -287,20 +213,6 @@ def _left_in(folder: Path) -> list[bytes]:
             path for path in (os.path.join(top, name) for name in below) if os.path.islink(path)
         ]
     return left
-
-
-def _size(folder: Path) -> int:
-    """Bytes that a folder takes on the disk, but for files that have another name elsewhere."""
-    total, waiting = 0, [os.fsencode(folder)]
-    while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                elif not entry.is_symlink():
-                    found = entry.stat(follow_symlinks=False)
-                    total += 512 * found.st_blocks if found.st_nlink == 1 else 0
-    return total
 
 
 def _below(path: Path, folder: Path) -> str | None:
