@@ -95,7 +95,7 @@ def measure(folder: Path, n: int, rounds: int) -> tuple[list[float], list[float]
 
     catalog = Catalog(folder / "catalog.sqlite3")
     index, _ = VectorIndex.load(folder / "index.faiss", recipe=RECIPE, dimensions=DIMENSIONS)
-    place = Place(tuple(catalog.images.roots()), (), frozenset(), 1.0)
+    place = Place(tuple(catalog.roots.all()), (), frozenset(), 1.0)
     committing = Committing(
         catalog,
         recipe=RECIPE,

@@ -29,7 +29,7 @@ def arrive(catalog: Catalog, numbers: range) -> None:
     contents = [made_up(number) for number in numbers]
     current = catalog.clusterings.current_id()
     assert current is not None
-    root = catalog.images.roots()[0].id
+    root = catalog.roots.all()[0].id
     with catalog.transaction():
         see(catalog, numbers, root)
         pairs = list(zip(contents, vectors_of(numbers[0], len(contents)), strict=True))

@@ -35,7 +35,7 @@ ALONE_S = 10.0
 def commit_until(folder: Path, n: int) -> None:
     """Commit batches until the file `stop` is there; print when each began and what it took."""
     catalog = Catalog(folder / "catalog.sqlite3")
-    place = Place(tuple(catalog.images.roots()), (), frozenset(), 1.0)
+    place = Place(tuple(catalog.roots.all()), (), frozenset(), 1.0)
     committing = Committing(
         catalog,
         recipe=RECIPE,

@@ -103,7 +103,7 @@ def arrive(collection: Collection, photos: Path, n: int, count: int) -> None:
     catalog, recipe = collection.catalog, collection.recipe
     numbers = range(n, n + count)
     vectors = vectors_of(n, count)
-    root = catalog.images.put_root(os.fsencode(photos), "watched").id
+    root = catalog.roots.put(os.fsencode(photos), "watched").id
     there = catalog.contents.embeddings([key_of(digest_of(one)) for one in range(count)], recipe)
     for place in range(0, count, 2):
         vectors[place] = _copied(there[place], n + place)

@@ -65,7 +65,7 @@ def fill(
     with catalog.transaction():
         catalog.store("recipe", recipe)
         catalog.store("first_pass_over", True)
-        root = catalog.images.put_root(photos, "watched").id
+        root = catalog.roots.put(photos, "watched").id
         stored = catalog.projections.put(
             kind="pca",
             purpose="space",

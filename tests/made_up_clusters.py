@@ -32,7 +32,7 @@ class World:
         self._centres = np.random.default_rng(3).standard_normal((5, dims)) * 2
         self._made = 0
         with self.catalog.transaction():
-            self.root = self.catalog.images.put_root(b"/made", "watched").id
+            self.root = self.catalog.roots.put(b"/made", "watched").id
 
     def add(self, count: int, *, copies: int = 1, vector: Any = None) -> list[int]:
         """New contents with `copies` images each, assigned as an ingest does it."""

@@ -35,7 +35,7 @@ def fill(catalog: Catalog, count: int, dimensions: int = 8) -> list[Content]:
     """`count` images with a content and an embedding each, in root /photos."""
     contents = [content(number + 1) for number in range(count)]
     with catalog.transaction():
-        root = catalog.images.put_root(b"/photos", "watched")
+        root = catalog.roots.put(b"/photos", "watched")
         for number, one in enumerate(contents):
             path = b"/photos/%04d.jpg" % number
             catalog.contents.put(one)
@@ -80,12 +80,12 @@ def test_what_is_committed_is_there_after_reopening(tmp_path: Path) -> None:
 def test_a_failed_transaction_leaves_nothing(catalog: Catalog) -> None:
     def fail() -> None:
         with catalog.transaction():
-            catalog.images.put_root(b"/photos", "watched")
+            catalog.roots.put(b"/photos", "watched")
             _ = 1 / 0
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert catalog.images.roots() == []
+    assert catalog.roots.all() == []
 
 
 def test_a_snapshot_that_sqlite_has_ended_hides_no_failure(catalog: Catalog) -> None:
@@ -288,7 +288,7 @@ def test_files_that_moved_are_counted_once_each(catalog: Catalog) -> None:
     gone = {b"/r/a": 1, b"/r/b": 2, b"/r/c": 2, b"/r/d": 4}  # with inodes
     waiting = {b"/r/new-a": 1, b"/r/new-b": 2, b"/r/other": 9, b"/r/twice": 4, b"/r/again": 4}
     with catalog.transaction():
-        root = catalog.images.put_root(b"/r", "watched").id
+        root = catalog.roots.put(b"/r", "watched").id
         for path, inode in (gone | waiting).items():
             observations.see(path, root, (1, inode, 10, 20, 30), due=0.0)
         observations.done(list(gone))
@@ -343,14 +343,14 @@ def test_sizes_speak_of_images_and_assignments_of_contents(catalog: Catalog) -> 
 
 def test_a_root_is_found_by_path_and_becomes_watched(catalog: Catalog) -> None:
     with catalog.transaction():
-        added = catalog.images.put_root(b"/one", "added")
-        assert catalog.images.put_root(b"/one", "watched").id == added.id
-        assert catalog.images.put_root(b"/one", "added").kind == "watched"
+        added = catalog.roots.put(b"/one", "added")
+        assert catalog.roots.put(b"/one", "watched").id == added.id
+        assert catalog.roots.put(b"/one", "added").kind == "watched"
 
 
 def test_below_takes_the_folder_and_not_its_neighbours(catalog: Catalog) -> None:
     with catalog.transaction():
-        root = catalog.images.put_root(b"/r", "watched")
+        root = catalog.roots.put(b"/r", "watched")
         for path in (b"/r/a/1", b"/r/a/b/2", b"/r/a.jpg", b"/r/a0", b"/r/ab/3"):
             catalog.observations.see(path, root.id, (0, 0, 0, 0, 0), due=1.0)
     assert catalog.observations.below(b"/r/a", limit=9) == [b"/r/a/1", b"/r/a/b/2"]
@@ -361,7 +361,7 @@ def test_below_takes_the_folder_and_not_its_neighbours(catalog: Catalog) -> None
 def test_names_are_bytes(catalog: Catalog) -> None:
     odd = b"/photos/\xff\n\xfe'\".jpg"
     with catalog.transaction():
-        root = catalog.images.put_root(b"/photos", "watched")
+        root = catalog.roots.put(b"/photos", "watched")
         catalog.observations.see(odd, root.id, (1, 2, 3, 4, 5), due=1.0)
         catalog.observations.quarantine(odd, "damaged", tries=4)
     known = catalog.observations.at(odd)
@@ -372,7 +372,7 @@ def test_names_are_bytes(catalog: Catalog) -> None:
 
 def test_due_paths_come_in_order_and_restart_gives_all_a_new_time(catalog: Catalog) -> None:
     with catalog.transaction():
-        root = catalog.images.put_root(b"/r", "watched")
+        root = catalog.roots.put(b"/r", "watched")
         for path, due in ((b"/r/1", 30.0), (b"/r/2", 10.0), (b"/r/3", 20.0)):
             catalog.observations.see(path, root.id, (0, 0, 0, 0, 0), due=due)
         catalog.observations.settle(b"/r/3", "done")
@@ -391,7 +391,7 @@ def test_a_restart_changes_a_few_rows_at_a_time_and_goes_on_where_it_was_cut_off
     catalog: Catalog,
 ) -> None:
     with catalog.transaction():
-        root = catalog.images.put_root(b"/r", "watched")
+        root = catalog.roots.put(b"/r", "watched")
         for number in range(7):
             catalog.observations.see(b"/r/%d" % number, root.id, (0, 0, 0, 0, 0), due=10.0 * number)
 
@@ -412,7 +412,7 @@ def test_a_restart_changes_a_few_rows_at_a_time_and_goes_on_where_it_was_cut_off
 
 def test_paths_of_a_root_are_put_off_a_few_at_a_time_the_first_first(catalog: Catalog) -> None:
     with catalog.transaction():
-        one, other = (catalog.images.put_root(path, "watched").id for path in (b"/r", b"/s"))
+        one, other = (catalog.roots.put(path, "watched").id for path in (b"/r", b"/s"))
         for number in range(5):
             catalog.observations.see(b"/r/%d" % number, one, (0,) * 5, due=50.0 - number)
         catalog.observations.see(b"/s/0", other, (0,) * 5, due=1.0)
@@ -560,15 +560,15 @@ from pathlib import Path
 from imgclust.catalog import Catalog
 catalog = Catalog(Path({str(path)!r}))
 with catalog.transaction():
-    catalog.images.put_root(b"/committed", "watched")
+    catalog.roots.put(b"/committed", "watched")
 with catalog.transaction():
-    catalog.images.put_root(b"/not-committed", "watched")
+    catalog.roots.put(b"/not-committed", "watched")
     os.kill(os.getpid(), 9)
 """
     done = subprocess.run([sys.executable, "-c", program], check=False)
     assert done.returncode == -9
     with Catalog(path) as catalog:
-        assert [root.path for root in catalog.images.roots()] == [b"/committed"]
+        assert [root.path for root in catalog.roots.all()] == [b"/committed"]
 
 
 def test_half_precision_keeps_neighbours(catalog: Catalog) -> None:
@@ -594,7 +594,7 @@ def test_rows_written_together_are_as_those_written_one_by_one(tmp_path: Path) -
             vectors = [np.full(8, number / 64, np.float32) for number in range(5)]
             paths = [b"/photos/%04d.jpg" % number for number in range(5)]
             with catalog.transaction():
-                root = catalog.images.put_root(b"/photos", "watched").id
+                root = catalog.roots.put(b"/photos", "watched").id
                 for path in paths:
                     catalog.observations.see(path, root, (1, 2, 3, 4, 5), due=0.0)
                 catalog.observations.quarantine(paths[2], "damaged", tries=1)

@@ -300,7 +300,7 @@ def test_a_refused_link_folder_is_not_kept(open_collection: Open, drop: Path) ->
     with pytest.raises(UsageError, match="inside each other"):
         collection.watch([drop], once=True, links=drop / "links")
     assert collection.catalog.setting("link_folder") is None
-    assert collection.catalog.images.roots() == []
+    assert collection.catalog.roots.all() == []
     collection.watch([drop], once=True, links=drop.parent / "elsewhere")
     assert collection.link_folder == drop.parent / "elsewhere"
 
@@ -340,7 +340,7 @@ def test_a_removed_image_takes_its_thumbnail_along(open_collection: Open, drop: 
 
 
 def roots_of(collection: Collection) -> dict[str, str]:
-    return {os.fsdecode(root.path): root.kind for root in collection.catalog.images.roots()}
+    return {os.fsdecode(root.path): root.kind for root in collection.catalog.roots.all()}
 
 
 def test_added_files_share_the_root_of_their_folder(

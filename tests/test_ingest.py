@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 
 from imgclust.catalog import Catalog, Image, key_of
-from imgclust.catalog.images import Images
+from imgclust.catalog.roots import Roots
 from imgclust.collection import Collection, overseeing
 from imgclust.config import Settings
 from imgclust.errors import EmbeddingError, StorageError
@@ -145,7 +145,7 @@ class World:
 
     def root(self, folder: Path, kind: str = "watched") -> int:
         with self.catalog.transaction():
-            return self.catalog.images.put_root(os.fsencode(folder), kind).id
+            return self.catalog.roots.put(os.fsencode(folder), kind).id
 
     def ingest(self, *, emit: Callable[[Event], None] = lambda event: None) -> Ingest:
         def say(event: Event) -> None:
@@ -584,10 +584,10 @@ def test_accepting_goes_on_after_a_refusal(world: World, monkeypatch: pytest.Mon
     with pytest.raises(StorageError):
         world.accept()
     assert world.catalog.images.count() == 15  # whole chunks only
-    assert [root.held is not None for root in world.catalog.images.roots()] == [True]
+    assert [root.held is not None for root in world.catalog.roots.all()] == [True]
     assert world.accept() == 7
     assert world.catalog.images.count() == 8
-    assert [root.held for root in world.catalog.images.roots()] == [None]
+    assert [root.held for root in world.catalog.roots.all()] == [None]
     assert world.catalog.observations.pending() == 0
     assert not world.once().held
 
@@ -1143,20 +1143,18 @@ def test_a_hold_is_decided_before_any_image_is_called_missing(
     with pytest.raises(StorageError):
         world.once()
     assert len(world.catalog.images.missing()) == 3
-    assert [root.held for root in world.catalog.images.roots()] == [
-        "12 of 14 images vanished at once"
-    ]
+    assert [root.held for root in world.catalog.roots.all()] == ["12 of 14 images vanished at once"]
     assert [kind for _, kind, _ in world.catalog.events(9)] == ["held"]
     arm("")
     for _ in range(4):
         world.once()
         assert world.catalog.images.count_missing() == 12
         assert misses(world, paths) == [0] * 14
-        assert world.catalog.images.roots()[0].held
+        assert world.catalog.roots.all()[0].held
     assert [kind for _, kind, _ in world.catalog.events(9)] == ["held"]
     assert world.accept() == 12
     world.once()
-    assert (world.catalog.images.count(), world.catalog.images.roots()[0].held) == (2, None)
+    assert (world.catalog.images.count(), world.catalog.roots.all()[0].held) == (2, None)
 
 
 def test_what_comes_back_or_moves_before_its_part_of_a_scan_is_not_missing(
@@ -1222,20 +1220,18 @@ def test_a_hold_that_is_refused_is_decided_again(
         world.catalog.images.miss([world.image(path).id for path in paths[:12]], scans=0)
         world.catalog.observations.lose(map(os.fsencode, paths[:12]))
     refused: list[int] = []
-    hold_root = Images.hold_root
+    hold = Roots.hold
 
-    def refuse(self: Images, root: int, reason: str | None) -> None:
+    def refuse(self: Roots, root: int, reason: str | None) -> None:
         if reason and not refused:
             refused.append(root)
             raise StorageError("full")
-        hold_root(self, root, reason)
+        hold(self, root, reason)
 
-    monkeypatch.setattr(Images, "hold_root", refuse)
+    monkeypatch.setattr(Roots, "hold", refuse)
     world.watch(lambda event: event.kind == "scanned")
     assert refused
-    assert [root.held for root in world.catalog.images.roots()] == [
-        "12 of 14 images vanished at once"
-    ]
+    assert [root.held for root in world.catalog.roots.all()] == ["12 of 14 images vanished at once"]
 
 
 def methods(one: object) -> dict[str, Any]:
@@ -1526,7 +1522,7 @@ def test_a_scan_that_takes_longer_than_the_rescan_time_is_not_followed_at_once(
     world: World, network: bool, seconds: float, apart: float
 ) -> None:
     disk = world.disk = SlowDisk(world.clock, seconds)
-    world.network = {root.id for root in world.catalog.images.roots() if network}
+    world.network = {root.id for root in world.catalog.roots.all() if network}
     late = world.drop / "late.png"
     real = world.clock.monotonic
 
@@ -1553,7 +1549,7 @@ def test_on_a_network_disk_a_file_settles_for_ten_seconds(world: World) -> None:
     path = world.write("a.png", picture(1))
     moments: list[float] = []
     world.decoder.after = lambda path: moments.append(world.clock.now)
-    world.network = {root.id for root in world.catalog.images.roots()}
+    world.network = {root.id for root in world.catalog.roots.all()}
     began = world.clock.now
     world.once()
     assert moments[0] - began >= 10

@@ -39,8 +39,8 @@ class World:
         self.said: list[Event] = []
         self.assigned: list[int] = []
         with catalog.transaction():
-            self.root = catalog.images.put_root(bytes(root), "watched").id
-        self.place = Place(tuple(catalog.images.roots()), (), frozenset(), 0.0)
+            self.root = catalog.roots.put(bytes(root), "watched").id
+        self.place = Place(tuple(catalog.roots.all()), (), frozenset(), 0.0)
         self.counts = Counts()
         self.committing = Committing(
             catalog,

@@ -217,7 +217,7 @@ def filled(folder: Path, *, clusters: int, members: int = 9) -> tuple[Catalog, s
     recipe = recipe_of(trunk()).name
     generator = np.random.default_rng(0)
     with catalog.transaction():
-        root = catalog.images.put_root(b"/photos", "watched").id
+        root = catalog.roots.put(b"/photos", "watched").id
         number = catalog.clusterings.begin(
             provisional=False,
             space="embedding",

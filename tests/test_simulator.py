@@ -256,7 +256,7 @@ class Life(RuleBasedStateMachine):
         self.reader = sqlite3.connect(self.path)
         with self.catalog.transaction():
             for root in ROOTS:
-                self.catalog.images.put_root(root, "watched")
+                self.catalog.roots.put(root, "watched")
         self.decoder = SimulatedDecoder(self.disk)
         self.events = SimulatedEvents()
         self.assigner = Assigner()
@@ -629,7 +629,7 @@ class Life(RuleBasedStateMachine):
                 self.mount(root, 7)
             for _ in range(5):
                 self.settle()
-            if any(root.held for root in self.catalog.images.roots()):
+            if any(root.held for root in self.catalog.roots.all()):
                 self.accept()
                 self.settle()
             self.rows_agree()

@@ -4,10 +4,11 @@ from imgclust.catalog.catalog import Catalog
 from imgclust.catalog.checking import sqlite_version
 from imgclust.catalog.clusterings import Clustering, DescribedCluster, PublishedClustering
 from imgclust.catalog.contents import Content, key_of
-from imgclust.catalog.images import Image, Root
+from imgclust.catalog.images import Image
 from imgclust.catalog.listing import ListedImage
 from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection, StoredSweep
+from imgclust.catalog.roots import Root
 
 __all__ = [
     "Catalog",

@@ -21,6 +21,7 @@ from imgclust.catalog.listing import Listing
 from imgclust.catalog.observations import Observations
 from imgclust.catalog.opening import connect, hindrance
 from imgclust.catalog.projections import Projections
+from imgclust.catalog.roots import Roots
 from imgclust.errors import CatalogError, ImgclustError, StorageError
 
 # For how long a writer that writes piece after piece leaves the file to others: it would take it
@@ -37,7 +38,7 @@ class Catalog:
 
     Attributes
     ----------
-    contents, images, observations, clusterings, projections, ledger
+    contents, dismissals, roots, images, observations, clusterings, projections, ledger
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -66,6 +67,7 @@ class Catalog:
         self._connection.cursor_factory = Cursor
         self.contents = Contents(self._connection)
         self.dismissals = Dismissals(self._connection)
+        self.roots = Roots(self._connection)
         self.images = Images(self._connection)
         self.observations = Observations(self._connection)
         self.clusterings = Clusterings(self._connection)

@@ -1,4 +1,4 @@
-"""Roots and images: the files of the collection, by path, root and content."""
+"""Images: the files of the collection, by path, root and content."""
 
 from __future__ import annotations
 
@@ -15,19 +15,6 @@ _COLUMNS = "id, path, root, content, state, misses, added"
 
 
 @dataclass(frozen=True)
-class Root:
-    """A folder that images come in by; `kind` is "watched" or "added"; `held` is a reason."""
-
-    id: int
-    path: bytes
-    kind: str
-    device: int
-    inode: int
-    passes: int
-    held: str | None
-
-
-@dataclass(frozen=True)
 class Image:
     """One file of the collection; `added` is the wall clock at its first commit."""
 
@@ -41,60 +28,10 @@ class Image:
 
 
 class Images:
-    """The tables roots, images and link_queue."""
+    """The tables images and link_queue."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
-
-    # Roots
-
-    def roots(self) -> list[Root]:
-        """All roots, oldest first."""
-        rows = self._connection.execute(
-            "SELECT id, path, kind, device, inode, passes, held FROM roots ORDER BY id"
-        )
-        return [Root(*row) for row in rows]
-
-    def root(self, root: int) -> Root | None:
-        """The root with this number."""
-        row = self._connection.execute(
-            "SELECT id, path, kind, device, inode, passes, held FROM roots WHERE id = ?", (root,)
-        ).fetchone()
-        return None if row is None else Root(*row)
-
-    def put_root(self, path: bytes, kind: str) -> Root:
-        """The root at `path`, made when new; an added root that is watched now becomes watched."""
-        self._connection.execute(
-            "INSERT INTO roots (path, kind) VALUES (?, ?) ON CONFLICT (path) DO UPDATE SET "
-            "kind = CASE WHEN excluded.kind = 'watched' THEN 'watched' ELSE kind END",
-            (path, kind),
-        )
-        row = self._connection.execute(
-            "SELECT id, path, kind, device, inode, passes, held FROM roots WHERE path = ?", (path,)
-        ).fetchone()
-        assert row is not None  # the caller holds the transaction
-        return Root(*row)
-
-    def set_root(
-        self,
-        root: int,
-        *,
-        device: int | None = None,
-        inode: int | None = None,
-        passed: bool = False,
-    ) -> None:
-        """Store what the last scan of a root found; None changes nothing."""
-        self._connection.execute(
-            "UPDATE roots SET device = coalesce(?, device), inode = coalesce(?, inode), "
-            "passes = passes + ? WHERE id = ?",
-            (device, inode, int(passed), root),
-        )
-
-    def hold_root(self, root: int, reason: str | None) -> None:
-        """Nothing of this root is removed, for this reason; None frees it."""
-        self._connection.execute("UPDATE roots SET held = ? WHERE id = ?", (reason, root))
-
-    # Images
 
     def get(self, image: int) -> Image | None:
         """The image with this id."""

@@ -73,7 +73,7 @@ def check_sheet(collection: Opened, path: Path) -> None:
 def keep_out(collection: Opened, path: Path) -> None:
     """Refuse a path among the images or among our own files."""
     path = Path(os.path.abspath(path))
-    for root in collection.catalog.images.roots():
+    for root in collection.catalog.roots.all():
         if folders.overlaps(os.fsencode(path), root.path):
             raise UsageError(
                 f"{path} lies among the images in {os.fsdecode(root.path)}; choose another place"

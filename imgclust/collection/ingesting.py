@@ -55,8 +55,8 @@ def watch(
             for root in roots:
                 _keep_apart(collection, root)
             for root in roots:
-                catalog.images.put_root(root, "watched")
-        watched = [root for root in catalog.images.roots() if root.kind == "watched"]
+                catalog.roots.put(root, "watched")
+        watched = [root for root in catalog.roots.all() if root.kind == "watched"]
         if not watched:
             raise UsageError(
                 f"the collection {collection.name!r} watches no folder yet; "
@@ -148,7 +148,7 @@ def _choose_links(collection: Opened, links: Path | None, roots: Sequence[bytes]
     wanted = Path(os.path.abspath(links.expanduser()))
     catalog = collection.catalog
     if catalog.setting("link_folder") is None and not catalog.images.count():
-        for root in [*roots, *(known.path for known in catalog.images.roots())]:
+        for root in [*roots, *(known.path for known in catalog.roots.all())]:
             if folders.overlaps(os.fsencode(wanted), root):
                 raise UsageError(
                     f"the link folder {wanted} and the images in {os.fsdecode(root)} lie "
@@ -170,11 +170,11 @@ def _wanted(
     A folder is a root of its own. A single file belongs to the innermost root above it, and where
     there is none, to its folder.
     """
-    roots = {root.path: root.id for root in catalog.images.roots()}
+    roots = {root.path: root.id for root in catalog.roots.all()}
 
     def put(folder: bytes) -> int:
         with catalog.transaction():
-            roots[folder] = catalog.images.put_root(folder, "added").id
+            roots[folder] = catalog.roots.put(folder, "added").id
         return roots[folder]
 
     for top, is_folder in tops:

@@ -31,7 +31,7 @@ def status(collection: Opened) -> Status:
         recipe = catalog.setting("recipe")
         kept = catalog.setting("weights")
         clustering = catalog.clusterings.current()
-        roots = catalog.images.roots()
+        roots = catalog.roots.all()
         absent = catalog.images.missing()
         held = {root.id: root.held for root in roots if root.held}
         current = None
@@ -99,7 +99,7 @@ def standing(collection: Opened) -> Standing:
 
 def missing(collection: Opened) -> tuple[MissingImage, ...]:
     """See `Collection.missing`."""
-    held = {root.id: root.held for root in collection.catalog.images.roots()}
+    held = {root.id: root.held for root in collection.catalog.roots.all()}
     return tuple(
         MissingImage(image.id, image.path, image.misses, held.get(image.root))
         for image in collection.catalog.images.missing()
@@ -121,8 +121,8 @@ def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
                     taken.append(image.id)
     # Last of all: cut off before this, what is left stays held and can be accepted again.
     with catalog.transaction():
-        for root in catalog.images.roots():
-            catalog.images.hold_root(root.id, None)
+        for root in catalog.roots.all():
+            catalog.roots.hold(root.id, None)
         if taken:
             catalog.event("accepted", f"{len(taken)} missing images were accepted as gone")
     accepted = set(taken)
@@ -190,7 +190,7 @@ def move_links(collection: Opened, to: Path) -> None:
 
     catalog = collection.catalog
     wanted = Path(os.path.abspath(to.expanduser()))
-    for root in catalog.images.roots():
+    for root in catalog.roots.all():
         if folders.overlaps(os.fsencode(wanted), root.path):
             raise UsageError(
                 f"the link folder {wanted} and the images in {os.fsdecode(root.path)} lie inside "

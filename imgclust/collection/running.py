@@ -173,11 +173,9 @@ def _prepared(
     )
     stack.callback(automatic.close)
     ours = collection.our_folders()
-    watched = [root for root in catalog.images.roots() if root.kind == "watched"]
+    watched = [root for root in catalog.roots.all() if root.kind == "watched"]
     network = {
-        root.id
-        for root in catalog.images.roots()
-        if settings.watch.polling or is_network(root.path)
+        root.id for root in catalog.roots.all() if settings.watch.polling or is_network(root.path)
     }
     return Ingest(
         catalog,
@@ -269,7 +267,7 @@ def _waiting(collection: Opened, *, scan: bool) -> int:
     """Files asked for and (`scan`) in the roots, counted to a thousand and one: many, or not."""
     catalog = collection.catalog
     disk, count = LocalDisk(), len(catalog.observations.requests(1001))
-    for root in catalog.images.roots():
+    for root in catalog.roots.all():
         if root.kind != "watched" or not scan or count > 1000:
             continue
         for _ in disk.scan(root.path, skip=collection.our_folders(), trouble=lambda *_: None):

@@ -84,7 +84,7 @@ def _row(place: Folders, name: str, *, whole: bool) -> CollectionRow:
                 images=catalog.images.count(),
                 distinct=catalog.contents.count(),
                 size_bytes=size,
-                roots=tuple(root.path for root in catalog.images.roots() if root.kind == "watched"),
+                roots=tuple(root.path for root in catalog.roots.all() if root.kind == "watched"),
                 watching=watching,
             )
     except ImgclustError as error:

@@ -60,7 +60,7 @@ class DiskFindings:
 
 def look_at_disk(catalog: Catalog, *, ours: Sequence[bytes], stop: StopFlag) -> DiskFindings:
     """Compare every image with its file, and count the files that nobody knows."""
-    roots = catalog.images.roots()
+    roots = catalog.roots.all()
     network = {root.id for root in roots if is_network(root.path)}
     absent, changed = [], []
     checked = 0

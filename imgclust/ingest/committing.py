@@ -270,7 +270,7 @@ class Committing:
 
     def _is_kept(self, image: Image) -> bool:
         """True when the image waits for a disk that is away: its row is not to be taken."""
-        root = self._catalog.images.root(image.root)
+        root = self._catalog.roots.get(image.root)
         if root is None or root.held:
             return True
         anchor = os.path.dirname(image.path) if root.kind == "added" else root.path

@@ -62,7 +62,7 @@ class Disks:
         failing = self._failing.get(root)
         if failing is None:
             failing = self._failing[root] = _Failing(now + _FIRST_S, _FIRST_S)
-            found = self._catalog.images.root(root)
+            found = self._catalog.roots.get(root)
             path = None if found is None else found.path
             sentence = f"nothing can be read here ({reason}); waiting until it works again"
             self._emit(Event("waiting", sentence, path))
@@ -87,6 +87,6 @@ class Disks:
 
     def _worked(self, root: int) -> None:
         if self._failing.pop(root, None) is not None:
-            found = self._catalog.images.root(root)
+            found = self._catalog.roots.get(root)
             path = None if found is None else found.path
             self._emit(Event("note", "can be read again; going on", path))

@@ -134,7 +134,7 @@ class Looking:
             # Until its first scan only this tells a lost mount from deleted files.
             anchor = os.path.dirname(path) if path == added.path else added.path
             device, inode = self.disk.identity(anchor) or (None, None)
-            self.catalog.images.set_root(root, device=device, inode=inode)
+            self.catalog.roots.identify(root, device=device, inode=inode)
         return self.at_file(path, stat, watched.id if watched else root, place, asked=True)
 
     def at_ripe(self, known: Observation, place: Place) -> bool:

@@ -152,9 +152,7 @@ class Ingest:
         """What has been done so far."""
         return self._counts.result(
             seconds=self._clock.monotonic() - self._started,
-            held=tuple(
-                (root.path, root.held) for root in self._catalog.images.roots() if root.held
-            ),
+            held=tuple((root.path, root.held) for root in self._catalog.roots.all() if root.held),
         )
 
     def begin(self, *, scan: bool, watch: bool) -> None:
@@ -252,7 +250,7 @@ class Ingest:
     # Sources
 
     def _reload(self) -> None:
-        roots = tuple(self._catalog.images.roots())
+        roots = tuple(self._catalog.roots.all())
         self._place = Place(roots, self._ours, self._network, self._rules.settle_s)
 
     def _scan_some(self) -> None:

@@ -215,7 +215,7 @@ class RootPass:
     def _hold(self, reason: str) -> None:
         """Nothing is removed from here on."""
         with self._catalog.transaction():
-            self._catalog.images.hold_root(self.root.id, reason)
+            self._catalog.roots.hold(self.root.id, reason)
             if said := self.root.held is None and self.root.path not in self._troubles:
                 sentence = (
                     f"{reason}; nothing is removed until the images are back, or until "
@@ -276,13 +276,8 @@ class RootPass:
         device, inode = (self._identity if self._healthy else None) or (None, None)
         with self._catalog.transaction():
             if self._reason is None:
-                self._catalog.images.hold_root(self.root.id, None)
-            self._catalog.images.set_root(
-                self.root.id,
-                device=device,
-                inode=inode,
-                passed=self.root.path not in self._troubles,
-            )
+                self._catalog.roots.hold(self.root.id, None)
+            self._catalog.roots.identify(self.root.id, device=device, inode=inode)
 
     def _is_away(self, path: bytes) -> bool:
         try:

@@ -141,7 +141,7 @@ def _head(
         drift = drifting(catalog, clustering)
         if drift.overall.ratio is not None:
             rows["drift"] = _drift(drift.overall.ratio, drift.overall.arrivals, drift.suggestion)
-    roots = catalog.images.roots()
+    roots = catalog.roots.all()
     folders = [root for root in roots if root.kind == "watched"] or roots
     named = [
         html.escaped(root.path)

@@ -1,0 +1,60 @@
+"""Roots: the folders that images come in by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import apsw
+
+_SELECT = "SELECT id, path, kind, device, inode, held FROM roots"
+
+
+@dataclass(frozen=True)
+class Root:
+    """A folder that images come in by; `kind` is "watched" or "added"; `held` is a reason."""
+
+    id: int
+    path: bytes
+    kind: str
+    device: int
+    inode: int
+    held: str | None
+
+
+class Roots:
+    """The table roots."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def all(self) -> list[Root]:
+        """All roots, oldest first."""
+        return [Root(*row) for row in self._connection.execute(f"{_SELECT} ORDER BY id")]
+
+    def get(self, root: int) -> Root | None:
+        """The root with this number."""
+        row = self._connection.execute(f"{_SELECT} WHERE id = ?", (root,)).fetchone()
+        return None if row is None else Root(*row)
+
+    def put(self, path: bytes, kind: str) -> Root:
+        """The root at `path`, made when new; an added root that is watched now becomes watched."""
+        self._connection.execute(
+            "INSERT INTO roots (path, kind) VALUES (?, ?) ON CONFLICT (path) DO UPDATE SET "
+            "kind = CASE WHEN excluded.kind = 'watched' THEN 'watched' ELSE kind END",
+            (path, kind),
+        )
+        row = self._connection.execute(f"{_SELECT} WHERE path = ?", (path,)).fetchone()
+        assert row is not None  # the caller holds the transaction
+        return Root(*row)
+
+    def identify(self, root: int, *, device: int | None, inode: int | None) -> None:
+        """Store which folder was found at the path of a root; None changes nothing."""
+        self._connection.execute(
+            "UPDATE roots SET device = coalesce(?, device), inode = coalesce(?, inode) "
+            "WHERE id = ?",
+            (device, inode, root),
+        )
+
+    def hold(self, root: int, reason: str | None) -> None:
+        """Nothing of this root is removed, for this reason; None frees it."""
+        self._connection.execute("UPDATE roots SET held = ? WHERE id = ?", (reason, root))
