@@ -14,7 +14,7 @@ import numpy.typing as npt
 from imgclust import charts
 from imgclust.catalog import Catalog, StoredProjection
 from imgclust.config import Settings
-from imgclust.errors import NothingThereError, StorageError, reason_of
+from imgclust.errors import NothingThereError
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.projection import (
     PcaProjection,
@@ -261,30 +261,26 @@ def draw(
     names = catalog.clusterings.names()
     words = {"tsne": "t-SNE", "pca": "PCA"}[method]
     title = f"{collection}: {len(drawn.keys)} images by {words}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if dims == 2:
-            charts.map_2d(
-                path,
-                coordinates=drawn.coordinates,
-                clusters=clusters,
-                names=names,
-                placed=drawn.placed,
-                thumbnails=lambda row: thumbnail(int(drawn.keys[row])),
-                title=title,
-                max_thumbnails=most_thumbnails,
-            )
-        else:
-            charts.map_3d(
-                path,
-                coordinates=drawn.coordinates,
-                clusters=clusters,
-                names=names,
-                placed=drawn.placed,
-                title=title,
-            )
-    except OSError as error:
-        raise StorageError(f"the picture {path} cannot be written: {reason_of(error)}") from None
+    if dims == 2:
+        charts.map_2d(
+            path,
+            coordinates=drawn.coordinates,
+            clusters=clusters,
+            names=names,
+            placed=drawn.placed,
+            thumbnails=lambda row: thumbnail(int(drawn.keys[row])),
+            title=title,
+            max_thumbnails=most_thumbnails,
+        )
+    else:
+        charts.map_3d(
+            path,
+            coordinates=drawn.coordinates,
+            clusters=clusters,
+            names=names,
+            placed=drawn.placed,
+            title=title,
+        )
     return MapResult(
         path=path,
         method=method,

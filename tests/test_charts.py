@@ -26,6 +26,7 @@ from imgclust.charts.layout import (
     to_pixels,
 )
 from imgclust.charts.maps import _on_page
+from imgclust.errors import StorageError
 
 NAMES = {1: "cats $and$ dogs", 2: "海の写真", 3: "a name\nof two lines", 4: "x" * 200}
 
@@ -253,10 +254,11 @@ def test_a_contact_sheet_shows_its_pictures_in_rows(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="absent"):
-        elbow(tmp_path / "absent" / "e.png", k=[1, 2], inertia=[2, 1], suggested=None)
     path = tmp_path / "e.png"
     path.write_bytes(b"old")
+    for below in (path / "e.png", path / "deeper" / "e.png"):
+        with pytest.raises(StorageError, match=f"the picture {below} cannot be written"):
+            elbow(below, k=[1, 2], inertia=[2, 1], suggested=None)
     with pytest.raises(ValueError, match="gif"):
         elbow(tmp_path / "e.gif", k=[1, 2], inertia=[2, 1], suggested=None)
     assert path.read_bytes() == b"old"

@@ -33,6 +33,11 @@ def elbow(
     second, second_name
         Another criterion for each k, on an axis of its own; values that are not finite are
         left out.
+
+    Raises
+    ------
+    StorageError
+        When the picture cannot be written.
     """
     from matplotlib.ticker import MaxNLocator
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from imgclust.errors import StorageError, reason_of
+
 _DPI = 120
 _GOLDEN = 0.618033988749895  # turns that never repeat: neighbouring ids differ most in hue
 
@@ -25,17 +27,27 @@ def new_figure(width_in: float, height_in: float) -> Any:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when all went well."""
+    """A temporary path beside `path` that takes its place when all went well.
+
+    Raises
+    ------
+    StorageError
+        When the picture, or its folder where there was none, cannot be written.
+    """
     temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"the picture {path} cannot be written: {reason_of(error)}") from None
 
 
 def save(figure: Any, path: Path) -> Path:
-    """Write the figure as its suffix says (.png or .svg), whole or not at all."""
+    """Write the figure as its suffix says (.png or .svg), whole or not at all; see `replacing`."""
     import matplotlib
 
     suffix = path.suffix.lower()

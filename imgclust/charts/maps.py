@@ -64,6 +64,11 @@ def map_2d(
         Rows that were placed in a map made without them, bool (n,): drawn as rings.
     max_thumbnails
         At most so many; they overlap neither each other nor a number.
+
+    Raises
+    ------
+    StorageError
+        When the picture cannot be written.
     """
     points = np.asarray(coordinates, dtype=np.float64)
     ids = np.asarray(clusters, dtype=np.int64)

@@ -58,6 +58,8 @@ def contact_sheet(
     ------
     ValueError
         When pictures and captions differ in number.
+    StorageError
+        When the sheet cannot be written.
     """
     if len(pictures) != len(captions):
         raise ValueError(f"{len(pictures)} pictures have {len(captions)} captions")

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from imgclust.charts.figure import replacing
 from imgclust.charts.sheet import Picture, opened
 
 
@@ -17,13 +16,18 @@ def sprite(path: Path, pictures: Iterable[Picture], *, count: int, cell_px: int)
     Parameters
     ----------
     path
-        A .png file; replaced as a whole.
+        A .png file, in a folder that the caller makes and replaces as a whole.
     pictures
         Images, encoded bytes, or None (an empty cell).
     count
         How many they are; the grid has the fewest columns whose square holds them all.
     cell_px
         Side of the square that each picture is fitted into, in pixels.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
     """
     columns = next(side for side in range(1, count + 1) if side * side >= count)
     rows = -(-count // columns)
@@ -36,6 +40,5 @@ def sprite(path: Path, pictures: Iterable[Picture], *, count: int, cell_px: int)
         left = number % columns * cell_px + (cell_px - image.width) // 2
         top = number // columns * cell_px + (cell_px - image.height) // 2
         sheet.paste(image, (left, top))
-    with replacing(path) as temporary:
-        sheet.save(temporary)
+    sheet.save(path)
     return path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from imgclust.catalog import Clustering
 from imgclust.clustering import nearest_clusters
 from imgclust.collection.results import ClusterDetails, ClusterRow, Member
-from imgclust.errors import NothingThereError, StorageError, UsageError, reason_of
+from imgclust.errors import NothingThereError, UsageError
 from imgclust.recluster import drifting
 
 if TYPE_CHECKING:
@@ -136,8 +136,4 @@ def _draw(collection: Opened, row: ClusterRow, shown: Sequence[Member], path: Pa
             pictures.append(picture)
             captions.append(os.fsdecode(os.path.basename(member.path)))
     title = f"cluster {row.id}" + (f", {row.name}" if row.name else "") + f": {row.size} images"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        charts.contact_sheet(path, pictures, captions, title=title)
-    except OSError as error:
-        raise StorageError(f"the picture {path} cannot be written: {reason_of(error)}") from None
+    charts.contact_sheet(path, pictures, captions, title=title)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import search
-from imgclust.errors import NothingThereError, StorageError, UsageError, reason_of
+from imgclust.errors import NothingThereError, UsageError
 from imgclust.search import QueryResult, Subject
 
 if TYPE_CHECKING:
@@ -105,13 +105,9 @@ def _draw(collection: Opened, found: QueryResult, path: Path) -> None:
     captions = [
         f"{row.score:.3f} {os.fsdecode(os.path.basename(row.path))}" for row in found.neighbours
     ]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        charts.contact_sheet(
-            path,
-            pictures(collection, [row.id for row in found.neighbours]),
-            captions,
-            title=f"most similar to {found.query}",
-        )
-    except OSError as error:
-        raise StorageError(f"the picture {path} cannot be written: {reason_of(error)}") from None
+    charts.contact_sheet(
+        path,
+        pictures(collection, [row.id for row in found.neighbours]),
+        captions,
+        title=f"most similar to {found.query}",
+    )

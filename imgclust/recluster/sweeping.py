@@ -10,7 +10,6 @@ import numpy as np
 
 from imgclust.catalog import Catalog, StoredSweep
 from imgclust.clustering import Fit, Suggestion, Sweep, assign, suggest, sweep
-from imgclust.errors import StorageError, reason_of
 from imgclust.progress import Progress, StopFlag
 from imgclust.recluster.space import Space, Vectors, store
 
@@ -82,19 +81,15 @@ def draw_elbow(path: Path, found: Sweep, suggestion: Suggestion, space: str) -> 
     """Draw the elbow curve with the knee and the simplified silhouette."""
     from imgclust import charts  # with Pillow, slow to load
 
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        charts.elbow(
-            path,
-            k=found.k,
-            inertia=found.inertia,
-            suggested=suggestion.k,
-            second=found.simplified_silhouette,
-            second_name="simplified silhouette",
-            title=f"Elbow curve in the space {space}",
-        )
-    except OSError as error:
-        raise StorageError(f"the picture {path} cannot be written: {reason_of(error)}") from None
+    charts.elbow(
+        path,
+        k=found.k,
+        inertia=found.inertia,
+        suggested=suggestion.k,
+        second=found.simplified_silhouette,
+        second_name="simplified silhouette",
+        title=f"Elbow curve in the space {space}",
+    )
 
 
 def stored_sweep(catalog: Catalog, room: Space, *, recipe: str, seed: int) -> StoredSweep | None:
