@@ -13,7 +13,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "imgclust"
 
-LAYER_0 = {"errors", "config", "devices", "locks", "failpoints", "places", "progress"}
+LAYER_0 = {"errors", "config", "devices", "locks", "durable", "failpoints", "places", "progress"}
 LAYER_1 = {
     "images",
     "weights",
@@ -47,6 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config": {"errors"},
     "devices": {"errors", "config"},
     "locks": {"errors"},
+    "durable": set(),
     "failpoints": {"errors", "config"},
     "places": {"config"},
     "progress": {"errors"},

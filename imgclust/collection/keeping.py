@@ -14,6 +14,7 @@ from imgclust.catalog import Catalog
 from imgclust.collection import folders, paging
 from imgclust.collection.collection import Collection
 from imgclust.collection.folders import LOCKS, Folders, IndexFolder
+from imgclust.durable import sync_folder
 from imgclust.errors import UsageError
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
@@ -112,7 +113,7 @@ def rename_collection(name: str, to: str, index: Path | None = None) -> Collecti
                 with catalog.transaction():
                     catalog.store("link_folder", os.fsencode(inside).hex())
         os.rename(place.root, target.root)
-        _flush(found.path)
+        sync_folder(found.path)
     return CollectionPlace(to, target.root)
 
 
@@ -221,11 +222,3 @@ def _below(path: Path, folder: Path) -> str | None:
         return str(Path(os.path.realpath(path)).relative_to(os.path.realpath(folder)))
     except ValueError:
         return None
-
-
-def _flush(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

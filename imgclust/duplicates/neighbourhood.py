@@ -203,6 +203,7 @@ class Neighbourhood:
                 file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
+            # The folder need not be synced: the file before, should it come back, is as whole.
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

@@ -66,6 +66,8 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())
+            # The folder need not be synced: after a loss of power the old export or the new one
+            # stands there, each whole.
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

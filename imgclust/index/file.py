@@ -21,6 +21,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from imgclust.durable import sync_folder
 from imgclust.errors import IndexFileError, StorageError, reason_of
 from imgclust.failpoints import passing
 
@@ -227,7 +228,7 @@ def write(
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise StorageError(f"the index cannot be saved to {path}: {reason_of(error)}") from error
 
@@ -253,14 +254,6 @@ def _write_all(
     table = struct.pack(f"<{len(checksums)}I", *checksums)
     put(table)
     put(struct.pack("<I", zlib.crc32(table)))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def header_of(path: Path) -> IndexHeader:

@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 
+from imgclust.durable import sync_folder
 from imgclust.errors import StorageError
 from imgclust.links.ledger import Mode
 from imgclust.links.tree import SYNCING, Tree, original_of
@@ -171,11 +172,7 @@ def flush(tree: Tree, folders: set[bytes]) -> None:
     for path in [tree.root, *(tree.path(folder) for folder in sorted(folders))]:
         # A folder that was empty is gone by now; some file systems cannot do this at all.
         with contextlib.suppress(OSError):
-            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(path)
 
 
 def clear(tree: Tree) -> None:

@@ -12,6 +12,7 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 
+from imgclust.durable import sync_folder
 from imgclust.errors import StorageError, WeightsError, reason_of
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.weights.reading import OFFICIAL_MD5, OFFICIAL_URL, digests, load
@@ -91,11 +92,7 @@ def download(
                     transfer.abandon()
                 with contextlib.suppress(FileNotFoundError):
                     path.unlink()
-        folder = os.open(cache, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(cache)
     except OSError as error:
         raise StorageError(f"the weights cannot be kept in {cache}: {reason_of(error)}") from error
     return Weights("imagenet", "full", sha256, cache_path(cache))
