@@ -37,7 +37,7 @@ def arrive(catalog: Catalog, numbers: range) -> None:
         rows = [
             (path_of(number), root, one.key) for number, one in zip(numbers, contents, strict=True)
         ]
-        catalog.images.queue_links(catalog.images.insert_all(rows))
+        catalog.ledger.queue_links(catalog.images.insert_all(rows))
         catalog.clusterings.assign(
             current,
             [

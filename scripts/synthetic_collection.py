@@ -112,7 +112,7 @@ def fill(
                 [(path, root, one.key) for path, one in zip(paths, contents, strict=True)]
             )
             catalog.observations.done(paths)
-            catalog.images.queue_links(images)
+            catalog.ledger.queue_links(images)
             catalog.clusterings.assign(
                 clustering,
                 [

@@ -130,7 +130,7 @@ def test_a_content_leaves_with_its_last_image(catalog: Catalog) -> None:
     assert catalog.contents.get(one.key) is None
     assert not catalog.contents.has_embedding(one.key, RECIPE)
     assert catalog.contents.changes_after(1, 10) == [(2, one.key, "remove")]
-    assert catalog.images.queued_links(10)[1] == [first.id, second.id]
+    assert catalog.ledger.queued_links(10)[1] == [first.id, second.id]
 
 
 def test_two_contents_with_one_key_are_told_apart(catalog: Catalog) -> None:
@@ -202,9 +202,9 @@ def test_what_two_clusterings_do_not_have_in_the_same_cluster(catalog: Catalog) 
         )
     assert catalog.clusterings.differing(first, second) == {keys[1], keys[2], keys[3]}
     with catalog.transaction():
-        assert catalog.images.queue_links_of([keys[1], keys[3], 77]) == 3
+        assert catalog.ledger.queue_links_of([keys[1], keys[3], 77]) == 3
         catalog.clusterings.unassign(first, keys[:2])
-    assert catalog.images.queued_links(9)[1] == [2, 6, 4]
+    assert catalog.ledger.queued_links(9)[1] == [2, 6, 4]
     assert catalog.clusterings.assignments(first)[0].tolist() == [keys[2]]
 
 
@@ -247,7 +247,7 @@ def test_a_step_queues_the_links_of_what_another_clustering_has_elsewhere(
     ids = {one.content: one.id for one in catalog.images.all()}
     with catalog.transaction():
         ids[-1] = catalog.images.insert(b"/photos/copy.jpg", 1, keys[1])
-        catalog.images.unqueue_links(10**9)
+        catalog.ledger.unqueue_links(10**9)
         first, second = begin(catalog), begin(catalog)
         for one in (first, second):
             rows = [
@@ -268,18 +268,18 @@ def test_a_step_queues_the_links_of_what_another_clustering_has_elsewhere(
         with catalog.transaction():
             catalog.ledger.review(rows=3)
         assert catalog.ledger.share_to_review() < 1
-        taken.append(sorted(catalog.images.queued_links(99)[1]))
+        taken.append(sorted(catalog.ledger.queued_links(99)[1]))
     # Moved with its copy, out of the limit, gone from it, back inside it, come into it.
     expected = [ids[-1], ids[keys[1]], ids[keys[2]], ids[keys[3]], ids[keys[4]], ids[keys[5]]]
     assert taken[0] == sorted(expected[:3])
     assert taken[1:] == [sorted(expected)] * 2
     with catalog.transaction():
-        catalog.images.unqueue_links(10**9)
+        catalog.ledger.unqueue_links(10**9)
         catalog.ledger.queue_review(second)
         catalog.ledger.queue_review(None)
         assert catalog.ledger.share_to_review() == 1
         catalog.ledger.review(rows=99)
-    assert sorted(catalog.images.queued_links(99)[1]) == sorted(ids.values())
+    assert sorted(catalog.ledger.queued_links(99)[1]) == sorted(ids.values())
     assert not catalog.ledger.reviews
 
 

@@ -234,7 +234,7 @@ def test_a_link_folder_in_trouble_does_not_end_an_ingest(
 ) -> None:
     collection = open_collection()
     collection.watch([drop], once=True)
-    collection.catalog.images.queue_links([1])
+    collection.catalog.ledger.queue_links([1])
     said: list[Event] = []
     live = collection.open_index(collection.catalog, verify=False)
     keeper = running._Keeper(collection, live, said.append)

@@ -143,7 +143,7 @@ def test_new_copied_replaced_and_twice_in_one_batch(catalog: Catalog, tmp_path: 
     assert still is not None
     assert still.state == "seen"
     assert still.stat == (9, 9, 9, 9, 9)
-    assert catalog.images.queued_links(99)[1] == [1, *sorted({2, 3, 4, 5})]
+    assert catalog.ledger.queued_links(99)[1] == [1, *sorted({2, 3, 4, 5})]
     keys, vectors = catalog.contents.all_embeddings(RECIPE)
     numbers = {key_of(digest(one)): one for one in (1, 2, 3, 4)}
     assert {int(key): int(row[0] * 64) for key, row in zip(keys, vectors, strict=True)} == numbers

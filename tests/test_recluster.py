@@ -320,7 +320,7 @@ def test_catching_up_is_resumed_after_a_crash(
     expected = dict(zip(contents.tolist(), clusters.tolist(), strict=True))
     with catalog.transaction():
         catalog.clusterings.unassign(number, contents.tolist())
-        catalog.images.unqueue_links(10**9)
+        catalog.ledger.unqueue_links(10**9)
     assigner = space.ArrivalAssigner(catalog)
     assign = type(catalog.clusterings).assign
     calls: list[int] = []
@@ -335,11 +335,11 @@ def test_catching_up_is_resumed_after_a_crash(
     with pytest.raises(StorageError):
         assigner.catch_up(collection.recipe)
     assert len(catalog.clusterings.assignments(number)[0]) == 10
-    assert len(catalog.images.queued_links(99)[1]) == 10
+    assert len(catalog.ledger.queued_links(99)[1]) == 10
     assert assigner.catch_up(collection.recipe) == 14
     contents, clusters, _ = catalog.clusterings.assignments(number)
     assert dict(zip(contents.tolist(), clusters.tolist(), strict=True)) == expected
-    assert len(catalog.images.queued_links(99)[1]) == 24
+    assert len(catalog.ledger.queued_links(99)[1]) == 24
 
 
 def test_drift_of_arrivals_is_told_overall_and_by_cluster(
@@ -653,11 +653,11 @@ def test_a_clustering_becomes_current_in_a_transaction_that_writes_no_row_an_ima
 
     def look(name: str) -> None:
         if name == "recluster.publish":
-            queued.append((catalog.images.count_queued_links(), catalog.ledger.reviews))
+            queued.append((catalog.ledger.count_queued_links(), catalog.ledger.reviews))
 
     monkeypatch.setattr(publishing, "passing", look)
     with catalog.transaction():
-        catalog.images.unqueue_links(10**9)
+        catalog.ledger.unqueue_links(10**9)
     recluster = collection.recluster()
     recluster.cluster(k="3", space="pca", seed=0)
     collection.links()

@@ -145,7 +145,7 @@ class Catalog:
         The caller holds the transaction; what was observed at the path stays as it is.
         """
         self.images.delete(image.id)
-        self.images.queue_links([image.id])
+        self.ledger.queue_links([image.id])
         self.observations.release(image.path)
         return self.contents.drop_orphan(image.content)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import apsw
 import numpy as np
@@ -28,7 +27,7 @@ class Image:
 
 
 class Images:
-    """The tables images and link_queue."""
+    """The table images."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
@@ -40,6 +39,13 @@ class Images:
     def at(self, path: bytes) -> Image | None:
         """The image at this path."""
         return self._one("path = ?", path)
+
+    def some(self, ids: Sequence[int]) -> dict[int, Image]:
+        """Those of the images `ids` that exist, by id."""
+        rows = self._connection.executemany(
+            f"SELECT {_COLUMNS} FROM images WHERE id = ?", [(image,) for image in ids]
+        )
+        return {row[0]: Image(*row) for row in rows}
 
     def with_content(self, content: int) -> list[Image]:
         """All images with this content, oldest first."""
@@ -185,40 +191,6 @@ class Images:
         rows = self._connection.execute("SELECT content, count(*) FROM images GROUP BY content")
         return {int(content): int(count) for content, count in rows}
 
-    # Link queue
-
-    def queue_links(self, images: Iterable[int]) -> None:
-        """Say that the links of these images need a look (an absent image loses its link)."""
-        self._connection.executemany(
-            "INSERT INTO link_queue (image) VALUES (?)", ((image,) for image in images)
-        )
-
-    def queue_links_of(self, contents: Iterable[int]) -> int:
-        """Say that the links of all images with these contents need a look; returns how many."""
-        before = self._connection.total_changes()
-        self._connection.executemany(
-            "INSERT INTO link_queue (image) SELECT id FROM images WHERE content = ?",
-            [(content,) for content in contents],
-        )
-        return self._connection.total_changes() - before
-
-    def queued_links(self, limit: int) -> tuple[int, list[int]]:
-        """The oldest queued images, each once, and the sequence up to which they reach."""
-        rows: list[Any] = self._connection.execute(
-            "SELECT sequence, image FROM link_queue ORDER BY sequence LIMIT ?", (limit,)
-        ).fetchall()
-        if not rows:
-            return 0, []
-        return int(rows[-1][0]), list(dict.fromkeys(int(image) for _, image in rows))
-
-    def count_queued_links(self) -> int:
-        """Number of looks that the links of images need."""
-        return int(self._connection.execute("SELECT count(*) FROM link_queue").get)
-
-    def unqueue_links(self, until: int) -> None:
-        """The queue is done up to this sequence."""
-        self._connection.execute("DELETE FROM link_queue WHERE sequence <= ?", (until,))
-
     def _one(self, condition: str, *values: object) -> Image | None:
         found = self._many(condition, *values)
         return found[0] if found else None
@@ -228,10 +200,3 @@ class Images:
             f"SELECT {_COLUMNS} FROM images WHERE {condition}", tuple(values)
         )
         return [Image(*row) for row in rows]
-
-    def some(self, ids: Sequence[int]) -> dict[int, Image]:
-        """Those of the images `ids` that exist, by id."""
-        rows = self._connection.executemany(
-            f"SELECT {_COLUMNS} FROM images WHERE id = ?", [(image,) for image in ids]
-        )
-        return {row[0]: Image(*row) for row in rows}

@@ -1,4 +1,4 @@
-"""The link ledger: every entry that we made in the link folder, or are about to make."""
+"""The link ledger: every entry that we made in the link folder, and what waits to be made."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ WHERE c.key > ?2 AND c.key <= ?3 AND (
 
 
 class LinkLedger:
-    """The table link_ledger; each writing method is one durable transaction."""
+    """The tables link_ledger, link_queue, link_steps and page_queue.
+
+    `put`, `forget` and `queue_all_pages` are durable transactions; whoever calls another method
+    that writes holds the transaction.
+    """
 
     def __init__(
         self,
@@ -87,13 +91,46 @@ class LinkLedger:
             self._connection.execute("SELECT count(*) FROM link_ledger WHERE state = 'done'").get
         )
 
+    # The queue: images whose links need a look
+
+    def queue_links(self, images: Iterable[int]) -> None:
+        """Say that the links of these images need a look (an absent image loses its link)."""
+        self._connection.executemany(
+            "INSERT INTO link_queue (image) VALUES (?)", ((image,) for image in images)
+        )
+
+    def queue_links_of(self, contents: Iterable[int]) -> int:
+        """Say that the links of all images with these contents need a look; returns how many."""
+        before = self._connection.total_changes()
+        self._connection.executemany(
+            "INSERT INTO link_queue (image) SELECT id FROM images WHERE content = ?",
+            [(content,) for content in contents],
+        )
+        return self._connection.total_changes() - before
+
+    def queued_links(self, limit: int) -> tuple[int, list[int]]:
+        """The oldest queued images, each once, and the sequence up to which they reach."""
+        rows: list[Any] = self._connection.execute(
+            "SELECT sequence, image FROM link_queue ORDER BY sequence LIMIT ?", (limit,)
+        ).fetchall()
+        if not rows:
+            return 0, []
+        return int(rows[-1][0]), list(dict.fromkeys(int(image) for _, image in rows))
+
+    def count_queued_links(self) -> int:
+        """Number of looks that the links of images need."""
+        return int(self._connection.execute("SELECT count(*) FROM link_queue").get)
+
+    def unqueue_links(self, until: int) -> None:
+        """The queue is done up to this sequence."""
+        self._connection.execute("DELETE FROM link_queue WHERE sequence <= ?", (until,))
+
     # Reviews: which links another clustering makes due
 
     def queue_review(self, clustering: int | None) -> None:
         """Say that links need a look where the current clustering has an image elsewhere.
 
-        Elsewhere than this clustering had it, or (None) wherever that was: all links. The caller
-        holds the transaction.
+        Elsewhere than this clustering had it, or (None) wherever that was: all links.
         """
         if clustering is None:
             self._connection.execute("DELETE FROM link_steps")
@@ -113,10 +150,7 @@ class LinkLedger:
         return self._connection.execute("SELECT 1 FROM link_steps LIMIT 1").get is not None
 
     def review(self, *, rows: int) -> None:
-        """Queue what the oldest review makes due among its next `rows` contents.
-
-        The caller holds the transaction; nothing happens when there is no review.
-        """
+        """Queue what the oldest review makes due among its next `rows` contents."""
         first: Any = self._connection.execute(
             "SELECT id, clustering, after FROM link_steps ORDER BY id LIMIT 1"
         ).fetchone()

@@ -170,7 +170,7 @@ class ClusterCommands(Opened):
         if keep and "links.outliers" in self._changing:
             with self.catalog.transaction():
                 far = self.catalog.clusterings.all_outlying(self.current().id)
-                self.catalog.images.queue_links_of(far)
+                self.catalog.ledger.queue_links_of(far)
         running.finish_links(self)
 
 

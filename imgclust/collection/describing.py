@@ -108,7 +108,7 @@ def name(collection: Opened, cluster: int, wanted: str | None) -> ClusterRow:
         raise UsageError(f"cluster {taken[0]} is called {chosen!r} already; choose another name")
     with collection.catalog.transaction():
         collection.catalog.clusterings.name(cluster, chosen or None)
-        collection.catalog.images.queue_links(
+        collection.catalog.ledger.queue_links(
             collection.catalog.clusterings.images_in(clustering.id, cluster)
         )
     return _row(collection, clustering, cluster)

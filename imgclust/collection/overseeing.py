@@ -90,7 +90,7 @@ def standing(collection: Opened) -> Standing:
         pending=catalog.observations.pending(),
         quarantined=catalog.observations.count_quarantined(),
         missing=catalog.images.count_missing(),
-        unlinked=catalog.images.count_queued_links() + to_review,
+        unlinked=catalog.ledger.count_queued_links() + to_review,
         clusters=0 if clustering is None else len(clustering.cluster_ids),
         provisional=clustering is not None and clustering.provisional,
         drift=None if clustering is None else drifting(catalog, clustering),

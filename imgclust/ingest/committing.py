@@ -140,7 +140,7 @@ class Committing:
             [(one.path, seen.root, key) for key, one, seen in chosen]
         )
         self._catalog.observations.done([one.path for _, one, _ in chosen])
-        self._catalog.images.queue_links(images)
+        self._catalog.ledger.queue_links(images)
         return {
             one.path: (Event("ingested", _SENTENCES["ingested"], one.path, image), key)
             for (key, one, _), image in zip(chosen, images, strict=True)
@@ -224,7 +224,7 @@ class Committing:
         kind, image = self._row(known, key, decoded)
         self._catalog.observations.release(known.path)
         self._catalog.observations.settle(known.path, "done")
-        self._catalog.images.queue_links([image])
+        self._catalog.ledger.queue_links([image])
         if kind in {"new", "touched"} and embedded_now:
             kind = "ingested"
         elif kind in {"new", "replaced"} and not embedded_now:

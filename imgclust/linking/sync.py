@@ -132,7 +132,7 @@ class Linking:
     def _queue_all(self) -> None:
         with self._catalog.transaction():
             self._catalog.ledger.queue_review(None)
-            self._catalog.images.queue_links(self._catalog.ledger.orphans())
+            self._catalog.ledger.queue_links(self._catalog.ledger.orphans())
 
     def _bring_in_step(
         self,
@@ -155,7 +155,7 @@ class Linking:
             self._order_anew()
         done: list[Applied] = []
         while True:
-            if self._catalog.ledger.reviews and not self._catalog.images.queued_links(1)[1]:
+            if self._catalog.ledger.reviews and not self._catalog.ledger.queued_links(1)[1]:
                 stop.check()
                 # A sync with a time limit does other things in between: nobody waits for its end.
                 write = self._catalog.piece if until is None else self._catalog.transaction
@@ -163,7 +163,7 @@ class Linking:
                     self._catalog.ledger.review(rows=_CONTENTS)
             # Read together: a clustering may be published between two rounds.
             with self._catalog.snapshot():
-                reached, images = self._catalog.images.queued_links(at_once)
+                reached, images = self._catalog.ledger.queued_links(at_once)
                 current, folders = self._names.wanted()
                 wanted, gone = self._wishes(images, current, folders)
             if not self._rename_folders(folders, root, until, done, stop):
@@ -181,7 +181,7 @@ class Linking:
                     )
                 )
                 with self._catalog.transaction():
-                    self._catalog.images.unqueue_links(reached)
+                    self._catalog.ledger.unqueue_links(reached)
             elif not self._catalog.ledger.reviews:
                 break
             if until is not None and time.monotonic() >= until:
@@ -216,7 +216,7 @@ class Linking:
     @property
     def queued(self) -> bool:
         """True when something waits to be brought in step."""
-        if self._catalog.images.queued_links(1)[1] or self._catalog.ledger.reviews:
+        if self._catalog.ledger.queued_links(1)[1] or self._catalog.ledger.reviews:
             return True
         return self._names.counted and bool(self._names.renamed(self._names.wanted()[1]))
 

@@ -195,7 +195,7 @@ def _publish(
                 del asked["name"]
             else:
                 catalog.clusterings.name(asked["into"], asked["name"])
-                catalog.images.queue_links(catalog.clusterings.images_in(number, asked["into"]))
+                catalog.ledger.queue_links(catalog.clusterings.images_in(number, asked["into"]))
         catalog.clusterings.publish(number, told | {"asked": asked})
 
     make_current(catalog, number, recipe=base.recipe, since=group.room.sequence, publish=publish)

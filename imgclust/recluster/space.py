@@ -312,7 +312,7 @@ class ArrivalAssigner:
                     vectors = self._catalog.contents.embeddings(part, recipe)
                     model.take_in(self._catalog, part, vectors)
                     if clustering is None:
-                        self._catalog.images.queue_links_of(part)
+                        self._catalog.ledger.queue_links_of(part)
         else:
             return len(keys)
         return self.catch_up(recipe)

@@ -39,7 +39,7 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
             heir = int(current.lineage["asked"]["into"])
             if clusterings.names().get(heir) == carried:  # a name given since stays
                 clusterings.name(heir, None)
-                catalog.images.queue_links(clusterings.images_in(back.id, heir))
+                catalog.ledger.queue_links(clusterings.images_in(back.id, heir))
 
     since = catalog.contents.sequence()
     ArrivalAssigner(catalog).catch_up(recipe, clustering=back.id)
