@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Content, Image, Observation, key_of
+from imgclust.catalog import Catalog, Content, Observation, key_of
 from imgclust.config import Watch
 from imgclust.errors import CollisionError
 from imgclust.failpoints import passing
@@ -19,6 +18,7 @@ from imgclust.images import Again, Decoded, Died, Outcome, ReadFailed, Skipped
 from imgclust.ingest.disks import Disks
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.place import Clock, Disk, Place
+from imgclust.ingest.rows import Rows
 from imgclust.reconcile import Fate, Verdict, judge
 
 Vectors = npt.NDArray[np.float32]
@@ -56,11 +56,11 @@ class Committing:
         self._catalog = catalog
         self._recipe = recipe
         self._rules = rules
-        self._disk = disk
         self._clock = clock
         self._assigner = assigner
         self._counts = counts
         self._emit = emit
+        self._rows = Rows(catalog, disk)
         self.disks = Disks(catalog, disk=disk, clock=clock, emit=emit)
 
     def write(self, outcomes: Sequence[Outcome], embedded: Embedded, place: Place) -> bool:
@@ -188,7 +188,7 @@ class Committing:
         if verdict.fate is Fate.COMMIT:
             assert isinstance(outcome, Decoded)
             return self._image(known, outcome, embedded, fresh)
-        self._no_image_any_more(path)
+        self._rows.leave(path)
         if verdict.fate is Fate.SKIP:
             assert isinstance(outcome, Skipped)
             observations.release(path)
@@ -208,7 +208,7 @@ class Committing:
         try:
             content = self._catalog.contents.with_sha256(decoded.sha256)
         except CollisionError as error:
-            self._no_image_any_more(known.path)
+            self._rows.leave(known.path)
             self._catalog.observations.quarantine(known.path, str(error), tries=1)
             return Event("quarantined", str(error), known.path), None
         embedded_now = False
@@ -221,7 +221,7 @@ class Committing:
             self._catalog.contents.put_embedding(key, self._recipe, vector, embedded.provenance)
             fresh[key] = vector
             embedded_now = True
-        kind, image = self._row(known, key, decoded)
+        kind, image = self._rows.take(known, key, decoded)
         self._catalog.observations.release(known.path)
         self._catalog.observations.settle(known.path, "done")
         self._catalog.ledger.queue_links([image])
@@ -230,57 +230,6 @@ class Committing:
         elif kind in {"new", "replaced"} and not embedded_now:
             kind = "reused"
         return Event(kind, _SENTENCES[kind], known.path, image), key
-
-    def _row(self, known: Observation, key: int, decoded: Decoded) -> tuple[str, int]:
-        """The image row of the path: its own, that of a moved image, or a new one."""
-        images = self._catalog.images
-        there = images.at(known.path)
-        if there is not None:
-            if there.content == key:
-                images.found(there.id)
-                return "touched", there.id
-            images.set_content(there.id, key)
-            self._catalog.contents.drop_orphan(there.content)
-            return "replaced", there.id
-        moved = self._moved_from(key, decoded)
-        if moved is not None:
-            self._catalog.observations.forget(moved.path)
-            images.move(moved.id, known.path, known.root)
-            return "moved", moved.id
-        return "new", images.insert(known.path, known.root, key)
-
-    def _moved_from(self, key: int, decoded: Decoded) -> Image | None:
-        """The missing image whose file this is: the one with its inode, else the only one."""
-        away = [
-            image
-            for image in self._catalog.images.with_content(key)
-            if self._is_away(image.path) and not self._is_kept(image)
-        ]
-        for image in away:
-            observed = self._catalog.observations.at(image.path)
-            if observed is not None and observed.stat[1] == decoded.stat.inode:
-                return image
-        return away[0] if len(away) == 1 else None
-
-    def _is_away(self, path: bytes) -> bool:
-        try:
-            return self._disk.stat(path) is None
-        except OSError:
-            return False
-
-    def _is_kept(self, image: Image) -> bool:
-        """True when the image waits for a disk that is away: its row is not to be taken."""
-        root = self._catalog.roots.get(image.root)
-        if root is None or root.held:
-            return True
-        anchor = os.path.dirname(image.path) if root.kind == "added" else root.path
-        found = self._disk.identity(anchor)
-        return found is None or bool(root.device and found[0] != root.device)
-
-    def _no_image_any_more(self, path: bytes) -> None:
-        image = self._catalog.images.at(path)
-        if image is not None:
-            self._catalog.remove_image(image)
 
     def _count(self, event: Event) -> None:
         if event.image is not None:

@@ -131,6 +131,14 @@ class Place:
         return next((found for found in self.roots if found.id == root), None)
 
 
+def is_away(disk: Disk, path: bytes) -> bool:
+    """True when there surely is no regular file at the path; False where nobody can tell."""
+    try:
+        return disk.stat(path) is None
+    except OSError:
+        return False
+
+
 def has_excluded_name(path: bytes) -> bool:
     """True when the last component of the path is one that is left alone."""
     return is_excluded(os.path.basename(path))

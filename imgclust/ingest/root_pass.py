@@ -19,7 +19,7 @@ from imgclust.failpoints import passing
 from imgclust.images import FileStat
 from imgclust.ingest.events import Event
 from imgclust.ingest.looking import Looking
-from imgclust.ingest.place import Place
+from imgclust.ingest.place import Place, is_away
 from imgclust.reconcile import Look, RootScan, hold
 
 # Files looked at in one transaction; few enough that events and commits are not kept waiting.
@@ -229,7 +229,7 @@ class RootPass:
         """Call the next of the absent images missing, but those that are back or have moved."""
         if not self._absent:
             return self._go_on(self._forget)
-        part = [image for image in self._absent[:_ROWS] if self._is_away(image.path)]
+        part = [image for image in self._absent[:_ROWS] if is_away(self._disk, image.path)]
         with self._catalog.transaction():
             now = self._catalog.images.some([image.id for image in part])
             away = [now[one.id] for one in part if one.id in now and now[one.id].path == one.path]
@@ -258,7 +258,7 @@ class RootPass:
         gone = [
             path
             for path, there in zip(others, seen, strict=True)
-            if not there and self._is_away(path)
+            if not there and is_away(self._disk, path)
         ]
         if self._disk.identity(self._anchor) != self._identity:  # gone since it was decided
             return None
@@ -278,12 +278,6 @@ class RootPass:
             if self._reason is None:
                 self._catalog.roots.hold(self.root.id, None)
             self._catalog.roots.identify(self.root.id, device=device, inode=inode)
-
-    def _is_away(self, path: bytes) -> bool:
-        try:
-            return self._disk.stat(path) is None
-        except OSError:  # nobody can tell
-            return False
 
     def _were_seen(self, paths: Sequence[bytes]) -> npt.NDArray[np.bool_]:
         """Which of the paths the scan has met."""
