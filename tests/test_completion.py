@@ -88,11 +88,23 @@ def test_a_new_collections_name_is_not_completed(index: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["imgclust clusters show ", "imgclust clusters name ", "imgclust query 1 --cluster "]
+    "line",
+    [
+        "imgclust clusters show ",
+        "imgclust clusters name ",
+        "imgclust clusters split ",
+        "imgclust clusters merge ",
+        "imgclust clusters history ",
+        "imgclust query 1 --cluster ",
+    ],
 )
 def test_clusters(index: Path, line: str) -> None:
     assert asked("bash", line, index) == ids(index)
     assert asked("bash", line + "1", index) == [one for one in ids(index) if one[0] == "1"]
+
+
+def test_ids_of_images_are_not_completed_as_those_of_clusters(index: Path) -> None:
+    assert asked("bash", "imgclust duplicates dismiss ", index) == []
 
 
 def test_clusters_of_the_collection_that_was_chosen_before(index: Path) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from imgclust.cli import documents
+from imgclust.cli import completion, documents
 from imgclust.cli.calling import Call
 from imgclust.cli.images import OUTLIERS, Mode
-from imgclust.cli.options import Commands
+from imgclust.cli.options import ClusterId, Commands
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import clusters as tables
 
@@ -132,7 +132,7 @@ imgclust clusters show 7 --sheet seven.png""",
 )
 def show(
     call: Call,
-    cluster: Annotated[int, typer.Argument(metavar="ID", help="Id of the cluster.")],
+    cluster: ClusterId,
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the contact sheet goes.")
     ] = None,
@@ -156,7 +156,7 @@ imgclust clusters name 7 ""                 take the name away""",
 )
 def name(
     call: Call,
-    cluster: Annotated[int, typer.Argument(metavar="ID", help="Id of the cluster.")],
+    cluster: ClusterId,
     words: Annotated[str, typer.Argument(metavar="NAME", help="Its name; its folder follows.")],
 ) -> None:
     """Name a cluster."""
@@ -178,7 +178,7 @@ imgclust clusters split 7 --dry-run    what would change""",
 )
 def split(
     call: Call,
-    cluster: Annotated[int, typer.Argument(metavar="ID", help="Id of the cluster.")],
+    cluster: ClusterId,
     k: Annotated[
         str, typer.Option("-k", metavar="N|auto", help="How many parts; auto: the knee.")
     ] = "auto",
@@ -202,7 +202,12 @@ imgclust clusters merge 3 9 12 -y      of three, without asking""",
 )
 def merge(
     call: Call,
-    ids: Annotated[list[int], typer.Argument(metavar="ID", help="Ids of the clusters.")],
+    ids: Annotated[
+        list[int],
+        typer.Argument(
+            metavar="ID", autocompletion=completion.clusters, help="Ids of the clusters."
+        ),
+    ],
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
@@ -240,7 +245,12 @@ imgclust clusters history 7            the life of one cluster""",
 def history(
     call: Call,
     cluster: Annotated[
-        int | None, typer.Argument(metavar="ID", help="Id of a cluster, gone ones too.")
+        int | None,
+        typer.Argument(
+            metavar="ID",
+            autocompletion=completion.clusters,
+            help="Id of a cluster, gone ones too.",
+        ),
     ] = None,
 ) -> None:
     """Show what became of the clusters, from one clustering to the next."""

@@ -209,8 +209,6 @@ def with_globals(function: Callable[..., int | None]) -> Callable[..., None]:
     function of a group runs only when no command of it is called.
     """
     own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
-    for parameter in own:
-        _complete_clusters(parameter)
     context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
     parameters = [
         one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
@@ -230,13 +228,6 @@ def with_globals(function: Callable[..., int | None]) -> Callable[..., None]:
     # Read by inspect.signature, and so by Typer; the type of a function does not declare it.
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
-
-
-def _complete_clusters(parameter: inspect.Parameter) -> None:
-    """Have the shell complete a parameter that is called ID: everywhere the id of a cluster."""
-    for declared in getattr(parameter.annotation, "__metadata__", ()):
-        if declared.metavar in {"ID", "ID..."} and declared.autocompletion is None:
-            declared.autocompletion = completion.clusters
 
 
 class Commands(typer.Typer):
@@ -281,5 +272,9 @@ Version = Annotated[
     typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
 ]
 
+ClusterId = Annotated[
+    int,
+    typer.Argument(metavar="ID", autocompletion=completion.clusters, help="Id of the cluster."),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, change nothing.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]

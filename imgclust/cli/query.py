@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from imgclust.cli import documents
+from imgclust.cli import completion, documents
 from imgclust.cli.calling import Call
 from imgclust.cli.options import Commands
 from imgclust.errors import NothingThereError, UsageError
@@ -41,7 +41,12 @@ def query(
         float | None, typer.Option(metavar="SCORE", help="Leave out those below.")
     ] = None,
     cluster: Annotated[
-        int | None, typer.Option(metavar="ID", help="Only images of this cluster.")
+        int | None,
+        typer.Option(
+            metavar="ID",
+            autocompletion=completion.clusters,
+            help="Only images of this cluster.",
+        ),
     ] = None,
     region: Annotated[
         str | None,
