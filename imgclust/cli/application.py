@@ -16,6 +16,7 @@ from imgclust.cli import (
     duplicates,
     exporting,
     images,
+    links,
     query,
     settings,
     upkeep,
@@ -73,7 +74,17 @@ def _without_command(call: Call, version: Version = False) -> int:
     raise UsageError("which command? imgclust --help lists them")
 
 
-for _group in (images, query, duplicates, clusters, exporting, upkeep, collections, settings):
+for _group in (
+    images,
+    query,
+    duplicates,
+    clusters,
+    links,
+    exporting,
+    upkeep,
+    collections,
+    settings,
+):
     app.add_typer(_group.commands)
 
 

@@ -1,4 +1,4 @@
-"""Commands about clusters: sweep, cluster, clusters, links."""
+"""Commands about clusters: sweep, cluster, clusters, view."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import typer
 
 from imgclust.cli import completion, documents
 from imgclust.cli.calling import Call
-from imgclust.cli.images import OUTLIERS, Mode
-from imgclust.cli.options import ClusterId, Commands
+from imgclust.cli.links import Outliers
+from imgclust.cli.options import ClusterId, Commands, DryRun, Yes
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import clusters as tables
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 commands = Commands()
 
-Order = Literal["name", "central"]
 SpaceName = Literal["embedding", "pca", "tsne"]
 
 
@@ -64,12 +63,10 @@ def cluster(
         typer.Option(min=1, metavar="N", help="Dimensions of the space pca, from now on."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the random choices.")] = None,
-    outliers: Annotated[bool | None, OUTLIERS] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would change, change nothing.")
-    ] = False,
+    outliers: Outliers = None,
+    dry_run: DryRun = False,
     undo: Annotated[bool, typer.Option("--undo", help="Go back to the clustering before.")] = False,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    yes: Yes = False,
 ) -> None:
     """Make clusters anew; those that stay keep id and name."""
     if undo:
@@ -111,6 +108,27 @@ def _has_clusters(call: Call) -> bool:
         except NothingThereError:
             return False
         return True
+
+
+@commands.adds(
+    "view",
+    example="""\
+imgclust view
+imgclust view --method pca --dims 3 --out map.png""",
+)
+def view(
+    call: Call,
+    method: Annotated[Literal["pca", "tsne"] | None, typer.Option(help="Projection.")] = None,
+    dims: Annotated[
+        int | None, typer.Option(min=2, max=3, metavar="2|3", help="Dimensions of the map.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A .png or .svg file.")] = None,
+    refit: Annotated[bool, typer.Option("--refit", help="Make the map anew.")] = False,
+) -> None:
+    """Draw a map of the images, coloured by cluster."""
+    with call.open() as collection:
+        drawn = collection.view(method=method, dims=dims, out=out, refit=refit)
+        call.answer(drawn, documents.view, tables.view)
 
 
 clusters_commands = Commands()
@@ -163,10 +181,6 @@ def name(
     with call.open() as collection:
         row = collection.name_cluster(cluster, words)
         call.answer(row, documents.cluster_row, tables.named)
-
-
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would change, change nothing.")]
-Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
 
 
 @clusters_commands.adds(
@@ -260,65 +274,3 @@ def history(
             return
         every = call.options.verbosity > 0
         call.answer(collection.history(), documents.history, partial(tables.history, every=every))
-
-
-@commands.adds(
-    "links",
-    example="""\
-imgclust links                              bring all links in step
-imgclust links --check                      are they? exit code 1 says no
-imgclust links --link-mode hardlink         make them hard links from now on
-imgclust links --links ~/Clusters           move the link folder
-imgclust links --folder "{id}_{count}"      name the folders so
-imgclust links --outliers                   outliers in a folder of their own
-imgclust links --order central              the most central images first""",
-)
-def links(
-    call: Call,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would change, change nothing.")
-    ] = False,
-    check: Annotated[bool, typer.Option("--check", help="Say whether they are in step.")] = False,
-    to: Annotated[
-        Path | None, typer.Option("--links", metavar="DIR", help="Move the link folder there.")
-    ] = None,
-    link_mode: Annotated[Mode | None, typer.Option(help="What a link is, from now on.")] = None,
-    folder: Annotated[
-        str | None,
-        typer.Option(metavar="TEMPLATE", help="Folder of a cluster, from now on: {id}, {count}."),
-    ] = None,
-    named_folder: Annotated[
-        str | None,
-        typer.Option(metavar="TEMPLATE", help="Folder of a named cluster: {id}, {count}, {name}."),
-    ] = None,
-    outliers: Annotated[bool | None, OUTLIERS] = None,
-    order: Annotated[
-        Order | None,
-        typer.Option(help="central: a number before each name, the most central first."),
-    ] = None,
-) -> int:
-    """Bring the link folders in step with the clusters."""
-    flags = {
-        "links.mode": link_mode,
-        "links.folder": folder,
-        "links.named_folder": named_folder,
-        "links.outliers": outliers,
-        "links.order": order,
-    }
-    changing = [key for key, value in flags.items() if value is not None]
-    if (check or dry_run) and (changing or to or (check and dry_run)):
-        raise UsageError("--check and --dry-run change nothing; give one of them alone")
-    with call.open(flags, changing=changing) as collection:
-        if to is not None:
-            result = collection.move_links(to)
-        else:
-            result = collection.links(dry_run=dry_run, check=check)
-        if check:
-            call.answer(result, documents.links, tables.links_check)
-            return 0 if result.in_step else 1
-        call.answer(
-            result,
-            documents.links,
-            partial(tables.links, folder=collection.link_folder, would=dry_run),
-        )
-        return 0

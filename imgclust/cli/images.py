@@ -1,4 +1,4 @@
-"""Commands about images: watch, add, query, view, remove, quarantine, missing."""
+"""Commands about images: watch, add, remove, quarantine, missing."""
 
 from __future__ import annotations
 
@@ -6,27 +6,20 @@ import contextlib
 import os
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from imgclust.cli import documents
 from imgclust.cli.calling import Call, ignoring_hangup
+from imgclust.cli.links import Mode, Outliers
 from imgclust.cli.listening import Listener, log_file
 from imgclust.cli.options import Commands, DryRun, Yes
 from imgclust.errors import UsageError
-from imgclust.terminal import clusters as tables
 from imgclust.terminal import printable, results
 from imgclust.terminal.words import counted
 
 commands = Commands()
-
-Mode = Literal["symlink", "hardlink", "copy"]
-OUTLIERS = typer.Option(
-    "--outliers/--no-outliers",
-    help="Images far from their cluster's centre go to the folder outliers.",
-    show_default=False,
-)
 
 
 @commands.adds(
@@ -68,7 +61,7 @@ def watch(
             metavar="N|TIME", help="Cluster again after 5000 new images, or after 12h, 7d."
         ),
     ] = None,
-    outliers: Annotated[bool | None, OUTLIERS] = None,
+    outliers: Outliers = None,
     log: Annotated[
         str | None,
         typer.Option(
@@ -129,27 +122,6 @@ def add(
     with call.open(create_for=paths) as collection:
         listener = Listener(call)
         listener.summary(collection, collection.add(paths, emit=listener))
-
-
-@commands.adds(
-    "view",
-    example="""\
-imgclust view
-imgclust view --method pca --dims 3 --out map.png""",
-)
-def view(
-    call: Call,
-    method: Annotated[Literal["pca", "tsne"] | None, typer.Option(help="Projection.")] = None,
-    dims: Annotated[
-        int | None, typer.Option(min=2, max=3, metavar="2|3", help="Dimensions of the map.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A .png or .svg file.")] = None,
-    refit: Annotated[bool, typer.Option("--refit", help="Make the map anew.")] = False,
-) -> None:
-    """Draw a map of the images, coloured by cluster."""
-    with call.open() as collection:
-        drawn = collection.view(method=method, dims=dims, out=out, refit=refit)
-        call.answer(drawn, documents.view, tables.view)
 
 
 @commands.adds(

@@ -1,4 +1,4 @@
-"""Commands about the collection and this machine: status, weights."""
+"""Commands about the collection and this machine: status, doctor, reembed, report, weights."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 
 from imgclust.cli import documents
 from imgclust.cli.calling import Call
-from imgclust.cli.options import Commands
+from imgclust.cli.options import Commands, DryRun, Yes
 from imgclust.terminal import exports, results
 
 commands = Commands()
@@ -65,8 +65,8 @@ def reembed(
         bool | None,
         typer.Option("--raw/--no-raw", help="Pooled values as they are, or at unit length."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Change nothing.")] = False,
-    yes: Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
 ) -> None:
     """Embed all images again with other weights.
 
