@@ -11,7 +11,7 @@ import pytest
 
 from imgclust import weights
 from imgclust.catalog import Catalog, Image
-from imgclust.collection import Collection, Event, identity, ingesting, networks, running
+from imgclust.collection import Collection, Event, finishing, identity, ingesting, networks, running
 from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
 from imgclust.linking import Linking, sync
 from imgclust.locks import FileLock
@@ -23,7 +23,7 @@ from tests.conftest import Open, write_picture
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingesting, "_WAIT_S", 0.01)
-    monkeypatch.setattr(running, "_LINKS_WAIT_S", 0.01)
+    monkeypatch.setattr(finishing, "_LINKS_WAIT_S", 0.01)
 
 
 class Releasing(StopFlag):
@@ -137,7 +137,7 @@ def test_a_recipe_that_was_settled_during_a_download_stays(
 def test_what_has_succeeded_is_returned_though_the_links_are_busy(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "_LINKS_PATIENCE_S", 0.0)
+    monkeypatch.setattr(finishing, "_LINKS_PATIENCE_S", 0.0)
     said: list[str] = []
     collection = open_collection(say=said.append)
     collection.watch([drop], once=True, cluster=False)

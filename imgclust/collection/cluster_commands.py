@@ -112,10 +112,10 @@ class ClusterCommands(Opened):
 
     def name_cluster(self, cluster: int, name: str | None) -> collection.ClusterRow:
         """Name a cluster (None or "" takes the name away); its folder follows."""
-        from imgclust.collection import describing, running
+        from imgclust.collection import describing, finishing
 
         row = describing.name(self, cluster, name)
-        running.finish_links(self)
+        finishing.finish_links(self)
         return row
 
     def view(
@@ -162,7 +162,7 @@ class ClusterCommands(Opened):
     @contextlib.contextmanager
     def _with_links(self, *, keep: bool = False) -> Iterator[collection.Recluster]:
         """A recluster whose result is in the link folder when the block ends."""
-        from imgclust.collection import running
+        from imgclust.collection import finishing
 
         yield self.recluster(progress=self.progress)
         if keep:
@@ -171,7 +171,7 @@ class ClusterCommands(Opened):
             with self.catalog.transaction():
                 far = self.catalog.clusterings.all_outlying(self.current().id)
                 self.catalog.ledger.queue_links_of(far)
-        running.finish_links(self)
+        finishing.finish_links(self)
 
 
 def _space(name: str) -> str:

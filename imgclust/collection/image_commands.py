@@ -175,7 +175,7 @@ class ImageCommands(Opened):
 
         With `dry_run` say which image that is, and change nothing.
         """
-        from imgclust.collection import overseeing, running
+        from imgclust.collection import finishing, overseeing
 
         if dry_run:
             return overseeing.removable(self, str(what))
@@ -183,7 +183,7 @@ class ImageCommands(Opened):
         if content is not None:
             with contextlib.suppress(OSError):  # a cache
                 self.thumbnails().remove(content)
-        running.finish_links(self)
+        finishing.finish_links(self)
         return removed
 
     def missing(self) -> tuple[collection.MissingImage, ...]:
@@ -194,8 +194,8 @@ class ImageCommands(Opened):
 
     def accept_missing(self) -> tuple[collection.MissingImage, ...]:
         """Believe that all missing images are gone; returns them."""
-        from imgclust.collection import overseeing, running
+        from imgclust.collection import finishing, overseeing
 
         gone = overseeing.accept_missing(self)
-        running.finish_links(self)
+        finishing.finish_links(self)
         return gone

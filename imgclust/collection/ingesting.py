@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from imgclust.catalog import Catalog
 from imgclust.collection import folders
-from imgclust.collection.running import finish_links, run
+from imgclust.collection.finishing import finish_links
+from imgclust.collection.running import run
 from imgclust.errors import (
     LockedError,
     NothingThereError,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from imgclust import devices, reembed, weights
 from imgclust.collection import folders, running
+from imgclust.collection.finishing import finish_links
 from imgclust.collection.networks import open_chosen, require_packages
 from imgclust.embedding import Recipe, recipe_of
 from imgclust.errors import NothingThereError
@@ -73,7 +74,7 @@ def to_recipe(collection: Opened, *, dry_run: bool) -> ReembedResult:
             live.close(save=True)
             seconds = time.monotonic() - began
     if not dry_run:
-        running.finish_links(collection)
+        finish_links(collection)
     return ReembedResult(
         before=before.short,
         after=recipe.short,

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from imgclust import devices, reembed
 from imgclust.catalog import key_of
 from imgclust.collection import paging
+from imgclust.collection.finishing import finish_links
 from imgclust.collection.networks import choose_recipe, embedder_opener, require_packages
+from imgclust.collection.opened import MANY_IMAGES, Opened
 from imgclust.errors import (
     LockedError,
     StoppedError,
@@ -33,13 +35,7 @@ from imgclust.recluster import ArrivalAssigner, Automatic, ClusterResult
 from imgclust.watcher import Watcher, is_network
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
     from imgclust.search import LiveIndex
-
-# How often, and for how long in all, finished work looks whether it may bring the links in step.
-_LINKS_WAIT_S = 0.2
-_LINKS_PATIENCE_S = 300.0
-
 
 # How often a watcher holds the whole link folder against the catalog (10 s at 100,000 links).
 _WHOLE_TREE_S = 6 * 3600.0
@@ -206,42 +202,6 @@ def _prepared(
     )
 
 
-def finish_links(collection: Opened) -> None:
-    """Bring the links in step after work that has succeeded.
-
-    Another process may be at them: it takes what is queued too, or lets us. When neither happens
-    in some minutes, or the person asks to stop, that is said and the links stay queued.
-    """
-    deadline = time.monotonic() + _LINKS_PATIENCE_S
-    linking = collection.linking()
-    outdated = linking.counts_images
-    while outdated or linking.queued:
-        try:
-            linking.sync(wait_s=0.0, progress=collection.progress, stop=collection.stop)
-            outdated = False
-        except LockedError as error:
-            if time.monotonic() < deadline and not collection.stop.wait(_LINKS_WAIT_S):
-                continue
-            collection.say(f"{error}; the links follow later, or with imgclust links")
-            return
-        except StoppedError:
-            collection.say("the links are not all in step yet; imgclust links goes on")
-            return
-    finish_pages(collection)
-
-
-def finish_pages(collection: Opened) -> None:
-    """Make the pages of the link folder again; they are an aid, so that nothing fails for them."""
-    try:
-        paging.write(collection)
-    except LockedError:
-        return  # whoever is at the links makes them
-    except StoppedError:
-        collection.say("the pages of the link folder are not all made; imgclust links goes on")
-    except (StorageError, OSError) as error:
-        collection.say(f"the pages of the link folder are made later: {error}")
-
-
 def _no_clusters(*, empty: bool, over: bool) -> None:
     """Make no clustering."""
 
@@ -264,14 +224,14 @@ def pool(collection: Opened, workers: int) -> DecodePool:
 
 
 def _waiting(collection: Opened, *, scan: bool) -> int:
-    """Files asked for and (`scan`) in the roots, counted to a thousand and one: many, or not."""
+    """Files asked for and (`scan`) in the roots, counted until they are more than `MANY_IMAGES`."""
     catalog = collection.catalog
-    disk, count = LocalDisk(), len(catalog.observations.requests(1001))
+    disk, count = LocalDisk(), len(catalog.observations.requests(MANY_IMAGES + 1))
     for root in catalog.roots.all():
-        if root.kind != "watched" or not scan or count > 1000:
+        if root.kind != "watched" or not scan or count > MANY_IMAGES:
             continue
         for _ in disk.scan(root.path, skip=collection.our_folders(), trouble=lambda *_: None):
             count += 1
-            if count > 1000:
+            if count > MANY_IMAGES:
                 return count
     return count

@@ -32,7 +32,7 @@ class UpkeepCommands(Opened):
 
     def links(self, *, dry_run: bool = False, check: bool = False) -> collection.LinksResult:
         """Bring the whole link folder in step, or say how far off it is."""
-        from imgclust.collection import running
+        from imgclust.collection import finishing
 
         linking = self.linking()
         if check:
@@ -42,7 +42,7 @@ class UpkeepCommands(Opened):
         result = linking.sync(whole=True, progress=self.progress, stop=self.stop)
         self.keep()
         self.catalog.ledger.queue_all_pages()
-        running.finish_pages(self)
+        finishing.finish_pages(self)
         return result
 
     def sync_links(self) -> collection.LinksResult:

@@ -1,0 +1,52 @@
+"""What commands end with: links and pages in step."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from imgclust.collection import paging
+from imgclust.errors import LockedError, StoppedError, StorageError
+
+if TYPE_CHECKING:
+    from imgclust.collection.opened import Opened
+
+# How often, and for how long in all, finished work looks whether it may bring the links in step.
+_LINKS_WAIT_S = 0.2
+_LINKS_PATIENCE_S = 300.0
+
+
+def finish_links(collection: Opened) -> None:
+    """Bring the links in step after work that has succeeded.
+
+    Another process may be at them: it takes what is queued too, or lets us. When neither happens
+    in some minutes, or the person asks to stop, that is said and the links stay queued.
+    """
+    deadline = time.monotonic() + _LINKS_PATIENCE_S
+    linking = collection.linking()
+    outdated = linking.counts_images
+    while outdated or linking.queued:
+        try:
+            linking.sync(wait_s=0.0, progress=collection.progress, stop=collection.stop)
+            outdated = False
+        except LockedError as error:
+            if time.monotonic() < deadline and not collection.stop.wait(_LINKS_WAIT_S):
+                continue
+            collection.say(f"{error}; the links follow later, or with imgclust links")
+            return
+        except StoppedError:
+            collection.say("the links are not all in step yet; imgclust links goes on")
+            return
+    finish_pages(collection)
+
+
+def finish_pages(collection: Opened) -> None:
+    """Make the pages of the link folder again; they are an aid, so that nothing fails for them."""
+    try:
+        paging.write(collection)
+    except LockedError:
+        return  # whoever is at the links makes them
+    except StoppedError:
+        collection.say("the pages of the link folder are not all made; imgclust links goes on")
+    except (StorageError, OSError) as error:
+        collection.say(f"the pages of the link folder are made later: {error}")
