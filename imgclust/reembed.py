@@ -148,6 +148,7 @@ def change_over(catalog: Catalog, *, recipe: str, settings: dict[str, Any]) -> N
     catalog.store("recipe", recipe)
     catalog.clusterings.retire(recipe)
     catalog.projections.drop_other(recipe)
+    catalog.sweeps.drop_other(recipe)
     passing("reembed.change")
 
 

@@ -7,8 +7,9 @@ from imgclust.catalog.contents import Content, key_of
 from imgclust.catalog.images import Image
 from imgclust.catalog.listing import ListedImage
 from imgclust.catalog.observations import Observation, Quarantined
-from imgclust.catalog.projections import StoredProjection, StoredSweep
+from imgclust.catalog.projections import StoredProjection
 from imgclust.catalog.roots import Root
+from imgclust.catalog.sweeps import StoredSweep
 
 __all__ = [
     "Catalog",

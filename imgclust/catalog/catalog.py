@@ -22,6 +22,7 @@ from imgclust.catalog.observations import Observations
 from imgclust.catalog.opening import connect, hindrance
 from imgclust.catalog.projections import Projections
 from imgclust.catalog.roots import Roots
+from imgclust.catalog.sweeps import Sweeps
 from imgclust.errors import CatalogError, ImgclustError, StorageError
 
 # For how long a writer that writes piece after piece leaves the file to others: it would take it
@@ -38,7 +39,8 @@ class Catalog:
 
     Attributes
     ----------
-    contents, dismissals, roots, images, observations, clusterings, projections, ledger
+    contents, dismissals, roots, images, observations, clusterings, projections, sweeps,
+    ledger
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -72,6 +74,7 @@ class Catalog:
         self.observations = Observations(self._connection)
         self.clusterings = Clusterings(self._connection)
         self.projections = Projections(self._connection)
+        self.sweeps = Sweeps(self._connection)
         self.ledger = LinkLedger(self._connection, self.transaction)
         self.listing = Listing(self._connection)
         self.checking = Checking(self._connection)

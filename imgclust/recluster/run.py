@@ -250,9 +250,7 @@ class Recluster:
             if number < 1:
                 raise UsageError(f"k = {k} is not a number of clusters; use 1 or more, or auto")
             sentence = f"k = {number} as asked"
-        centroids = (
-            None if stored is None else self._catalog.projections.sweep_fit(stored.id, number)
-        )
+        centroids = None if stored is None else self._catalog.sweeps.fit(stored.id, number)
         if centroids is not None:
             return fit_of(room.points, centroids), chosen_by, sentence
         done = fit(

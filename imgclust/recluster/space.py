@@ -115,7 +115,7 @@ def build(
     space = Space(name, keys, rows, rows, images, sequence, chosen, None)
     if name == "embedding":
         return space
-    kept = catalog.projections.newest_sweep(name)
+    kept = catalog.sweeps.newest(name)
     if kept is not None and kept.projection is not None and _is_of(kept, space, recipe):
         # Nothing has changed since the sweep: its projection, and so its centroids, serve.
         projection = load_projection(catalog, kept.projection)

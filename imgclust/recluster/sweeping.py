@@ -57,7 +57,7 @@ def sweep_and_store(
     }
     with catalog.transaction():
         projection = store(catalog, room, recipe)
-        number = catalog.projections.put_sweep(
+        number = catalog.sweeps.put(
             space=room.name,
             projection=projection,
             recipe=catalog.contents.recipe_id(recipe),
@@ -73,7 +73,7 @@ def sweep_and_store(
     fits = zip(found.k, found.inertia, found.centroids, strict=True)
     while part := list(islice(fits, _FITS)):
         with catalog.piece():
-            catalog.projections.put_sweep_fits(number, part)
+            catalog.sweeps.put_fits(number, part)
     return found, suggestion
 
 
@@ -94,7 +94,7 @@ def draw_elbow(path: Path, found: Sweep, suggestion: Suggestion, space: str) -> 
 
 def stored_sweep(catalog: Catalog, room: Space, *, recipe: str, seed: int) -> StoredSweep | None:
     """The stored sweep of exactly these contents in exactly this space."""
-    stored = catalog.projections.newest_sweep(room.name)
+    stored = catalog.sweeps.newest(room.name)
     if (
         stored is None
         or stored.recipe != recipe

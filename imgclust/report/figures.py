@@ -93,8 +93,8 @@ def elbow_section(catalog: Catalog, clustering: Clustering | None, *, recipe: st
     yield '<section class="chart">\n<h2>Elbow curve</h2>\n'
     sweep = None
     if clustering is not None:
-        sweep = catalog.projections.newest_sweep(clustering.space)
-    sweep = sweep or catalog.projections.newest_sweep()
+        sweep = catalog.sweeps.newest(clustering.space)
+    sweep = sweep or catalog.sweeps.newest()
     if sweep is None or sweep.recipe != recipe:
         yield (
             '<p class="soft">No sweep has been made of this collection; imgclust sweep makes one, '
