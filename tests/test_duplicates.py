@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgclust.collection import Collection, DuplicatesResult, Thresholds, duplicating
+from imgclust.collection import Collection, DuplicatesResult, Thresholds, duplicating, reading
 from imgclust.duplicates import MEASURED, Neighbourhood, Pairs, Pictures, grouped, looking
 from imgclust.duplicates.thresholds import LIKE
 from imgclust.errors import NothingThereError, StoppedError, UsageError
@@ -443,7 +443,7 @@ def test_the_second_call_reads_no_picture(
     one.close()
     again = open_collection()
     with monkeypatch.context() as patch:
-        patch.setattr(duplicating, "picture", lambda *_: pytest.fail("a picture is read"))
+        patch.setattr(reading, "picture", lambda *_: pytest.fail("a picture is read"))
         written = again.folders.neighbourhood.stat().st_mtime_ns
         assert again.duplicates() == first
         assert again.folders.neighbourhood.stat().st_mtime_ns == written

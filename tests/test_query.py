@@ -19,7 +19,7 @@ from imgclust.collection import Collection, Region
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.terminal import Screen
 from tests.command_line import QUICK, Run
-from tests.conftest import DIMENSIONS, write_picture
+from tests.conftest import DIMENSIONS, Open, write_picture
 from tests.fakes import FakeEmbedder
 
 
@@ -174,6 +174,43 @@ def test_a_sheet(run: Run, ready: Path, tmp_path: Path) -> None:
     with Image.open(again) as redrawn:
         assert len(redrawn.convert("RGB").getcolors(1 << 20) or []) > 500
     assert ".png" in run("query", "1", "--sheet", "sheet.txt").refused(2)
+
+
+def test_the_sheet_of_a_cluster_needs_no_thumbnails_on_disk(
+    run: Run, ready: Path, tmp_path: Path
+) -> None:
+    sheets = [tmp_path / "with.png", tmp_path / "without.png"]
+    assert run("clusters", "show", "1", "--sheet", sheets[0]).code == 0
+    shutil.rmtree(tmp_path / "index" / "default" / "thumbnails")
+    assert run("clusters", "show", "1", "--sheet", sheets[1]).code == 0
+    assert sheets[0].read_bytes() == sheets[1].read_bytes()
+
+
+def test_a_file_that_has_changed_is_not_shown_for_what_it_held(
+    collection: Collection, ready: Path, tmp_path: Path
+) -> None:
+    shutil.rmtree(tmp_path / "index" / "default" / "thumbnails")
+    one, two = collection.query(1, n=2).neighbours
+    write_picture(Path(os.fsdecode(one.path)), 500)
+    first, second = collection.pictures([one.id, two.id])
+    assert first is None
+    assert second is not None
+
+
+def test_limits_of_decoding_hold_for_what_is_asked_about(
+    open_collection: Open, drop: Path, tmp_path: Path
+) -> None:
+    """What `add` would take may be asked about, and nothing else."""
+    large = tmp_path / "large.png"
+    Image.open(drop / "picture-00.png").resize((1200, 900)).save(large)
+    narrow = open_collection(flags={"decode.pixel_cap_mp": 1})
+    narrow.add([drop], cluster=False)
+    for region in (None, Region(0, 0, 1, 1)):
+        with pytest.raises(ImgclustError, match="cannot be used"):
+            narrow.query(large, region=region)
+    narrow.close()
+    wide = open_collection()
+    assert wide.query(large, n=1).neighbours[0].score > 0.9
 
 
 @pytest.mark.parametrize("command", ["query 1 --sheet", "clusters show 1 --sheet", "view --out"])

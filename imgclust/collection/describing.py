@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.catalog import Clustering
 from imgclust.clustering import nearest_clusters
+from imgclust.collection import querying
 from imgclust.collection.results import ClusterDetails, ClusterRow, Member
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.recluster import drifting
@@ -128,12 +129,7 @@ def _require(clustering: Clustering, cluster: int) -> None:
 def _draw(collection: Opened, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
     from imgclust import charts
 
-    pictures, captions = [], []
-    for member in shown:
-        image = collection.catalog.images.get(member.id)
-        picture = None if image is None else collection.thumbnail(image.content)
-        if picture is not None:
-            pictures.append(picture)
-            captions.append(os.fsdecode(os.path.basename(member.path)))
+    pictures = querying.pictures(collection, [member.id for member in shown])
+    captions = [os.fsdecode(os.path.basename(member.path)) for member in shown]
     title = f"cluster {row.id}" + (f", {row.name}" if row.name else "") + f": {row.size} images"
     charts.contact_sheet(path, pictures, captions, title=title)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imgclust import weights
+from imgclust.collection import reading
 from imgclust.collection.networks import embedder_opener
 from imgclust.collection.results import Dismissed
 from imgclust.duplicates import (
@@ -26,7 +26,6 @@ from imgclust.duplicates import (
 )
 from imgclust.embedding import recipe_of
 from imgclust.errors import LockedError, NothingThereError, StorageError, UsageError
-from imgclust.images import SIZE_CAP_BYTES, Decoded, claim
 from imgclust.locks import FileLock
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def duplicates(collection: Opened, *, min_score: float | None) -> DuplicatesResu
     collection.progress("comparing images", 0, None)
     live = collection.live_index()
     live.top_up()
-    pictures = Pictures(lambda key: picture(collection, key))
+    pictures = Pictures(lambda key: reading.picture(collection, key))
     thresholds = known(collection.catalog, recipe, trunk=recipe_of(weights.trunk()).name)
     if min_score is not None:
         similar = min_score if thresholds is None else max(min_score, thresholds.similar)
@@ -56,7 +55,7 @@ def duplicates(collection: Opened, *, min_score: float | None) -> DuplicatesResu
             recipe,
             index=live.index,
             embedder=embedder_opener(collection)(),
-            read=lambda key: _bytes(collection, key),
+            read=lambda key: reading.bytes_of(collection, key),
             cells=pictures,
             progress=collection.progress,
             stop=collection.stop,
@@ -106,33 +105,3 @@ def dismiss(collection: Opened, ids: Sequence[int], *, undo: bool) -> Dismissed:
         else:
             collection.catalog.dismissals.add(pairs)
     return Dismissed(images=tuple(ids), undone=undo)
-
-
-def picture(collection: Opened, key: int) -> bytes | None:
-    """The thumbnail of a content; where there is none, one is made from its file."""
-    kept = collection.thumbnail(key)
-    if kept is not None:
-        return kept
-    for image in collection.catalog.images.with_content(key):
-        outcome = claim(image.path)
-        content = collection.catalog.contents.get(key)
-        if not isinstance(outcome, Decoded) or content is None or outcome.thumbnail is None:
-            continue
-        if outcome.sha256 == content.sha256:
-            if collection.settings.decode.thumbnails:
-                with contextlib.suppress(OSError):  # a cache
-                    collection.thumbnails().put(key, outcome.thumbnail)
-            return outcome.thumbnail
-    return None
-
-
-def _bytes(collection: Opened, key: int) -> bytes | None:
-    content = collection.catalog.contents.get(key)
-    if content is None or content.bytes > SIZE_CAP_BYTES:
-        return None
-    for image in collection.catalog.images.with_content(key):
-        with contextlib.suppress(OSError), open(image.path, "rb") as file:
-            found = file.read(content.bytes + 1)
-            if hashlib.sha256(found).digest() == content.sha256:
-                return found
-    return None

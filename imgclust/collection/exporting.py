@@ -48,7 +48,7 @@ def report(collection: Opened, to: Path | None) -> ReportResult:
         path = check_target(Path(os.path.abspath(to.expanduser())), folder=False)
         keep_out(collection, path)
     collection.progress("reading the collection", 0, None)
-    from imgclust.collection import duplicating
+    from imgclust.collection import reading
     from imgclust.report import report as write_report
 
     return write_report(
@@ -57,7 +57,7 @@ def report(collection: Opened, to: Path | None) -> ReportResult:
         collection=collection.name,
         recipe=collection.recipe,
         settings=collection.settings,
-        thumbnail=lambda key: duplicating.picture(collection, key),
+        thumbnail=lambda key: reading.picture(collection, key),
         progress=collection.progress,
         stop=collection.stop,
     )

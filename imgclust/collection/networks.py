@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from imgclust import devices, weights
 from imgclust.collection import folders
+from imgclust.collection.reading import read
 from imgclust.embedding import Embedder, Recipe, open_embedder, recipe_of, why_engine
 from imgclust.errors import (
     ImgclustError,
     RecipeError,
 )
-from imgclust.images import Decoded, Region, claim
+from imgclust.images import Decoded, Region
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
@@ -131,7 +132,7 @@ def embed_files(
     """
     pixels = []
     for path in paths:
-        outcome = claim(os.path.realpath(path), thumbnail_px=0, region=region)
+        outcome = read(collection, os.path.realpath(path), thumbnail_px=0, region=region)
         if not isinstance(outcome, Decoded):
             reason = getattr(outcome, "reason", "it is no image of a known kind")
             raise ImgclustError(f"{os.fsdecode(path)} cannot be used: {reason}")

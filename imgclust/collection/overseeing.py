@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 import os
 from pathlib import Path
@@ -45,9 +44,7 @@ def status(collection: Opened) -> Status:
                 k=clustering.k,
                 space=clustering.space,
                 inertia=clustering.inertia,
-                created=datetime.datetime.fromtimestamp(clustering.created, datetime.UTC).isoformat(
-                    timespec="seconds"
-                ),
+                created=clustering.created,
                 provisional=clustering.provisional,
                 chosen_by=clustering.chosen_by,
                 generation=clustering.generation,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import search
+from imgclust.collection import reading
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.search import QueryResult, Subject
 
@@ -57,17 +58,10 @@ def query(
 
 def pictures(collection: Opened, images: Sequence[int]) -> tuple[bytes | None, ...]:
     """See `Collection.pictures`."""
-    from imgclust.images import Decoded, claim
-
-    found: list[bytes | None] = []
-    for number in images:
-        image = collection.catalog.images.get(number)
-        picture = None if image is None else collection.thumbnail(image.content)
-        if image is not None and picture is None:
-            outcome = claim(image.path)
-            picture = outcome.thumbnail if isinstance(outcome, Decoded) else None
-        found.append(picture)
-    return tuple(found)
+    rows = [collection.catalog.images.get(number) for number in images]
+    return tuple(
+        None if image is None else reading.picture(collection, image.content) for image in rows
+    )
 
 
 def _of(collection: Opened, asked: Sequence[str]) -> Subject:

@@ -49,13 +49,13 @@ class ClusterDetails:
 
 @dataclass(frozen=True)
 class CurrentClustering:
-    """The current clustering in short; `created` is ISO 8601 in UTC."""
+    """The current clustering in short; `created` in seconds since 1970."""
 
     id: int
     k: int
     space: str
     inertia: float
-    created: str
+    created: float
     provisional: bool
     chosen_by: str
     generation: int

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 class Event:
     """One thing that happened.
 
-    `kind` is one of: ingested, reused, replaced, moved, skipped, quarantined, missing, back, gone,
-    held, scanned, clustered, trouble, waiting, note. `path` and `image` say which file, `cluster`
-    where it went, `cluster_name` what a person calls that one.
+    `kind` is one of: ingested, reused, replaced, touched (its stat changed, its bytes did not),
+    moved, skipped, quarantined, missing, back, gone, held, scanned, clustered, trouble, waiting,
+    note. `path` and `image` say which file, `cluster` where it went, `cluster_name` what a person
+    calls that one.
     """
 
     kind: str

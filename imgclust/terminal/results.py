@@ -190,7 +190,7 @@ def _clusters(result: Status) -> str:
         "silhouette": "by the silhouette",
         "rule": "by rule",
     }.get(current.chosen_by, current.chosen_by)
-    text = f"{result.clusters} (k {chosen}, space {current.space}, {current.created[:10]})"
+    text = f"{result.clusters} (k {chosen}, space {current.space}, {moment(current.created)[:10]})"
     if current.provisional:
         text += "; provisional, imgclust cluster makes lasting ones"
     if result.unassigned:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imgclust.cli.documents.writing import Document, in_base64, loses, path_keys, text
+from imgclust.cli.documents.writing import Document, in_base64, loses, moment, path_keys, text
 
 if TYPE_CHECKING:
     from imgclust.collection import (
@@ -42,7 +42,7 @@ def status(result: Status) -> Document:
             "k": current.k,
             "space": current.space,
             "inertia": current.inertia,
-            "created": current.created,
+            "created": moment(current.created),
             "provisional": current.provisional,
         },
         "unassigned": result.unassigned,
