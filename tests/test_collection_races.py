@@ -72,7 +72,7 @@ def test_an_add_goes_on_alone_when_the_other_ingest_ends(open_collection: Open, 
     result = collection.add([drop], emit=emit)
     assert said == ["another process is ingesting; it takes the files"]
     assert (result.seen, result.ingested) == (24, 24)
-    assert not collection.catalog.observations.requests(1)
+    assert not collection.catalog.requests.oldest(1)
     assert collection.links(check=True).in_step
 
 
@@ -101,7 +101,7 @@ def test_an_add_can_be_interrupted_while_it_waits(open_collection: Open, drop: P
     collection = open_collection(stop=stop)
     with lock_of(collection, "ingest"), pytest.raises(StoppedError, match="stay queued"):
         collection.add([drop], emit=lambda event: stop.set())
-    assert len(collection.catalog.observations.requests(100)) == 24
+    assert len(collection.catalog.requests.oldest(100)) == 24
     assert open_collection().add([drop / "picture-00.png"]).ingested == 24
 
 

@@ -665,7 +665,7 @@ def test_a_removed_image_stays_away_until_asked_for_or_changed(world: World) -> 
     world.once()
     assert world.catalog.images.at(os.fsencode(path)) is None
     with world.catalog.transaction():
-        world.catalog.observations.request(os.fsencode(path), world.image(other).root)
+        world.catalog.requests.put(os.fsencode(path), world.image(other).root)
     world.once(scan=False)
     assert world.image(path).state == "present"
     world.remove(path)
@@ -741,7 +741,7 @@ def test_our_own_folders_and_excluded_names_are_left_alone(world: World) -> None
 def request(world: World, path: Path, root: Path) -> None:
     number = world.root(root, "added")
     with world.catalog.transaction():
-        world.catalog.observations.request(os.fsencode(path), number)
+        world.catalog.requests.put(os.fsencode(path), number)
 
 
 def test_added_files_are_roots_of_their_own_that_the_scan_checks(world: World) -> None:
@@ -754,7 +754,7 @@ def test_added_files_are_roots_of_their_own_that_the_scan_checks(world: World) -
     (away / "not-asked-for.png").write_bytes(picture(9))
     result = world.once(scan=False)
     assert (result.seen, result.ingested) == (3, 3)
-    assert not world.catalog.observations.requests(10)
+    assert not world.catalog.requests.oldest(10)
     paths[0].unlink()
     for _ in range(3):
         world.once()
@@ -793,7 +793,7 @@ def test_a_request_for_an_absent_file_is_answered(world: World) -> None:
     request(world, world.folder / "never.png", world.folder / "never.png")
     result = world.once(scan=False)
     assert (result.seen, result.ingested) == (1, 0)
-    assert not world.catalog.observations.requests(10)
+    assert not world.catalog.requests.oldest(10)
 
 
 # Retries
@@ -1388,7 +1388,7 @@ def test_an_added_file_that_changes_is_found_by_the_scan(world: World, tmp_path:
     path.write_bytes(picture(1))
     root = world.root(path, "added")
     with world.catalog.transaction():
-        world.catalog.observations.request(os.fsencode(path), root)
+        world.catalog.requests.put(os.fsencode(path), root)
     assert world.once(scan=False).ingested == 1
     path.write_bytes(picture(2))
     assert world.once().ingested == 1

@@ -21,6 +21,7 @@ from imgclust.catalog.listing import Listing
 from imgclust.catalog.observations import Observations
 from imgclust.catalog.opening import connect, hindrance
 from imgclust.catalog.projections import Projections
+from imgclust.catalog.requests import Requests
 from imgclust.catalog.roots import Roots
 from imgclust.catalog.sweeps import Sweeps
 from imgclust.errors import CatalogError, ImgclustError, StorageError
@@ -39,8 +40,8 @@ class Catalog:
 
     Attributes
     ----------
-    contents, dismissals, roots, images, observations, clusterings, projections, sweeps,
-    ledger
+    contents, dismissals, roots, images, observations, requests, clusterings, projections,
+    sweeps, ledger
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -72,6 +73,7 @@ class Catalog:
         self.roots = Roots(self._connection)
         self.images = Images(self._connection)
         self.observations = Observations(self._connection)
+        self.requests = Requests(self._connection)
         self.clusterings = Clusterings(self._connection)
         self.projections = Projections(self._connection)
         self.sweeps = Sweeps(self._connection)

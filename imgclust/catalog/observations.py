@@ -44,7 +44,7 @@ class Quarantined:
 
 
 class Observations:
-    """The tables observations, quarantine and requests."""
+    """The tables observations and quarantine."""
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
@@ -250,30 +250,6 @@ class Observations:
     def count_quarantined(self) -> int:
         """Number of files in quarantine."""
         return int(self._connection.execute("SELECT count(*) FROM quarantine").get)
-
-    # Requests of `add` to a running watcher
-
-    def request(self, path: bytes, root: int) -> None:
-        """Ask the running watcher to take this path."""
-        self._connection.execute(
-            "INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", (path, root, time.time())
-        )
-
-    def requests(self, limit: int) -> list[tuple[bytes, int]]:
-        """Paths asked for, oldest first, with their roots."""
-        rows = self._connection.execute(
-            "SELECT path, root FROM requests ORDER BY asked, path LIMIT ?", (limit,)
-        )
-        return [(bytes(path), int(root)) for path, root in rows]
-
-    def answer(self, path: bytes) -> None:
-        """The request has become an observation."""
-        self._connection.execute("DELETE FROM requests WHERE path = ?", (path,))
-
-    def is_requested(self, path: bytes) -> bool:
-        """True while the watcher has not taken the request up."""
-        row = self._connection.execute("SELECT 1 FROM requests WHERE path = ?", (path,)).fetchone()
-        return row is not None
 
 
 def _observation(row: tuple[Any, ...]) -> Observation:

@@ -235,7 +235,7 @@ class _Arrivals:
 
     def request(self, path: bytes, root: int) -> None:
         """Ask for a path; the caller holds the transaction."""
-        self._catalog.observations.request(path, root)
+        self._catalog.requests.put(path, root)
         if path not in self._paths:
             self._paths[path] = self._catalog.images.at(path) is not None
             self._waiting.append(path)
@@ -275,7 +275,7 @@ class _Arrivals:
 
 
 def _at_rest(catalog: Catalog, path: bytes) -> bool:
-    if catalog.observations.is_requested(path):
+    if catalog.requests.waits(path):
         return False
     known = catalog.observations.at(path)
     return known is None or known.state != "seen"

@@ -226,7 +226,7 @@ def pool(collection: Opened, workers: int) -> DecodePool:
 def _waiting(collection: Opened, *, scan: bool) -> int:
     """Files asked for and (`scan`) in the roots, counted until they are more than `MANY_IMAGES`."""
     catalog = collection.catalog
-    disk, count = LocalDisk(), len(catalog.observations.requests(MANY_IMAGES + 1))
+    disk, count = LocalDisk(), len(catalog.requests.oldest(MANY_IMAGES + 1))
     for root in catalog.roots.all():
         if root.kind != "watched" or not scan or count > MANY_IMAGES:
             continue

@@ -128,7 +128,7 @@ class Looking:
             stat = self.disk.stat(path)
         except OSError as error:
             self.emit(Event("trouble", f"cannot be read: {error.strerror}", path))
-        self.catalog.observations.answer(path)
+        self.catalog.requests.answer(path)
         added = None if watched else place.by_id(root)
         if added is not None and not added.device and stat is not None:
             # Until its first scan only this tells a lost mount from deleted files.

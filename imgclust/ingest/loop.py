@@ -211,7 +211,7 @@ class Ingest:
             and self._inbox.empty()
             and not self._paths
             and self._catalog.observations.next_due() is None
-            and not self._catalog.observations.requests(1)
+            and not self._catalog.requests.oldest(1)
         )
 
     def _given_up(self) -> bool:
@@ -281,7 +281,7 @@ class Ingest:
         if now - self._polled < POLL_S:
             return
         self._polled = now
-        requests = self._catalog.observations.requests(_TURN)
+        requests = self._catalog.requests.oldest(_TURN)
         if not requests:
             return
         self._polled = 0.0
