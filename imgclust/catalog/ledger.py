@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Literal
 
 import apsw
 
 # folder, entry, image, target, mode, state, device, inode, size, mtime_ns
-LedgerValues = tuple[bytes, bytes, int, bytes, str, str, int, int, int, int]
+LedgerValues = tuple[
+    bytes,
+    bytes,
+    int,
+    bytes,
+    Literal["symlink", "hardlink", "copy"],
+    Literal["intent", "done"],
+    int,
+    int,
+    int,
+    int,
+]
 
 _COLUMNS = "folder, entry, image, target, mode, state, device, inode, size, mtime_ns"
 
@@ -45,16 +57,27 @@ class LinkLedger:
         self._connection = connection
         self._transaction = transaction
 
-    def select(self, condition: str, *values: object) -> list[LedgerValues]:
-        """Rows that meet an SQL condition."""
-        rows: list[Any] = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM link_ledger WHERE {condition}", tuple(values)
-        ).fetchall()
-        return rows
-
-    def all(self) -> Iterator[LedgerValues]:
+    def all(self) -> list[LedgerValues]:
         """All rows, by folder and entry."""
-        yield from self.select("1 ORDER BY folder, entry")
+        return self._select("1 ORDER BY folder, entry")
+
+    def of_images(self, images: Sequence[int]) -> list[LedgerValues]:
+        """Rows of these images, by folder and entry."""
+        among = "image IN (SELECT value FROM json_each(?))"
+        return self._select(f"{among} ORDER BY folder, entry", json.dumps(list(images)))
+
+    def in_folder(self, folder: bytes) -> list[LedgerValues]:
+        """Rows of a folder, by entry."""
+        return self._select("folder = ? ORDER BY entry", folder)
+
+    def at(self, folder: bytes, entry: bytes) -> LedgerValues | None:
+        """The row of this entry."""
+        rows = self._select("folder = ? AND entry = ?", folder, entry)
+        return rows[0] if rows else None
+
+    def unfinished(self) -> list[LedgerValues]:
+        """Rows of entries that are about to be made, by folder and entry."""
+        return self._select("state <> 'done' ORDER BY folder, entry")
 
     def folders(self) -> list[bytes]:
         """Folders that hold an entry of ours."""
@@ -206,3 +229,9 @@ class LinkLedger:
         self._connection.executemany(
             "INSERT OR IGNORE INTO page_queue VALUES (?)", [(one,) for one in set(folders)]
         )
+
+    def _select(self, condition: str, *values: object) -> list[LedgerValues]:
+        rows: list[Any] = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM link_ledger WHERE {condition}", tuple(values)
+        ).fetchall()
+        return rows

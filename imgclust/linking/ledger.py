@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from imgclust.catalog import Catalog
-from imgclust.links import (
-    Ledger,
-    LedgerRow,
-)
+from imgclust.links import Ledger, LedgerRow
 
 
 class CatalogLedger(Ledger):
@@ -20,25 +16,24 @@ class CatalogLedger(Ledger):
 
     def rows_of(self, images: Sequence[int]) -> list[LedgerRow]:
         """Rows of these images."""
-        marks = ", ".join("?" * len(images))
-        return self._rows(f"image IN ({marks}) ORDER BY folder, entry", *images)
+        return [LedgerRow(*values) for values in self._catalog.ledger.of_images(images)]
 
     def rows_in(self, folder: bytes) -> list[LedgerRow]:
         """Rows of one folder."""
-        return self._rows("folder = ? ORDER BY entry", folder)
+        return [LedgerRow(*values) for values in self._catalog.ledger.in_folder(folder)]
 
     def row_at(self, folder: bytes, entry: bytes) -> LedgerRow | None:
         """The row with this key."""
-        rows = self._rows("folder = ? AND entry = ?", folder, entry)
-        return rows[0] if rows else None
+        values = self._catalog.ledger.at(folder, entry)
+        return None if values is None else LedgerRow(*values)
 
     def all_rows(self) -> Iterable[LedgerRow]:
         """Every row."""
-        return (_row(values) for values in self._catalog.ledger.all())
+        return (LedgerRow(*values) for values in self._catalog.ledger.all())
 
     def open_intents(self) -> list[LedgerRow]:
         """Rows whose state is `intent`."""
-        return self._rows("state <> 'done' ORDER BY folder, entry")
+        return [LedgerRow(*values) for values in self._catalog.ledger.unfinished()]
 
     def intend(self, rows: Sequence[LedgerRow]) -> None:
         """Write intents."""
@@ -72,10 +67,3 @@ class CatalogLedger(Ledger):
                     for row in rows
                 ]
             )
-
-    def _rows(self, condition: str, *values: object) -> list[LedgerRow]:
-        return [_row(found) for found in self._catalog.ledger.select(condition, *values)]
-
-
-def _row(values: tuple[Any, ...]) -> LedgerRow:
-    return LedgerRow(*values)
