@@ -35,6 +35,24 @@ class RefusingCatalog(Catalog):
                 raise StorageError("the disk is full")
 
 
+class FakeEvents:
+    """A source of events that the test plays: it calls `on_path` and sets `lost`."""
+
+    def __init__(self) -> None:
+        self.lost = False
+        self.on_path: Callable[[bytes], None] = lambda path: None
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def check(self) -> None: ...
+
+    def overflowed(self) -> bool:
+        lost, self.lost = self.lost, False
+        return lost
+
+
 class FakeEmbedder:
     """Mean colours on an 8 x 8 grid, projected to `dimensions`, at unit length.
 

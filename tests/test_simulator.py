@@ -38,7 +38,7 @@ from imgclust.failpoints import arm
 from imgclust.images import Again, Decoded, FileStat, Outcome, Skipped, Unreadable
 from imgclust.ingest import Event, Ingest, Parts, pipeline, root_pass
 from imgclust.ingest.batching import Batch, Done, EmbeddingThread
-from tests.fakes import FakeEmbedder, RefusingCatalog
+from tests.fakes import FakeEmbedder, FakeEvents, RefusingCatalog
 
 ROOTS = (b"/one", b"/two")
 PATHS = (b"/one/a", b"/one/s/a", b"/one/s/b", b"/one/t/a", b"/two/a", b"/two/s/a")
@@ -189,24 +189,6 @@ class Assigner:
             raise CrashError
 
 
-class SimulatedEvents:
-    """What the watcher hears."""
-
-    def __init__(self) -> None:
-        self.on_path: Callable[[bytes], None] = lambda path: None
-        self.lost = False
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def check(self) -> None: ...
-
-    def overflowed(self) -> bool:
-        lost, self.lost = self.lost, False
-        return lost
-
-
 class SimulatedClock:
     """Two clocks; only the wall may jump."""
 
@@ -258,10 +240,10 @@ class Life(RuleBasedStateMachine):
             for root in ROOTS:
                 self.catalog.roots.put(root, "watched")
         self.decoder = SimulatedDecoder(self.disk)
-        self.events = SimulatedEvents()
+        self.events = FakeEvents()
         self.assigner = Assigner()
 
-        def events(on_path: Callable[[bytes], None], on_trouble: object) -> SimulatedEvents:
+        def events(on_path: Callable[[bytes], None], on_trouble: object) -> FakeEvents:
             self.events.on_path = on_path
             return self.events
 
