@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgclust.terminal.words import duration
+from imgclust.terminal.words import duration, unit
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,10 +22,8 @@ def progress_bar(console: Console) -> Progress:
         def render(self, task: Task) -> Text:
             if task.total is None:
                 return Text("")
-            unit, scale = "", 1.0
-            if task.description.startswith("downloading"):
-                unit, scale = " MB", 1e6
-            text = f"{task.completed / scale:,.0f}/{task.total / scale:,.0f}{unit}"
+            scale, name = unit(task.description)
+            text = f"{task.completed / scale:,.0f}/{task.total / scale:,.0f}{name}"
             if task.speed:
                 speed = task.speed / scale
                 text += f"  {speed:,.0f}/s" if speed >= 10 else f"  {speed:.1f}/s"

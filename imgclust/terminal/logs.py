@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import logging
 import logging.handlers
@@ -12,12 +11,13 @@ import stat
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust.errors import UsageError, reason_of
-from imgclust.terminal import ingest
+from imgclust.terminal import ingest, records
 from imgclust.terminal.words import one_line
 
 if TYPE_CHECKING:
@@ -93,21 +93,13 @@ class LogFile:
             level = "warning" if ingest.matters(event) and event.kind != "note" else "info"
             self.write(level, "".join(ingest.parts(event)))
 
-    @contextlib.contextmanager
-    def records(self) -> Iterator[None]:
-        """Take the log records of imgclust, from INFO on."""
-        logger = logging.getLogger("imgclust")
-        before = logger.level
-        handler = _Records(self.write)
-        handler.setLevel(logging.INFO)
-        logger.addHandler(handler)
-        # The other handlers have levels of their own.
-        logger.setLevel(min(before or logging.INFO, logging.INFO))
-        try:
-            yield
-        finally:
-            logger.setLevel(before)
-            logger.removeHandler(handler)
+    def records(self) -> AbstractContextManager[None]:
+        """Take the log records of imgclust, from INFO on, with their tracebacks."""
+        whole = logging.Formatter()
+        return records.taken(
+            lambda record: self.write(record.levelname.lower(), whole.format(record)),
+            level=logging.INFO,
+        )
 
     def close(self) -> None:
         """Write what was counted, and close."""
@@ -188,17 +180,6 @@ class _Parts(logging.handlers.RotatingFileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Go on without the line."""
-
-
-class _Records(logging.Handler):
-    """Log records as lines of a log file, with the traceback where there is one."""
-
-    def __init__(self, write: Callable[[str, str], None]) -> None:
-        super().__init__()
-        self._write = write
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._write(record.levelname.lower(), self.format(record))
 
 
 def _refuse_foreign(path: Path) -> None:

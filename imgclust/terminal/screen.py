@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
+from imgclust.terminal import records
 from imgclust.terminal.bar import progress_bar
 from imgclust.terminal.table import LEAST_PATH, Column, listed, made
 from imgclust.terminal.words import cells, one_line, printable, shortened
@@ -236,20 +236,14 @@ class Screen:
                 raise
             return False
 
-    @contextmanager
-    def logging(self, level: int) -> Iterator[None]:
+    def logging(self, level: int) -> AbstractContextManager[None]:
         """Show the log records of imgclust from `level` on, as lines on standard error."""
-        logger = logging.getLogger("imgclust")
-        before = logger.level
-        handler = _LogLines(self._say)
-        handler.setLevel(level)
-        logger.addHandler(handler)
-        logger.setLevel(level)
-        try:
-            yield
-        finally:
-            logger.setLevel(before)
-            logger.removeHandler(handler)
+        return records.taken(
+            lambda record: self._say(
+                f"imgclust: {record.levelname.lower()}: {record.getMessage()}"
+            ),
+            level=level,
+        )
 
     def _say(self, text: str, *, style: str | None = None) -> None:
         # Nobody reads it any more when the terminal is gone: no reason to end the work.
@@ -300,15 +294,3 @@ def _plain(**settings: Any) -> Console:
             raise BrokenPipeError
 
     return Plain(**settings)
-
-
-class _LogLines(logging.Handler):
-    """Log records as lines for people."""
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        super().__init__()
-        self._write = say
-
-    def emit(self, record: logging.LogRecord) -> None:
-        level = record.levelname.lower()
-        self._write(f"imgclust: {level}: {record.getMessage()}")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from imgclust.terminal.words import cells, counted, duration, one_line, printable, shortened
+from imgclust.terminal.words import cells, counted, duration, one_line, printable, shortened, unit
 
 if TYPE_CHECKING:
     from imgclust.collection import Event, Standing
@@ -134,8 +134,8 @@ def _now(state: Watching, now: float) -> list[str]:
         return [f"waiting: {one_line(state.waiting)}"]
     if state.step is not None:
         step, done, total = state.step
-        scale, unit = (1e6, " MB") if step.startswith("downloading") else (1.0, "")
-        amount = "" if total is None else f" {done / scale:,.0f}/{total / scale:,.0f}{unit}"
+        scale, name = unit(step)
+        amount = "" if total is None else f" {done / scale:,.0f}/{total / scale:,.0f}{name}"
         return [f"{one_line(step)}{amount}"]
     if state.standing is None:
         return ["getting ready"]

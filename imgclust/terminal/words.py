@@ -100,6 +100,11 @@ def size(count: int) -> str:
     return f"{value:.1f} {unit}" if value < 10 else f"{value:,.0f} {unit}"
 
 
+def unit(step: str) -> tuple[float, str]:
+    """What the numbers of a step of work are shown in: how many make one, and its name."""
+    return (1e6, " MB") if step.startswith("downloading") else (1.0, "")
+
+
 def suffixes(skipped: Mapping[str, int]) -> str:
     """ "1 .mov, 1 .xmp": how many of which suffix, the most first."""
     order = sorted(skipped.items(), key=lambda item: (-item[1], item[0]))
