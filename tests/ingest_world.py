@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from imgclust.catalog import Image, key_of
-from imgclust.collection import Collection, overseeing
+from imgclust.collection import Collection, leaving
 from imgclust.config import Settings
 from imgclust.failpoints import arm
 from imgclust.images import Outcome, claim
@@ -181,12 +181,12 @@ class World:
 
     def accept(self) -> int:
         return len(
-            overseeing.accept_missing(cast(Collection, SimpleNamespace(catalog=self.catalog)))
+            leaving.accept_missing(cast(Collection, SimpleNamespace(catalog=self.catalog)))
         )
 
     def remove(self, path: Path) -> None:
         here: Any = SimpleNamespace(catalog=self.catalog)
-        overseeing.remove(cast(Collection, here), str(path))
+        leaving.remove(cast(Collection, here), str(path))
 
 
 def holds(world: World, path: Path, seed: int) -> bool:

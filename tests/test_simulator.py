@@ -30,7 +30,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from imgclust.collection import Collection, overseeing
+from imgclust.collection import Collection, leaving
 from imgclust.config import Settings, Watch
 from imgclust.embedding import Embedder
 from imgclust.errors import StorageError
@@ -537,7 +537,7 @@ class Life(RuleBasedStateMachine):
     def accept(self) -> None:
         here: Any = SimpleNamespace(catalog=self.catalog)
         self.away = {root: set() for root in self.away}
-        overseeing.accept_missing(cast(Collection, here))
+        leaving.accept_missing(cast(Collection, here))
 
     @rule(path=paths)
     def remove(self, path: bytes) -> None:
@@ -547,7 +547,7 @@ class Life(RuleBasedStateMachine):
             return
         known = self.catalog.observations.at(path)
         if known is not None and known.state == "done" and known.stat[1:] == stat[1:]:
-            overseeing.remove(
+            leaving.remove(
                 cast(Collection, SimpleNamespace(catalog=self.catalog)), os.fsdecode(path)
             )
             self.removed[path] = stat

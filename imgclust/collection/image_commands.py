@@ -175,11 +175,11 @@ class ImageCommands(Opened):
 
         With `dry_run` say which image that is, and change nothing.
         """
-        from imgclust.collection import finishing, overseeing
+        from imgclust.collection import finishing, leaving
 
         if dry_run:
-            return overseeing.removable(self, str(what))
-        removed, content = overseeing.remove(self, str(what))
+            return leaving.removable(self, str(what))
+        removed, content = leaving.remove(self, str(what))
         if content is not None:
             with contextlib.suppress(OSError):  # a cache
                 self.thumbnails().remove(content)
@@ -188,14 +188,14 @@ class ImageCommands(Opened):
 
     def missing(self) -> tuple[collection.MissingImage, ...]:
         """Images that are not where they were."""
-        from imgclust.collection import overseeing
+        from imgclust.collection import leaving
 
-        return overseeing.missing(self)
+        return leaving.missing(self)
 
     def accept_missing(self) -> tuple[collection.MissingImage, ...]:
         """Believe that all missing images are gone; returns them."""
-        from imgclust.collection import finishing, overseeing
+        from imgclust.collection import finishing, leaving
 
-        gone = overseeing.accept_missing(self)
+        gone = leaving.accept_missing(self)
         finishing.finish_links(self)
         return gone

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from imgclust.catalog import Catalog
 from imgclust.collection import folders
 from imgclust.collection.finishing import finish_links
+from imgclust.collection.moving import choose_links
 from imgclust.collection.running import run
 from imgclust.errors import (
     LockedError,
@@ -52,7 +53,7 @@ def watch(
     roots = [_root(path) for path in paths]
     with collection.ingest_lock():
         with catalog.transaction():
-            _choose_links(collection, links, roots)
+            choose_links(collection, links, roots)
             for root in roots:
                 _keep_apart(collection, root)
             for root in roots:
@@ -140,27 +141,6 @@ def _keep_apart(collection: Opened, path: bytes) -> None:
                 f"{os.fsdecode(path)} and our own folder {ours} lie inside each other; "
                 "links of links would be ingested: choose other folders"
             )
-
-
-def _choose_links(collection: Opened, links: Path | None, roots: Sequence[bytes]) -> None:
-    """Keep the link folder that a new collection is given; the caller holds the transaction."""
-    if links is None:
-        return
-    wanted = Path(os.path.abspath(links.expanduser()))
-    catalog = collection.catalog
-    if catalog.setting("link_folder") is None and not catalog.images.count():
-        for root in [*roots, *(known.path for known in catalog.roots.all())]:
-            if folders.overlaps(os.fsencode(wanted), root):
-                raise UsageError(
-                    f"the link folder {wanted} and the images in {os.fsdecode(root)} lie "
-                    "inside each other; choose another place with --links DIR"
-                )
-        catalog.store("link_folder", os.fsencode(wanted).hex())
-    elif wanted != collection.link_folder:
-        raise UsageError(
-            f"the links of this collection are in {collection.link_folder}; "
-            f"imgclust links --links {links} moves them"
-        )
 
 
 def _wanted(

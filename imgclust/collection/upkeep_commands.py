@@ -14,15 +14,15 @@ class UpkeepCommands(Opened):
 
     def status(self) -> collection.Status:
         """Counts, the current clustering, roots, links, whether a watcher runs."""
-        from imgclust.collection import overseeing
+        from imgclust.collection.standing import status
 
-        return overseeing.status(self)
+        return status(self)
 
     def standing(self) -> collection.Standing:
         """What a watcher shows of itself while it runs; cheap beside `status`."""
-        from imgclust.collection import overseeing
+        from imgclust.collection.standing import standing
 
-        return overseeing.standing(self)
+        return standing(self)
 
     def engine(self) -> str | None:
         """Which engine and precision embeds on this machine and why; None while undecided."""
@@ -51,9 +51,9 @@ class UpkeepCommands(Opened):
 
     def move_links(self, to: Path) -> collection.LinksResult:
         """Take our links out of the link folder and make them in another one."""
-        from imgclust.collection import overseeing
+        from imgclust.collection import moving
 
-        overseeing.move_links(self, to)
+        moving.move_links(self, to)
         return self.links()
 
     def doctor(self, *, repair: bool = False) -> collection.DoctorResult:
@@ -61,9 +61,26 @@ class UpkeepCommands(Opened):
 
         Writes nothing without `repair`, and works beside a watcher.
         """
-        from imgclust.collection import overseeing
+        from imgclust.collection import folders
+        from imgclust.doctor import Doctor
+        from imgclust.embedding import Recipe
 
-        return overseeing.doctor(self, repair=repair)
+        recipe = self.catalog.setting("recipe")
+        return Doctor(
+            self.catalog,
+            recipe=recipe,
+            dimensions=0 if recipe is None else Recipe.parse(recipe).dimensions,
+            folder=self.folders.root,
+            index_file=self.folders.index_file,
+            aside=self.folders.aside,
+            ingest_lock=self.folders.lock("ingest"),
+            linking=self.linking(),
+            recluster=None if recipe is None else self.recluster(self.catalog),
+            ours=self.our_folders(),
+            cache=folders.cache_folder() / "weights",
+            progress=self.progress,
+            stop=self.stop,
+        ).examine(repair=repair)
 
     def reembed(self, *, dry_run: bool = False) -> collection.ReembedResult:
         """Embed every image again by the weights that the settings say, then change over.

@@ -1,0 +1,81 @@
+"""Images that leave a collection: missing ones that are accepted as gone, and removed ones."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from imgclust.catalog import Image
+from imgclust.collection.results import MissingImage, Removed
+from imgclust.errors import NothingThereError
+
+if TYPE_CHECKING:
+    from imgclust.collection.opened import Opened
+
+# Images removed in one transaction: a watcher is not kept waiting.
+_CHUNK = 1000
+
+
+def missing(collection: Opened) -> tuple[MissingImage, ...]:
+    """See `Collection.missing`."""
+    held = {root.id: root.held for root in collection.catalog.roots.all()}
+    return tuple(
+        MissingImage(image.id, image.path, image.misses, held.get(image.root))
+        for image in collection.catalog.images.missing()
+    )
+
+
+def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
+    """See `Collection.accept_missing`."""
+    catalog = collection.catalog
+    gone = missing(collection)
+    taken = []
+    for start in range(0, len(gone), _CHUNK):
+        with catalog.transaction():
+            part = catalog.images.some([image.id for image in gone[start : start + _CHUNK]])
+            for image in part.values():
+                if image.state == "missing":  # a watcher may have found it again meanwhile
+                    catalog.remove_image(image)
+                    catalog.observations.forget(image.path)
+                    taken.append(image.id)
+    # Last of all: cut off before this, what is left stays held and can be accepted again.
+    with catalog.transaction():
+        for root in catalog.roots.all():
+            catalog.roots.hold(root.id, None)
+        if taken:
+            catalog.event("accepted", f"{len(taken)} missing images were accepted as gone")
+    accepted = set(taken)
+    return tuple(image for image in gone if image.id in accepted)
+
+
+def remove(collection: Opened, what: str) -> tuple[Removed, int | None]:
+    """See `Collection.remove`; also returns the key of a content that has left with the image."""
+    catalog = collection.catalog
+    with catalog.transaction():
+        image = _named(collection, what)
+        left = catalog.remove_image(image)
+        catalog.observations.settle(image.path, "removed")
+    return Removed(image.id, image.path), image.content if left else None
+
+
+def removable(collection: Opened, what: str) -> Removed:
+    """The image that `remove` would take out."""
+    image = _named(collection, what)
+    return Removed(image.id, image.path)
+
+
+def _named(collection: Opened, what: str) -> Image:
+    """The image with this id or at this path."""
+    images = collection.catalog.images
+    if what.isdecimal():
+        image = images.get(int(what)) if len(what) < 19 else None  # SQLite has 64 bits
+    else:
+        image = images.at(os.fsencode(os.path.abspath(what))) or images.at(
+            os.path.realpath(os.fsencode(what))
+        )
+    if image is None:
+        raise NothingThereError(
+            f"no image of the collection {collection.name!r} in "
+            f"{collection.index_folder.path} is {what}"
+        )
+    return image
