@@ -180,9 +180,7 @@ class World:
         return sum(self.embedder.calls)
 
     def accept(self) -> int:
-        return len(
-            leaving.accept_missing(cast(Collection, SimpleNamespace(catalog=self.catalog)))
-        )
+        return len(leaving.accept_missing(cast(Collection, SimpleNamespace(catalog=self.catalog))))
 
     def remove(self, path: Path) -> None:
         here: Any = SimpleNamespace(catalog=self.catalog)
