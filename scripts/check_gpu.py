@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,7 @@ K = 100
 QUERIES = 1000
 NEIGHBOURS = 10
 
+P = ParamSpec("P")
 T = TypeVar("T")
 Vectors = NDArray[np.float32]
 
@@ -64,10 +65,10 @@ class Warnings(logging.Handler):
         self.texts.append(record.getMessage())
 
 
-def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """Return the result of `work` and the seconds it took."""
+def timed(work: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> tuple[T, float]:
+    """Return the result of `work` with these arguments and the seconds it took."""
     began = time.perf_counter()
-    result = work()
+    result = work(*arguments, **options)
     return result, time.perf_counter() - began
 
 
@@ -79,11 +80,11 @@ def embedding_rows() -> Iterator[Row]:
     recipe = recipe_of(weights)
     cpu = open_embedder(weights, recipe=recipe, device="cpu", precision="float32")
     cpu.embed(pixels[:64])
-    expected, cpu_s = timed(lambda: cpu.embed(pixels))
+    expected, cpu_s = timed(cpu.embed, pixels)
     for precision in ("float32", "auto"):
         gpu = open_embedder(weights, recipe=recipe, device="gpu", precision=precision)
         gpu.embed(pixels[:64])  # traced and compiled before the clock runs
-        found, gpu_s = timed(lambda: gpu.embed(pixels))  # noqa: B023
+        found, gpu_s = timed(gpu.embed, pixels)
         cosine = float((expected * found).sum(axis=1).min())
         yield Row(
             f"{len(pixels)} photos embedded, {precision} ({gpu.provenance})",
@@ -109,8 +110,8 @@ def made_vectors(count: int) -> Vectors:
 def clustering_rows(vectors: Vectors) -> Iterator[Row]:
     """One k-means and one sweep; a low inertia with one swollen cluster would be no agreement."""
     size = f"{len(vectors)} x {vectors.shape[1]}"
-    cpu, cpu_s = timed(lambda: fit(vectors, K, seed=0))
-    gpu, gpu_s = timed(lambda: fit(vectors, K, seed=0, gpu=True))
+    cpu, cpu_s = timed(fit, vectors, K, seed=0)
+    gpu, gpu_s = timed(fit, vectors, K, seed=0, gpu=True)
     ratio = gpu.inertia / cpu.inertia
     yield Row(
         f"k-means, k = {K}, {size}",
@@ -129,8 +130,8 @@ def clustering_rows(vectors: Vectors) -> Iterator[Row]:
         "GPU <= 2 x CPU",
         shares[1] <= 2 * shares[0],
     )
-    slow, cpu_s = timed(lambda: sweep(vectors, k_max=20, seed=0))
-    fast, gpu_s = timed(lambda: sweep(vectors, k_max=20, seed=0, gpu=True))
+    slow, cpu_s = timed(sweep, vectors, k_max=20, seed=0)
+    fast, gpu_s = timed(sweep, vectors, k_max=20, seed=0, gpu=True)
     ratios = np.array(fast.inertia) / np.array(slow.inertia)
     yield Row(
         f"sweep, k = 1..20, {size}",
@@ -155,7 +156,7 @@ def index_rows(vectors: Vectors) -> Iterator[Row]:
             part = slice(first, first + 10_000)
             index.add(keys[part], vectors[part])
         index.search(queries[:1], 1)  # the copy to the card is made at the first search
-        neighbours, took = timed(lambda: index.search(queries, NEIGHBOURS))  # noqa: B023
+        neighbours, took = timed(index.search, queries, NEIGHBOURS)
         found.append(neighbours)
         seconds.append(took)
         used = index.device
