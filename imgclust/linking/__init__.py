@@ -2,6 +2,7 @@
 
 from imgclust.linking.ledger import CatalogLedger
 from imgclust.linking.results import LinksResult
-from imgclust.linking.sync import OUTLIERS, Linking
+from imgclust.linking.sync import Linking
+from imgclust.linking.wishes import OUTLIERS
 
 __all__ = ["OUTLIERS", "CatalogLedger", "Linking", "LinksResult"]

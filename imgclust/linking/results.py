@@ -9,17 +9,18 @@ from dataclasses import dataclass
 class LinksResult:
     """The link folder after a sync, or as a check found it.
 
-    `links` counts the entries that are right, `missing` and `stale` those that are not, `moved`
-    those that got another place or name, `foreign` lists paths below the link folder that are not
+    `links` counts the entries that are right, `missing` and `stale` those that are not, `created`
+    and `removed` those that were made and taken out, `moved` those that got another place or name,
+    `unmade` those that could not be made; `foreign` lists paths below the link folder that are not
     ours; `fell_back` says why another mode was used.
     """
 
     links: int
-    created: int
-    removed: int
-    missing: int
-    stale: int
-    foreign: tuple[bytes, ...]
+    created: int = 0
+    removed: int = 0
+    missing: int = 0
+    stale: int = 0
+    foreign: tuple[bytes, ...] = ()
     moved: int = 0
     unmade: int = 0
     fell_back: str | None = None

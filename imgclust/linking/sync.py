@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, cast
+from typing import cast
 
 from imgclust.catalog import Catalog
 from imgclust.config import Links
@@ -15,26 +15,17 @@ from imgclust.errors import StorageError, reason_of
 from imgclust.linking.ledger import CatalogLedger
 from imgclust.linking.naming import FolderNames
 from imgclust.linking.results import LinksResult
-from imgclust.links import (
-    Applied,
-    Mode,
-    Wanted,
-    apply,
-    check,
-    plan,
-    rename_folder,
-)
+from imgclust.linking.wishes import Wishes
+from imgclust.links import Applied, Mode, apply, check, plan, rename_folder
 from imgclust.locks import FileLock
 from imgclust.progress import Progress, StopFlag, silent
 
 # Queued images taken at a time; each is looked at once however often it was queued.
 _QUEUE = 20_000
-# Contents that another clustering may have moved, looked at in one transaction.
-_CONTENTS = 5000
-# Every cluster's folder has its id in its name, so that none is called this.
-OUTLIERS = b"outliers"
 # The same where there is little time: one batch of `apply`.
 _SLICE = 500
+# Contents that another clustering may have moved, looked at in one transaction.
+_CONTENTS = 5000
 
 
 class Linking:
@@ -47,7 +38,7 @@ class Linking:
     mode
         symlink, hardlink or copy.
     names
-        Templates of the folder names.
+        Templates of the folder names, and how the links lie in the folders.
     lock
         The lock file that one sync at a time holds.
     """
@@ -58,10 +49,9 @@ class Linking:
         self._catalog = catalog
         self._ledger = CatalogLedger(catalog)
         self._where = root
-        self.mode: Final = cast(Mode, mode)
+        self.mode = cast(Mode, mode)  # as the settings have checked it
         self._names = FolderNames(catalog, names)
-        self._outliers = names.outliers
-        self._central_first = names.order == "central"
+        self._wishes = Wishes(catalog, names)
         self._lock = lock
 
     def sync(
@@ -91,7 +81,6 @@ class Linking:
             moved=sum(one.moved for one in done),
             unmade=sum(len(one.unmade) for one in done),
             missing=sum(len(one.unmade) for one in done),
-            stale=0,
             foreign=tuple(path for one in done for path in one.foreign),
             fell_back=_fell_back(done),
         )
@@ -151,7 +140,7 @@ class Linking:
             what = f"the link folder {root} cannot be made: {reason_of(error)}"
             raise StorageError(what) from None
         self._names.count(again=recount)
-        if self._central_first:
+        if self._wishes.central_first:
             self._order_anew()
         done: list[Applied] = []
         while True:
@@ -165,7 +154,7 @@ class Linking:
             with self._catalog.snapshot():
                 reached, images = self._catalog.ledger.queued_links(at_once)
                 current, folders = self._names.wanted()
-                wanted, gone = self._wishes(images, current, folders)
+                wanted, gone = self._wishes.of(images, current, folders)
             if not self._rename_folders(folders, root, until, done, stop):
                 break
             if images:
@@ -206,10 +195,7 @@ class Linking:
         )
         return LinksResult(
             links=self._catalog.ledger.count(),
-            created=0,
             removed=applied.removed,
-            missing=0,
-            stale=0,
             foreign=applied.foreign,
         )
 
@@ -230,7 +216,7 @@ class Linking:
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
             orphans = self._catalog.ledger.orphans()
-            wanted, gone = self._wishes([*images, *orphans], *self._names.wanted())
+            wanted, gone = self._wishes.of([*images, *orphans], *self._names.wanted())
         planned = plan(wanted, gone, self._ledger, self._where(), self.mode)
         return LinksResult(
             links=planned.kept,
@@ -247,12 +233,10 @@ class Linking:
         progress("checking links", 0, None)
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
-            wanted, _ = self._wishes(images, *self._names.wanted())
+            wanted, _ = self._wishes.of(images, *self._names.wanted())
         found = check(self._where(), wanted, self._ledger, progress=progress, stop=stop)
         return LinksResult(
             links=found.links,
-            created=0,
-            removed=0,
             missing=len(found.missing),
             stale=len(found.stale),
             foreign=found.foreign,
@@ -284,36 +268,6 @@ class Linking:
                 return False
         self._names.note_all(folders)
         return True
-
-    def _wishes(
-        self, images: Sequence[int], current: int | None, folders: dict[int, bytes]
-    ) -> tuple[list[Wanted], list[int]]:
-        """The links that these images should have, and those of them that should have none."""
-        wanted: list[Wanted] = []
-        gone: list[int] = []
-        rows = self._catalog.images.some(images)
-        outlying: set[int] = set()
-        clusters: dict[int, int] = {}
-        ranks: dict[int, int] = {}
-        if current is not None:
-            contents = {row.content for row in rows.values()}
-            clusters = self._catalog.clusterings.clusters_of(current, contents)
-            if self._central_first:
-                ranks = self._catalog.clusterings.centralities(current, contents)
-            if self._outliers:
-                outlying = self._catalog.clusterings.outlying(current, contents)
-        for image in dict.fromkeys(images):
-            row = rows.get(image)
-            cluster = None if row is None else clusters.get(row.content)
-            if row is None or cluster is None:
-                gone.append(image)
-                continue
-            name = os.path.basename(row.path)
-            if row.content in ranks:
-                name = b"%03d %s" % (ranks[row.content], name)
-            folder = OUTLIERS if row.content in outlying else folders[cluster]
-            wanted.append(Wanted(image, folder, name, row.path))
-        return wanted, gone
 
 
 def _fell_back(done: Sequence[Applied]) -> str | None:
