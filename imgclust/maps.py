@@ -252,7 +252,7 @@ def draw(
     current = catalog.clusterings.current_id()
     clusters = np.full(len(drawn.keys), -1, np.int64)
     if current is not None:
-        contents, assigned, _ = catalog.clusterings.assignments(current)
+        contents, assigned, _ = catalog.assignments.of(current)
         rows = np.searchsorted(contents, drawn.keys)
         rows[rows == len(contents)] = 0
         if len(contents):

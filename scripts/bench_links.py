@@ -38,7 +38,7 @@ def arrive(catalog: Catalog, numbers: range) -> None:
             (path_of(number), root, one.key) for number, one in zip(numbers, contents, strict=True)
         ]
         catalog.ledger.queue_links(catalog.images.insert_all(rows))
-        catalog.clusterings.assign(
+        catalog.assignments.assign(
             current,
             [
                 (one.key, 1 + number % CLUSTERS, 0.5)

@@ -111,8 +111,8 @@ def main() -> None:
             assert result.clustering is not None
             images = catalog.images.count()
             lost = chosen.n + said["added"] - images
-            unassigned = len(catalog.clusterings.unassigned(result.clustering, RECIPE))
-            assigned = sum(catalog.clusterings.sizes(result.clustering).values())
+            unassigned = len(catalog.assignments.unassigned(result.clustering, RECIPE))
+            assigned = sum(catalog.assignments.sizes(result.clustering).values())
     alone = [took for at, took in said["taken"] if at < began]
     beside = [took for at, took in said["taken"] if at + took >= began and at <= ended]
     figures = {

@@ -113,7 +113,7 @@ def fill(
             )
             catalog.observations.done(paths)
             catalog.ledger.queue_links(images)
-            catalog.clusterings.assign(
+            catalog.assignments.assign(
                 clustering,
                 [
                     (one.key, 1 + number % len(centroids), 0.5)

@@ -178,7 +178,7 @@ def test_unpublished_clusterings_are_dropped_with_their_rows(catalog: Catalog) -
     with catalog.transaction():
         number = begin(catalog)
         catalog.clusterings.set_clusters(number, [DescribedCluster(1, 0.5, 1.0, contents[0].key)])
-        catalog.clusterings.assign(number, [(one.key, 1, 0.5) for one in contents], arrived=False)
+        catalog.assignments.assign(number, [(one.key, 1, 0.5) for one in contents], arrived=False)
     assert catalog.clusterings.current_id() is None
     left = []
     for finished in (False, False, True, True):
@@ -194,18 +194,18 @@ def test_what_two_clusterings_do_not_have_in_the_same_cluster(catalog: Catalog) 
     with catalog.transaction():
         catalog.images.insert(b"/photos/copy.jpg", 1, keys[1])
         first, second = begin(catalog), begin(catalog)
-        catalog.clusterings.assign(
+        catalog.assignments.assign(
             first, [(keys[0], 1, 0.0), (keys[1], 1, 0.0), (keys[2], 2, 0.0)], arrived=False
         )
-        catalog.clusterings.assign(
+        catalog.assignments.assign(
             second, [(keys[0], 1, 0.0), (keys[1], 3, 0.0), (keys[3], 2, 0.0)], arrived=False
         )
-    assert catalog.clusterings.differing(first, second) == {keys[1], keys[2], keys[3]}
+    assert catalog.assignments.differing(first, second) == {keys[1], keys[2], keys[3]}
     with catalog.transaction():
         assert catalog.ledger.queue_links_of([keys[1], keys[3], 77]) == 3
-        catalog.clusterings.unassign(first, keys[:2])
+        catalog.assignments.unassign(first, keys[:2])
     assert catalog.ledger.queued_links(9)[1] == [2, 6, 4]
-    assert catalog.clusterings.assignments(first)[0].tolist() == [keys[2]]
+    assert catalog.assignments.of(first)[0].tolist() == [keys[2]]
 
 
 def test_images_of_a_cluster_come_nearest_first_and_outliers_are_beyond_the_limit(
@@ -223,21 +223,21 @@ def test_images_of_a_cluster_come_nearest_first_and_outliers_are_beyond_the_limi
             ]
             catalog.clusterings.set_clusters(one, rows)
         placed = [(keys[0], 1, 0.75), (keys[1], 1, 0.25), (keys[2], 2, 0.75), (keys[3], 2, 1.0)]
-        catalog.clusterings.assign(number, placed, arrived=False)
-        catalog.clusterings.assign(other, [(key, 1, 2.0) for key in keys], arrived=False)
-    found = catalog.clusterings.images_with_distances(number, 1)
+        catalog.assignments.assign(number, placed, arrived=False)
+        catalog.assignments.assign(other, [(key, 1, 2.0) for key in keys], arrived=False)
+    found = catalog.assignments.images_with_distances(number, 1)
     assert [(image, content, distance) for image, _, content, distance in found] == [
         (2, keys[1], 0.25),
         (copy, keys[1], 0.25),
         (1, keys[0], 0.75),
     ]
     assert found[1][1] == b"/photos/copy.jpg"
-    assert catalog.clusterings.sizes(number) == {1: 3, 2: 2, 3: 0}
-    assert catalog.clusterings.unassigned(number, RECIPE) == [keys[4]]
-    assert catalog.clusterings.unassigned(number, "another") == []
-    assert catalog.clusterings.outliers(number) == {1: 1, 2: 1}
-    assert catalog.clusterings.all_outlying(number) == {keys[0], keys[3]}
-    assert catalog.clusterings.outlying(number, keys[:2]) == {keys[0]}
+    assert catalog.assignments.sizes(number) == {1: 3, 2: 2, 3: 0}
+    assert catalog.assignments.unassigned(number, RECIPE) == [keys[4]]
+    assert catalog.assignments.unassigned(number, "another") == []
+    assert catalog.assignments.outliers(number) == {1: 1, 2: 1}
+    assert catalog.assignments.all_outlying(number) == {keys[0], keys[3]}
+    assert catalog.assignments.outlying(number, keys[:2]) == {keys[0]}
 
 
 def test_a_step_queues_the_links_of_what_another_clustering_has_elsewhere(
@@ -258,8 +258,8 @@ def test_a_step_queues_the_links_of_what_another_clustering_has_elsewhere(
         before += [(keys[4], 2, 2.0), (keys[6], 2, 1.0)]
         after = [(keys[0], 1, 0.9), (keys[1], 2, 0.1), (keys[2], 1, 1.1), (keys[4], 2, 0.1)]
         after += [(keys[5], 1, 0.1), (keys[6], 2, 0.5)]
-        catalog.clusterings.assign(first, before, arrived=False)
-        catalog.clusterings.assign(second, after, arrived=False)
+        catalog.assignments.assign(first, before, arrived=False)
+        catalog.assignments.assign(second, after, arrived=False)
         catalog.clusterings.publish(second, {})
         catalog.ledger.queue_review(first)
     taken = []
@@ -330,12 +330,12 @@ def test_sizes_speak_of_images_and_assignments_of_contents(catalog: Catalog) -> 
         catalog.images.insert(b"/photos/copy.jpg", 1, contents[0].key)
         number = begin(catalog)
         catalog.clusterings.set_clusters(number, [DescribedCluster(1, 0.5, 1.0, contents[0].key)])
-        catalog.clusterings.assign(
+        catalog.assignments.assign(
             number, [(one.key, 1, 0.5) for one in contents[:2]], arrived=False
         )
         catalog.clusterings.publish(number, {"kept": []})
-    assert catalog.clusterings.sizes(number) == {1: 3}
-    assert catalog.clusterings.unassigned(number, RECIPE) == [contents[2].key]
+    assert catalog.assignments.sizes(number) == {1: 3}
+    assert catalog.assignments.unassigned(number, RECIPE) == [contents[2].key]
     current = catalog.clusterings.current()
     assert current is not None
     assert (current.id, current.generation, current.provisional) == (number, 1, True)

@@ -250,7 +250,7 @@ def test_contents_that_arrive_during_a_fit_are_assigned_when_it_is_published(
     image = collection.catalog.images.at(os.fsencode(late))
     assert image is not None
     assert result.clustering is not None
-    arrivals = collection.catalog.clusterings.arrivals(result.clustering)
+    arrivals = collection.catalog.assignments.arrivals(result.clustering)
     assert sum(count for count, _, _ in arrivals.values()) == 1
 
 
@@ -316,13 +316,13 @@ def test_catching_up_is_resumed_after_a_crash(
     collection.cluster(k=3)
     catalog = collection.catalog
     number = collection.current().id
-    contents, clusters, _ = catalog.clusterings.assignments(number)
+    contents, clusters, _ = catalog.assignments.of(number)
     expected = dict(zip(contents.tolist(), clusters.tolist(), strict=True))
     with catalog.transaction():
-        catalog.clusterings.unassign(number, contents.tolist())
+        catalog.assignments.unassign(number, contents.tolist())
         catalog.ledger.unqueue_links(10**9)
     assigner = space.ArrivalAssigner(catalog)
-    assign = type(catalog.clusterings).assign
+    assign = type(catalog.assignments).assign
     calls: list[int] = []
 
     def crash(self: Any, *arguments: Any, **options: Any) -> None:
@@ -331,13 +331,13 @@ def test_catching_up_is_resumed_after_a_crash(
             raise StorageError("full")
         assign(self, *arguments, **options)
 
-    monkeypatch.setattr(type(catalog.clusterings), "assign", crash)
+    monkeypatch.setattr(type(catalog.assignments), "assign", crash)
     with pytest.raises(StorageError):
         assigner.catch_up(collection.recipe)
-    assert len(catalog.clusterings.assignments(number)[0]) == 10
+    assert len(catalog.assignments.of(number)[0]) == 10
     assert len(catalog.ledger.queued_links(99)[1]) == 10
     assert assigner.catch_up(collection.recipe) == 14
-    contents, clusters, _ = catalog.clusterings.assignments(number)
+    contents, clusters, _ = catalog.assignments.of(number)
     assert dict(zip(contents.tolist(), clusters.tolist(), strict=True)) == expected
     assert len(catalog.ledger.queued_links(99)[1]) == 24
 
@@ -616,12 +616,12 @@ def test_the_links_of_what_becomes_an_outlier_are_looked_at(
     collection = open_collection(flags={"links.outliers": True})
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=1)
-    before = collection.catalog.clusterings.all_outlying(collection.current().id)
+    before = collection.catalog.assignments.all_outlying(collection.current().id)
     collection.catalog._connection.execute("UPDATE clustering_clusters SET outlier_from = 0.0")
     collection.links()
     assert set(entries(collection.link_folder).values()) == {"outliers"}
     collection.cluster(k=1)  # the same cluster, the usual limit again
-    after = collection.catalog.clusterings.all_outlying(collection.current().id)
+    after = collection.catalog.assignments.all_outlying(collection.current().id)
     assert after == before
     assert collection.links(check=True).in_step
 

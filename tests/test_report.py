@@ -241,7 +241,7 @@ def filled(folder: Path, *, clusters: int, members: int = 9) -> tuple[Catalog, s
                 path = b"/photos/%05d-%d-" % (cluster, place) + 100 * b"&"
                 catalog.images.insert(path, root, one.key)
             described.append(DescribedCluster(cluster, 0.5, 0.8, contents[0].key, members))
-            catalog.clusterings.assign(
+            catalog.assignments.assign(
                 number, [(one.key, cluster, 0.5) for one in contents], arrived=False
             )
         catalog.clusterings.set_clusters(number, described)

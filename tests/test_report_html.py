@@ -100,7 +100,7 @@ def test_representatives_are_chosen_once(
 ) -> None:
     current = collection.current()
     members: dict[int, set[int]] = {}
-    contents, clusters, _ = collection.catalog.clusterings.assignments(current.id)
+    contents, clusters, _ = collection.catalog.assignments.of(current.id)
     for content, cluster in zip(contents.tolist(), clusters.tolist(), strict=True):
         members.setdefault(cluster, set()).add(content)
     first = {cluster: chosen(collection, cluster) for cluster in current.cluster_ids}
@@ -137,7 +137,7 @@ def test_representatives_leave_with_their_clustering(
     assert execute("SELECT count(*) FROM representatives").get > 0
     with catalog.transaction():
         execute("DELETE FROM clusterings WHERE id = ?", (current.id,))
-        catalog.clusterings.keep_representatives(current.id, {1: [2]})  # deleted meanwhile
+        catalog.assignments.keep_representatives(current.id, {1: [2]})  # deleted meanwhile
     assert execute("SELECT count(*) FROM representatives").get == 0
 
 

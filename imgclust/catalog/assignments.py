@@ -29,7 +29,10 @@ class Distances:
 
 
 class Assignments:
-    """The table assignments."""
+    """The tables assignments, arrivals and representatives.
+
+    An assignment is held against what the fit has said of its cluster, in clustering_clusters.
+    """
 
     def __init__(self, connection: apsw.Connection) -> None:
         self._connection = connection
@@ -46,7 +49,7 @@ class Assignments:
             ),
         )
 
-    def assignments(
+    def of(
         self, clustering: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Contents `(n,)` ascending, clusters `(n,)` and distances `(n,)` of a clustering."""
@@ -230,7 +233,7 @@ class Assignments:
 
     def differing(self, one: int, other: int) -> set[int]:
         """Contents that two clusterings do not have in the same cluster."""
-        first, second = self.assignments(one)[:2], self.assignments(other)[:2]
+        first, second = self.of(one)[:2], self.of(other)[:2]
         both, rows, others = np.intersect1d(
             first[0], second[0], assume_unique=True, return_indices=True
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from imgclust.catalog import schema
+from imgclust.catalog.assignments import Assignments
 from imgclust.catalog.checking import Checking
 from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.connection import DAMAGED, REFUSED, Cursor, damaged, parsed
@@ -40,8 +41,8 @@ class Catalog:
 
     Attributes
     ----------
-    contents, dismissals, roots, images, observations, requests, clusterings, projections,
-    sweeps, ledger
+    contents, dismissals, roots, images, observations, requests, clusterings, assignments,
+    projections, sweeps, ledger
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -75,6 +76,7 @@ class Catalog:
         self.observations = Observations(self._connection)
         self.requests = Requests(self._connection)
         self.clusterings = Clusterings(self._connection)
+        self.assignments = Assignments(self._connection)
         self.projections = Projections(self._connection)
         self.sweeps = Sweeps(self._connection)
         self.ledger = LinkLedger(self._connection, self.transaction)

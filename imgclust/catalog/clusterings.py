@@ -1,4 +1,4 @@
-"""Clusterings, their clusters and assignments."""
+"""Clusterings and their clusters."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import apsw
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog.assignments import Assignments
 from imgclust.catalog.connection import parsed
 from imgclust.errors import NothingThereError
 
@@ -85,8 +85,11 @@ class PublishedClustering:
     lineage: Mapping[str, Any]
 
 
-class Clusterings(Assignments):
-    """The tables clusters, clusterings, clustering_clusters and assignments."""
+class Clusterings:
+    """The tables clusters, clusterings and clustering_clusters."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
 
     def current_id(self) -> int | None:
         """Number of the current clustering, None before the first."""

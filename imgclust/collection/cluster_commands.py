@@ -169,7 +169,7 @@ class ClusterCommands(Opened):
             self.keep()
         if keep and "links.outliers" in self._changing:
             with self.catalog.transaction():
-                far = self.catalog.clusterings.all_outlying(self.current().id)
+                far = self.catalog.assignments.all_outlying(self.current().id)
                 self.catalog.ledger.queue_links_of(far)
         finishing.finish_links(self)
 

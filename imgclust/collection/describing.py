@@ -26,10 +26,10 @@ def rows(collection: Opened) -> tuple[ClusterRow, ...]:
     """See `Collection.clusters`."""
     clustering = collection.current()
     catalog = collection.catalog
-    sizes = catalog.clusterings.sizes(clustering.id)
+    sizes = catalog.assignments.sizes(clustering.id)
     names = catalog.clusterings.names()
     drifts = drifting(catalog, clustering).clusters
-    outliers = catalog.clusterings.outliers(clustering.id)
+    outliers = catalog.assignments.outliers(clustering.id)
     link_folders = collection.linking().folders()
     found = []
     for one in clustering.described:
@@ -64,7 +64,7 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
     catalog = collection.catalog
     members: list[Member] = []
     of_content: dict[int, Member] = {}
-    for image, path, content, distance in catalog.clusterings.images_with_distances(
+    for image, path, content, distance in catalog.assignments.images_with_distances(
         clustering.id, cluster
     ):
         members.append(Member(image, path, distance))
@@ -110,7 +110,7 @@ def name(collection: Opened, cluster: int, wanted: str | None) -> ClusterRow:
     with collection.catalog.transaction():
         collection.catalog.clusterings.name(cluster, chosen or None)
         collection.catalog.ledger.queue_links(
-            collection.catalog.clusterings.images_in(clustering.id, cluster)
+            collection.catalog.assignments.images_in(clustering.id, cluster)
         )
     return _row(collection, clustering, cluster)
 

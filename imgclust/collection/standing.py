@@ -27,7 +27,7 @@ def status(collection: Opened) -> Status:
         distinct = unassigned = catalog.contents.count()
         drift = None
         if clustering is not None:
-            unassigned = len(catalog.clusterings.unassigned(clustering.id, clustering.recipe))
+            unassigned = len(catalog.assignments.unassigned(clustering.id, clustering.recipe))
             drift = drifting(catalog, clustering)
             current = CurrentClustering(
                 id=clustering.id,

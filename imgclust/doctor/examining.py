@@ -158,7 +158,7 @@ class Doctor:
                 missing = checking.contents_without_embedding(self._recipe)
                 counts["contents without an embedding"] = len(missing)
             if current is not None:
-                late = self._catalog.clusterings.unassigned(current.id, current.recipe)
+                late = self._catalog.assignments.unassigned(current.id, current.recipe)
                 counts["contents in no cluster"] = len(late)
                 strays = checking.assignments_without_content(current.id)
                 counts["assignments of no content"] = len(strays)
@@ -187,7 +187,7 @@ class Doctor:
                 catalog.observations.read_again(path, root)
             current = catalog.clusterings.current_id()
             if current is not None:
-                catalog.clusterings.drop_strays(current)
+                catalog.assignments.drop_strays(current)
         if self._recipe is not None:
             ArrivalAssigner(catalog).catch_up(self._recipe)
         if self._recluster is not None:

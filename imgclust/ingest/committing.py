@@ -90,7 +90,7 @@ class Committing:
         names: Mapping[int, str] = {}
         if current is not None:
             contents = {content for _, content in said if content is not None}
-            clusters = self._catalog.clusterings.clusters_of(current, contents)
+            clusters = self._catalog.assignments.clusters_of(current, contents)
             names = self._catalog.clusterings.names() if clusters else {}
         for event, content in said:
             self._count(event)

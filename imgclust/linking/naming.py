@@ -50,7 +50,7 @@ class FolderNames:
             stored = self._catalog.setting("link_counts")
             if current is None or not (again or stored is None or stored["of"] != current):
                 return
-            counts = self._catalog.clusterings.sizes(current)
+            counts = self._catalog.assignments.sizes(current)
             self._catalog.store("link_counts", {"of": current, "counts": counts})
 
     def renamed(self, wanted: dict[int, bytes]) -> list[tuple[int, bytes, bytes]]:
@@ -83,5 +83,5 @@ class FolderNames:
             return {}
         stored = self._catalog.setting("link_counts")
         if stored is None or stored["of"] != current:
-            return self._catalog.clusterings.sizes(current)
+            return self._catalog.assignments.sizes(current)
         return {int(cluster): count for cluster, count in stored["counts"].items()}

@@ -39,11 +39,11 @@ class Wishes:
         ranks: dict[int, int] = {}
         if current is not None:
             contents = {row.content for row in rows.values()}
-            clusters = self._catalog.clusterings.clusters_of(current, contents)
+            clusters = self._catalog.assignments.clusters_of(current, contents)
             if self.central_first:
-                ranks = self._catalog.clusterings.centralities(current, contents)
+                ranks = self._catalog.assignments.centralities(current, contents)
             if self._outliers:
-                outlying = self._catalog.clusterings.outlying(current, contents)
+                outlying = self._catalog.assignments.outlying(current, contents)
         for image in dict.fromkeys(images):
             row = rows.get(image)
             cluster = None if row is None else clusters.get(row.content)

@@ -44,7 +44,7 @@ def drifting(catalog: Catalog, clustering: Clustering) -> Drifting:
     """How far the arrivals of a clustering lie from its centroids."""
     came = {
         cluster: Spread(*facts)
-        for cluster, facts in catalog.clusterings.arrivals(clustering.id).items()
+        for cluster, facts in catalog.assignments.arrivals(clustering.id).items()
     }
     nothing = Spread(0, 0.0, 0.0)
     fitted = {

@@ -107,7 +107,7 @@ def life(catalog: Catalog, cluster: int) -> ClusterLife:
             if not words:
                 continue
             ended = any(one["id"] == cluster for one in row.lineage["gone"])
-            images = None if ended else len(catalog.clusterings.images_in(row.id, cluster))
+            images = None if ended else len(catalog.assignments.images_in(row.id, cluster))
             events.append(
                 LifeEvent(
                     clustering=row.id,

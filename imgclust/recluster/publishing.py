@@ -76,7 +76,7 @@ def publish(
         progress("writing assignments", start, len(room.keys))
         stop.check()
         with catalog.piece():
-            catalog.clusterings.assign(
+            catalog.assignments.assign(
                 number,
                 zip(
                     room.keys[part].tolist(),
@@ -146,15 +146,15 @@ class _Following:
             pass
 
     def _follow(self) -> int:
-        contents, clusterings = self._catalog.contents, self._catalog.clusterings
+        contents, assignments = self._catalog.contents, self._catalog.assignments
         number = self._model.clustering.id
         changes = contents.changes_after(self._since, _CHANGES)
         if not changes:
             return 0
         touched = {content for _, content, _ in changes}
         there = contents.known(touched)
-        clusterings.unassign(number, touched - there)
-        late = sorted(there - clusterings.clusters_of(number, there).keys())
+        assignments.unassign(number, touched - there)
+        late = sorted(there - assignments.clusters_of(number, there).keys())
         late = [key for key in late if contents.has_embedding(key, self._recipe)]
         if late:
             vectors = contents.embeddings(late, self._recipe)

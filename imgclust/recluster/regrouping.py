@@ -91,10 +91,10 @@ def group_of(
     progress("reading embeddings", 0, None)
     with catalog.snapshot():
         sequence = catalog.contents.sequence()
-        keys, before = catalog.clusterings.members(base.id, clusters)
+        keys, before = catalog.assignments.members(base.id, clusters)
         embeddings = catalog.contents.embeddings(keys, recipe)
         images = catalog.images.counts_by_content()
-        sizes = catalog.clusterings.sizes(base.id)
+        sizes = catalog.assignments.sizes(base.id)
     must_be_numbers(catalog, keys, embeddings)
     counts = np.array([images.get(int(key), 0) for key in keys], np.int64)
     if not len(keys):
@@ -119,7 +119,7 @@ def carry_out(
     """Publish the change as a new clustering, or (`dry_run`) say what it would be."""
     group = change.group
     told = lineage(change.matching, catalog.clusterings.names())
-    rest = catalog.clusterings.distances_but(group.base.id, group.clusters)
+    rest = catalog.assignments.distances_but(group.base.id, group.clusters)
     inertia = rest.inertia + change.fit.inertia
     number = None
     if dry_run:
@@ -138,7 +138,7 @@ def carry_out(
             contents=fitted,
             progress=progress,
         )
-        sizes = catalog.clusterings.sizes(number)
+        sizes = catalog.assignments.sizes(number)
     return ClusterResult(
         clustering=number,
         k=len(change.matching.ids),
@@ -185,7 +185,7 @@ def _publish(
         catalog.clusterings.set_clusters(number, rows)
         # What comes from here on is assigned, and counted, when the clustering is published.
         until = catalog.contents.sequence()
-        catalog.clusterings.take_over_arrivals(base.id, number, but=group.clusters)
+        catalog.assignments.take_over_arrivals(base.id, number, but=group.clusters)
     _write(catalog, change, number, until, progress)
     asked = dict(change.asked)
 
@@ -195,7 +195,7 @@ def _publish(
                 del asked["name"]
             else:
                 catalog.clusterings.name(asked["into"], asked["name"])
-                catalog.ledger.queue_links(catalog.clusterings.images_in(number, asked["into"]))
+                catalog.ledger.queue_links(catalog.assignments.images_in(number, asked["into"]))
         catalog.clusterings.publish(number, told | {"asked": asked})
 
     make_current(catalog, number, recipe=base.recipe, since=group.room.sequence, publish=publish)
@@ -211,7 +211,7 @@ def _write(catalog: Catalog, change: Change, number: int, until: int, progress: 
     while last is not None:
         progress("writing assignments", min(written, total), total)
         with catalog.piece():
-            last = catalog.clusterings.take_over(
+            last = catalog.assignments.take_over(
                 group.base.id, number, but=group.clusters, until=until, after=last, limit=_CHUNK
             )
         written += _CHUNK
@@ -220,7 +220,7 @@ def _write(catalog: Catalog, change: Change, number: int, until: int, progress: 
         part = slice(start, start + _CHUNK)
         found = (group.room.keys[part], ids[part], done.distances[part])
         with catalog.piece():
-            catalog.clusterings.assign(
+            catalog.assignments.assign(
                 number, zip(*(one.tolist() for one in found), strict=True), arrived=False
             )
         passing("recluster.chunk")

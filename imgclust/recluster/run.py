@@ -268,7 +268,7 @@ class Recluster:
         old = np.full(len(room.keys), -1, np.int64)
         old_ids: tuple[int, ...] = ()
         if current is not None:
-            contents, clusters, _ = self._catalog.clusterings.assignments(current.id)
+            contents, clusters, _ = self._catalog.assignments.of(current.id)
             rows = np.searchsorted(room.keys, contents)
             rows[rows == len(room.keys)] = 0
             known = room.keys[rows] == contents
@@ -287,7 +287,7 @@ class Recluster:
         self, room: Space, done: Fit, matching: Matching, number: int | None
     ) -> dict[int, int]:
         if number is not None:
-            return self._catalog.clusterings.sizes(number)
+            return self._catalog.assignments.sizes(number)
         counts = np.bincount(done.assigned, weights=room.counts, minlength=done.k)
         return {cluster: int(count) for cluster, count in zip(matching.ids, counts, strict=True)}
 

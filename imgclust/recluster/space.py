@@ -231,10 +231,10 @@ class Model:
         points = into(self._projection, rows_in)
         rows = self._assigned(keys, points)
         number = self.clustering.id
-        catalog.clusterings.assign(number, rows, arrived=True)
+        catalog.assignments.assign(number, rows, arrived=True)
         distances = np.array([distance for _, _, distance in rows])
         out = apart(self._projection, rows_in, points, distances)
-        catalog.clusterings.count_arrivals(
+        catalog.assignments.count_arrivals(
             number, [(row[1], float(one)) for row, one in zip(rows, out, strict=True)]
         )
 
@@ -296,7 +296,7 @@ class ArrivalAssigner:
         number = clusterings.current_id() if clustering is None else clustering
         if number is None:
             return 0
-        keys = clusterings.unassigned(number, recipe)
+        keys = self._catalog.assignments.unassigned(number, recipe)
         model = Model(self._catalog, clusterings.get(number)) if keys else None
         for start in range(0, len(keys), _CHUNK):
             with self._catalog.piece():

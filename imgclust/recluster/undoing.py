@@ -25,7 +25,7 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
     NothingThereError
         When there is no clustering before the current one.
     """
-    clusterings = catalog.clusterings
+    clusterings, assignments = catalog.clusterings, catalog.assignments
     current = clusterings.current()
     if current is None or current.previous is None:
         raise NothingThereError("there is no clustering before the current one")
@@ -39,13 +39,13 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
             heir = int(current.lineage["asked"]["into"])
             if clusterings.names().get(heir) == carried:  # a name given since stays
                 clusterings.name(heir, None)
-                catalog.ledger.queue_links(clusterings.images_in(back.id, heir))
+                catalog.ledger.queue_links(assignments.images_in(back.id, heir))
 
     since = catalog.contents.sequence()
     ArrivalAssigner(catalog).catch_up(recipe, clustering=back.id)
     make_current(catalog, back.id, recipe=recipe, since=since, publish=publish)
     before, after = set(current.cluster_ids), set(back.cluster_ids)
-    overlaps = clusterings.overlaps(current.id, back.id)
+    overlaps = assignments.overlaps(current.id, back.id)
     split, merged = regrouped(overlaps)
     names = clusterings.names()
     counts = catalog.images.counts_by_content()
@@ -56,13 +56,13 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
         sentence=f"back at clustering {back.id} with k = {back.k}",
         space=back.space,
         inertia=back.inertia,
-        sizes=clusterings.sizes(back.id),
+        sizes=assignments.sizes(back.id),
         kept=_kept(overlaps, sorted(before & after)),
         split=tuple({"from": old, "into": list(news)} for old, news in split),
         merged=tuple({"from": list(olds), "into": one} for olds, one in merged),
         new=(),
         gone=tuple({"id": one, "name": names.get(one)} for one in sorted(before - after)),
-        moved=sum(counts.get(one, 0) for one in clusterings.differing(current.id, back.id)),
+        moved=sum(counts.get(one, 0) for one in assignments.differing(current.id, back.id)),
         provisional=False,
         notes=(),
         returned=tuple({"id": one, "name": names.get(one)} for one in sorted(after - before)),

@@ -45,10 +45,10 @@ def clusters_of(
     catalog: Catalog, clustering: Clustering, *, progress: Progress, stop: StopFlag
 ) -> list[ShownCluster]:
     """All clusters, the largest first, those that may be pictured with their representatives."""
-    sizes = catalog.clusterings.sizes(clustering.id)
+    sizes = catalog.assignments.sizes(clustering.id)
     names = catalog.clusterings.names()
     drifts = drifting(catalog, clustering).clusters
-    outliers = catalog.clusterings.outliers(clustering.id)
+    outliers = catalog.assignments.outliers(clustering.id)
     order = sorted(clustering.described, key=lambda one: (-sizes.get(one.cluster, 0), one.cluster))
     shown = all_representatives(
         catalog,

@@ -66,11 +66,11 @@ def all_representatives(
         When the person asked to stop; what was chosen so far is kept.
     """
     wanted = list(clusters)
-    found = {one: catalog.clusterings.representatives(clustering, one) for one in wanted}
+    found = {one: catalog.assignments.representatives(clustering, one) for one in wanted}
     unsure = [one for one, contents in found.items() if 2 * len(contents) < MOST]
     if not unsure:
         return found
-    keys, owners = catalog.clusterings.members(clustering, unsure)
+    keys, owners = catalog.assignments.members(clustering, unsure)
     order = np.argsort(owners, kind="stable")
     keys, owners = keys[order], owners[order]
     chosen: dict[int, list[int]] = {}
@@ -106,5 +106,5 @@ def _keep(catalog: Catalog, clustering: int, chosen: dict[int, list[int]]) -> No
     """Store what was chosen, where that can be, and forget it here."""
     if chosen and catalog.writable:
         with catalog.transaction():
-            catalog.clusterings.keep_representatives(clustering, chosen)
+            catalog.assignments.keep_representatives(clustering, chosen)
     chosen.clear()

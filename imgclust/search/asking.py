@@ -145,7 +145,7 @@ def neighbours(
     found = []
     for score, image, path, key in rows[:n]:
         if min_score is None or score >= min_score:
-            its = None if current is None else catalog.clusterings.cluster_of(current, key)
+            its = None if current is None else catalog.assignments.cluster_of(current, key)
             name = None if its is None else names.get(its)
             found.append(Neighbour(image, path, min(score, 1.0), its, name))
     return QueryResult(" + ".join(queries), tuple(queries), subject.image, tuple(found))
@@ -211,7 +211,7 @@ def _members(catalog: Catalog, current: int | None, cluster: int) -> list[int]:
     if cluster not in known:
         there = ", ".join(str(one) for one in sorted(known)[:12])
         raise NothingThereError(f"there is no cluster {cluster}; there are {there}")
-    return catalog.clusterings.contents_in(current, cluster)
+    return catalog.assignments.contents_in(current, cluster)
 
 
 def _subject(catalog: Catalog, recipe: str, content: int, image: int | None) -> Subject:
