@@ -232,6 +232,9 @@ def test_things_that_are_not_there(run: Run, ready: Path) -> None:
     assert "there is no cluster 99" in run("clusters", "show", "99").refused(3)
     assert "there is no cluster 99" in run("clusters", "name", "99", "x").refused(3)
     assert run("remove", "999").refused(3)
+    for digits in ("9" * 19, "9" * 5000):
+        assert "no image has the id" in run("query", digits).refused(3)
+        assert "no image of the collection" in run("remove", digits).refused(3)
     assert "not in quarantine" in run("quarantine", "retry", "x.jpg").refused(3)
     said = run("status", "--collection", "other").refused(3)
     assert "index" in said

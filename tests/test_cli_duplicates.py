@@ -64,6 +64,7 @@ def test_dismiss(run: Run, ready: Path) -> None:
     assert document == {"images": [int(one) for one in ids], "dismissed": False}
     assert len(run("duplicates", "--json").document["groups"]) == 2
     assert "99" in run("duplicates", "dismiss", "1", "99").refused(3)
+    assert "no image has" in run("duplicates", "dismiss", "1", str(1 << 63)).refused(3)
 
 
 def test_no_duplicates(run: Run, drop: Path) -> None:

@@ -33,8 +33,12 @@ class Images:
         self._connection = connection
 
     def get(self, image: int) -> Image | None:
-        """The image with this id."""
-        return self._one("id = ?", image)
+        """The image with this id; none has a number that SQLite cannot hold."""
+        return self._one("id = ?", image) if abs(image) < 1 << 63 else None
+
+    def numbered(self, digits: str) -> Image | None:
+        """The image whose id is written in these digits, however many they are."""
+        return self.get(int(digits)) if len(digits) < 20 else None
 
     def at(self, path: bytes) -> Image | None:
         """The image at this path."""

@@ -68,7 +68,7 @@ def _named(collection: Opened, what: str) -> Image:
     """The image with this id or at this path."""
     images = collection.catalog.images
     if what.isdecimal():
-        image = images.get(int(what)) if len(what) < 19 else None  # SQLite has 64 bits
+        image = images.numbered(what)
     else:
         image = images.at(os.fsencode(os.path.abspath(what))) or images.at(
             os.path.realpath(os.fsencode(what))

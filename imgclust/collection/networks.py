@@ -54,11 +54,13 @@ def choose_recipe(collection: Opened, *, waiting: int) -> None:
     with catalog.transaction():
         if catalog.setting("recipe") is None:  # a recipe is for good, whatever a download has taken
             catalog.store("recipe", recipe.name)
-            catalog.store(
-                "weights",
-                {"name": chosen.name, "path": str(chosen.path.absolute()), "sha256": chosen.sha256},
-            )
+            catalog.store("weights", record_of(chosen))
     _ = collection.recipe
+
+
+def record_of(chosen: weights.Weights) -> dict[str, str]:
+    """What the catalog keeps of the weights that a collection is embedded with."""
+    return {"name": chosen.name, "path": str(chosen.path.absolute()), "sha256": chosen.sha256}
 
 
 def embedder_opener(collection: Opened) -> Callable[[], Embedder]:

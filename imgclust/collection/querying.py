@@ -82,12 +82,7 @@ def _of_region(collection: Opened, asked: str, region: Region) -> Subject:
 
     path = os.fsencode(os.path.abspath(asked))
     if asked.isdecimal():
-        image = collection.catalog.images.get(int(asked)) if len(asked) < 19 else None
-        if image is None:
-            raise NothingThereError(
-                f"no image has the id {asked}; a file of that name is ./{asked}"
-            )
-        path = image.path
+        path = search.image_with_id(collection.catalog, asked).path
     if not os.path.lexists(path):
         raise NothingThereError(f"there is no file {os.fsdecode(path)}")
     return Subject(networks.embed_files(collection, [path], region=region)[0], None, None)

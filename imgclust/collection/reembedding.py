@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imgclust import devices, reembed, weights
 from imgclust.collection import folders, running
 from imgclust.collection.finishing import finish_links
-from imgclust.collection.networks import open_chosen, require_packages
+from imgclust.collection.networks import open_chosen, record_of, require_packages
 from imgclust.embedding import Recipe, recipe_of
 from imgclust.errors import NothingThereError
 from imgclust.locks import FileLock
@@ -103,11 +103,7 @@ def _change_over(
             catalog,
             recipe=recipe.name,
             settings={
-                "weights": {
-                    "name": chosen.name,
-                    "path": str(chosen.path.absolute()),
-                    "sha256": chosen.sha256,
-                },
+                "weights": record_of(chosen),
                 "kept": kept | {"embedding.raw": collection.settings.embedding.raw},
             },
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog
+from imgclust.catalog import Catalog, Image
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.search.live import LiveIndex
 
@@ -56,6 +56,20 @@ class Subject:
     image: int | None
 
 
+def image_with_id(catalog: Catalog, digits: str) -> Image:
+    """The image whose id a person has typed.
+
+    Raises
+    ------
+    NothingThereError
+        When no image has it.
+    """
+    image = catalog.images.numbered(digits)
+    if image is None:
+        raise NothingThereError(f"no image has the id {digits}; a file of that name is ./{digits}")
+    return image
+
+
 def known_subject(catalog: Catalog, recipe: str, what: str) -> Subject | None:
     """The subject when the collection knows it: by id, by path, or by its bytes.
 
@@ -65,10 +79,8 @@ def known_subject(catalog: Catalog, recipe: str, what: str) -> Subject | None:
         For an id that no image has.
     """
     if what.isdecimal():
-        image = catalog.images.get(int(what)) if len(what) < 19 else None  # SQLite has 64 bits
-        if image is None:
-            raise NothingThereError(f"no image has the id {what}; a file of that name is ./{what}")
-        return _subject(catalog, recipe, image.content, image.id)
+        named = image_with_id(catalog, what)
+        return _subject(catalog, recipe, named.content, named.id)
     path = os.fsencode(os.path.abspath(what))
     for spelling in dict.fromkeys((path, os.path.realpath(path))):
         image = catalog.images.at(spelling)
