@@ -344,7 +344,7 @@ def test_advisories_change_no_verdict(
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(advising, "sqlite_version", lambda: (3, 40, 1))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, 1 << 20))
-    monkeypatch.setattr(advising, "watch_limits", lambda: WatchLimits(1, 1, 1))
+    monkeypatch.setattr(advising, "watch_limits", lambda: WatchLimits(1, 1))
     execute(
         collection,
         'UPDATE settings SET value = \'{"name": "file", "path": "/no"}\' WHERE key = \'weights\'',

@@ -260,22 +260,20 @@ def test_our_own_reads_are_no_work(bench: Bench) -> None:
     assert {path for path in bench.seen.paths if b"marker" not in path} == set()
 
 
-def test_roots_come_and_go(bench: Bench, tmp_path: Path) -> None:
+def test_all_roots_are_watched_until_the_stop(bench: Bench, tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
-    watcher = bench.watcher()
-    watcher.add_root(os.fsencode(other))
-    watcher.add_root(os.fsencode(other))
+    watcher = bench.watcher(bench.root, other)
+    (bench.root / "x.jpg").touch()
     (other / "x.jpg").touch()
-    bench.seen.wait_for(other / "x.jpg")
-    watcher.remove_root(os.fsencode(other))
-    watcher.remove_root(os.fsencode(other))
+    bench.seen.wait_for(bench.root / "x.jpg", other / "x.jpg")
+    watcher.stop()
+    watcher.stop()
     bench.seen.forget()
     (other / "y.jpg").touch()
+    bench.watcher()
     bench.settle()
     assert os.fsencode(other / "y.jpg") not in bench.seen.paths
-    watcher.stop()
-    watcher.stop()
 
 
 # --- what goes wrong --------------------------------------------------------------------------
@@ -446,16 +444,18 @@ def test_an_empty_root_needs_no_proof(bench: Bench) -> None:
     assert not bench.scanning()
 
 
-def limited_to(monkeypatch: pytest.MonkeyPatch, folders: int, error: int) -> None:
-    """Let inotify refuse every watch after the first few."""
+def limited_to(
+    monkeypatch: pytest.MonkeyPatch, folders: int, error: int, *, but: bytes = b""
+) -> None:
+    """Let inotify refuse every watch after the first few, of the folder `but` none."""
     from watchdog.observers import inotify_c
 
     real = inotify_c.inotify_add_watch
     granted = [0]
 
     def add(descriptor: int, path: bytes, mask: int) -> int:
-        granted[0] += 1
-        if granted[0] > folders:
+        granted[0] += path != but
+        if granted[0] > folders and path != but:
             ctypes.set_errno(error)
             return -1
         return int(real(descriptor, path, mask))
@@ -471,16 +471,14 @@ def test_an_exhausted_watch_limit_means_scanning(
     small.mkdir()
     for number in range(5):
         (bench.root / f"{number}").mkdir()
-    limited_to(monkeypatch, granted, errno.ENOSPC)
-    watcher = bench.watcher()
+    limited_to(monkeypatch, granted, errno.ENOSPC, but=os.fsencode(small))
+    watcher = bench.watcher(bench.root, small)
     assert bench.scanning()
     watcher.check()
     assert bench.scanning()
     assert bench.seen.codes() == ["limit"]
     assert "max_user_watches" in bench.seen.troubles[0][1]
-    monkeypatch.undo()
-    watcher.add_root(os.fsencode(small))  # what was taken in vain was given back
-    (small / "x.jpg").touch()
+    (small / "x.jpg").touch()  # the other root is watched as before
     bench.seen.wait_for(small / "x.jpg")
 
 

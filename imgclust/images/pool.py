@@ -47,10 +47,6 @@ _log = logging.getLogger(__name__)
 class Decoder(Protocol):
     """Whatever turns paths into outcomes: the pool, or a stand-in."""
 
-    @property
-    def outstanding(self) -> int:
-        """Number of submitted paths whose `done` has not returned yet."""
-
     def submit(self, path: bytes, done: Callable[[Outcome], None]) -> None:
         """Have `path` claimed and `done` called once with what came of it."""
 
@@ -106,7 +102,6 @@ class DecodePool:
         self._queue: queue.SimpleQueue[tuple[bytes, Callable[[Outcome], None]] | None]
         self._queue = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._outstanding = 0
         self._failed_starts = 0
         self._closed = threading.Event()
         self._workers = [_Worker(task, memory_limit_bytes) for _ in range(workers)]
@@ -123,16 +118,10 @@ class DecodePool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    @property
-    def outstanding(self) -> int:
-        """Number of submitted paths whose `done` has not returned yet."""
-        with self._lock:
-            return self._outstanding
-
     def submit(self, path: bytes, done: Callable[[Outcome], None]) -> None:
         """Have `path` claimed; `done` is called once with the outcome, from a thread of the pool.
 
-        The queue has no bound: hold back by `outstanding`. While `done` runs, its worker is idle.
+        The queue has no bound: the caller holds back. While `done` runs, its worker is idle.
 
         Raises
         ------
@@ -147,7 +136,6 @@ class DecodePool:
                     f"decode workers do not start; try {sys.executable} -c "
                     "'import imgclust.images.worker' to see why"
                 )
-            self._outstanding += 1
         self._queue.put((path, done))
 
     def close(self) -> None:
@@ -174,8 +162,6 @@ class DecodePool:
                 done(outcome)
             except Exception:
                 _log.exception("what came of a decoded image could not be taken")
-            with self._lock:
-                self._outstanding -= 1
         worker.stop()
 
     def _started(self, worker: _Worker) -> bool:

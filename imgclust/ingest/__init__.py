@@ -4,7 +4,6 @@ from imgclust.ingest.committing import Assigner, Embedded
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
 from imgclust.ingest.loop import Ingest
 from imgclust.ingest.parts import Clusters, Events, Parts
-from imgclust.ingest.pipeline import Decoder
 from imgclust.ingest.place import Clock, Disk, LocalDisk, Place, SystemClock, is_below
 
 __all__ = [
@@ -12,7 +11,6 @@ __all__ = [
     "Clock",
     "Clusters",
     "Counts",
-    "Decoder",
     "Disk",
     "Embedded",
     "Emit",

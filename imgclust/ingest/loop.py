@@ -57,7 +57,6 @@ class Ingest:
     ) -> None:
         self._catalog = catalog
         self._parts = parts
-        self._recipe = recipe
         self._rules = settings.watch
         self._ours = tuple(ours)
         self._network = frozenset(network)

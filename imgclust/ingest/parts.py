@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from imgclust.embedding import Embedder
-from imgclust.images import Decoded
+from imgclust.images import Decoded, Decoder
 from imgclust.ingest.committing import Assigner
-from imgclust.ingest.pipeline import Decoder
 from imgclust.ingest.place import Clock, Disk, LocalDisk, SystemClock
 
 

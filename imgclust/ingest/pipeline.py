@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from imgclust.catalog import Catalog, key_of
 from imgclust.embedding import Embedder
 from imgclust.errors import EmbeddingError, StoppedError
-from imgclust.images import Decoded, Outcome, Unreadable
+from imgclust.images import Decoded, Decoder, Outcome, Unreadable
 from imgclust.ingest.batching import Batch, Done, EmbeddingThread
 from imgclust.ingest.committing import Embedded
 from imgclust.ingest.looking import Looking
@@ -17,14 +16,6 @@ from imgclust.ingest.place import Clock, Place
 
 # How long a half-full batch waits for more pictures while the network is idle.
 _LINGER_S = 0.1
-
-
-class Decoder(Protocol):
-    """The worker pool that claims and decodes."""
-
-    def submit(self, path: bytes, done: Callable[[Outcome], None]) -> None: ...
-
-    def close(self) -> None: ...
 
 
 class Pipeline:

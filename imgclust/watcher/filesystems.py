@@ -69,14 +69,13 @@ class WatchLimits:
 
     Attributes
     ----------
-    watches, instances
-        Folders and observers a user may have watched at once.
+    watches
+        Folders a user may have watched at once.
     queued_events
         Events that wait before the queue overflows.
     """
 
     watches: int | None
-    instances: int | None
     queued_events: int | None
 
 
@@ -89,9 +88,7 @@ def watch_limits() -> WatchLimits:
         except (OSError, ValueError):
             return None
 
-    return WatchLimits(
-        read("max_user_watches"), read("max_user_instances"), read("max_queued_events")
-    )
+    return WatchLimits(read("max_user_watches"), read("max_queued_events"))
 
 
 def filesystem_type(path: bytes) -> str:

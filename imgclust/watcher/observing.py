@@ -103,21 +103,6 @@ class Watcher:
             self._running = False
             self._stop_observer()
 
-    def add_root(self, path: bytes) -> None:
-        """Watch one more folder, if it is not watched already."""
-        with self._control:
-            if path not in self._roots:
-                self._roots[path] = WatchedRoot(path)
-                if self._running:
-                    self._watch(self._roots[path])
-
-    def remove_root(self, path: bytes) -> None:
-        """Watch a folder no more."""
-        with self._control:
-            root = self._roots.pop(path, None)
-            if root is not None:
-                self._unwatch(root)
-
     def check(self) -> None:
         """Make sure that every root is still watched, and mend what is not; call at each rescan.
 
@@ -291,7 +276,7 @@ class Watcher:
             self._on_path(file)
 
     def _left_out(self, path: bytes) -> bool:
-        roots = [root for root in tuple(self._roots) if is_below(path, root)]
+        roots = [root for root in self._roots if is_below(path, root)]
         root = max(roots, key=len, default=b"/")
         while len(path) > len(root):
             if path in self._skip or self._exclude(path):
