@@ -39,7 +39,7 @@ def test_new_images_are_embedded_once_and_said_after_the_commit(world: World) ->
     assert (result.seen, result.ingested, result.reused, result.unchanged) == (40, 40, 0, 0)
     assert there == [True] * 40
     assert world.embedded == 40
-    assert sorted(world.assigned.keys) == list(world.catalog.contents.keys())
+    assert sorted(world.assigned.keys) == sorted(world.catalog.contents.shapes())
     assert [world.state(path) for path in paths] == ["done"] * 40
     again = world.once()
     assert (again.seen, again.unchanged, again.ingested) == (40, 40, 0)

@@ -34,8 +34,8 @@ def test_a_young_damaged_file_is_tried_four_times_and_then_set_aside(world: Worl
     assert (waits >= [1.0, 5.0, 25.0]).all()
     assert (waits < [6.0, 12.0, 40.0]).all()
     assert result.quarantined == 1
-    row = world.catalog.observations.quarantined_at(os.fsencode(path))
-    assert row is not None
+    (row,) = world.catalog.observations.quarantined()
+    assert row.path == os.fsencode(path)
     assert (row.tries, row.reason) == (4, world.kinds("quarantined")[0].sentence)
     assert world.once().unchanged == 1
     assert world.decoder.claimed == []
@@ -107,8 +107,8 @@ def test_a_file_that_cannot_be_read_is_tried_three_times_and_set_aside(
     world.decoder.instead = fail
     result = world.once()
     assert (result.ingested, result.quarantined) == (others, 1)
-    row = world.catalog.observations.quarantined_at(os.fsencode(bad))
-    assert row is not None
+    (row,) = world.catalog.observations.quarantined()
+    assert row.path == os.fsencode(bad)
     assert (row.reason, row.tries) == (EIO, 3)
     waits = np.diff(moments)
     assert len(waits) == 2
@@ -221,6 +221,6 @@ def test_a_picture_that_spoils_its_batch_is_set_aside_alone(world: World) -> Non
     result = world.once()
     assert (result.ingested, result.quarantined) == (10, 1)
     assert {world.state(path) for path in paths} == {"done"}
-    row = world.catalog.observations.quarantined_at(os.fsencode(bad))
-    assert row is not None
+    (row,) = world.catalog.observations.quarantined()
+    assert row.path == os.fsencode(bad)
     assert row.reason == "the network returned NaN"

@@ -225,7 +225,7 @@ def test_what_a_crash_left_unpublished_goes_with_the_next_clustering(
     assert collection.current().id == before
     collection.cluster(k=4)
     with Catalog(collection.folders.catalog) as catalog:
-        assert len(catalog.clusterings.published()) == 2
+        assert len(catalog.clusterings.history()) == 2
         assert catalog.checking.unpublished() == []
 
 

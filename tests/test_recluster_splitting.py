@@ -365,9 +365,7 @@ class Story:
 
     def check(self, now: State) -> None:
         """What holds after every step."""
-        with self.world.catalog.snapshot():
-            keys = set(self.world.catalog.contents.keys())
-        assert now.cluster_of.keys() == keys
+        assert now.cluster_of.keys() == self.world.catalog.contents.shapes().keys()
         assert set(now.cluster_of.values()) <= now.centroids.keys()
         assert list(wrong_numbers(now, inertia=False)) == []
         if not self.stack or self.stack[-1][0] != now.number:

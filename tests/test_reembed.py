@@ -59,7 +59,7 @@ def test_the_change(open_collection: Open, drop: Path, embedder: FakeEmbedder) -
     # The stand-in embeds the same whatever the recipe: every image stays where it was.
     assert {row.id: (row.name, row.size) for row in changed.clusters()} == before
     assert changed.catalog.contents.count(changed.recipe) == COUNT
-    assert changed.catalog.clusterings.published() == [changed.current().id]
+    assert [one.id for one in changed.catalog.clusterings.history()] == [changed.current().id]
     assert changed.links(check=True).missing == 0
     assert len(changed.query(1, n=3).neighbours) == 3
     assert changed.doctor().ok
@@ -142,7 +142,7 @@ def test_what_a_crash_leaves_of_the_recipe_before_goes_with_the_next_ingest(
     catalog = changed.catalog
     assert changed.recipe != before
     assert catalog.contents.count(before) == COUNT
-    key = next(catalog.contents.keys())
+    key = next(iter(catalog.contents.shapes()))
     with catalog.transaction():  # begun by a third recipe, and to be gone on with
         catalog.contents.put_embedding(key, "third", np.ones(8, np.float32), "")
     monkeypatch.setattr(reembed, "_CHUNK", 7)

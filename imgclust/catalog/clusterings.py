@@ -141,13 +141,6 @@ class Clusterings:
         )
         return [int(cluster) for (cluster,) in rows]
 
-    def published(self) -> list[int]:
-        """Numbers of all published clusterings, newest first."""
-        rows = self._connection.execute(
-            "SELECT id FROM clusterings WHERE published IS NOT NULL ORDER BY id DESC"
-        )
-        return [int(number) for (number,) in rows]
-
     def history(self) -> list[PublishedClustering]:
         """All published clusterings, newest first."""
         rows: Any = self._connection.execute(

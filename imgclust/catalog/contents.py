@@ -282,11 +282,6 @@ class Contents:
         rows = self._connection.execute("SELECT key, width, height, bytes FROM contents")
         return {int(key): (int(width), int(height), int(size)) for key, width, height, size in rows}
 
-    def keys(self) -> Iterator[int]:
-        """Keys of all contents, ascending."""
-        for (key,) in self._connection.execute("SELECT key FROM contents ORDER BY key"):
-            yield int(key)
-
     def provenances(self) -> dict[str, int]:
         """What computed the newest 1,000 embeddings, and how many of them."""
         rows = self._connection.execute(

@@ -171,15 +171,6 @@ class Images:
             self._connection.execute("SELECT count(*) FROM images WHERE root = ?", (root,)).get
         )
 
-    def ids_by_content(self) -> dict[int, list[int]]:
-        """Ids of the images of every content, ascending."""
-        ids: dict[int, list[int]] = {}
-        for image, content in self._connection.execute(
-            "SELECT id, content FROM images ORDER BY id"
-        ):
-            ids.setdefault(content, []).append(image)
-        return ids
-
     def oldest(self, contents: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Id of the oldest image of each of the contents `(n,)`, ascending; 0 for none."""
         found = np.zeros(len(contents), np.int64)

@@ -240,13 +240,6 @@ class Observations:
         )
         return [Quarantined(*row) for row in rows]
 
-    def quarantined_at(self, path: bytes) -> Quarantined | None:
-        """The quarantine row of a path."""
-        row = self._connection.execute(
-            "SELECT path, reason, tries, since FROM quarantine WHERE path = ?", (path,)
-        ).fetchone()
-        return None if row is None else Quarantined(*row)
-
     def count_quarantined(self) -> int:
         """Number of files in quarantine."""
         return int(self._connection.execute("SELECT count(*) FROM quarantine").get)
