@@ -283,10 +283,10 @@ def test_a_map_that_goes_meanwhile_is_said(collection: Collection) -> None:
 
     def refit(step: str, done: int, total: int | None) -> None:
         if step == "exporting" and done == 0:
-            collection._progress = progress
+            collection.progress = progress
             collection.view(method="pca", refit=True)
 
-    collection._progress = refit
+    collection.progress = refit
     with pytest.raises(StorageError, match="export again"):
         collection.export(Sink(), format="csv")
 

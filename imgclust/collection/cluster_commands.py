@@ -1,4 +1,4 @@
-"""What a person does with clusters: sweep, make, show, name, draw."""
+"""What a person does with clusters: sweep, make, split, merge, show, name, draw, look back."""
 
 from __future__ import annotations
 

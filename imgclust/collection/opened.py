@@ -45,9 +45,9 @@ class Opened:
         self.folders = place
         self.index_folder = index
         self._effective = effective
-        self._progress = progress
-        self._say = say
-        self._stop = stop or StopFlag()
+        self.progress = progress
+        self.say = say
+        self.stop = stop or StopFlag()
         self._ask = ask
         self._changing = changing
         self.catalog = Catalog(place.catalog)
@@ -164,23 +164,6 @@ class Opened:
             return self.folders.links
         return self.folders.root / os.fsdecode(bytes.fromhex(kept))
 
-    @property
-    def effective(self) -> Effective:
-        """Settings as given, with their origins."""
-        return self._effective
-
-    @property
-    def progress(self) -> Progress:
-        return self._progress
-
-    @property
-    def say(self) -> Callable[[str], None]:
-        return self._say
-
-    @property
-    def stop(self) -> StopFlag:
-        return self._stop
-
     def accept_trunk(self, reason: str, waiting: int) -> bool:
         """Whether the trunk may be used instead of ImageNet's weights that cannot be had."""
         if self._ask is None or waiting <= MANY_IMAGES:
@@ -226,7 +209,7 @@ class Opened:
             lock=self.folders.lock("clustering"),
             charts_folder=self.folders.charts,
             progress=progress,
-            stop=self._stop,
+            stop=self.stop,
         )
 
     def current(self) -> Clustering:

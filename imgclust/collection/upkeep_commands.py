@@ -1,4 +1,4 @@
-"""What a person does to keep a collection well: look at it, link it, check it."""
+"""What a person does with a collection as a whole: look at it, link it, check it, write it out."""
 
 from __future__ import annotations
 
