@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust import charts
-from imgclust.catalog import Catalog, StoredProjection
+from imgclust.catalog import Catalog, StoredProjection, must_be_numbers
 from imgclust.config import Settings
 from imgclust.errors import NothingThereError
 from imgclust.progress import Progress, StopFlag, silent
@@ -96,6 +96,7 @@ def make_map(
     progress("reading embeddings", 0, None)
     sequence = catalog.contents.sequence()
     keys, vectors = catalog.contents.all_embeddings(recipe)
+    must_be_numbers(catalog, keys, vectors)
     if not standardise:
         to_unit_length(vectors)
     plane = None if refit else _plane(catalog, recipe, chosen, sequence, len(keys))
@@ -190,6 +191,7 @@ def _top_up(
     if fresh.any():
         projection = projection_from_bytes(stored.blob)
         vectors = catalog.contents.embeddings(keys[fresh], recipe)
+        must_be_numbers(catalog, keys[fresh], vectors)
         if not standardise:
             to_unit_length(vectors)
         if isinstance(projection, TsneProjection):
@@ -260,7 +262,8 @@ def draw(
             clusters[known] = assigned[rows[known]]
     names = catalog.clusterings.names()
     words = {"tsne": "t-SNE", "pca": "PCA"}[method]
-    title = f"{collection}: {len(drawn.keys)} images by {words}"
+    images = "1 image" if len(drawn.keys) == 1 else f"{len(drawn.keys)} images"
+    title = f"{collection}: {images} by {words}"
     if dims == 2:
         charts.map_2d(
             path,

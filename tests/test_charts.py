@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import imgclust.charts
-from imgclust.charts import contact_sheet, elbow, map_2d, map_3d
+from imgclust.charts import contact_sheet, elbow, layout, map_2d, map_3d, thumbnails
 from imgclust.charts.figure import colour, legible, new_figure
 from imgclust.charts.layout import (
     EDGE_PX,
@@ -127,12 +127,61 @@ def test_no_more_pictures_are_read_than_may_be_shown(tmp_path: Path) -> None:
     assert len({int(clusters[row]) for row in asked}) == 7
 
 
+@pytest.mark.parametrize("k", [1, 100])
+def test_no_picture_is_cut_off_at_the_edge(
+    tmp_path: Path, k: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinates, clusters = clustered(k, 2)
+    drawn: list[Box] = []
+
+    def kept(*arguments: Any, **options: Any) -> Box | None:
+        room = layout.free_box(*arguments, **options)
+        if room is not None:
+            drawn.append(room)
+        return room
+
+    monkeypatch.setattr(thumbnails, "free_box", kept)
+    path = map_2d(
+        tmp_path / "m.png",
+        coordinates=coordinates,
+        clusters=clusters,
+        names={},
+        thumbnails=picture,
+    )
+    with Image.open(path) as whole:
+        page = Box(0, 0, *whole.size)
+    assert drawn
+    assert all(page.holds(box) for box in drawn)
+
+
+def test_a_thumbnail_tells_whether_its_image_was_placed(tmp_path: Path) -> None:
+    """White dashes on the frame, and nothing else that differs."""
+    pictures = []
+    for late in (False, True):
+        path = map_2d(
+            tmp_path / f"{late}.png",
+            coordinates=np.array([[0.0, 0.0], [4.0, 4.0], [9.0, 0.0]]),
+            clusters=np.array([1, 2, 3]),
+            names={},
+            thumbnails=lambda row: picture(row) if row == 1 else None,
+            placed=np.array([True, late, False]),
+        )
+        with Image.open(path) as drawn:
+            pictures.append(np.asarray(drawn.convert("RGB"))[:, : PLOT_PX[0] - 40].astype(int))
+    apart = np.abs(pictures[0] - pictures[1]).max(axis=2) > 60
+    assert 20 < apart.sum() < 2000
+    assert (pictures[1][apart] > 200).all(axis=1).mean() > 0.4
+
+
 def test_numbers_do_not_overlap_even_where_centres_coincide() -> None:
     random = np.random.default_rng(0)
     centres = {one: random.uniform(300, 700, 2) for one in range(90)}
     centres |= {one: np.array([500.0, 500.0]) for one in range(90, 100)}
-    boxes = [box for _, box, _ in number_boxes(centres)]
-    assert len(boxes) == 100
+    centres |= {100: np.array([2.0, 2.0]), 101: np.array([998.0, 600.0])}
+    page = Box(0, 0, 1000, 1000)
+    boxes = [box for _, box, _ in number_boxes(centres, page)]
+    assert len(boxes) == 102
+    assert all(page.holds(box) for box in boxes)
     assert not any(
         one.meets(other) for index, one in enumerate(boxes) for other in boxes[index + 1 :]
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -238,12 +239,22 @@ def test_export(run: Run, ready: Path, tmp_path: Path) -> None:
 
 def test_sweep(run: Run, ready: Path) -> None:
     document = run("sweep", "--k-max", "6", "--json").document
-    assert list(document) == ["space", "n", "k", "inertia", "knee", "chart"]
+    criteria = ["simplified_silhouette", "calinski_harabasz", "bic"]
+    promised = ["space", "n", "k", "inertia", "knee", "chart"]
+    assert list(document) == [*promised, *criteria, "seconds", "complete"]
     assert document["k"] == [1, 2, 3, 4, 5, 6]
     assert len(document["inertia"]) == 6
+    assert document["complete"] is True
+    assert document["seconds"] > 0
+    for name in criteria[:2]:
+        assert document[name][0] is None, "one cluster has none"
+        assert all(isinstance(value, float) for value in document[name][1:])
     assert Path(document["chart"]).is_file()
     said = run("sweep", "--k-max", "6")
     assert said.out.startswith("k from 1 to 6, 24 distinct images in the space pca: ")
+    best = max(range(1, 6), key=lambda place: document["calinski_harabasz"][place]) + 1
+    assert f"Calinski-Harabasz k = {best}" in said.out
+    assert re.search(r"^took [\d.]+ s$", said.out, re.MULTILINE)
 
 
 def test_cluster(run: Run, ready: Path) -> None:

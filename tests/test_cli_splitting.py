@@ -204,11 +204,23 @@ def test_nan_in_an_old_row(run: Run, ready: Path, tmp_path: Path) -> None:
         (cluster,) = connection.execute(
             "SELECT cluster FROM assignments WHERE content = ? ORDER BY clustering DESC", (key,)
         ).fetchone()
+        connection.execute("DELETE FROM representatives")
     connection.close()
     name = Path(path.decode()).name
-    for arguments in (["cluster", "-k", "2"], ["sweep"], ["clusters", "split", str(cluster)]):
+    for arguments in (
+        ["cluster", "-k", "2"],
+        ["sweep"],
+        ["clusters", "split", str(cluster)],
+        ["view", "--refit"],
+        ["view", "--method", "pca"],
+    ):
         said = run(*arguments).refused(1)
         assert f"{name}) holds NaN" in said
+    # What only shows pictures leaves it out
+    assert run("clusters", "show", str(cluster)).code == 0
+    assert run("links").code == 0
+    assert run("report").code == 0
+    assert run("add", "-q", write_picture(tmp_path / "late.png", 99)).code == 0
     assert run("remove", path.decode(), "-y").code == 0
     assert run("add", path.decode(), "-q").code == 0
-    assert sum(run("cluster", "-k", "2", "--json").document["sizes"].values()) == 24
+    assert sum(run("cluster", "-k", "2", "--json").document["sizes"].values()) == 25

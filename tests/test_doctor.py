@@ -182,6 +182,21 @@ def test_a_lost_embedding_is_made_again_by_the_next_watch(collection: Collection
     assert collection.status().images == COUNT
 
 
+def test_an_embedding_with_nan_is_made_again(collection: Collection) -> None:
+    execute(
+        collection,  # its first number becomes NaN
+        "UPDATE embeddings SET vector = CAST(x'007e' || substr(vector, 3) AS BLOB) "
+        "WHERE content = (SELECT min(content) FROM embeddings)",
+    )
+    result = collection.doctor()
+    assert named(result, "catalog").sentence == "1 embeddings that hold NaN or infinity"
+    assert collection.doctor(repair=True).ok
+    assert collection.watch(once=True).ingested == 1
+    assert collection.doctor().ok
+    assert collection.status().images == COUNT
+    assert collection.cluster(k=2).k == 2
+
+
 def test_a_lost_embedding_of_a_missing_image_is_made_again_when_it_is_back(
     collection: Collection, drop: Path
 ) -> None:

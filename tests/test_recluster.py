@@ -31,6 +31,7 @@ from imgclust.recluster import (
     Automatic,
     ClusterResult,
     Recluster,
+    SweepResult,
     axes,
     is_due,
     publishing,
@@ -114,6 +115,44 @@ def test_half_a_sweep_decides_nothing(open_collection: Open, drop: Path) -> None
     with pytest.raises(StoppedError):
         collection.cluster(k="auto")
     assert collection.catalog.clusterings.current_id() is None
+
+
+@pytest.mark.parametrize(("step", "done"), [("sweep", 3), ("null model", 1)])
+def test_an_interrupted_sweep_keeps_what_is_done(
+    open_collection: Open, drop: Path, step: str, done: int
+) -> None:
+    open_collection().watch([drop], once=True, cluster=False)
+
+    def interrupted() -> SweepResult:
+        stop = StopFlag()
+
+        def stop_soon(now: str, number: int, total: int | None) -> None:
+            if (now, number) == (step, done):
+                stop.set()
+
+        return open_collection(stop=stop, progress=stop_soon).sweep(k_max=8)
+
+    found = interrupted()
+    assert found.k == ((1, 2, 3) if step == "sweep" else tuple(range(1, 9)))
+    assert not found.complete
+    assert found.knee is None
+    assert "interrupted" in found.sentence
+    assert found.chart is not None
+    assert found.chart.is_file()
+    again = open_collection()
+    stored = again.catalog.sweeps.newest("pca")
+    assert stored is not None
+    assert stored.summary["k"] == list(found.k)
+    assert again.cluster(k=3).inertia == pytest.approx(found.inertia[2], rel=1e-6)
+    assert again.cluster(k="auto").chosen_by in {"knee", "silhouette"}  # after a sweep of its own
+    whole = again.catalog.sweeps.newest("pca")
+    assert whole is not None
+    assert whole.summary["complete"]
+
+    assert not interrupted().complete
+    kept = again.catalog.sweeps.newest("pca")
+    assert kept is not None
+    assert kept.id == whole.id, "it says more about the same contents"
 
 
 def test_a_narrow_sweep_does_not_decide_for_auto(open_collection: Open, drop: Path) -> None:

@@ -9,6 +9,7 @@ from imgclust.catalog.listing import ListedImage
 from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection
 from imgclust.catalog.roots import Root
+from imgclust.catalog.soundness import damaged_embeddings, finite, must_be_numbers
 from imgclust.catalog.sweeps import StoredSweep
 
 __all__ = [
@@ -24,6 +25,9 @@ __all__ = [
     "Root",
     "StoredProjection",
     "StoredSweep",
+    "damaged_embeddings",
+    "finite",
     "key_of",
+    "must_be_numbers",
     "sqlite_version",
 ]

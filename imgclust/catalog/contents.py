@@ -159,6 +159,17 @@ class Contents:
         )
         return int(self._connection.changes())
 
+    def drop_embedding(self, key: int, recipe: str) -> None:
+        """Delete the embedding of a content, which the index then leaves out too."""
+        self._connection.execute(
+            "DELETE FROM embeddings WHERE content = ? AND recipe = ?",
+            (key, self._recipe_number(recipe)),
+        )
+        if self._connection.changes():
+            self._connection.execute(
+                "INSERT INTO changes (content, action) VALUES (?, 'remove')", (key,)
+            )
+
     def recipes(self) -> list[str]:
         """Names of all recipes that embeddings were ever made by."""
         return [str(name) for (name,) in self._connection.execute("SELECT name FROM recipes")]

@@ -31,6 +31,20 @@ class Box:
             and other.bottom < self.top
         )
 
+    def holds(self, other: Box) -> bool:
+        """Whether the other lies in this one as a whole."""
+        return (
+            self.left <= other.left
+            and other.right <= self.right
+            and self.bottom <= other.bottom
+            and other.top <= self.top
+        )
+
+
+def page_of(plot: tuple[int, int]) -> Box:
+    """Where a plot of this width and height may be drawn on: itself and the edge around it."""
+    return Box(0, 0, plot[0] + 2 * EDGE_PX, plot[1] + 2 * EDGE_PX)
+
 
 def plot_px(points: NDArray[np.float64]) -> tuple[int, int]:
     """Width and height of a plot of the shape of its points (n, 2), so that they fill it."""
@@ -63,7 +77,7 @@ def centres_of(
 
 
 def number_boxes(
-    centres: Mapping[int, NDArray[np.float64]],
+    centres: Mapping[int, NDArray[np.float64]], page: Box
 ) -> list[tuple[int, Box, NDArray[np.float64]]]:
     """A box for each cluster's number at its centre, moved aside where two would overlap."""
     tall = 17 if len(centres) > 40 else 24
@@ -71,7 +85,7 @@ def number_boxes(
     found = []
     for cluster, centre in centres.items():
         wide = tall * (0.5 + 0.48 * len(str(cluster)))
-        box = free_box(centre, wide, tall, taken, rings=8) or box_at(centre, wide, tall)
+        box = free_box(centre, wide, tall, taken, page=page, rings=8) or box_at(centre, wide, tall)
         taken.append(box)
         found.append((cluster, box, centre))
     return found
@@ -84,14 +98,20 @@ def box_at(centre: NDArray[np.float64], wide: float, tall: float) -> Box:
 
 
 def free_box(
-    centre: NDArray[np.float64], wide: float, tall: float, taken: Sequence[Box], *, rings: int
+    centre: NDArray[np.float64],
+    wide: float,
+    tall: float,
+    taken: Sequence[Box],
+    *,
+    page: Box,
+    rings: int,
 ) -> Box | None:
-    """A box that meets none of those taken: at the point, or else on rings around it."""
+    """A box on the page that meets none of those taken: at the point, or on rings around it."""
     for ring in range(rings + 1):
         for turn in np.linspace(0, 2 * np.pi, max(1, 8 * ring), endpoint=False):
             aside = np.array([np.cos(turn) * wide, np.sin(turn) * tall]) * ring / 2
             box = box_at(centre + aside, wide, tall)
-            if not any(box.meets(other) for other in taken):
+            if page.holds(box) and not any(box.meets(other) for other in taken):
                 return box
     return None
 

@@ -8,28 +8,25 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from imgclust.charts.figure import colour, legible, new_figure, save
 from imgclust.charts.layout import (
     EDGE_PX,
     PLOT_PX,
     Box,
-    by_turns,
     centres_of,
-    free_box,
     number_boxes,
+    page_of,
     plot_px,
     to_pixels,
 )
-from imgclust.charts.sheet import Picture, opened
+from imgclust.charts.sheet import Picture
+from imgclust.charts.thumbnails import draw_thumbnails
 
 _DPI = 120
 _TITLE_PX = 50
 _LEGEND_PX = 270
 _LEGEND_ROWS = 48
-_THUMBNAIL_SHARE = 0.3  # of the plot, covered when every thumbnail finds room
-_THUMBNAIL_PX = (36, 110)
 _ZOOM_3D = 1.05
 _RING = -2  # in the legend: no cluster, but the rings
 
@@ -61,7 +58,8 @@ def map_2d(
         Gives the picture of a row (PIL, encoded bytes, or None); asked only for rows that may
         be shown, at most a few times `max_thumbnails`.
     placed
-        Rows that were placed in a map made without them, bool (n,): drawn as rings.
+        Rows that were placed in a map made without them, bool (n,): drawn as rings, their
+        thumbnails with dashed frames.
     max_thumbnails
         At most so many; they overlap neither each other nor a number.
 
@@ -95,11 +93,12 @@ def map_2d(
     )
     size = float(np.clip(60_000 / max(1, len(place)), 4, 60))
     _points(axes, place, ids, late, size=size, alpha=0.8)
-    numbers = number_boxes(centres)
+    page = page_of(plot)
+    numbers = number_boxes(centres, page)
     for cluster, box, at in numbers:
         _number(axes, cluster, box, at, small=len(centres) > 40)
     if thumbnails is not None:
-        _thumbnails(axes, place, ids, centres, thumbnails, max_thumbnails, numbers)
+        draw_thumbnails(axes, page, place, ids, late, centres, thumbnails, max_thumbnails, numbers)
     _legend(axes, named, left=plot[0] + 2 * EDGE_PX, top=height - _TITLE_PX)
     return save(figure, path)
 
@@ -148,7 +147,7 @@ def map_3d(
     # The numbers lie on the page, where they can be kept from covering each other.
     centres = centres_of(points, ids)
     seen = _on_page(axes, np.array(list(centres.values())).reshape(-1, 3), page)
-    numbers = number_boxes(dict(zip(centres, seen, strict=True)))
+    numbers = number_boxes(dict(zip(centres, seen, strict=True)), page_of(PLOT_PX))
     for cluster, box, at in numbers:
         _number(page, cluster, box, at, small=len(centres) > 40)
     _legend(page, named, left=PLOT_PX[0] + 2 * EDGE_PX, top=height - _TITLE_PX)
@@ -222,67 +221,6 @@ def _number(axes: Any, cluster: int, box: Box, centre: NDArray[np.float64], *, s
     )
 
 
-def _thumbnails(
-    axes: Any,
-    place: NDArray[np.float64],
-    ids: NDArray[np.int64],
-    centres: Mapping[int, NDArray[np.float64]],
-    thumbnails: Callable[[int], Picture],
-    most: int,
-    numbers: list[tuple[int, Box, NDArray[np.float64]]],
-) -> None:
-    from matplotlib.patches import Rectangle
-
-    wanted = min(most, len(place))
-    if wanted < 1:
-        return
-    side = (_THUMBNAIL_SHARE * PLOT_PX[0] * PLOT_PX[1] / wanted) ** 0.5
-    side = float(np.clip(side, *_THUMBNAIL_PX))
-    taken = [box for _, box, _ in numbers]
-    shown = 0
-    seen: set[int] = set()
-    for row in by_turns(place, ids, centres):
-        # Room is looked for before the picture is read: reading is what costs. The first picture
-        # of a cluster may stand aside, so that a cluster smaller than its number has one too.
-        rings = 0 if int(ids[row]) in seen else 3
-        room = free_box(place[row], side, side, taken, rings=rings)
-        if room is None:
-            continue
-        picture = opened(thumbnails(row))
-        if picture is None:
-            continue
-        picture.thumbnail((int(side), int(side)), Image.Resampling.LANCZOS)
-        x, y = (room.left + room.right) / 2, (room.bottom + room.top) / 2
-        half_x, half_y = picture.width / 2, picture.height / 2
-        axes.plot([place[row][0], x], [place[row][1], y], color=colour(int(ids[row])), zorder=1)
-        axes.imshow(
-            np.asarray(picture),
-            extent=(x - half_x, x + half_x, y - half_y, y + half_y),
-            aspect="auto",
-            interpolation="nearest",
-            zorder=3,
-        )
-        axes.add_patch(
-            Rectangle(
-                (x - half_x, y - half_y),
-                picture.width,
-                picture.height,
-                fill=False,
-                edgecolor=colour(int(ids[row])),
-                linewidth=1.5,
-                zorder=4,
-            )
-        )
-        taken.append(room)
-        seen.add(int(ids[row]))
-        shown += 1
-        if shown == wanted:
-            break
-    width, height = axes.figure.get_size_inches() * _DPI
-    axes.set_xlim(0, width)  # imshow has moved them
-    axes.set_ylim(0, height)
-
-
 def _legend_rows(
     ids: NDArray[np.int64], names: Mapping[int, str], *, placed: int = 0
 ) -> list[tuple[int, str]]:
@@ -297,7 +235,7 @@ def _legend_rows(
     if len(rows) > _LEGEND_ROWS:
         left_out = len(rows) - _LEGEND_ROWS + 1
         rows = [*rows[: _LEGEND_ROWS - 1], (-1, f"and {left_out} more")]
-    return [*rows, (_RING, f"placed since ({placed})")] if placed else rows
+    return [*rows, (_RING, f"placed since ({placed}); dashed frames")] if placed else rows
 
 
 def _legend(axes: Any, rows: list[tuple[int, str]], *, left: float, top: float) -> None:

@@ -114,8 +114,12 @@ def suggest(
         None,
         1,
         "rule",
-        f"no clear knee: {len(rows)} embeddings show no groups; one cluster",
+        f"no clear knee: {_embeddings(len(rows))} no groups; one cluster",
     )
+
+
+def _embeddings(n: int) -> str:
+    return "1 embedding shows" if n == 1 else f"{n} embeddings show"
 
 
 def clear_knee(

@@ -69,6 +69,15 @@ class Sweep:
     complete: bool
     notes: tuple[str, ...] = ()
 
+    @property
+    def criteria(self) -> dict[str, tuple[float, ...]]:
+        """The criteria beside the inertia, by name: larger is better."""
+        return {
+            "simplified_silhouette": self.simplified_silhouette,
+            "calinski_harabasz": self.calinski_harabasz,
+            "bic": self.bic,
+        }
+
 
 def default_k_max(n: int) -> int:
     """Largest k of a sweep over n rows: 100 up to 20,000, then round(sqrt(n)); at most n."""

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from imgclust.collection import paging
-from imgclust.errors import LockedError, StoppedError, StorageError
+from imgclust.errors import ImgclustError, LockedError, StoppedError
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
@@ -48,5 +48,5 @@ def finish_pages(collection: Opened) -> None:
         return  # whoever is at the links makes them
     except StoppedError:
         collection.say("the pages of the link folder are not all made; imgclust links goes on")
-    except (StorageError, OSError) as error:
+    except (ImgclustError, OSError) as error:
         collection.say(f"the pages of the link folder are made later: {error}")

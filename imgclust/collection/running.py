@@ -15,6 +15,7 @@ from imgclust.collection.finishing import finish_links
 from imgclust.collection.networks import choose_recipe, embedder_opener, require_packages
 from imgclust.collection.opened import MANY_IMAGES, Opened
 from imgclust.errors import (
+    ImgclustError,
     LockedError,
     StoppedError,
     StorageError,
@@ -108,7 +109,7 @@ class _Keeper:
                 self.paged = now
         except (LockedError, StoppedError):
             return
-        except (StorageError, OSError) as error:
+        except (ImgclustError, OSError) as error:
             self.paged = now
             self._once("pages", f"the pages of the link folder are made later: {error}")
 

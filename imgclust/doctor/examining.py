@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from imgclust import index
-from imgclust.catalog import Catalog
+from imgclust.catalog import Catalog, damaged_embeddings
 from imgclust.doctor.advising import Advisory, advise
 from imgclust.doctor.disk import look_at_disk, mark, reading_again
 from imgclust.errors import IndexFileError, LockedError, StorageError
@@ -164,6 +164,9 @@ class Doctor:
                 counts["assignments of no content"] = len(strays)
             if self._recluster is not None and not self._recluster.busy:
                 counts["unfinished clusterings"] = len(checking.unpublished())
+        if self._recipe is not None:
+            damaged = damaged_embeddings(self._catalog, self._recipe)
+            counts["embeddings that hold NaN or infinity"] = len(damaged)
         return [f"{count:,} {what}" for what, count in counts.items() if count]
 
     def _mend_catalog(self) -> int:
@@ -172,6 +175,7 @@ class Doctor:
         They wait like new files: that is no disagreement, and the next examination says so too.
         """
         catalog, checking = self._catalog, self._catalog.checking
+        damaged = [] if self._recipe is None else damaged_embeddings(catalog, self._recipe)
         with catalog.transaction():
             for key in checking.contents_without_images():
                 catalog.contents.drop_orphan(key)
@@ -179,6 +183,8 @@ class Doctor:
                 catalog.observations.forget(path)
             again = checking.images_without_observation()
             if self._recipe is not None:
+                for key in damaged:
+                    catalog.contents.drop_embedding(key, self._recipe)
                 for key in checking.contents_without_embedding(self._recipe):
                     again += [
                         (image.path, image.root) for image in catalog.images.with_content(key)

@@ -50,8 +50,9 @@ def refreshed(projection: PcaProjection, fresh: NDArray[Any]) -> PcaProjection:
     model.mean_ = projection.mean.astype(np.float64)
     model.var_ = projection.variances
     model.n_samples_seen_ = np.int64(projection.rows)
-    for start in range(0, len(rows), _AT_ONCE):
-        model.partial_fit(rows[start : start + _AT_ONCE])
+    with np.errstate(invalid="ignore"):  # where all rows are equal it divides 0 by 0
+        for start in range(0, len(rows), _AT_ONCE):
+            model.partial_fit(rows[start : start + _AT_ONCE])
     components, explained = real_axes(
         model.components_, model.explained_variance_ratio_, projection.dims
     )
@@ -61,4 +62,5 @@ def refreshed(projection: PcaProjection, fresh: NDArray[Any]) -> PcaProjection:
         explained,
         variances=np.asarray(model.var_, dtype=np.float64),
         rows=int(model.n_samples_seen_),
+        fitted=projection.fitted,
     )

@@ -55,8 +55,9 @@ class PcaProjection:
         Standard deviations that values are divided by first, float32 (d,), or None.
     variances
         Of each value, float64 (d,), which `refreshed` needs; None where it cannot be carried on.
-    rows
-        How many rows the axes stand for, since gone ones included.
+    rows, fitted
+        How many rows the axes stand for, since gone ones included, and how many of them were
+        fitted together.
     """
 
     kind: ClassVar[str] = "pca"
@@ -67,6 +68,7 @@ class PcaProjection:
     scale: NDArray[np.float32] | None = None
     variances: NDArray[np.float64] | None = None
     rows: int = 0
+    fitted: int = 0
 
     @property
     def dims(self) -> int:
@@ -126,19 +128,22 @@ class PcaProjection:
         if self.scale is not None:
             found["scale"] = self.scale
         if self.variances is not None:
-            found |= {"variances": self.variances, "rows": np.array(self.rows)}
+            learnt = np.array([self.rows, self.fitted])
+            found |= {"variances": self.variances, "learnt": learnt}
         return found
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> PcaProjection:
         """The projection that consists of these arrays."""
+        rows, fitted = arrays.get("learnt", (0, 0))
         return cls(
             arrays["mean"],
             arrays["components"],
             arrays["explained"],
             arrays.get("scale"),
             arrays.get("variances"),
-            int(arrays.get("rows", 0)),
+            int(rows),
+            int(fitted),
         )
 
     def to_bytes(self) -> bytes:
@@ -219,7 +224,8 @@ def fit_pca(
     components, explained = real_axes(axes, share, dims)
     if scale is not None:
         return PcaProjection(mean, components, explained, scale)
-    return PcaProjection(mean, components, explained, variances=variances, rows=len(rows))
+    n = len(rows)
+    return PcaProjection(mean, components, explained, variances=variances, rows=n, fitted=n)
 
 
 def real_axes(

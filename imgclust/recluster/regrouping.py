@@ -9,14 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering
+from imgclust.catalog import Catalog, Clustering, must_be_numbers
 from imgclust.clustering import Fit, Matching
 from imgclust.errors import NothingThereError, RecipeError
 from imgclust.failpoints import passing
 from imgclust.progress import Progress
 from imgclust.recluster.publishing import described, lineage, make_current
 from imgclust.recluster.results import ClusterResult, lineage_fields
-from imgclust.recluster.soundness import must_be_numbers
 from imgclust.recluster.space import Model, Space
 
 # Assignments written in one transaction: the watcher waits for no more than that.

@@ -10,7 +10,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class SweepResult:
-    """Inertia of every k in a space, the knee, and the elbow picture."""
+    """Inertia of every k in a space, the knee, and the elbow picture.
+
+    `complete` is False when the sweep was interrupted; `seconds` is all that it took. `criteria`
+    are simplified_silhouette, calinski_harabasz and bic: a value for each k, larger is better.
+    """
 
     space: str
     n: int
@@ -21,6 +25,7 @@ class SweepResult:
     chart: Path | None
     seconds: float
     complete: bool
+    criteria: Mapping[str, tuple[float, ...]]
     notes: tuple[str, ...]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -52,13 +53,14 @@ class Recluster:
     def sweep(
         self, *, k_min: int, k_max: int | None, space: str, seed: int, chart: bool = True
     ) -> SweepResult:
-        """Fit every k, store the fits, draw the elbow.
+        """Fit every k, store the fits, draw the elbow; of an interrupted sweep, what is done.
 
         Raises
         ------
         LockedError
             When another process clusters this collection.
         """
+        began = time.monotonic()
         with self._locked():
             room = self._space(space, seed)
             found, suggestion = self._sweep(room, k_min, k_max, seed)
@@ -73,8 +75,9 @@ class Recluster:
             knee=suggestion.k,
             sentence=suggestion.sentence,
             chart=path if chart else None,
-            seconds=found.seconds,
+            seconds=time.monotonic() - began,
             complete=found.complete,
+            criteria=found.criteria,
             notes=(*room.notes, *found.notes),
         )
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering, StoredSweep
+from imgclust.catalog import Catalog, Clustering, StoredSweep, must_be_numbers
 from imgclust.clustering import assign
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError
@@ -25,7 +25,6 @@ from imgclust.projection import (
     to_unit_length,
 )
 from imgclust.recluster.axes import carried_on
-from imgclust.recluster.soundness import must_be_numbers
 
 # Contents assigned in one transaction when many have to be.
 _CHUNK = 1000
@@ -106,12 +105,16 @@ def build(
         sequence = catalog.contents.sequence()
         counts = catalog.images.counts_by_content()
     keys, vectors = catalog.contents.all_embeddings(recipe)
+    # What came while they were read is assigned like every other arrival.
+    late = np.isin(keys, catalog.contents.added_between(sequence, catalog.contents.sequence()))
+    if late.any():
+        keys, vectors = keys[~late], vectors[~late]
     if not len(keys):
         raise ClusteringError("there are no embeddings to cluster")
     must_be_numbers(catalog, keys, vectors)
     images = np.array([counts.get(int(key), 0) for key in keys], np.int64)
-    chosen = settings_of(name, settings, seed)
-    rows = vectors if chosen["standardise"] else to_unit_length(vectors)
+    chosen, rules = settings_of(name, settings, seed), settings.clustering
+    rows = vectors if rules.standardise else to_unit_length(vectors)
     space = Space(name, keys, rows, rows, images, sequence, chosen, None)
     if name == "embedding":
         return space
@@ -122,7 +125,6 @@ def build(
         return replace(
             space, points=_points(projection, rows), projection=projection, stored=kept.projection
         )
-    rules = settings.clustering
     if name == "pca":
         projection = carried_on(
             catalog, keys, rows, recipe=recipe, sequence=sequence, settings=chosen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from imgclust.catalog import Catalog, StoredSweep
 from imgclust.clustering import Fit, Suggestion, Sweep, assign, suggest, sweep
+from imgclust.errors import StoppedError
 from imgclust.progress import Progress, StopFlag
 from imgclust.recluster.space import Space, Vectors, store
 
@@ -32,7 +34,16 @@ def sweep_and_store(
     progress: Progress,
     stop: StopFlag,
 ) -> tuple[Sweep, Suggestion]:
-    """Fit every k, suggest one, and keep the fits in place of the last sweep of this space."""
+    """Fit every k, suggest one, and keep the fits in place of the last sweep of this space.
+
+    Of an interrupted sweep the fits that are done are kept, without a suggestion, unless more of
+    the same are stored already.
+
+    Raises
+    ------
+    StoppedError
+        When `stop` was set before the first k was done.
+    """
     found = sweep(
         room.points,
         k_min=k_min,
@@ -43,7 +54,15 @@ def sweep_and_store(
         progress=progress,
         stop=stop,
     )
-    suggestion = suggest(found, room.points, seed=seed, progress=progress, stop=stop)
+    whole = found.complete
+    try:
+        suggestion = suggest(found, room.points, seed=seed, progress=progress, stop=stop)
+    except StoppedError:
+        whole = False
+        suggestion = Suggestion(None, 1, "rule", "interrupted; a whole sweep suggests a k")
+        kept = stored_sweep(catalog, room, recipe=recipe, seed=seed)
+        if kept is not None and len(kept.summary["k"]) >= len(found.k):
+            return replace(found, complete=False), suggestion
     summary = {
         "k": found.k,
         "inertia": found.inertia,
@@ -51,8 +70,8 @@ def sweep_and_store(
         "chosen": suggestion.chosen,
         "chosen_by": suggestion.chosen_by,
         "sentence": suggestion.sentence,
-        "simplified_silhouette": _finite(found.simplified_silhouette),
-        "complete": found.complete,
+        **{name: _finite(values) for name, values in found.criteria.items()},
+        "complete": whole,
         "asked": [k_min, k_max],
     }
     with catalog.transaction():
@@ -74,7 +93,7 @@ def sweep_and_store(
     while part := list(islice(fits, _FITS)):
         with catalog.piece():
             catalog.sweeps.put_fits(number, part)
-    return found, suggestion
+    return replace(found, complete=whole), suggestion
 
 
 def draw_elbow(path: Path, found: Sweep, suggestion: Suggestion, space: str) -> None:

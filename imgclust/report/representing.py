@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog
+from imgclust.catalog import Catalog, finite
 from imgclust.clustering import representatives
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -97,9 +97,11 @@ def _choose(
     with catalog.snapshot():  # a content does not leave between these two
         there = [key for key in members.tolist() if catalog.contents.has_embedding(key, recipe)]
         vectors = catalog.contents.embeddings(there, recipe)
+    sound = finite(vectors)  # a picture of a damaged embedding is no picture of its cluster
+    there = [key for key, one in zip(there, sound, strict=True) if one]
     if not there:
         return []
-    return [there[row] for row in representatives(vectors, MOST, seed=seed)]
+    return [there[row] for row in representatives(vectors[sound], MOST, seed=seed)]
 
 
 def _keep(catalog: Catalog, clustering: int, chosen: dict[int, list[int]]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imgclust.catalog import Catalog
+from imgclust.catalog import Catalog, must_be_numbers
 from imgclust.errors import IndexFileError, StorageError
 from imgclust.failpoints import passing
 from imgclust.index import VectorIndex, set_aside
@@ -90,6 +90,7 @@ class LiveIndex:
         for keys, vectors in contents.embedding_parts(
             contents.embedded(self._recipe), self._recipe
         ):
+            must_be_numbers(self._catalog, keys, vectors)
             self.index.add(keys, vectors)
         self.sequence = sequence
 
@@ -109,6 +110,7 @@ class LiveIndex:
                 self.index.remove(np.array(removed, np.int64))
             if added:
                 vectors = self._catalog.contents.embeddings(added, self._recipe)
+                must_be_numbers(self._catalog, np.array(added, np.int64), vectors)
                 self.index.add(np.array(added, np.int64), vectors)
             passing("index.add.after")
             self.sequence = changes[-1][0]

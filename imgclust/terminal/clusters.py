@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, columns
-from imgclust.terminal.words import counted, moment, printable
+from imgclust.terminal.words import counted, duration, moment, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,11 @@ if TYPE_CHECKING:
         SweepResult,
     )
 
+_CRITERIA = {
+    "simplified_silhouette": "simplified silhouette",
+    "calinski_harabasz": "Calinski-Harabasz",
+    "bic": "BIC",
+}
 _MEMBERS_SHOWN = 20
 _CLUSTERINGS_SHOWN = 20
 _FOREIGN_SHOWN = 10
@@ -38,10 +44,16 @@ def sweep(screen: Screen, result: SweepResult) -> None:
         f"k from {result.k[0]} to {result.k[-1]}, {counted(result.n, 'distinct image')} in the "
         f"space {result.space}: {printable(result.sentence)}"
     )
-    if not result.complete:
-        screen.summary("interrupted: the larger k are missing")
+    best = [
+        f"{_CRITERIA[name]} k = {max(scored)[1]}"
+        for name, values in result.criteria.items()
+        if (scored := [(one, k) for k, one in zip(result.k, values, strict=True) if isfinite(one)])
+    ]
+    if best:
+        screen.summary(f"largest by other criteria: {', '.join(best)}")
     for note in result.notes:
         screen.summary(printable(note))
+    screen.summary(f"took {duration(result.seconds)}")
     if result.chart is not None:
         screen.outcome(f"elbow: {printable(result.chart)}")
 
@@ -136,6 +148,8 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
         ("images", f"{row.size:,}, coherence {row.coherence:.3f}"),
         ("medoid", "-" if row.medoid is None else str(row.medoid)),
     ]
+    if result.representatives:
+        facts.append(("representatives", ", ".join(str(one.id) for one in result.representatives)))
     if row.outliers:
         facts.append(("outliers", f"{counted(row.outliers, 'image')} far from the centroid"))
     if row.drift.ratio is not None:

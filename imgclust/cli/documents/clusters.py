@@ -31,6 +31,9 @@ def sweep(result: SweepResult) -> Document:
         "inertia": list(result.inertia),
         "knee": result.knee,
         "chart": None if result.chart is None else text(os.fsencode(result.chart)),
+        **{name: list(values) for name, values in result.criteria.items()},
+        "seconds": round(result.seconds, 3),
+        "complete": result.complete,
     }
 
 
