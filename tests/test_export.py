@@ -267,7 +267,7 @@ def test_a_stop_leaves_what_stood_there(
     before = stood()
     flag = StopFlag()
     flag.set()
-    monkeypatch.setattr(collection, "_stop", flag)
+    monkeypatch.setattr(collection, "stop", flag)
     with pytest.raises(StoppedError):
         collection.export(place, format=format)
     assert stood() == before
