@@ -241,7 +241,7 @@ def test_sweep(run: Run, ready: Path) -> None:
     document = run("sweep", "--k-max", "6", "--json").document
     criteria = ["simplified_silhouette", "calinski_harabasz", "bic"]
     promised = ["space", "n", "k", "inertia", "knee", "chart"]
-    assert list(document) == [*promised, *criteria, "seconds", "complete"]
+    assert list(document) == [*promised, *criteria, "preferred", "seconds", "complete"]
     assert document["k"] == [1, 2, 3, 4, 5, 6]
     assert len(document["inertia"]) == 6
     assert document["complete"] is True
@@ -252,8 +252,10 @@ def test_sweep(run: Run, ready: Path) -> None:
     assert Path(document["chart"]).is_file()
     said = run("sweep", "--k-max", "6")
     assert said.out.startswith("k from 1 to 6, 24 distinct images in the space pca: ")
-    best = max(range(1, 6), key=lambda place: document["calinski_harabasz"][place]) + 1
-    assert f"Calinski-Harabasz k = {best}" in said.out
+    best = max(range(1, 4), key=lambda place: document["calinski_harabasz"][place]) + 1
+    assert document["preferred"]["calinski_harabasz"] == best
+    assert "of k up to 4, other criteria prefer: simplified silhouette" in said.out
+    assert f"Calinski-Harabasz {best}" in said.out
     assert re.search(r"^took [\d.]+ s$", said.out, re.MULTILINE)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.clustering import Sweep, suggest, sweep
+from imgclust.clustering import Sweep, preferred, suggest, sweep
 from imgclust.clustering.knee import clear_knee
 from imgclust.errors import StoppedError
 from imgclust.progress import StopFlag
@@ -33,6 +33,15 @@ def test_the_knee_is_the_number_of_separated_groups(k: int, d: int) -> None:
     found = clear_knee(rows, k_max=40)
     assert found is not None
     assert found[0] == k
+
+
+def test_what_the_other_criteria_prefer() -> None:
+    rows = groups(3, 16, spread=6.0)
+    swept = sweep(rows, k_max=600)
+    assert swept.simplified_silhouette[-1] > max(swept.simplified_silhouette[1:20])
+    names = ("simplified_silhouette", "calinski_harabasz", "bic")
+    assert preferred(swept, n=len(rows)) == dict.fromkeys(names, 3)
+    assert preferred(sweep(rows[:5], k_max=1), n=5).keys() == set()
 
 
 @pytest.mark.parametrize("d", [2, 50, 2048])

@@ -15,7 +15,7 @@ from imgclust.clustering.drift import (
     spread,
 )
 from imgclust.clustering.fit import Fit, fit
-from imgclust.clustering.knee import Suggestion, suggest
+from imgclust.clustering.knee import Suggestion, preferred, suggest
 from imgclust.clustering.match import Matching, match, regrouped
 from imgclust.clustering.sweep import Sweep, default_k_max, sweep
 
@@ -37,6 +37,7 @@ __all__ = [
     "nearest_clusters",
     "outlier_limits",
     "pooled",
+    "preferred",
     "regrouped",
     "representatives",
     "spread",

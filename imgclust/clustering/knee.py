@@ -95,19 +95,14 @@ def suggest(
             f"k = {k}: the knee of the elbow curve; the inertia there is "
             f"{-100 * math.expm1(-excess):.0f} % below that of data without clusters",
         )
-    most = max(2, math.isqrt(len(rows)))  # the silhouette alone rises towards single rows
-    scored = [
-        (score, -k)
-        for k, score in zip(swept.k, swept.simplified_silhouette, strict=True)
-        if 2 <= k <= most and score > 0
-    ]
-    if scored and len(rows) >= _LEAST_ROWS:
-        score, negative = max(scored)
+    k = preferred(swept, n=len(rows)).get("simplified_silhouette", 1)
+    score = swept.simplified_silhouette[swept.k.index(k)] if k in swept.k else 0.0
+    if score > 0 and len(rows) >= _LEAST_ROWS:
         return Suggestion(
             None,
-            -negative,
+            k,
             "silhouette",
-            f"no clear knee: the curve falls as it does without clusters; k = {-negative} has "
+            f"no clear knee: the curve falls as it does without clusters; k = {k} has "
             f"the largest simplified silhouette ({score:.2f})",
         )
     return Suggestion(
@@ -116,6 +111,25 @@ def suggest(
         "rule",
         f"no clear knee: {_embeddings(len(rows))} no groups; one cluster",
     )
+
+
+def preferred(swept: Sweep, *, n: int) -> dict[str, int]:
+    """The k that each criterion of a sweep of n rows is largest at, by its name.
+
+    Of k from 2 to the square root of n: towards single rows they rise for no reason. Of equals
+    the smallest.
+    """
+    most = max(2, math.isqrt(n))
+    found = {}
+    for name, values in swept.criteria.items():
+        scored = [
+            (value, -k)
+            for k, value in zip(swept.k, values, strict=True)
+            if 2 <= k <= most and math.isfinite(value)
+        ]
+        if scored:
+            found[name] = -max(scored)[1]
+    return found
 
 
 def _embeddings(n: int) -> str:

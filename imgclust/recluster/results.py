@@ -13,7 +13,8 @@ class SweepResult:
     """Inertia of every k in a space, the knee, and the elbow picture.
 
     `complete` is False when the sweep was interrupted; `seconds` is all that it took. `criteria`
-    are simplified_silhouette, calinski_harabasz and bic: a value for each k, larger is better.
+    are simplified_silhouette, calinski_harabasz and bic: a value for each k, larger is better;
+    `preferred` the k from 2 to the square root of n that each is largest at.
     """
 
     space: str
@@ -26,6 +27,7 @@ class SweepResult:
     seconds: float
     complete: bool
     criteria: Mapping[str, tuple[float, ...]]
+    preferred: Mapping[str, int]
     notes: tuple[str, ...]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from imgclust import devices
 from imgclust.catalog import Catalog
-from imgclust.clustering import Fit, Matching, Suggestion, Sweep, fit, match
+from imgclust.clustering import Fit, Matching, Suggestion, Sweep, fit, match, preferred
 from imgclust.config import Settings
 from imgclust.errors import LockedError, NothingThereError, RecipeError, UsageError
 from imgclust.locks import FileLock, is_locked
@@ -55,10 +55,7 @@ class Recluster:
     ) -> SweepResult:
         """Fit every k, store the fits, draw the elbow; of an interrupted sweep, what is done.
 
-        Raises
-        ------
-        LockedError
-            When another process clusters this collection.
+        Raises `LockedError` when another process clusters this collection.
         """
         began = time.monotonic()
         with self._locked():
@@ -67,9 +64,10 @@ class Recluster:
             path = self._charts / self._settings.views.elbow.format(dims=room.points.shape[1])
             if chart:
                 draw_elbow(path, found, suggestion, space)
+        n = len(room.keys)
         return SweepResult(
             space=space,
-            n=len(room.keys),
+            n=n,
             k=found.k,
             inertia=found.inertia,
             knee=suggestion.k,
@@ -78,6 +76,7 @@ class Recluster:
             seconds=time.monotonic() - began,
             complete=found.complete,
             criteria=found.criteria,
+            preferred=preferred(found, n=n),
             notes=(*room.notes, *found.notes),
         )
 

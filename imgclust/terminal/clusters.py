@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
@@ -44,13 +44,10 @@ def sweep(screen: Screen, result: SweepResult) -> None:
         f"k from {result.k[0]} to {result.k[-1]}, {counted(result.n, 'distinct image')} in the "
         f"space {result.space}: {printable(result.sentence)}"
     )
-    best = [
-        f"{_CRITERIA[name]} k = {max(scored)[1]}"
-        for name, values in result.criteria.items()
-        if (scored := [(one, k) for k, one in zip(result.k, values, strict=True) if isfinite(one)])
-    ]
-    if best:
-        screen.summary(f"largest by other criteria: {', '.join(best)}")
+    if result.preferred:
+        said = ", ".join(f"{_CRITERIA[name]} {k}" for name, k in result.preferred.items())
+        most = max(2, isqrt(result.n))
+        screen.summary(f"of k up to {most}, other criteria prefer: {said}")
     for note in result.notes:
         screen.summary(printable(note))
     screen.summary(f"took {duration(result.seconds)}")

@@ -32,6 +32,7 @@ def sweep(result: SweepResult) -> Document:
         "knee": result.knee,
         "chart": None if result.chart is None else text(os.fsencode(result.chart)),
         **{name: list(values) for name, values in result.criteria.items()},
+        "preferred": dict(result.preferred),
         "seconds": round(result.seconds, 3),
         "complete": result.complete,
     }
