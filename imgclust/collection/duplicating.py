@@ -56,7 +56,7 @@ def duplicates(collection: Opened, *, min_score: float | None) -> DuplicatesResu
             index=live.index,
             embedder=embedder_opener(collection)(),
             read=lambda key: reading.bytes_of(collection, key),
-            cells=pictures,
+            cells=pictures.cells,
             progress=collection.progress,
             stop=collection.stop,
         )

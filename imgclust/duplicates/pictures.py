@@ -31,14 +31,14 @@ class Pictures:
 
     def __init__(self, read: Callable[[int], bytes | None]) -> None:
         self._read = read
-        self._cells = functools.lru_cache(_KEPT)(self._look)
+        self._looked = functools.lru_cache(_KEPT)(self._look)
         self._row_of: dict[int, int] = {}  # -1: cannot be told
         self._outlines = outlines(np.empty((0, 3072), np.uint8))
         self._count = 0
 
-    def __call__(self, key: int) -> npt.NDArray[np.uint8] | None:
+    def cells(self, key: int) -> npt.NDArray[np.uint8] | None:
         """See `images.cells`; None where it cannot be told."""
-        return self._cells(key)
+        return self._looked(key)
 
     def alike(
         self,
@@ -57,7 +57,7 @@ class Pictures:
             most = most_likeness(self._outlines[one[seen]], self._outlines[other[seen]])
             close = start + seen[most >= least - _ROUNDING]
             for at in close:
-                first, second = self(int(some[at])), self(int(others[at]))
+                first, second = self.cells(int(some[at])), self.cells(int(others[at]))
                 if first is not None and second is not None:
                     found[at] = likeness(first[None], second[None])[0] >= least
         return found
@@ -78,7 +78,7 @@ class Pictures:
             looks = []
             for key in new[start : start + _BLOCK]:
                 stop.check()
-                looks.append((key, self._cells(key)))
+                looks.append((key, self.cells(key)))
             self._row_of |= {key: -1 for key, own in looks if own is None}
             seen = [(key, own) for key, own in looks if own is not None]
             if seen:
