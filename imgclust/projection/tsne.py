@@ -29,7 +29,6 @@ _ITERATIONS = 500
 _LARGE_EARLY_ITERATIONS = 100
 _LARGE_ITERATIONS = 300
 _LARGE_NEIGHBOURS = 15
-_LARGE_CELL = 2  # side of a cell of the grid that repulsion is interpolated on; else 1
 _CALLBACK_EVERY = 25
 _ROWS_FOR_THREADS = 2_000  # with fewer, threads cost more in waiting than they bring
 _MOST_ROWS = {2: 50_000, 3: 10_000}
@@ -130,7 +129,7 @@ def fit_tsne(
         placed by their neighbours.
     max_points
         Above this many rows, by default 50,000, a map in 2-D is made with fewer and approximate
-        neighbours, on a coarser grid, in fewer iterations, and `perplexity` does not count. In
+        neighbours, in fewer iterations, and `perplexity` does not count. In
         3-D, for which there is no interpolation by FFT, a random sample of so many (by default
         10,000) makes the map and the others are placed in it.
     progress, stop
@@ -275,7 +274,6 @@ def _optimised(
         n_jobs=threads,
         learning_rate="auto",
         negative_gradient_method="bh" if begin.shape[1] == 3 or n < 10_000 else "fft",
-        ints_in_interval=_LARGE_CELL if large else 1,
         callbacks=look,
         callbacks_every_iters=_CALLBACK_EVERY,
     )
