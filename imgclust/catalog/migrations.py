@@ -264,6 +264,21 @@ DROP INDEX observations_due;
 CREATE INDEX observations_due ON observations(due, root) WHERE state = 'seen';
 """
 
+# The third step, by subject.
+_THIRD_DISKS = """
+"""
+
+_THIRD_REMOVED = """
+"""
+
+_THIRD_CLUSTERS = """
+"""
+
+_THIRD_DUPLICATES = """
+"""
+
+_THIRD = _THIRD_DISKS + _THIRD_REMOVED + _THIRD_CLUSTERS + _THIRD_DUPLICATES
+
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
 # one; the second forgives, as some catalogs of version 1 have its table already.
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
