@@ -88,6 +88,12 @@ class CollisionError(CatalogError):
     """Two contents cannot be told apart by the key that they would have."""
 
 
+class BackupError(ImgclustError):
+    """A backup is damaged, cut short, or from a newer version."""
+
+    code = "backup"
+
+
 class IndexFileError(ImgclustError):
     """The index file is damaged, truncated, newer or foreign; it can be rebuilt."""
 

@@ -39,6 +39,15 @@ POINTS = frozenset(
         "recluster.publish",
         "reembed.commit",
         "reembed.change",
+        "upgrade.copied",
+        "upgrade.kept",
+        "upgrade.commit",
+        "backup.copied",
+        "backup.written",
+        "backup.renamed",
+        "restore.copied",
+        "restore.prepared",
+        "restore.renamed",
     }
 )
 

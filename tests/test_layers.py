@@ -38,6 +38,7 @@ LAYER_2 = {
     "duplicates",
     "reembed",
     "report",
+    "backup",
 }
 BELOW_2 = LAYER_0 | LAYER_1
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from imgclust.catalog import schema
+from imgclust.catalog import copies, schema
 from imgclust.catalog.assignments import Assignments
 from imgclust.catalog.checking import Checking
 from imgclust.catalog.clusterings import Clusterings
@@ -26,6 +26,7 @@ from imgclust.catalog.requests import Requests
 from imgclust.catalog.roots import Roots
 from imgclust.catalog.sweeps import Sweeps
 from imgclust.errors import CatalogError, ImgclustError, StorageError
+from imgclust.progress import Progress, StopFlag, silent
 
 # For how long a writer that writes piece after piece leaves the file to others: it would take it
 # again at once, and they would come upon a file that is taken each time they look.
@@ -196,6 +197,28 @@ class Catalog:
         except CatalogError as error:
             return [str(error.__cause__ or error)]
         return [row for row in rows if row != "ok"]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that a copy of the catalog takes."""
+        return copies.size_of(self._connection)
+
+    def copy_to(
+        self,
+        target: Path,
+        *,
+        application_id: int,
+        progress: Progress = silent,
+        stop: StopFlag | None = None,
+    ) -> None:
+        """Copy the catalog as it is now into an empty file; see `copies.copy_into`."""
+        copies.copy_into(
+            self._connection,
+            target,
+            application_id=application_id,
+            progress=progress,
+            stop=stop,
+        )
 
     def explain(self, error: BaseException) -> None:
         """Look whether the file is what a failure comes from that nobody has foreseen.

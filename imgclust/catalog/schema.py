@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import time
 
 import apsw
 
 from imgclust.catalog.connection import damaged
+from imgclust.catalog.copies import keep_before_upgrade
 from imgclust.catalog.migrations import MIGRATIONS
 from imgclust.errors import CatalogError
+from imgclust.failpoints import passing
 
 # "imgc": marks the file as ours, so that a foreign database is never changed.
 APPLICATION_ID = 0x696D6763
@@ -17,12 +20,14 @@ VERSION = len(MIGRATIONS)
 
 
 def migrate(connection: apsw.Connection) -> None:
-    """Bring the catalog up to date in one transaction.
+    """Bring the catalog up to date in one transaction; what it was before is kept beside it.
 
     Raises
     ------
     CatalogError
         When the file belongs to another program, or a newer imgclust wrote it.
+    StorageError
+        When there is no room for the copy that is kept; nothing has changed then.
     """
     version = _pragma(connection, "user_version")
     application = _pragma(connection, "application_id")
@@ -32,6 +37,7 @@ def migrate(connection: apsw.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = _known(connection)
+        kept = keep_before_upgrade(connection, version) if version else None
         for step in MIGRATIONS[version:]:
             try:
                 connection.execute(step)
@@ -40,8 +46,18 @@ def migrate(connection: apsw.Connection) -> None:
                 if found:
                     raise damaged(connection.filename, found[0]) from error
                 raise
+        if kept is not None:
+            connection.execute(
+                "INSERT INTO events (at, kind, sentence) VALUES (?, 'upgrade', ?)",
+                (
+                    time.time(),
+                    f"the catalog was brought from version {version} to {VERSION}; as it was "
+                    f"before, it is kept in {kept}",
+                ),
+            )
         connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        passing("upgrade.commit")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -33,6 +33,8 @@ class Globals:
 
     index: Path | None = None
     collection: str = "default"
+    # Whether a person said which collection.
+    named: bool = False
     files: tuple[str, ...] = ()
     json: bool = False
     quiet: bool = False
@@ -176,7 +178,8 @@ def fail(error: BaseException, options: Globals) -> int:
 
 
 def _refused(error: OSError) -> str:
-    where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+    named = isinstance(error.filename, str | bytes | os.PathLike)  # else a descriptor, or nothing
+    where = f"{os.fsdecode(error.filename)}: " if named else ""
     return f"the system refuses: {where}{reason_of(error)}"
 
 

@@ -23,7 +23,7 @@ _PLACE = "imgclust.globals"
 _ORDER = (
     *("watch", "add", "query", "duplicates", "sweep", "cluster", "clusters", "view", "links"),
     *("report", "export", "status", "quarantine", "missing", "remove", "doctor"),
-    *("collections", "config", "weights", "reembed"),
+    *("backup", "restore", "collections", "config", "weights", "reembed"),
 )
 
 
@@ -193,6 +193,7 @@ def merged(context: typer.Context, given: dict[str, Any]) -> Globals:
         before,
         index=given["index"] or before.index,
         collection=given["collection"] or before.collection,
+        named=before.named or given["collection"] is not None,
         files=(*before.files, *(given["config"] or ())),
         json=given["json"] or before.json,
         quiet=given["quiet"] or before.quiet,

@@ -1,4 +1,4 @@
-"""Commands about the collection and this machine: status, doctor, reembed, report, weights."""
+"""Commands about the collection and this machine: status, doctor, reembed, backup, weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from imgclust.cli import documents
 from imgclust.cli.calling import Call
 from imgclust.cli.options import Commands, DryRun, Yes
-from imgclust.terminal import exports, results
+from imgclust.terminal import backups, exports, results
 
 commands = Commands()
 
@@ -30,6 +30,7 @@ def status(call: Call) -> None:
         if call.options.verbosity and not call.options.json:
             results.engine(call.screen, found, collection.engine())
             results.events(call.screen, found)
+            backups.kept(call.screen, collection.kept_catalogs())
 
 
 @commands.adds(
@@ -101,6 +102,60 @@ def report(
     """Write the collection as one HTML page, to read, print or send."""
     with call.open() as collection:
         call.answer(collection.report(out), documents.reported, exports.reported)
+
+
+@commands.adds(
+    "backup",
+    example="""\
+imgclust backup /mnt/disk/photos.imgclust
+imgclust backup -q /mnt/disk/photos.imgclust    in a cron line""",
+)
+def backup(
+    call: Call,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
+) -> None:
+    """Write the whole collection into one file, also while a watcher runs.
+
+    The images are not in it. An older backup of the collection is replaced by a finished one only.
+    """
+    with call.open() as collection:
+        call.answer(collection.backup(file), documents.backup, backups.backed_up)
+
+
+@commands.adds(
+    "restore",
+    example="""\
+imgclust restore /mnt/disk/photos.imgclust
+imgclust restore /mnt/disk/photos.imgclust --to ~/index --collection trial
+imgclust restore /mnt/disk/photos.imgclust --dry-run    verify the backup""",
+)
+def restore(
+    call: Call,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")],
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="INDEX", help="Index folder.  [default: as --index]"),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Verify the backup, restore nothing.")
+    ] = False,
+) -> None:
+    """Make a collection from a backup, here or on another machine.
+
+    It gets the name that it had, or that of --collection; one that exists is never replaced. Index,
+    thumbnails and links are made again by the next watch.
+    """
+    from imgclust.collection import restore_collection
+
+    found = restore_collection(
+        file,
+        to or call.options.index,
+        name=call.options.collection if call.options.named else None,
+        dry_run=dry_run,
+        progress=call.screen.progress,
+        stop=call.stop,
+    )
+    call.answer(found, documents.restored, backups.restored)
 
 
 weights_commands = Commands()

@@ -10,7 +10,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imgclust.catalog import Quarantined
+    from imgclust.backup import Backup, Manifest, Restored
+    from imgclust.catalog import KeptCatalog, Quarantined
     from imgclust.clustering import Drift
     from imgclust.collection.collection import Collection
     from imgclust.collection.explaining import EffectiveSettings, SettingRow, effective_settings
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         create_collection,
         delete_collection,
         rename_collection,
+        restore_collection,
     )
     from imgclust.collection.results import (
         ClusterDetails,
@@ -72,6 +74,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Advisory",
+    "Backup",
     "Check",
     "ClusterDetails",
     "ClusterLife",
@@ -97,9 +100,11 @@ __all__ = [
     "Folders",
     "IndexFolder",
     "IngestResult",
+    "KeptCatalog",
     "LifeEvent",
     "LinksResult",
     "Listed",
+    "Manifest",
     "MapResult",
     "Member",
     "MissingImage",
@@ -111,6 +116,7 @@ __all__ = [
     "Region",
     "Removed",
     "ReportResult",
+    "Restored",
     "SettingRow",
     "Standing",
     "Status",
@@ -128,12 +134,14 @@ __all__ = [
     "list_collections",
     "list_weights",
     "rename_collection",
+    "restore_collection",
     "verify_weights",
 ]
 
 # Which module each name above is loaded from, on first use: a command loads what it works with.
 _MODULES = {
-    "imgclust.catalog": ("Quarantined",),
+    "imgclust.backup": ("Backup", "Manifest", "Restored"),
+    "imgclust.catalog": ("KeptCatalog", "Quarantined"),
     "imgclust.clustering": ("Drift",),
     "imgclust.collection.collection": ("Collection",),
     "imgclust.collection.explaining": ("EffectiveSettings", "SettingRow", "effective_settings"),
@@ -150,6 +158,7 @@ _MODULES = {
         "create_collection",
         "delete_collection",
         "rename_collection",
+        "restore_collection",
     ),
     "imgclust.collection.results": (
         "ClusterDetails",

@@ -10,6 +10,7 @@ from imgclust.collection import folders
 from imgclust.errors import UsageError
 
 if TYPE_CHECKING:
+    from imgclust.backup import Backup
     from imgclust.collection.opened import Opened
     from imgclust.export import ExportResult, Target
     from imgclust.report import ReportResult
@@ -63,6 +64,25 @@ def report(collection: Opened, to: Path | None) -> ReportResult:
     )
 
 
+def backup(collection: Opened, to: Path) -> Backup:
+    """See `Collection.backup`; among the images a backup does no harm, as it is none."""
+    from imgclust import __version__
+    from imgclust.backup import write_backup
+
+    path = Path(os.path.abspath(to.expanduser()))
+    if not path.is_dir():  # which may hold our own folders, and is refused for what it is
+        _keep_out_of_ours(collection, path)
+    return write_backup(
+        collection.catalog,
+        path,
+        collection=collection.name,
+        folder=collection.folders.root,
+        version=__version__,
+        progress=collection.progress,
+        stop=collection.stop,
+    )
+
+
 def check_sheet(collection: Opened, path: Path) -> None:
     """Refuse a contact sheet of no known kind, or where no file of ours may be."""
     if path.suffix.lower() not in _SHEETS:
@@ -78,6 +98,10 @@ def keep_out(collection: Opened, path: Path) -> None:
             raise UsageError(
                 f"{path} lies among the images in {os.fsdecode(root.path)}; choose another place"
             )
+    _keep_out_of_ours(collection, path)
+
+
+def _keep_out_of_ours(collection: Opened, path: Path) -> None:
     whole = os.path.realpath(os.fsencode(collection.index_folder.path))  # others' collections too
     for ours in (*collection.our_folders(), whole):
         if folders.overlaps(os.fsencode(path), ours):

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgclust.catalog import ASIDE
 from imgclust.errors import NothingThereError, StorageError, UsageError, reason_of
 from imgclust.places import (
     CATALOG,
@@ -32,6 +33,7 @@ __all__ = [
     "half_deleted",
     "overlaps",
     "prepare",
+    "require_local",
     "user_index_folder",
 ]
 
@@ -81,7 +83,7 @@ class Folders:
 
     @property
     def aside(self) -> Path:
-        return self.root / "set-aside"
+        return self.root / ASIDE
 
     def lock(self, what: str) -> Path:
         """The lock file of one kind of work, one of `LOCKS`."""
@@ -149,13 +151,7 @@ def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes]) -> Folders:
             f"the index folder {folders.root} and the images in {os.fsdecode(inside)} lie inside "
             "each other; choose another place with --index DIR"
         )
-    if is_network(os.fsencode(_nearest_existing(folders.root))):
-        kind = filesystem_type(os.fsencode(_nearest_existing(folders.root)))
-        local = user_index_folder().path
-        raise UsageError(
-            f"the index folder {folders.root} is on a network file system ({kind}), where the "
-            f"catalog cannot be kept safely; use a local one, such as --index {local}"
-        )
+    require_local(folders)
     try:
         folders.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         folders.root.chmod(0o700)
@@ -168,6 +164,24 @@ def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes]) -> Folders:
             "--index DIR chooses another"
         ) from None
     return folders
+
+
+def require_local(folders: Folders) -> None:
+    """Refuse a collection on a network disk.
+
+    Raises
+    ------
+    UsageError
+        Naming a local index folder.
+    """
+    nearest = os.fsencode(_nearest_existing(folders.root))
+    if is_network(nearest):
+        local = user_index_folder().path
+        raise UsageError(
+            f"the index folder {folders.root} is on a network file system "
+            f"({filesystem_type(nearest)}), where the catalog cannot be kept safely; use a local "
+            f"one, such as --index {local}"
+        )
 
 
 def half_deleted(index: Path) -> list[str]:

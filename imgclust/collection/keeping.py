@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgclust import config
+from imgclust import collection, config
 from imgclust.catalog import Catalog
 from imgclust.collection import folders, paging
 from imgclust.collection.collection import Collection
@@ -117,6 +117,52 @@ def rename_collection(name: str, to: str, index: Path | None = None) -> Collecti
     return CollectionPlace(to, target.root)
 
 
+def restore_collection(
+    file: Path,
+    index: Path | None = None,
+    *,
+    name: str | None = None,
+    dry_run: bool = False,
+    progress: Progress = silent,
+    stop: StopFlag | None = None,
+) -> collection.Restored:
+    """Make a collection from a backup; whole, or not at all.
+
+    Parameters
+    ----------
+    file
+        What `Collection.backup` wrote.
+    name
+        Name of the new collection, by default that which the backup has.
+    dry_run
+        Verify the backup only.
+
+    Raises
+    ------
+    NothingThereError
+        When there is no such file.
+    UsageError
+        When it is no backup, or there is a collection of that name.
+    BackupError
+        When it is damaged, or of a newer version.
+    StorageError
+        When the disk is full or refuses.
+    """
+    from imgclust.backup import read_manifest, restore_into
+
+    found = folders.find_index_folder(index)
+    manifest = read_manifest(file)
+    place = _free(found, name or manifest.collection, how=" with --collection NAME")
+    folders.require_local(place)
+    for root in manifest.roots:
+        if folders.overlaps(os.fsencode(place.root), root):
+            raise UsageError(
+                f"the index folder {place.root} and the images in {os.fsdecode(root)} lie inside "
+                "each other; choose another place with --to DIR"
+            )
+    return restore_into(file, place.root, dry_run=dry_run, progress=progress, stop=stop)
+
+
 def delete_collection(
     name: str,
     index: Path | None = None,
@@ -167,20 +213,20 @@ def delete_collection(
     return Deleted(name, place.root, links, tuple(sorted(kept)))
 
 
-def _free(index: IndexFolder, name: str) -> Folders:
+def _free(index: IndexFolder, name: str, *, how: str = "") -> Folders:
     place = folders.folders_of(index, name)
     if name in folders.half_deleted(index.path):
         raise UsageError(
             f"{name!r} is half deleted; imgclust collections delete {name} finishes that"
         )
     if os.path.lexists(place.root):
-        raise _taken(place)
+        raise _taken(place, how)
     return place
 
 
-def _taken(place: Folders) -> UsageError:
+def _taken(place: Folders, how: str = "") -> UsageError:
     name, index = place.root.name, place.root.parent
-    return UsageError(f"{name!r} is taken in the index folder {index}; choose another name")
+    return UsageError(f"{name!r} is taken in the index folder {index}; choose another name{how}")
 
 
 @contextlib.contextmanager

@@ -100,6 +100,38 @@ class UpkeepCommands(Opened):
 
         return reembedding.to_recipe(self, dry_run=dry_run)
 
+    def backup(self, to: Path | str) -> collection.Backup:
+        """Write the whole collection as it is now into one file, also while a watcher runs.
+
+        The catalog with its settings is in it; index, thumbnails and links are made again from it
+        and the images. `restore_collection` makes a collection from the file.
+
+        Parameters
+        ----------
+        to
+            A file; an older backup of this collection is replaced by a finished one only.
+
+        Raises
+        ------
+        UsageError
+            When something else stands there, or it lies in our own folders.
+        LockedError
+            When another process writes the same file.
+        CatalogError
+            When the catalog is damaged.
+        StorageError
+            When the disk is full or refuses.
+        """
+        from imgclust.collection import exporting
+
+        return exporting.backup(self, Path(to))
+
+    def kept_catalogs(self) -> tuple[collection.KeptCatalog, ...]:
+        """The catalogs that were kept from before upgrades."""
+        from imgclust.catalog import kept_catalogs
+
+        return tuple(kept_catalogs(self.folders.aside))
+
     def export(
         self, to: Path | BinaryIO, *, format: str, embeddings: bool = False
     ) -> collection.ExportResult:

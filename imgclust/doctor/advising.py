@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgclust import weights
-from imgclust.catalog import Catalog, sqlite_version
+from imgclust.catalog import ASIDE, Catalog, kept_catalogs, sqlite_version
 from imgclust.watcher import watch_limits
 
 # The WAL-reset fault (https://sqlite.org/wal.html#walresetbug), and the releases that mend it.
@@ -37,12 +37,13 @@ def has_wal_fault(version: tuple[int, int, int]) -> bool:
 def advise(
     catalog: Catalog, *, folder: Path, cache: Path, watched_folders: int
 ) -> Sequence[Advisory]:
-    """SQLite, free space, watches, weights."""
+    """SQLite, free space, watches, weights, and what is kept from before upgrades."""
     return (
         _sqlite(),
         _space(folder),
         _watches(watched_folders),
         _weights(catalog, cache),
+        *_upgrades(folder / ASIDE),
     )
 
 
@@ -96,3 +97,16 @@ def _weights(catalog: Catalog, cache: Path) -> Advisory:
         f"{name} ({kept['sha256'][:12]}) is not on this machine; new images cannot be embedded "
         "until it is (imgclust weights download)",
     )
+
+
+def _upgrades(aside: Path) -> list[Advisory]:
+    return [
+        Advisory(
+            "upgrade",
+            True,
+            f"the catalog as it was before the upgrade from version {one.version} "
+            f"({one.bytes / 1e6:,.1f} MB) is kept in {one.path}; delete it when you will not go "
+            "back to the older imgclust",
+        )
+        for one in kept_catalogs(aside)
+    ]

@@ -1,5 +1,6 @@
 """The JSON document of each result (keys may be added, never changed)."""
 
+from imgclust.cli.documents.backups import backup, restored
 from imgclust.cli.documents.clusters import (
     cluster,
     cluster_details,
@@ -46,6 +47,7 @@ from imgclust.cli.documents.writing import (
 __all__ = [
     "Document",
     "accepted",
+    "backup",
     "cluster",
     "cluster_details",
     "cluster_row",
@@ -71,6 +73,7 @@ __all__ = [
     "reembedded",
     "removed",
     "reported",
+    "restored",
     "settings",
     "status",
     "sweep",
