@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from imgclust.collection import Collection, networks
+from tests.fixtures.facts import facts
 from tests.oracle import Oracle, digest_of
 from tests.pictures import encoded, photo
 from tests.watch_process import fake_embedder
@@ -59,6 +60,8 @@ WATCHER_POINTS = (
     "scan.missed",
 )
 CLUSTER_POINTS = ("recluster.chunk", "recluster.publish")
+BACKUP_POINTS = ("backup.copied", "backup.written", "backup.renamed")
+RESTORE_POINTS = ("restore.copied", "restore.prepared", "restore.renamed")
 # What a watcher has to recover from by itself, in the midst of its work.
 REFUSALS = ("eio", "enospc")
 # How long a process may take to pass a point that is armed; the real network takes long to load.
@@ -141,6 +144,7 @@ class Driver:
         for root in self.roots:
             root.mkdir()
         self.links = self.index / "default" / "links"
+        self.backup = self.folder / "photos.imgclust"
         self._seed = seed
         self._rng = random.Random(seed)
         self._more = more or {}
@@ -274,6 +278,7 @@ class Driver:
 
     def _order(self) -> list[str | None]:
         order: list[str | None] = [*WORKER_POINTS, *WATCHER_POINTS, *CLUSTER_POINTS]
+        order += [*BACKUP_POINTS, *RESTORE_POINTS]
         self._rng.shuffle(order)
         return [*order, *[None] * (len(order) // 4)]
 
@@ -288,9 +293,13 @@ class Driver:
         )
 
     def _one_kill(self, point: str | None, refusals: str) -> None:
-        how = self._rng.choice(("crash", *REFUSALS)) if point in CLUSTER_POINTS else "crash"
-        crash = "" if point is None else f"{point}={how}@{self._rng.choice((1, 1, 2, 3))}"
-        in_watcher = refusals if point in CLUSTER_POINTS else f"{refusals};{crash}"
+        elsewhere = point in (*CLUSTER_POINTS, *BACKUP_POINTS, *RESTORE_POINTS)
+        how = self._rng.choice(("crash", *REFUSALS)) if elsewhere else "crash"
+        passage = (
+            1 if point in (*BACKUP_POINTS, *RESTORE_POINTS) else self._rng.choice((1, 1, 2, 3))
+        )
+        crash = "" if point is None else f"{point}={how}@{passage}"
+        in_watcher = refusals if elsewhere else f"{refusals};{crash}"
         with Process(
             "watch", self.index, *self.roots, **self._more, **_arming(in_watcher)
         ) as watch:
@@ -299,6 +308,10 @@ class Driver:
             assert opened or not watch.running, watch.said
             if point in CLUSTER_POINTS:
                 self._kill_cluster(crash)
+            if point in BACKUP_POINTS:
+                self._kill_backup(crash)
+            if point in RESTORE_POINTS:
+                self._kill_restore(crash)
             deadline = time.monotonic() + (
                 self._patience_s if point in WATCHER_POINTS else self._rng.uniform(0.0, 2.0)
             )
@@ -351,6 +364,51 @@ class Driver:
             while cluster.running:
                 self.act()
                 time.sleep(0.1)
+
+    def _back_up(self) -> None:
+        """A backup beside the watcher, while a person goes on; it has to succeed."""
+        with Process("backup", self.index, self.backup, **self._more) as backup:
+            while backup.running:
+                self.act()
+                time.sleep(0.1)
+            assert backup.wait() == 0, backup.said[-3000:]
+        assert not list(self.folder.glob(".imgclust-backup-*"))
+
+    def _kill_backup(self, armed: str) -> None:
+        if not self.backup.exists():
+            self._back_up()
+        with Process("backup", self.index, self.backup, **self._more, **_arming(armed)) as backup:
+            assert backup.wait() != 0, backup.said[-3000:]
+        self._restore_and_compare()  # the older one or the new one, whole
+        self._back_up()
+        self._restore_and_compare()
+
+    def _kill_restore(self, armed: str) -> None:
+        self._back_up()
+        elsewhere = self.folder / "restored"
+        shutil.rmtree(elsewhere, ignore_errors=True)
+        with Process("restore", elsewhere, self.backup, **self._more, **_arming(armed)) as restore:
+            assert restore.wait() != 0, restore.said[-3000:]
+        whole = (elsewhere / "default" / "catalog.sqlite3").exists()
+        assert whole == armed.startswith("restore.renamed"), restore.said[-3000:]
+        self._restore_and_compare(fresh=False)
+
+    def _restore_and_compare(self, *, fresh: bool = True) -> None:
+        """Restore the backup, and hold each table that a restore leaves alone against it."""
+        elsewhere = self.folder / "restored"
+        if fresh:
+            shutil.rmtree(elsewhere, ignore_errors=True)
+        with Process("restore", elsewhere, self.backup, **self._more) as restore:
+            there = (elsewhere / "default").exists()
+            assert restore.wait() == (2 if there and not fresh else 0), restore.said[-3000:]
+        assert [one.name for one in elsewhere.iterdir()] == ["default"]
+        restored, kept = facts(elsewhere / "default" / "catalog.sqlite3"), facts(self.backup)
+        for name in restored.keys() - {"events", "settings"}:
+            assert restored[name] == kept[name], f"{name} is not as in the backup"
+        with contextlib.closing(
+            sqlite3.connect(elsewhere / "default" / "catalog.sqlite3")
+        ) as database:
+            assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
     # The end
 

@@ -70,6 +70,9 @@ remove 3 --dry-run
 remove 3 -y
 doctor
 doctor --repair
+backup photos.imgclust
+restore photos.imgclust --dry-run --collection copy
+restore photos.imgclust --to elsewhere
 collections create other
 collections rename other third
 collections delete third --dry-run

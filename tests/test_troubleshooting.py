@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from imgclust.collection import folders
 from imgclust.locks import FileLock
 from tests.command_line import Run, Said, runner
+from tests.test_earlier_catalogs import EARLIER, unpacked
 
 TEXT = (Path(__file__).parents[1] / "docs" / "troubleshooting.md").read_text("utf-8")
 ENTRIES = re.findall(r"^### `(.+)`\n\n\[([\d or]+)\]", TEXT, re.MULTILINE)
@@ -85,6 +88,25 @@ class Place:
         )
         return self.run("watch", self.top / "drop", "--once")
 
+    def no_backup(self) -> Said:
+        return self.run("restore", self.top / "drop" / "picture-00.png")
+
+    def damaged_backup(self) -> Said:
+        assert self.run("backup", self.top / "b").code == 0
+        os.truncate(self.top / "b", 5000)
+        return self.run("restore", self.top / "b", "--to", self.top / "new")
+
+    def taken(self) -> Said:
+        assert self.run("backup", self.top / "b").code == 0
+        return self.run("restore", self.top / "b")
+
+    def no_room(self) -> Said:
+        shutil.rmtree(self.top / "index")
+        unpacked(EARLIER[-1], self.top / "index")
+        full = SimpleNamespace(f_bavail=1, f_frsize=4096)
+        self.patch.setattr(os, "statvfs", lambda _: full)
+        return self.run("status")
+
     def damaged(self) -> Said:
         content = bytearray(self.catalog.read_bytes())
         content[100:4096] = b"\xff" * 3996
@@ -108,6 +130,10 @@ CAUSES: dict[str, Callable[[Place], Said]] = {
     "embeddings of two recipes never mix": Place.other_weights,
     "is not installed": Place.no_package,
     "is damaged": Place.damaged,
+    "is not an imgclust backup": Place.no_backup,
+    "the backup": Place.damaged_backup,
+    "is taken in the index folder": Place.taken,
+    "is copied before it is brought up to date": Place.no_room,
 }
 
 

@@ -1,6 +1,6 @@
 """A process that works on a collection and can be killed: MODE INDEX [PATH...].
 
-MODE is watch, once, add, retry, cluster or ask. With TEST_IMGCLUST_BACKBONE set the real network
+MODE is watch, once, add, retry, cluster, ask, backup (to PATH) or restore (from PATH). With TEST_IMGCLUST_BACKBONE set the real network
 is used; else one of the same shape that takes no time. Each event is a line: kind, path in
 hexadecimal.
 """
@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
-from imgclust.collection import Collection, Event, networks
+from imgclust.collection import Collection, Event, networks, restore_collection
 from imgclust.errors import ImgclustError
 from imgclust.progress import StopFlag
 from tests.fakes import FakeEmbedder
@@ -44,7 +45,10 @@ def main(mode: str, index: str, *paths: str) -> int:
         signal.signal(number, lambda *_: stop.set())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        create_for = [os.fsencode(path) for path in paths]
+        if mode == "restore":
+            say("restored", "-", restore_collection(Path(paths[0]), Path(index)).name)
+            return 0
+        create_for = [] if mode == "backup" else [os.fsencode(path) for path in paths]
         with Collection.open(index, create_for=create_for, stop=stop) as collection:
             say("open", "-", os.getpid())
             if mode in {"watch", "once"}:
@@ -59,6 +63,8 @@ def main(mode: str, index: str, *paths: str) -> int:
                 say("query", "-", len(collection.query(paths[0]).neighbours))
                 say("synced", "-", collection.links())
                 say("checked", "-", collection.links(check=True))
+            elif mode == "backup":
+                say("written", "-", collection.backup(paths[0]).sha256)
             elif mode == "cluster":
                 collection.cluster(k=int(os.environ.get("TEST_IMGCLUST_K", "3")))
     except (ImgclustError, OSError) as error:
