@@ -1,8 +1,8 @@
 """A process that works on a collection and can be killed: MODE INDEX [PATH...].
 
-MODE is watch, once, add, retry, cluster, ask, backup (to PATH) or restore (from PATH). With TEST_IMGCLUST_BACKBONE set the real network
-is used; else one of the same shape that takes no time. Each event is a line: kind, path in
-hexadecimal.
+MODE is watch, once, add, retry, cluster, ask, backup (to PATH) or restore (from PATH). With
+TEST_IMGCLUST_BACKBONE set the real network is used; else one of the same shape that takes no time.
+Each event is a line: kind, path in hexadecimal.
 """
 
 from __future__ import annotations
