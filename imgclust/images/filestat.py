@@ -7,6 +7,8 @@ import os
 import stat
 from typing import NamedTuple
 
+from imgclust.files import stored
+
 _TEMPORARY_SUFFIXES = (b".part", b".crdownload", b".tmp", b".filepart", b"~")
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
@@ -22,9 +24,13 @@ class FileStat(NamedTuple):
 
 
 def file_stat(result: os.stat_result) -> FileStat:
-    """Keep of `result` what tells whether a file changed."""
+    """Keep of `result` what tells whether a file changed, as the catalog can hold it."""
     return FileStat(
-        result.st_dev, result.st_ino, result.st_size, result.st_mtime_ns, result.st_ctime_ns
+        stored(result.st_dev),
+        stored(result.st_ino),
+        result.st_size,
+        stored(result.st_mtime_ns),
+        stored(result.st_ctime_ns),
     )
 
 

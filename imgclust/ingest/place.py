@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from imgclust import watcher
+from imgclust import files, watcher
 from imgclust.catalog import Root
 from imgclust.images import FileStat, file_stat, is_excluded, stat_of
 
@@ -73,12 +73,12 @@ class LocalDisk:
             result = os.stat(path)
         except OSError:
             return None
-        return result.st_dev, result.st_ino
+        return files.stored(result.st_dev), files.stored(result.st_ino)
 
     def reads(self, path: bytes) -> bool:
         """True when the disk itself, and not the system's memory, gives some of the file."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = files.open_regular(path, follow=False)
             try:
                 if hasattr(os, "posix_fadvise"):
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
