@@ -23,6 +23,10 @@ class FileStat(NamedTuple):
     ctime_ns: int
 
 
+# Of a file whose stat is not known: equal to none that is.
+NO_STAT = FileStat(0, 0, 0, -1, 0)
+
+
 def file_stat(result: os.stat_result) -> FileStat:
     """Keep of `result` what tells whether a file changed, as the catalog can hold it."""
     return FileStat(

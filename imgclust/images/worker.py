@@ -70,7 +70,7 @@ def stat_if_any(path: bytes) -> FileStat | None:
     """Stat of `path`, None also where the system cannot tell."""
     try:
         return stat_of(path)
-    except OSError:
+    except Exception:
         return None
 
 

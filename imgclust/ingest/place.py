@@ -11,7 +11,8 @@ from typing import Protocol
 
 from imgclust import files, watcher
 from imgclust.catalog import Root
-from imgclust.images import FileStat, file_stat, is_excluded, stat_of
+from imgclust.images import NO_STAT, FileStat, file_stat, is_excluded, stat_of
+from imgclust.ingest.faults import unforeseen
 
 # How often what other processes write is looked for.
 POLL_S = 0.5
@@ -97,7 +98,13 @@ class LocalDisk:
             trouble(folder, error.strerror or str(error))
 
         for path, result in watcher.scan(root, excluded=has_excluded_name, skip=skip, trouble=said):
-            yield path, file_stat(result)
+            try:
+                stat = file_stat(result)
+            except BaseException as error:
+                if not unforeseen(error):
+                    raise
+                stat = NO_STAT  # the path is looked at again, alone
+            yield path, stat
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,9 @@ def is_away(disk: Disk, path: bytes) -> bool:
     """True when there surely is no regular file at the path; False where nobody can tell."""
     try:
         return disk.stat(path) is None
-    except OSError:
+    except BaseException as error:
+        if not isinstance(error, OSError) and not unforeseen(error):
+            raise
         return False
 
 
