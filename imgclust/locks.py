@@ -113,7 +113,7 @@ class FileLock:
 def is_locked(path: Path) -> bool:
     """True when some process holds the lock file `path` now."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return False
     try:

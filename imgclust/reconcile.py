@@ -147,7 +147,8 @@ def judge(
             return Verdict(Fate.WAIT)
         if tries >= MAX_READS:
             return Verdict(Fate.QUARANTINE, tries=tries, reason=outcome.reason)
-        return Verdict(Fate.AGAIN, retry_s[min(known.tries, len(retry_s) - 1)], tries, known.deaths)
+        delay = retry_s[min(known.tries, len(retry_s) - 1)] if retry_s else 0.0
+        return Verdict(Fate.AGAIN, delay, tries, known.deaths)
     if not same_file(known.stat, outcome.stat, network=network):
         return Verdict(Fate.SEE, settle_s)
     if isinstance(outcome, Skipped):

@@ -101,6 +101,7 @@ class World:
         self.stop = StopFlag()
         self.disk = LocalDisk()
         self.network: set[int] = set()
+        self.more: dict[str, Any] = {}
         self.root(self.drop)
 
     def root(self, folder: Path, kind: str = "watched") -> int:
@@ -122,9 +123,9 @@ class World:
                 decoder=self.decoder,
                 open_embedder=lambda: self.embedder,
                 assigner=self.assigned,
-                after_commit=lambda fresh: None,
-                links=lambda: True,
-                clusters=lambda *, empty, over: None,
+                after_commit=self.more.get("after_commit", lambda fresh: None),
+                links=self.more.get("links", lambda: True),
+                clusters=self.more.get("clusters", lambda *, empty, over: None),
                 events=events,
                 disk=self.disk,
                 clock=self.clock,

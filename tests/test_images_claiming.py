@@ -355,10 +355,10 @@ def test_errors_that_may_stay_cost_a_try(
 def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> Outcome:
     path = placed(tmp_path, b"a.jpg", GOOD)
 
-    def fail(*_: object) -> int:
+    def fail(*_: object, **__: object) -> int:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(claiming, "_open", fail)
+    monkeypatch.setattr(claiming, "open_regular", fail)
     got = claim(path)
     assert isinstance(got, Again | ReadFailed)
     assert os.strerror(code).lower() in got.reason

@@ -164,7 +164,7 @@ class NoThread(EmbeddingThread):
         self,
         open_embedder: Callable[[], Embedder],
         done: Callable[[Done], None],
-        failed: Callable[[Exception], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
         super().__init__(open_embedder, done, failed)
         self._embedder = open_embedder()

@@ -38,6 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            temporary.unlink(missing_ok=True)
             yield temporary
             os.replace(temporary, path)
         finally:

@@ -142,7 +142,9 @@ def perform(options: Globals, command: Callable[[Call], int | None]) -> int:
     except BrokenPipeError:
         streams.forget_output()
         return 0
-    except (Exception, KeyboardInterrupt) as error:
+    except BaseException as error:  # libraries in Rust panic with exceptions of their own kind
+        if isinstance(error, SystemExit | GeneratorExit):
+            raise
         call.screen.clear()
         return fail(error, options)
     finally:

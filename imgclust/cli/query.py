@@ -102,7 +102,8 @@ def _region(text: str) -> Region:
         x, y, width, height = (float(part) for part in text.split(","))
     except ValueError:
         raise UsageError(f"--region {text}: give four numbers, such as 10,20,300,200") from None
-    if not (min(x, y) >= 0 and 0 < width < float("inf") and 0 < height < float("inf")):
+    most = float("inf")
+    if not (0 <= x < most and 0 <= y < most and 0 < width < most and 0 < height < most):
         raise UsageError(f"--region {text}: X and Y are at least 0, W and H above 0")
     return Region(x, y, width, height)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imgclust import collection
 from imgclust.collection.opened import Opened
+from imgclust.config import whole_number
 from imgclust.errors import UsageError
 
 
@@ -54,8 +55,10 @@ class ClusterCommands(Opened):
             Say what would change, and change nothing.
         """
         rules = self.settings.clustering
-        if k is not None and str(k) != "auto" and (not str(k).isdigit() or int(k) < 1):
-            raise UsageError(f"k = {k} is neither a number of clusters nor auto")
+        if k is not None and str(k) != "auto" and whole_number(str(k)) is None:
+            raise UsageError(f"k = {str(k)[:40]} is neither a number of clusters nor auto")
+        if seed is not None and not 0 <= seed < 1 << 31:
+            raise UsageError(f"seed = {seed}: use a number from 0 to {(1 << 31) - 1}")
         with self._with_links(keep=not dry_run) as recluster:
             return recluster.cluster(
                 k=str(rules.k if k is None else k),
@@ -138,6 +141,7 @@ class ClusterCommands(Opened):
         if path.suffix.lower() not in {".png", ".svg"}:
             raise UsageError(f"{path.name}: a map is a .png or .svg file")
         if out is not None:
+            exporting.require_file(out)
             exporting.keep_out(self, out)
         drawn = make_map(
             self.catalog,

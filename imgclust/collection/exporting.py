@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgclust import files
 from imgclust.collection import folders
 from imgclust.errors import UsageError
 
@@ -87,7 +88,16 @@ def check_sheet(collection: Opened, path: Path) -> None:
     """Refuse a contact sheet of no known kind, or where no file of ours may be."""
     if path.suffix.lower() not in _SHEETS:
         raise UsageError(f"{path.name}: a contact sheet is a file in {', '.join(_SHEETS)}")
+    require_file(path)
     keep_out(collection, path)
+
+
+def require_file(path: Path) -> None:
+    """Refuse to put a picture in the place of something that is no file."""
+    try:
+        files.require_regular(path)
+    except files.NotAFileError as error:
+        raise UsageError(f"{path} is {error.kind}; name a file for the picture") from None
 
 
 def keep_out(collection: Opened, path: Path) -> None:

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from imgclust.collection import paging
-from imgclust.errors import ImgclustError, LockedError, StoppedError
+from imgclust.errors import LockedError, StoppedError
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
@@ -48,5 +48,7 @@ def finish_pages(collection: Opened) -> None:
         return  # whoever is at the links makes them
     except StoppedError:
         collection.say("the pages of the link folder are not all made; imgclust links goes on")
-    except (ImgclustError, OSError) as error:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            raise
         collection.say(f"the pages of the link folder are made later: {error}")

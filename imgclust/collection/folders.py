@@ -10,6 +10,7 @@ from pathlib import Path
 
 from imgclust.catalog import ASIDE
 from imgclust.errors import NothingThereError, StorageError, UsageError, reason_of
+from imgclust.files import open_new
 from imgclust.places import (
     CATALOG,
     IndexFolder,
@@ -156,7 +157,7 @@ def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes]) -> Folders:
         folders.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         folders.root.chmod(0o700)
         probe = folders.root / ".probe"
-        probe.write_bytes(b"")
+        open_new(probe).close()
         probe.unlink()
     except OSError as error:
         raise StorageError(

@@ -22,6 +22,7 @@ from imgclust.errors import (
     StoppedError,
     UsageError,
 )
+from imgclust.files import kind_of
 from imgclust.ingest import (
     Counts,
     Emit,
@@ -83,7 +84,8 @@ def add(collection: Opened, paths: Sequence[bytes], emit: Emit, *, cluster: bool
         except OSError as error:
             raise UsageError(f"{os.fsdecode(absolute)} cannot be added: {error.strerror}") from None
         if not stat_bits.S_ISDIR(mode) and not stat_bits.S_ISREG(mode):
-            raise UsageError(f"{os.fsdecode(absolute)} is neither a file nor a folder")
+            kind = kind_of(mode)
+            raise UsageError(f"{os.fsdecode(absolute)} is {kind}; name a file or a folder")
         real = os.path.realpath(absolute)
         _keep_apart(collection, real)
         tops.append((real, stat_bits.S_ISDIR(mode)))

@@ -14,6 +14,7 @@ from imgclust.collection import folders, identity
 from imgclust.collection.folders import Folders, IndexFolder
 from imgclust.config import Effective, Links, Settings
 from imgclust.errors import NothingThereError
+from imgclust.files import read_regular
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -228,7 +229,7 @@ class Opened:
     def thumbnail(self, content: int) -> bytes | None:
         """WebP bytes of a content's thumbnail, None where there is none."""
         with contextlib.suppress(OSError):
-            return self.thumbnails().path(content).read_bytes()
+            return read_regular(self.thumbnails().path(content))
         return None
 
     def thumbnails(self) -> collection.ThumbnailStore:

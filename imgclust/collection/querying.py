@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust import search
+from imgclust import files, search
 from imgclust.collection import reading
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.search import QueryResult, Subject
@@ -66,7 +66,11 @@ def pictures(collection: Opened, images: Sequence[int]) -> tuple[bytes | None, .
 
 def _of(collection: Opened, asked: Sequence[str]) -> Subject:
     """The subject of one image, or of several together; the network runs only for unknown ones."""
-    known = [search.known_subject(collection.catalog, collection.recipe, one) for one in asked]
+    cap = collection.settings.decode.size_cap_mb << 20
+    known = [
+        search.known_subject(collection.catalog, collection.recipe, one, size_cap_bytes=cap)
+        for one in asked
+    ]
     unknown = [one for one, subject in zip(asked, known, strict=True) if subject is None]
     if unknown:
         from imgclust.collection import networks
@@ -85,6 +89,10 @@ def _of_region(collection: Opened, asked: str, region: Region) -> Subject:
         path = search.image_with_id(collection.catalog, asked).path
     if not os.path.lexists(path):
         raise NothingThereError(f"there is no file {os.fsdecode(path)}")
+    try:
+        files.require_regular(path)
+    except files.NotAFileError as error:
+        raise UsageError(f"{os.fsdecode(path)} is {error.kind}; name an image") from None
     return Subject(networks.embed_files(collection, [path], region=region)[0], None, None)
 
 

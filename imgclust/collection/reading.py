@@ -6,6 +6,8 @@ import contextlib
 import hashlib
 from typing import TYPE_CHECKING
 
+from imgclust.files import open_to_read
+
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
     from imgclust.images import Outcome, Region
@@ -57,7 +59,7 @@ def bytes_of(collection: Opened, content: int) -> bytes | None:
     if known is None or known.bytes > collection.settings.decode.size_cap_mb << 20:
         return None
     for image in collection.catalog.images.with_content(content):
-        with contextlib.suppress(OSError), open(image.path, "rb") as file:
+        with contextlib.suppress(OSError), open_to_read(image.path) as file:
             found = file.read(known.bytes + 1)
             if hashlib.sha256(found).digest() == known.sha256:
                 return found

@@ -15,7 +15,6 @@ from imgclust.collection.finishing import finish_links
 from imgclust.collection.networks import choose_recipe, embedder_opener, require_packages
 from imgclust.collection.opened import MANY_IMAGES, Opened
 from imgclust.errors import (
-    ImgclustError,
     LockedError,
     StoppedError,
     StorageError,
@@ -109,7 +108,9 @@ class _Keeper:
                 self.paged = now
         except (LockedError, StoppedError):
             return
-        except (ImgclustError, OSError) as error:
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+                raise
             self.paged = now
             self._once("pages", f"the pages of the link folder are made later: {error}")
 

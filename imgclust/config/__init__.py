@@ -14,6 +14,7 @@ from imgclust.config.loading import (
     load,
     recurrence,
     variable_of,
+    whole_number,
 )
 from imgclust.config.settings import (
     Clustering,
@@ -44,4 +45,5 @@ __all__ = [
     "load",
     "recurrence",
     "variable_of",
+    "whole_number",
 ]

@@ -14,10 +14,16 @@ from typing import Any, get_args, get_type_hints
 
 from imgclust.config.settings import Settings
 from imgclust.errors import UsageError
+from imgclust.files import NotAFileError, read_regular, require_regular
 
 # Variables that are no settings: where things lie, and faults that tests ask for.
 OTHER_VARIABLES = ("IMGCLUST_CACHE", "IMGCLUST_FAILPOINTS", "IMGCLUST_INDEX")
 
+# A whole number in a text setting; a file of settings; a wait; characters of a value in a message.
+_MOST_WHOLE = 999_999_999
+_MOST_BYTES = 1 << 20
+_MOST_WAIT_S = 1e6
+_MOST_SHOWN = 80
 _UNIT_S = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -92,6 +98,10 @@ def find_file(name: str) -> Path:
         known = sorted(file.stem for file in bundled_folder().glob("*.toml"))
         raise UsageError(f"no configuration is called {name!r}; there are {', '.join(known)}")
     path = Path(name)
+    try:
+        require_regular(path)
+    except NotAFileError as error:
+        raise UsageError(f"{name} is {error.kind}; a configuration is a file") from None
     if not path.is_file():
         raise UsageError(f"the configuration file {name} does not exist")
     return path
@@ -156,7 +166,7 @@ def _check_variables(given: Iterable[str], settings: Iterable[str]) -> None:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        document = tomllib.loads(path.read_text("utf-8"))
+        document = tomllib.loads(read_regular(path, most_bytes=_MOST_BYTES).decode("utf-8"))
     except OSError as error:
         reason = error.strerror
         raise UsageError(f"the configuration file {path} cannot be read: {reason}") from None
@@ -164,8 +174,11 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"the configuration file {path} cannot be read: it is no text in UTF-8"
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"the configuration file {path} cannot be read: {error}") from None
+    except RecursionError:
+        raise UsageError(f"the configuration file {path} is nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits is another than TOML's own
+        reason = str(error).partition(";")[0]
+        raise UsageError(f"the configuration file {path} cannot be read: {reason}") from None
     flat: dict[str, Any] = {}
     for section, content in document.items():
         if not isinstance(content, dict):
@@ -191,16 +204,19 @@ def _checked(key: str, value: Any, where: str) -> Any:
     if key not in _fields():
         raise UsageError(f"{where}: there is no setting {key}{_nearest(key)}")
     kind = _kind(key)
-    wrong = UsageError(f"{where}: {key} = {value!r} is no {_in_words(kind)}")
+    wrong = UsageError(f"{where}: {key} = {_shown(value)} is no {_in_words(kind)}")
     if key == "clustering.k":
-        if str(value) != "auto" and not (str(value).isdigit() and int(value) > 0):
-            raise UsageError(f"{where}: {key} = {value!r} is neither auto nor a positive number")
+        if _text(value) != "auto" and whole_number(_text(value)) is None:
+            raise UsageError(
+                f"{where}: {key} = {_shown(value)} is neither auto nor a positive number "
+                f"up to {_MOST_WHOLE:,}"
+            )
         return str(value)
     if key == "clustering.recluster_every":
-        if isinstance(value, bool) or (value != "off" and recurrence(str(value)) is None):
+        if isinstance(value, bool) or (value != "off" and recurrence(_text(value)) is None):
             raise UsageError(
-                f"{where}: {key} = {value!r} is neither a number of images (5000), a time (12h, "
-                "7d) nor off"
+                f"{where}: {key} = {_shown(value)} is neither a number of images (5000), a time "
+                "(12h, 7d) nor off"
             )
         return str(value)
     if get_args(kind):
@@ -208,29 +224,54 @@ def _checked(key: str, value: Any, where: str) -> Any:
             raise wrong
         if any(item < 0 for item in value):
             raise UsageError(f"{where}: {key} = {value!r} has a negative number")
+        if any(item > _MOST_WAIT_S for item in value):
+            raise UsageError(f"{where}: {key} = {value!r} has a number above {_MOST_WAIT_S:.0f}")
         return tuple(float(item) for item in value)
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+    if kind is float and isinstance(value, int) and _is_number(value):
         value = float(value)
     if not isinstance(value, kind) or (kind in (int, float) and not _is_number(value)):
         raise wrong
     if key == "views.elbow" and not _is_picture(value):
         raise UsageError(f"{where}: {key} = {value!r} is no file name that ends in .png or .svg")
-    choices, least = _fields()[key].metadata["choices"], _fields()[key].metadata["least"]
+    choices, least, most = (_fields()[key].metadata[name] for name in ("choices", "least", "most"))
     if choices and value not in choices:
         raise UsageError(f"{where}: {key} = {value!r} is not one of {_listed(choices)}")
     if kind in (int, float) and value < least:
         raise UsageError(f"{where}: {key} = {value!r} is less than {least}")
+    if kind in (int, float) and value > most:
+        raise UsageError(f"{where}: {key} = {_shown(value)} is more than {most:.0f}")
     return value
 
 
 def recurrence(text: str) -> tuple[int | None, float | None] | None:
     """What "5000", "90m", "12h" or "7d" says: a number of images, or seconds; None for others."""
-    number, unit = text[:-1], text[-1:]
-    if text.isdecimal() and int(text) > 0:
-        return int(text), None
-    if unit in _UNIT_S and number.isdecimal() and int(number) > 0:
-        return None, int(number) * _UNIT_S[unit]
+    images, number = whole_number(text), whole_number(text[:-1])
+    if images is not None:
+        return images, None
+    if text[-1:] in _UNIT_S and number is not None:
+        return None, number * _UNIT_S[text[-1]]
     return None
+
+
+def whole_number(text: str) -> int | None:
+    """The whole number from 1 to 999,999,999 that stands in these digits, None for other text."""
+    if not text.isdecimal() or len(text) > len(str(_MOST_WHOLE)):
+        return None
+    return int(text) or None
+
+
+def _text(value: Any) -> str:
+    """A value that may be given as text or as a number, as text."""
+    return value if isinstance(value, str) else _shown(value)
+
+
+def _shown(value: Any) -> str:
+    """A value for a message: not all of it where it is long; Python refuses the longest numbers."""
+    try:
+        shown = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}..."
 
 
 def _is_picture(template: str) -> bool:
@@ -242,7 +283,8 @@ def _is_picture(template: str) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    # Compared, not converted: no float comes near to the largest whole numbers.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def _listed(choices: tuple[Any, ...]) -> str:

@@ -5,9 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+# Every number fits the libraries that get it: C's int, and a socket's time-out in milliseconds.
+_MOST = 2**31 - 1
+_MOST_S = 2_000_000.0
 
-def _setting(default: Any, text: str, choices: tuple[Any, ...] = (), *, least: float = 0) -> Any:
-    return field(default=default, metadata={"text": text, "choices": choices, "least": least})
+
+def _setting(
+    default: Any,
+    text: str,
+    choices: tuple[Any, ...] = (),
+    *,
+    least: float = 0,
+    most: float = _MOST,
+) -> Any:
+    bounds = {"least": least, "most": most}
+    return field(default=default, metadata={"text": text, "choices": choices, **bounds})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,8 +43,8 @@ class Watch:
 class Decode:
     """How images are read."""
 
-    workers: int = _setting(0, "worker processes; 0 chooses for this machine")
-    time_limit_s: float = _setting(60.0, "seconds a worker may spend on one file")
+    workers: int = _setting(0, "worker processes; 0 chooses for this machine", most=1024)
+    time_limit_s: float = _setting(60.0, "seconds a worker may spend on one file", most=_MOST_S)
     memory_limit_mb: int = _setting(4096, "address space of one worker, in MiB", least=1)
     size_cap_mb: int = _setting(512, "larger files are not read, in MiB", least=1)
     pixel_cap_mp: int = _setting(250, "larger pictures are not decoded, in megapixels", least=1)
@@ -51,8 +63,8 @@ class Embedding:
     precision: str = _setting(
         "auto", "arithmetic of the network", ("auto", "float32", "bfloat16", "float16")
     )
-    threads: int = _setting(0, "threads of the network on a CPU; 0: one a processor")
-    batch: int = _setting(0, "most images in one batch; 0: 32, on a GPU 64")
+    threads: int = _setting(0, "threads of the network on a CPU; 0: one a processor", most=1024)
+    batch: int = _setting(0, "most images in one batch; 0: 32, on a GPU 64", most=65536)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from imgclust.duplicates.looking import look
 from imgclust.duplicates.neighbourhood import Neighbourhood
 from imgclust.duplicates.pictures import Pictures
 from imgclust.duplicates.thresholds import Thresholds
+from imgclust.files import stored
 from imgclust.index import VectorIndex
 from imgclust.progress import Progress, StopFlag
 
@@ -140,7 +141,7 @@ def _present(
                 there = os.stat(image.path, follow_symlinks=False)
             except OSError:
                 continue
-            if (there.st_size, there.st_mtime_ns) == known.stat[2:4]:
+            if (there.st_size, stored(there.st_mtime_ns)) == known.stat[2:4]:
                 found.setdefault(key, []).append(image)
     return found
 

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from imgclust.files import open_new, read_regular
+
 # Of what is kept; another one begins anew. The likeness that was judged by is part of it.
 _VERSION = 1
 _CHECKSUM_BYTES = 4
@@ -198,7 +200,7 @@ class Neighbourhood:
         )
         temporary = path.with_name(f"{path.name}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with open_new(temporary) as file:
                 file.write(zlib.crc32(content.getbuffer()).to_bytes(_CHECKSUM_BYTES, "little"))
                 file.write(content.getbuffer())
                 file.flush()
@@ -212,7 +214,7 @@ class Neighbourhood:
     def load(cls, path: Path, *, recipe: str, likeness: float) -> Neighbourhood:
         """What was kept in a file; of no contents where nothing fits."""
         try:
-            content = memoryview(path.read_bytes())
+            content = memoryview(read_regular(path))
         except OSError:
             content = memoryview(b"")
         checksum, content = content[:_CHECKSUM_BYTES], content[_CHECKSUM_BYTES:]

@@ -40,6 +40,7 @@ from imgclust.embedding.precision import (
 from imgclust.embedding.recipe import Recipe
 from imgclust.embedding.saved import Verdict
 from imgclust.errors import EmbeddingError, MissingPackageError, StorageError, reason_of
+from imgclust.files import open_to_read, read_regular, require_regular
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _PROBE_TIMEOUT_S = 300.0
@@ -138,7 +139,8 @@ def folder_of(cache: Path, recipe: Recipe, precisions: Sequence[str]) -> Path:
 def read_verdict(folder: Path) -> Verdict | None:
     """Return the kept verdict; None where there is none or the model beside it is damaged."""
     try:
-        verdict = Verdict(**json.loads((folder / "verdict.json").read_text(encoding="utf-8")))
+        verdict = Verdict(**json.loads(read_regular(folder / "verdict.json")))
+        require_regular(folder / "model.xml")
         if verdict.precision and _sha256(folder / "model.bin") != verdict.model_sha256:
             return None
     except (OSError, ValueError, TypeError):
@@ -285,7 +287,7 @@ def _held_against(
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as source:
+    with open_to_read(path) as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 

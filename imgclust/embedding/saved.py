@@ -22,6 +22,7 @@ from imgclust.embedding.library import LibraryEmbedder, tensorflow_version
 from imgclust.embedding.precision import AGREEMENT, agreement, pictures, timed, times_as_fast
 from imgclust.embedding.recipe import Recipe
 from imgclust.errors import reason_of
+from imgclust.files import open_new, read_regular
 
 _DIGEST_BYTES = 32
 
@@ -64,7 +65,7 @@ def folder_of(cache: Path, recipe: Recipe) -> Path:
 def read_graph(folder: Path) -> bytes | None:
     """Return the kept graph; None where there is none, or it is not what was written."""
     try:
-        content = (folder / "graph.pb").read_bytes()
+        content = read_regular(folder / "graph.pb")
     except OSError:
         return None
     graph, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
@@ -108,7 +109,7 @@ def read_verdict(folder: Path, precisions: Sequence[str]) -> Verdict | None:
     if tuple(precisions) == ("float32",):
         return Verdict("float32", 1.0, "float32")
     try:
-        return Verdict(**json.loads(_verdict(folder, precisions).read_text(encoding="utf-8")))
+        return Verdict(**json.loads(read_regular(_verdict(folder, precisions))))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -153,7 +154,8 @@ def try_precisions(
     path = _verdict(folder, precisions)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        temporary.write_text(json.dumps(dataclasses.asdict(found)), encoding="utf-8")
+        with open_new(temporary) as file:
+            file.write(json.dumps(dataclasses.asdict(found)).encode())
         temporary.replace(path)
     except OSError as error:
         say(f"{_not_kept(folder, error)}; every start tries again")

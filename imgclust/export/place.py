@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgclust.errors import StorageError, UsageError, reason_of
+from imgclust.files import open_new
 
 # The files of a projector export, the only ones that a later one replaces.
 PROJECTOR_FILES = ("vectors.tsv", "metadata.tsv", "sprite.png", "projector_config.pbtxt")
@@ -62,7 +63,7 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     try:
         with _told(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as stream:
+            with open_new(temporary) as stream:
                 yield stream
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -9,7 +9,7 @@ from imgclust.images.decoding import (
     Undecodable,
     decode,
 )
-from imgclust.images.filestat import FileStat, file_stat, is_excluded, stat_of, suffix_of
+from imgclust.images.filestat import NO_STAT, FileStat, file_stat, is_excluded, stat_of, suffix_of
 from imgclust.images.kinds import (
     HEAD_BYTES,
     PICTURE_SUFFIXES,
@@ -41,6 +41,7 @@ from imgclust.images.thumbnails import ThumbnailStore
 __all__ = [
     "HEAD_BYTES",
     "MEMORY_LIMIT_BYTES",
+    "NO_STAT",
     "PICTURE_SUFFIXES",
     "PIXEL_CAP",
     "RAW_FORMATS",

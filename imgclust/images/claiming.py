@@ -7,10 +7,10 @@ import fcntl
 import hashlib
 import os
 import signal
-import stat
 import time
 
 from imgclust.failpoints import passing
+from imgclust.files import NotAFileError, open_regular
 from imgclust.images.decoding import PIXEL_CAP, SIDE, THUMBNAIL_PX, Undecodable, decode
 from imgclust.images.filestat import FileStat, file_stat, stat_of, suffix_of
 from imgclust.images.kinds import (
@@ -31,8 +31,8 @@ _REASONS = {
     errno.ENOENT: "it is no longer there",
     errno.ENOTDIR: "it is no longer there",
     errno.ELOOP: "it is a symbolic link now",
-    errno.ENXIO: "it is no regular file",
-    errno.ENODEV: "it is no regular file",
+    errno.ENXIO: "it is not a regular file",
+    errno.ENODEV: "it is not a regular file",
 }
 # What passes: the path has changed, or the system is short of something.
 _PASSING = {
@@ -59,8 +59,8 @@ def claim(
 ) -> Outcome:
     """Read and decode the file at `path`, or say why not.
 
-    The path is opened without following links and without blocking (a FIFO or a device does no
-    harm), must be a regular file without a writer where the system can tell, and is read once
+    The path is opened as `open_regular` does (a FIFO or a device does no harm), without following
+    links, must be a file without a writer where the system can tell, and is read once
     while hashing. Any difference between the stats before and after means `Again`.
 
     Parameters
@@ -81,15 +81,13 @@ def claim(
     """
     suffix = suffix_of(path)
     try:
-        descriptor = _open(path)
+        descriptor = open_regular(path, follow=False)
     except PermissionError as error:
         return _forbidden(path, suffix, error)
     except OSError as error:
         return _failed(path, error)
     try:
         before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
-            return Again(path, "it is no regular file")
         if _has_writer(descriptor):
             return Again(path, "another program has it open for writing")
         passing("claimed")
@@ -136,15 +134,6 @@ def claim(
         picture.thumbnail,
         took,
     )
-
-
-def _open(path: bytes) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
-    try:
-        # Our reads should leave no trace; only the owner of a file may ask for that.
-        return os.open(path, flags | getattr(os, "O_NOATIME", 0))
-    except PermissionError:
-        return os.open(path, flags)
 
 
 def _has_writer(descriptor: int) -> bool:
@@ -218,4 +207,6 @@ def _failed(path: bytes, error: OSError) -> Outcome:
 def _plain(error: OSError) -> str:
     if error.errno is None:
         return str(error)
+    if isinstance(error, NotAFileError):
+        return str(error.strerror)
     return _REASONS.get(error.errno, f"the system reports: {os.strerror(error.errno).lower()}")

@@ -190,6 +190,8 @@ def _opened(content: bytes, kind: str) -> Image.Image:
 
 def _check_pixels(size: tuple[int, int], pixel_cap: int) -> None:
     width, height = size
+    if width < 1 or height < 1:
+        raise _RefusedError(f"it has no pixels: {width} x {height}")
     if width * height > pixel_cap:
         raise _RefusedError(
             f"too many pixels: {width} x {height} is over the limit of "

@@ -7,6 +7,8 @@ import os
 import stat
 from typing import NamedTuple
 
+from imgclust.files import stored
+
 _TEMPORARY_SUFFIXES = (b".part", b".crdownload", b".tmp", b".filepart", b"~")
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
@@ -21,10 +23,18 @@ class FileStat(NamedTuple):
     ctime_ns: int
 
 
+# Of a file whose stat is not known: equal to none that is.
+NO_STAT = FileStat(0, 0, 0, -1, 0)
+
+
 def file_stat(result: os.stat_result) -> FileStat:
-    """Keep of `result` what tells whether a file changed."""
+    """Keep of `result` what tells whether a file changed, as the catalog can hold it."""
     return FileStat(
-        result.st_dev, result.st_ino, result.st_size, result.st_mtime_ns, result.st_ctime_ns
+        stored(result.st_dev),
+        stored(result.st_ino),
+        result.st_size,
+        stored(result.st_mtime_ns),
+        stored(result.st_ctime_ns),
     )
 
 

@@ -155,12 +155,12 @@ class DecodePool:
         self._started(worker)
         while (item := self._queue.get()) is not None:
             path, done = item
-            outcome = None if self._closed.is_set() else self._outcome(worker, path)
+            outcome = None if self._closed.is_set() else self._some_outcome(worker, path)
             if outcome is None or self._closed.is_set():
                 break
             try:
                 done(outcome)
-            except Exception:
+            except BaseException:
                 _log.exception("what came of a decoded image could not be taken")
         worker.stop()
 
@@ -178,6 +178,16 @@ class DecodePool:
         with self._lock:
             self._failed_starts = 0
         return True
+
+    def _some_outcome(self, worker: _Worker, path: bytes) -> Outcome:
+        """An outcome whatever happens: this thread must last."""
+        try:
+            return self._outcome(worker, path)
+        except BaseException as error:
+            with contextlib.suppress(Exception):
+                worker.stop()
+            reason = f"the answer of its decode worker makes no sense ({type(error).__name__})"
+            return Died(path, stat_if_any(path), reason)
 
     def _outcome(self, worker: _Worker, path: bytes) -> Outcome:
         if worker.tasks >= self._tasks_per_worker:

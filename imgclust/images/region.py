@@ -33,11 +33,12 @@ def region_box(region: Region, width: int, height: int) -> tuple[int, int, int, 
     across, down = (width, height) if max(region) <= 1 else (1, 1)
     left, top = region.x * across, region.y * down
     right, bottom = left + region.width * across, top + region.height * down
+    # Cut off before they are rounded: sums of what a person types may be infinite.
     box = (
-        max(0, math.floor(left)),
-        max(0, math.floor(top)),
-        min(width, math.ceil(right)),
-        min(height, math.ceil(bottom)),
+        math.floor(min(max(0, left), width)),
+        math.floor(min(max(0, top), height)),
+        math.ceil(max(0, min(width, right))),
+        math.ceil(max(0, min(height, bottom))),
     )
     if region.width <= 0 or region.height <= 0 or box[0] >= box[2] or box[1] >= box[3]:
         shown = ",".join(f"{one:g}" for one in region)

@@ -6,6 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
+from imgclust.files import open_new
+
 
 class ThumbnailStore:
     """WebP files under `folder`, spread over 256 folders by the last byte of their content key.
@@ -27,7 +29,8 @@ class ThumbnailStore:
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(webp)
+            with open_new(temporary) as file:
+                file.write(webp)
             temporary.replace(path)
         except OSError:
             with contextlib.suppress(OSError):

@@ -61,7 +61,7 @@ def _outcome(task: Callable[[bytes], Outcome], path: bytes, memory_limit_bytes: 
     except MemoryError:
         reason = f"it needs more memory than the limit of {memory_limit_bytes / 2**20:,.0f} MiB"
     # A fault in our own code must cost the file its tries, not bring the worker down.
-    except Exception as error:
+    except BaseException as error:  # libraries in Rust panic with exceptions of their own kind
         reason = f"decoding failed unexpectedly ({type(error).__name__})"
     return Died(path, stat_if_any(path), reason)
 
@@ -70,7 +70,7 @@ def stat_if_any(path: bytes) -> FileStat | None:
     """Stat of `path`, None also where the system cannot tell."""
     try:
         return stat_of(path)
-    except OSError:
+    except Exception:
         return None
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from imgclust.durable import sync_folder
 from imgclust.errors import IndexFileError, StorageError, reason_of
 from imgclust.failpoints import passing
+from imgclust.files import open_regular
 
 FORMAT_VERSION = 1
 BLOCK_BYTES = 4 << 20
@@ -85,7 +86,7 @@ class IndexFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self._file: FileIO = path.open("rb", buffering=0)
+            self._file = FileIO(open_regular(path), "rb")
         except FileNotFoundError:
             raise
         except OSError as error:

@@ -8,12 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from imgclust.embedding import Embedder
-from imgclust.errors import StoppedError
+from imgclust.errors import EmbeddingError, StoppedError
 from imgclust.failpoints import passing
 from imgclust.images import Decoded, Outcome
 from imgclust.ingest.committing import Embedded
+from imgclust.ingest.faults import unforeseen
 
 
 @dataclass
@@ -27,11 +29,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Done:
-    """A batch that came back: embedded, or with the error that stopped it."""
+    """A batch that came back: embedded, or with the error that stopped it.
+
+    `spoiled`: the network still embeds other pictures, so that the error is that of the batch.
+    """
 
     batch: Batch
     embedded: Embedded
-    error: Exception | None = None
+    error: BaseException | None = None
+    spoiled: bool = False
 
 
 class EmbeddingThread:
@@ -52,7 +58,7 @@ class EmbeddingThread:
         self,
         open_embedder: Callable[[], Embedder],
         done: Callable[[Done], None],
-        failed: Callable[[Exception], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
         self._open = open_embedder
         self._done = done
@@ -60,6 +66,7 @@ class EmbeddingThread:
         self._todo: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._embedder: Embedder | None = None
+        self._good: npt.NDArray[np.uint8] | None = None
         self._abandoned = False
         self._trial = False
         self.in_flight = 0
@@ -105,7 +112,7 @@ class EmbeddingThread:
             if self._trial and self._todo.empty():
                 side = self._embedder.recipe.side
                 self._embedder.embed(np.zeros((1, side, side, 3), np.uint8))
-        except Exception as error:  # the loop decides
+        except BaseException as error:  # the loop decides
             self._failed(error)
             return
         while (batch := self._todo.get()) is not None:
@@ -114,13 +121,28 @@ class EmbeddingThread:
                 continue
             try:
                 self._done(Done(batch, self._embed(batch)))
-            except Exception as error:  # one bad batch must not end the thread
-                self._done(Done(batch, Embedded(), error))
+            except BaseException as error:  # one bad batch must not end the thread
+                spoiled = unforeseen(error) and self._works(error)
+                self._done(Done(batch, Embedded(), error, spoiled))
+
+    def _works(self, error: BaseException) -> bool:
+        """Whether the network embeds a picture that it has embedded before, or a black one."""
+        if isinstance(error, EmbeddingError):  # it says itself that a picture is to blame
+            return True
+        try:
+            assert self._embedder is not None
+            side = self._embedder.recipe.side
+            good = self._good
+            self._embedder.embed(np.zeros((1, side, side, 3), np.uint8) if good is None else good)
+        except BaseException:
+            return False
+        return True
 
     def _embed(self, batch: Batch) -> Embedded:
         assert self._embedder is not None
         keys: Sequence[int] = list(batch.pixels)
         pixels = np.stack([batch.pixels[key].pixels for key in keys])
         vectors = self._embedder.embed(pixels)
+        self._good = pixels[:1].copy()
         passing("embedded")
         return Embedded(dict(zip(keys, vectors, strict=True)), self._embedder.provenance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -14,9 +14,10 @@ from imgclust.catalog import Catalog, Content, Observation, key_of
 from imgclust.config import Watch
 from imgclust.errors import CollisionError
 from imgclust.failpoints import passing
-from imgclust.images import Again, Decoded, Died, Outcome, ReadFailed, Skipped
+from imgclust.images import Again, Decoded, Died, FileStat, Outcome, ReadFailed, Skipped
 from imgclust.ingest.disks import Disks
 from imgclust.ingest.events import Counts, Emit, Event
+from imgclust.ingest.faults import unforeseen
 from imgclust.ingest.place import Clock, Disk, Place
 from imgclust.ingest.rows import Rows
 from imgclust.reconcile import Fate, Verdict, judge
@@ -36,6 +37,10 @@ class Embedded:
 
     vectors: Mapping[int, Vectors] = field(default_factory=dict)
     provenance: str = ""
+
+
+class _UndoneError(Exception):
+    """Ends a transaction that is not to last."""
 
 
 class Committing:
@@ -73,17 +78,9 @@ class Committing:
         StorageError
             When the disk refuses; nothing was written, and the paths stay to be read again.
         """
-        said: list[tuple[Event, int | None]] = []
-        fresh: dict[int, Vectors] = {}
         passing("commit.before")
         with self._catalog.transaction():
-            new = self._write_new(outcomes, embedded, fresh, place)
-            for outcome in outcomes:
-                event, content = new.get(outcome.path) or self._one(outcome, embedded, fresh, place)
-                if event is not None:
-                    said.append((event, content))
-            if fresh:
-                self._assigner.assign(list(fresh), np.stack(list(fresh.values())))
+            said = self._put(outcomes, embedded, place)
         passing("commit.after")
         current = self._catalog.clusterings.current_id()
         clusters: Mapping[int, int] = {}
@@ -99,6 +96,59 @@ class Committing:
                 event = replace(event, cluster=cluster, cluster_name=names.get(cluster))
             self._emit(event)
         return bool(said)
+
+    def works(self, place: Place, *, but: Collection[bytes]) -> bool | None:
+        """Whether the newest image, at none of the paths `but`, could be written again.
+
+        None when there is none. It is tried in a transaction that is undone.
+        """
+        image = next(
+            (
+                image
+                for root in place.roots
+                for path in self._catalog.images.newest_of_root(root.id, 1 + len(but), but=b"")
+                if path not in but and (image := self._catalog.images.at(path)) is not None
+                if self._catalog.contents.has_embedding(image.content, self._recipe)
+            ),
+            None,
+        )
+        content = None if image is None else self._catalog.contents.get(image.content)
+        known = None if image is None else self._catalog.observations.at(image.path)
+        if image is None or content is None or known is None:
+            return None
+        vector = self._catalog.contents.embeddings([content.key], self._recipe)[0]
+        shape = (content.width, content.height, content.format)
+        nothing = np.empty((0, 0, 3), np.uint8)
+        again = Decoded(
+            image.path, FileStat(*known.stat), content.sha256, *shape, nothing, None, 0.0
+        )
+        try:
+            with self._catalog.transaction():
+                self._catalog.remove_image(image)
+                self._catalog.observations.see(image.path, image.root, known.stat, due=0.0)
+                self._put([again], Embedded({content.key: vector}), place)
+                raise _UndoneError
+        except _UndoneError:
+            return True
+        except BaseException as error:
+            if not unforeseen(error):
+                raise
+            return False
+
+    def _put(
+        self, outcomes: Sequence[Outcome], embedded: Embedded, place: Place
+    ) -> list[tuple[Event, int | None]]:
+        """Write the outcomes; returns what is to be said, each with its content."""
+        said: list[tuple[Event, int | None]] = []
+        fresh: dict[int, Vectors] = {}
+        new = self._write_new(outcomes, embedded, fresh, place)
+        for outcome in outcomes:
+            event, content = new.get(outcome.path) or self._one(outcome, embedded, fresh, place)
+            if event is not None:
+                said.append((event, content))
+        if fresh:
+            self._assigner.assign(list(fresh), np.stack(list(fresh.values())))
+        return said
 
     def _write_new(
         self,

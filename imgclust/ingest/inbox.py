@@ -14,7 +14,7 @@ _MOST = 50_000
 
 # A path that needs a look, an outcome with its generation, an embedded batch, words for people, or
 # the reason why the network cannot be loaded.
-Message = bytes | tuple[int, Outcome] | Done | Event | Exception
+Message = bytes | tuple[int, Outcome] | Done | Event | BaseException
 
 
 class Inbox:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from imgclust.catalog import Catalog, Observation
 from imgclust.images import FileStat
 from imgclust.ingest.events import Counts, Emit, Event
+from imgclust.ingest.faults import Faults, Step
 from imgclust.ingest.place import Clock, Disk, Place
 from imgclust.reconcile import Look, look, ripe
 
@@ -17,7 +19,7 @@ _ROWS = 2000
 
 
 class Looking:
-    """Looks at paths that events, scans and requests name; the caller holds the transaction.
+    """Looks at paths that events, scans and requests name, each time in one transaction.
 
     Attributes
     ----------
@@ -32,6 +34,7 @@ class Looking:
         disk: Disk,
         clock: Clock,
         counts: Counts,
+        faults: Faults,
         emit: Emit,
         say: Emit,
     ) -> None:
@@ -39,6 +42,7 @@ class Looking:
         self.disk = disk
         self.clock = clock
         self.counts = counts
+        self._faults = faults
         self.emit = emit
         self.say = say
 
@@ -55,20 +59,29 @@ class Looking:
         What is left for the next time: a folder may have held the whole collection.
         """
         rows = _ROWS
-        left = dict(paths)
-        for path, after in paths.items():
+        waiting: dict[bytes, bytes] = {}
+        begun: dict[bytes, bytes] = {}  # after those that wait: each has its turn
+
+        def look(path: bytes, after: bytes, root: int) -> None:
+            nonlocal rows
             if rows <= 0:
-                break
-            del left[path]
-            root = place.root_of(path)
-            if root is None:
-                continue
+                waiting[path] = after
+                return
+            begun.pop(path, None)
             with contextlib.suppress(OSError):  # the disk cannot tell: the next scan asks again
-                below = self._at_path(path, root.id, place, after=after, rows=rows)
+                below = self._at_path(path, root, place, after=after, rows=rows)
                 if len(below) == rows:
-                    left[path] = below[-1]
+                    begun[path] = below[-1]
                 rows -= max(1, len(below))
-        return left
+
+        steps = [
+            Step(path, root.id, None, partial(look, path, after, root.id))
+            for path, after in paths.items()
+            if (root := place.root_of(path)) is not None
+        ]
+        if steps:
+            self._faults.each(steps, doing="looking at it")
+        return {**waiting, **begun}
 
     def _at_path(
         self, path: bytes, root: int, place: Place, *, after: bytes, rows: int
@@ -85,6 +98,16 @@ class Looking:
         for below in found:
             self.at_file(below, self.disk.stat(below), root, place)
         return found
+
+    def at_files(
+        self, files: Sequence[tuple[bytes, FileStat]], root: int, place: Place
+    ) -> list[Look | None]:
+        """Look at files with their stats, in one transaction; None for one that is put aside."""
+        steps = [
+            Step(path, root, stat, partial(self.at_file, path, stat, root, place))
+            for path, stat in files
+        ]
+        return self._faults.each(steps, doing="looking at it")
 
     def at_file(
         self,
@@ -115,8 +138,15 @@ class Looking:
 
     def at_requests(self, requests: Sequence[tuple[bytes, int]], place: Place) -> None:
         """Look at paths that a person named, each with its root, in one transaction."""
-        with self.catalog.transaction():
-            found = [self._at_request(path, root, place) for path, root in requests]
+        steps = [
+            Step(path, root, None, partial(self._at_request, path, root, place))
+            for path, root in requests
+        ]
+        found = self._faults.each(steps, doing="looking at it")
+        if None in found:  # a request that fails is answered, too
+            with self.catalog.transaction():
+                for path, _ in requests:
+                    self.catalog.requests.answer(path)
         self.counts.seen += len(found)
         self.counts.unchanged += found.count(Look.NOTHING)
 

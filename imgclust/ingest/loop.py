@@ -12,6 +12,7 @@ from imgclust.images import Decoded, Outcome
 from imgclust.ingest.batching import Done
 from imgclust.ingest.committing import Committing, Embedded
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
+from imgclust.ingest.faults import Faults
 from imgclust.ingest.inbox import Inbox, Message
 from imgclust.ingest.looking import Looking
 from imgclust.ingest.parts import Events, Parts
@@ -79,11 +80,13 @@ class Ingest:
         self._upkeep = Upkeep(
             catalog, parts, rules=self._rules, counts=self._counts, emit=emit, progress=progress
         )
+        self._faults = Faults(catalog, counts=self._counts, later=self._later, say=emit)
         self._looking = Looking(
             catalog,
             disk=parts.disk,
             clock=parts.clock,
             counts=self._counts,
+            faults=self._faults,
             emit=self._later.append,
             say=emit,
         )
@@ -103,6 +106,7 @@ class Ingest:
             catalog,
             recipe=recipe,
             looking=self._looking,
+            faults=self._faults,
             clock=parts.clock,
             decoder=parts.decoder,
             open_embedder=parts.open_embedder,
@@ -173,9 +177,7 @@ class Ingest:
         while complete and self._upkeep.leave_gone():
             pass
         self._say()
-        if complete:
-            self._parts.clusters(empty=True, over=True)
-        self._parts.links()
+        self._upkeep.bring_in_step(empty=True, over=True, clusters=complete)
 
     # One turn
 
@@ -229,16 +231,14 @@ class Ingest:
         for message in self._inbox.take(_TURN, timeout_s=timeout_s):
             self._turn(message)
         if self._paths:
-            with self._catalog.transaction():
-                left = self._looking.at_paths(self._paths, self._place)
-            self._paths = left
+            self._paths = self._looking.at_paths(self._paths, self._place)
 
     def _turn(self, message: Message) -> None:
         if isinstance(message, bytes):
             self._paths[message] = b""
         elif isinstance(message, Event):
             self._emit(message)
-        elif isinstance(message, Exception):
+        elif isinstance(message, BaseException):
             self._pipeline.thread.reset()
             raise message
         elif isinstance(message, Done):
@@ -265,7 +265,7 @@ class Ingest:
             self._scan = Scan(
                 self._place, looking=self._looking, rules=self._rules, said=self._said
             )
-        if self._scan.advance():
+        if self._scan.advance(lasting=not self._once):
             wait = float("inf") if self._once else self._rules.rescan_s
             if self._network:
                 wait = max(wait, 10 * self._scan.seconds)
@@ -290,14 +290,19 @@ class Ingest:
     # What the parts ask of the loop
 
     def _write(self, outcomes: Sequence[Outcome], embedded: Embedded) -> None:
-        if self._committing.write(outcomes, embedded, self._place):
+        paths = {outcome.path for outcome in outcomes}
+        if self._faults.commit(
+            outcomes,
+            lambda part: self._committing.write(part, embedded, self._place),
+            lambda: self._committing.works(self._place, but=paths),
+        ):
             self._advanced = self._clock.monotonic()
         self._pause.over()
         fresh: dict[int, Decoded] = {}
         for outcome in outcomes:
             if isinstance(outcome, Decoded) and key_of(outcome.sha256) in embedded.vectors:
                 fresh.setdefault(key_of(outcome.sha256), outcome)
-        self._parts.after_commit(list(fresh.values()))
+        self._upkeep.after_commit(list(fresh.values()))
         self._upkeep.due = True
 
     def forget(self) -> None:

@@ -11,6 +11,7 @@ from imgclust.errors import EmbeddingError, StoppedError
 from imgclust.images import Decoded, Decoder, Outcome, Unreadable
 from imgclust.ingest.batching import Batch, Done, EmbeddingThread
 from imgclust.ingest.committing import Embedded
+from imgclust.ingest.faults import Faults, sentence, unforeseen
 from imgclust.ingest.looking import Looking
 from imgclust.ingest.place import Clock, Place
 
@@ -47,10 +48,11 @@ class Pipeline:
         *,
         recipe: str,
         looking: Looking,
+        faults: Faults,
         clock: Clock,
         decoder: Decoder,
         open_embedder: Callable[[], Embedder],
-        enqueue: Callable[[tuple[int, Outcome] | Done | Exception], None],
+        enqueue: Callable[[tuple[int, Outcome] | Done | BaseException], None],
         write: Callable[[Sequence[Outcome], Embedded], None],
         batch: int,
         capacity: int,
@@ -58,6 +60,7 @@ class Pipeline:
         self._catalog = catalog
         self._recipe = recipe
         self._looking = looking
+        self._faults = faults
         self._clock = clock
         self._decoder = decoder
         self._enqueue = enqueue
@@ -89,11 +92,15 @@ class Pipeline:
             return
         due = self._catalog.observations.due(self._clock.monotonic(), free + len(self.claimed))
         for known in [known for known in due if known.path not in self.claimed][:free]:
-            if not self._looking.at_ripe(known, place):
-                continue
-            self.claimed.add(known.path)
-            self.decoding += 1
-            self._decoder.submit(known.path, self._receiver(self._generation))
+            try:
+                if self._looking.at_ripe(known, place):
+                    self._decoder.submit(known.path, self._receiver(self._generation))
+                    self.claimed.add(known.path)
+                    self.decoding += 1
+            except BaseException as error:
+                if not unforeseen(error):
+                    raise
+                self._faults.read(known.path, error, doing="reading it")
 
     def _receiver(self, generation: int) -> Callable[[Outcome], None]:
         return lambda outcome: self._enqueue((generation, outcome))
@@ -103,6 +110,15 @@ class Pipeline:
         if generation != self._generation:
             return
         self.decoding -= 1
+        try:
+            self._take(outcome)
+        except BaseException as error:
+            if not unforeseen(error):
+                raise
+            self._faults.read(outcome.path, error, doing="taking its pixels")
+            self.claimed.discard(outcome.path)
+
+    def _take(self, outcome: Outcome) -> None:
         if not isinstance(outcome, Decoded):
             self._ready.append(outcome)
             return
@@ -145,14 +161,14 @@ class Pipeline:
             return
         for key in done.batch.pixels:
             self._embedding_now.pop(key, None)
-        if isinstance(done.error, EmbeddingError):
-            self._spoiled(done.batch, done.error)
-        elif done.error is None:
+        if done.error is None:
             self._write_batch(done.batch.outcomes, done.embedded)
+        elif done.spoiled:
+            self._spoiled(done.batch, done.error)
         elif not isinstance(done.error, StoppedError):
             raise done.error
 
-    def _spoiled(self, batch: Batch, error: EmbeddingError) -> None:
+    def _spoiled(self, batch: Batch, error: BaseException) -> None:
         """One picture spoils a batch: embed each alone; the one that fails again is set aside."""
         if len(batch.pixels) > 1:
             for key, decoded in batch.pixels.items():
@@ -163,10 +179,12 @@ class Pipeline:
                 self._embedding_now[key] = alone
                 self._full.append(alone)
             return
+        ours = isinstance(error, EmbeddingError)
+        reason = str(error) if ours else sentence(error, "embedding it")
         for outcome in batch.outcomes:
             assert isinstance(outcome, Decoded)
             self._ready.append(
-                Unreadable(outcome.path, outcome.stat, outcome.sha256, str(error), empty=False)
+                Unreadable(outcome.path, outcome.stat, outcome.sha256, reason, empty=False)
             )
 
     def commit(self) -> None:

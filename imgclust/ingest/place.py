@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from imgclust import watcher
+from imgclust import files, watcher
 from imgclust.catalog import Root
-from imgclust.images import FileStat, file_stat, is_excluded, stat_of
+from imgclust.images import NO_STAT, FileStat, file_stat, is_excluded, stat_of
+from imgclust.ingest.faults import unforeseen
 
 # How often what other processes write is looked for.
 POLL_S = 0.5
@@ -73,12 +74,12 @@ class LocalDisk:
             result = os.stat(path)
         except OSError:
             return None
-        return result.st_dev, result.st_ino
+        return files.stored(result.st_dev), files.stored(result.st_ino)
 
     def reads(self, path: bytes) -> bool:
         """True when the disk itself, and not the system's memory, gives some of the file."""
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = files.open_regular(path, follow=False)
             try:
                 if hasattr(os, "posix_fadvise"):
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -97,7 +98,13 @@ class LocalDisk:
             trouble(folder, error.strerror or str(error))
 
         for path, result in watcher.scan(root, excluded=has_excluded_name, skip=skip, trouble=said):
-            yield path, file_stat(result)
+            try:
+                stat = file_stat(result)
+            except BaseException as error:
+                if not unforeseen(error):
+                    raise
+                stat = NO_STAT  # the path is looked at again, alone
+            yield path, stat
 
 
 @dataclass(frozen=True)
@@ -135,7 +142,9 @@ def is_away(disk: Disk, path: bytes) -> bool:
     """True when there surely is no regular file at the path; False where nobody can tell."""
     try:
         return disk.stat(path) is None
-    except OSError:
+    except BaseException as error:
+        if not isinstance(error, OSError) and not unforeseen(error):
+            raise
         return False
 
 

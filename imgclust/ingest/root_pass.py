@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 from array import array
@@ -18,6 +17,7 @@ from imgclust.config import Watch
 from imgclust.failpoints import passing
 from imgclust.images import FileStat
 from imgclust.ingest.events import Event
+from imgclust.ingest.faults import sentence, unforeseen
 from imgclust.ingest.looking import Looking
 from imgclust.ingest.place import Place, is_away
 from imgclust.reconcile import Look, RootScan, hold
@@ -109,12 +109,8 @@ class RootPass:
 
     def walk(self) -> bool:
         """Look at the next files; True when there are no more."""
-        self._part = self._part or list(islice(self._walk, _SLICE))
-        with self._catalog.transaction():
-            found = [
-                self._looking.at_file(path, stat, self.root.id, self._place)
-                for path, stat in self._part
-            ]
+        self._part = self._part or self._next_files()
+        found = self._looking.at_files(self._part, self.root.id, self._place)
         # Nothing of it counts before it is committed.
         self.files += len(self._part)
         self._seen.extend(_hash(path, self._salt) for path, _ in self._part)
@@ -123,6 +119,18 @@ class RootPass:
             self._counts.unchanged += found.count(Look.NOTHING)
         self._part = []
         return len(found) < _SLICE
+
+    def _next_files(self) -> list[tuple[bytes, FileStat]]:
+        """The next files of the walk; what a fault hides of it counts as unreadable."""
+        found: list[tuple[bytes, FileStat]] = []
+        try:
+            for one in islice(self._walk, _SLICE):
+                found.append(one)
+        except BaseException as error:
+            if not unforeseen(error):
+                raise
+            self._trouble(self.root.path, sentence(error, "listing it"))
+        return found
 
     def compare(self) -> bool:
         """Do the next step of what follows the walk; True when the root is done."""
@@ -145,16 +153,18 @@ class RootPass:
         for image in (image for image, there in zip(page, seen, strict=True) if not there):
             if any(image.path.startswith(folder + b"/") for folder in self._troubles):
                 continue
-            with contextlib.suppress(OSError):  # nobody can tell
+            try:
                 stat = self._disk.stat(image.path)
-                if stat is None:
-                    absent.append(image)
-                else:
-                    met.append((image.path, stat))
+            except BaseException as error:
+                if not isinstance(error, OSError) and not unforeseen(error):
+                    raise
+                continue  # nobody can tell
+            if stat is None:
+                absent.append(image)
+            else:
+                met.append((image.path, stat))
         if met:
-            with self._catalog.transaction():
-                for path, stat in met:
-                    self._looking.at_file(path, stat, self.root.id, self._place)
+            self._looking.at_files(met, self.root.id, self._place)
         self._absent += absent
         if len(page) < _ROWS:
             return self._go_on(self._decide)

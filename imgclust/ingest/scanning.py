@@ -7,6 +7,7 @@ from functools import partial
 
 from imgclust.config import Watch
 from imgclust.ingest.events import Event
+from imgclust.ingest.faults import sentence, unforeseen
 from imgclust.ingest.looking import Looking
 from imgclust.ingest.place import Place
 from imgclust.ingest.root_pass import RootPass
@@ -47,14 +48,25 @@ class Scan:
         self.started = self._clock.monotonic()
         self.seconds = 0.0
 
-    def advance(self) -> bool:
+    def advance(self, *, lasting: bool = False) -> bool:
         """Do the next step, in one short transaction at most; True when the scan is finished.
+
+        With `lasting` a scan that meets a fault is given up: the next one looks.
 
         Raises
         ------
         StorageError
             When the disk refuses; the next call tries the same step again.
         """
+        try:
+            return self._advance()
+        except BaseException as error:
+            if not lasting or not unforeseen(error):
+                raise
+            self._say(Event("trouble", f"{sentence(error, 'scanning')}; the next scan looks again"))
+            return True
+
+    def _advance(self) -> bool:
         # All roots are walked before one is compared: what has left it may have moved to another.
         if self._walking is None and self._waiting:
             self._walking = self._pass(self._waiting[0])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from imgclust.catalog import Catalog
 from imgclust.config import Watch
+from imgclust.images import Decoded
 from imgclust.ingest.events import Counts, Emit, Event
+from imgclust.ingest.faults import sentence, unforeseen
 from imgclust.ingest.parts import Parts
 from imgclust.ingest.place import POLL_S
 from imgclust.progress import Progress
@@ -43,6 +47,7 @@ class Upkeep:
         self._emit = emit
         self._progress = progress
         self._checked = 0.0
+        self._told: set[str] = set()
         self.due = True
 
     def begin(self) -> None:
@@ -70,8 +75,29 @@ class Upkeep:
         empty = not busy and next_due is None and not scanning
         if empty:
             self.due = self.leave_gone()  # the rest in the next turns: arrivals come in between
-        self._parts.clusters(empty=empty, over=False)
-        self._parts.links()
+        self.bring_in_step(empty=empty, over=False)
+
+    def bring_in_step(self, *, empty: bool, over: bool, clusters: bool = True) -> None:
+        """Make clusters that are due, then sync links; a fault in either is said once."""
+        if clusters:
+            self._try("the clusters", lambda: self._parts.clusters(empty=empty, over=over))
+        self._try("the links", self._parts.links)
+
+    def after_commit(self, fresh: Sequence[Decoded]) -> None:
+        """Bring index and thumbnails up to date; they can be made again."""
+        self._try("the index", lambda: self._parts.after_commit(fresh))
+
+    def _try(self, what: str, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            if not unforeseen(error):
+                raise
+            if what not in self._told:
+                self._told.add(what)
+                self._emit(Event("trouble", f"{sentence(error, f'updating {what}')}; going on"))
+        else:
+            self._told.discard(what)
 
     def leave_gone(self) -> bool:
         """Remove what enough scans have missed, now that nothing waits that it could have become.

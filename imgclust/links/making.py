@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from imgclust.durable import sync_folder
 from imgclust.errors import StorageError
+from imgclust.files import open_regular
 from imgclust.links.ledger import Mode
 from imgclust.links.tree import SYNCING, Tree, original_of
 
@@ -92,15 +93,12 @@ def _make_one(tree: Tree, target: bytes, temporary: bytes, mode: Mode) -> None:
 
 
 def _copy(target: bytes, temporary: bytes) -> None:
-    # Never wait for a pipe, never follow a link: what stands there may have changed kind.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with contextlib.ExitStack() as stack:
         try:
-            source = os.open(target, flags)
+            # Never follow a link: what stands there may have changed kind.
+            source = open_regular(target, follow=False)
             stack.callback(os.close, source)
             before = os.fstat(source)
-            if not stat.S_ISREG(before.st_mode):
-                raise UnreadableOriginalError
         except OSError as error:
             raise UnreadableOriginalError from error
         copy = stack.enter_context(open(temporary, "xb"))

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from imgclust.failpoints import passing
+from imgclust.files import stored
 from imgclust.links.ledger import Ledger, LedgerRow, Mode, Wanted
 from imgclust.links.making import (
     FALL_BACKS,
@@ -42,10 +43,10 @@ def identified(row: LedgerRow, found: os.stat_result | None) -> LedgerRow:
         return row
     return replace(
         row,
-        device=found.st_dev,
-        inode=found.st_ino,
+        device=stored(found.st_dev),
+        inode=stored(found.st_ino),
         size=found.st_size,
-        mtime_ns=found.st_mtime_ns,
+        mtime_ns=stored(found.st_mtime_ns),
     )
 
 

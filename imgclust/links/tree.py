@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from imgclust.errors import StorageError, UsageError, reason_of
+from imgclust.files import open_to_read, stored
 from imgclust.links.ledger import LedgerRow, Mode
 
 # A directory while a sync runs; links are made in it and then moved into place, so that whatever
@@ -43,7 +44,7 @@ def is_our_page(path: bytes) -> bool:
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return False
-        with open(path, "rb") as page:
+        with open_to_read(path) as page:
             return page.read(len(PAGE_MARK)) == PAGE_MARK
     except OSError:
         return False
@@ -180,11 +181,11 @@ class Tree:
         # Where a person has mounted the originals over a cluster folder, the entry is the original.
         shared = original is not None and os.path.samestat(found, original)
         unchanged = found.st_size == row.size and (
-            found.st_mtime_ns == row.mtime_ns
-            or (row.state == "intent" and same_time(found.st_mtime_ns, row.mtime_ns))
+            stored(found.st_mtime_ns) == row.mtime_ns
+            or (row.state == "intent" and same_time(stored(found.st_mtime_ns), row.mtime_ns))
         )
         if row.mode == "hardlink":
-            if found.st_ino == row.inode and (found.st_nlink > 1 if shared else unchanged):
+            if stored(found.st_ino) == row.inode and (found.st_nlink > 1 if shared else unchanged):
                 return "hardlink"
             if row.state == "done":
                 return None
@@ -197,7 +198,7 @@ class Tree:
             return True
         # The link folder was moved without the originals: the text is old, the link is ours.
         made = (row.size, row.mtime_ns)
-        return row.state == "done" and (found.st_size, found.st_mtime_ns) == made
+        return row.state == "done" and (found.st_size, stored(found.st_mtime_ns)) == made
 
     def is_right(self, row: LedgerRow, target: bytes) -> bool:
         """Whether the entry of `row`, known to be ours, leads to `target` as that is now.

@@ -9,7 +9,7 @@ import numpy as np
 
 from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Matching, fit, match, suggest, sweep
-from imgclust.config import Settings
+from imgclust.config import Settings, whole_number
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.progress import Progress, StopFlag
 from imgclust.recluster.regrouping import (
@@ -55,8 +55,8 @@ def split(
     UsageError
         When `k` is neither "auto" nor 2 or more.
     """
-    if k != "auto" and (not k.isdigit() or int(k) < 2):
-        raise UsageError(f"k = {k} splits nothing; use 2 or more, or auto")
+    if k != "auto" and (whole_number(k) or 0) < 2:
+        raise UsageError(f"k = {k[:40]} splits nothing; use 2 or more, or auto")
     group = group_of(catalog, (cluster,), recipe=recipe, progress=progress)
     _must_differ(group, cluster)
     done, chosen_by, reason = _parts(group, k, settings, gpu, progress, stop)

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from imgclust.catalog import Catalog
+from imgclust.files import open_to_read
 from imgclust.images import ThumbnailStore
 from imgclust.links import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
 from imgclust.progress import Progress, StopFlag, silent
@@ -219,7 +220,7 @@ class FolderPages:
         if _is_foreign(path):
             return
         content = PAGE_MARK + "".join(html.page(title, body)).encode()
-        with contextlib.suppress(OSError), open(path, "rb") as old:
+        with contextlib.suppress(OSError), open_to_read(path) as old:
             if old.read() == content:
                 return
         temporary = os.path.join(self._pages, _NEW)

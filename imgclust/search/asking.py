@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Image
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
+from imgclust.files import NotAFileError, open_to_read, stored
 from imgclust.search.live import LiveIndex
 
 # Embeddings compared at a time: 8 MiB.
@@ -70,13 +71,19 @@ def image_with_id(catalog: Catalog, digits: str) -> Image:
     return image
 
 
-def known_subject(catalog: Catalog, recipe: str, what: str) -> Subject | None:
+def known_subject(
+    catalog: Catalog, recipe: str, what: str, *, size_cap_bytes: int
+) -> Subject | None:
     """The subject when the collection knows it: by id, by path, or by its bytes.
+
+    A file of more than `size_cap_bytes` is not read: the collection has none like it.
 
     Raises
     ------
     NothingThereError
-        For an id that no image has.
+        For an id that no image has, and for a path at which there is nothing.
+    UsageError
+        For a path at which there is something other than a file.
     """
     if what.isdecimal():
         named = image_with_id(catalog, what)
@@ -91,9 +98,9 @@ def known_subject(catalog: Catalog, recipe: str, what: str) -> Subject | None:
             found = os.stat(spelling)
         except OSError:
             return _subject(catalog, recipe, image.content, image.id)
-        if (found.st_size, found.st_mtime_ns) == observation.stat[2:4]:
+        if (found.st_size, stored(found.st_mtime_ns)) == observation.stat[2:4]:
             return _subject(catalog, recipe, image.content, image.id)
-    content = catalog.contents.with_sha256(_sha256(path))
+    content = catalog.contents.with_sha256(_sha256(path, size_cap_bytes))
     if content is None or not catalog.contents.has_embedding(content.key, recipe):
         return None
     return _subject(catalog, recipe, content.key, None)
@@ -233,18 +240,23 @@ def _subject(catalog: Catalog, recipe: str, content: int, image: int | None) -> 
         raise ImgclustError("this image has no embedding by the collection's recipe") from None
 
 
-def _sha256(path: bytes) -> bytes:
+def _sha256(path: bytes, most_bytes: int) -> bytes:
+    """SHA-256 of a file, of no bytes where it is too large to be an image of a collection."""
     import hashlib
 
     digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while chunk := file.read(_HASH_BYTES):
+        with open_to_read(path) as file:
+            # No further: a file of /proc has no size and may never end.
+            left = os.fstat(file.fileno()).st_size
+            left = left if left <= most_bytes else 0
+            while left > 0 and (chunk := file.read(min(left, _HASH_BYTES))):
                 digest.update(chunk)
+                left -= len(chunk)
     except FileNotFoundError:
         raise NothingThereError(f"there is no file {os.fsdecode(path)}") from None
-    except IsADirectoryError:
-        raise UsageError(f"{os.fsdecode(path)} is a folder; name an image") from None
+    except NotAFileError as error:
+        raise UsageError(f"{os.fsdecode(path)} is {error.kind}; name an image") from None
     except OSError as error:
         raise ImgclustError(f"{os.fsdecode(path)} cannot be read: {error.strerror}") from None
     return digest.digest()

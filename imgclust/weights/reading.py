@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.errors import UsageError, WeightsError
+from imgclust.files import NotAFileError, open_to_read
 from imgclust.weights.structure import (
     CONVOLUTIONS,
     FILE_ORDER,
@@ -33,12 +35,14 @@ TRUNK_SHA256 = "7b73ba8b6b8018ec63552beec20dea3c87639d1d95d9b290cb3d8287ae117663
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _ZIP_SIGNATURE = b"PK\x03\x04"
+# The weights of Keras are 88 MB.
+_MOST_BYTES = 1 << 30
 
 
 def digests(path: Path) -> tuple[str, str]:
     """SHA-256 and MD5 (hex) of a file, read once."""
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as source:
+    with open_to_read(path) as source:
         while block := source.read(1 << 20):
             sha256.update(block)
             md5.update(block)
@@ -78,24 +82,21 @@ def verify(path: Path, *, official_md5: str = OFFICIAL_MD5) -> Weights:
         When the file is something else, truncated, or holds values that are not finite.
     """
     try:
-        with path.open("rb") as source:
+        with open_to_read(path) as source:
             start = source.read(8)
+            size = os.fstat(source.fileno()).st_size
+        structure = _structure(path, start)
+        if size > _MOST_BYTES:
+            raise WeightsError(f"{path} is too large for weights of InceptionV3: {size:,} bytes")
         sha256, md5 = digests(path)
     except FileNotFoundError as error:
         raise UsageError(
             f"{path}: no such file; weights are auto, imagenet, trunk or a file"
         ) from error
+    except NotAFileError as error:
+        raise UsageError(f"{path} is {error.kind}; weights are a file") from None
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
-    structure: Structure
-    if start.startswith(_HDF5_SIGNATURE):
-        structure = "full"
-    elif start.startswith(_ZIP_SIGNATURE):
-        structure = "trunk"
-    else:
-        raise WeightsError(
-            f"{path} is no weights file; use Keras' InceptionV3 .h5 file without top, or a trunk"
-        )
     weights = Weights("file", structure, sha256, path)
     load(weights)
     if md5 == official_md5:
@@ -103,6 +104,17 @@ def verify(path: Path, *, official_md5: str = OFFICIAL_MD5) -> Weights:
     if sha256 == TRUNK_SHA256:
         return Weights("trunk", structure, sha256, path)
     return weights
+
+
+def _structure(path: Path, start: bytes) -> Structure:
+    """Which structure the first bytes of a weights file announce."""
+    if start.startswith(_HDF5_SIGNATURE):
+        return "full"
+    if start.startswith(_ZIP_SIGNATURE):
+        return "trunk"
+    raise WeightsError(
+        f"{path} is no weights file; use Keras' InceptionV3 .h5 file without top, or a trunk"
+    )
 
 
 def load(weights: Weights) -> tuple[Convolution, ...]:
@@ -143,7 +155,7 @@ def load(weights: Weights) -> tuple[Convolution, ...]:
 def _read_trunk(path: Path) -> Iterator[tuple[int, Convolution]]:
     """Dequantise a file of scripts/build_trunk.py: value = q * scale + minimum."""
     # np.load leaves a file open that it was given by name and that is no zip file
-    with path.open("rb") as source, np.load(source, allow_pickle=False) as archive:
+    with open_to_read(path) as source, np.load(source, allow_pickle=False) as archive:
         ranges = zip(archive["scale"].tolist(), archive["minimum"].tolist(), strict=True)
         values: dict[str, NDArray[np.float32]] = {}
         for name, (scale, minimum) in zip(archive["names"].tolist(), ranges, strict=True):
