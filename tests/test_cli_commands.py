@@ -156,7 +156,7 @@ def test_remove(run: Run, ready: Path) -> None:
     assert said.out.endswith(f" would be taken out; its file stays: {picture}\n")
     document = run("remove", picture, "--dry-run", "--json").document
     assert run("--json", "status").document["images"] == 24
-    assert run("remove", picture).refused(2).endswith("; give -y where nobody can be asked\n")
+    assert run("remove", picture).refused(2).endswith("; pass -y when not running interactively\n")
     assert run("remove", picture, "-y", "--json").document == document
     assert document["path"] == str(picture)
     assert picture.exists()

@@ -15,6 +15,7 @@ from imgclust.cli.calling import Call, ignoring_hangup
 from imgclust.cli.links import Mode, Outliers
 from imgclust.cli.listening import Listener, log_file
 from imgclust.cli.options import Commands, DryRun, Yes
+from imgclust.cli.questions import agreed
 from imgclust.errors import UsageError
 from imgclust.terminal import printable, results
 from imgclust.terminal.words import counted
@@ -141,9 +142,11 @@ def remove(
     with call.open() as collection:
         if not dry_run:
             found = collection.remove(image, dry_run=True)
-            if not call.agreed(
+            if not agreed(
+                call,
                 f"Take image {found.id} out, {printable(found.path)}?",
                 yes=yes,
+                reversible=False,
                 doing=f"image {found.id} would leave the collection",
             ):
                 return
@@ -209,9 +212,11 @@ def accept(call: Call, dry_run: DryRun = False, yes: Yes = False) -> None:
         if dry_run:
             call.answer(waiting, documents.accepted, results.missing)
             return
-        if waiting and not call.agreed(
+        if waiting and not agreed(
+            call,
             f"Take these {len(waiting)} out of the collection?",
             yes=yes,
+            reversible=False,
             doing=f"{counted(len(waiting), 'missing image')} would leave the collection",
             show=lambda: results.missing(call.screen, waiting),
         ):
