@@ -129,29 +129,37 @@ def add(
     "remove",
     example="""\
 imgclust remove ~/Pictures/blurred.jpg
+imgclust remove 42 --copies     all files with the same bytes
 imgclust remove 42 -y           do not ask
 imgclust remove 42 --dry-run    say which image that is""",
 )
 def remove(
     call: Call,
     image: Annotated[str, typer.Argument(metavar="PATH|ID", help="An image, or its id.")],
+    copies: Annotated[
+        bool, typer.Option("--copies", help="Take out all images with the same bytes.")
+    ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Take an image out of the collection; its file stays."""
+    """Take an image out of the collection; its file stays.
+
+    No file with the same bytes comes in again, whatever its name, until `imgclust add` names one.
+    """
     with call.open() as collection:
         if not dry_run:
-            found = collection.remove(image, dry_run=True)
+            found = collection.remove(image, copies=copies, dry_run=True)
+            more = f" and {counted(len(found.copies), 'copy', 'copies')}" if copies else ""
             if not agreed(
                 call,
-                f"Take image {found.id} out, {printable(found.path)}?",
+                f"Take image {found.id} out, {printable(found.path)}{more}?",
                 yes=yes,
                 reversible=False,
                 doing=f"image {found.id} would leave the collection",
             ):
                 return
         call.answer(
-            collection.remove(image, dry_run=dry_run),
+            collection.remove(image, copies=copies, dry_run=dry_run),
             documents.removed,
             partial(results.removed, would=dry_run),
         )
