@@ -183,9 +183,9 @@ class World:
     def accept(self) -> int:
         return len(leaving.accept_missing(cast(Collection, SimpleNamespace(catalog=self.catalog))))
 
-    def remove(self, path: Path) -> None:
+    def remove(self, path: Path, *, copies: bool = False) -> None:
         here: Any = SimpleNamespace(catalog=self.catalog)
-        leaving.remove(cast(Collection, here), str(path))
+        leaving.remove(cast(Collection, here), str(path), copies=copies)
 
 
 def holds(world: World, path: Path, seed: int) -> bool:

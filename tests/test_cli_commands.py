@@ -85,7 +85,7 @@ def test_status(run: Run, ready: Path) -> None:
     assert list(document) == [
         *("collection", "recipe", "images", "distinct", "quarantined", "skipped", "pending"),
         *("missing", "held", "clusters", "clustering", "unassigned", "roots", "links", "watching"),
-        "drift",
+        *("drift", "removed"),
     ]
     assert list(document["clustering"]) == [
         *("id", "k", "space", "inertia", "created", "provisional")
@@ -156,12 +156,40 @@ def test_remove(run: Run, ready: Path) -> None:
     assert said.out.endswith(f" would be taken out; its file stays: {picture}\n")
     document = run("remove", picture, "--dry-run", "--json").document
     assert run("--json", "status").document["images"] == 24
-    assert run("remove", picture).refused(2).endswith("; give -y where nobody can be asked\n")
+    assert run("remove", picture).refused(2).endswith("; pass -y when not running interactively\n")
     assert run("remove", picture, "-y", "--json").document == document
     assert document["path"] == str(picture)
     assert picture.exists()
     assert run("--json", "status").document["images"] == 23
     assert run("links", "--check").code == 0
+
+
+def test_remove_says_which_copies_stay(run: Run, ready: Path) -> None:
+    picture = ready / "drop" / "picture-05.png"
+    for name in ("copy-1.png", "copy-2.png"):
+        (ready / "drop" / name).write_bytes(picture.read_bytes())
+    run("watch", "--once", "-q")
+    said = run("remove", picture, "-y")
+    assert said.out.endswith(
+        "2 other images with the same bytes stay; --copies takes out all of them\n"
+    )
+    document = run("--json", "status").document
+    assert (document["images"], document["removed"], document["pending"]) == (25, 1, 0)
+    assert "1 file taken out; imgclust add brings" in run("status").out
+    picture.rename(picture.with_name("renamed.png"))
+    assert run("watch", "--once", "--json").document["ingested"] == 0
+    assert run("--json", "status").document["removed"] == 1
+    said = run("remove", ready / "drop" / "copy-1.png", "--copies", "-y")
+    assert "1 other image with the same bytes taken out too" in said.out
+    document = run("--json", "status").document
+    assert (document["images"], document["removed"]) == (23, 3)
+    run("collections", "rename", "default", "other")
+    place = ("--collection", "other")
+    assert run(*place, "watch", "--once", "--json").document["ingested"] == 0
+    assert run(*place, "doctor").code == 0
+    assert run(*place, "add", ready / "drop" / "copy-2.png").code == 0
+    document = run(*place, "--json", "status").document
+    assert (document["images"], document["removed"]) == (24, 2)
 
 
 def test_remove_asks_a_person(run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:

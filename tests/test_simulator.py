@@ -30,6 +30,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from imgclust.catalog import key_of
 from imgclust.collection import Collection, leaving
 from imgclust.config import Settings, Watch
 from imgclust.embedding import Embedder
@@ -216,6 +217,8 @@ class Life(RuleBasedStateMachine):
         self.seen_ids: set[int] = set()
         self.gone_ids: set[int] = set()
         self.removed: dict[bytes, FileStat] = {}
+        # Contents that a person took out, each with the images that had it and stayed.
+        self.out: dict[bytes, set[int]] = {}
         # Those of them that are away since the last scan, each with files beside it that are not.
         self.unseen: dict[bytes, set[bytes]] = {}
         self.lost: set[bytes] = set()
@@ -547,10 +550,11 @@ class Life(RuleBasedStateMachine):
             return
         known = self.catalog.observations.at(path)
         if known is not None and known.state == "done" and known.stat[1:] == stat[1:]:
-            leaving.remove(
-                cast(Collection, SimpleNamespace(catalog=self.catalog)), os.fsdecode(path)
-            )
+            here = cast(Collection, SimpleNamespace(catalog=self.catalog))
+            leaving.remove(here, os.fsdecode(path), copies=False)
             self.removed[path] = stat
+            stay = {one.id for one in self.catalog.images.with_content(image.content)}
+            self.out[self.digest_of(image.content)] = stay
             for kept in self.away.values():
                 kept.discard(image.id)
 
@@ -580,7 +584,19 @@ class Life(RuleBasedStateMachine):
             self.tell(times, other, path)
             self.work_on()
 
+    def digest_of(self, key: int) -> bytes:
+        digests = [hashlib.sha256(image).digest() for image in IMAGES]
+        return next(digest for digest in digests if key_of(digest) == key)
+
     # What must always hold
+
+    @invariant()
+    def what_was_taken_out_stays_out(self) -> None:
+        for number, sha256 in self.rows(
+            "SELECT id, sha256 FROM images JOIN contents ON content = key"
+        ):
+            if sha256 in self.out:
+                assert number in self.out[sha256], "a content that was taken out came in again"
 
     @invariant()
     def rows_agree(self) -> None:
@@ -641,6 +657,8 @@ class Life(RuleBasedStateMachine):
             removed = self.removed.get(path)
             if removed is not None and removed[1:-1] == stat[1:-1]:
                 assert (states[path], path in images) == ("removed", False)
+            elif hashlib.sha256(content).digest() in self.out and path not in images:
+                assert (states[path], path in quarantine) == ("removed", False)
             elif content in IMAGES:
                 assert images.get(path) == hashlib.sha256(content).digest()
                 assert (states[path], path in quarantine) == ("done", False)

@@ -22,6 +22,7 @@ from imgclust.catalog.listing import Listing
 from imgclust.catalog.observations import Observations
 from imgclust.catalog.opening import connect, hindrance
 from imgclust.catalog.projections import Projections
+from imgclust.catalog.removals import Removals
 from imgclust.catalog.requests import Requests
 from imgclust.catalog.roots import Roots
 from imgclust.catalog.sweeps import Sweeps
@@ -42,8 +43,8 @@ class Catalog:
 
     Attributes
     ----------
-    contents, dismissals, roots, images, observations, requests, clusterings, assignments,
-    projections, sweeps, ledger
+    contents, dismissals, roots, images, observations, removals, requests, clusterings,
+    assignments, projections, sweeps, ledger
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -75,6 +76,7 @@ class Catalog:
         self.roots = Roots(self._connection)
         self.images = Images(self._connection)
         self.observations = Observations(self._connection)
+        self.removals = Removals(self._connection)
         self.requests = Requests(self._connection)
         self.clusterings = Clusterings(self._connection)
         self.assignments = Assignments(self._connection)

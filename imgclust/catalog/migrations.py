@@ -269,6 +269,23 @@ _THIRD_DISKS = """
 """
 
 _THIRD_REMOVED = """
+-- Files that a person took out, by content: a file with one of these contents stays out at any
+-- path. `path` is where the file with this inode was seen last.
+CREATE TABLE removals (
+    sha256 BLOB NOT NULL,
+    inode INTEGER NOT NULL,
+    path BLOB NOT NULL,
+    removed REAL NOT NULL,
+    PRIMARY KEY (sha256, inode)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX observations_removed ON observations(root) WHERE state = 'removed';
+
+-- Files that were taken out when only their stat was noted: their content is still to be read.
+CREATE TABLE removals_unread (path BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
+INSERT INTO removals_unread SELECT path FROM observations WHERE state = 'removed';
+
+-- 1: a person asked for this path, and it is not at rest yet.
+ALTER TABLE observations ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
 """
 
 _THIRD_CLUSTERS = """

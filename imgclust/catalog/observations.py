@@ -12,7 +12,9 @@ import apsw
 
 Stat = tuple[int, int, int, int, int]  # device, inode, size, mtime_ns, ctime_ns
 
-_COLUMNS = "path, root, device, inode, size, mtime_ns, ctime_ns, changed, state, due, tries, deaths"
+_COLUMNS = (
+    "path, root, device, inode, size, mtime_ns, ctime_ns, changed, state, due, tries, deaths, asked"
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Observation:
     """One path as last seen.
 
     `stat` is (device, inode, size, mtime_ns, ctime_ns); `changed` the wall clock of its last
-    change; `due` the monotonic clock at which a path in state "seen" is to be read.
+    change; `due` the monotonic clock at which a path in state "seen" is to be read; `asked`
+    says that a person asked for the path, and it is not at rest yet.
     """
 
     path: bytes
@@ -31,6 +34,7 @@ class Observation:
     due: float
     tries: int
     deaths: int
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,15 @@ class Observations:
         """The path is new, or changed: it is to be read at `due`, and all tries count anew."""
         self._connection.execute(
             "INSERT OR REPLACE INTO observations (path, root, device, inode, size, mtime_ns, "
-            "ctime_ns, changed, state, due) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 'seen', ?)",
+            "ctime_ns, changed, state, due, asked) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'seen', "
+            "?9, coalesce((SELECT asked FROM observations WHERE path = ?1), 0))",
             (path, root, *stat, time.time(), due),
+        )
+
+    def ask(self, path: bytes) -> None:
+        """A person asked for the path, if it waits to be read."""
+        self._connection.execute(
+            "UPDATE observations SET asked = 1 WHERE path = ? AND state = 'seen'", (path,)
         )
 
     def read_again(self, path: bytes, root: int) -> None:
@@ -85,14 +96,15 @@ class Observations:
     def settle(self, path: bytes, state: str, *, suffix: str = "") -> None:
         """The path is at rest: done, skipped, quarantined, missing or removed."""
         self._connection.execute(
-            "UPDATE observations SET state = ?, suffix = ? WHERE path = ?", (state, suffix, path)
+            "UPDATE observations SET state = ?, suffix = ?, asked = 0 WHERE path = ?",
+            (state, suffix, path),
         )
 
     def done(self, paths: Sequence[bytes]) -> None:
         """The images at these paths are in; none of them is in quarantine any more."""
         values = [(path,) for path in paths]
         self._connection.executemany(
-            "UPDATE observations SET state = 'done', suffix = '' WHERE path = ?", values
+            "UPDATE observations SET state = 'done', suffix = '', asked = 0 WHERE path = ?", values
         )
         self._connection.executemany("DELETE FROM quarantine WHERE path = ?", values)
 
@@ -184,6 +196,14 @@ class Observations:
             self._connection.execute("SELECT count(*) FROM observations WHERE state = 'seen'").get
         )
 
+    def count_removed(self) -> int:
+        """Number of files that stay out, as a person took them or their content out."""
+        return int(
+            self._connection.execute(
+                "SELECT count(*) FROM observations WHERE state = 'removed'"
+            ).get
+        )
+
     def waiting_of_root(self, root: int, limit: int, *, but: bytes) -> list[bytes]:
         """Some paths of a root that wait to be read, without one path."""
         rows = self._connection.execute(
@@ -246,4 +266,4 @@ class Observations:
 
 
 def _observation(row: tuple[Any, ...]) -> Observation:
-    return Observation(row[0], row[1], (*row[2:7],), *row[7:])
+    return Observation(row[0], row[1], (*row[2:7],), *row[7:12], asked=bool(row[12]))

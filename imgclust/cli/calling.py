@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from imgclust import devices
 from imgclust.cli import documents
-from imgclust.errors import ImgclustError, StoppedError, UsageError, reason_of
+from imgclust.errors import ImgclustError, StoppedError, reason_of
 from imgclust.progress import StopFlag
 from imgclust.terminal import Screen, streams
 
@@ -73,35 +73,6 @@ class Call:
             changing=frozenset(changing),
             ask=self.ask if self.screen.can_ask else None,
         )
-
-    def agreed(
-        self, question: str, *, yes: bool, doing: str, show: Callable[[], None] | None = None
-    ) -> bool:
-        """Whether something may be taken away: after `-y`, or where a person says so.
-
-        Parameters
-        ----------
-        question
-            What a person is asked.
-        yes
-            Whether `-y` was given.
-        doing
-            What is about to be done, for the refusal.
-        show
-            Shows what it is about, before the question.
-
-        Raises
-        ------
-        UsageError
-            Where nobody can be asked, as in a script.
-        """
-        if yes:
-            return True
-        if not self.screen.can_ask:
-            raise UsageError(f"{doing}; give -y where nobody can be asked")
-        if show is not None:
-            show()
-        return self.ask(question)
 
     def answer(
         self,

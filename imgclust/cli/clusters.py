@@ -13,6 +13,7 @@ from imgclust.cli import completion, documents
 from imgclust.cli.calling import Call
 from imgclust.cli.links import Outliers
 from imgclust.cli.options import ClusterId, Commands, DryRun, Yes
+from imgclust.cli.questions import agreed
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import clusters as tables
 
@@ -72,6 +73,8 @@ def cluster(
     if undo:
         if k or space or pca_dims or seed is not None or outliers is not None or dry_run:
             raise UsageError("--undo goes back as a whole; leave the other options away")
+        if not _may_change(call, "Go back to the clustering before?", yes=yes):
+            return
         with call.open() as collection:
             call.answer(
                 collection.undo(), documents.cluster, partial(tables.clustered, first=False)
@@ -88,7 +91,7 @@ def cluster(
             call.answer(
                 preview, documents.cluster, partial(tables.clustered, first=first, would=True)
             )
-    if dry_run or (ask and not call.ask("Change the clusters and their folders?")):
+    if dry_run or not _may_change(call, yes=yes, asks=not first):
         return
     flags = {
         "clustering.space": space,
@@ -99,6 +102,17 @@ def cluster(
     with call.open(flags, changing=changing) as collection:
         done = collection.cluster(k=k, seed=seed)
         call.answer(done, documents.cluster, partial(tables.clustered, first=first))
+
+
+def _may_change(
+    call: Call,
+    question: str = "Change the clusters and their folders?",
+    *,
+    yes: bool,
+    asks: bool = True,
+) -> bool:
+    doing = "the clusters would change"
+    return agreed(call, question, yes=yes, doing=doing, reversible=True, asks=asks)
 
 
 def _has_clusters(call: Call) -> bool:
@@ -243,8 +257,10 @@ def _change(
             preview = change(collection, True)
         call.answer(preview, documents.cluster, partial(tables.clustered, first=False, would=True))
         nothing = not (preview.new or preview.gone)
-        if dry_run or nothing or not call.ask("Change the clusters and their folders?"):
+        if dry_run or nothing:
             return
+    if not _may_change(call, yes=yes):
+        return
     with call.open() as collection:
         done = change(collection, False)
         call.answer(done, documents.cluster, partial(tables.clustered, first=False))

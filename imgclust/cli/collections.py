@@ -9,6 +9,7 @@ import typer
 from imgclust.cli import completion, documents
 from imgclust.cli.calling import Call
 from imgclust.cli.options import Commands, DryRun, Yes
+from imgclust.cli.questions import agreed
 from imgclust.terminal import collections as tables
 
 commands = Commands()
@@ -85,9 +86,11 @@ def delete(
     if dry_run:
         call.answer(row, documents.collection_row, tables.would_delete)
         return
-    if not call.agreed(
+    if not agreed(
+        call,
         f"Delete the collection {name}?",
         yes=yes,
+        reversible=False,
         doing=f"deleting {name} cannot be undone",
         show=lambda: tables.would_delete(call.screen, row),
     ):

@@ -15,6 +15,7 @@ from imgclust.cli.calling import Call, ignoring_hangup
 from imgclust.cli.links import Mode, Outliers
 from imgclust.cli.listening import Listener, log_file
 from imgclust.cli.options import Commands, DryRun, Yes
+from imgclust.cli.questions import agreed
 from imgclust.errors import UsageError
 from imgclust.terminal import printable, results
 from imgclust.terminal.words import counted
@@ -128,27 +129,37 @@ def add(
     "remove",
     example="""\
 imgclust remove ~/Pictures/blurred.jpg
+imgclust remove 42 --copies     all files with the same bytes
 imgclust remove 42 -y           do not ask
 imgclust remove 42 --dry-run    say which image that is""",
 )
 def remove(
     call: Call,
     image: Annotated[str, typer.Argument(metavar="PATH|ID", help="An image, or its id.")],
+    copies: Annotated[
+        bool, typer.Option("--copies", help="Take out all images with the same bytes.")
+    ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Take an image out of the collection; its file stays."""
+    """Take an image out of the collection; its file stays.
+
+    No file with the same bytes comes in again, whatever its name, until `imgclust add` names one.
+    """
     with call.open() as collection:
         if not dry_run:
-            found = collection.remove(image, dry_run=True)
-            if not call.agreed(
-                f"Take image {found.id} out, {printable(found.path)}?",
+            found = collection.remove(image, copies=copies, dry_run=True)
+            more = f" and {counted(len(found.copies), 'copy', 'copies')}" if copies else ""
+            if not agreed(
+                call,
+                f"Take image {found.id} out, {printable(found.path)}{more}?",
                 yes=yes,
+                reversible=False,
                 doing=f"image {found.id} would leave the collection",
             ):
                 return
         call.answer(
-            collection.remove(image, dry_run=dry_run),
+            collection.remove(image, copies=copies, dry_run=dry_run),
             documents.removed,
             partial(results.removed, would=dry_run),
         )
@@ -209,9 +220,11 @@ def accept(call: Call, dry_run: DryRun = False, yes: Yes = False) -> None:
         if dry_run:
             call.answer(waiting, documents.accepted, results.missing)
             return
-        if waiting and not call.agreed(
+        if waiting and not agreed(
+            call,
             f"Take these {len(waiting)} out of the collection?",
             yes=yes,
+            reversible=False,
             doing=f"{counted(len(waiting), 'missing image')} would leave the collection",
             show=lambda: results.missing(call.screen, waiting),
         ):

@@ -11,6 +11,7 @@ import typer
 from imgclust.cli import documents
 from imgclust.cli.calling import Call
 from imgclust.cli.options import Commands, DryRun, Yes
+from imgclust.cli.questions import agreed
 from imgclust.terminal import backups, exports, results
 
 commands = Commands()
@@ -76,10 +77,20 @@ def reembed(
     flags = {"embedding.weights": weights, "embedding.raw": raw}
     changing = () if raw is None else ("embedding.raw",)
     with call.open(flags, changing=changing) as collection:
-        if not dry_run and not yes and call.screen.can_ask:
-            plan = collection.reembed(dry_run=True)
-            results.reembedded(call.screen, plan)
-            if plan.before != plan.after and not call.ask("Embed again and change over?"):
+        if not dry_run and not yes:
+            asks = call.screen.can_ask
+            if asks:
+                plan = collection.reembed(dry_run=True)
+                results.reembedded(call.screen, plan)
+                asks = plan.before != plan.after
+            if not agreed(
+                call,
+                "Embed again and change over?",
+                yes=yes,
+                doing="all images would be embedded again",
+                reversible=True,
+                asks=asks,
+            ):
                 return
         call.answer(collection.reembed(dry_run=dry_run), documents.reembedded, results.reembedded)
 

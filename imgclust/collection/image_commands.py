@@ -170,16 +170,20 @@ class ImageCommands(Opened):
 
         return ingesting.retry(self, [os.fsencode(path) for path in paths], emit)
 
-    def remove(self, what: Path | str | int, *, dry_run: bool = False) -> collection.Removed:
+    def remove(
+        self, what: Path | str | int, *, copies: bool = False, dry_run: bool = False
+    ) -> collection.Removed:
         """Take an image out of the collection; its file is not touched, and not added again.
 
+        Its content is remembered: no file with the same bytes comes in, whatever its path, until
+        `add` names one. Other images with the same bytes stay, unless `copies` takes them too.
         With `dry_run` say which image that is, and change nothing.
         """
         from imgclust.collection import finishing, leaving
 
         if dry_run:
-            return leaving.removable(self, str(what))
-        removed, content = leaving.remove(self, str(what))
+            return leaving.removable(self, str(what), copies=copies)
+        removed, content = leaving.remove(self, str(what), copies=copies)
         if content is not None:
             with contextlib.suppress(OSError):  # a cache
                 self.thumbnails().remove(content)

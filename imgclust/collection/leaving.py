@@ -48,20 +48,41 @@ def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
     return tuple(image for image in gone if image.id in accepted)
 
 
-def remove(collection: Opened, what: str) -> tuple[Removed, int | None]:
+def remove(collection: Opened, what: str, *, copies: bool) -> tuple[Removed, int | None]:
     """See `Collection.remove`; also returns the key of a content that has left with the image."""
     catalog = collection.catalog
     with catalog.transaction():
-        image = _named(collection, what)
-        left = catalog.remove_image(image)
-        catalog.observations.settle(image.path, "removed")
-    return Removed(image.id, image.path), image.content if left else None
+        found, images, sha256 = _chosen(collection, what, copies=copies)
+        left = False
+        for image in images:
+            known = catalog.observations.at(image.path)
+            left = catalog.remove_image(image)
+            catalog.removals.put(sha256, image.path, 0 if known is None else known.stat[1])
+            # A path that waits to be read may lead to another content by now.
+            if known is not None and known.state != "seen":
+                catalog.observations.settle(image.path, "removed")
+    return found, images[0].content if left else None
 
 
-def removable(collection: Opened, what: str) -> Removed:
+def removable(collection: Opened, what: str, *, copies: bool) -> Removed:
     """The image that `remove` would take out."""
+    return _chosen(collection, what, copies=copies)[0]
+
+
+def _chosen(collection: Opened, what: str, *, copies: bool) -> tuple[Removed, list[Image], bytes]:
+    """What is to leave: as a result, as images, and the SHA-256 of their content."""
+    catalog = collection.catalog
     image = _named(collection, what)
-    return Removed(image.id, image.path)
+    content = catalog.contents.get(image.content)
+    assert content is not None
+    others = [one for one in catalog.images.with_content(image.content) if one.id != image.id]
+    found = Removed(
+        image.id,
+        image.path,
+        copies=tuple((one.id, one.path) for one in others),
+        copies_removed=copies,
+    )
+    return found, [image, *(others if copies else ())], content.sha256
 
 
 def _named(collection: Opened, what: str) -> Image:

@@ -73,6 +73,7 @@ class Status:
     distinct: int
     quarantined: int
     skipped: Mapping[str, int]
+    removed: int
     pending: int
     missing: int
     held: tuple[tuple[bytes, str], ...]
@@ -119,10 +120,16 @@ class MissingImage:
 
 @dataclass(frozen=True)
 class Removed:
-    """An image that was taken out of the collection; its file is untouched."""
+    """An image that was taken out of the collection; its file is untouched.
+
+    `copies` are the other images with the same bytes (id and path): they stay in, unless
+    `copies_removed` says that they were taken out too.
+    """
 
     id: int
     path: bytes
+    copies: tuple[tuple[int, bytes], ...] = ()
+    copies_removed: bool = False
 
 
 @dataclass(frozen=True)

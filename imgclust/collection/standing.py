@@ -48,6 +48,7 @@ def status(collection: Opened) -> Status:
             distinct=distinct,
             quarantined=catalog.observations.count_quarantined(),
             skipped=catalog.observations.skipped(),
+            removed=catalog.observations.count_removed(),
             pending=catalog.observations.pending(),
             missing=len(absent),
             held=tuple((root.path, root.held) for root in roots if root.held),

@@ -1,6 +1,6 @@
 """From a path to pixels: recognise, claim, hash, decode in worker processes, keep thumbnails."""
 
-from imgclust.images.claiming import SIZE_CAP_BYTES, claim
+from imgclust.images.claiming import SIZE_CAP_BYTES, claim, digest
 from imgclust.images.decoding import (
     PIXEL_CAP,
     SIDE,
@@ -69,6 +69,7 @@ __all__ = [
     "claim",
     "copies",
     "decode",
+    "digest",
     "file_stat",
     "is_excluded",
     "likeness",

@@ -136,6 +136,22 @@ def claim(
     )
 
 
+def digest(path: bytes) -> tuple[FileStat, bytes] | None:
+    """Stat and SHA-256 of the regular file `path`; None when it cannot be read, or changes."""
+    try:
+        descriptor = open_regular(path, follow=False)
+    except OSError:
+        return None
+    try:
+        found = file_stat(os.fstat(descriptor))
+        _, sha256 = _read(descriptor, found.size, keep=False)
+        return (found, sha256) if file_stat(os.fstat(descriptor)) == found else None
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
 def _has_writer(descriptor: int) -> bool:
     """Whether the system knows of an open writer: it then refuses a read lease with EAGAIN.
 
@@ -171,19 +187,20 @@ def _without_reading(
     return None
 
 
-def _read(descriptor: int, size: int) -> tuple[bytes, bytes]:
-    """All bytes of the file, and their SHA-256; stops early when it outgrows `size`."""
-    digest = hashlib.sha256()
+def _read(descriptor: int, size: int, *, keep: bool = True) -> tuple[bytes, bytes]:
+    """All bytes of the file (`keep`) and their SHA-256; stops early when it outgrows `size`."""
+    hashed = hashlib.sha256()
     parts: list[bytes] = []
     total = 0
     while total <= size:
         part = os.read(descriptor, min(size + 1 - total, _CHUNK_BYTES))
         if not part:
             break
-        digest.update(part)
-        parts.append(part)
+        hashed.update(part)
+        if keep:
+            parts.append(part)
         total += len(part)
-    return b"".join(parts), digest.digest()
+    return b"".join(parts), hashed.digest()
 
 
 def _forbidden(path: bytes, suffix: str, error: OSError) -> Outcome:

@@ -19,6 +19,7 @@ from imgclust.ingest.disks import Disks
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.faults import unforeseen
 from imgclust.ingest.place import Clock, Disk, Place
+from imgclust.ingest.removal import Removal
 from imgclust.ingest.rows import Rows
 from imgclust.reconcile import Fate, Verdict, judge
 
@@ -66,6 +67,7 @@ class Committing:
         self._counts = counts
         self._emit = emit
         self._rows = Rows(catalog, disk)
+        self._removal = Removal(catalog, disk, self._rows)
         self.disks = Disks(catalog, disk=disk, clock=clock, emit=emit)
 
     def write(self, outcomes: Sequence[Outcome], embedded: Embedded, place: Place) -> bool:
@@ -172,10 +174,12 @@ class Committing:
         stored = self._catalog.contents.known(key for key, _ in alone)
         occupied = self._catalog.images.occupied(one.path for _, one in alone)
         known = self._catalog.observations.among(one.path for _, one in alone)
+        out = self._catalog.removals.among(one.sha256 for _, one in alone)
         chosen = [
             (key, one, known[one.path])
             for key, one in alone
             if key not in stored
+            and one.sha256 not in out
             and one.path in known
             and one.path not in occupied
             and self._judge(known[one.path], one, place).fate is Fate.COMMIT
@@ -255,6 +259,9 @@ class Committing:
         fresh: dict[int, Vectors],
     ) -> tuple[Event | None, int | None]:
         key = key_of(decoded.sha256)
+        if self._removal.stays_out(known, decoded):
+            self._removal.keep_out(known, decoded)
+            return Event("removed", _SENTENCES["removed"], known.path), None
         try:
             content = self._catalog.contents.with_sha256(decoded.sha256)
         except CollisionError as error:
@@ -300,6 +307,7 @@ _SENTENCES = {
     "moved": "moved",
     "touched": "touched, content unchanged",
     "replaced": "replaced by other content",
+    "removed": "stays out: its content was taken out with imgclust remove",
 }
 
 

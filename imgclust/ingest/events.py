@@ -12,9 +12,9 @@ class Event:
     """One thing that happened.
 
     `kind` is one of: ingested, reused, replaced, touched (its stat changed, its bytes did not),
-    moved, skipped, quarantined, missing, back, gone, held, scanned, clustered, trouble, waiting,
-    note. `path` and `image` say which file, `cluster` where it went, `cluster_name` what a person
-    calls that one.
+    moved, skipped, quarantined, removed (its content was taken out), missing, back, gone, held,
+    scanned, clustered, trouble, waiting, note. `path` and `image` say which file, `cluster` where
+    it went, `cluster_name` what a person calls that one.
     """
 
     kind: str

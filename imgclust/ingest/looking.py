@@ -165,7 +165,9 @@ class Looking:
             anchor = os.path.dirname(path) if path == added.path else added.path
             device, inode = self.disk.identity(anchor) or (None, None)
             self.catalog.roots.identify(root, device=device, inode=inode)
-        return self.at_file(path, stat, watched.id if watched else root, place, asked=True)
+        found = self.at_file(path, stat, watched.id if watched else root, place, asked=True)
+        self.catalog.observations.ask(path)
+        return found
 
     def at_ripe(self, known: Observation, place: Place) -> bool:
         """Look at a path whose settle delay has passed; True when it is to be read now."""

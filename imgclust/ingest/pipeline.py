@@ -125,11 +125,20 @@ class Pipeline:
         key = key_of(outcome.sha256)
         if key in self._embedding_now:
             self._embedding_now[key].outcomes.append(outcome)
-        elif self._catalog.contents.has_embedding(key, self._recipe):
+        elif self._catalog.contents.has_embedding(key, self._recipe) or self._is_out(outcome):
             self._ready.append(outcome)
         else:
             self.thread.warm()
             self._form(key, outcome)
+
+    def _is_out(self, decoded: Decoded) -> bool:
+        """True for a file that needs no embedding, as a person took its content out."""
+        if not self._catalog.removals.among([decoded.sha256]):
+            return False
+        known = self._catalog.observations.at(decoded.path)
+        return self._catalog.contents.get(key_of(decoded.sha256)) is None and not (
+            known is not None and known.asked
+        )
 
     def _form(self, key: int, decoded: Decoded) -> None:
         if not self._forming.pixels:

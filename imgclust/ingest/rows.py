@@ -48,7 +48,7 @@ class Rows:
         away = [
             image
             for image in self._catalog.images.with_content(key)
-            if is_away(self._disk, image.path) and not self._is_kept(image)
+            if is_away(self._disk, image.path) and not self.is_kept(image)
         ]
         for image in away:
             observed = self._catalog.observations.at(image.path)
@@ -56,7 +56,7 @@ class Rows:
                 return image
         return away[0] if len(away) == 1 else None
 
-    def _is_kept(self, image: Image) -> bool:
+    def is_kept(self, image: Image) -> bool:
         """True when the image waits for a disk that is away: its row is not to be taken."""
         root = self._catalog.roots.get(image.root)
         if root is None or root.held:

@@ -11,6 +11,7 @@ from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.faults import sentence, unforeseen
 from imgclust.ingest.parts import Parts
 from imgclust.ingest.place import POLL_S
+from imgclust.ingest.removal import read_unread
 from imgclust.progress import Progress
 
 # Links and clusters are looked after this often while a backlog is worked off.
@@ -57,6 +58,7 @@ class Upkeep:
         while not over:
             with self._catalog.transaction():
                 over = self._catalog.observations.restart(due, rows=_ROWS)
+        read_unread(self._catalog)
 
     def look(self, *, working: bool, scanning: bool) -> None:
         """Do what is due; `working`: files are on their way through the pipeline."""

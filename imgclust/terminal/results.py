@@ -52,6 +52,9 @@ def status(screen: Screen, result: Status) -> None:
         )
     if result.skipped:
         facts.append(("skipped", f"no images: {suffixes(result.skipped)}"))
+    if result.removed:
+        stay = f"{counted(result.removed, 'file')} taken out; imgclust add brings them back"
+        facts.append(("removed", stay))
     if result.missing:
         facts.append(("missing", f"{counted(result.missing, 'image')}; see imgclust missing"))
     facts += [("held", f"{printable(root)}: {reason}") for root, reason in result.held]
@@ -113,6 +116,12 @@ def removed(screen: Screen, result: Removed, *, would: bool) -> None:
     """An image that was, or would be, taken out."""
     taken = "would be taken out" if would else "taken out"
     screen.outcome(f"image {result.id} {taken}; its file stays: {printable(result.path)}")
+    others = counted(len(result.copies), "other image")
+    if result.copies and result.copies_removed:
+        screen.summary(f"{others} with the same bytes {taken} too")
+    elif result.copies:
+        stay = "stays" if len(result.copies) == 1 else "stay"
+        screen.summary(f"{others} with the same bytes {stay}; --copies takes out all of them")
 
 
 def doctor(screen: Screen, result: DoctorResult, *, repair: bool) -> None:

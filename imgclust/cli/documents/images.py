@@ -97,4 +97,9 @@ def accepted(rows: Sequence[MissingImage]) -> Document:
 
 def removed(result: Removed) -> Document:
     """`remove`."""
-    return {"id": result.id, **path_keys(result.path)}
+    return {
+        "id": result.id,
+        **path_keys(result.path),
+        "copies": [{"id": one, **path_keys(path)} for one, path in result.copies],
+        "copies_removed": result.copies_removed,
+    }

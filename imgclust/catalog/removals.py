@@ -1,0 +1,49 @@
+"""Removals: the contents that a person took out, and the files that have them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import apsw
+
+
+class Removals:
+    """The tables removals and removals_unread."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def put(self, sha256: bytes, path: bytes, inode: int) -> None:
+        """A file of this content was taken out, or stays out as others of its content were."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO removals VALUES (?, ?, ?, ?)",
+            (sha256, inode, path, time.time()),
+        )
+
+    def forget(self, sha256: bytes) -> None:
+        """Files of this content come in again."""
+        self._connection.execute("DELETE FROM removals WHERE sha256 = ?", (sha256,))
+
+    def among(self, digests: Iterable[bytes]) -> set[bytes]:
+        """Those of the SHA-256 whose content was taken out."""
+        rows = self._connection.executemany(
+            "SELECT sha256 FROM removals WHERE sha256 = ? LIMIT 1", [(one,) for one in digests]
+        )
+        return {bytes(sha256) for (sha256,) in rows}
+
+    def files(self, sha256: bytes) -> list[tuple[bytes, int]]:
+        """The files of a content that are out, as last seen: path and inode."""
+        rows = self._connection.execute(
+            "SELECT path, inode FROM removals WHERE sha256 = ?", (sha256,)
+        )
+        return [(bytes(path), int(inode)) for path, inode in rows]
+
+    def unread(self) -> list[bytes]:
+        """Paths that an older version took out without noting their content."""
+        rows = self._connection.execute("SELECT path FROM removals_unread ORDER BY path")
+        return [bytes(path) for (path,) in rows]
+
+    def read(self, path: bytes) -> None:
+        """The content of such a path is noted, or the file is another one now."""
+        self._connection.execute("DELETE FROM removals_unread WHERE path = ?", (path,))
