@@ -6,6 +6,7 @@ from imgclust.catalog.clusterings import Clustering, DescribedCluster, Published
 from imgclust.catalog.contents import Content, key_of
 from imgclust.catalog.images import Image
 from imgclust.catalog.listing import ListedImage
+from imgclust.catalog.mounts import Mount
 from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection
 from imgclust.catalog.roots import Root
@@ -19,6 +20,7 @@ __all__ = [
     "DescribedCluster",
     "Image",
     "ListedImage",
+    "Mount",
     "Observation",
     "PublishedClustering",
     "Quarantined",

@@ -19,6 +19,7 @@ from imgclust.catalog.dismissals import Dismissals
 from imgclust.catalog.images import Image, Images
 from imgclust.catalog.ledger import LinkLedger
 from imgclust.catalog.listing import Listing
+from imgclust.catalog.mounts import Mounts
 from imgclust.catalog.observations import Observations
 from imgclust.catalog.opening import connect, hindrance
 from imgclust.catalog.projections import Projections
@@ -41,7 +42,7 @@ class Catalog:
 
     Attributes
     ----------
-    contents, dismissals, roots, images, observations, requests, clusterings, assignments,
+    contents, dismissals, roots, mounts, images, observations, requests, clusterings, assignments,
     projections, sweeps, ledger
         The tables, by noun.
     listing
@@ -72,6 +73,7 @@ class Catalog:
         self.contents = Contents(self._connection)
         self.dismissals = Dismissals(self._connection)
         self.roots = Roots(self._connection)
+        self.mounts = Mounts(self._connection)
         self.images = Images(self._connection)
         self.observations = Observations(self._connection)
         self.requests = Requests(self._connection)

@@ -65,7 +65,8 @@ def watch(
                 "name one: imgclust watch FOLDER"
             )
         for known in watched:
-            if known.path not in roots and not os.path.isdir(known.path):
+            away = known.path not in roots and not os.path.isdir(known.path)
+            if away and not catalog.images.count(known.id):  # else the scan says what is kept
                 emit(Event("trouble", "this folder is not there now", known.path))
         return run(collection, emit, once=once, scan=True, cluster=cluster)
 

@@ -63,7 +63,11 @@ class CurrentClustering:
 
 @dataclass(frozen=True)
 class Status:
-    """How a collection stands."""
+    """How a collection stands.
+
+    `held` are folders whose images are kept although some are not there, with the reason;
+    `offline` are those of them whose disk is away, with the number of their images.
+    """
 
     collection: str
     folder: Path
@@ -77,6 +81,7 @@ class Status:
     missing: int
     held: tuple[tuple[bytes, str], ...]
     held_images: int
+    offline: tuple[tuple[bytes, int], ...]
     clusters: int
     clustering: CurrentClustering | None
     unassigned: int
