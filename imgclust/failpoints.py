@@ -39,6 +39,9 @@ POINTS = frozenset(
         "recluster.publish",
         "reembed.commit",
         "reembed.change",
+        "roots.move.before",
+        "roots.move.written",
+        "roots.move.after",
     }
 )
 

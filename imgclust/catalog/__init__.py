@@ -4,6 +4,7 @@ from imgclust.catalog.catalog import Catalog
 from imgclust.catalog.checking import sqlite_version
 from imgclust.catalog.clusterings import Clustering, DescribedCluster, PublishedClustering
 from imgclust.catalog.contents import Content, key_of
+from imgclust.catalog.folder_moves import MovedImage
 from imgclust.catalog.images import Image
 from imgclust.catalog.listing import ListedImage
 from imgclust.catalog.mounts import Mount
@@ -21,6 +22,7 @@ __all__ = [
     "Image",
     "ListedImage",
     "Mount",
+    "MovedImage",
     "Observation",
     "PublishedClustering",
     "Quarantined",

@@ -16,6 +16,7 @@ from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.connection import DAMAGED, REFUSED, Cursor, damaged, parsed
 from imgclust.catalog.contents import Contents
 from imgclust.catalog.dismissals import Dismissals
+from imgclust.catalog.folder_moves import FolderMoves
 from imgclust.catalog.images import Image, Images
 from imgclust.catalog.ledger import LinkLedger
 from imgclust.catalog.listing import Listing
@@ -42,8 +43,8 @@ class Catalog:
 
     Attributes
     ----------
-    contents, dismissals, roots, mounts, images, observations, requests, clusterings, assignments,
-    projections, sweeps, ledger
+    contents, dismissals, roots, mounts, folder_moves, images, observations, requests, clusterings,
+    assignments, projections, sweeps, ledger
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -74,6 +75,7 @@ class Catalog:
         self.dismissals = Dismissals(self._connection)
         self.roots = Roots(self._connection)
         self.mounts = Mounts(self._connection)
+        self.folder_moves = FolderMoves(self._connection)
         self.images = Images(self._connection)
         self.observations = Observations(self._connection)
         self.requests = Requests(self._connection)

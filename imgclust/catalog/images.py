@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -128,6 +129,32 @@ class Images:
                 "SELECT count(*) FROM images WHERE state = 'missing' AND root = ?3 "
                 "AND +path > ?1 AND +path < ?2",
                 (*bounds_below(folder), root),
+            ).get
+        )
+
+    def found_elsewhere(
+        self, roots: Sequence[int], *, limit: int
+    ) -> list[tuple[int, bytes, bytes]]:
+        """Images that are missing, or of `roots`, of whose content there is a newer image.
+
+        Root and path of each, and the path of the newer one; at most so many.
+        """
+        rows = self._connection.execute(
+            "SELECT m.root, m.path, p.path FROM images m JOIN images p ON p.content = m.content "
+            "AND p.id > m.id AND p.state = 'present' AND p.root NOT IN "
+            "(SELECT value FROM json_each(?1)) WHERE m.state = 'missing' OR m.root IN "
+            "(SELECT value FROM json_each(?1)) LIMIT ?2",
+            (json.dumps(list(roots)), limit),
+        )
+        return [(int(root), bytes(old), bytes(new)) for root, old, new in rows]
+
+    def count_away_below(self, folder: bytes, roots: Sequence[int]) -> int:
+        """Number of images below a folder that are missing, or of `roots`."""
+        return int(
+            self._connection.execute(
+                "SELECT count(*) FROM images WHERE path > ? AND path < ? AND (state = 'missing' "
+                "OR root IN (SELECT value FROM json_each(?)))",
+                (*bounds_below(folder), json.dumps(list(roots))),
             ).get
         )
 

@@ -276,6 +276,9 @@ CREATE TABLE mounts (
     PRIMARY KEY (path, root)
 ) STRICT, WITHOUT ROWID;
 
+-- The wall clock at the end of the last scan.
+ALTER TABLE roots ADD COLUMN scanned REAL;
+
 -- Folders that `roots move` has moved, so that the same command can be given again.
 CREATE TABLE folder_moves (
     old BLOB PRIMARY KEY,

@@ -37,9 +37,9 @@ def held_folders(catalog: Catalog) -> tuple[HeldFolder, ...]:
     images = catalog.images
     found = []
     for root in roots:
-        if root.held:
+        if root.held and (count := images.count(root.id)):
             missing = images.count_missing(root.id)
-            found.append(HeldFolder(root.path, root.held, images.count(root.id), missing))
+            found.append(HeldFolder(root.path, root.held, count, missing))
     mounts = [mount for mount in catalog.mounts.held() if mount.root not in held]
     for mount in mounts:
         missing = images.count_missing_below(mount.path, mount.root)

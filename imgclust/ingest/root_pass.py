@@ -300,6 +300,7 @@ class RootPass:
             if self._reason is None:
                 self._catalog.roots.hold(self.root.id, None)
             self._catalog.roots.identify(self.root.id, device=device, inode=inode)
+            self._catalog.roots.scan_over(self.root.id)
 
     def _were_seen(self, paths: Sequence[bytes]) -> npt.NDArray[np.bool_]:
         """Which of the paths the scan has met."""

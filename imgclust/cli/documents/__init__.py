@@ -28,6 +28,7 @@ from imgclust.cli.documents.images import (
     query,
     removed,
 )
+from imgclust.cli.documents.roots import root_moved, root_removed, roots
 from imgclust.cli.documents.upkeep import (
     doctor,
     exported,
@@ -71,6 +72,9 @@ __all__ = [
     "reembedded",
     "removed",
     "reported",
+    "root_moved",
+    "root_removed",
+    "roots",
     "settings",
     "status",
     "sweep",
