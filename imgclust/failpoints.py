@@ -48,6 +48,9 @@ POINTS = frozenset(
         "restore.copied",
         "restore.prepared",
         "restore.renamed",
+        "roots.move.before",
+        "roots.move.written",
+        "roots.move.after",
     }
 )
 

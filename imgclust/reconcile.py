@@ -167,7 +167,7 @@ class RootScan:
     """What a finished scan of a root found.
 
     `images` counts the rows before the scan, `newly_missing` those absent for the first time,
-    `files` every regular file that was there.
+    `files` every regular file that was there, `held` says why nothing was removed before.
     """
 
     there: bool
@@ -175,6 +175,21 @@ class RootScan:
     images: int
     newly_missing: int
     device_changed: bool
+    held: str | None = None
+
+
+# Reasons to hold images that say no more than that their disk is not there now.
+FOLDER_GONE = "the folder is gone"
+FOLDER_EMPTY = "the folder is empty"
+MOUNT_GONE = "the folder of the mount is gone"
+NOT_MOUNTED = "nothing is mounted here any more"
+MOUNT_EMPTY = "the mounted disk is empty"
+_OFFLINE = {FOLDER_GONE, FOLDER_EMPTY, MOUNT_GONE, NOT_MOUNTED, MOUNT_EMPTY}
+
+
+def is_offline(reason: str | None) -> bool:
+    """True for a reason to hold images that is a normal state: their disk is not there now."""
+    return reason in _OFFLINE
 
 
 def hold(scan: RootScan, *, share: float, least: int) -> str | None:
@@ -187,11 +202,80 @@ def hold(scan: RootScan, *, share: float, least: int) -> str | None:
     if not scan.images:
         return None
     if not scan.there:
-        return "the folder is gone"
+        return FOLDER_GONE
     if scan.newly_missing and not scan.files:
-        return "the folder is empty"
+        return FOLDER_EMPTY
     if scan.newly_missing and scan.device_changed:
         return "the folder is on another device, and images are missing"
     if scan.newly_missing >= least and scan.newly_missing > share * scan.images:
         return f"{scan.newly_missing} of {scan.images} images vanished at once"
+    if scan.held and scan.newly_missing >= least:
+        return scan.held  # what came since makes the share smaller, and brings none of them back
+    return None
+
+
+@dataclass(frozen=True)
+class MountScan:
+    """What a finished scan of a root found of a folder that another file system is mounted on.
+
+    Attributes
+    ----------
+    mounted
+        Something is mounted there now.
+    files
+        There is a file below it.
+    images
+        Rows of the catalog below it; `absent` of them are not there, `newly_missing` of those for
+        the first time.
+    missing_before
+        Rows that were missing when the scan began.
+    held
+        Why nothing was removed before this scan.
+    is_root
+        The folder is the root itself, of which `hold` decides the rest.
+    """
+
+    there: bool
+    mounted: bool
+    files: bool
+    images: int
+    absent: int
+    newly_missing: int
+    missing_before: int
+    device_changed: bool
+    held: str | None
+    is_root: bool
+
+    @property
+    def lost(self) -> bool:
+        """True when the file system is away, as far as anybody can tell."""
+        return not (self.there and self.files and (self.mounted or not self.absent))
+
+
+def hold_mount(scan: MountScan, *, share: float, least: int) -> str | None:
+    """Reason to remove nothing below a mount after this scan, None when absences may be believed.
+
+    A mount that is gone takes its images with it however few they are. One that has none of its
+    images is another disk: device numbers prove nothing. Until at least half of what is missing is
+    back, a mount that is held stays held.
+    """
+    if scan.absent < 1:
+        return None
+    if not scan.there:
+        return MOUNT_GONE
+    if not scan.mounted:
+        return NOT_MOUNTED
+    if scan.is_root:
+        return None
+    if not scan.files:
+        return MOUNT_EMPTY
+    if scan.newly_missing < 1:
+        return None
+    if scan.newly_missing == scan.images:
+        return "another disk is mounted here, without the images of the one before"
+    many = scan.newly_missing > share * scan.images
+    if many and (scan.newly_missing >= least or scan.device_changed):
+        return f"{scan.newly_missing} of {scan.images} images vanished at once"
+    if scan.held and 2 * scan.newly_missing > scan.missing_before:
+        return scan.held
     return None

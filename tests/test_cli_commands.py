@@ -16,7 +16,10 @@ from imgclust.terminal import Screen
 from tests.command_line import Run
 from tests.conftest import write_picture
 
-COUNTS = ["seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"]
+COUNTS = [
+    *("seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"),
+    *("held", "offline", "suggestions"),
+]
 LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved"]
 CLUSTER_ROW = [
     *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high")
@@ -85,7 +88,7 @@ def test_status(run: Run, ready: Path) -> None:
     assert list(document) == [
         *("collection", "recipe", "images", "distinct", "quarantined", "skipped", "pending"),
         *("missing", "held", "clusters", "clustering", "unassigned", "roots", "links", "watching"),
-        *("drift", "removed"),
+        *("drift", "removed", "offline"),
     ]
     assert list(document["clustering"]) == [
         *("id", "k", "space", "inertia", "created", "provisional")

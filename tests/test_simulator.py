@@ -100,7 +100,12 @@ class SimulatedDisk:
     def is_folder(self, path: bytes) -> bool:
         return any(self.here(file) for file in self.files if file.startswith(path + b"/"))
 
+    def mount_points(self, folder: bytes) -> set[bytes]:
+        return set()
+
     def identity(self, path: bytes) -> tuple[int, int] | None:
+        if path not in self.mounted:  # a folder that the roots are in
+            return 0, 1
         if self.mounted[path] == "gone":
             return None
         return (99, 1) if self.mounted[path] == "empty" else (self.device[path], 2)

@@ -247,13 +247,18 @@ def test_the_summary_of_a_pass(capsys: pytest.CaptureFixture[str]) -> None:
         quarantined=3,
         missing=0,
         seconds=62.0,
-        held=((b"/gone", "3 of 4 images vanished at once"),),
+        held=((b"/gone", "3 of 4 images vanished at once"), (b"/away", "the folder is gone")),
+        offline=((b"/away", 1200),),
+        suggestions=("do this",),
     )
     ingest.ingested(Screen(), result, {".mov": 3, ".xmp": 1})
     assert capsys.readouterr().out.splitlines() == [
         "300 files: 290 ingested, 3 reused, 4 skipped (3 .mov, 1 .xmp), 3 quarantined; 1 min 02 s",
         "see why some could not be read: imgclust quarantine",
-        "held: /gone: 3 of 4 images vanished at once",
+        "held: /gone: 3 of 4 images vanished at once; bring them back, or let them go with "
+        "imgclust missing accept",
+        "/away is offline: 1,200 images kept",
+        "do this",
     ]
 
 

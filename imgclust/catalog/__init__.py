@@ -13,8 +13,10 @@ from imgclust.catalog.copies import (
     mark,
     marked,
 )
+from imgclust.catalog.folder_moves import MovedImage
 from imgclust.catalog.images import Image
 from imgclust.catalog.listing import ListedImage
+from imgclust.catalog.mounts import Mount
 from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection
 from imgclust.catalog.roots import Root
@@ -34,6 +36,8 @@ __all__ = [
     "Image",
     "KeptCatalog",
     "ListedImage",
+    "Mount",
+    "MovedImage",
     "Observation",
     "PublishedClustering",
     "Quarantined",

@@ -16,9 +16,11 @@ from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.connection import DAMAGED, REFUSED, Cursor, damaged, parsed
 from imgclust.catalog.contents import Contents
 from imgclust.catalog.dismissals import Dismissals
+from imgclust.catalog.folder_moves import FolderMoves
 from imgclust.catalog.images import Image, Images
 from imgclust.catalog.ledger import LinkLedger
 from imgclust.catalog.listing import Listing
+from imgclust.catalog.mounts import Mounts
 from imgclust.catalog.observations import Observations
 from imgclust.catalog.opening import connect, hindrance
 from imgclust.catalog.projections import Projections
@@ -43,7 +45,8 @@ class Catalog:
 
     Attributes
     ----------
-    contents, dismissals, roots, images, observations, removals, requests, clusterings,
+    contents, dismissals, roots, mounts, folder_moves, images, observations, removals, requests,
+    clusterings,
     assignments, projections, sweeps, ledger
         The tables, by noun.
     listing
@@ -74,6 +77,8 @@ class Catalog:
         self.contents = Contents(self._connection)
         self.dismissals = Dismissals(self._connection)
         self.roots = Roots(self._connection)
+        self.mounts = Mounts(self._connection)
+        self.folder_moves = FolderMoves(self._connection)
         self.images = Images(self._connection)
         self.observations = Observations(self._connection)
         self.removals = Removals(self._connection)

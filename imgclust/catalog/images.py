@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ class Image:
     state: str
     misses: int
     added: float
+
+
+def bounds_below(folder: bytes) -> tuple[bytes, bytes]:
+    """What the paths below a folder lie between, in the order of their bytes."""
+    top = folder.rstrip(b"/")
+    return top + b"/", top + b"0"  # b"0" follows b"/" in ASCII
 
 
 class Images:
@@ -81,19 +88,74 @@ class Images:
         """Images that are missing now."""
         return self._many("state = 'missing' ORDER BY +id")  # +: by the index of missing ones
 
-    def count_missing(self) -> int:
+    def count_missing(self, root: int | None = None) -> int:
         """Number of images that are not where they were."""
         return int(
-            self._connection.execute("SELECT count(*) FROM images WHERE state = 'missing'").get
+            self._connection.execute(
+                "SELECT count(*) FROM images WHERE state = 'missing' AND (?1 IS NULL OR root = ?1)",
+                (root,),
+            ).get
         )
 
     def gone(self, misses: int, limit: int) -> list[Image]:
-        """Images that as many scans have missed, in roots that are not held."""
+        """Images that as many scans have missed, in roots and below mounts that are not held."""
+        held = [
+            bytes(path)
+            for (path,) in self._connection.execute("SELECT path FROM mounts WHERE held NOTNULL")
+        ]
+        bounds = [bound for path in held for bound in bounds_below(path)]
         return self._many(
             "state = 'missing' AND misses >= ? AND root IN "
-            "(SELECT id FROM roots WHERE held IS NULL) ORDER BY id LIMIT ?",
+            "(SELECT id FROM roots WHERE held IS NULL) "
+            f"{'AND NOT (path > ? AND path < ?) ' * len(held)}ORDER BY id LIMIT ?",
             misses,
+            *bounds,
             limit,
+        )
+
+    def count_below(self, folder: bytes, root: int) -> int:
+        """Number of images of a root below a folder, missing ones included."""
+        return int(
+            self._connection.execute(
+                "SELECT count(*) FROM images WHERE path > ? AND path < ? AND root = ?",
+                (*bounds_below(folder), root),
+            ).get
+        )
+
+    def count_missing_below(self, folder: bytes, root: int) -> int:
+        """Number of images of a root below a folder that are missing."""
+        return int(
+            self._connection.execute(
+                "SELECT count(*) FROM images WHERE state = 'missing' AND root = ?3 "
+                "AND +path > ?1 AND +path < ?2",
+                (*bounds_below(folder), root),
+            ).get
+        )
+
+    def found_elsewhere(
+        self, roots: Sequence[int], *, limit: int
+    ) -> list[tuple[int, bytes, bytes]]:
+        """Images that are missing, or of `roots`, of whose content there is a newer image.
+
+        Root and path of each, and the path of the newer one; at most so many.
+        """
+        rows = self._connection.execute(
+            "SELECT m.root, m.path, p.path FROM images m JOIN images p ON p.content = m.content "
+            "AND p.id > m.id AND p.state = 'present' AND p.root NOT IN "
+            "(SELECT value FROM json_each(?1)) WHERE m.state = 'missing' OR m.root IN "
+            "(SELECT value FROM json_each(?1)) LIMIT ?2",
+            (json.dumps(list(roots)), limit),
+        )
+        return [(int(root), bytes(old), bytes(new)) for root, old, new in rows]
+
+    def count_away_below(self, folder: bytes, roots: Sequence[int]) -> int:
+        """Number of images below a folder that are missing, or of `roots`."""
+        return int(
+            self._connection.execute(
+                "SELECT count(*) FROM images WHERE path > ? AND path < ? AND (state = 'missing' "
+                "OR root IN (SELECT value FROM json_each(?)))",
+                (*bounds_below(folder), json.dumps(list(roots))),
+            ).get
         )
 
     def insert(self, path: bytes, root: int, content: int) -> int:

@@ -266,6 +266,25 @@ CREATE INDEX observations_due ON observations(due, root) WHERE state = 'seen';
 
 # The third step, by subject.
 _THIRD_DISKS = """
+-- Folders of a root (or roots themselves) that another file system is mounted on. `held` says why
+-- nothing below is removed.
+CREATE TABLE mounts (
+    path BLOB NOT NULL,
+    root INTEGER NOT NULL REFERENCES roots(id),
+    device INTEGER NOT NULL,
+    held TEXT,
+    PRIMARY KEY (path, root)
+) STRICT, WITHOUT ROWID;
+
+-- The wall clock at the end of the last scan.
+ALTER TABLE roots ADD COLUMN scanned REAL;
+
+-- Folders that `roots move` has moved, so that the same command can be given again.
+CREATE TABLE folder_moves (
+    old BLOB PRIMARY KEY,
+    new BLOB NOT NULL,
+    moved REAL NOT NULL
+) STRICT, WITHOUT ROWID;
 """
 
 _THIRD_REMOVED = """

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import apsw
 
-_SELECT = "SELECT id, path, kind, device, inode, held FROM roots"
+_SELECT = "SELECT id, path, kind, device, inode, held, scanned FROM roots"
 
 
 @dataclass(frozen=True)
 class Root:
-    """A folder that images come in by; `kind` is "watched" or "added"; `held` is a reason."""
+    """A folder that images come in by.
+
+    `kind` is "watched" or "added", `held` the reason why nothing is removed, `scanned` the wall
+    clock at the end of the last scan.
+    """
 
     id: int
     path: bytes
@@ -19,6 +24,7 @@ class Root:
     device: int
     inode: int
     held: str | None
+    scanned: float | None = None
 
 
 class Roots:
@@ -54,6 +60,34 @@ class Roots:
             "WHERE id = ?",
             (device, inode, root),
         )
+
+    def scan_over(self, root: int) -> None:
+        """A scan of this root has ended now."""
+        self._connection.execute("UPDATE roots SET scanned = ? WHERE id = ?", (time.time(), root))
+
+    def stop_watching(self, root: int) -> None:
+        """The root stays for its images; what else is known of its files is forgotten."""
+        self._connection.execute("UPDATE roots SET kind = 'added' WHERE id = ?", (root,))
+        self._connection.execute(
+            "DELETE FROM quarantine WHERE path IN (SELECT path FROM observations WHERE root = ?)",
+            (root,),
+        )
+        self._connection.execute(
+            "DELETE FROM observations WHERE root = ?1 AND state <> 'removed' "
+            "AND path NOT IN (SELECT path FROM images WHERE root = ?1)",
+            (root,),
+        )
+        self._connection.execute("DELETE FROM requests WHERE root = ?", (root,))
+
+    def delete(self, root: int) -> None:
+        """Delete a root that has no images, with all that is known of its files."""
+        self._connection.execute(
+            "DELETE FROM quarantine WHERE path IN (SELECT path FROM observations WHERE root = ?)",
+            (root,),
+        )
+        for table in ("observations", "requests", "mounts"):
+            self._connection.execute(f"DELETE FROM {table} WHERE root = ?", (root,))
+        self._connection.execute("DELETE FROM roots WHERE id = ?", (root,))
 
     def hold(self, root: int, reason: str | None) -> None:
         """Nothing of this root is removed, for this reason; None frees it."""

@@ -18,6 +18,7 @@ from imgclust.cli import (
     images,
     links,
     query,
+    roots,
     settings,
     upkeep,
 )
@@ -82,6 +83,7 @@ for _group in (
     links,
     exporting,
     upkeep,
+    roots,
     collections,
     settings,
 ):

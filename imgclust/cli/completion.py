@@ -1,4 +1,4 @@
-"""What a shell completes: names of collections and configurations, ids of clusters.
+"""What a shell completes: names of collections and configurations, ids of clusters, folders.
 
 Asked for while a person types, so nothing heavy is loaded. The catalog is read by Python's own
 SQLite, which opens it for reading only; whatever goes wrong, nothing is completed.
@@ -7,6 +7,7 @@ SQLite, which opens it for reading only; whatever goes wrong, nothing is complet
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,12 @@ import typer
 
 # SQLite waits so long for a lock; a person does not.
 _PATIENCE_S = 0.1
+_CLUSTERS = """
+SELECT here.cluster, coalesce(c.name, '') FROM settings s
+JOIN clustering_clusters here ON here.clustering = CAST(s.value AS INTEGER)
+LEFT JOIN clusters c ON c.id = here.cluster
+WHERE s.key = 'current_clustering' ORDER BY here.cluster
+"""
 
 
 def collections(context: typer.Context, incomplete: str) -> list[str]:
@@ -29,13 +36,17 @@ def collections(context: typer.Context, incomplete: str) -> list[str]:
 
 def clusters(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Ids of the current clusters, each with its name."""
-    from imgclust import places
-
     with contextlib.suppress(Exception):
-        chosen = _given(context, "collection") or "default"
-        catalog = _index(context) / chosen / places.CATALOG
-        rows = [(str(cluster), name) for cluster, name in _clusters(catalog)]
+        rows = [(str(cluster), name) for cluster, name in _select(context, _CLUSTERS)]
         return [row for row in rows if row[0].startswith(incomplete)]
+    return []
+
+
+def roots(context: typer.Context, incomplete: str) -> list[str]:
+    """Paths of the folders that images come from."""
+    with contextlib.suppress(Exception):
+        paths = [os.fsdecode(path) for (path,) in _select(context, "SELECT path FROM roots")]
+        return sorted(path for path in paths if path.startswith(incomplete))
     return []
 
 
@@ -47,17 +58,15 @@ def configurations(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
-def _clusters(catalog: Path) -> Iterator[tuple[int, str]]:
+def _select(context: typer.Context, query: str) -> Iterator[Any]:
     import sqlite3
 
+    from imgclust import places
+
+    catalog = _index(context) / (_given(context, "collection") or "default") / places.CATALOG
     connection = sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True, timeout=_PATIENCE_S)
     with contextlib.closing(connection):
-        yield from connection.execute(
-            "SELECT here.cluster, coalesce(c.name, '') FROM settings s "
-            "JOIN clustering_clusters here ON here.clustering = CAST(s.value AS INTEGER) "
-            "LEFT JOIN clusters c ON c.id = here.cluster "
-            "WHERE s.key = 'current_clustering' ORDER BY here.cluster"
-        )
+        yield from connection.execute(query)
 
 
 def _index(context: typer.Context) -> Path:

@@ -22,7 +22,7 @@ from imgclust.errors import UsageError
 _PLACE = "imgclust.globals"
 _ORDER = (
     *("watch", "add", "query", "duplicates", "sweep", "cluster", "clusters", "view", "links"),
-    *("report", "export", "status", "quarantine", "missing", "remove", "doctor"),
+    *("report", "export", "status", "quarantine", "missing", "roots", "remove", "doctor"),
     *("backup", "restore", "collections", "config", "weights", "reembed"),
 )
 

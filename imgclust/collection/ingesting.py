@@ -7,6 +7,7 @@ import os
 import stat as stat_bits
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from imgclust.catalog import Catalog
 from imgclust.collection import folders
 from imgclust.collection.finishing import finish_links
 from imgclust.collection.moving import choose_links
+from imgclust.collection.root_list import moved_folders
 from imgclust.collection.running import run
 from imgclust.errors import (
     LockedError,
@@ -66,7 +68,8 @@ def watch(
                 "name one: imgclust watch FOLDER"
             )
         for known in watched:
-            if known.path not in roots and not os.path.isdir(known.path):
+            away = known.path not in roots and not os.path.isdir(known.path)
+            if away and not catalog.images.count(known.id):  # else the scan says what is kept
                 emit(Event("trouble", "this folder is not there now", known.path))
         return run(collection, emit, once=once, scan=True, cluster=cluster)
 
@@ -202,7 +205,7 @@ def _take_in(collection: Opened, arrivals: _Arrivals, emit: Emit, *, cluster: bo
             raise StoppedError("interrupted; the files stay queued, and are taken all the same")
         collection.progress("waiting for another process", *arrivals.progress)
     finish_links(collection)
-    return arrivals.result()
+    return replace(arrivals.result(), suggestions=moved_folders(collection.catalog))
 
 
 class _Arrivals:

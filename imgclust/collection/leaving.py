@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from imgclust.catalog import Image
 from imgclust.collection.results import MissingImage, Removed
 from imgclust.errors import NothingThereError
+from imgclust.ingest import Holds, LocalDisk, forget_lost_mounts
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
@@ -18,9 +19,9 @@ _CHUNK = 1000
 
 def missing(collection: Opened) -> tuple[MissingImage, ...]:
     """See `Collection.missing`."""
-    held = {root.id: root.held for root in collection.catalog.roots.all()}
+    holds = Holds.of(collection.catalog)
     return tuple(
-        MissingImage(image.id, image.path, image.misses, held.get(image.root))
+        MissingImage(image.id, image.path, image.misses, holds.reason(image))
         for image in collection.catalog.images.missing()
     )
 
@@ -42,6 +43,7 @@ def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
     with catalog.transaction():
         for root in catalog.roots.all():
             catalog.roots.hold(root.id, None)
+        forget_lost_mounts(catalog, LocalDisk())
         if taken:
             catalog.event("accepted", f"{len(taken)} missing images were accepted as gone")
     accepted = set(taken)

@@ -63,7 +63,11 @@ class CurrentClustering:
 
 @dataclass(frozen=True)
 class Status:
-    """How a collection stands."""
+    """How a collection stands.
+
+    `held` are folders whose images are kept although some are not there, with the reason;
+    `offline` are those of them whose disk is away, with the number of their images.
+    """
 
     collection: str
     folder: Path
@@ -78,6 +82,7 @@ class Status:
     missing: int
     held: tuple[tuple[bytes, str], ...]
     held_images: int
+    offline: tuple[tuple[bytes, int], ...]
     clusters: int
     clustering: CurrentClustering | None
     unassigned: int
@@ -138,3 +143,55 @@ class Dismissed:
 
     images: tuple[int, ...]
     undone: bool
+
+
+@dataclass(frozen=True)
+class RootRow:
+    """A folder that images come from, or (`kind` "mount") a disk that is mounted below one.
+
+    `kind` is "watched", "added" or "mount". `state` is the kind when all is well ("mounted" for a
+    mount), "offline" when the disk is away, "held" when images are kept for another `reason`,
+    "missing" when the folder is not there and no scan has seen that yet. `scanned` is the wall
+    clock at the end of the last scan.
+    """
+
+    path: bytes
+    kind: str
+    state: str
+    reason: str | None
+    images: int
+    missing: int
+    scanned: float | None
+    device: int | None
+
+
+@dataclass(frozen=True)
+class MovedRoot:
+    """A folder that has moved, with its images.
+
+    `compared` files were read to the end, `absent` were not at the new place, `doubled` images had
+    a newer row there, which is gone; `already` says that the folder had been moved before.
+    """
+
+    old: bytes
+    new: bytes
+    images: int = 0
+    compared: int = 0
+    absent: int = 0
+    doubled: int = 0
+    dry_run: bool = False
+    already: bool = False
+
+
+@dataclass(frozen=True)
+class RemovedRoot:
+    """A folder that is not watched any more; `watched` says whether it was.
+
+    Its images stay (`images_removed` False), or have left the collection too.
+    """
+
+    path: bytes
+    watched: bool
+    images: int
+    images_removed: bool
+    dry_run: bool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from imgclust import devices, reembed
@@ -14,6 +14,7 @@ from imgclust.collection import paging
 from imgclust.collection.finishing import finish_links
 from imgclust.collection.networks import choose_recipe, embedder_opener, require_packages
 from imgclust.collection.opened import MANY_IMAGES, Opened
+from imgclust.collection.root_list import moved_folders
 from imgclust.errors import (
     LockedError,
     StoppedError,
@@ -130,6 +131,8 @@ def run(collection: Opened, emit: Emit, *, once: bool, scan: bool, cluster: bool
         finish_links(collection)
     if once and collection.stop.is_set():
         raise StoppedError("interrupted; what was ingested is kept, the same command goes on")
+    if once and (result.ingested or result.reused):
+        result = replace(result, suggestions=moved_folders(collection.catalog))
     return result
 
 

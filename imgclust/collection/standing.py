@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.collection.results import CurrentClustering, Standing, Status
 from imgclust.embedding import Recipe
+from imgclust.ingest import Holds, held_folders
 from imgclust.recluster import drifting
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ def status(collection: Opened) -> Status:
         clustering = catalog.clusterings.current()
         roots = catalog.roots.all()
         absent = catalog.images.missing()
-        held = {root.id: root.held for root in roots if root.held}
+        holds = Holds.of(catalog)
+        held = held_folders(catalog)
         current = None
         distinct = unassigned = catalog.contents.count()
         drift = None
@@ -51,8 +53,9 @@ def status(collection: Opened) -> Status:
             removed=catalog.observations.count_removed(),
             pending=catalog.observations.pending(),
             missing=len(absent),
-            held=tuple((root.path, root.held) for root in roots if root.held),
-            held_images=sum(image.root in held for image in absent),
+            held=tuple((one.path, one.reason) for one in held),
+            held_images=sum(holds.reason(image) is not None for image in absent),
+            offline=tuple((one.path, one.images) for one in held if one.offline),
             clusters=0 if clustering is None else len(clustering.cluster_ids),
             clustering=current,
             unassigned=unassigned,

@@ -13,6 +13,7 @@ from imgclust.ingest.batching import Done
 from imgclust.ingest.committing import Committing, Embedded
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
 from imgclust.ingest.faults import Faults
+from imgclust.ingest.holds import held_folders
 from imgclust.ingest.inbox import Inbox, Message
 from imgclust.ingest.looking import Looking
 from imgclust.ingest.parts import Events, Parts
@@ -155,7 +156,7 @@ class Ingest:
         """What has been done so far."""
         return self._counts.result(
             seconds=self._clock.monotonic() - self._started,
-            held=tuple((root.path, root.held) for root in self._catalog.roots.all() if root.held),
+            held=held_folders(self._catalog),
         )
 
     def begin(self, *, scan: bool, watch: bool) -> None:

@@ -47,6 +47,8 @@ class Disk(Protocol):
 
     def identity(self, path: bytes) -> tuple[int, int] | None: ...
 
+    def mount_points(self, folder: bytes) -> set[bytes]: ...
+
     def reads(self, path: bytes) -> bool: ...
 
     def scan(
@@ -75,6 +77,10 @@ class LocalDisk:
         except OSError:
             return None
         return files.stored(result.st_dev), files.stored(result.st_ino)
+
+    def mount_points(self, folder: bytes) -> set[bytes]:
+        """Paths in a folder, itself included, that something is mounted on."""
+        return watcher.mount_points(folder)
 
     def reads(self, path: bytes) -> bool:
         """True when the disk itself, and not the system's memory, gives some of the file."""

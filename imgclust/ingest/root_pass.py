@@ -18,7 +18,9 @@ from imgclust.failpoints import passing
 from imgclust.images import FileStat
 from imgclust.ingest.events import Event
 from imgclust.ingest.faults import sentence, unforeseen
+from imgclust.ingest.holds import write_hold
 from imgclust.ingest.looking import Looking
+from imgclust.ingest.mounts import RootMounts
 from imgclust.ingest.place import Place, is_away
 from imgclust.reconcile import Look, RootScan, hold
 
@@ -77,6 +79,7 @@ class RootPass:
         self._single = root.kind == "added" and self._catalog.observations.at(root.path) is not None
         self._anchor = os.path.dirname(root.path) if self._single else root.path
         self._identity = self._disk.identity(self._anchor)
+        self._mounts = RootMounts(self._catalog, self._disk, root)
         self._troubles: list[bytes] = []
         self._part: list[tuple[bytes, FileStat]] = []
         # 64-bit hashes instead of paths: a million files take 8 MB. Two paths with one hash make a
@@ -111,6 +114,8 @@ class RootPass:
         """Look at the next files; True when there are no more."""
         self._part = self._part or self._next_files()
         found = self._looking.at_files(self._part, self.root.id, self._place)
+        for path, stat in self._part:
+            self._mounts.met(path, stat)
         # Nothing of it counts before it is committed.
         self.files += len(self._part)
         self._seen.extend(_hash(path, self._salt) for path, _ in self._part)
@@ -163,6 +168,7 @@ class RootPass:
                 absent.append(image)
             else:
                 met.append((image.path, stat))
+                self._mounts.met(image.path, stat)
         if met:
             self._looking.at_files(met, self.root.id, self._place)
         self._absent += absent
@@ -183,19 +189,26 @@ class RootPass:
             self.files = sum(1 for _ in islice(others, 1))
         if self._disk.identity(self._anchor) != self._identity:
             return None
-        count = self._catalog.images.count(self.root.id)
+        rules = self._rules
+        if self._identity is not None:
+            self._mounts.decide(
+                self._absent, self._troubles, share=rules.hold_share, least=rules.hold_images
+            )
+        of_root = [image for image in self._absent if not self._mounts.holds(image.path)]
+        count = self._catalog.images.count(self.root.id) - self._mounts.held_images()
         files = self.files + len(self._troubles)  # what cannot be listed is not empty
         if self.root.kind == "added":  # not walked: what is known of it is all there is
-            files = 1 if self._single else max(count - len(self._absent), self.files)
+            files = 1 if self._single else max(count - len(of_root), self.files)
         device, _ = self._identity or (None, None)
         changed = bool(self.root.device and device != self.root.device)
-        newly = [image.path for image in self._absent if image.misses == 0]
+        newly = [image.path for image in of_root if image.misses == 0]
         found = RootScan(
             there=self._identity is not None,
             files=files,
             images=count,
             newly_missing=len(newly),
             device_changed=changed,
+            held=self.root.held,
         )
         self._reason = self._hold_after(found)
         if self._reason is not None and found.there and not changed:
@@ -207,33 +220,42 @@ class RootPass:
             if self._reason is not None and first and not self._again:
                 self.doubted = True
                 return None
+        if self._mounts.verdict.doubtful and self.root.kind == "watched" and not self._again:
+            self.doubted = True
+            return None
         # An empty mount point is no proof either, also where there is no image to hold: what was
         # removed or set aside must not come back as new when the disk does.
         there = self._identity is not None and bool(files or not changed)
         self._healthy = there and self._reason is None
-        if self._reason is not None:
-            self._hold(self._reason)  # first: where it is refused, all of this is decided again
-            self._absent = [image for image in self._absent if image.state != "missing"]
+        # First: where it is refused, all of this is decided again.
+        self._hold()
+        self._absent = [
+            image
+            for image in self._absent
+            if image.state != "missing" or not self._is_held(image.path)
+        ]
         if self.root.path in self._troubles:
             # Below a folder that cannot be listed nothing counts as absent; the rest is as always.
             self._absent = []
         return self._go_on(self._miss)
 
     def _hold_after(self, found: RootScan) -> str | None:
-        return hold(found, share=self._rules.hold_share, least=self._rules.hold_images)
+        reason = hold(found, share=self._rules.hold_share, least=self._rules.hold_images)
+        return reason or self._mounts.verdict.held.get(self.root.path)
 
-    def _hold(self, reason: str) -> None:
-        """Nothing is removed from here on."""
+    def _is_held(self, path: bytes) -> bool:
+        return self._reason is not None or self._mounts.holds(path)
+
+    def _hold(self) -> None:
+        """Nothing of the root, or of a mount of it, is removed from here on."""
         with self._catalog.transaction():
-            self._catalog.roots.hold(self.root.id, reason)
-            if said := self.root.held is None and self.root.path not in self._troubles:
-                sentence = (
-                    f"{reason}; nothing is removed until the images are back, or until "
-                    "`imgclust missing accept`"
-                )
-                self._catalog.event("held", sentence)
-        if said:
-            self._say(Event("held", sentence, self.root.path))
+            held = write_hold(self._catalog, self.root, self._reason, self._mounts)
+        for event, first in held:
+            assert event.path is not None
+            again = event.kind == "offline" and event.path not in self._said
+            if (first or again) and event.path not in self._troubles:
+                self._said.add(event.path)
+                self._say(event)
 
     def _miss(self) -> _Step | None:
         """Call the next of the absent images missing, but those that are back or have moved."""
@@ -245,13 +267,13 @@ class RootPass:
             away = [now[one.id] for one in part if one.id in now and now[one.id].path == one.path]
             newly = [image for image in away if image.state != "missing"]
             self._catalog.observations.lose([image.path for image in newly])
-            self._catalog.images.miss(
-                [image.id for image in away], scans=1 if self._reason is None else 0
-            )
+            held = {image.id for image in away if self._is_held(image.path)}
+            self._catalog.images.miss(held, scans=0)
+            self._catalog.images.miss([one.id for one in away if one.id not in held], scans=1)
         self._absent = self._absent[_ROWS:]
         for image in newly:
             self._counts.absent.add(image.id)
-            if self._reason is None:
+            if image.id not in held:
                 self._say(Event("missing", "not there any more", image.path, image.id))
         passing("scan.missed")
         return self._miss
@@ -268,10 +290,10 @@ class RootPass:
         gone = [
             path
             for path, there in zip(others, seen, strict=True)
-            if not there and is_away(self._disk, path)
+            if not there and not self._mounts.keeps(path) and is_away(self._disk, path)
         ]
-        if self._disk.identity(self._anchor) != self._identity:  # gone since it was decided
-            return None
+        if self._disk.identity(self._anchor) != self._identity or self._mounts.lost_since():
+            return None  # gone since it was decided
         if gone:
             with self._catalog.transaction():
                 for path in gone:
@@ -288,6 +310,7 @@ class RootPass:
             if self._reason is None:
                 self._catalog.roots.hold(self.root.id, None)
             self._catalog.roots.identify(self.root.id, device=device, inode=inode)
+            self._catalog.roots.scan_over(self.root.id)
 
     def _were_seen(self, paths: Sequence[bytes]) -> npt.NDArray[np.bool_]:
         """Which of the paths the scan has met."""

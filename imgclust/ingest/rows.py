@@ -6,6 +6,7 @@ import os
 
 from imgclust.catalog import Catalog, Image, Observation
 from imgclust.images import Decoded
+from imgclust.ingest.mounts import waits_for_mount
 from imgclust.ingest.place import Disk, is_away
 
 
@@ -45,11 +46,16 @@ class Rows:
 
     def _moved_from(self, key: int, decoded: Decoded) -> Image | None:
         """The missing image whose file this is: the one with its inode, else the only one."""
-        away = [
-            image
-            for image in self._catalog.images.with_content(key)
-            if is_away(self._disk, image.path) and not self.is_kept(image)
-        ]
+        away = []
+        for image in self._catalog.images.with_content(key):
+            if not is_away(self._disk, image.path):
+                continue
+            observed = self._catalog.observations.at(image.path)
+            file = None if observed is None else observed.stat[:2]
+            if file == (decoded.stat.device, decoded.stat.inode):
+                return image  # the very file, whatever has become of the folder that it was in
+            if not self.is_kept(image):
+                away.append(image)
         for image in away:
             observed = self._catalog.observations.at(image.path)
             if observed is not None and observed.stat[1] == decoded.stat.inode:
@@ -63,4 +69,6 @@ class Rows:
             return True
         anchor = os.path.dirname(image.path) if root.kind == "added" else root.path
         found = self._disk.identity(anchor)
-        return found is None or bool(root.device and found[0] != root.device)
+        if found is None or (root.device and found[0] != root.device):
+            return True
+        return waits_for_mount(self._catalog, self._disk, image.path)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.words import counted, duration, printable, suffixes
+from imgclust.terminal.words import counted, duration, held, offline, printable, suffixes
 
 if TYPE_CHECKING:
     from imgclust.collection import Event, IngestResult
 
 # Events that a person should hear of although a summary follows.
-_WORTH_SAYING = {"trouble", "held", "waiting", "note"}
+_WORTH_SAYING = {"trouble", "held", "offline", "waiting", "note"}
 
 
 def event(screen: Screen, one: Event) -> None:
@@ -47,7 +47,7 @@ def matters(one: Event) -> bool:
 
 def remark(screen: Screen, one: Event) -> None:
     """An event during a run that ends with a summary: said only when it matters."""
-    if one.kind in _WORTH_SAYING - {"held"}:  # what is held stands in the summary
+    if one.kind in _WORTH_SAYING - {"held", "offline"}:  # what is held stands in the summary
         where = "" if one.path is None else f"{printable(one.path)}: "
         screen.note(f"{where}{one.sentence}")
 
@@ -67,5 +67,11 @@ def ingested(screen: Screen, result: IngestResult, skipped: Mapping[str, int]) -
     )
     if result.quarantined:
         screen.summary("see why some could not be read: imgclust quarantine")
-    for root, reason in result.held:
-        screen.line(f"held: {printable(root)}: {printable(reason)}")
+    away = dict(result.offline)
+    for path, reason in result.held:
+        if path in away:
+            screen.summary(offline(path, away[path]))
+        else:
+            screen.line(f"held: {held(path, reason)}")
+    for suggestion in result.suggestions:
+        screen.line(printable(suggestion))

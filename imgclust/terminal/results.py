@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, columns
-from imgclust.terminal.words import counted, duration, moment, printable, size, suffixes
+from imgclust.terminal.words import (
+    NEXT_STEP,
+    counted,
+    duration,
+    held,
+    moment,
+    offline,
+    printable,
+    size,
+    suffixes,
+)
 
 if TYPE_CHECKING:
     from imgclust.collection import (
@@ -57,7 +67,9 @@ def status(screen: Screen, result: Status) -> None:
         facts.append(("removed", stay))
     if result.missing:
         facts.append(("missing", f"{counted(result.missing, 'image')}; see imgclust missing"))
-    facts += [("held", f"{printable(root)}: {reason}") for root, reason in result.held]
+    facts += [("offline", offline(path, images)) for path, images in result.offline]
+    away = {path for path, _ in result.offline}
+    facts += [("held", held(path, reason)) for path, reason in result.held if path not in away]
     screen.facts(facts)
 
 
@@ -102,6 +114,8 @@ def missing(screen: Screen, rows: Sequence[MissingImage]) -> None:
     )
     for reason in dict.fromkeys(row.held for row in rows if row.held):
         screen.line(f"held: {printable(reason)}")
+    if any(row.held for row in rows):
+        screen.line(f"held images are kept: {NEXT_STEP}")
 
 
 def accepted(screen: Screen, rows: Sequence[MissingImage]) -> None:

@@ -71,6 +71,20 @@ def _head(text: str, width: int) -> str:
     return text
 
 
+# What to do about images that are held.
+NEXT_STEP = "bring them back, or let them go with imgclust missing accept"
+
+
+def held(path: bytes, reason: str) -> str:
+    """A folder whose images are held, why, and what to do."""
+    return f"{printable(path)}: {printable(reason)}; {NEXT_STEP}"
+
+
+def offline(path: bytes, images: int) -> str:
+    """A folder whose disk is not there."""
+    return f"{printable(path)} is offline: {counted(images, 'image')} kept"
+
+
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """ "1 image", "1,203 images"."""
     word = noun if number == 1 else plural or f"{noun}s"

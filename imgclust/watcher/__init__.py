@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from imgclust.watcher.filesystems import WatchLimits, filesystem_type, is_network, watch_limits
+from imgclust.watcher.filesystems import (
+    WatchLimits,
+    filesystem_type,
+    is_network,
+    mount_points,
+    watch_limits,
+)
 from imgclust.watcher.observing import Watcher
 from imgclust.watcher.scanning import excluded_name, scan
 
@@ -12,6 +18,7 @@ __all__ = [
     "excluded_name",
     "filesystem_type",
     "is_network",
+    "mount_points",
     "scan",
     "watch_limits",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,22 +107,39 @@ def filesystem_type(path: bytes) -> str:
     """
     real = os.path.realpath(path)
     best, kind = -1, ""
-    try:
-        table = _MOUNTS.read_bytes()
-    except OSError:
-        return ""
-    for line in table.splitlines():
-        fields = line.split(b" ")
-        try:
-            point = _unescaped(fields[4])
-            found = fields[fields.index(b"-", 6) + 1]
-        except (IndexError, ValueError):
-            continue
+    for point, found in _mounted():
         below = point.rstrip(b"/") + b"/"
         # Of two mounts on one point the later hides the earlier, hence >=.
         if (real + b"/").startswith(below) and len(below) >= best:
-            best, kind = len(below), found.decode("ascii", "replace")
+            best, kind = len(below), found
     return kind
+
+
+def mount_points(folder: bytes) -> set[bytes]:
+    """Paths in a folder, itself included, that something is mounted on, as the mount table says.
+
+    This knows bind mounts, whose device is often that of the folder above; subvolumes of btrfs are
+    not in it. Empty where there is no mount table.
+    """
+    top = folder.rstrip(b"/")
+    return {point for point, _ in _mounted() if point == folder or point.startswith(top + b"/")}
+
+
+def _mounted() -> Iterator[tuple[bytes, str]]:
+    """Mount points and the types of their file systems, in the order of the mount table."""
+    try:
+        table = _MOUNTS.read_bytes()
+    except OSError:
+        return
+    for line in table.splitlines():
+        fields = line.split(b" ")
+        try:
+            yield (
+                _unescaped(fields[4]),
+                fields[fields.index(b"-", 6) + 1].decode("ascii", "replace"),
+            )
+        except (IndexError, ValueError):
+            continue
 
 
 def is_network(path: bytes) -> bool:

@@ -29,6 +29,7 @@ from imgclust.cli.documents.images import (
     query,
     removed,
 )
+from imgclust.cli.documents.roots import root_moved, root_removed, roots
 from imgclust.cli.documents.upkeep import (
     doctor,
     exported,
@@ -74,6 +75,9 @@ __all__ = [
     "removed",
     "reported",
     "restored",
+    "root_moved",
+    "root_removed",
+    "roots",
     "settings",
     "status",
     "sweep",

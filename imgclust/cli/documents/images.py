@@ -49,6 +49,9 @@ def ingested(result: IngestResult) -> Document:
         "quarantined": result.quarantined,
         "missing": result.missing,
         "seconds": round(result.seconds, 3),
+        "held": [{**path_keys(path), "reason": reason} for path, reason in result.held],
+        "offline": [{**path_keys(path), "images": images} for path, images in result.offline],
+        "suggestions": list(result.suggestions),
     }
 
 

@@ -51,6 +51,7 @@ def status(result: Status) -> Document:
         "watching": result.watching,
         "drift": None if result.drift is None else _drift(result.drift),
         "removed": result.removed,
+        "offline": [{**path_keys(path), "images": images} for path, images in result.offline],
     }
     if any(loses(root) for root in result.roots):
         document["roots_bytes"] = [in_base64(root) for root in result.roots]

@@ -1,0 +1,234 @@
+"""A folder of images that has moved: its images keep their ids, at their new paths."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import stat as stat_bits
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from imgclust.catalog import MovedImage, Root
+from imgclust.collection import folders
+from imgclust.collection.results import MovedRoot
+from imgclust.collection.root_list import known_roots, locked, spellings
+from imgclust.errors import NothingThereError, UsageError
+from imgclust.failpoints import passing
+
+if TYPE_CHECKING:
+    from imgclust.collection.opened import Opened
+
+# Files that are read to the end to see that they are what they were.
+_HASHED = 20
+# So many of the files may be another now, or away: people edit and delete.
+_TOLERATED = 0.1
+_BLOCK = 1 << 20
+
+
+def move_root(collection: Opened, old: bytes, new: bytes, *, dry_run: bool) -> MovedRoot:
+    """See `Collection.move_root`."""
+    source, target = _source(collection, old), os.path.realpath(new)
+    shown = os.fsdecode(new)
+    if not os.path.lexists(target):
+        raise UsageError(f"the folder {shown} does not exist; nothing was changed")
+    if not os.path.isdir(target):
+        raise UsageError(f"{shown} is not a folder; nothing was changed")
+    for ours in (collection.folders.root, collection.link_folder):
+        if folders.overlaps(os.fsencode(ours), target):
+            raise UsageError(f"{shown} and our own folder {ours} lie inside each other")
+    if source is None:
+        return _moved_before(collection, old, target)
+    if source == target:
+        raise UsageError(f"{shown} is where the images are already")
+    if _is_below(source, target) or _is_below(target, source):
+        raise UsageError(
+            f"{os.fsdecode(source)} and {os.fsdecode(target)} lie inside each other; "
+            "imgclust watch follows files that move within a folder by itself"
+        )
+    if dry_run:
+        return _verified(collection, source, target, dry_run=True)[0]
+    with locked(collection):
+        found, there = _verified(collection, source, target, dry_run=False)
+        return _write(collection, source, target, found, there)
+
+
+def _source(collection: Opened, old: bytes) -> bytes | None:
+    """The path by which the catalog knows the folder; None when it does not."""
+    roots = collection.catalog.roots.all()
+    for path in spellings(old):
+        is_root = any(root.path == path or _is_below(root.path, path) for root in roots)
+        if is_root or next(collection.catalog.folder_moves.images(path), None) is not None:
+            return path
+    return None
+
+
+def _moved_before(collection: Opened, old: bytes, target: bytes) -> MovedRoot:
+    for path in spellings(old):
+        if collection.catalog.folder_moves.target(path) == target:
+            return MovedRoot(path, target, already=True)
+    raise NothingThereError(
+        f"no image comes from {os.fsdecode(old)}; {known_roots(collection.catalog)}"
+    )
+
+
+def _verified(
+    collection: Opened, source: bytes, target: bytes, *, dry_run: bool
+) -> tuple[MovedRoot, list[int]]:
+    """Compare the files at the new place with the catalog; also the images that are there.
+
+    Raises
+    ------
+    UsageError
+        When too many of them are not what they were.
+    """
+    catalog = collection.catalog
+    images = list(catalog.folder_moves.images(source))
+    there: list[MovedImage] = []
+    wrong: list[MovedImage] = []
+    newer = catalog.folder_moves.contents_below(target)
+    renamed = 0
+    for number, image in enumerate(images):
+        if not number % 1000:
+            collection.stop.check()
+            collection.progress("comparing files", number, len(images))
+        if _size(_target(image.path, source, target)) == image.bytes:
+            there.append(image)
+        elif image.content in newer:
+            renamed += 1
+        else:
+            wrong.append(image)
+    sample = random.Random(0).sample(there, min(_HASHED, len(there)))
+    other = [one for one in sample if _sha256(_target(one.path, source, target)) != one.sha256]
+    what = f"{os.fsdecode(target)} does not have the files of {os.fsdecode(source)}"
+    if len(wrong) > _TOLERATED * len(images):
+        example = os.path.relpath(wrong[0].path, source)
+        raise UsageError(
+            f"{what}: {len(wrong):,} of {len(images):,} are not there or have another size, such "
+            f"as {os.fsdecode(example)}; nothing was changed"
+        )
+    if len(other) > _TOLERATED * len(sample):
+        example = os.path.relpath(other[0].path, source)
+        raise UsageError(
+            f"{what}: of {len(sample):,} files that were read {len(other):,} have other content, "
+            f"such as {os.fsdecode(example)}; nothing was changed"
+        )
+    doubled = len(catalog.folder_moves.doubled(source, target)) + renamed
+    moved = MovedRoot(
+        source, target, len(images), len(sample), len(wrong), doubled, dry_run=dry_run
+    )
+    return moved, [image.id for image in there]
+
+
+def _write(
+    collection: Opened, source: bytes, target: bytes, found: MovedRoot, there: Sequence[int]
+) -> MovedRoot:
+    catalog, moves = collection.catalog, collection.catalog.folder_moves
+    ids = [image.id for image in moves.images(source)]
+    passing("roots.move.before")
+    with catalog.transaction():
+        taken = 0
+        for pair in moves.doubled(source, target):
+            catalog.images.delete(pair.newer)
+            catalog.ledger.queue_links([pair.newer])
+            if pair.content != pair.newer_content:  # the newer row says what the file is now
+                catalog.images.set_content(pair.id, pair.newer_content)
+                catalog.contents.drop_orphan(pair.content)
+            taken += 1
+        newer = moves.contents_below(target)
+        old_roots = [
+            root
+            for root in catalog.roots.all()
+            if root.path == source or _is_below(root.path, source)
+        ]
+        givers = {image.root for image in catalog.images.some(ids).values()}
+        moves.move(source, target)
+        moves.forget_mounts(source)
+        _move_roots(collection, source, target, old_roots, givers)
+        moves.found(there)
+        taken += _take_renamed(collection, sorted(set(ids) - set(there)), newer)
+        catalog.ledger.queue_links(ids)
+        moves.note(source, target)
+        catalog.event("moved", f"{_words(source)} has moved to {_words(target)}")
+        passing("roots.move.written")
+    passing("roots.move.after")
+    return MovedRoot(
+        found.old, found.new, len(ids), found.compared, found.absent, taken, dry_run=False
+    )
+
+
+def _move_roots(
+    collection: Opened, source: bytes, target: bytes, old: Sequence[Root], givers: set[int]
+) -> None:
+    """Give each root that has moved its new path, or what it had to the root that is there."""
+    catalog, moves = collection.catalog, collection.catalog.folder_moves
+    old_ids = {root.id for root in old}
+    staying = [root for root in catalog.roots.all() if root.id not in old_ids]
+    at = {root.path: root for root in staying}
+    above = [root for root in staying if root.path == target or _is_below(target, root.path)]
+    watched = [root for root in above if root.kind == "watched" or root.path == target]
+    new_root = max(watched or above, key=lambda root: len(root.path), default=None)
+    for root in old:
+        path = target + root.path[len(source) :]
+        into = at.get(path) or (new_root if root.path == source else None)
+        if into is None:
+            moves.move_root(root.id, path)
+        else:
+            moves.merge_root(root.id, into.id)
+    for giver in givers - old_ids:
+        root_of = catalog.roots.get(giver)
+        if root_of is None or _is_below(target, root_of.path):
+            continue
+        if new_root is None:
+            new_root = catalog.roots.put(target, root_of.kind)
+        moves.hand_over(target, root=giver, into=new_root.id)
+
+
+def _take_renamed(collection: Opened, away: Sequence[int], newer: dict[int, list[int]]) -> int:
+    """Give images whose file is not at its path that of a newer image with their content."""
+    catalog = collection.catalog
+    taken = 0
+    for image in catalog.images.some(away).values():
+        while candidates := newer.get(image.content):
+            other = catalog.images.get(candidates.pop(0))
+            if other is None or other.id < image.id:  # it was there before
+                continue
+            catalog.images.delete(other.id)
+            catalog.observations.forget(image.path)
+            catalog.images.move(image.id, other.path, other.root)
+            catalog.ledger.queue_links([other.id])
+            taken += 1
+            break
+    return taken
+
+
+def _target(path: bytes, source: bytes, target: bytes) -> bytes:
+    return target.rstrip(b"/") + path[len(source.rstrip(b"/")) :]
+
+
+def _size(path: bytes) -> int | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_size if stat_bits.S_ISREG(found.st_mode) else None
+
+
+def _sha256(path: bytes) -> bytes | None:
+    digest = hashlib.sha256()
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            while part := file.read(_BLOCK):
+                digest.update(part)
+    except OSError:
+        return None
+    return digest.digest()
+
+
+def _is_below(path: bytes, folder: bytes) -> bool:
+    return path.startswith(folder.rstrip(b"/") + b"/") and path != folder
+
+
+def _words(path: bytes) -> str:
+    return path.decode("utf-8", "replace")

@@ -1,0 +1,248 @@
+"""The mounts below a root: folders of it that are on other file systems, and come and go alone."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from imgclust.catalog import Catalog, Image, Mount, Root
+from imgclust.images import FileStat
+from imgclust.ingest.place import Disk, is_below
+from imgclust.reconcile import MountScan, hold_mount
+
+
+@dataclass
+class MountVerdict:
+    """What a scan found out about the mounts of a root.
+
+    Attributes
+    ----------
+    held
+        Why nothing below a mount is to be removed, by mount.
+    lost
+        Mounts that are away: nothing that is known of what is below them is to be forgotten.
+    doubtful
+        Mounts that are there, and whose images seem to have vanished for the first time.
+    gone
+        Mounts that are no more, and have lost nothing.
+    """
+
+    held: dict[bytes, str] = field(default_factory=dict)
+    lost: set[bytes] = field(default_factory=set)
+    doubtful: set[bytes] = field(default_factory=set)
+    gone: set[bytes] = field(default_factory=set)
+
+
+class RootMounts:
+    """The mounts of one root during one scan.
+
+    A mount is a folder whose device differs from that of the folder above it, or that the mount
+    table names: a bind mount has the device of its source, a subvolume is in no table.
+    """
+
+    def __init__(self, catalog: Catalog, disk: Disk, root: Root) -> None:
+        self._catalog = catalog
+        self._disk = disk
+        self._root = root
+        self._folder: bytes | None = None
+        self._climbed: set[bytes] = set()
+        self._devices: dict[bytes, int | None] = {}
+        self._found: set[bytes] = set()
+        self._known: dict[bytes, Mount] = {}
+        self._missing: Counter[bytes] = Counter()
+        for mount in catalog.mounts.of_root(root.id):
+            self._known[mount.path] = mount
+        for image in catalog.images.missing() if self._known else ():
+            mount_path = self._above(image.path, self._known)
+            if mount_path is not None:
+                self._missing[mount_path] += 1
+        self._of_root = self._device(root.path)
+        self._own: Counter[bytes] = Counter()
+        self.verdict = MountVerdict()
+
+    def met(self, path: bytes, stat: FileStat) -> None:
+        """Note which mounts a file is below; files of one folder come one after the other."""
+        folder = os.path.dirname(path)
+        if folder == self._folder:
+            return
+        self._folder = folder
+        if stat.device == self._of_root:
+            return
+        while is_below(folder, self._root.path) and folder not in self._climbed:
+            self._climbed.add(folder)
+            above = os.path.dirname(folder)
+            if None not in (self._device(folder), self._device(above)) and (
+                self._device(folder) != self._device(above)
+            ):
+                self._found.add(folder)
+            folder = above
+
+    def decide(
+        self, absent: Sequence[Image], troubles: Sequence[bytes], *, share: float, least: int
+    ) -> MountVerdict:
+        """Find out which mounts are away or are other ones now; `troubles` could not be listed."""
+        self._devices.clear()
+        points = self._disk.mount_points(self._root.path)
+        found = self._found | {
+            point
+            for point in points
+            if self._disk.is_folder(point)
+            and self._catalog.observations.below(point, limit=1)
+            and (point == self._root.path or is_below(point, self._root.path))
+        }
+        if self._is_mounted(self._root.path, points):
+            found.add(self._root.path)
+        paths = found | self._known.keys()
+        counts = {path: self._catalog.images.count_below(path, self._root.id) for path in paths}
+        own = Counter(counts)
+        for path in paths:
+            above = self._above(path, paths)
+            if above is not None:
+                own[above] -= counts[path]
+        away: dict[bytes, list[Image]] = {path: [] for path in paths}
+        for image in absent:
+            over = self._above(image.path, paths)
+            if over is not None:
+                away[over].append(image)
+        verdict = MountVerdict()
+        for path in sorted(paths):
+            if any(path == one or is_below(path, one) for one in troubles):
+                verdict.lost.add(path)  # nobody can tell
+                if (before := self._known.get(path)) is not None and before.held:
+                    verdict.held[path] = before.held
+                continue
+            self._judge(path, points, own[path], away[path], share, least, verdict)
+        self._found = found
+        self._own = own
+        self.verdict = verdict
+        return verdict
+
+    def _judge(
+        self,
+        path: bytes,
+        points: set[bytes],
+        images: int,
+        absent: Sequence[Image],
+        share: float,
+        least: int,
+        verdict: MountVerdict,
+    ) -> None:
+        newly = [image.path for image in absent if image.misses == 0]
+        moved = self._catalog.observations.moved(newly) if newly else 0
+        before = self._known.get(path)
+        device = self._device(path)
+        there = self._disk.is_folder(path) or path == self._root.path
+        files = self._disk.scan(path, skip=(), trouble=lambda *_: None) if there else iter(())
+        scan = MountScan(
+            there=there,
+            mounted=there and self._is_mounted(path, points),
+            files=next(files, None) is not None,
+            images=images - moved,
+            absent=len(absent) - moved,
+            newly_missing=len(newly) - moved,
+            missing_before=self._missing[path],
+            device_changed=before is not None and device != before.device,
+            held=None if before is None else before.held,
+            is_root=path == self._root.path,
+        )
+        reason = hold_mount(scan, share=share, least=least)
+        if scan.lost:
+            verdict.lost.add(path)
+        if reason is not None:
+            verdict.held[path] = reason
+            if not scan.lost and scan.held is None:
+                verdict.doubtful.add(path)
+        elif scan.there and not scan.mounted and scan.files and not scan.absent:
+            verdict.gone.add(path)  # a plain folder now, which has all that was mounted here
+
+    def write(self) -> list[tuple[bytes, str, int]]:
+        """Remember the mounts and what was decided of them; the caller holds the transaction.
+
+        Returns
+        -------
+        Mounts that are held, each with the reason and the number of its images; not one that
+        another of them is mounted in.
+        """
+        for path in self._found - self._known.keys():
+            self._catalog.mounts.put(path, self._root.id, self._device(path) or 0)
+        for path in self._found | self._known.keys():
+            reason = self.verdict.held.get(path)
+            device = self._device(path)
+            if reason is None and path not in self.verdict.lost and device is not None:
+                self._catalog.mounts.put(path, self._root.id, device)
+            self._catalog.mounts.hold(path, self._root.id, reason)
+        self._catalog.mounts.forget(
+            self._known[path] for path in self.verdict.gone if path in self._known
+        )
+        held = {path for path in self.verdict.held if path != self._root.path}
+        return [
+            (path, self.verdict.held[path], self._own[path])
+            for path in sorted(held)
+            if self._above(path, held) is None
+        ]
+
+    def was_held(self, path: bytes) -> bool:
+        """True when the mount was held before this scan."""
+        return path in self._known and self._known[path].held is not None
+
+    def keeps(self, path: bytes) -> bool:
+        """True when nothing that is known of the path is to be forgotten: its mount is away."""
+        return any(is_below(path, lost) for lost in self.verdict.lost)
+
+    def holds(self, path: bytes) -> bool:
+        """True when the image at the path waits for its mount."""
+        over = self._above(path, self._found | self._known.keys())
+        return over is not None and over != self._root.path and over in self.verdict.held
+
+    def held_images(self) -> int:
+        """How many images belong to mounts that are held."""
+        return sum(self._own[path] for path in self.verdict.held if path != self._root.path)
+
+    def lost_since(self) -> bool:
+        """True when a mount has left since it was decided."""
+        self._devices.clear()
+        left = (self._found | self._known.keys()) - self.verdict.lost - self.verdict.gone
+        if not left:
+            return False
+        points = self._disk.mount_points(self._root.path)
+        return not all(self._is_mounted(path, points) for path in left)
+
+    def _is_mounted(self, path: bytes, points: set[bytes]) -> bool:
+        device, above = self._device(path), self._device(os.path.dirname(path))
+        return device is not None and (path in points or (above is not None and device != above))
+
+    def _device(self, folder: bytes) -> int | None:
+        if folder not in self._devices:
+            identity = self._disk.identity(folder)
+            self._devices[folder] = None if identity is None else identity[0]
+        return self._devices[folder]
+
+    @staticmethod
+    def _above(path: bytes, mounts: Iterable[bytes]) -> bytes | None:
+        """The innermost of the mounts that a path is below."""
+        return max((mount for mount in mounts if is_below(path, mount)), key=len, default=None)
+
+
+def waits_for_mount(catalog: Catalog, disk: Disk, path: bytes) -> bool:
+    """True when the path is below a mount that is held, or not there at this moment."""
+    for mount in catalog.mounts.all():
+        if not is_below(path, mount.path):
+            continue
+        here, above = disk.identity(mount.path), disk.identity(os.path.dirname(mount.path))
+        if mount.held or here is None or above is None:
+            return True
+        if here[0] == above[0] and mount.path not in disk.mount_points(mount.path):
+            return True
+    return False
+
+
+def forget_lost_mounts(catalog: Catalog, disk: Disk) -> None:
+    """Forget the mounts that are held or away: their images were accepted as gone.
+
+    The caller holds the transaction. What is mounted is remembered again by the next scan.
+    """
+    catalog.mounts.forget(
+        mount for mount in catalog.mounts.all() if waits_for_mount(catalog, disk, mount.path + b"/")
+    )

@@ -1,0 +1,266 @@
+"""Folders of images that move: ids, names and links follow, nothing is embedded or doubled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imgclust.collection import Collection
+from imgclust.errors import LockedError, NothingThereError, StorageError, UsageError
+from imgclust.failpoints import arm
+from tests.driver import quick_collection
+from tests.test_survival import fill, picture
+
+
+@pytest.fixture(autouse=True)
+def _disarmed() -> Iterator[None]:
+    yield
+    arm("")
+
+
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    folder = tmp_path / "archive"
+    (folder / "sub").mkdir(parents=True)
+    fill(folder, 8)
+    fill(folder / "sub", 4, first=20)
+    return folder
+
+
+@pytest.fixture
+def collection(
+    monkeypatch: pytest.MonkeyPatch, archive: Path, tmp_path: Path
+) -> Iterator[Collection]:
+    with quick_collection(monkeypatch, tmp_path / "index", archive) as opened:
+        opened.watch([archive], once=True)
+        yield opened
+
+
+def ids(collection: Collection, folder: Path) -> dict[str, int]:
+    """Id by path relative to the folder, of the images below it."""
+    top = os.fsencode(folder) + b"/"
+    return {
+        os.fsdecode(image.path[len(top) :]): image.id
+        for image in collection.catalog.images.all()
+        if image.path.startswith(top)
+    }
+
+
+def elsewhere(old: Path, new: Path) -> None:
+    """Move to another disk: copies have other inodes."""
+    shutil.copytree(old, new, dirs_exist_ok=True)
+    shutil.rmtree(old)
+
+
+def settled(collection: Collection, folder: Path, before: dict[str, int]) -> None:
+    for _ in range(4):
+        result = collection.watch(once=True)
+        assert (result.ingested, result.held, result.missing) == (0, (), 0)
+    assert ids(collection, folder) == before
+    assert collection.status().images == len(before)
+    assert (collection.links(check=True).links, collection.links(check=True).in_step) == (
+        len(before),
+        True,
+    )
+    assert collection.doctor().ok
+
+
+@pytest.mark.parametrize("ingested", [False, True])
+@pytest.mark.parametrize("name", ["newdisk", "de ep/er", "caf\udce9"])
+def test_a_root_moves(
+    collection: Collection, archive: Path, tmp_path: Path, ingested: bool, name: str
+) -> None:
+    before = ids(collection, archive)
+    new = tmp_path / name
+    elsewhere(archive, new)
+    if ingested:  # the collection has each file twice
+        result = collection.watch([new], once=True)
+        assert collection.status().images == 24
+        assert "imgclust roots move" in result.suggestions[0]
+        assert str(archive) in result.suggestions[0]
+    moved = collection.move_root(archive, new)
+    assert (moved.images, moved.absent, moved.doubled) == (12, 0, 12 if ingested else 0)
+    assert [row.path for row in collection.roots()] == [os.fsencode(new)]
+    settled(collection, new, before)
+    again = collection.move_root(archive, new)
+    assert (again.already, again.images) == (True, 0)
+
+
+def test_a_folder_below_a_root_moves_to_another_root(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    before = ids(collection, archive)
+    other = tmp_path / "other"
+    (other / "deep").mkdir(parents=True)
+    (own,) = fill(other, 1, first=60)
+    collection.watch([other], once=True)
+    elsewhere(archive / "sub", other / "deep" / "sub")
+    collection.move_root(archive / "sub", other / "deep" / "sub")
+    assert {(row.path, row.images) for row in collection.roots()} == {
+        (os.fsencode(archive), 8),
+        (os.fsencode(other), 5),
+    }
+    for _ in range(4):
+        assert collection.watch(once=True).ingested == 0
+    after = ids(collection, other / "deep")
+    assert after == {name: number for name, number in before.items() if name.startswith("sub/")}
+    assert collection.status().images == 13
+    assert own.exists()
+
+
+def test_a_folder_above_roots_moves_with_them(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    collection.watch([archive / "sub"], once=True)  # a root in a root
+    before = ids(collection, archive)
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    collection.move_root(archive, new)
+    assert [row.path for row in collection.roots()] == [os.fsencode(new), os.fsencode(new / "sub")]
+    settled(collection, new, before)
+
+
+def test_files_that_were_renamed_on_the_way_keep_their_ids(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    before = set(ids(collection, archive).values())
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    first = next(path for path in sorted(new.iterdir()) if path.is_file())
+    first.rename(new / "renamed.png")
+    collection.watch([new], once=True)
+    collection.move_root(archive, new)
+    assert set(ids(collection, new).values()) == before
+    assert ids(collection, new)["renamed.png"] in before
+
+
+def test_what_does_not_match_is_refused_and_nothing_changes(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    before = ids(collection, archive)
+    other, part, changed = (tmp_path / name for name in ("other", "part", "changed"))
+    other.mkdir()
+    fill(other, 12, first=100)
+    shutil.copytree(archive, part)
+    shutil.rmtree(part / "sub")
+    shutil.copytree(archive, changed)
+    for path in changed.rglob("*.png"):
+        path.write_bytes(bytes(path.stat().st_size))  # the same sizes
+    for wrong, words in (
+        (other, "does not have the files of"),
+        (part, "4 of 12 are not there"),
+        (changed, "have other content"),
+        (tmp_path / "absent", "does not exist"),
+        (next(archive.glob("*.png")), "is not a folder"),
+        (collection.folders.root / "charts", "lie inside each other|does not exist"),
+        (archive / "sub", "lie inside each other"),
+        (tmp_path, "lie inside each other"),
+        (archive, "already"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            collection.move_root(archive, wrong)
+    with pytest.raises(NothingThereError, match=r"no image comes from .*archive"):
+        collection.move_root(tmp_path / "unknown", other)
+    assert ids(collection, archive) == before
+    settled(collection, archive, before)
+
+
+@pytest.mark.parametrize("point", ["before", "written", "after"])
+def test_a_move_that_is_cut_off_is_done_by_the_next(
+    collection: Collection, archive: Path, tmp_path: Path, point: str
+) -> None:
+    before = ids(collection, archive)
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    collection.watch([new], once=True)
+    arm(f"roots.move.{point}=eio@1")
+    with pytest.raises((StorageError, OSError)):
+        collection.move_root(archive, new)
+    arm("")
+    assert collection.status().images == (12 if point == "after" else 24)
+    collection.move_root(archive, new)
+    settled(collection, new, before)
+
+
+def test_a_dry_run_changes_nothing(collection: Collection, archive: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    assert collection.move_root(archive, new, dry_run=True).images == 12
+    assert [row.path for row in collection.roots()] == [os.fsencode(archive)]
+
+
+def test_what_a_file_is_now_counts_where_it_has_changed_on_the_way(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    before = ids(collection, archive)
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    edited = next(new.glob("*.png"))
+    edited.write_bytes(picture(90))
+    collection.watch([new], once=True)
+    collection.move_root(archive, new)
+    settled(collection, new, before)
+
+
+def test_a_watcher_must_be_stopped(collection: Collection, archive: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    shutil.copytree(archive, new)
+    with collection.ingest_lock(), pytest.raises(LockedError, match="stop it and run"):
+        collection.move_root(archive, new)
+    with collection.ingest_lock(), pytest.raises(LockedError, match="stop it and run"):
+        collection.remove_root(archive)
+
+
+def test_states_of_roots(collection: Collection, archive: Path, tmp_path: Path) -> None:
+    def states() -> list[tuple[str, str, int, int]]:
+        return [(row.kind, row.state, row.images, row.missing) for row in collection.roots()]
+
+    assert states() == [("watched", "watched", 12, 0)]
+    archive.rename(tmp_path / "away")
+    assert states() == [("watched", "missing", 12, 0)]
+    collection.watch(once=True)
+    assert states() == [("watched", "offline", 12, 12)]
+    assert collection.status().offline == ((os.fsencode(archive), 12),)
+    (tmp_path / "away").rename(archive)
+    collection.watch(once=True)
+    assert states() == [("watched", "watched", 12, 0)]
+    for path in sorted(archive.rglob("*.png"))[:10]:
+        path.unlink()
+    collection.watch(once=True)
+    assert states() == [("watched", "held", 12, 10)]
+    assert collection.status().offline == ()
+
+
+@pytest.mark.parametrize("spelled", ["{0}", "{0}/", "{0}/../archive", "link"])
+def test_a_root_is_not_watched_any_more(
+    collection: Collection, archive: Path, tmp_path: Path, spelled: str
+) -> None:
+    (tmp_path / "link").symlink_to(archive)
+    name = str(tmp_path / "link") if spelled == "link" else spelled.format(archive)
+    before = ids(collection, archive)
+    removed = collection.remove_root(name)
+    assert (removed.watched, removed.images, removed.images_removed) == (True, 12, False)
+    assert ids(collection, archive) == before
+    with pytest.raises(UsageError, match="watches no folder"):
+        collection.watch(once=True)
+    assert not collection.remove_root(name).watched
+    collection.watch([archive], once=True)
+    settled(collection, archive, before)
+
+
+def test_images_that_left_with_their_root_come_back_with_it(
+    collection: Collection, archive: Path
+) -> None:
+    assert collection.remove_root(archive, remove_images=True, dry_run=True).images == 12
+    assert collection.status().images == 12
+    collection.remove_root(archive, remove_images=True)
+    assert (collection.status().images, collection.roots()) == (0, ())
+    assert collection.links(check=True).links == 0
+    assert len(list(archive.rglob("*.png"))) == 12
+    assert collection.watch([archive], once=True).ingested == 12
+    with pytest.raises(NothingThereError, match=r"is not among the folders; there are .*archive"):
+        collection.remove_root(archive / "sub")
