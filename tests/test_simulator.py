@@ -99,6 +99,10 @@ class SimulatedDisk:
     def is_folder(self, path: bytes) -> bool:
         return any(self.here(file) for file in self.files if file.startswith(path + b"/"))
 
+    def names(self, folder: bytes) -> set[bytes]:
+        below = (path for path in self.files if path.startswith(folder + b"/") and self.here(path))
+        return {path[len(folder) + 1 :].split(b"/")[0] for path in below}
+
     def identity(self, path: bytes) -> tuple[int, int] | None:
         if self.mounted[path] == "gone":
             return None

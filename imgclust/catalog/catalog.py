@@ -19,6 +19,7 @@ from imgclust.catalog.dismissals import Dismissals
 from imgclust.catalog.images import Image, Images
 from imgclust.catalog.ledger import LinkLedger
 from imgclust.catalog.listing import Listing
+from imgclust.catalog.moves import Moves
 from imgclust.catalog.observations import Observations
 from imgclust.catalog.opening import connect, hindrance
 from imgclust.catalog.projections import Projections
@@ -41,7 +42,7 @@ class Catalog:
 
     Attributes
     ----------
-    contents, dismissals, roots, images, observations, requests, clusterings, assignments,
+    contents, dismissals, roots, images, moves, observations, requests, clusterings, assignments,
     projections, sweeps, ledger
         The tables, by noun.
     listing
@@ -73,6 +74,7 @@ class Catalog:
         self.dismissals = Dismissals(self._connection)
         self.roots = Roots(self._connection)
         self.images = Images(self._connection)
+        self.moves = Moves(self._connection)
         self.observations = Observations(self._connection)
         self.requests = Requests(self._connection)
         self.clusterings = Clusterings(self._connection)

@@ -35,6 +35,7 @@ from imgclust.images.pool import (
     DecodePool,
     Decoder,
 )
+from imgclust.images.presence import Listings, names_in
 from imgclust.images.region import Region, region_box
 from imgclust.images.thumbnails import ThumbnailStore
 
@@ -56,6 +57,7 @@ __all__ = [
     "Decoder",
     "Died",
     "FileStat",
+    "Listings",
     "Outcome",
     "Picture",
     "ReadFailed",
@@ -72,6 +74,7 @@ __all__ = [
     "is_excluded",
     "likeness",
     "most_likeness",
+    "names_in",
     "outlines",
     "raw_installed",
     "recognise",

@@ -72,6 +72,7 @@ class Ingest:
         self._polled = 0.0
         self._advanced = self._clock.monotonic()
         self._once = False
+        self._unsettled = True
         self._later: list[Event] = []
         self._said: set[bytes] = set()
         self._started = self._clock.monotonic()
@@ -96,6 +97,7 @@ class Ingest:
             assigner=parts.assigner,
             counts=self._counts,
             emit=emit,
+            rows=self._looking.rows,
         )
         rules = settings.embedding
         batch = rules.batch or devices.batch_images(device=rules.device, engine=rules.engine)
@@ -191,6 +193,7 @@ class Ingest:
             self._pipeline.claim(self._place)
         self._pipeline.batch_up()
         self._pipeline.commit()
+        self._unsettled = self._committing.settle(scanning=self._scan is not None)
         self._upkeep.look(working=bool(self._pipeline.claimed), scanning=self._scan is not None)
         self._say()
 
@@ -209,6 +212,7 @@ class Ingest:
             and not self._pipeline.claimed
             and self._inbox.empty()
             and not self._paths
+            and not self._unsettled
             and self._catalog.observations.next_due() is None
             and not self._catalog.requests.oldest(1)
         )
@@ -290,7 +294,8 @@ class Ingest:
     # What the parts ask of the loop
 
     def _write(self, outcomes: Sequence[Outcome], embedded: Embedded) -> None:
-        if self._committing.write(outcomes, embedded, self._place):
+        scanning = self._scan is not None
+        if self._committing.write(outcomes, embedded, self._place, scanning=scanning):
             self._advanced = self._clock.monotonic()
         self._pause.over()
         fresh: dict[int, Decoded] = {}
@@ -307,6 +312,7 @@ class Ingest:
         """
         self._later.clear()
         self._pipeline.forget()
+        self._looking.rows.forget()
 
     def _trouble(self, code: str, sentence: str) -> None:
         self._inbox.put(Event("trouble", sentence))
