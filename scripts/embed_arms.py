@@ -248,8 +248,8 @@ def _marked(
         noted("embedded")
         return found
 
-    def writing(self: Any, outcomes: Any, embedded: Any, place: Any) -> bool:
-        found = write(self, outcomes, embedded, place)
+    def writing(self: Any, outcomes: Any, embedded: Any, place: Any, **named: Any) -> bool:
+        found = write(self, outcomes, embedded, place, **named)
         if embedded.vectors:
             commits.append((time.time(), len(embedded.vectors)))
             noted("committed")

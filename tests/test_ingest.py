@@ -214,16 +214,18 @@ def test_an_image_becomes_no_image(world: World) -> None:
     assert world.image(kept)
 
 
-def test_a_content_whose_last_image_leaves_in_the_same_batch_is_embedded_again(
+def test_a_content_whose_last_image_leaves_in_the_same_batch_is_kept(
     world: World,
 ) -> None:
     path = world.write("a", picture(1))
     world.once()
+    number = world.image(path).id
     path.write_bytes(b"no picture")
     other = world.write("b", picture(1))
     world.once()
     assert (world.state(path), world.image(other).state) == ("skipped", "present")
-    assert (world.catalog.contents.count(), world.embedded) == (1, 2)
+    assert (world.catalog.contents.count(), world.embedded) == (1, 1)
+    assert world.image(other).id == number
 
 
 def test_a_deleted_image_is_missing_and_gone_after_three_scans(world: World) -> None:

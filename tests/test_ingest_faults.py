@@ -125,10 +125,10 @@ def in_the_commit(
     images = world.catalog.images
     real = images.insert_all
 
-    def insert_all(rows: Sequence[tuple[bytes, int, int]]) -> list[int]:
+    def insert_all(rows: Sequence[tuple[bytes, int, int]], *, inodes: Sequence[int]) -> list[int]:
         if any(path == bad for path, _, _ in rows):
             raise fault
-        return real(rows)
+        return real(rows, inodes=inodes)
 
     monkeypatch.setattr(images, "insert_all", insert_all)
 

@@ -103,6 +103,10 @@ class SimulatedDisk:
     def mount_points(self, folder: bytes) -> set[bytes]:
         return set()
 
+    def names(self, folder: bytes) -> set[bytes]:
+        below = (path for path in self.files if path.startswith(folder + b"/") and self.here(path))
+        return {path[len(folder) + 1 :].split(b"/")[0] for path in below}
+
     def identity(self, path: bytes) -> tuple[int, int] | None:
         if path not in self.mounted:  # a folder that the roots are in
             return 0, 1

@@ -21,6 +21,7 @@ from imgclust.catalog.images import Image, Images
 from imgclust.catalog.ledger import LinkLedger
 from imgclust.catalog.listing import Listing
 from imgclust.catalog.mounts import Mounts
+from imgclust.catalog.moves import Moves
 from imgclust.catalog.observations import Observations
 from imgclust.catalog.opening import connect, hindrance
 from imgclust.catalog.projections import Projections
@@ -45,9 +46,8 @@ class Catalog:
 
     Attributes
     ----------
-    contents, dismissals, roots, mounts, folder_moves, images, observations, removals, requests,
-    clusterings,
-    assignments, projections, sweeps, ledger
+    contents, dismissals, roots, mounts, folder_moves, images, moves, observations, removals,
+    requests, clusterings, assignments, projections, sweeps, ledger
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -80,6 +80,7 @@ class Catalog:
         self.mounts = Mounts(self._connection)
         self.folder_moves = FolderMoves(self._connection)
         self.images = Images(self._connection)
+        self.moves = Moves(self._connection)
         self.observations = Observations(self._connection)
         self.removals = Removals(self._connection)
         self.requests = Requests(self._connection)

@@ -11,12 +11,16 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
-_COLUMNS = "id, path, root, content, state, misses, added"
+_COLUMNS = "id, path, root, content, state, misses, added, inode, doubt"
 
 
 @dataclass(frozen=True)
 class Image:
-    """One file of the collection; `added` is the wall clock at its first commit."""
+    """One file of the collection; `added` is the wall clock at its first commit.
+
+    `inode` is that of the file as it was last read, 0 when it is not known; `doubt` says why the
+    row may still change hands (see `Moves`), empty when it does not.
+    """
 
     id: int
     path: bytes
@@ -25,6 +29,8 @@ class Image:
     state: str
     misses: int
     added: float
+    inode: int = 0
+    doubt: str = ""
 
 
 def bounds_below(folder: bytes) -> tuple[bytes, bytes]:
@@ -158,15 +164,17 @@ class Images:
             ).get
         )
 
-    def insert(self, path: bytes, root: int, content: int) -> int:
+    def insert(self, path: bytes, root: int, content: int, *, inode: int = 0) -> int:
         """Add an image; its id was never used before."""
         self._connection.execute(
-            "INSERT INTO images (path, root, content, added) VALUES (?, ?, ?, ?)",
-            (path, root, content, time.time()),
+            "INSERT INTO images (path, root, content, added, inode) VALUES (?, ?, ?, ?, ?)",
+            (path, root, content, time.time(), inode),
         )
         return self._connection.last_insert_rowid()
 
-    def insert_all(self, rows: Sequence[tuple[bytes, int, int]]) -> list[int]:
+    def insert_all(
+        self, rows: Sequence[tuple[bytes, int, int]], *, inodes: Sequence[int] = ()
+    ) -> list[int]:
         """Add images (path, root, content) at once; returns their ids in that order."""
         now = time.time()
         # Ids that are given cost a third of ids that SQLite chooses and returns one by one.
@@ -178,8 +186,11 @@ class Images:
         )
         ids = list(range(first, first + len(rows)))
         self._connection.executemany(
-            "INSERT INTO images (id, path, root, content, added) VALUES (?, ?, ?, ?, ?)",
-            [(image, *row, now) for image, row in zip(ids, rows, strict=True)],
+            "INSERT INTO images (id, path, root, content, added, inode) VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                (image, *row, now, inode)
+                for image, row, inode in zip(ids, rows, inodes or [0] * len(rows), strict=True)
+            ],
         )
         return ids
 
@@ -190,34 +201,39 @@ class Images:
         )
         return {bytes(path) for (path,) in rows}
 
-    def move(self, image: int, path: bytes, root: int) -> None:
+    def move(self, image: int, path: bytes, root: int, *, inode: int = 0) -> None:
         """Give the image another path; id, content and cluster stay."""
         self._connection.execute(
-            "UPDATE images SET path = ?, root = ?, state = 'present', misses = 0 WHERE id = ?",
-            (path, root, image),
+            "UPDATE images SET path = ?, root = ?, inode = ?, state = 'present', misses = 0, "
+            "doubt = '', former = NULL WHERE id = ?",
+            (path, root, inode, image),
         )
 
     def relocate(self, path: bytes, root: int) -> None:
         """The image at this path belongs to another root now."""
         self._connection.execute("UPDATE images SET root = ? WHERE path = ?", (root, path))
 
-    def set_content(self, image: int, content: int) -> None:
+    def set_content(self, image: int, content: int, *, inode: int = 0) -> None:
         """The file was replaced in place: same image, other content."""
         self._connection.execute(
-            "UPDATE images SET content = ?, state = 'present', misses = 0 WHERE id = ?",
-            (content, image),
+            "UPDATE images SET content = ?, inode = ?, state = 'present', misses = 0, doubt = '' "
+            "WHERE id = ?",
+            (content, inode, image),
         )
 
-    def found(self, image: int) -> None:
-        """The image is where it should be."""
+    def found(self, image: int, *, inode: int | None = None) -> None:
+        """The image is where it should be, in the file with this inode."""
         self._connection.execute(
-            "UPDATE images SET state = 'present', misses = 0 WHERE id = ?", (image,)
+            "UPDATE images SET state = 'present', misses = 0, doubt = '', "
+            "inode = coalesce(?, inode) WHERE id = ?",
+            (inode, image),
         )
 
     def miss(self, images: Iterable[int], *, scans: int) -> None:
         """The images are missing; `scans` healthy scans (0 for a mere event) more have shown it."""
         self._connection.executemany(
-            "UPDATE images SET state = 'missing', misses = misses + ? WHERE id = ?",
+            "UPDATE images SET state = 'missing', misses = misses + ?, doubt = '' WHERE id = ? "
+            "AND doubt <> 'displaced'",
             [(scans, image) for image in images],
         )
 

@@ -310,10 +310,26 @@ ALTER TABLE observations ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
 _THIRD_CLUSTERS = """
 """
 
-_THIRD_DUPLICATES = """
+_THIRD_IDENTITY = """
+-- The inode of the file that an image was last read from; `doubt`: its file has changed and waits
+-- to be read ('changed'), its id may turn out to be that of an image that moved ('provisional'),
+-- or another image has its path `former` ('displaced'). See imgclust/catalog/moves.py.
+ALTER TABLE images ADD COLUMN inode INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE images ADD COLUMN doubt TEXT NOT NULL DEFAULT ''
+    CHECK (doubt IN ('', 'changed', 'provisional', 'displaced'));
+ALTER TABLE images ADD COLUMN former BLOB;
+UPDATE images SET inode = coalesce((SELECT inode FROM observations o
+    WHERE o.path = images.path AND o.state IN ('done', 'missing')), 0);
+UPDATE images SET doubt = 'changed' WHERE state = 'present' AND path IN
+    (SELECT path FROM observations WHERE state = 'seen');
+CREATE INDEX images_in_doubt ON images(content, doubt, inode)
+    WHERE doubt <> '' OR state = 'missing';
+CREATE INDEX images_unsettled ON images(doubt) WHERE doubt <> '';
+-- Whether a file of this size still waits to be read: only such a one can have a given content.
+CREATE INDEX observations_by_size ON observations(size, inode) WHERE state = 'seen';
 """
 
-_THIRD = _THIRD_DISKS + _THIRD_REMOVED + _THIRD_CLUSTERS + _THIRD_DUPLICATES
+_THIRD = _THIRD_DISKS + _THIRD_REMOVED + _THIRD_CLUSTERS + _THIRD_IDENTITY
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
 # one; the second forgives, as some catalogs of version 1 have its table already.

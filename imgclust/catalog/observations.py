@@ -75,6 +75,12 @@ class Observations:
             "?9, coalesce((SELECT asked FROM observations WHERE path = ?1), 0))",
             (path, root, *stat, time.time(), due),
         )
+        # What the image at the path was read from may be at another path now.
+        self._connection.execute(
+            "UPDATE images SET doubt = 'changed' WHERE path = ? AND doubt = '' "
+            "AND state = 'present'",
+            (path,),
+        )
 
     def ask(self, path: bytes) -> None:
         """A person asked for the path, if it waits to be read."""
@@ -116,20 +122,22 @@ class Observations:
             [(path,) for path in paths],
         )
 
-    def moved(self, paths: Iterable[bytes]) -> int:
+    def moved(self, paths: Iterable[bytes], *, network: bool = False) -> int:
         """How many of the paths lead to files that wait to be read at other paths.
 
-        The same inode, size and mtime: a rename changes none of them.
+        The same inode (no evidence on a network disk), size and mtime: a rename changes none of
+        them.
         """
+        columns = "size, mtime_ns" if network else "inode, size, mtime_ns"
         gone = Counter(
             self._connection.executemany(
-                "SELECT inode, size, mtime_ns FROM observations WHERE path = ? AND state <> 'seen'",
+                f"SELECT {columns} FROM observations WHERE path = ? AND state <> 'seen'",
                 ((path,) for path in paths),
             )
         )
         # Those that wait are looked at one by one: on a first pass they are all there is.
         waiting = self._connection.execute(
-            "SELECT inode, size, mtime_ns FROM observations WHERE state = 'seen'"
+            f"SELECT {columns} FROM observations WHERE state = 'seen'"
         )
         there = 0
         for one in waiting:
@@ -189,6 +197,26 @@ class Observations:
             (due, root, rows),
         )
         return int(self._connection.changes()) < rows
+
+    def waits_with_size(
+        self, size: int, *, inode: int | None = None, but: bytes | None = None
+    ) -> bool:
+        """True when a file of this size, and inode, waits to be read at another path than `but`."""
+        condition = "" if inode is None else "AND inode = ?3 "
+        rows = self._connection.execute(
+            "SELECT 1 FROM observations INDEXED BY observations_by_size WHERE state = 'seen' "
+            f"AND size = ?1 AND path IS NOT ?2 {condition}LIMIT 1",
+            (size, but, inode)[: 2 if inode is None else 3],
+        )
+        return rows.fetchone() is not None
+
+    def keep_place(self, path: bytes, root: int) -> None:
+        """Note a path at which an image is said to be missing, and at which no file ever was."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO observations (path, root, device, inode, size, mtime_ns, "
+            "ctime_ns, changed, state) VALUES (?, ?, 0, 0, 0, -1, 0, ?, 'missing')",
+            (path, root, time.time()),
+        )
 
     def pending(self) -> int:
         """Number of paths that wait to be read."""
@@ -266,4 +294,4 @@ class Observations:
 
 
 def _observation(row: tuple[Any, ...]) -> Observation:
-    return Observation(row[0], row[1], (*row[2:7],), *row[7:12], asked=bool(row[12]))
+    return Observation(row[0], row[1], (*row[2:7],), *row[7:])

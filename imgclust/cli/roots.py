@@ -9,6 +9,7 @@ import typer
 from imgclust.cli import completion, documents
 from imgclust.cli.calling import Call
 from imgclust.cli.options import Commands, DryRun, Yes
+from imgclust.cli.questions import agreed
 from imgclust.terminal import roots as tables
 from imgclust.terminal.words import counted
 
@@ -81,10 +82,12 @@ def remove(
         if remove_images and not dry_run:
             found = collection.remove_root(folder, remove_images=True, dry_run=True)
             images = counted(found.images, "image")
-            if not call.agreed(
+            if not agreed(
+                call,
                 f"Take {images} out of the collection?",
                 yes=yes,
                 doing=f"{images} would leave the collection",
+                reversible=False,
                 show=lambda: tables.removed(call.screen, found),
             ):
                 return

@@ -35,6 +35,7 @@ from imgclust.images.pool import (
     DecodePool,
     Decoder,
 )
+from imgclust.images.presence import Listings, names_in
 from imgclust.images.region import Region, region_box
 from imgclust.images.thumbnails import ThumbnailStore
 
@@ -57,6 +58,7 @@ __all__ = [
     "Decoder",
     "Died",
     "FileStat",
+    "Listings",
     "Outcome",
     "Picture",
     "ReadFailed",
@@ -74,6 +76,7 @@ __all__ = [
     "is_excluded",
     "likeness",
     "most_likeness",
+    "names_in",
     "outlines",
     "raw_installed",
     "recognise",

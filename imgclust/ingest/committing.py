@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Content, Observation, key_of
+from imgclust.catalog import Catalog, Content, Image, Observation, key_of
 from imgclust.config import Watch
 from imgclust.errors import CollisionError
 from imgclust.failpoints import passing
@@ -20,7 +20,7 @@ from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.faults import unforeseen
 from imgclust.ingest.place import Clock, Disk, Place
 from imgclust.ingest.removal import Removal
-from imgclust.ingest.rows import Rows
+from imgclust.ingest.rows import Change, Rows
 from imgclust.reconcile import Fate, Verdict, judge
 
 Vectors = npt.NDArray[np.float32]
@@ -58,6 +58,7 @@ class Committing:
         assigner: Assigner,
         counts: Counts,
         emit: Emit,
+        rows: Rows | None = None,
     ) -> None:
         self._catalog = catalog
         self._recipe = recipe
@@ -66,14 +67,21 @@ class Committing:
         self._assigner = assigner
         self._counts = counts
         self._emit = emit
-        self._rows = Rows(catalog, disk)
+        self._rows = rows or Rows(catalog, disk, clock)
         self._removal = Removal(catalog, disk, self._rows)
         self.disks = Disks(catalog, disk=disk, clock=clock, emit=emit)
 
-    def write(self, outcomes: Sequence[Outcome], embedded: Embedded, place: Place) -> bool:
+    def write(
+        self,
+        outcomes: Sequence[Outcome],
+        embedded: Embedded,
+        place: Place,
+        *,
+        scanning: bool = False,
+    ) -> bool:
         """Commit the outcomes in one durable transaction; only then count and say them.
 
-        Returns whether a path has come to rest.
+        Returns whether a path has come to rest. `scanning`: a scan is on.
 
         Raises
         ------
@@ -81,9 +89,18 @@ class Committing:
             When the disk refuses; nothing was written, and the paths stay to be read again.
         """
         passing("commit.before")
-        with self._catalog.transaction():
-            said = self._put(outcomes, embedded, place)
+        self._rows.begin(scanning=scanning)
+        try:
+            with self._catalog.transaction():
+                said = self._put(outcomes, embedded, place)
+                changes = self._rows.changes + ([] if scanning else self._rows.settle())
+                lost = self._catalog.images.some([image.id for image in self._rows.lost])
+        except BaseException:
+            self._rows.forget()
+            raise
         passing("commit.after")
+        said, others = _changed(said, changes)
+        self._say_changes(others, [image for image in lost.values() if image.state == "missing"])
         current = self._catalog.clusterings.current_id()
         clusters: Mapping[int, int] = {}
         names: Mapping[int, str] = {}
@@ -124,6 +141,7 @@ class Committing:
         again = Decoded(
             image.path, FileStat(*known.stat), content.sha256, *shape, nothing, None, 0.0
         )
+        self._rows.begin(scanning=False)
         try:
             with self._catalog.transaction():
                 self._catalog.remove_image(image)
@@ -136,6 +154,8 @@ class Committing:
             if not unforeseen(error):
                 raise
             return False
+        finally:
+            self._rows.forget()
 
     def _put(
         self, outcomes: Sequence[Outcome], embedded: Embedded, place: Place
@@ -151,6 +171,25 @@ class Committing:
         if fresh:
             self._assigner.assign(list(fresh), np.stack(list(fresh.values())))
         return said
+
+    def settle(self, *, scanning: bool) -> bool:
+        """Decide about rows in doubt, when no scan is on; False when none is left."""
+        if not self._catalog.moves.unsettled():
+            return False
+        if not scanning:
+            self._rows.begin(scanning=False)
+            with self._catalog.transaction():
+                changes = self._rows.settle()
+            self._say_changes(changes, [])
+        return True
+
+    def _say_changes(self, changes: Sequence[Change], lost: Sequence[Image]) -> None:
+        for image in lost:
+            self._counts.absent.add(image.id)
+            self._emit(Event("missing", "not there any more", image.path, image.id))
+        for one in changes:
+            self._counts.absent.discard(one.image)
+            self._emit(Event(one.kind, _SENTENCES[one.kind], one.path, one.image))
 
     def _write_new(
         self,
@@ -191,7 +230,8 @@ class Committing:
             embedded.provenance,
         )
         images = self._catalog.images.insert_all(
-            [(one.path, seen.root, key) for key, one, seen in chosen]
+            [(one.path, seen.root, key) for key, one, seen in chosen],
+            inodes=[0 if seen.root in place.network else one.stat.inode for _, one, seen in chosen],
         )
         self._catalog.observations.done([one.path for _, one, _ in chosen])
         self._catalog.ledger.queue_links(images)
@@ -241,7 +281,7 @@ class Committing:
             return None, None
         if verdict.fate is Fate.COMMIT:
             assert isinstance(outcome, Decoded)
-            return self._image(known, outcome, embedded, fresh)
+            return self._image(known, outcome, embedded, fresh, place)
         self._rows.leave(path)
         if verdict.fate is Fate.SKIP:
             assert isinstance(outcome, Skipped)
@@ -257,9 +297,10 @@ class Committing:
         decoded: Decoded,
         embedded: Embedded,
         fresh: dict[int, Vectors],
+        place: Place,
     ) -> tuple[Event | None, int | None]:
         key = key_of(decoded.sha256)
-        if self._removal.stays_out(known, decoded):
+        if self._removal.stays_out(known, decoded, place):
             self._removal.keep_out(known, decoded)
             return Event("removed", _SENTENCES["removed"], known.path), None
         try:
@@ -278,7 +319,10 @@ class Committing:
             self._catalog.contents.put_embedding(key, self._recipe, vector, embedded.provenance)
             fresh[key] = vector
             embedded_now = True
-        kind, image = self._rows.take(known, key, decoded)
+        taken = self._rows.take(known, key, decoded, place)
+        if taken is None:
+            return None, None
+        kind, image = taken
         self._catalog.observations.release(known.path)
         self._catalog.observations.settle(known.path, "done")
         self._catalog.ledger.queue_links([image])
@@ -299,6 +343,22 @@ class Committing:
             self._counts.skipped += 1
         elif event.kind == "quarantined":
             self._counts.quarantined += 1
+
+
+def _changed(
+    said: list[tuple[Event, int | None]], changes: Sequence[Change]
+) -> tuple[list[tuple[Event, int | None]], list[Change]]:
+    """What is to be said of paths whose row changed in the same commit; and the other changes."""
+    last = {change.path: change for change in changes}
+    corrected = []
+    for event, content in said:
+        change = None if event.path is None else last.pop(event.path, None)
+        if change is not None:
+            is_copy = change.kind == "replaced" and event.kind != "ingested"
+            kind = "reused" if is_copy else change.kind
+            event = replace(event, kind=kind, sentence=_SENTENCES[kind], image=change.image)
+        corrected.append((event, content))
+    return corrected, list(last.values())
 
 
 _SENTENCES = {

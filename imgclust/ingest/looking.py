@@ -7,11 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from imgclust.catalog import Catalog, Observation
+from imgclust.catalog import Catalog, Image, Observation
 from imgclust.images import FileStat
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.faults import Faults, Step
 from imgclust.ingest.place import Clock, Disk, Place
+from imgclust.ingest.rows import Rows
 from imgclust.reconcile import Look, look, ripe
 
 # Paths looked at in one transaction, those below a folder that has gone included.
@@ -25,6 +26,8 @@ class Looking:
     ----------
     catalog, disk, clock, counts, emit, say
         As given: a scan needs the same. `emit` is for what is not committed yet.
+    rows
+        Which row a file gets.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Looking:
         self._faults = faults
         self.emit = emit
         self.say = say
+        self.rows = Rows(catalog, disk, clock)
 
     def at_paths(self, paths: Mapping[bytes, bytes], place: Place) -> dict[bytes, bytes]:
         """Look at what events name: a file, or a folder that has gone or moved.
@@ -198,8 +202,17 @@ class Looking:
         self.catalog.observations.lose([path])
         if image.state != "missing":
             self.catalog.images.miss([image.id], scans=0)
-            self.counts.absent.add(image.id)
-            self.emit(Event("missing", "not there any more", path, image.id))
+            if not self.taken_elsewhere(image):
+                self.counts.absent.add(image.id)
+                self.emit(Event("missing", "not there any more", path, image.id))
+
+    def taken_elsewhere(self, image: Image) -> bool:
+        """Give an image that is missing the place of its newer copy, if that is not at rest."""
+        change = self.rows.reclaim(image)
+        if change is None:
+            return False
+        self.emit(Event(change.kind, "moved", change.path, change.image))
+        return True
 
     def _back(self, path: bytes) -> None:
         image = self.catalog.images.at(path)

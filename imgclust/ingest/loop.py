@@ -74,6 +74,7 @@ class Ingest:
         self._polled = 0.0
         self._advanced = self._clock.monotonic()
         self._once = False
+        self._unsettled = True
         self._later: list[Event] = []
         self._said: set[bytes] = set()
         self._started = self._clock.monotonic()
@@ -100,6 +101,7 @@ class Ingest:
             assigner=parts.assigner,
             counts=self._counts,
             emit=emit,
+            rows=self._looking.rows,
         )
         rules = settings.embedding
         batch = rules.batch or devices.batch_images(device=rules.device, engine=rules.engine)
@@ -194,6 +196,7 @@ class Ingest:
             self._pipeline.claim(self._place)
         self._pipeline.batch_up()
         self._pipeline.commit()
+        self._unsettled = self._committing.settle(scanning=self._scan is not None)
         self._upkeep.look(working=bool(self._pipeline.claimed), scanning=self._scan is not None)
         self._say()
 
@@ -212,6 +215,7 @@ class Ingest:
             and not self._pipeline.claimed
             and self._inbox.empty()
             and not self._paths
+            and not self._unsettled
             and self._catalog.observations.next_due() is None
             and not self._catalog.requests.oldest(1)
         )
@@ -292,9 +296,10 @@ class Ingest:
 
     def _write(self, outcomes: Sequence[Outcome], embedded: Embedded) -> None:
         paths = {outcome.path for outcome in outcomes}
+        scanning = self._scan is not None
         if self._faults.commit(
             outcomes,
-            lambda part: self._committing.write(part, embedded, self._place),
+            lambda part: self._committing.write(part, embedded, self._place, scanning=scanning),
             lambda: self._committing.works(self._place, but=paths),
         ):
             self._advanced = self._clock.monotonic()
@@ -313,6 +318,7 @@ class Ingest:
         """
         self._later.clear()
         self._pipeline.forget()
+        self._looking.rows.forget()
 
     def _trouble(self, code: str, sentence: str) -> None:
         self._inbox.put(Event("trouble", sentence))

@@ -5,13 +5,21 @@ from __future__ import annotations
 import os
 import stat as stat_bits
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from imgclust import files, watcher
 from imgclust.catalog import Root
-from imgclust.images import NO_STAT, FileStat, file_stat, is_excluded, stat_of
+from imgclust.images import (
+    NO_STAT,
+    FileStat,
+    Listings,
+    file_stat,
+    is_excluded,
+    names_in,
+    stat_of,
+)
 from imgclust.ingest.faults import unforeseen
 
 # How often what other processes write is looked for.
@@ -45,6 +53,8 @@ class Disk(Protocol):
 
     def is_folder(self, path: bytes) -> bool: ...
 
+    def names(self, folder: bytes) -> Collection[bytes]: ...
+
     def identity(self, path: bytes) -> tuple[int, int] | None: ...
 
     def mount_points(self, folder: bytes) -> set[bytes]: ...
@@ -69,6 +79,10 @@ class LocalDisk:
             return stat_bits.S_ISDIR(os.lstat(path).st_mode)
         except OSError:
             return False
+
+    def names(self, folder: bytes) -> Collection[bytes]:
+        """Every name in a folder, as listed; OSError when it cannot be listed."""
+        return names_in(folder)
 
     def identity(self, path: bytes) -> tuple[int, int] | None:
         """Device and inode of a folder or file, links followed; None when it is not there."""
@@ -139,15 +153,23 @@ class Place:
         inside = path[len(best.path) :].strip(b"/")
         return None if any(is_excluded(part) for part in inside.split(b"/")) else best
 
+    def top_of(self, path: bytes) -> bytes:
+        """The innermost root above `path`, else its folder: the names below it are looked up."""
+        tops = [root.path for root in self.roots if is_below(path, root.path)]
+        return max(tops, key=len, default=os.path.dirname(path))
+
     def by_id(self, root: int) -> Root | None:
         """The root with this number."""
         return next((found for found in self.roots if found.id == root), None)
 
 
-def is_away(disk: Disk, path: bytes) -> bool:
-    """True when there surely is no regular file at the path; False where nobody can tell."""
+def is_away(disk: Disk, path: bytes, top: bytes, listings: Listings) -> bool:
+    """True when there surely is no regular file of this name; False where nobody can tell.
+
+    The names of the folders between `top` and the path count too.
+    """
     try:
-        return disk.stat(path) is None
+        return disk.stat(path) is None or not listings.has(path, top)
     except BaseException as error:
         if not isinstance(error, OSError) and not unforeseen(error):
             raise

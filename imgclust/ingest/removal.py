@@ -6,7 +6,7 @@ import os
 
 from imgclust.catalog import Catalog, Image, Observation, key_of
 from imgclust.images import Decoded, digest
-from imgclust.ingest.place import Disk, is_away
+from imgclust.ingest.place import Disk, Place
 from imgclust.ingest.rows import Rows
 
 
@@ -18,7 +18,7 @@ class Removal:
         self._disk = disk
         self._rows = rows
 
-    def stays_out(self, known: Observation, decoded: Decoded) -> bool:
+    def stays_out(self, known: Observation, decoded: Decoded, place: Place) -> bool:
         """True when the file is to stay out; the caller holds the transaction.
 
         A person who asks for the file (`add`) has its content come in again. Other files with the
@@ -36,9 +36,9 @@ class Removal:
         images = self._catalog.images.with_content(content.key)
         if any(image.path == known.path for image in images):
             return False
-        return not self._continues(known.path, decoded, images)
+        return not self._continues(known.path, decoded, images, place)
 
-    def _continues(self, path: bytes, decoded: Decoded, images: list[Image]) -> bool:
+    def _continues(self, path: bytes, decoded: Decoded, images: list[Image], place: Place) -> bool:
         """True when this is the file of an image that has left its path."""
         out = self._catalog.removals.files(decoded.sha256)
         left = [image for image in images if self._has_left(image)]
@@ -51,7 +51,7 @@ class Removal:
                 return not (was_out and called_out and not _named(path, [image.path]))
         if was_out or called_out:
             return False
-        return sum(is_away(self._disk, image.path) for image in left) == 1
+        return sum(self._rows.is_free(image, place) for image in left) == 1
 
     def _has_left(self, image: Image) -> bool:
         """True when the image's file is no longer at its path, and not for want of a disk."""

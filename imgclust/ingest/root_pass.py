@@ -15,7 +15,7 @@ import numpy.typing as npt
 from imgclust.catalog import Image, Root
 from imgclust.config import Watch
 from imgclust.failpoints import passing
-from imgclust.images import FileStat
+from imgclust.images import FileStat, Listings
 from imgclust.ingest.events import Event
 from imgclust.ingest.faults import sentence, unforeseen
 from imgclust.ingest.holds import write_hold
@@ -92,6 +92,7 @@ class RootPass:
         self._healthy = False
         self._compared = 0
         self._listed = b""
+        self._listings = Listings(self._disk.names)
         self._step: _Step = self._compare
         self._walk: Iterator[tuple[bytes, FileStat]] = iter(())
         if root.kind == "watched" and self._identity is not None:
@@ -156,15 +157,19 @@ class RootPass:
         met = []
         seen = self._were_seen([image.path for image in page])
         for image in (image for image, there in zip(page, seen, strict=True) if not there):
+            if image.doubt == "displaced":  # there was never a file at its path
+                continue
             if any(image.path.startswith(folder + b"/") for folder in self._troubles):
                 continue
             try:
                 stat = self._disk.stat(image.path)
+                there = stat is not None and self._listings.has(image.path, self._anchor)
             except BaseException as error:
                 if not isinstance(error, OSError) and not unforeseen(error):
                     raise
                 continue  # nobody can tell
-            if stat is None:
+            # Some file systems find a file under names that it does not have.
+            if stat is None or not there:
                 absent.append(image)
             else:
                 met.append((image.path, stat))
@@ -212,7 +217,8 @@ class RootPass:
         )
         self._reason = self._hold_after(found)
         if self._reason is not None and found.there and not changed:
-            moved = self._catalog.observations.moved(newly)
+            network = self.root.id in self._place.network
+            moved = self._catalog.observations.moved(newly, network=network)
             self._reason = self._hold_after(
                 replace(found, images=count - moved, newly_missing=len(newly) - moved)
             )
@@ -261,7 +267,8 @@ class RootPass:
         """Call the next of the absent images missing, but those that are back or have moved."""
         if not self._absent:
             return self._go_on(self._forget)
-        part = [image for image in self._absent[:_ROWS] if is_away(self._disk, image.path)]
+        self._listings = Listings(self._disk.names)
+        part = [image for image in self._absent[:_ROWS] if self._is_away(image.path)]
         with self._catalog.transaction():
             now = self._catalog.images.some([image.id for image in part])
             away = [now[one.id] for one in part if one.id in now and now[one.id].path == one.path]
@@ -270,8 +277,13 @@ class RootPass:
             held = {image.id for image in away if self._is_held(image.path)}
             self._catalog.images.miss(held, scans=0)
             self._catalog.images.miss([one.id for one in away if one.id not in held], scans=1)
+            moved = {
+                image.id
+                for image in newly
+                if image.id not in held and self._looking.taken_elsewhere(image)
+            }
         self._absent = self._absent[_ROWS:]
-        for image in newly:
+        for image in (image for image in newly if image.id not in moved):
             self._counts.absent.add(image.id)
             if image.id not in held:
                 self._say(Event("missing", "not there any more", image.path, image.id))
@@ -287,10 +299,11 @@ class RootPass:
             )
         others = [path for path, state in page if state not in {"done", "missing"}]
         seen = self._were_seen(others)
+        self._listings = Listings(self._disk.names)
         gone = [
             path
             for path, there in zip(others, seen, strict=True)
-            if not there and not self._mounts.keeps(path) and is_away(self._disk, path)
+            if not there and not self._mounts.keeps(path) and self._is_away(path)
         ]
         if self._disk.identity(self._anchor) != self._identity or self._mounts.lost_since():
             return None  # gone since it was decided
@@ -311,6 +324,9 @@ class RootPass:
                 self._catalog.roots.hold(self.root.id, None)
             self._catalog.roots.identify(self.root.id, device=device, inode=inode)
             self._catalog.roots.scan_over(self.root.id)
+
+    def _is_away(self, path: bytes) -> bool:
+        return is_away(self._disk, path, self._anchor, self._listings)
 
     def _were_seen(self, paths: Sequence[bytes]) -> npt.NDArray[np.bool_]:
         """Which of the paths the scan has met."""

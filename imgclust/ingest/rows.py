@@ -1,66 +1,316 @@
-"""Which image row a file gets: that of its path, that of an image that moved, or a new one."""
+"""Which image row a file gets: that of its path, that of an image that moved, or a new one.
+
+Ids follow contents. A file's content is known when it has been read, and the files of a
+permutation of names are read one after the other, in batches, with crashes in between. So:
+
+- A file takes the row of an image with its content that is away: missing, displaced, or moved as
+  the inode shows. Among equal contents the inode decides (not on a network disk), else the name.
+- A path that an image has, found with another content, is a replacement in place, and keeps the
+  row, when the old content cannot be found elsewhere any more: no file of its size waits to be
+  read, and no scan is on. Until then the old row is displaced, and the path's row provisional.
+- A provisional row yields to an older image whose content it has, as soon as that one is known to
+  be away; and to the displaced row of its path, when the old content turns up nowhere.
+
+All of that is in the catalog (`Moves`), so that a restart goes on where a crash cut it off.
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from imgclust.catalog import Catalog, Image, Observation
-from imgclust.images import Decoded
+from imgclust.images import Decoded, FileStat, Listings
 from imgclust.ingest.mounts import waits_for_mount
-from imgclust.ingest.place import Disk, is_away
+from imgclust.ingest.place import Clock, Disk, Place, is_away
+from imgclust.reconcile import same_file
+
+# Rows with one content that are looked at for one file, and rows settled in one transaction.
+_FEW, _SLICE = 32, 500
+
+
+@dataclass(frozen=True)
+class Change:
+    """A row that came to a path otherwise than by the reading of the file there."""
+
+    kind: str
+    path: bytes
+    image: int
 
 
 class Rows:
-    """The image rows of a catalog, as the files of `disk` take, move and leave them."""
+    """The image rows of a catalog, as the files of `disk` take, move and leave them.
 
-    def __init__(self, catalog: Catalog, disk: Disk) -> None:
+    The caller holds the transaction, and calls `begin` in it first.
+    """
+
+    def __init__(self, catalog: Catalog, disk: Disk, clock: Clock) -> None:
         self._catalog = catalog
+        self._moves = catalog.moves
         self._disk = disk
+        self._clock = clock
+        # Of contents that many images have: the last of those that were there when looked at.
+        self._there: dict[int, int] = {}
+        self._settled = 0
+        self._scanning = False
+        self._listings = Listings(disk.names)
+        self.changes: list[Change] = []
+        self.lost: list[Image] = []
 
-    def take(self, known: Observation, key: int, decoded: Decoded) -> tuple[str, int]:
+    def begin(self, *, scanning: bool) -> None:
+        """Look at the disk afresh; while a scan is on, any file may still be found anywhere."""
+        if scanning and not self._scanning:
+            self.forget()
+        self._scanning = scanning
+        self._listings = Listings(self._disk.names)
+        self.changes, self.lost = [], []
+
+    def forget(self) -> None:
+        """What was written was undone: look at all files again."""
+        self._there.clear()
+
+    def take(
+        self, known: Observation, key: int, decoded: Decoded, place: Place
+    ) -> tuple[str, int] | None:
         """Give the path its row, and the row this content.
 
-        Returns what that was, "touched", "replaced", "moved" or "new", and the image's id.
+        Returns what that was, "touched", "replaced", "moved" or "new", and the image's id; None
+        when the file is there under another name only.
         """
         images = self._catalog.images
         there = images.at(known.path)
+        inode = 0 if known.root in place.network else decoded.stat.inode
+        if there is not None and there.content == key and (not inode or there.inode in (0, inode)):
+            images.found(there.id, inode=inode)
+            return "touched", there.id
+        others, named = self._look_at_others(key, known.path, decoded.stat, place)
+        if not named:
+            if there is None:
+                self._catalog.observations.forget(known.path)
+            else:
+                self._lose(there)
+            return None
+        size = decoded.stat.size
+        mover = self._same_inode(key, inode, known.path, place)
+        if there is not None and there.content == key and mover is None:
+            images.found(there.id, inode=inode)
+            return "touched", there.id
+        mover = mover or self._away(key, size, known.path, place)
+        if mover is not None:
+            if there is not None:
+                self._displace(there)
+            if mover.doubt != "changed":  # else another file is there, and waits
+                self._catalog.observations.forget(mover.path)
+            images.move(mover.id, known.path, known.root, inode=inode)
+            return "moved", mover.id
+        doubtful = others and (self._scanning or self._is_claimed(key))
         if there is not None:
-            if there.content == key:
-                images.found(there.id)
-                return "touched", there.id
-            images.set_content(there.id, key)
-            self._catalog.contents.drop_orphan(there.content)
-            return "replaced", there.id
-        moved = self._moved_from(key, decoded)
-        if moved is not None:
-            self._catalog.observations.forget(moved.path)
-            images.move(moved.id, known.path, known.root)
-            return "moved", moved.id
-        return "new", images.insert(known.path, known.root, key)
+            if not self._is_claimed(key) and not self._may_be_found(there, inode):
+                images.set_content(there.id, key, inode=inode)
+                self._catalog.contents.drop_orphan(there.content)
+                return "replaced", there.id
+            doubtful = True
+            self._displace(there)
+        image = images.insert(known.path, known.root, key, inode=inode)
+        if doubtful:
+            self._moves.doubt(image, "provisional")
+        if key in self._there:
+            self._there[key] = image
+        return "new", image
 
     def leave(self, path: bytes) -> None:
-        """There is no image at the path any more: the row goes, if there is one."""
+        """There is no image at the path any more: the row goes, if it can be nowhere else."""
         image = self._catalog.images.at(path)
-        if image is not None:
+        if image is None:
+            return
+        if self._may_be_found(image, 0):
+            self._displace(image)
+        else:
             self._catalog.remove_image(image)
 
-    def _moved_from(self, key: int, decoded: Decoded) -> Image | None:
-        """The missing image whose file this is: the one with its inode, else the only one."""
-        away = []
-        for image in self._catalog.images.with_content(key):
-            if not is_away(self._disk, image.path):
+    def reclaim(self, image: Image, *, exact: bool = False) -> Change | None:
+        """Give an image that is away the place of a provisional one with its content.
+
+        `exact`: of one whose file has its inode.
+        """
+        found = (
+            self._moves.loose(image.content, "provisional", inode=image.inode, limit=1)
+            if image.inode
+            else []
+        )
+        if not found and not exact:
+            found = self._moves.loose(image.content, "provisional", limit=1)
+            if found and self._waits(image, inode=image.inode or None):
+                return None  # its own file is still to be read
+        if not found or (image.doubt != "displaced" and self.is_kept(image)):
+            return None
+        self._replace(found[0], image)
+        return Change("moved", found[0].path, image.id)
+
+    def settle(self) -> list[Change]:
+        """Decide what can be decided now that no scan is on, some rows at a time.
+
+        A displaced image whose content no waiting file can have gets the place of a copy that is
+        provisional, else its own path back, where a new content is: then it was replaced.
+        """
+        changes = []
+        page = self._moves.displaced(self._settled, _SLICE)
+        self._settled = page[-1][0].id if len(page) == _SLICE else 0
+        for image, former in page:
+            if self._waits(image):
                 continue
-            observed = self._catalog.observations.at(image.path)
-            file = None if observed is None else observed.stat[:2]
-            if file == (decoded.stat.device, decoded.stat.inode):
-                return image  # the very file, whatever has become of the folder that it was in
+            change = self.reclaim(image) or self._back(image, former)
+            if change is not None:
+                changes.append(change)
+        if not page and not self._moves.displaced(0, 1):
+            for image in self._moves.provisional(0, _SLICE):
+                if not self._is_claimed(image.content):
+                    self._moves.doubt(image.id, "")
+        return changes
+
+    def _back(self, image: Image, former: bytes) -> Change | None:
+        """The content of a displaced image was found nowhere: what becomes of its row."""
+        now = self._catalog.images.at(former)
+        if now is not None and now.doubt == "provisional":
+            if self._is_claimed(now.content):
+                return None
+            self._replace(now, image)
+            self._catalog.images.set_content(image.id, now.content, inode=now.inode)
+            self._catalog.contents.drop_orphan(image.content)
+            return Change("replaced", former, image.id)
+        known = self._catalog.observations.at(former)
+        if now is None and known is not None and known.state in {"quarantined", "skipped"}:
+            self._catalog.remove_image(image)
+            self._catalog.observations.forget(image.path)
+        else:
+            self._moves.leave_missing(image.id)
+        return None
+
+    def _replace(self, provisional: Image, image: Image) -> None:
+        """Put an image into the place of a provisional one, which was never more than that."""
+        self._catalog.images.delete(provisional.id)
+        self._catalog.observations.forget(image.path)
+        self._catalog.images.move(
+            image.id, provisional.path, provisional.root, inode=provisional.inode
+        )
+        self._catalog.ledger.queue_links([provisional.id, image.id])
+
+    def _displace(self, image: Image) -> None:
+        displaced = self._moves.displace(image)
+        self._catalog.observations.keep_place(displaced.path, displaced.root)
+        self._catalog.ledger.queue_links([image.id])
+        change = self.reclaim(displaced, exact=True)
+        if change is not None:
+            self.changes.append(change)
+
+    def _may_be_found(self, image: Image, inode: int) -> bool:
+        """True when the content that an image has may be at another path, unknown as yet."""
+        in_place = bool(inode) and image.inode == inode
+        return (
+            (self._scanning and not in_place)
+            or self._waits(image)
+            or bool(self._moves.loose(image.content, "provisional", limit=1))
+        )
+
+    def _waits(self, image: Image, *, inode: int | None = None) -> bool:
+        """True when a file (with this inode) waits to be read that may have an image's content."""
+        content = self._catalog.contents.get(image.content)
+        return content is not None and self._catalog.observations.waits_with_size(
+            content.bytes, inode=inode, but=image.path
+        )
+
+    def _is_claimed(self, key: int) -> bool:
+        """True when an image with this content may turn out to have left its path."""
+        return any(self._moves.loose(key, doubt, limit=1) for doubt in ("changed", "displaced"))
+
+    def _same_inode(self, key: int, inode: int, path: bytes, place: Place) -> Image | None:
+        """The image with this content whose file this is, as the inode shows."""
+        if not inode:
+            return None
+        for doubt in ("displaced", "", "changed"):
+            for image in self._moves.loose(key, doubt, inode=inode, limit=_FEW):
+                if image.path == path or image.root in place.network:
+                    continue
+                if doubt == "changed":
+                    known = self._catalog.observations.at(image.path)
+                    if known is not None and known.stat[1] != inode:
+                        return image
+                elif doubt or self.is_free(image, place):
+                    return image
+        return None
+
+    def _away(self, key: int, size: int, path: bytes, place: Place) -> Image | None:
+        """An image with this content that is away: one of this name, else the oldest.
+
+        Not one whose own file, by its inode, still waits to be read.
+        """
+        free = [
+            image
+            for doubt in ("displaced", "")
+            for image in self._moves.loose(key, doubt, limit=_FEW)
+            if (doubt or self.is_free(image, place))
+            and not (
+                image.inode
+                and self._catalog.observations.waits_with_size(size, inode=image.inode, but=path)
+            )
+        ]
+        name = os.path.basename(path)
+        free.sort(key=lambda image: (os.path.basename(image.path) != name, image.id))
+        return free[0] if free else None
+
+    def is_free(self, image: Image, place: Place) -> bool:
+        """True when a missing image is away still, and not because its disk is."""
+        return not self.is_kept(image) and is_away(
+            self._disk, image.path, place.top_of(image.path), self._listings
+        )
+
+    def _look_at_others(
+        self, key: int, path: bytes, stat: FileStat, place: Place
+    ) -> tuple[bool, bool]:
+        """Look whether the other images with this content are where they were.
+
+        Where they are many, each is looked at once in a scan. Returns whether there are any, and
+        False when one of them is this very file and the path is not a name of it.
+        """
+        after = self._there.get(key, 0)
+        others, looked, alike = key in self._there, 0, False
+        while page := self._moves.with_content_after(key, after, limit=_SLICE):
+            for image in page:
+                if image.path != path:
+                    others = True
+                    if image.state != "missing":
+                        alike |= self._look_at(image, stat, place)
+            after, looked = page[-1].id, looked + len(page)
+        if key in self._there or looked > _FEW:
+            self._there[key] = after
+        return others, not alike or self._listings.has(path, place.top_of(path))
+
+    def _look_at(self, image: Image, stat: FileStat, place: Place) -> bool:
+        """Look at the file of an image; True when it is the file with this stat."""
+        try:
+            found = self._disk.stat(image.path)
+        except OSError:  # nobody can tell
+            return False
+        network = image.root in place.network
+        same = found is not None and found[:2] == stat[:2]
+        if found is None or ((same or network) and not self._is_listed(image, place)):
             if not self.is_kept(image):
-                away.append(image)
-        for image in away:
-            observed = self._catalog.observations.at(image.path)
-            if observed is not None and observed.stat[1] == decoded.stat.inode:
-                return image
-        return away[0] if len(away) == 1 else None
+                self._lose(image)
+            return False
+        known = self._catalog.observations.at(image.path)
+        done = known is not None and known.state == "done"
+        if known is not None and done and not same_file(known.stat, found, network=network):
+            due = self._clock.monotonic() + place.settle_s(known.root)
+            self._catalog.observations.see(image.path, known.root, found, due=due)
+        return same
+
+    def _lose(self, image: Image) -> None:
+        self._catalog.observations.lose([image.path])
+        self._catalog.images.miss([image.id], scans=0)
+        self.lost.append(image)
+
+    def _is_listed(self, image: Image, place: Place) -> bool:
+        return self._listings.has(image.path, place.top_of(image.path))
 
     def is_kept(self, image: Image) -> bool:
         """True when the image waits for a disk that is away: its row is not to be taken."""
