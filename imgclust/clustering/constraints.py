@@ -100,7 +100,8 @@ def constrained_fit(
 
     The rows that are given stay in their clusters, whose centroids are the means of these rows;
     k-means fits the other k - f clusters to the free rows, beside those centroids. A free row
-    joins the nearest of all clusters. Without given clusters this is `fit`.
+    joins the nearest of all clusters that are not empty: a given one without rows is left to what
+    arrives later, unless there is no other. Without given clusters this is `fit`.
 
     Parameters
     ----------
@@ -138,17 +139,23 @@ def constrained_fit(
     notes: tuple[str, ...] = ()
     free = np.flatnonzero(given < 0)
     if free.size:
+        beside = np.flatnonzero(np.bincount(given[given >= 0], minlength=held))
+        if not beside.size and k == held:
+            beside = np.arange(held)
         found = fit(
             rows[free],
             k - held,
-            fixed=centroids,
+            fixed=centroids[beside] if beside.size else None,
             seed=seed,
             gpu=gpu,
             progress=progress,
             stop=stop,
         )
-        centroids, notes = found.centroids, found.notes
-        assigned[free] = found.assigned
+        places = np.concatenate([beside, held + np.arange(found.k - beside.size)])
+        assigned[free] = places[found.assigned]
+        centroids = np.concatenate([centroids, found.centroids[beside.size :]])
+        if len(centroids) < k:
+            notes = (f"k reduced from {k} to {len(centroids)}: no more distinct embeddings",)
     elif k > held:
         notes = (f"k reduced from {k} to {held}: there are no other images",)
     for place in range(held):

@@ -139,8 +139,8 @@ def fit(
         )
     centroids, assigned, squared = settle(rows, centroids, gpu=gpu, fixed=held)
     if len(centroids) < held + k:
-        why = "no more distinct embeddings" if held else "the number of distinct embeddings"
-        notes.append(f"k reduced from {held + k} to {len(centroids)}, {why}")
+        fewer = f"k reduced from {held + k} to {len(centroids)}"
+        notes.append(f"{fewer}, the number of distinct embeddings")
     return Fit(
         k=len(centroids),
         centroids=centroids,
@@ -176,7 +176,7 @@ def seeding(vectors: Vectors, k: int, *, seed: int, beside: Vectors | None = Non
 
 
 def _drawn_beside(rows: Vectors, k: int, beside: Vectors, *, seed: int) -> Vectors:
-    """k of the rows by greedy k-means++ beside other centroids (scikit-learn's starts from none)."""
+    """k of the rows by greedy k-means++ beside centroids; scikit-learn's starts from none."""
     random = np.random.default_rng(seed)
     _, squared = nearest(rows, beside)
     closest = np.maximum(squared[:, 0], 0).astype(np.float64)
