@@ -153,8 +153,8 @@ def test_a_cluster_without_members_lies_at_its_anchor_or_nowhere() -> None:
     assert is_nowhere(nowhere(2048))
     assert not is_nowhere(np.array([300.0, -200.0]))
     for given in (free(90), np.repeat(np.array([2, -1, -1], np.int32), 30)):
-        held = np.concatenate([anchors, np.zeros((given.max() == 2, 2), np.float32)])
-        done = constrained_fit(rows, 5, given=given, anchors=held)
+        held = np.concatenate([anchors, np.zeros((int(given.max() == 2), 2))])
+        done = constrained_fit(rows, 5, given=given, anchors=held.astype(np.float32))
         assert np.array_equal(done.centroids[:2], anchors)  # left to what arrives
         assert set(done.assigned) == {2, 3, 4}
         assert done.inertia == pytest.approx(fit(rows, 3).inertia)
