@@ -28,14 +28,15 @@ from imgclust.projection import (
     to_unit_length,
 )
 from imgclust.recluster import (
+    ArrivalAssigner,
     Automatic,
     ClusterResult,
     Recluster,
     SweepResult,
     axes,
     is_due,
+    model,
     publishing,
-    space,
 )
 from imgclust.recluster.automatic import Tally
 from tests.conftest import Open, write_picture
@@ -328,7 +329,7 @@ def test_what_leaves_and_comes_while_assignments_are_written(
 def test_undo_assigns_what_came_since(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(space, "_CHUNK", 2)
+    monkeypatch.setattr(model, "_CHUNK", 2)
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
@@ -349,7 +350,7 @@ def test_undo_assigns_what_came_since(
 def test_catching_up_is_resumed_after_a_crash(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(space, "_CHUNK", 5)
+    monkeypatch.setattr(model, "_CHUNK", 5)
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
@@ -360,7 +361,7 @@ def test_catching_up_is_resumed_after_a_crash(
     with catalog.transaction():
         catalog.assignments.unassign(number, contents.tolist())
         catalog.ledger.unqueue_links(10**9)
-    assigner = space.ArrivalAssigner(catalog)
+    assigner = ArrivalAssigner(catalog)
     assign = type(catalog.assignments).assign
     calls: list[int] = []
 

@@ -45,6 +45,14 @@ class Checking:
             clustering,
         )
 
+    def frozen_and_lost(self, clustering: int) -> list[int]:
+        """Ids of frozen clusters that a clustering, the current one, does not have."""
+        return self._numbers(
+            "SELECT id FROM clusters WHERE frozen AND id NOT IN "
+            "(SELECT cluster FROM clustering_clusters WHERE clustering = ?) ORDER BY id",
+            clustering,
+        )
+
     def unpublished(self) -> list[int]:
         """Numbers of clusterings that are not finished."""
         return self._numbers("SELECT id FROM clusterings WHERE published IS NULL ORDER BY id")

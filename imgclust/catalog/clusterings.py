@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import apsw
 import numpy as np
 import numpy.typing as npt
 
+from imgclust.catalog.cluster_names import ClusterNames
 from imgclust.catalog.connection import parsed
 from imgclust.errors import NothingThereError
 
@@ -85,11 +85,8 @@ class PublishedClustering:
     lineage: Mapping[str, Any]
 
 
-class Clusterings:
+class Clusterings(ClusterNames):
     """The tables clusters, clusterings and clustering_clusters."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def current_id(self) -> int | None:
         """Number of the current clustering, None before the first."""
@@ -206,6 +203,29 @@ class Clusterings:
             ((clustering, position, *row) for position, row in enumerate(rows)),
         )
 
+    def replace_clusters(
+        self,
+        clustering: int,
+        rows: Sequence[DescribedCluster],
+        centroids: npt.NDArray[np.float32],
+        *,
+        anew: Sequence[int],
+    ) -> None:
+        """Set clusters and centroids of a clustering again, those `anew` without old sums."""
+        for table in ("arrivals", "representatives"):
+            self._connection.executemany(
+                f"DELETE FROM {table} WHERE clustering = ? AND cluster = ?",
+                [(clustering, cluster) for cluster in anew],
+            )
+        self._connection.execute(
+            "DELETE FROM clustering_clusters WHERE clustering = ?", (clustering,)
+        )
+        self.set_clusters(clustering, rows)
+        self._connection.execute(
+            "UPDATE clusterings SET k = ?, centroids = ? WHERE id = ?",
+            (len(rows), np.ascontiguousarray(centroids, "<f4").tobytes(), clustering),
+        )
+
     def publish(self, clustering: int, lineage: Mapping[str, Any]) -> None:
         """Make it the current clustering."""
         self._connection.execute(
@@ -285,13 +305,11 @@ class Clusterings:
             or 0
         )
 
-    # Names
-
-    def names(self) -> dict[int, str]:
-        """Names of the clusters that have one, gone ones included."""
-        rows = self._connection.execute("SELECT id, name FROM clusters WHERE name IS NOT NULL")
-        return {int(cluster): str(name) for cluster, name in rows}
-
-    def name(self, cluster: int, name: str | None) -> None:
-        """Give a cluster a name, or take it away."""
-        self._connection.execute("UPDATE clusters SET name = ? WHERE id = ?", (name, cluster))
+    def frozen(self) -> tuple[int, ...]:
+        """Ids of the frozen clusters of the current clustering, ascending."""
+        rows = self._connection.execute(
+            "SELECT id FROM clusters JOIN clustering_clusters ON cluster = id "
+            "WHERE frozen AND clustering = ? ORDER BY id",
+            (self.current_id(),),
+        )
+        return tuple(int(cluster) for (cluster,) in rows)

@@ -308,6 +308,15 @@ ALTER TABLE observations ADD COLUMN asked INTEGER NOT NULL DEFAULT 0;
 """
 
 _THIRD_CLUSTERS = """
+-- The members of a frozen cluster leave it only by a person's command. A name freezes, and makes a
+-- provisional clustering final.
+ALTER TABLE clusters ADD COLUMN frozen INTEGER NOT NULL DEFAULT 0;
+UPDATE clusters SET frozen = 1 WHERE name IS NOT NULL AND id IN (
+    SELECT cluster FROM clustering_clusters WHERE clustering =
+    (SELECT CAST(value AS INTEGER) FROM settings WHERE key = 'current_clustering')
+);
+UPDATE clusterings SET provisional = 0 WHERE EXISTS (SELECT 1 FROM clusters WHERE frozen)
+AND id = (SELECT CAST(value AS INTEGER) FROM settings WHERE key = 'current_clustering');
 """
 
 _THIRD_IDENTITY = """

@@ -48,6 +48,7 @@ def sweep(
     example="""\
 imgclust cluster             as many as the elbow curve suggests
 imgclust cluster -k 20       20 clusters
+imgclust cluster --fresh     make all clusters that have no name from nothing
 imgclust cluster --dry-run   what would change
 imgclust cluster --undo      back to the clusters before""",
 )
@@ -65,13 +66,20 @@ def cluster(
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the random choices.")] = None,
     outliers: Outliers = None,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh", help="Start from nothing; named clusters stay. (Always so in this version.)"
+        ),
+    ] = False,
     dry_run: DryRun = False,
     undo: Annotated[bool, typer.Option("--undo", help="Go back to the clustering before.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Make clusters anew; those that stay keep id and name."""
+    """Make clusters anew; named ones stay, others that continue keep their id."""
     if undo:
-        if k or space or pca_dims or seed is not None or outliers is not None or dry_run:
+        given = k or space or pca_dims or fresh or dry_run
+        if given or seed is not None or outliers is not None:
             raise UsageError("--undo goes back as a whole; leave the other options away")
         if not _may_change(call, "Go back to the clustering before?", yes=yes):
             return
@@ -184,16 +192,27 @@ def show(
     "name",
     example="""\
 imgclust clusters name 7 "cats on sofas"
-imgclust clusters name 7 ""                 take the name away""",
+imgclust clusters name 7 ""                 take the name away
+imgclust clusters name 7 --release          keep the name, let its images move""",
 )
 def name(
     call: Call,
     cluster: ClusterId,
-    words: Annotated[str, typer.Argument(metavar="NAME", help="Its name; its folder follows.")],
+    words: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Its name; its folder follows.")
+    ] = None,
+    release: Annotated[
+        bool,
+        typer.Option("--release", help="Keep the name, and let re-clustering move its images."),
+    ] = False,
 ) -> None:
-    """Name a cluster."""
+    """Name a cluster: its images, and those that join it, stay in it from now on."""
+    if words is None and not release:
+        raise UsageError("no name given; see imgclust clusters name --help")
+    if words is not None and release:
+        raise UsageError("--release keeps the name and cannot be combined with one")
     with call.open() as collection:
-        row = collection.name_cluster(cluster, words)
+        row = collection.name_cluster(cluster, words, release=release)
         call.answer(row, documents.cluster_row, tables.named)
 
 
@@ -226,6 +245,7 @@ def split(
     "merge",
     example="""\
 imgclust clusters merge 3 9            one cluster of two
+imgclust clusters merge 3 9 --name sea the whole is called "sea"
 imgclust clusters merge 3 9 12 -y      of three, without asking""",
 )
 def merge(
@@ -236,13 +256,16 @@ def merge(
             metavar="ID", autocompletion=completion.clusters, help="Ids of the clusters."
         ),
     ],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name of the whole.")
+    ] = None,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
     """Put clusters together into the largest of them; all others stay as they are."""
     _change(
         call,
-        lambda collection, dry: collection.merge_clusters(ids, dry_run=dry),
+        lambda collection, dry: collection.merge_clusters(ids, name=name, dry_run=dry),
         dry_run=dry_run,
         yes=yes,
     )

@@ -4,6 +4,12 @@ Arrays in, frozen results out; nothing here knows a catalog or a setting.
 """
 
 from imgclust.clustering.assign import assign
+from imgclust.clustering.constraints import (
+    Constraints,
+    constrained_fit,
+    is_nowhere,
+    nowhere,
+)
 from imgclust.clustering.describe import coherence, medoid, nearest_clusters, representatives
 from imgclust.clustering.drift import (
     Drift,
@@ -20,6 +26,7 @@ from imgclust.clustering.match import Matching, match, regrouped
 from imgclust.clustering.sweep import Sweep, default_k_max, sweep
 
 __all__ = [
+    "Constraints",
     "Drift",
     "Fit",
     "Matching",
@@ -28,13 +35,16 @@ __all__ = [
     "Sweep",
     "assign",
     "coherence",
+    "constrained_fit",
     "default_k_max",
     "drift",
     "fit",
+    "is_nowhere",
     "left_out",
     "match",
     "medoid",
     "nearest_clusters",
+    "nowhere",
     "outlier_limits",
     "pooled",
     "preferred",

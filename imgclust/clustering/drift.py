@@ -125,6 +125,7 @@ def drift(fitted: Spread, arrivals: Spread, *, comparisons: int = 1) -> Drift:
     critical = NormalDist().inv_cdf(1 - _LEVEL / max(comparisons, 1))
     high = (
         arrivals.count >= LEAST_ARRIVALS
+        and fitted.count > 0
         and arrivals.mean >= LEAST_RATIO * fitted.mean
         and difference > critical * error
     )

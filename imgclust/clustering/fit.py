@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +67,7 @@ def fit(
     seed: int = 0,
     gpu: bool = False,
     start: NDArray[Any] | None = None,
+    fixed: NDArray[Any] | None = None,
     max_points: int | None = None,
     progress: Progress = silent,
     stop: StopFlag | None = None,
@@ -81,13 +83,17 @@ def fit(
     vectors
         float32, shape (n, d).
     k
-        Number of clusters, at least 1; reduced to the number of distinct rows.
+        Number of clusters, at least 1 (0 beside `fixed` ones); reduced to the number of distinct
+        rows.
     seed
         Same seed, same rows, same machine: same result.
     gpu
         Use the GPUs that FAISS sees (checked, see `lloyd.refine`).
     start
         Initial centroids, shape (k, d), instead of seeding.
+    fixed
+        Centroids (f, d) of clusters beside the k, which rows may join and which stay where they
+        are: positions 0 to f - 1 of the fit. Unlike the others they may stay without rows.
     max_points
         Iterate on a random sample of at most this many rows; the final assignment and the
         inertia are over all rows in any case.
@@ -103,8 +109,11 @@ def fit(
     """
     rows = checked(vectors)
     n = rows.shape[0]
-    if k < 1:
+    given = np.empty((0, rows.shape[1]), np.float32) if fixed is None else checked(fixed)
+    if k < 1 and not (k == 0 and len(given)):
         raise ClusteringError(f"k = {k} is not a number of clusters; use 1 or more")
+    if given.shape[1] != rows.shape[1]:
+        raise ClusteringError(f"fixed has shape {given.shape}, not (f, {rows.shape[1]})")
     notes: list[str] = []
     used = rows
     if max_points is not None and n > max(max_points, k):
@@ -117,39 +126,77 @@ def fit(
             raise ClusteringError(f"start has shape {centroids.shape}, not ({k}, {rows.shape[1]})")
         centroids = centroids[: min(k, n)]
     else:
-        centroids = seeding(used, min(k, n), seed=seed)
-    centroids = _iterate(used, centroids, seed=seed, gpu=gpu, progress=progress, stop=stop)
+        centroids = seeding(used, min(k, n), seed=seed, beside=given)
+    held = len(given)
+    centroids = np.concatenate([given, centroids])
+    if k:
+        centroids = _iterate(
+            used, centroids, seed=seed, gpu=gpu, fixed=held, progress=progress, stop=stop
+        )
     if start is None:
-        centroids = swapped(used, centroids, iterations=_ROUND, seed=seed, gpu=gpu, stop=stop)
-    centroids, assigned, squared = settle(rows, centroids, gpu=gpu)
-    if len(centroids) < k:
-        notes.append(f"k reduced from {k} to {len(centroids)}, the number of distinct embeddings")
+        centroids = swapped(
+            used, centroids, iterations=_ROUND, seed=seed, gpu=gpu, stop=stop, fixed=held
+        )
+    centroids, assigned, squared = settle(rows, centroids, gpu=gpu, fixed=held)
+    if len(centroids) < held + k:
+        fewer = f"k reduced from {held + k} to {len(centroids)}"
+        notes.append(f"{fewer}, the number of distinct embeddings")
     return Fit(
         k=len(centroids),
         centroids=centroids,
         assigned=assigned,
         distances=np.sqrt(squared).astype(np.float32),
         inertia=float(squared.sum()),
-        asked_k=k,
+        asked_k=held + k,
         notes=tuple(notes),
     )
 
 
-def seeding(vectors: Vectors, k: int, *, seed: int) -> Vectors:
-    """Initial centroids by greedy k-means++, float32 (k, d), from at most 20,000 rows."""
+def seeding(vectors: Vectors, k: int, *, seed: int, beside: Vectors | None = None) -> Vectors:
+    """Initial centroids by greedy k-means++, float32 (k, d), from at most 20,000 rows.
+
+    Centroids (f, d) that are there already count as drawn before.
+    """
     from sklearn.cluster import kmeans_plusplus
 
-    if k == 1:
+    there = beside is not None and len(beside) > 0
+    if k == 1 and not there:
         mean = vectors.mean(axis=0, dtype=np.float64)[np.newaxis]
         return np.asarray(mean, dtype=np.float32)
     most = max(_SEEDING_ROWS, 20 * k)
     rows = vectors
     if len(rows) > most:
         rows = rows[np.sort(np.random.default_rng(seed).choice(len(rows), most, replace=False))]
+    if beside is not None and there:
+        return _drawn_beside(rows, k, beside, seed=seed)
     if not rows.any() or (rows == rows[0]).all():  # scikit-learn divides by the potential
         return np.repeat(rows[:1], k, axis=0)
     centroids, _ = kmeans_plusplus(rows, k, random_state=seed)
     return np.ascontiguousarray(centroids, dtype=np.float32)
+
+
+def _drawn_beside(rows: Vectors, k: int, beside: Vectors, *, seed: int) -> Vectors:
+    """k of the rows by greedy k-means++ beside centroids; scikit-learn's starts from none."""
+    random = np.random.default_rng(seed)
+    _, squared = nearest(rows, beside)
+    closest = np.maximum(squared[:, 0], 0).astype(np.float64)
+    norms = np.einsum("ij,ij->i", rows, rows)
+    tries = 2 + int(math.log(max(k, 1)))
+    chosen: list[int] = []
+    while len(chosen) < k:
+        total = closest.sum()
+        if total <= 0:  # no row is left that lies anywhere else
+            chosen += [0] * (k - len(chosen))
+            break
+        drawn = np.searchsorted(np.cumsum(closest), random.random(tries) * total)
+        drawn = np.minimum(drawn, len(rows) - 1)
+        apart = norms + norms[drawn, np.newaxis] - 2 * (rows[drawn] @ rows.T)
+        nearer = np.minimum(closest, np.maximum(apart, 0))
+        best = int(np.argmin(nearer.sum(axis=1)))
+        chosen.append(int(drawn[best]))
+        closest = nearer[best]
+        closest[chosen[-1]] = 0
+    return np.ascontiguousarray(rows[chosen])
 
 
 def _iterate(
@@ -158,6 +205,7 @@ def _iterate(
     *,
     seed: int,
     gpu: bool,
+    fixed: int,
     progress: Progress,
     stop: StopFlag | None,
 ) -> Vectors:
@@ -165,7 +213,9 @@ def _iterate(
     for done in range(1, _MOST_ROUNDS + 1):
         if stop is not None:
             stop.check()
-        centroids, objective = refine(vectors, centroids, iterations=_ROUND, seed=seed, gpu=gpu)
+        centroids, objective = refine(
+            vectors, centroids, iterations=_ROUND, seed=seed, gpu=gpu, fixed=fixed
+        )
         progress("k-means", done * _ROUND, _MOST_ROUNDS * _ROUND)
         if objective.size < 2 or objective[-2] - objective[-1] <= _TOLERANCE * objective[-1]:
             break
@@ -174,12 +224,13 @@ def _iterate(
 
 
 def settle(
-    vectors: Vectors, centroids: Vectors, *, gpu: bool = False
+    vectors: Vectors, centroids: Vectors, *, gpu: bool = False, fixed: int = 0
 ) -> tuple[Vectors, NDArray[np.int32], NDArray[np.float64]]:
     """Assign every row, give empty clusters the rows that lie furthest out, drop the rest.
 
-    Returns centroids (k', d), positions int32 (n,) and squared distances float64 (n,); k' < k
-    only when no row is left at any distance from its centroid.
+    The first `fixed` clusters may be empty. Returns centroids (k', d), positions int32 (n,) and
+    squared distances float64 (n,); k' < k only when no row is left at any distance from its
+    centroid.
     """
     centroids = centroids.copy()
     # `refine` has said so already; what it did not believe is not believed here either.
@@ -189,7 +240,7 @@ def settle(
         assigned = positions[:, 0].astype(np.int32)
         squared = squared_distances(vectors, centroids, assigned)
         sizes = np.bincount(assigned, minlength=len(centroids))
-        empty = np.flatnonzero(sizes == 0)
+        empty = fixed + np.flatnonzero(sizes[fixed:] == 0)
         if empty.size == 0:
             return centroids, assigned, squared
         outermost = _distinct_outermost(vectors, squared, empty.size)
@@ -199,7 +250,7 @@ def settle(
             centroids = np.delete(centroids, empty[len(outermost) :], axis=0)
             empty = empty[: len(outermost)]
         centroids[empty] = vectors[outermost]
-    return _dropped(centroids, assigned, squared, sizes)
+    return _dropped(centroids, assigned, squared, sizes, fixed)
 
 
 def _distinct_outermost(
@@ -223,7 +274,9 @@ def _dropped(
     assigned: NDArray[np.int32],
     squared: NDArray[np.float64],
     sizes: NDArray[np.int64],
+    fixed: int,
 ) -> tuple[Vectors, NDArray[np.int32], NDArray[np.float64]]:
     kept = sizes > 0
+    kept[:fixed] = True
     position = np.cumsum(kept, dtype=np.int32) - np.int32(1)
     return centroids[kept], position[assigned], squared

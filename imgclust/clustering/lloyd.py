@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,13 @@ def nearest(
 
 
 def refine(
-    vectors: Vectors, start: Vectors, *, iterations: int, seed: int = 0, gpu: bool = False
+    vectors: Vectors,
+    start: Vectors,
+    *,
+    iterations: int,
+    seed: int = 0,
+    gpu: bool = False,
+    fixed: int = 0,
 ) -> tuple[Vectors, NDArray[np.float64]]:
     """Run FAISS k-means from `start`, all rows used.
 
@@ -114,19 +121,49 @@ def refine(
         assigned on the CPU as well, agrees and no cluster has swallowed most of the rows
         (FAISS's GPU k-means has been seen to do that at 2048 dimensions); otherwise the CPU
         does the work again, with a warning in the log.
+    fixed
+        The first so many centroids stay where they are; rows may join them.
 
     Returns
     -------
     tuple
         Centroids float32 (k, d) and the objective before each iteration, float64.
     """
+    train = partial(_train_beside, fixed=fixed) if fixed else partial(_train, seed=seed)
     if gpu:
-        centroids, objective = _train(vectors, start, iterations=iterations, seed=seed, gpu=True)
+        centroids, objective = train(vectors, start, iterations=iterations, gpu=True)
         complaint = gpu_complaint(vectors, centroids)
         if complaint is None:
             return centroids, objective
         _log.warning("k-means on the GPU is not to be trusted here (%s); using the CPU", complaint)
-    return _train(vectors, start, iterations=iterations, seed=seed, gpu=False)
+    return train(vectors, start, iterations=iterations, gpu=False)
+
+
+def _train_beside(
+    vectors: Vectors, start: Vectors, *, iterations: int, gpu: bool, fixed: int
+) -> tuple[Vectors, NDArray[np.float64]]:
+    """Lloyd iterations with FAISS's search; an empty cluster keeps its centroid."""
+    centroids = start.copy()
+    objective = []
+    for _ in range(iterations):
+        positions, squared = nearest(vectors, centroids, gpu=gpu)
+        objective.append(float(squared.sum(dtype=np.float64)))
+        assigned = positions[:, 0].astype(np.int32)
+        moving = np.bincount(assigned, minlength=len(centroids)) > 0
+        moving[:fixed] = False
+        centroids[moving] = means(vectors, assigned, len(centroids))[moving]
+    return centroids, np.array(objective, dtype=np.float64)
+
+
+def means(vectors: Vectors, assigned: NDArray[np.int32], k: int) -> Vectors:
+    """Mean of the rows of each cluster, float32 (k, d); zeros where there is none."""
+    from scipy.sparse import csr_array
+
+    sizes = np.bincount(assigned, minlength=k)
+    order = np.argsort(assigned, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    weights = np.repeat(1 / np.maximum(sizes, 1), sizes).astype(np.float32)
+    return np.asarray(csr_array((weights, order, starts), (k, len(vectors))) @ vectors)
 
 
 def gpu_complaint(vectors: Vectors, centroids: Vectors) -> str | None:

@@ -81,6 +81,7 @@ def match(
     next_id: int,
     weights: NDArray[Any] | None = None,
     old_ids: Sequence[int] = (),
+    pinned: Sequence[int] = (),
 ) -> Matching:
     """Give each new cluster the id of the old one that it continues, or a new id.
 
@@ -102,6 +103,9 @@ def match(
         Images of each content, int (n,); one each by default.
     old_ids
         Old clusters that may have no content left; they are `gone` then.
+    pinned
+        Old ids that the first new clusters have, whatever they share; the others are matched
+        among themselves.
 
     Raises
     ------
@@ -118,7 +122,7 @@ def match(
     if after.size and not 0 <= after.min() <= after.max() < k:
         raise ClusteringError(f"a new position is outside 0..{k - 1}")
     known = before >= 0
-    olds = np.union1d(before[known], np.asarray(old_ids, dtype=np.int64))
+    olds = np.union1d(before[known], np.asarray([*old_ids, *pinned], dtype=np.int64))
     if olds.size and next_id <= olds[-1]:
         raise ClusteringError(f"next_id {next_id} is not above every old id ({olds[-1]})")
 
@@ -129,7 +133,14 @@ def match(
     union = old_sizes[:, np.newaxis] + new_sizes - overlap
     jaccard = np.divide(overlap, union, out=np.zeros(overlap.shape), where=union > 0)
     eligible = np.where(jaccard >= _JACCARD, overlap, 0)
-    pairs = [
+    held = np.searchsorted(olds, np.asarray(pinned, dtype=np.int64))
+    jaccard[held, np.arange(len(held))] = np.where(
+        union[held, np.arange(len(held))] > 0, jaccard[held, np.arange(len(held))], 1.0
+    )
+    eligible[held] = 0
+    eligible[:, : len(held)] = 0
+    pairs = [(int(row), column) for column, row in enumerate(held)]
+    pairs += [
         (int(row), int(column))
         for row, column in zip(*linear_sum_assignment(eligible, maximize=True), strict=True)
         if eligible[row, column] > 0

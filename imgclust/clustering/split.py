@@ -36,8 +36,13 @@ class Splitter:
         self._scored_as = np.full(len(vectors), -1, dtype=np.int64)
         self._divisions: list[Division | None] = []
 
-    def best(self, assigned: NDArray[np.int32], k: int) -> tuple[int, Division] | None:
-        """The cluster whose division gains most, or None when none can be divided."""
+    def best(
+        self, assigned: NDArray[np.int32], k: int, *, fixed: int = 0
+    ) -> tuple[int, Division] | None:
+        """The cluster whose division gains most, or None when none can be divided.
+
+        The first `fixed` clusters are not looked at.
+        """
         del self._divisions[k:]
         self._divisions.extend([None] * (k - len(self._divisions)))
         sizes = np.bincount(assigned, minlength=k)
@@ -47,7 +52,7 @@ class Splitter:
         strangers += np.bincount(left[(left >= 0) & (left < k)], minlength=k)
         order = np.argsort(assigned, kind="stable")
         ends = np.cumsum(sizes)
-        for cluster in range(k):
+        for cluster in range(fixed, k):
             if (
                 self._divisions[cluster] is None
                 or strangers[cluster] > _STALE_SHARE * sizes[cluster]

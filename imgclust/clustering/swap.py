@@ -18,6 +18,7 @@ from imgclust.progress import StopFlag
 
 _WORTH = 1e-3  # of the inertia, that a swap must promise
 _MOST_SWAPS = 20
+_IMMOVABLE = 1e12  # members: a union with such a cluster lies at its centroid
 
 
 def swapped(
@@ -28,9 +29,13 @@ def swapped(
     seed: int,
     gpu: bool,
     stop: StopFlag | None,
+    fixed: int = 0,
 ) -> Vectors:
-    """Centroids (k, d) after swaps, each refined, as long as they lower the inertia of (n, d)."""
-    if len(centroids) < 3:
+    """Centroids (k, d) after swaps, each refined, as long as they lower the inertia of (n, d).
+
+    The first `fixed` centroids stay; a cluster that is dissolved may go to one of them.
+    """
+    if len(centroids) - fixed < (2 if fixed else 3):
         return centroids
     splitter = Splitter(vectors)
     assigned, inertia = _judged(vectors, centroids, gpu)
@@ -40,17 +45,18 @@ def swapped(
         k = len(centroids)
         sizes = np.bincount(assigned, minlength=k)
         # Empty clusters are filled by `settle`, which has the rows that lie furthest out.
-        found = splitter.best(assigned, k) if sizes.all() else None
+        occupied = sizes[fixed:].all()
+        found = splitter.best(assigned, k, fixed=fixed) if occupied else None
         if found is None:
             break
         divided, division = found
-        costs = _merging_costs(centroids, sizes, divided)
+        costs = _merging_costs(centroids, sizes, divided, fixed)
         dissolved = int(np.argmin(costs))
         if division.gain - costs[dissolved] <= _WORTH * inertia:
             break
         start = centroids.copy()
         start[divided], start[dissolved] = division.centroids
-        refined, _ = refine(vectors, start, iterations=iterations, seed=seed, gpu=gpu)
+        refined, _ = refine(vectors, start, iterations=iterations, seed=seed, gpu=gpu, fixed=fixed)
         anew, lower = _judged(vectors, refined, gpu)
         if lower >= inertia:
             break
@@ -75,11 +81,17 @@ def union_costs(centroids: Vectors, sizes: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(costs)
 
 
-def _merging_costs(centroids: Vectors, sizes: NDArray[Any], kept: int) -> NDArray[np.float64]:
+def _merging_costs(
+    centroids: Vectors, sizes: NDArray[Any], kept: int, fixed: int
+) -> NDArray[np.float64]:
     """What each cluster's union with its cheapest partner adds to the inertia (Ward 1963): (k,).
 
-    The cluster `kept` is not to be dissolved, nor a partner: it will be divided.
+    The cluster `kept` is not to be dissolved, nor a partner: it will be divided. The first `fixed`
+    are not to be dissolved, and do not move towards what joins them.
     """
-    costs = union_costs(centroids, sizes)
+    weights = sizes.astype(np.float64)
+    weights[:fixed] = _IMMOVABLE
+    costs = union_costs(centroids, weights)
     costs[kept] = costs[:, kept] = np.inf
+    costs[:fixed] = np.inf
     return np.asarray(costs.min(axis=1))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.clustering.fit import fit
-from imgclust.clustering.lloyd import Vectors, checked, refine
+from imgclust.clustering.lloyd import Vectors, checked, means, refine
 from imgclust.clustering.measure import Point, measured, spread_of
 from imgclust.clustering.split import Division, Splitter
 from imgclust.clustering.unite import united
@@ -234,8 +234,8 @@ def _lifted(
     reduced = _principal(rows, seed)
     point: Point | None = None
     for found in _nested(reduced, k_min, k_max, seed, gpu, max_points, stop):
-        means = _means(rows, found.assigned, found.k)
-        refined, _ = refine(rows, means, iterations=1, seed=seed, gpu=gpu)
+        start = means(rows, found.assigned, found.k)
+        refined, _ = refine(rows, start, iterations=1, seed=seed, gpu=gpu)
         finished = measure(refined)
         if point is not None and (finished.k < found.k or finished.inertia > point.inertia):
             finished = measure(_grown(rows, point))
@@ -266,16 +266,6 @@ def _principal(rows: Vectors, seed: int) -> Vectors:
     mean = sample.mean(axis=0)
     _, _, axes = randomized_svd(sample - mean, _AXES, n_iter=2, random_state=seed)
     return np.ascontiguousarray(rows @ axes.T - mean @ axes.T, dtype=np.float32)
-
-
-def _means(rows: Vectors, assigned: NDArray[np.int32], k: int) -> Vectors:
-    from scipy.sparse import csr_array
-
-    sizes = np.bincount(assigned, minlength=k)
-    order = np.argsort(assigned, kind="stable")
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    weights = np.repeat(1 / sizes, sizes).astype(np.float32)
-    return np.asarray(csr_array((weights, order, starts), (k, len(rows))) @ rows)
 
 
 def _grown(rows: Vectors, point: Point) -> Vectors:

@@ -45,12 +45,12 @@ class ClusterCommands(Opened):
         seed: int | None = None,
         dry_run: bool = False,
     ) -> collection.ClusterResult:
-        """Cluster now; ids, names and folders of clusters that stay are kept.
+        """Cluster now; named clusters stay, the others keep id and folder where they continue.
 
         Parameters
         ----------
         k
-            A number, "auto", or None for what the settings say.
+            A number, "auto", or None for what the settings say; named clusters count.
         dry_run
             Say what would change, and change nothing.
         """
@@ -81,11 +81,19 @@ class ClusterCommands(Opened):
             return recluster.split(cluster, k=str(k), dry_run=dry_run)
 
     def merge_clusters(
-        self, clusters: Sequence[int], *, dry_run: bool = False
+        self, clusters: Sequence[int], *, name: str | None = None, dry_run: bool = False
     ) -> collection.ClusterResult:
-        """Put clusters together into the largest of them; all others stay."""
+        """Put clusters together into the largest of them; all others stay.
+
+        The whole is called `name`, or as the largest of them that has a name.
+        """
+        from imgclust.collection import describing
+
+        chosen = None if name is None else describing.cluster_name(name)
+        if chosen == "":
+            raise UsageError("the name is empty; give one, or leave --name away")
         with self._with_links() as recluster:
-            return recluster.merge(clusters, dry_run=dry_run)
+            return recluster.merge(clusters, name=chosen, dry_run=dry_run)
 
     def history(self) -> tuple[collection.PastClustering, ...]:
         """All clusterings, newest first, and what became of the clusters before each."""
@@ -113,11 +121,17 @@ class ClusterCommands(Opened):
 
         return describing.details(self, cluster, sheet=sheet)
 
-    def name_cluster(self, cluster: int, name: str | None) -> collection.ClusterRow:
-        """Name a cluster (None or "" takes the name away); its folder follows."""
+    def name_cluster(
+        self, cluster: int, name: str | None, *, release: bool = False
+    ) -> collection.ClusterRow:
+        """Name a cluster, which freezes it: its images stay in it, and so do those that join it.
+
+        None or "" takes the name away and releases the cluster; with None `release` keeps the
+        name. The clusters are not provisional any more, and the folder follows.
+        """
         from imgclust.collection import describing, finishing
 
-        row = describing.name(self, cluster, name)
+        row = describing.name(self, cluster, name, release=release)
         finishing.finish_links(self)
         return row
 

@@ -27,7 +27,7 @@ def rows(collection: Opened) -> tuple[ClusterRow, ...]:
     clustering = collection.current()
     catalog = collection.catalog
     sizes = catalog.assignments.sizes(clustering.id)
-    names = catalog.clusterings.names()
+    names, frozen = catalog.clusterings.names(), catalog.clusterings.frozen()
     drifts = drifting(catalog, clustering).clusters
     outliers = catalog.assignments.outliers(clustering.id)
     link_folders = collection.linking().folders()
@@ -46,6 +46,7 @@ def rows(collection: Opened) -> tuple[ClusterRow, ...]:
                 drift=drifts[cluster],
                 outliers=outliers.get(cluster, 0),
                 folder=link_folders.get(cluster),
+                frozen=cluster in frozen,
             )
         )
     return tuple(sorted(found, key=lambda row: row.id))
@@ -90,29 +91,65 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
     )
 
 
-def name(collection: Opened, cluster: int, wanted: str | None) -> ClusterRow:
-    """See `Collection.name_cluster`."""
-    clustering = collection.current()
-    _require(clustering, cluster)
-    chosen = unicodedata.normalize("NFC", (wanted or "").strip())
+def cluster_name(wanted: str) -> str:
+    """A name as it is kept.
+
+    Raises
+    ------
+    UsageError
+        When it is too long, holds control characters, or is a number: that would be an id.
+    """
+    chosen = unicodedata.normalize("NFC", wanted.strip())
     if len(chosen) > _LONGEST_NAME or any(unicodedata.category(c)[0] == "C" for c in chosen):
         raise UsageError(
             f"a cluster's name has at most {_LONGEST_NAME} characters, none of them control "
             "characters"
         )
-    taken = [
-        other
-        for other, known in collection.catalog.clusterings.names().items()
-        if known == chosen and other != cluster and other in clustering.cluster_ids
-    ]
-    if chosen and taken:
-        raise UsageError(f"cluster {taken[0]} is called {chosen!r} already; choose another name")
-    with collection.catalog.transaction():
-        collection.catalog.clusterings.name(cluster, chosen or None)
-        collection.catalog.ledger.queue_links(
-            collection.catalog.assignments.images_in(clustering.id, cluster)
-        )
-    return _row(collection, clustering, cluster)
+    if _is_number(chosen):
+        raise UsageError(f"{chosen!r} is a number, and a number is an id; choose another name")
+    return chosen
+
+
+def _is_number(text: str) -> bool:
+    """True for digits of any script, spaces between them or not, and what is read as an integer."""
+    digits = "".join(text.split())
+    if digits and all(c.isdigit() for c in digits):
+        return True
+    try:
+        int(digits)
+    except ValueError:
+        return False
+    return True
+
+
+def name(collection: Opened, cluster: int, wanted: str | None, *, release: bool) -> ClusterRow:
+    """See `Collection.name_cluster`."""
+    if release and wanted is not None:
+        raise UsageError("--release leaves the name as it is and cannot be combined with a name")
+    chosen = cluster_name(wanted or "")
+    catalog = collection.catalog
+    clusterings = catalog.clusterings
+    collection.current()
+    with catalog.transaction():  # what is checked in it cannot change until it is written
+        clustering = collection.current()
+        _require(clustering, cluster)
+        if release:
+            clusterings.freeze(cluster, False)
+        else:
+            names = clusterings.names()
+            taken = [
+                other
+                for other in clustering.cluster_ids
+                if names.get(other) == chosen and other != cluster
+            ]
+            if chosen and taken:
+                raise UsageError(
+                    f"cluster {taken[0]} is called {chosen!r} already; choose another name"
+                )
+            clusterings.name(cluster, chosen or None)
+            catalog.ledger.queue_links(catalog.assignments.images_in(clustering.id, cluster))
+        clusterings.confirm(clustering.id)
+    return _row(collection, collection.current(), cluster)
 
 
 def _row(collection: Opened, clustering: Clustering, cluster: int) -> ClusterRow:

@@ -13,7 +13,8 @@ import imgclust.collection
 class ClusterRow:
     """One cluster; `medoid` is an image id, `coherence` the mean cosine to the centroid.
 
-    `outliers` counts the images that are far out; `drift` says how far out its arrivals are.
+    `outliers` counts the images that are far out; `drift` says how far out its arrivals are. The
+    images of a `frozen` cluster leave it only by a command about that cluster.
     """
 
     id: int
@@ -25,6 +26,7 @@ class ClusterRow:
     folder: Path | None
     drift: imgclust.collection.Drift
     outliers: int
+    frozen: bool = False
 
 
 @dataclass(frozen=True)

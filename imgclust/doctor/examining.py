@@ -162,6 +162,8 @@ class Doctor:
                 counts["contents in no cluster"] = len(late)
                 strays = checking.assignments_without_content(current.id)
                 counts["assignments of no content"] = len(strays)
+                lost = checking.frozen_and_lost(current.id)
+                counts["named clusters that are not among the clusters"] = len(lost)
             if self._recluster is not None and not self._recluster.busy:
                 counts["unfinished clusterings"] = len(checking.unpublished())
         if self._recipe is not None:
@@ -194,6 +196,8 @@ class Doctor:
             current = catalog.clusterings.current_id()
             if current is not None:
                 catalog.assignments.drop_strays(current)
+                for one in checking.frozen_and_lost(current):
+                    catalog.clusterings.freeze(one, False)
         if self._recipe is not None:
             ArrivalAssigner(catalog).catch_up(self._recipe)
         if self._recluster is not None:

@@ -95,6 +95,11 @@ class PcaProjection:
             np.matmul(centred[part], self.components.T, out=coordinates[part])
         return coordinates
 
+    def inverse(self, coordinates: NDArray[Any]) -> NDArray[np.float32]:
+        """Vectors (n, d) in the plane of the axes that have these coordinates (n, dims)."""
+        rows = np.asarray(coordinates, np.float32) @ self.components
+        return np.asarray(self.mean + (rows if self.scale is None else rows * self.scale))
+
     def residuals(self, vectors: NDArray[Any], within: NDArray[Any]) -> NDArray[np.float64]:
         """Distance of each of the vectors (n, d) from the plane of the axes: float64 (n,).
 

@@ -3,9 +3,9 @@
 from imgclust.recluster.automatic import Automatic, is_due
 from imgclust.recluster.drifting import Drifting, drifting
 from imgclust.recluster.history import ClusterLife, LifeEvent, PastClustering, history, life
+from imgclust.recluster.model import ArrivalAssigner, Model
 from imgclust.recluster.results import ClusterResult, SweepResult
 from imgclust.recluster.run import Recluster
-from imgclust.recluster.space import ArrivalAssigner, Model
 
 __all__ = [
     "ArrivalAssigner",

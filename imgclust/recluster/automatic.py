@@ -208,9 +208,10 @@ class Automatic:
                     seed=settings.seed,
                     chosen_by="user" if given else "config",
                     provisional=before is None or before.provisional,
+                    automatic=True,
                 )
-        except StoppedError:  # as asked; what is unfinished is made anew by the next watcher
-            _log.debug("the automatic clustering was interrupted")
+        except StoppedError as error:  # what is unfinished is made anew by the next watcher
+            _log.debug("no automatic clustering: %s", error)
         except ImgclustError as error:  # the images are in all the same; tried again when it grows
             self._failed_at = contents
             _log.warning("no automatic clustering: %s", error)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -17,9 +16,14 @@ from imgclust.clustering import (
     outlier_limits,
     spread,
 )
+from imgclust.errors import StoppedError
 from imgclust.failpoints import passing
 from imgclust.progress import Progress, StopFlag
-from imgclust.recluster.space import Model, Space, apart, store
+from imgclust.recluster.fitting import Standing
+from imgclust.recluster.model import Model
+from imgclust.recluster.results import lineage
+from imgclust.recluster.space import Space, apart, store
+from imgclust.recluster.succession import ChangedMeanwhileError, Succession
 
 # Assignments written in one transaction: the watcher waits for no more than that.
 _CHUNK = 5000
@@ -35,10 +39,12 @@ def publish(
     done: Fit,
     matching: Matching,
     *,
+    standing: Standing,
     recipe: str,
     chosen_by: str,
     seed: int,
     provisional: bool,
+    automatic: bool,
     progress: Progress,
     stop: StopFlag,
     also: Callable[[], None] = lambda: None,
@@ -50,11 +56,24 @@ def publish(
 
     Raises
     ------
+    ChangedMeanwhileError
+        When a cluster was named after `standing` was read.
     StoppedError
-        Before it is current; what was written is left to `drop_unpublished`.
+        Before it is current; what was written is left to `drop_unpublished`. Also when it is an
+        automatic one in place of a provisional one that a person has made final.
     """
+    frozen = standing.constraints.kept
     ids = np.array(matching.ids, np.int64)
-    clusters_as_found = described(room, done, matching.ids)
+    clusters_as_found = described(room, done, matching.ids, before=standing.described)
+
+    def check() -> None:
+        if set(catalog.clusterings.frozen()) - set(frozen):
+            raise ChangedMeanwhileError("clusters were named meanwhile; run the command again")
+        now = catalog.clusterings.current_fit()
+        if automatic and provisional and now is not None and not now[1]:
+            raise StoppedError("the clusters were made final meanwhile; they stay")
+
+    check()
     with catalog.transaction():
         number = catalog.clusterings.begin(
             provisional=provisional,
@@ -89,12 +108,29 @@ def publish(
         passing("recluster.chunk")
 
     stop.check()
+    with catalog.piece():  # members that are to be embedded again
+        there = catalog.contents.known(content for content, _, _ in standing.unplaced)
+        rows = (row for row in standing.unplaced if row[0] in there)
+        catalog.assignments.assign(number, rows, arrived=False)
 
     def make_public() -> None:
-        catalog.clusterings.publish(number, lineage(matching, catalog.clusterings.names()))
+        check()
+        now = catalog.clusterings.current_fit()
+        told = lineage(matching, catalog.clusterings.names()) | {"frozen": list(frozen)}
+        catalog.clusterings.publish(number, told)
+        if now is not None and not now[1]:
+            catalog.clusterings.confirm(number)
         also()
 
-    make_current(catalog, number, recipe=recipe, since=room.sequence, publish=make_public)
+    succession = Succession({one: (one,) for one in frozen}, matching.ids)
+    make_current(
+        catalog,
+        number,
+        recipe=recipe,
+        since=room.sequence,
+        succession=succession,
+        publish=make_public,
+    )
     return number
 
 
@@ -107,15 +143,21 @@ def drop_unpublished(catalog: Catalog) -> None:
 
 
 def make_current(
-    catalog: Catalog, number: int, *, recipe: str, since: int, publish: Callable[[], None]
+    catalog: Catalog,
+    number: int,
+    *,
+    recipe: str,
+    since: int,
+    succession: Succession,
+    publish: Callable[[], None],
 ) -> None:
     """Make a clustering the current one, with everything assigned, and the links due.
 
     Its assignments are those of the contents at change `since`. All that grows with the
     collection is done before the one transaction in which `publish` is called, or (which links
-    need a look) after it.
+    need a look) after it. What `publish` raises leaves the current clustering as it is.
     """
-    followed = _Following(catalog, number, recipe, since)
+    followed = _Following(catalog, number, recipe, since, succession)
     while followed.step():
         pass
     before = catalog.clusterings.current_id()
@@ -129,8 +171,11 @@ def make_current(
 class _Following:
     """Keeps a clustering that is not current yet in step with what comes and goes."""
 
-    def __init__(self, catalog: Catalog, number: int, recipe: str, since: int) -> None:
+    def __init__(
+        self, catalog: Catalog, number: int, recipe: str, since: int, succession: Succession
+    ) -> None:
         self._catalog = catalog
+        self._succession = succession
         self._recipe = recipe
         self._since = since
         self._model = Model(catalog, catalog.clusterings.get(number))
@@ -154,17 +199,34 @@ class _Following:
         touched = {content for _, content, _ in changes}
         there = contents.known(touched)
         assignments.unassign(number, touched - there)
-        late = sorted(there - assignments.clusters_of(number, there).keys())
+        had = assignments.clusters_of(number, there)
+        current = self._catalog.clusterings.current_id()
+        now = {} if current is None else assignments.clusters_of(current, there)
+        among = self._succession.among(there, now)
+        late = sorted(
+            key for key in there if key not in had or had[key] not in among.get(key, (had[key],))
+        )
         late = [key for key in late if contents.has_embedding(key, self._recipe)]
         if late:
             vectors = contents.embeddings(late, self._recipe)
-            self._model.take_in(self._catalog, late, vectors)
+            self._model.take_in(self._catalog, late, vectors, among=among)
         self._since = changes[-1][0]
         return len(changes)
 
 
-def described(room: Space, done: Fit, ids: Sequence[int]) -> list[DescribedCluster]:
-    """Each cluster by position, with what arrivals will be held against."""
+def described(
+    room: Space,
+    done: Fit,
+    ids: Sequence[int],
+    *,
+    before: Mapping[int, DescribedCluster] | None = None,
+) -> list[DescribedCluster]:
+    """Each cluster by position, with what arrivals will be held against.
+
+    Of one without contents (a named one) stays what was said `before`.
+    """
+    if not len(room.keys):
+        return [_empty((before or {})[cluster]) for cluster in ids]
     order = np.argsort(done.assigned, kind="stable")
     bounds = np.searchsorted(done.assigned[order], np.arange(done.k + 1))
     without = left_out(room.points, done.centroids, done.assigned, done.distances)
@@ -173,6 +235,9 @@ def described(room: Space, done: Fit, ids: Sequence[int]) -> list[DescribedClust
     rows = []
     for position, cluster in enumerate(ids):
         members = order[bounds[position] : bounds[position + 1]]
+        if not len(members):
+            rows.append(_empty((before or {})[cluster]))
+            continue
         vectors = room.vectors[members]
         centre = int(room.keys[members[medoid(vectors)]])
         usual = spread(beforehand[members])
@@ -190,16 +255,6 @@ def described(room: Space, done: Fit, ids: Sequence[int]) -> list[DescribedClust
     return rows
 
 
-def lineage(matching: Matching, names: Mapping[int, str]) -> dict[str, Any]:
-    """Kept, split, merged, new, gone and moved, as stored and as JSON shows them."""
-    return {
-        "kept": [
-            {"id": cluster, "images": images, "jaccard": round(jaccard, 4)}
-            for cluster, images, jaccard in matching.kept
-        ],
-        "split": [{"from": cluster, "into": list(into)} for cluster, into in matching.split],
-        "merged": [{"from": list(origin), "into": cluster} for origin, cluster in matching.merged],
-        "new": list(matching.new),
-        "gone": [{"id": cluster, "name": names.get(cluster)} for cluster in matching.gone],
-        "moved": matching.moved,
-    }
+def _empty(before: DescribedCluster) -> DescribedCluster:
+    """A cluster without contents: nothing can be compared with them, and nothing is an outlier."""
+    return DescribedCluster(before.cluster, 0.0, before.coherence, before.medoid)

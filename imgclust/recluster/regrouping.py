@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,14 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Clustering, must_be_numbers
 from imgclust.clustering import Fit, Matching
-from imgclust.errors import NothingThereError, RecipeError
+from imgclust.errors import NothingThereError, RecipeError, UsageError
 from imgclust.failpoints import passing
 from imgclust.progress import Progress
-from imgclust.recluster.publishing import described, lineage, make_current
-from imgclust.recluster.results import ClusterResult, lineage_fields
-from imgclust.recluster.space import Model, Space
+from imgclust.recluster.model import Model
+from imgclust.recluster.publishing import described, make_current
+from imgclust.recluster.results import ClusterResult, lineage, lineage_fields
+from imgclust.recluster.space import Space
+from imgclust.recluster.succession import ChangedMeanwhileError, Succession
 
 # Assignments written in one transaction: the watcher waits for no more than that.
 _CHUNK = 5000
@@ -28,7 +30,7 @@ class Group:
     """The contents of some clusters of the current clustering, in its space.
 
     `before` is the cluster of each content `(n,)`; `sizes` are the images of all clusters, also
-    of the others.
+    of the others; `names` those of all clusters, gone ones included, `frozen` the frozen ones.
     """
 
     base: Clustering
@@ -36,6 +38,8 @@ class Group:
     room: Space
     before: npt.NDArray[np.int64]
     sizes: dict[int, int]
+    names: dict[int, str]
+    frozen: tuple[int, ...]
 
     @property
     def others(self) -> list[int]:
@@ -49,7 +53,8 @@ class Change:
     """New clusters in place of those of a group.
 
     `ids` are those of the new clusters by position, `matching` says what becomes of all clusters,
-    `asked` is kept with the lineage: what a person wanted.
+    `asked` is kept with the lineage: what a person wanted, with the `name` that the cluster `into`
+    takes. `heirs` are the clusters that the members of each one of the group may join.
     """
 
     group: Group
@@ -59,6 +64,7 @@ class Change:
     asked: dict[str, Any]
     chosen_by: str
     sentence: str
+    heirs: dict[int, tuple[int, ...]]
 
 
 def group_of(
@@ -94,6 +100,7 @@ def group_of(
         embeddings = catalog.contents.embeddings(keys, recipe)
         images = catalog.images.counts_by_content()
         sizes = catalog.assignments.sizes(base.id)
+        names, frozen = catalog.clusterings.names(), catalog.clusterings.frozen()
     must_be_numbers(catalog, keys, embeddings)
     counts = np.array([images.get(int(key), 0) for key in keys], np.int64)
     if not len(keys):
@@ -102,7 +109,7 @@ def group_of(
         )
         raise NothingThereError(f"{which} no images now; there is nothing to change")
     room = Model(catalog, base).space(keys, embeddings, counts=counts, sequence=sequence)
-    return Group(base, clusters, room, before, sizes)
+    return Group(base, clusters, room, before, sizes, names, frozen)
 
 
 def with_others(group: Group, local: Matching) -> Matching:
@@ -148,6 +155,7 @@ def carry_out(
         sizes=dict(sorted(sizes.items())),
         provisional=False,
         notes=change.fit.notes,
+        frozen=tuple(one for one in group.frozen if one not in group.clusters),
         **lineage_fields(told),
     )
 
@@ -186,19 +194,52 @@ def _publish(
         until = catalog.contents.sequence()
         catalog.assignments.take_over_arrivals(base.id, number, but=group.clusters)
     _write(catalog, change, number, until, progress)
-    asked = dict(change.asked)
+    asked = change.asked
 
     def publish() -> None:
-        if "name" in asked:
-            if asked["into"] in catalog.clusterings.names():  # named just now: that name stays
-                del asked["name"]
-            else:
-                catalog.clusterings.name(asked["into"], asked["name"])
-                catalog.ledger.queue_links(catalog.assignments.images_in(number, asked["into"]))
-        catalog.clusterings.publish(number, told | {"asked": asked})
+        clusterings = catalog.clusterings
+        names, frozen = clusterings.names(), clusterings.frozen()
+        for one in group.clusters:
+            if names.get(one) != group.names.get(one) or (one in frozen) != (one in group.frozen):
+                raise ChangedMeanwhileError(f"cluster {one} was named meanwhile; run this again")
+        _require_free(asked.get("name"), names, change.matching.ids, asked.get("into"))
+        _freeze(catalog, change, number)
+        clusterings.publish(number, told | {"asked": asked, "frozen": list(group.frozen)})
 
-    make_current(catalog, number, recipe=base.recipe, since=group.room.sequence, publish=publish)
+    stay = {one: (one,) for one in group.frozen if one not in group.clusters}
+    within = {one: heirs for one, heirs in change.heirs.items() if one in group.frozen}
+    make_current(
+        catalog,
+        number,
+        recipe=base.recipe,
+        since=group.room.sequence,
+        succession=Succession(stay | within, change.matching.ids),
+        publish=publish,
+    )
     return number
+
+
+def _require_free(
+    name: str | None, names: Mapping[int, str], ids: Sequence[int], cluster: int | None
+) -> None:
+    taken = [one for one in ids if name is not None and names.get(one) == name and one != cluster]
+    if taken:
+        raise UsageError(f"cluster {taken[0]} is called {name!r} already; choose another name")
+
+
+def _freeze(catalog: Catalog, change: Change, number: int) -> None:
+    """Name the cluster `into`; it is frozen where one of the group was, those that end are not."""
+    clusterings, asked = catalog.clusterings, change.asked
+    frozen = [one for one in change.group.clusters if one in change.group.frozen]
+    for one in frozen:
+        clusterings.freeze(one, one in change.ids)
+    if "into" not in asked or "merge" not in asked:
+        return
+    heir = asked["into"]
+    if "name" in asked:
+        clusterings.name(heir, asked["name"])
+        catalog.ledger.queue_links(catalog.assignments.images_in(number, heir))
+    clusterings.freeze(heir, bool(frozen) or bool(asked.get("given")))
 
 
 def _write(catalog: Catalog, change: Change, number: int, until: int, progress: Progress) -> None:
@@ -226,9 +267,14 @@ def _write(catalog: Catalog, change: Change, number: int, until: int, progress: 
     progress("writing assignments", total, total)
 
 
-def unchanged(group: Group, chosen_by: str, sentence: str, dry_run: bool) -> ClusterResult:
-    """The current clustering as the result of a change that changes nothing."""
+def unchanged(
+    catalog: Catalog, group: Group, chosen_by: str, sentence: str, *, dry_run: bool
+) -> ClusterResult:
+    """The current clustering as the result of a change that changes nothing; final from now on."""
     base = group.base
+    if not dry_run:
+        with catalog.transaction():
+            catalog.clusterings.confirm(base.id)
     return ClusterResult(
         clustering=None if dry_run else base.id,
         k=base.k,
@@ -245,8 +291,9 @@ def unchanged(group: Group, chosen_by: str, sentence: str, dry_run: bool) -> Clu
         new=(),
         gone=(),
         moved=0,
-        provisional=base.provisional,
+        provisional=base.provisional and dry_run,
         notes=(),
+        frozen=group.frozen,
     )
 
 

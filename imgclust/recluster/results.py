@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from imgclust.clustering import Matching
+
 
 @dataclass(frozen=True)
 class SweepResult:
@@ -37,7 +39,8 @@ class ClusterResult:
 
     `clustering` is None for a dry run; `sizes` counts images by cluster id; `moved` counts the
     images whose cluster id changed. `new` ids were never used before; those that an undo brings
-    back are `returned`, with their names.
+    back are `returned`, with their names. `frozen` are the named clusters that were kept as they
+    are.
     """
 
     clustering: int | None
@@ -56,6 +59,22 @@ class ClusterResult:
     provisional: bool
     notes: tuple[str, ...]
     returned: tuple[Mapping[str, Any], ...] = ()
+    frozen: tuple[int, ...] = ()
+
+
+def lineage(matching: Matching, names: Mapping[int, str]) -> dict[str, Any]:
+    """Kept, split, merged, new, gone and moved, as stored and as JSON shows them."""
+    return {
+        "kept": [
+            {"id": cluster, "images": images, "jaccard": round(jaccard, 4)}
+            for cluster, images, jaccard in matching.kept
+        ],
+        "split": [{"from": cluster, "into": list(into)} for cluster, into in matching.split],
+        "merged": [{"from": list(origin), "into": cluster} for origin, cluster in matching.merged],
+        "new": list(matching.new),
+        "gone": [{"id": cluster, "name": names.get(cluster)} for cluster in matching.gone],
+        "moved": matching.moved,
+    }
 
 
 def lineage_fields(told: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,20 +7,29 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from imgclust import devices
 from imgclust.catalog import Catalog
-from imgclust.clustering import Fit, Matching, Suggestion, Sweep, fit, match, preferred
+from imgclust.clustering import Fit, Suggestion, Sweep, preferred
 from imgclust.config import Settings
-from imgclust.errors import LockedError, NothingThereError, RecipeError, UsageError
+from imgclust.errors import LockedError, NothingThereError, RecipeError
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.recluster import splitting
-from imgclust.recluster.publishing import drop_unpublished, lineage, publish
-from imgclust.recluster.results import ClusterResult, SweepResult, lineage_fields
+from imgclust.recluster.fitting import (
+    Standing,
+    as_asked,
+    as_suggested,
+    fit_room,
+    match_room,
+    result_of,
+    standing_of,
+)
+from imgclust.recluster.model import ArrivalAssigner
+from imgclust.recluster.publishing import drop_unpublished, publish
+from imgclust.recluster.results import ClusterResult, SweepResult
 from imgclust.recluster.space import Space, build
-from imgclust.recluster.sweeping import draw_elbow, fit_of, stored_sweep, sweep_and_store
+from imgclust.recluster.succession import ChangedMeanwhileError
+from imgclust.recluster.sweeping import draw_elbow, stored_sweep, sweep_and_store
 from imgclust.recluster.undoing import undo
 
 
@@ -88,6 +97,7 @@ class Recluster:
         seed: int,
         chosen_by: str = "user",
         provisional: bool = False,
+        automatic: bool = False,
         dry_run: bool = False,
         also: Callable[[], None] = lambda: None,
     ) -> ClusterResult:
@@ -99,7 +109,11 @@ class Recluster:
             A number, or "auto": the knee, without one the largest simplified silhouette, failing
             that 1.
         chosen_by
-            Who gave a number: "user" or "config".
+            Who gave a number: "user" or "config". Fewer than there are named clusters is an error
+            of the user; other numbers are raised.
+        automatic
+            Nobody has asked for it now: a number is raised whoever gave it, and nothing is made in
+            place of a provisional clustering that a person has made final meanwhile.
         also
             Called in the publishing transaction.
 
@@ -111,14 +125,22 @@ class Recluster:
             When there is nothing to cluster.
         RecipeError
             When the collection has changed to another recipe meanwhile.
+        StoppedError
+            When it was asked to stop, or an automatic one came too late.
+        UsageError
+            For a k below 1, or a user's below the number of named clusters.
         """
-        with self._locked():
-            self._catalog_cleanup()
+        strict = chosen_by == "user" and not automatic
+
+        def make() -> ClusterResult:
+            if k != "auto":  # before anything takes long
+                as_asked(k, len(self._catalog.clusterings.frozen()), strict=strict)
             room = self._space(space, seed)
             self._stop.check()
-            done, chosen_by, sentence = self._fit(room, k, seed, chosen_by)
+            standing = standing_of(self._catalog, room)
+            done, by, sentence = self._fit(room, standing, k, seed, chosen_by, strict)
             self._stop.check()
-            matching = self._match(room, done)
+            matching = match_room(self._catalog, room, standing, done)
             number = None
             if not dry_run:
                 number = publish(
@@ -126,22 +148,34 @@ class Recluster:
                     room,
                     done,
                     matching,
+                    standing=standing,
                     recipe=self._recipe,
-                    chosen_by=chosen_by,
+                    chosen_by=by,
                     seed=seed,
                     provisional=provisional,
+                    automatic=automatic,
                     progress=self._progress,
                     stop=self._stop,
                     also=also,
                 )
-            sizes = self._sizes(room, done, matching, number)
-        return self._result(number, done, matching, chosen_by, sentence, room, sizes, provisional)
+            return result_of(
+                self._catalog,
+                room,
+                standing,
+                done,
+                matching,
+                number=number,
+                chosen_by=by,
+                sentence=sentence,
+                provisional=provisional,
+            )
+
+        return self._changing(make, dry_run=dry_run)
 
     def split(self, cluster: int, *, k: str, dry_run: bool = False) -> ClusterResult:
         """Divide one cluster, see `splitting.split`; all others stay as they are."""
-        with self._locked():
-            self._catalog_cleanup()
-            return splitting.split(
+        return self._changing(
+            lambda: splitting.split(
                 self._catalog,
                 cluster,
                 k=k,
@@ -151,27 +185,46 @@ class Recluster:
                 dry_run=dry_run,
                 progress=self._progress,
                 stop=self._stop,
-            )
+            ),
+            dry_run=dry_run,
+        )
 
-    def merge(self, clusters: Sequence[int], *, dry_run: bool = False) -> ClusterResult:
+    def merge(
+        self, clusters: Sequence[int], *, name: str | None = None, dry_run: bool = False
+    ) -> ClusterResult:
         """Put clusters together, see `splitting.merge`; all others stay as they are."""
-        with self._locked():
-            self._catalog_cleanup()
-            return splitting.merge(
+        return self._changing(
+            lambda: splitting.merge(
                 self._catalog,
                 clusters,
+                name=name,
                 recipe=self._recipe,
                 dry_run=dry_run,
                 progress=self._progress,
-            )
+            ),
+            dry_run=dry_run,
+        )
 
     def undo(self) -> ClusterResult:
         """Go back to the clustering before the current one, with its ids, names and folders.
 
-        Images that came since are assigned to its clusters.
+        Images that came since are assigned to its clusters; named clusters keep their members.
         """
+        return self._changing(lambda: undo(self._catalog, recipe=self._recipe), dry_run=False)
+
+    def _changing(self, change: Callable[[], ClusterResult], *, dry_run: bool) -> ClusterResult:
+        """Carry out a change of clusters, again where a person names clusters meanwhile."""
         with self._locked():
-            return undo(self._catalog, recipe=self._recipe)
+            while True:
+                self._catalog_cleanup()
+                current = self._catalog.clusterings.current()
+                if not dry_run and current is not None and self._catalog.clusterings.frozen():
+                    # What joins a frozen cluster later is followed, change by change.
+                    ArrivalAssigner(self._catalog).catch_up(current.recipe)
+                try:
+                    return change()
+                except ChangedMeanwhileError:
+                    self._stop.check()
 
     def drop_unfinished(self) -> None:
         """Delete what a crash left unpublished, unless a clustering is in progress."""
@@ -233,7 +286,10 @@ class Recluster:
             stop=self._stop,
         )
 
-    def _fit(self, room: Space, k: str, seed: int, chosen_by: str) -> tuple[Fit, str, str]:
+    def _fit(
+        self, room: Space, standing: Standing, k: str, seed: int, chosen_by: str, strict: bool
+    ) -> tuple[Fit, str, str]:
+        named = len(standing.constraints.kept)
         stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
         if k == "auto":
             k_min = self._settings.clustering.k_min
@@ -244,76 +300,19 @@ class Recluster:
                 self._stop.check()  # half a sweep decides nothing
                 stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
             assert stored is not None
-            number = int(stored.summary["chosen"])
-            chosen_by = str(stored.summary["chosen_by"])
-            sentence = str(stored.summary["sentence"])
+            number, chosen_by, sentence = as_suggested(stored, named)
         else:
-            number = int(k)
-            if number < 1:
-                raise UsageError(f"k = {k} is not a number of clusters; use 1 or more, or auto")
-            sentence = f"k = {number} as asked"
-        centroids = None if stored is None else self._catalog.sweeps.fit(stored.id, number)
-        if centroids is not None:
-            return fit_of(room.points, centroids), chosen_by, sentence
-        done = fit(
-            room.points,
+            number, sentence = as_asked(k, named, strict=strict)
+        done = fit_room(
+            self._catalog,
+            room,
+            standing,
             number,
+            recipe=self._recipe,
+            stored=stored,
             seed=seed,
             gpu=self._gpu,
             progress=self._progress,
             stop=self._stop,
         )
         return done, chosen_by, sentence
-
-    def _match(self, room: Space, done: Fit) -> Matching:
-        current = self._catalog.clusterings.current()
-        old = np.full(len(room.keys), -1, np.int64)
-        old_ids: tuple[int, ...] = ()
-        if current is not None:
-            contents, clusters, _ = self._catalog.assignments.of(current.id)
-            rows = np.searchsorted(room.keys, contents)
-            rows[rows == len(room.keys)] = 0
-            known = room.keys[rows] == contents
-            old[rows[known]] = clusters[known]
-            old_ids = current.cluster_ids
-        return match(
-            old,
-            done.assigned,
-            k=done.k,
-            next_id=self._catalog.clusterings.next_cluster_id(),
-            weights=room.counts,
-            old_ids=old_ids,
-        )
-
-    def _sizes(
-        self, room: Space, done: Fit, matching: Matching, number: int | None
-    ) -> dict[int, int]:
-        if number is not None:
-            return self._catalog.assignments.sizes(number)
-        counts = np.bincount(done.assigned, weights=room.counts, minlength=done.k)
-        return {cluster: int(count) for cluster, count in zip(matching.ids, counts, strict=True)}
-
-    def _result(
-        self,
-        number: int | None,
-        done: Fit,
-        matching: Matching,
-        chosen_by: str,
-        sentence: str,
-        room: Space,
-        sizes: dict[int, int],
-        provisional: bool,
-    ) -> ClusterResult:
-        told = lineage(matching, self._catalog.clusterings.names())
-        return ClusterResult(
-            clustering=number,
-            k=done.k,
-            chosen_by=chosen_by,
-            sentence=sentence,
-            space=room.name,
-            inertia=done.inertia,
-            sizes=dict(sorted(sizes.items())),
-            provisional=provisional,
-            notes=(*room.notes, *done.notes),
-            **lineage_fields(told),
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering, StoredSweep, must_be_numbers
-from imgclust.clustering import assign
+from imgclust.catalog import Catalog, StoredSweep, must_be_numbers
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
@@ -26,13 +25,12 @@ from imgclust.projection import (
 )
 from imgclust.recluster.axes import carried_on
 
-# Contents assigned in one transaction when many have to be.
-_CHUNK = 1000
-
 Vectors = npt.NDArray[np.float32]
 Projection = PcaProjection | TsneProjection
 # Rows looked at together: a copy of all would double the memory of a large collection.
 _BLOCK = 5000
+# Neighbours in a map that stand for a place in it.
+_NEAR = 10
 # What image_clustering refused to go below.
 _CLASSIC_LEAST = 250
 
@@ -191,6 +189,23 @@ def into(projection: Projection | None, rows: Vectors) -> Vectors:
     return projection.transform(rows)
 
 
+def back_from(projection: Projection | None, points: Vectors) -> Vectors:
+    """Embeddings `(n, d)` that a projection brings to points `(n, dims)`, as nearly as can be.
+
+    Those of a t-SNE map are the mean of the ten nearest that the map was made from.
+    """
+    if projection is None:
+        return points
+    if isinstance(projection, PcaProjection):
+        return projection.inverse(points)
+    places = np.empty((len(points), projection.reference.shape[1]), np.float32)
+    for row, point in enumerate(points):
+        apart = ((projection.coordinates - point) ** 2).sum(axis=1)
+        near = np.argsort(apart, kind="stable")[:_NEAR]
+        places[row] = projection.reference[near].mean(axis=0)
+    return projection.pca.inverse(places)
+
+
 def apart(
     projection: Projection | None, vectors: Vectors, points: Vectors, distances: npt.NDArray[Any]
 ) -> npt.NDArray[np.float64]:
@@ -213,108 +228,3 @@ def apart(
         part = slice(first, first + _BLOCK)
         found[part] = np.hypot(projection.residuals(vectors[part], points[part]), distances[part])
     return found
-
-
-class Model:
-    """A stored clustering, ready to assign new embeddings."""
-
-    def __init__(self, catalog: Catalog, clustering: Clustering) -> None:
-        self.clustering = clustering
-        self._standardised = False
-        self._projection: Projection | None = None
-        if clustering.projection is not None:
-            stored = catalog.projections.get(clustering.projection)
-            self._standardised = bool(stored.settings.get("standardise"))
-            self._projection = projection_from_bytes(stored.blob)
-
-    def take_in(self, catalog: Catalog, keys: Sequence[int], vectors: Vectors) -> None:
-        """Store the assignments of arrivals `(n, d)`; the caller holds the transaction."""
-        rows_in = vectors if self._standardised else unit(vectors)
-        points = into(self._projection, rows_in)
-        rows = self._assigned(keys, points)
-        number = self.clustering.id
-        catalog.assignments.assign(number, rows, arrived=True)
-        distances = np.array([distance for _, _, distance in rows])
-        out = apart(self._projection, rows_in, points, distances)
-        catalog.assignments.count_arrivals(
-            number, [(row[1], float(one)) for row, one in zip(rows, out, strict=True)]
-        )
-
-    def space(
-        self,
-        keys: npt.NDArray[np.int64],
-        vectors: Vectors,
-        *,
-        counts: npt.NDArray[np.int64],
-        sequence: int,
-    ) -> Space:
-        """Contents `(n,)` with their embeddings `(n, d)` in the space of the clustering."""
-        rows = vectors if self._standardised else unit(vectors)
-        return Space(
-            name=self.clustering.space,
-            keys=keys,
-            points=into(self._projection, rows),
-            vectors=rows,
-            counts=counts,
-            sequence=sequence,
-            settings={},
-            projection=self._projection,
-            stored=self.clustering.projection,
-        )
-
-    def _assigned(self, keys: Sequence[int], points: Vectors) -> list[tuple[int, int, float]]:
-        """Rows (content, cluster, distance) of points `(n, dims)`."""
-        positions, distances = assign(points, self.clustering.centroids)
-        ids = self.clustering.cluster_ids
-        return [
-            (int(key), ids[int(position)], float(distance))
-            for key, position, distance in zip(keys, positions, distances, strict=True)
-        ]
-
-
-class ArrivalAssigner:
-    """Puts arrivals into the current clustering, reloading it when it has changed."""
-
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
-        self._model: Model | None = None
-
-    def assign(self, keys: Sequence[int], vectors: Vectors) -> None:
-        """Store the assignments of new embeddings; the caller holds the transaction."""
-        current = self._catalog.clusterings.current_id()
-        if current is None:
-            return
-        if self._model is None or self._model.clustering.id != current:
-            self._model = Model(self._catalog, self._catalog.clusterings.get(current))
-        self._model.take_in(self._catalog, keys, vectors)
-
-    def catch_up(self, recipe: str, *, clustering: int | None = None) -> int:
-        """Assign every content that a clustering (the current one) has not assigned.
-
-        Done in short transactions, and begun anew when another clustering becomes the current one
-        meanwhile; returns how many there were.
-        """
-        clusterings = self._catalog.clusterings
-        number = clusterings.current_id() if clustering is None else clustering
-        if number is None:
-            return 0
-        keys = self._catalog.assignments.unassigned(number, recipe)
-        model = Model(self._catalog, clusterings.get(number)) if keys else None
-        for start in range(0, len(keys), _CHUNK):
-            with self._catalog.piece():
-                if clustering is None and clusterings.current_id() != number:
-                    break
-                there = self._catalog.contents.known(keys[start : start + _CHUNK])
-                part = [
-                    key
-                    for key in sorted(there)
-                    if self._catalog.contents.has_embedding(key, recipe)
-                ]
-                if part and model is not None:
-                    vectors = self._catalog.contents.embeddings(part, recipe)
-                    model.take_in(self._catalog, part, vectors)
-                    if clustering is None:
-                        self._catalog.ledger.queue_links_of(part)
-        else:
-            return len(keys)
-        return self.catch_up(recipe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ def split(
 
     The parts are matched with the cluster as a new clustering is with the old one. With "auto"
     k is the knee over the cluster's own contents, with the fallbacks of a clustering; where they
-    say 1, nothing changes. The caller holds the clustering lock.
+    say 1, nothing changes. The largest part of a frozen cluster keeps its id, name and freezing,
+    however small it is. The caller holds the clustering lock.
 
     Raises
     ------
@@ -62,7 +64,11 @@ def split(
     done, chosen_by, reason = _parts(group, k, settings, gpu, progress, stop)
     stop.check()
     if done.k == 1:
-        return unchanged(group, chosen_by, f"cluster {cluster} stays whole: {reason}", dry_run)
+        sentence = f"cluster {cluster} stays whole: {reason}"
+        return unchanged(catalog, group, chosen_by, sentence, dry_run=dry_run)
+    frozen = cluster in group.frozen
+    if frozen:
+        done = _largest_first(done, group)
     local = match(
         group.before,
         done.assigned,
@@ -70,6 +76,7 @@ def split(
         next_id=catalog.clusterings.next_cluster_id(),
         weights=group.room.counts,
         old_ids=(cluster,),
+        pinned=(cluster,) if frozen else (),
     )
     change = Change(
         group=group,
@@ -79,6 +86,7 @@ def split(
         asked={"split": cluster, "into": sorted(local.ids)},
         chosen_by=chosen_by,
         sentence=f"cluster {cluster} in {done.k} parts: {reason}",
+        heirs={cluster: tuple(local.ids)},
     )
     return carry_out(catalog, change, dry_run=dry_run, progress=progress)
 
@@ -87,14 +95,16 @@ def merge(
     catalog: Catalog,
     clusters: Sequence[int],
     *,
+    name: str | None,
     recipe: str,
     dry_run: bool,
     progress: Progress,
 ) -> ClusterResult:
     """Put clusters together into the largest of them, which keeps its id (ties: the lowest).
 
-    So does its name; if it has none and exactly one of the others has one, the whole is called
-    that. The centroid is the mean of all contents. The caller holds the clustering lock.
+    So does its name, unless a `name` is given; if it has none, the whole takes that of the largest
+    of the others that has one. It is frozen where one of them was or a name is given. The centroid
+    is the mean of all contents. The caller holds the clustering lock.
 
     Raises
     ------
@@ -122,11 +132,21 @@ def merge(
     )
     asked: dict[str, Any] = {"merge": list(chosen), "into": heir}
     sentence = f"{joined(chosen)} merged into {heir}"
-    names = catalog.clusterings.names()
-    named = [one for one in chosen if one in names]
-    if len(named) == 1 and named != [heir]:
-        asked["name"] = names[named[0]]
-        sentence += f", which takes the name {asked['name']}"
+    names = {one: group.names[one] for one in chosen if one in group.names}
+    kept = names.get(heir)
+    if kept is None and names:
+        kept = names[max(names, key=lambda one: (group.sizes[one], -one))]
+    if name is not None:
+        asked["given"] = True
+        kept = name
+    if kept != names.get(heir):
+        asked["name"] = kept
+        asked["before"] = names.get(heir)
+        sentence += f", which takes the name {kept}"
+    lost = [one for one in names if names[one] != kept]
+    if lost:
+        ending = "the name ends: " if len(lost) == 1 else "the names end: "
+        sentence += "; " + ending + ", ".join(f"{names[one]} (cluster {one})" for one in lost)
     change = Change(
         group=group,
         fit=_whole(group.room.points),
@@ -135,8 +155,18 @@ def merge(
         asked=asked,
         chosen_by="user",
         sentence=sentence,
+        heirs=dict.fromkeys(chosen, (heir,)),
     )
     return carry_out(catalog, change, dry_run=dry_run, progress=progress)
+
+
+def _largest_first(done: Fit, group: Group) -> Fit:
+    """The same fit with the cluster of most images at position 0."""
+    sizes = np.bincount(done.assigned, weights=group.room.counts, minlength=done.k)
+    order = np.argsort(-sizes, kind="stable")
+    places = np.empty(done.k, np.int32)
+    places[order] = np.arange(done.k)
+    return replace(done, centroids=done.centroids[order], assigned=places[done.assigned])
 
 
 def _must_differ(group: Group, cluster: int) -> None:

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imgclust.catalog import Catalog
+from imgclust.catalog import Catalog, Clustering
 from imgclust.clustering import regrouped
 from imgclust.errors import NothingThereError
+from imgclust.recluster.adapting import adapted
+from imgclust.recluster.model import ArrivalAssigner
 from imgclust.recluster.publishing import make_current
 from imgclust.recluster.results import ClusterResult
-from imgclust.recluster.space import ArrivalAssigner
+from imgclust.recluster.succession import ChangedMeanwhileError
 
 
 def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
     """Make the clustering before the current one the current one again.
 
     Images that came since are assigned to its clusters. Ids that come back are `returned`, not
-    `new`: those were never used before. A name that a merge carried over to the
-    cluster that it made is taken from it again. The caller holds the clustering lock.
+    `new`: those were never used before. Frozen clusters stay, with the members that they have now;
+    a split or a merge that is undone brings back what was frozen before it, and a name that a
+    merge gave to the cluster that it made is taken from it again. The caller holds the clustering
+    lock.
 
     Raises
     ------
@@ -30,21 +34,22 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
     if current is None or current.previous is None:
         raise NothingThereError("there is no clustering before the current one")
     back = clusterings.get(current.previous)
-    carried = current.lineage.get("asked", {}).get("name")
+    frozen = clusterings.frozen()
+    since = catalog.contents.sequence()
+    back, succession = adapted(catalog, current, back, frozen=frozen)
+    before, after = set(current.cluster_ids), set(back.cluster_ids)
 
     def publish() -> None:
+        if set(clusterings.frozen()) - set(frozen):
+            raise ChangedMeanwhileError("clusters were named meanwhile; run this again")
         clusterings.make_current(back.id)
         clusterings.confirm(back.id)
-        if carried is not None:
-            heir = int(current.lineage["asked"]["into"])
-            if clusterings.names().get(heir) == carried:  # a name given since stays
-                clusterings.name(heir, None)
-                catalog.ledger.queue_links(assignments.images_in(back.id, heir))
+        _name_as_before(catalog, current, back.id, returned=after - before)
 
-    since = catalog.contents.sequence()
-    ArrivalAssigner(catalog).catch_up(recipe, clustering=back.id)
-    make_current(catalog, back.id, recipe=recipe, since=since, publish=publish)
-    before, after = set(current.cluster_ids), set(back.cluster_ids)
+    ArrivalAssigner(catalog).catch_up(recipe, clustering=back.id, succession=succession)
+    make_current(
+        catalog, back.id, recipe=recipe, since=since, succession=succession, publish=publish
+    )
     overlaps = assignments.overlaps(current.id, back.id)
     split, merged = regrouped(overlaps)
     names = clusterings.names()
@@ -66,7 +71,29 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
         provisional=False,
         notes=(),
         returned=tuple({"id": one, "name": names.get(one)} for one in sorted(after - before)),
+        frozen=frozen,
     )
+
+
+def _name_as_before(
+    catalog: Catalog, current: Clustering, number: int, *, returned: set[int]
+) -> None:
+    """Names and freezing as they were before the clustering that is undone."""
+    clusterings = catalog.clusterings
+    lineage, names = current.lineage, clusterings.names()
+    # A catalog of an older version does not tell: what had a name is frozen.
+    frozen = lineage.get("frozen", sorted(returned & names.keys()))
+    for one in returned:
+        clusterings.freeze(one, one in frozen)
+    asked = lineage.get("asked", {})
+    if asked.get("name") is None:
+        return
+    heir = int(asked["into"])
+    if names.get(heir) == asked["name"]:  # a name given since stays
+        stays = heir in frozen and heir in clusterings.frozen()
+        clusterings.name(heir, asked.get("before"))
+        clusterings.freeze(heir, stays)
+        catalog.ledger.queue_links(catalog.assignments.images_in(number, heir))
 
 
 def _kept(overlaps: Mapping[tuple[int, int], int], ids: list[int]) -> tuple[dict[str, Any], ...]:

@@ -65,6 +65,9 @@ def clustered(screen: Screen, result: ClusterResult, *, first: bool, would: bool
         spread = f"; sizes {sizes[0]:,} to {sizes[-1]:,}, median {sizes[len(sizes) // 2]:,}"
     screen.summary(f"space {result.space}, inertia {result.inertia:.4g}{spread}")
     if not first:
+        if result.frozen:
+            kept = counted(len(result.frozen), "named cluster")
+            screen.summary(f"{kept} {'would be ' if would else ''}kept as they are")
         for sentence in _lineage(result):
             screen.summary(sentence)
         screen.summary(f"{counted(result.moved, 'image')} {made} in another cluster than before")
@@ -104,6 +107,7 @@ def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
     more = [
         (title, shown)
         for title, shown in (
+            ("frozen", ["yes" if row.frozen else "" for row in rows]),
             ("outliers", [f"{row.outliers:,}" if row.outliers else "" for row in rows]),
             ("drift", [_drift(row.drift) for row in rows]),
         )
@@ -147,6 +151,8 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
     ]
     if result.representatives:
         facts.append(("representatives", ", ".join(str(one.id) for one in result.representatives)))
+    if row.frozen:
+        facts.append(("frozen", "yes: its images stay in it, whatever is clustered"))
     if row.outliers:
         facts.append(("outliers", f"{counted(row.outliers, 'image')} far from the centroid"))
     if row.drift.ratio is not None:
@@ -176,7 +182,8 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
 def named(screen: Screen, row: ClusterRow) -> None:
     """A cluster after its name was changed."""
     called = f"is called {printable(row.name)}" if row.name else "has no name now"
-    screen.summary(f"cluster {row.id} {called}")
+    stays = "its images stay in it" if row.frozen else "imgclust cluster may move its images"
+    screen.summary(f"cluster {row.id} {called}; {stays}")
     if row.folder is not None:
         screen.outcome(f"folder: {printable(row.folder)}")
 

@@ -54,6 +54,7 @@ def cluster(result: ClusterResult) -> Document:
         "gone": list(result.gone),
         "moved": result.moved,
         "returned": list(result.returned),
+        "frozen": list(result.frozen),
     }
 
 
@@ -120,6 +121,7 @@ def cluster_row(row: ClusterRow) -> Document:
         "arrivals": row.drift.arrivals,
         "drift": row.drift.ratio,
         "drift_high": row.drift.high,
+        "frozen": row.frozen,
     }
 
 

@@ -1,0 +1,215 @@
+"""A fit in a space: which contents are given, how many clusters, the fit, and their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.catalog import Catalog, Clustering, DescribedCluster, StoredSweep
+from imgclust.clustering import (
+    Constraints,
+    Fit,
+    Matching,
+    constrained_fit,
+    is_nowhere,
+    match,
+    nowhere,
+)
+from imgclust.errors import UsageError
+from imgclust.progress import Progress, StopFlag
+from imgclust.recluster.model import Model
+from imgclust.recluster.results import ClusterResult, lineage, lineage_fields
+from imgclust.recluster.space import Space, Vectors, back_from, into
+from imgclust.recluster.sweeping import fit_of
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How the contents of a space stand in the current clustering.
+
+    Attributes
+    ----------
+    current
+        None before the first.
+    before
+        Current cluster of each content, int64 (n,); -1 where it has none.
+    constraints
+        The members of the frozen clusters.
+    unplaced
+        Members of frozen clusters that the space does not hold, as (content, cluster, distance).
+    """
+
+    current: Clustering | None
+    before: npt.NDArray[np.int64]
+    constraints: Constraints
+    unplaced: tuple[tuple[int, int, float], ...]
+
+    @property
+    def described(self) -> Mapping[int, DescribedCluster]:
+        """The current clusters by id."""
+        return {} if self.current is None else {one.cluster: one for one in self.current.described}
+
+
+def standing_of(catalog: Catalog, room: Space) -> Standing:
+    """Read how the contents of a space stand now."""
+    before = np.full(len(room.keys), -1, np.int64)
+    with catalog.snapshot():
+        current = catalog.clusterings.current()
+        if current is None:
+            return Standing(None, before, Constraints.none(), ())
+        frozen = catalog.clusterings.frozen()
+        contents, clusters, distances = catalog.assignments.of(current.id)
+    rows = np.searchsorted(room.keys, contents)
+    rows[rows == len(room.keys)] = 0
+    known = room.keys[rows] == contents
+    before[rows[known]] = clusters[known]
+    held = np.isin(clusters, frozen)
+    away = held & ~known
+    unplaced = zip(
+        contents[away].tolist(), clusters[away].tolist(), distances[away].tolist(), strict=True
+    )
+    constraints = Constraints(contents[held], clusters[held], frozen)
+    return Standing(current, before, constraints, tuple(unplaced))
+
+
+def as_asked(k: str, named: int, *, strict: bool) -> tuple[int, str]:
+    """The number of clusters that was asked for, at least that of the named ones, and why.
+
+    Raises
+    ------
+    UsageError
+        When it is less than 1, or (`strict`) than the number of named clusters.
+    """
+    number = int(k)
+    if number < 1:
+        raise UsageError(f"k = {k} is not a number of clusters; use 1 or more, or auto")
+    if number >= named:
+        return number, f"k = {number} as asked"
+    if strict:
+        raise UsageError(
+            f"k = {number} is less than the {named} named clusters, which stay as they are; use "
+            f"{named} or more, or release some: imgclust clusters name ID --release"
+        )
+    return named, f"k = {number} raised to {named}, the number of named clusters"
+
+
+def as_suggested(stored: StoredSweep, named: int) -> tuple[int, str, str]:
+    """The k of a sweep, at least the number of named clusters, who chose it, and why."""
+    number, sentence = int(stored.summary["chosen"]), str(stored.summary["sentence"])
+    if number < named:
+        sentence += f"; raised to {named}, the number of named clusters"
+    return max(number, named), str(stored.summary["chosen_by"]), sentence
+
+
+def fit_room(
+    catalog: Catalog,
+    room: Space,
+    standing: Standing,
+    k: int,
+    *,
+    recipe: str,
+    stored: StoredSweep | None,
+    seed: int,
+    gpu: bool,
+    progress: Progress,
+    stop: StopFlag,
+) -> Fit:
+    """k clusters, the frozen ones first; without those the fit of a stored sweep will do."""
+    if not standing.constraints.kept and stored is not None:
+        centroids = catalog.sweeps.fit(stored.id, k)
+        if centroids is not None:
+            return fit_of(room.points, centroids)
+    given = standing.constraints.given(room.keys)
+    return constrained_fit(
+        room.points,
+        k,
+        given=given,
+        anchors=_anchors(catalog, room, standing, given, recipe),
+        seed=seed,
+        gpu=gpu,
+        progress=progress,
+        stop=stop,
+    )
+
+
+def match_room(catalog: Catalog, room: Space, standing: Standing, done: Fit) -> Matching:
+    """Ids of the new clusters: the frozen ones keep theirs, the others are matched."""
+    return match(
+        standing.before,
+        done.assigned,
+        k=done.k,
+        next_id=catalog.clusterings.next_cluster_id(),
+        weights=room.counts,
+        old_ids=() if standing.current is None else standing.current.cluster_ids,
+        pinned=standing.constraints.kept,
+    )
+
+
+def _anchors(
+    catalog: Catalog,
+    room: Space,
+    standing: Standing,
+    given: npt.NDArray[np.int32],
+    recipe: str,
+) -> Vectors:
+    """Where the frozen clusters without contents lie, (f, dims); zeros for the others."""
+    kept = standing.constraints.kept
+    found = np.zeros((len(kept), room.points.shape[1]), np.float32)
+    empty = [place for place in range(len(kept)) if not (given == place).any()]
+    if not empty or standing.current is None:
+        return found
+    model = Model(catalog, standing.current)
+    for place in empty:
+        found[place] = moved_centroid(model, kept[place], room, recipe)
+    return found
+
+
+def moved_centroid(model: Model, cluster: int, room: Space, recipe: str) -> Vectors:
+    """The centroid of a cluster of a clustering in another space, (dims,).
+
+    It lies nowhere where embeddings by another recipe made it.
+    """
+    old = model.clustering
+    centroid: Vectors = old.centroids[old.cluster_ids.index(cluster)]
+    if old.recipe != recipe or is_nowhere(centroid):
+        return nowhere(room.points.shape[1])
+    if room.stored == old.projection and room.name == old.space:
+        return centroid
+    moved: Vectors = into(room.projection, back_from(model.projection, centroid[np.newaxis]))[0]
+    return moved
+
+
+def result_of(
+    catalog: Catalog,
+    room: Space,
+    standing: Standing,
+    done: Fit,
+    matching: Matching,
+    *,
+    number: int | None,
+    chosen_by: str,
+    sentence: str,
+    provisional: bool,
+) -> ClusterResult:
+    """What a clustering is and did: the published one of this number, or (None) a dry run."""
+    if number is not None:
+        sizes = catalog.assignments.sizes(number)
+    else:
+        counts = np.bincount(done.assigned, weights=room.counts, minlength=done.k)
+        sizes = {one: int(count) for one, count in zip(matching.ids, counts, strict=True)}
+    return ClusterResult(
+        clustering=number,
+        k=done.k,
+        chosen_by=chosen_by,
+        sentence=sentence,
+        space=room.name,
+        inertia=done.inertia,
+        sizes=dict(sorted(sizes.items())),
+        provisional=provisional,
+        notes=(*room.notes, *done.notes),
+        frozen=standing.constraints.kept,
+        **lineage_fields(lineage(matching, catalog.clusterings.names())),
+    )

@@ -1,0 +1,158 @@
+"""A stored clustering as the model that assigns new embeddings, and what assigns arrivals by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.catalog import Catalog, Clustering
+from imgclust.clustering import assign
+from imgclust.projection import projection_from_bytes
+from imgclust.recluster.space import Projection, Space, Vectors, apart, into, unit
+from imgclust.recluster.succession import Succession
+
+# Contents assigned in one transaction when many have to be.
+_CHUNK = 1000
+
+
+class Model:
+    """A stored clustering, ready to assign new embeddings."""
+
+    def __init__(self, catalog: Catalog, clustering: Clustering) -> None:
+        self.clustering = clustering
+        self._standardised = False
+        self._projection: Projection | None = None
+        if clustering.projection is not None:
+            stored = catalog.projections.get(clustering.projection)
+            self._standardised = bool(stored.settings.get("standardise"))
+            self._projection = projection_from_bytes(stored.blob)
+
+    @property
+    def projection(self) -> Projection | None:
+        """What brings embeddings into the space of the clustering."""
+        return self._projection
+
+    def take_in(
+        self,
+        catalog: Catalog,
+        keys: Sequence[int],
+        vectors: Vectors,
+        *,
+        among: Mapping[int, Sequence[int]] | None = None,
+    ) -> None:
+        """Store the assignments of arrivals `(n, d)`; the caller holds the transaction.
+
+        Each joins the nearest cluster, those contents that are in `among` the nearest of these.
+        """
+        rows_in = vectors if self._standardised else unit(vectors)
+        points = into(self._projection, rows_in)
+        rows = self._assigned(keys, points, among or {})
+        number = self.clustering.id
+        catalog.assignments.assign(number, rows, arrived=True)
+        distances = np.array([distance for _, _, distance in rows])
+        out = apart(self._projection, rows_in, points, distances)
+        catalog.assignments.count_arrivals(
+            number, [(row[1], float(one)) for row, one in zip(rows, out, strict=True)]
+        )
+
+    def space(
+        self,
+        keys: npt.NDArray[np.int64],
+        vectors: Vectors,
+        *,
+        counts: npt.NDArray[np.int64],
+        sequence: int,
+    ) -> Space:
+        """Contents `(n,)` with their embeddings `(n, d)` in the space of the clustering."""
+        rows = vectors if self._standardised else unit(vectors)
+        nothing = np.empty((0, self.clustering.centroids.shape[1]), np.float32)
+        return Space(
+            name=self.clustering.space,
+            keys=keys,
+            points=into(self._projection, rows) if len(keys) else nothing,
+            vectors=rows,
+            counts=counts,
+            sequence=sequence,
+            settings={},
+            projection=self._projection,
+            stored=self.clustering.projection,
+        )
+
+    def _assigned(
+        self, keys: Sequence[int], points: Vectors, among: Mapping[int, Sequence[int]]
+    ) -> list[tuple[int, int, float]]:
+        """Rows (content, cluster, distance) of points `(n, dims)`."""
+        centroids = self.clustering.centroids
+        ids = self.clustering.cluster_ids
+        positions, distances = assign(points, centroids)
+        for row, key in enumerate(keys):
+            allowed = [ids.index(one) for one in among.get(key, ()) if one in ids]
+            if allowed and int(positions[row]) not in allowed:
+                chosen, (distances[row],) = assign(points[row : row + 1], centroids[allowed])
+                positions[row] = allowed[int(chosen[0])]
+        return [
+            (int(key), ids[int(position)], float(distance))
+            for key, position, distance in zip(keys, positions, distances, strict=True)
+        ]
+
+
+class ArrivalAssigner:
+    """Puts arrivals into the current clustering, reloading it when it has changed."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._model: Model | None = None
+
+    def assign(self, keys: Sequence[int], vectors: Vectors) -> None:
+        """Store the assignments of new embeddings; the caller holds the transaction."""
+        current = self._catalog.clusterings.current_id()
+        if current is None:
+            return
+        if self._model is None or self._model.clustering.id != current:
+            self._model = Model(self._catalog, self._catalog.clusterings.get(current))
+        # What is embedded again is a member already, and stays where a person has it.
+        known = self._catalog.assignments.clusters_of(current, keys)
+        frozen = set(self._catalog.clusterings.frozen()) if known else set()
+        among = {key: (cluster,) for key, cluster in known.items() if cluster in frozen}
+        self._model.take_in(self._catalog, keys, vectors, among=among)
+
+    def catch_up(
+        self, recipe: str, *, clustering: int | None = None, succession: Succession | None = None
+    ) -> int:
+        """Assign every content that a clustering (the current one) has not assigned.
+
+        To another one than the current it goes as the succession says. Done in short transactions,
+        and begun anew when another clustering becomes the current one meanwhile; returns how many
+        there were.
+        """
+        clusterings = self._catalog.clusterings
+        number = clusterings.current_id() if clustering is None else clustering
+        if number is None:
+            return 0
+        current = clusterings.current_id() or number
+        keys = self._catalog.assignments.unassigned(number, recipe)
+        model = Model(self._catalog, clusterings.get(number)) if keys else None
+        for start in range(0, len(keys), _CHUNK):
+            with self._catalog.piece():
+                if clustering is None and clusterings.current_id() != number:
+                    break
+                there = self._catalog.contents.known(keys[start : start + _CHUNK])
+                part = [
+                    key
+                    for key in sorted(there)
+                    if self._catalog.contents.has_embedding(key, recipe)
+                ]
+                if part and model is not None:
+                    vectors = self._catalog.contents.embeddings(part, recipe)
+                    among = None
+                    if succession is not None:
+                        now = self._catalog.assignments.clusters_of(current, part)
+                        among = succession.among(part, now)
+                    model.take_in(self._catalog, part, vectors, among=among)
+                    if clustering is None:
+                        self._catalog.ledger.queue_links_of(part)
+        else:
+            return len(keys)
+        return self.catch_up(recipe)
