@@ -210,15 +210,26 @@ class Images:
 
     def found(self, image: int) -> None:
         """The image is where it should be."""
+        self._queue_pages([image], "missing")
         self._connection.execute(
             "UPDATE images SET state = 'present', misses = 0 WHERE id = ?", (image,)
         )
 
     def miss(self, images: Iterable[int], *, scans: int) -> None:
         """The images are missing; `scans` healthy scans (0 for a mere event) more have shown it."""
+        away = list(images)
+        self._queue_pages(away, "present")
         self._connection.executemany(
             "UPDATE images SET state = 'missing', misses = misses + ? WHERE id = ?",
-            [(scans, image) for image in images],
+            [(scans, image) for image in away],
+        )
+
+    def _queue_pages(self, images: Sequence[int], state: str) -> None:
+        """Pages on which images of this state are shown need to be made again."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO page_queue SELECT l.folder FROM link_ledger l "
+            "JOIN images i ON i.id = l.image WHERE l.image = ? AND i.state = ?",
+            [(image, state) for image in images],
         )
 
     def delete(self, image: int) -> None:
