@@ -226,7 +226,7 @@ def test_images_of_a_cluster_come_nearest_first_and_outliers_are_beyond_the_limi
         catalog.assignments.assign(number, placed, arrived=False)
         catalog.assignments.assign(other, [(key, 1, 2.0) for key in keys], arrived=False)
     found = catalog.assignments.images_with_distances(number, 1)
-    assert [(image, content, distance) for image, _, content, distance in found] == [
+    assert [(image, content, distance) for image, _, content, distance, _ in found] == [
         (2, keys[1], 0.25),
         (copy, keys[1], 0.25),
         (1, keys[0], 0.75),

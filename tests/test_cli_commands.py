@@ -20,7 +20,7 @@ COUNTS = [
     *("seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"),
     *("held", "offline", "suggestions"),
 ]
-LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved"]
+LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved", "dangling"]
 CLUSTER_ROW = [
     *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high")
 ]
@@ -117,7 +117,7 @@ def test_query(run: Run, ready: Path) -> None:
     picture = ready / "drop" / "picture-05.png"
     document = run("--json", "query", picture, "-n", "3").document
     assert list(document) == ["query", "neighbours", "queries", "sheet"]
-    keys = ["id", "path", "score", "cluster", "name"]
+    keys = ["id", "path", "score", "cluster", "name", "missing"]
     assert [list(row) for row in document["neighbours"]] == [keys] * 3
     assert document["neighbours"][0]["path"] == str(picture)
     assert document["neighbours"][0]["score"] == pytest.approx(1, abs=1e-3)

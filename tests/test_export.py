@@ -122,7 +122,18 @@ def test_csv(collection: Collection, tmp_path: Path) -> None:
         rows = list(csv.DictReader(lines, strict=True))
     wanted = expected(collection)
     assert list(rows[0]) == [
-        *("id", "path", "cluster", "name", "distance", "x", "y", "path_bytes", "embedding")
+        *(
+            "id",
+            "path",
+            "cluster",
+            "name",
+            "distance",
+            "x",
+            "y",
+            "missing",
+            "path_bytes",
+            "embedding",
+        )
     ]
     assert {path_of(row) for row in rows} == wanted.keys()
     for row in rows:
@@ -138,7 +149,7 @@ def test_parquet(collection: Collection, made: Path, tmp_path: Path) -> None:
     collection.export(tmp_path / "out.parquet", format="parquet", embeddings=True)
     table = parquet.read_table(tmp_path / "out.parquet")
     assert table.column_names == [
-        *("id", "path", "cluster", "distance", "x", "y", "path_bytes", "embedding")
+        *("id", "path", "cluster", "distance", "x", "y", "missing", "path_bytes", "embedding")
     ]
     assert str(table.schema.field("embedding").type) == "list<element: float>"
     wanted = expected(collection)
@@ -151,7 +162,7 @@ def test_parquet(collection: Collection, made: Path, tmp_path: Path) -> None:
     collection.view(method="pca", dims=3)
     collection.export(tmp_path / "out.parquet", format="parquet")
     table = parquet.read_table(tmp_path / "out.parquet")
-    assert table.column_names == ["id", "path", "cluster", "distance", "x", "y", "z"]
+    assert table.column_names == ["id", "path", "cluster", "distance", "x", "y", "z", "missing"]
     assert table["z"].null_count == 0
 
 

@@ -201,17 +201,17 @@ class Assignments:
 
     def images_with_distances(
         self, clustering: int, cluster: int
-    ) -> list[tuple[int, bytes, int, float]]:
-        """Images of a cluster, nearest first: id, path, content, distance to the centroid."""
+    ) -> list[tuple[int, bytes, int, float, bool]]:
+        """Images of a cluster, nearest first: id, path, content, distance, True if missing."""
         rows = self._connection.execute(
-            "SELECT i.id, i.path, i.content, a.distance FROM assignments a "
+            "SELECT i.id, i.path, i.content, a.distance, i.state = 'missing' FROM assignments a "
             "CROSS JOIN images i ON i.content = a.content "
             "WHERE a.clustering = ? AND a.cluster = ? ORDER BY a.distance, i.id",
             (clustering, cluster),
         )
         return [
-            (int(image), bytes(path), int(content), float(distance))
-            for image, path, content, distance in rows
+            (int(image), bytes(path), int(content), float(distance), bool(missing))
+            for image, path, content, distance, missing in rows
         ]
 
     def images_in(self, clustering: int, cluster: int) -> list[int]:

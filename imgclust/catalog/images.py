@@ -223,6 +223,7 @@ class Images:
 
     def found(self, image: int, *, inode: int | None = None) -> None:
         """The image is where it should be, in the file with this inode."""
+        self._queue_pages([image], "missing")
         self._connection.execute(
             "UPDATE images SET state = 'present', misses = 0, doubt = '', "
             "inode = coalesce(?, inode) WHERE id = ?",
@@ -231,10 +232,20 @@ class Images:
 
     def miss(self, images: Iterable[int], *, scans: int) -> None:
         """The images are missing; `scans` healthy scans (0 for a mere event) more have shown it."""
+        away = list(images)
+        self._queue_pages(away, "present")
         self._connection.executemany(
             "UPDATE images SET state = 'missing', misses = misses + ?, doubt = '' WHERE id = ? "
             "AND doubt <> 'displaced'",
-            [(scans, image) for image in images],
+            [(scans, image) for image in away],
+        )
+
+    def _queue_pages(self, images: Sequence[int], state: str) -> None:
+        """Pages on which images of this state are shown need to be made again."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO page_queue SELECT l.folder FROM link_ledger l "
+            "JOIN images i ON i.id = l.image WHERE l.image = ? AND i.state = ?",
+            [(image, state) for image in images],
         )
 
     def delete(self, image: int) -> None:

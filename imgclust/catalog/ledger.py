@@ -201,15 +201,18 @@ class LinkLedger:
         )
         return {bytes(folder): int(number) for folder, number in rows}
 
-    def entries(self, folder: bytes) -> list[tuple[bytes, bytes, int]]:
-        """Entries of a folder by name: entry, path and content of the image."""
+    def entries(self, folder: bytes) -> list[tuple[bytes, bytes, int, bool]]:
+        """Entries of a folder by name: entry, path and content of the image, True if missing."""
         rows = self._connection.execute(
-            "SELECT l.entry, i.path, i.content FROM link_ledger l "
+            "SELECT l.entry, i.path, i.content, i.state = 'missing' FROM link_ledger l "
             "JOIN images i ON i.id = l.image WHERE l.folder = ? AND l.state = 'done' "
             "ORDER BY l.entry",
             (folder,),
         )
-        return [(bytes(entry), bytes(path), int(content)) for entry, path, content in rows]
+        return [
+            (bytes(entry), bytes(path), int(content), bool(missing))
+            for entry, path, content, missing in rows
+        ]
 
     def queued_pages(self) -> list[bytes]:
         """Folders whose page needs to be made again."""

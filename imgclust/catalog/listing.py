@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 _PAGE = """
-SELECT i.id, i.path, i.content, a.cluster, a.distance, p.x, p.y, p.z, e.vector
+SELECT i.id, i.path, i.content, a.cluster, a.distance, p.x, p.y, p.z, e.vector, i.state = 'missing'
 FROM images i
 LEFT JOIN assignments a ON a.clustering = :clustering AND a.content = i.content
 LEFT JOIN coordinates p ON p.projection = :projection AND p.content = i.content
@@ -35,6 +35,7 @@ class ListedImage:
     distance: float | None
     coordinates: tuple[float, ...] | None
     embedding: npt.NDArray[np.float16] | None
+    missing: bool = False
 
 
 class Listing:
@@ -100,7 +101,9 @@ class Listing:
 
 
 def _image(row: Any) -> ListedImage:
-    image, path, content, cluster, distance, x, y, z, vector = row
+    image, path, content, cluster, distance, x, y, z, vector, missing = row
     coordinates = None if x is None else (x, y) if z is None else (x, y, z)
     embedding = None if vector is None else np.frombuffer(vector, "<f2")
-    return ListedImage(image, path, content, cluster, distance, coordinates, embedding)
+    return ListedImage(
+        image, path, content, cluster, distance, coordinates, embedding, bool(missing)
+    )

@@ -65,10 +65,10 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
     catalog = collection.catalog
     members: list[Member] = []
     of_content: dict[int, Member] = {}
-    for image, path, content, distance in catalog.assignments.images_with_distances(
+    for image, path, content, distance, missing in catalog.assignments.images_with_distances(
         clustering.id, cluster
     ):
-        members.append(Member(image, path, distance))
+        members.append(Member(image, path, distance, missing))
         of_content.setdefault(content, members[-1])
     position = clustering.cluster_ids.index(cluster)
     chosen = representatives_of(catalog, clustering.id, cluster, clustering.recipe)
@@ -167,6 +167,9 @@ def _draw(collection: Opened, row: ClusterRow, shown: Sequence[Member], path: Pa
     from imgclust import charts
 
     pictures = querying.pictures(collection, [member.id for member in shown])
-    captions = [os.fsdecode(os.path.basename(member.path)) for member in shown]
+    captions = [
+        ("missing: " if member.missing else "") + os.fsdecode(os.path.basename(member.path))
+        for member in shown
+    ]
     title = f"cluster {row.id}" + (f", {row.name}" if row.name else "") + f": {row.size} images"
     charts.contact_sheet(path, pictures, captions, title=title)

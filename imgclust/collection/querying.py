@@ -50,6 +50,13 @@ def query(
         min_score=min_score,
         cluster=cluster,
     )
+    # An answer is short: what is there now is asked of the disk.
+    found = replace(
+        found,
+        neighbours=tuple(
+            replace(row, missing=not os.path.isfile(row.path)) for row in found.neighbours
+        ),
+    )
     if sheet is not None:
         _draw(collection, found, sheet)
         found = replace(found, sheet=sheet)
@@ -100,7 +107,9 @@ def _draw(collection: Opened, found: QueryResult, path: Path) -> None:
     from imgclust import charts
 
     captions = [
-        f"{row.score:.3f} {os.fsdecode(os.path.basename(row.path))}" for row in found.neighbours
+        f"{row.score:.3f} {'missing: ' if row.missing else ''}"
+        f"{os.fsdecode(os.path.basename(row.path))}"
+        for row in found.neighbours
     ]
     charts.contact_sheet(
         path,

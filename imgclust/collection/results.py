@@ -31,11 +31,15 @@ class ClusterRow:
 
 @dataclass(frozen=True)
 class Member:
-    """An image of a cluster, and its distance to the centroid in the clustering's space."""
+    """An image of a cluster, and its distance to the centroid in the clustering's space.
+
+    `missing`: its file was not where it was when the folder was last looked at.
+    """
 
     id: int
     path: bytes
     distance: float
+    missing: bool = False
 
 
 @dataclass(frozen=True)

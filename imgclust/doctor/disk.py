@@ -31,6 +31,7 @@ class DiskFindings:
     pending: int
     lost: tuple[bytes, ...]
     folders: int
+    held: int = 0
 
     @property
     def disagrees(self) -> bool:
@@ -50,7 +51,12 @@ class DiskFindings:
         if not parts:
             parts.append(f"{self.checked:,} images are as they were read")
         if self.missing:
-            parts.append(f"{self.missing:,} are marked missing")
+            parts.append(f"{self.missing:,} are marked missing (see imgclust missing)")
+        if self.held:
+            parts.append(
+                f"{self.held:,} of them are held: bring them back, or let them go with imgclust "
+                "missing accept"
+            )
         if self.unknown:
             parts.append(f"{self.unknown:,} files are not ingested yet: the next watch takes them")
         if self.pending:
@@ -97,7 +103,19 @@ def look_at_disk(catalog: Catalog, *, ours: Sequence[bytes], stop: StopFlag) -> 
         pending=catalog.observations.pending(),
         lost=tuple(path for path in watched if not os.path.isdir(path)),
         folders=folders,
+        held=_held(catalog),
     )
+
+
+def _held(catalog: Catalog) -> int:
+    """How many missing images are kept because their disk may be away."""
+    held = {root.id for root in catalog.roots.all() if root.held}
+    of_roots = sum(catalog.images.count_missing(root) for root in held)
+    mounts = [mount for mount in catalog.mounts.held() if mount.root not in held]
+    outer = [
+        one for one in mounts if not any(one.path.startswith(other.path + b"/") for other in mounts)
+    ]
+    return of_roots + sum(catalog.images.count_missing_below(one.path, one.root) for one in outer)
 
 
 def _unknown(catalog: Catalog, root: bytes, *, skip: Sequence[bytes]) -> tuple[int, int]:

@@ -311,6 +311,8 @@ class Doctor:
 
 def _links_sentence(found: LinksResult) -> str:
     foreign = f"; {len(found.foreign):,} entries are not ours" if found.foreign else ""
+    if found.dangling:
+        foreign += f"; {found.dangling:,} lead to images that are missing (imgclust missing)"
     if found.in_step:
         return f"{found.links:,} links, all in step{foreign}"
     return (

@@ -29,6 +29,7 @@ def write_parquet(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
         pa.field("path", pa.string(), nullable=False),
         pa.field("cluster", pa.int64()),
         *(pa.field(name, pa.float64()) for name in ("distance", *rows.axes)),
+        pa.field("missing", pa.bool_(), nullable=False),
     ]
     if rows.lossy:
         fields.append(pa.field("path_bytes", pa.binary()))
@@ -69,6 +70,7 @@ def _columns(rows: Rows, page: list[ListedImage]) -> dict[str, list[Any]]:
         "path": [text(image.path) for image in page],
         "cluster": [image.cluster for image in page],
         "distance": [image.distance for image in page],
+        "missing": [image.missing for image in page],
         "path_bytes": [image.path if loses(image.path) else None for image in page],
         "embedding": [
             None if image.embedding is None else image.embedding.astype(np.float32)

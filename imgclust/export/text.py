@@ -30,7 +30,7 @@ def write_csv(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
 
     An embedding is one cell, a JSON list.
     """
-    titles = ["id", "path", "cluster", "name", "distance", *rows.axes]
+    titles = ["id", "path", "cluster", "name", "distance", *rows.axes, "missing"]
     titles += ["path_bytes"] * rows.lossy + ["embedding"] * embeddings
     written = 0
     lines = io.TextIOWrapper(stream, encoding="utf-8", newline="")
@@ -76,6 +76,7 @@ def _json(rows: Rows, image: ListedImage, *, embeddings: bool) -> str:
     entry["name"] = rows.names.get(image.cluster or 0)
     entry["distance"] = image.distance
     entry |= dict(zip(rows.axes, _coordinates(rows, image), strict=True))
+    entry["missing"] = image.missing
     written = json.dumps(entry, ensure_ascii=False, allow_nan=False)
     if not embeddings:
         return written
@@ -86,7 +87,7 @@ def _json(rows: Rows, image: ListedImage, *, embeddings: bool) -> str:
 def _cells(rows: Rows, image: ListedImage, *, embeddings: bool) -> list[Any]:
     name = rows.names.get(image.cluster or 0)
     cells = [image.id, text(image.path), image.cluster, name, image.distance]
-    cells += _coordinates(rows, image)
+    cells += [*_coordinates(rows, image), "true" if image.missing else "false"]
     if rows.lossy:
         cells.append(in_base64(image.path) if loses(image.path) else None)
     if embeddings:

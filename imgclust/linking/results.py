@@ -12,7 +12,8 @@ class LinksResult:
     `links` counts the entries that are right, `missing` and `stale` those that are not, `created`
     and `removed` those that were made and taken out, `moved` those that got another place or name,
     `unmade` those that could not be made; `foreign` lists paths below the link folder that are not
-    ours; `fell_back` says why another mode was used.
+    ours; `fell_back` says why another mode was used. `dangling` counts, in a check, the symbolic
+    links among them whose image is not there.
     """
 
     links: int
@@ -24,6 +25,7 @@ class LinksResult:
     moved: int = 0
     unmade: int = 0
     fell_back: str | None = None
+    dangling: int = 0
 
     @property
     def in_step(self) -> bool:

@@ -26,6 +26,8 @@ _QUEUE = 20_000
 _SLICE = 500
 # Contents that another clustering may have moved, looked at in one transaction.
 _CONTENTS = 5000
+# Links that are checked between two looks whether to stop.
+_CHECKED = 1000
 
 
 class Linking:
@@ -235,11 +237,18 @@ class Linking:
             images = [image.id for image in self._catalog.images.all()]
             wanted, _ = self._wishes.of(images, *self._names.wanted())
         found = check(self._where(), wanted, self._ledger, progress=progress, stop=stop)
+        dangling = 0
+        if self.mode == "symlink":
+            for number, one in enumerate(wanted):
+                if stop is not None and not number % _CHECKED:
+                    stop.check()
+                dangling += not os.path.lexists(one.target)
         return LinksResult(
             links=found.links,
             missing=len(found.missing),
             stale=len(found.stale),
             foreign=found.foreign,
+            dangling=dangling,
         )
 
     def folders(self) -> dict[int, Path]:

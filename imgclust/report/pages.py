@@ -200,10 +200,10 @@ class FolderPages:
             if is_our_page(path) or (name == _NEW and _is_empty(path)):
                 os.unlink(path)
 
-    def _card(self, folder: bytes, entry: bytes, path: bytes, content: int) -> str:
+    def _card(self, folder: bytes, entry: bytes, path: bytes, content: int, missing: bool) -> str:
         return html.card(
             self._thumbnail(content, os.path.join(PAGES, b"page")),
-            entry,
+            b"missing: " + entry if missing else entry,
             title=path,
             href=quote(os.path.join(b"..", folder, entry)),
             lazy=True,

@@ -24,13 +24,17 @@ _NO_DIRECTION = 1e-6
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A similar image: `score` is the cosine similarity, `name` that of its cluster."""
+    """A similar image: `score` is the cosine similarity, `name` that of its cluster.
+
+    `missing`: its file is not there now.
+    """
 
     id: int
     path: bytes
     score: float
     cluster: int | None
     name: str | None
+    missing: bool = False
 
 
 @dataclass(frozen=True)

@@ -153,6 +153,9 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
         facts.append(("representatives", ", ".join(str(one.id) for one in result.representatives)))
     if row.frozen:
         facts.append(("frozen", "yes: its images stay in it, whatever is clustered"))
+    missing = sum(member.missing for member in result.members)
+    if missing:
+        facts.append(("missing", f"{counted(missing, 'image')}; see imgclust missing"))
     if row.outliers:
         facts.append(("outliers", f"{counted(row.outliers, 'image')} far from the centroid"))
     if row.drift.ratio is not None:
@@ -171,8 +174,20 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
     screen.line()
     shown = result.members if all_members else result.members[:_MEMBERS_SHOWN]
     screen.table(
-        columns("distance", "id", path="path"),
-        [(f"{one.distance:.4f}", str(one.id), printable(one.path)) for one in shown],
+        [
+            *(Column("distance", "number"), Column("id", "number")),
+            *([Column("file")] if missing else []),
+            Column("path", "path"),
+        ],
+        [
+            (
+                f"{one.distance:.4f}",
+                str(one.id),
+                *(["missing" if one.missing else ""] if missing else []),
+                printable(one.path),
+            )
+            for one in shown
+        ],
     )
     if len(shown) < len(result.members):
         rest = len(result.members) - len(shown)
@@ -228,6 +243,9 @@ def links_check(screen: Screen, result: LinksResult) -> None:
             f"out of step: {result.missing:,} missing, {result.stale:,} stale, "
             f"{result.links:,} right; imgclust links brings them in step"
         )
+    if result.dangling:
+        lead = "link leads" if result.dangling == 1 else "links lead"
+        screen.line(f"{result.dangling:,} {lead} to images that are missing; see imgclust missing")
     _foreign(screen, result)
 
 

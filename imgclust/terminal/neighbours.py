@@ -34,16 +34,25 @@ def query(
         screen.blocks(_grid(result.neighbours, pictures, screen.width))
         screen.line()
     named = any(row.name for row in result.neighbours)
+    missing = any(row.missing for row in result.neighbours)
     screen.table(
         [
             *(Column("score", "number"), Column("cluster", "text" if named else "number")),
-            *(Column("id", "number"), Column("path", "path")),
+            Column("id", "number"),
+            *([Column("file")] if missing else []),
+            Column("path", "path"),
         ],
         [
-            (f"{row.score:.4f}", _cluster(row), str(row.id), printable(row.path))
+            (
+                *(f"{row.score:.4f}", _cluster(row), str(row.id)),
+                *(["missing" if row.missing else ""] if missing else []),
+                printable(row.path),
+            )
             for row in result.neighbours
         ],
     )
+    if missing:
+        screen.summary("missing files are not there now; see imgclust missing")
     if result.sheet is not None:
         screen.outcome(f"contact sheet: {printable(result.sheet)}")
 

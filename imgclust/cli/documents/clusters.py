@@ -158,8 +158,9 @@ def links(result: LinksResult) -> Document:
         "stale": result.stale,
         "foreign": len(result.foreign),
         "moved": result.moved,
+        "dangling": result.dangling,
     }
 
 
 def _member(one: Member) -> Document:
-    return {"id": one.id, **path_keys(one.path), "distance": one.distance}
+    return {"id": one.id, **path_keys(one.path), "distance": one.distance, "missing": one.missing}

@@ -30,6 +30,7 @@ def query(result: QueryResult) -> Document:
                 "score": row.score,
                 "cluster": row.cluster,
                 "name": row.name,
+                "missing": row.missing,
             }
             for row in result.neighbours
         ],
