@@ -32,7 +32,7 @@ def ready(run: Run, drop: Path) -> Path:
 
 def test_groups(run: Run, ready: Path) -> None:
     document = run("duplicates", "--json").document
-    assert list(document) == ["groups", "similar", "thresholds", "images", "unseen"]
+    assert list(document) == ["groups", "similar", "thresholds", "images", "unseen", "hard_links"]
     assert [group["kind"] for group in document["groups"]] == ["exact", "near"]
     assert all(list(one) == IMAGE for group in document["groups"] for one in group["images"])
     assert document["groups"][1]["images"][0]["path"] == str(ready / "large.png")

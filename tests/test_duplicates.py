@@ -509,3 +509,22 @@ def test_copies_of_photos_with_the_real_network(
     assert figures.precision >= 0.99
     assert figures.recall >= 0.9
     assert figures.crops <= 2
+
+
+def test_names_of_one_file_are_one_image_in_groups(open_collection: Open, tmp_path: Path) -> None:
+    drop = tmp_path / "drop"
+    write_picture(drop / "a.png", 1)
+    write_picture(drop / "other.png", 2, hue=1)
+    os.link(drop / "a.png", drop / "b.png")
+    alone = ingested(open_collection).duplicates()
+    assert ([group for group in alone.groups if group.kind == "exact"], alone.hard_links) == ([], 1)
+    shutil.copy(drop / "a.png", drop / "c.png")
+    found = ingested(open_collection).duplicates()
+    (group,) = (group for group in found.groups if group.kind == "exact")
+    first, copy = group.images
+    assert {Path(os.fsdecode(first.path)).name, Path(os.fsdecode(copy.path)).name} == {
+        "a.png",
+        "c.png",
+    }
+    assert (first.hard_links, first.freed) == ((bytes(drop / "b.png"),), 0)
+    assert (copy.hard_links, copy.freed) == ((), copy.bytes)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgclust.catalog import Catalog, Image
-from imgclust.images import is_excluded, stat_of
+from imgclust.images import Listings, is_excluded, stat_of
 from imgclust.progress import StopFlag
 from imgclust.reconcile import same_file
 from imgclust.watcher import is_network, scan
@@ -69,6 +69,7 @@ def look_at_disk(catalog: Catalog, *, ours: Sequence[bytes], stop: StopFlag) -> 
     roots = catalog.roots.all()
     network = {root.id for root in roots if is_network(root.path)}
     absent, changed = [], []
+    listings = Listings()
     checked = 0
     for root in roots:
         after = 0
@@ -83,7 +84,7 @@ def look_at_disk(catalog: Catalog, *, ours: Sequence[bytes], stop: StopFlag) -> 
                     stat = stat_of(image.path)
                 except OSError:  # nobody can tell
                     continue
-                if stat is None:
+                if stat is None or not listings.has(image.path, root.path):
                     absent.append(image)
                 elif not same_file(known.stat, stat, network=root.id in network):
                     changed.append(image)

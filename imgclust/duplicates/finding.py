@@ -9,19 +9,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from imgclust.catalog import Catalog, Image
+from imgclust.duplicates.files import by_file
 from imgclust.duplicates.grouping import Pairs, grouped
 from imgclust.duplicates.looking import look
 from imgclust.duplicates.neighbourhood import Neighbourhood
 from imgclust.duplicates.pictures import Pictures
 from imgclust.duplicates.thresholds import Thresholds
 from imgclust.files import stored
+from imgclust.images import Listings
 from imgclust.index import VectorIndex
 from imgclust.progress import Progress, StopFlag
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """An image of a group; `score` is the cosine similarity to the group's first, the best copy."""
+    """An image of a group; `score` is the cosine similarity to the group's first, the best copy.
+
+    `hard_links` are paths of images that are the same file: to delete one of them frees nothing.
+    """
 
     id: int
     path: bytes
@@ -29,6 +34,12 @@ class Duplicate:
     width: int
     height: int
     bytes: int
+    hard_links: tuple[bytes, ...] = ()
+
+    @property
+    def freed(self) -> int:
+        """Bytes that are free when this image is deleted."""
+        return 0 if self.hard_links else self.bytes
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,8 @@ class DuplicatesResult:
     """Exact groups, then near ones, each the best copy first; similar images apart.
 
     `unseen` is how many contents of images that are there could not be looked at, so that only
-    exact copies of them are known.
+    exact copies of them are known. `hard_links` counts images that are other names of a file that
+    is an image already: they take no space, and are in no group.
     """
 
     groups: tuple[DuplicateGroup, ...]
@@ -56,6 +68,7 @@ class DuplicatesResult:
     thresholds: Thresholds
     images: int
     unseen: int
+    hard_links: int = 0
 
 
 def find(
@@ -95,7 +108,7 @@ def find(
     several = (key for key, number in catalog.images.counts_by_content().items() if number > 1)
     unseen = pictures.unseen
     asked = {*several, *unseen, *near.keys.ravel().tolist(), *similar.keys.ravel().tolist()}
-    images = _present(catalog, asked, progress, stop)
+    images, linked = _present(catalog, asked, progress, stop)
     near = _among(near, images, dismissed)
     similar = _among(similar, images, dismissed)
     order = {key: _best_first(shapes[key]) for key in images if key in shapes}
@@ -103,7 +116,8 @@ def find(
     lesser = {key for group in copies for key, _ in group[1:]}
 
     def shown(key: int, score: float, image: Image) -> Duplicate:
-        return Duplicate(image.id, image.path, min(score, 1.0), *shapes[key])
+        names = linked.get(image.id, ())
+        return Duplicate(image.id, image.path, min(score, 1.0), *shapes[key], names)
 
     def groups(kind: str, found: list[list[tuple[int, float]]]) -> Iterator[DuplicateGroup]:
         for group in found:
@@ -121,29 +135,41 @@ def find(
         thresholds=thresholds,
         images=catalog.images.count() - catalog.images.count_missing(),
         unseen=len(unseen & images.keys()),
+        hard_links=sum(map(len, linked.values())),
     )
 
 
 def _present(
     catalog: Catalog, keys: Collection[int], progress: Progress, stop: StopFlag
-) -> dict[int, list[Image]]:
-    """Images of these contents, oldest first: those whose files are as they were when read."""
+) -> tuple[dict[int, list[Image]], dict[int, tuple[bytes, ...]]]:
+    """Images of these contents, oldest first: those whose files are as they were when read.
+
+    One for each file; and the paths of other images that are the same file, by the image's id.
+    """
     found: dict[int, list[Image]] = {}
+    linked: dict[int, tuple[bytes, ...]] = {}
+    tops = {root.id: root.path for root in catalog.roots.all()}
+    listings = Listings()
     for number, key in enumerate(sorted(keys)):
         if number % 1000 == 0:
             stop.check()
             progress("looking at files", number, len(keys))
+        there = []
         for image in catalog.images.with_content(key):
             known = catalog.observations.at(image.path)
             if image.state != "present" or known is None or known.state != "done":
                 continue
             try:
-                there = os.stat(image.path, follow_symlinks=False)
+                stat = os.stat(image.path, follow_symlinks=False)
             except OSError:
                 continue
-            if (there.st_size, stored(there.st_mtime_ns)) == known.stat[2:4]:
-                found.setdefault(key, []).append(image)
-    return found
+            if (stat.st_size, stored(stat.st_mtime_ns)) == known.stat[2:4]:
+                there.append((image, stat))
+        for first, *others in by_file(there, tops, listings):
+            found.setdefault(key, []).append(first)
+            if others:
+                linked[first.id] = tuple(other.path for other in others)
+    return found, linked
 
 
 def _best_first(shape: tuple[int, int, int]) -> tuple[int, int]:

@@ -24,11 +24,16 @@ def duplicates(screen: Screen, result: DuplicatesResult) -> None:
         screen.summary(
             f"{counted(len(result.groups), 'group')} ({told}) among "
             f"{counted(result.images, 'image')}; {counted(len(lesser), 'copy', 'copies')} besides "
-            f"the best take {size(sum(one.bytes for one in lesser))}"
+            f"the best take {size(sum(one.freed for one in lesser))}"
         )
     else:
         screen.summary(f"no duplicates among {counted(result.images, 'image')}")
     screen.summary(limit)
+    if result.hard_links:
+        screen.summary(
+            f"{counted(result.hard_links, 'image')} more: hard links (other names of one file); "
+            "they take no space and are no duplicates"
+        )
     if result.unseen:
         screen.summary(
             f"{counted(result.unseen, 'image')} could not be looked at: no thumbnail, and no file"
@@ -68,7 +73,7 @@ def _table(screen: Screen, groups: Sequence[DuplicateGroup]) -> None:
             f"{one.width}x{one.height}",
             size(one.bytes),
             str(one.id),
-            printable(one.path),
+            printable(one.path) + (" (hard link)" if one.hard_links else ""),
         )
         for number, group in enumerate(groups, 1)
         for position, one in enumerate(group.images)

@@ -19,6 +19,7 @@ def duplicates(result: DuplicatesResult) -> Document:
         "thresholds": {"near": result.thresholds.near, "similar": result.thresholds.similar},
         "images": result.images,
         "unseen": result.unseen,
+        "hard_links": result.hard_links,
     }
 
 
@@ -39,6 +40,7 @@ def _groups(groups: Sequence[DuplicateGroup]) -> list[Document]:
                     "width": one.width,
                     "height": one.height,
                     "bytes": one.bytes,
+                    "hard_links": [path_keys(path) for path in one.hard_links],
                 }
                 for one in group.images
             ],
