@@ -266,4 +266,4 @@ class Observations:
 
 
 def _observation(row: tuple[Any, ...]) -> Observation:
-    return Observation(row[0], row[1], (*row[2:7],), *row[7:12], asked=bool(row[12]))
+    return Observation(row[0], row[1], (*row[2:7],), *row[7:12], bool(row[12]))

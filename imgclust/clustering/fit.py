@@ -35,7 +35,7 @@ class Fit:
     ----------
     k
         Number of clusters, all of them occupied; fewer than `asked_k` when there are fewer
-        distinct rows (a note says so).
+        distinct rows (`sentence` says so).
     centroids
         float32, shape (k, d).
     assigned
@@ -57,6 +57,13 @@ class Fit:
     inertia: float
     asked_k: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """How many clusters there are and why, where a number was asked for."""
+        if self.k == self.asked_k:
+            return f"k = {self.k:,} as asked"
+        return all_distinct(self.k, self.asked_k)
 
 
 def fit(
@@ -122,8 +129,6 @@ def fit(
     if start is None:
         centroids = swapped(used, centroids, iterations=_ROUND, seed=seed, gpu=gpu, stop=stop)
     centroids, assigned, squared = settle(rows, centroids, gpu=gpu)
-    if len(centroids) < k:
-        notes.append(f"k reduced from {k} to {len(centroids)}, the number of distinct embeddings")
     return Fit(
         k=len(centroids),
         centroids=centroids,
@@ -133,6 +138,13 @@ def fit(
         asked_k=k,
         notes=tuple(notes),
     )
+
+
+def all_distinct(k: int, asked: int | None) -> str:
+    """Why k is no larger, for people; `asked` is what a person asked for."""
+    there = "is only 1 distinct embedding" if k == 1 else f"are only {k:,} distinct embeddings"
+    more = "" if asked is None else f"; {asked:,} was asked"
+    return f"k = {k:,}: there {there}{more}"
 
 
 def seeding(vectors: Vectors, k: int, *, seed: int) -> Vectors:

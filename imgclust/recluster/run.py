@@ -16,7 +16,7 @@ from imgclust.config import Settings
 from imgclust.errors import LockedError, NothingThereError, RecipeError, UsageError
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.recluster import splitting
+from imgclust.recluster import splitting, sweeping
 from imgclust.recluster.publishing import drop_unpublished, lineage, publish
 from imgclust.recluster.results import ClusterResult, SweepResult, lineage_fields
 from imgclust.recluster.space import Space, build
@@ -196,6 +196,7 @@ class Recluster:
 
     def _catalog_cleanup(self) -> None:
         drop_unpublished(self._catalog)
+        sweeping.trim(self._catalog)
         with self._catalog.transaction():
             self._catalog.projections.drop_unused_spaces()
 
@@ -248,22 +249,22 @@ class Recluster:
             chosen_by = str(stored.summary["chosen_by"])
             sentence = str(stored.summary["sentence"])
         else:
-            number = int(k)
+            number, sentence = int(k), ""
             if number < 1:
                 raise UsageError(f"k = {k} is not a number of clusters; use 1 or more, or auto")
-            sentence = f"k = {number} as asked"
         centroids = None if stored is None else self._catalog.sweeps.fit(stored.id, number)
         if centroids is not None:
-            return fit_of(room.points, centroids), chosen_by, sentence
-        done = fit(
-            room.points,
-            number,
-            seed=seed,
-            gpu=self._gpu,
-            progress=self._progress,
-            stop=self._stop,
-        )
-        return done, chosen_by, sentence
+            done = fit_of(room.points, centroids)
+        else:
+            done = fit(
+                room.points,
+                number,
+                seed=seed,
+                gpu=self._gpu,
+                progress=self._progress,
+                stop=self._stop,
+            )
+        return done, chosen_by, sentence or done.sentence
 
     def _match(self, room: Space, done: Fit) -> Matching:
         current = self._catalog.clusterings.current()

@@ -24,7 +24,7 @@ from imgclust.projection import (
     projection_from_bytes,
     to_unit_length,
 )
-from imgclust.recluster.axes import carried_on
+from imgclust.recluster.axes import alike, carried_on
 
 # Contents assigned in one transaction when many have to be.
 _CHUNK = 1000
@@ -159,7 +159,7 @@ def _points(projection: Projection, rows: Vectors) -> Vectors:
     """The contents that a projection was fitted on, in its space."""
     if isinstance(projection, TsneProjection):
         return projection.coordinates
-    return projection.transform(rows)
+    return alike(rows, projection.transform(rows))
 
 
 def store(catalog: Catalog, space: Space, recipe: str) -> int | None:
@@ -188,7 +188,7 @@ def into(projection: Projection | None, rows: Vectors) -> Vectors:
         return rows
     if isinstance(projection, TsneProjection):
         return projection.place(rows)
-    return projection.transform(rows)
+    return alike(rows, projection.transform(rows))
 
 
 def apart(
