@@ -167,7 +167,9 @@ def test_any_k_of_24_images(run: Run, ready: Path, tmp_path: Path, k: str) -> No
         assert said.document["k"] == min(int(k), 24)
     assert sum(said.document["sizes"].values()) == 24
     if k == "100":
-        assert "k reduced from 100 to 24" in run("cluster", "-k", k).out
+        said = run("cluster", "-k", k)
+        assert "k = 24: there are only 24 distinct embeddings; 100 was asked" in said.out
+        assert "100 as asked" not in said.out
     assert run("links", "--check").code == 0
 
 
@@ -188,7 +190,7 @@ def test_images_that_are_all_alike(run: Run, tmp_path: Path) -> None:
     assert run("watch", "--once", tmp_path / "drop", "-q").code == 0
     assert "all the same to the network" in run("clusters", "split", "1").refused(3)
     said = run("cluster", "-k", "3")
-    assert "k reduced from 3 to 1, the number of distinct embeddings" in said.out
+    assert "k = 1: there is only 1 distinct embedding; 3 was asked" in said.out
     done = run("cluster", "-k", "auto", "--json").document
     assert (done["k"], done["chosen_by"], done["inertia"]) == (1, "rule", pytest.approx(0))
 

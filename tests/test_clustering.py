@@ -111,14 +111,14 @@ def test_more_clusters_than_rows_are_reduced_and_said() -> None:
     rows, _ = groups(2, 6, n=5)
     found = fit(rows, 9)
     assert (found.k, found.asked_k) == (5, 9)
-    assert "reduced from 9 to 5" in found.notes[0]
+    assert found.sentence == "k = 5: there are only 5 distinct embeddings; 9 was asked"
 
 
 def test_identical_rows_make_one_cluster() -> None:
     found = fit(np.full((30, 16), 0.3, dtype=np.float32), 4)
     assert found.k == 1
     assert found.inertia == pytest.approx(0, abs=1e-10)
-    assert "distinct" in found.notes[0]
+    assert "only 1 distinct embedding" in found.sentence
     swept = sweep(np.full((30, 16), 0.3, dtype=np.float32), k_max=5)
     assert swept.k == (1,)
     assert "distinct" in swept.notes[0]
@@ -229,7 +229,7 @@ def test_a_sweep_to_the_end_reaches_zero() -> None:
     swept = sweep(rows, k_max=60)
     assert swept.k[-1] == 25
     assert swept.inertia[-1] == pytest.approx(0, abs=1e-9)
-    assert "only 25 embeddings" in swept.notes[0]
+    assert swept.notes == ("k = 25: there are only 25 distinct embeddings; 60 was asked",)
 
 
 def test_a_sweep_is_as_good_as_scikit_learn() -> None:

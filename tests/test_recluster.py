@@ -37,6 +37,7 @@ from imgclust.recluster import (
     is_due,
     model,
     publishing,
+    sweeping,
 )
 from imgclust.recluster.automatic import Tally
 from tests.conftest import Open, write_picture
@@ -740,3 +741,94 @@ def test_a_folder_name_with_a_count_follows_when_a_command_ends(
     linking.advance(budget_s=10.0, recount=True)
     assert folders() == [f"{row.id}_26"]
     assert linking.check().in_step
+
+
+@pytest.mark.parametrize("space", ["pca", "embedding"])
+def test_one_last_k_where_embeddings_are_the_same(
+    open_collection: Open, drop: Path, space: str
+) -> None:
+    for number in range(3):  # other bytes, the same picture
+        twin = drop / f"twin-{number}.png"
+        twin.write_bytes((drop / "picture-00.png").read_bytes() + bytes([number]))
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    swept = collection.sweep(k_max=5000, space=space)
+    assert swept.n == 27
+    assert swept.k == tuple(range(1, 25))
+    assert swept.notes == ("k = 24: there are only 24 distinct embeddings; 5,000 was asked",)
+    done = collection.cluster(k=5000, space=space)
+    assert (done.k, done.sentence, done.notes) == (24, *swept.notes, ())
+    assert collection.cluster(k=24, space=space).sentence == "k = 24 as asked"
+    parts = collection.split_cluster(next(iter(collection.cluster(k=1).sizes)), k=5000)
+    assert (parts.k, "5,000 was asked" in parts.sentence) == (24, True)
+
+
+def test_few_fits_of_a_long_sweep_are_kept(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    before = collection.sweep(k_max=24)
+    stored = collection.catalog.sweeps.newest("pca")
+    assert stored is not None
+    assert collection.catalog.sweeps.fit_bytes(stored.id).keys() == set(range(1, 25))
+    whole = {k: collection.cluster(k=k, dry_run=True).inertia for k in range(1, 25)}
+    monkeypatch.setattr(sweeping, "_CENTROID_BYTES", 1000)
+    again = collection.sweep(k_max=24)
+    assert again.inertia == before.inertia
+    stored = collection.catalog.sweeps.newest("pca")
+    assert stored is not None
+    assert stored.summary["k"] == list(range(1, 25))
+    kept = collection.catalog.sweeps.fit_bytes(stored.id)
+    assert stored.summary["chosen"] in kept
+    assert sum(kept.values()) <= 1000
+    for k in range(1, 25):
+        assert collection.cluster(k=k, dry_run=True).k == k
+    for k in kept:
+        assert collection.cluster(k=k, dry_run=True).inertia == whole[k]
+
+
+def test_the_fits_of_an_old_version_leave_and_their_space_is_given_back(
+    open_collection: Open, drop: Path, tmp_path: Path
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    collection.sweep()
+    catalog = collection.catalog
+    stored = catalog.sweeps.newest("pca")
+    assert stored is not None
+    with catalog.transaction():
+        large = [(1000 + k, 0.0, np.zeros((1000, 256), np.float32)) for k in range(40)]
+        catalog.sweeps.put_fits(stored.id, large)
+    catalog.checkpoint()
+    full = catalog.path.stat().st_size
+    assert full > 40_000_000
+    other = Catalog(catalog.path)  # a watcher has it open
+    assert other.images.count() == 24
+    done = collection.cluster(k=3)
+    assert catalog.path.stat().st_size < 10_000_000
+    kept = catalog.sweeps.fit_bytes(stored.id)
+    assert kept.keys() >= set(range(1, 25))
+    assert sum(kept.values()) <= 8 << 20
+    assert catalog.damage() == []
+    with other.transaction():
+        other.event("test", "it goes on")
+    assert other.clusterings.current_id() == done.clustering
+    other.close()
+    assert catalog.shrink(most_bytes=1 << 30) is False
+    write_picture(drop / "late.png", 77)
+    collection.watch(once=True)
+    collection.cluster(k=2)
+    assert catalog.sweeps.fit_bytes(stored.id) == {}, "they are of other contents"
+
+
+def test_a_large_catalog_is_not_copied(open_collection: Open, drop: Path) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    catalog = collection.catalog
+    with catalog.transaction():
+        catalog.store("large", "x" * (20 << 20))
+    with catalog.transaction():
+        catalog.store("large", "")
+    assert catalog.shrink(most_bytes=1000) is False
+    assert catalog.shrink(most_bytes=1 << 30) is True

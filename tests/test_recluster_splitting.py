@@ -177,7 +177,10 @@ def test_more_parts_than_different_images(tmp_path: Path) -> None:
     world.cluster(1)
     result = world.recluster().split(1, k="5")
     assert result.k == 2
-    assert result.notes == ("k reduced from 5 to 2, the number of distinct embeddings",)
+    assert result.sentence == (
+        "cluster 1 in 2 parts: k = 2: there are only 2 distinct embeddings; 5 was asked"
+    )
+    assert result.notes == ()
 
 
 def test_clusters_of_another_recipe_are_not_mixed(world: World) -> None:

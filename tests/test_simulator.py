@@ -308,7 +308,7 @@ class Life(RuleBasedStateMachine):
 
         Another ctime alone is no other file: the end of its hard link, our own, changes that too.
         """
-        for path in paths:
+        for path in paths & self.removed.keys():  # the others are copies of such files
             before, now = self.removed.pop(path), self.disk.stat(path)
             if now is None:
                 assert self.disk.mounted[path[:4]] == "yes", f"{path!r} may be there, unseen"

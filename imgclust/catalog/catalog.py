@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ from imgclust.progress import Progress, StopFlag, silent
 # For how long a writer that writes piece after piece leaves the file to others: it would take it
 # again at once, and they would come upon a file that is taken each time they look.
 _GAP_S = 0.03
+# Fewer free bytes are not worth a copy of the file.
+_WORTH_BYTES = 8 << 20
 
 
 class Catalog:
@@ -244,6 +247,28 @@ class Catalog:
     def checkpoint(self) -> None:
         """Move the write-ahead log into the file, as far as readers allow."""
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def shrink(self, *, most_bytes: int) -> bool:
+        """Give free pages back to the disk, where they are many; True when that was done.
+
+        All others wait until it is over, so that a catalog with more than `most_bytes` in use is
+        left alone: its free pages are used again by what comes in.
+        """
+        page, pages, empty = (
+            int(self._connection.execute(f"PRAGMA {name}").get)
+            for name in ("page_size", "page_count", "freelist_count")
+        )
+        used, free = (pages - empty) * page, empty * page
+        if free < max(_WORTH_BYTES, used // 3) or used > most_bytes or not self.writable:
+            return False
+        if shutil.disk_usage(self.path.parent).free < 3 * used:  # a copy, and the log of it
+            return False
+        try:
+            self._connection.execute("VACUUM")
+        except StorageError:  # another one writes, or the disk is full: nothing has changed
+            return False
+        self.checkpoint()
+        return True
 
     def close(self) -> None:
         """Close the file; nothing happens the second time."""

@@ -88,20 +88,38 @@ class Sweeps:
 
     def newest(self, space: str | None = None) -> StoredSweep | None:
         """The stored sweep of a space (of any, the newest)."""
-        row: Any = self._connection.execute(
+        found = [one for one in self.all() if space in {None, one.space}]
+        return found[0] if found else None
+
+    def all(self) -> list[StoredSweep]:
+        """The stored sweeps, one for each space, the newest first."""
+        rows: list[Any] = self._connection.execute(
             "SELECT s.id, s.created, s.space, s.projection, r.name, s.seed, s.sequence, "
             "s.contents, s.settings, s.summary FROM sweeps s JOIN recipes r ON s.recipe = r.id "
-            "WHERE ? IS NULL OR s.space = ? ORDER BY s.id DESC LIMIT 1",
-            (space, space),
-        ).fetchone()
-        if row is None:
-            return None
-        facts: list[Any] = [
-            *row[:8],
-            parsed(row[8], self._connection.filename),
-            parsed(row[9], self._connection.filename),
-        ]
-        return StoredSweep(*facts)
+            "ORDER BY s.id DESC"
+        ).fetchall()
+        found = []
+        for row in rows:
+            facts: list[Any] = [
+                *row[:8],
+                parsed(row[8], self._connection.filename),
+                parsed(row[9], self._connection.filename),
+            ]
+            found.append(StoredSweep(*facts))
+        return found
+
+    def fit_bytes(self, sweep: int) -> dict[int, int]:
+        """Bytes of the centroids of each k that is stored."""
+        rows = self._connection.execute(
+            "SELECT k, length(centroids) FROM sweep_fits WHERE sweep = ?", (sweep,)
+        )
+        return {int(k): int(size) for k, size in rows}
+
+    def drop_fits(self, sweep: int, k: Iterable[int]) -> None:
+        """Delete some fits of a sweep."""
+        self._connection.executemany(
+            "DELETE FROM sweep_fits WHERE sweep = ? AND k = ?", [(sweep, one) for one in k]
+        )
 
     def fit(self, sweep: int, k: int) -> npt.NDArray[np.float32] | None:
         """Centroids `(k, d)` of one fit of a sweep."""

@@ -36,7 +36,7 @@ class Fit:
     ----------
     k
         Number of clusters, all of them occupied; fewer than `asked_k` when there are fewer
-        distinct rows (a note says so).
+        distinct rows (`sentence` says so).
     centroids
         float32, shape (k, d).
     assigned
@@ -58,6 +58,13 @@ class Fit:
     inertia: float
     asked_k: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """How many clusters there are and why, where a number was asked for."""
+        if self.k == self.asked_k:
+            return f"k = {self.k:,} as asked"
+        return all_distinct(self.k, self.asked_k)
 
 
 def fit(
@@ -138,9 +145,6 @@ def fit(
             used, centroids, iterations=_ROUND, seed=seed, gpu=gpu, stop=stop, fixed=held
         )
     centroids, assigned, squared = settle(rows, centroids, gpu=gpu, fixed=held)
-    if len(centroids) < held + k:
-        fewer = f"k reduced from {held + k} to {len(centroids)}"
-        notes.append(f"{fewer}, the number of distinct embeddings")
     return Fit(
         k=len(centroids),
         centroids=centroids,
@@ -150,6 +154,13 @@ def fit(
         asked_k=held + k,
         notes=tuple(notes),
     )
+
+
+def all_distinct(k: int, asked: int | None) -> str:
+    """Why k is no larger, for people; `asked` is what a person asked for."""
+    there = "is only 1 distinct embedding" if k == 1 else f"are only {k:,} distinct embeddings"
+    more = "" if asked is None else f"; {asked:,} was asked"
+    return f"k = {k:,}: there {there}{more}"
 
 
 def seeding(vectors: Vectors, k: int, *, seed: int, beside: Vectors | None = None) -> Vectors:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.fit import fit
+from imgclust.clustering.fit import all_distinct, fit
 from imgclust.clustering.lloyd import Vectors, checked, means, refine
 from imgclust.clustering.measure import Point, measured, spread_of
 from imgclust.clustering.split import Division, Splitter
@@ -133,8 +133,6 @@ def sweep(
     if not 1 <= k_min <= (k_max or last):
         raise ClusteringError(f"k from {k_min} to {k_max} is no range; use 1 <= k-min <= k-max")
     notes = []
-    if k_max is not None and last < k_max:
-        notes.append(f"k ends at {last}: there are only {n} embeddings")
     if n > max_points:
         notes.append(f"refined on a sample of {max_points} of {n} rows, measured on all of them")
     points: list[Point] = []
@@ -158,8 +156,9 @@ def sweep(
             progress=progress,
             stop=stop,
         )
-    if points[-1].k < last and not (stop is not None and stop.is_set()):
-        notes.append(f"k ends at {points[-1].k}, the number of distinct embeddings")
+    stopped = stop is not None and stop.is_set()
+    if points[-1].k < (k_max or last) and not stopped:
+        notes.append(all_distinct(points[-1].k, k_max))
     return Sweep(
         k=tuple(point.k for point in points),
         inertia=tuple(point.inertia for point in points),
@@ -168,7 +167,7 @@ def sweep(
         calinski_harabasz=tuple(point.calinski_harabasz for point in points),
         bic=tuple(point.bic for point in points),
         seconds=time.monotonic() - began,
-        complete=not (stop is not None and stop.is_set()) or len(points) == total,
+        complete=not stopped or len(points) == total,
         notes=tuple(notes),
     )
 

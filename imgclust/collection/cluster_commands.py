@@ -190,6 +190,7 @@ class ClusterCommands(Opened):
                 far = self.catalog.assignments.all_outlying(self.current().id)
                 self.catalog.ledger.queue_links_of(far)
         finishing.finish_links(self)
+        finishing.finish_space(self)
 
 
 def _space(name: str) -> str:

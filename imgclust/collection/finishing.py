@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 # How often, and for how long in all, finished work looks whether it may bring the links in step.
 _LINKS_WAIT_S = 0.2
 _LINKS_PATIENCE_S = 300.0
+# A larger catalog is not copied to make it smaller: not where a watcher has to wait for that, and
+# not where it takes a minute.
+_MOST_BESIDE_BYTES, _MOST_BYTES = 256 << 20, 2 << 30
 
 
 def finish_links(collection: Opened) -> None:
@@ -38,6 +42,13 @@ def finish_links(collection: Opened) -> None:
             collection.say("the links are not all in step yet; imgclust links goes on")
             return
     finish_pages(collection)
+
+
+def finish_space(collection: Opened) -> None:
+    """Give space that the catalog no longer needs back to the disk, if that takes moments."""
+    most = _MOST_BESIDE_BYTES if collection.is_watching else _MOST_BYTES
+    with contextlib.suppress(OSError):
+        collection.catalog.shrink(most_bytes=most)
 
 
 def finish_pages(collection: Opened) -> None:

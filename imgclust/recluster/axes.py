@@ -1,4 +1,4 @@
-"""When the principal axes of the last clustering are carried on instead of being fitted anew."""
+"""Points on principal axes, and when the axes are carried on instead of being fitted anew."""
 
 from __future__ import annotations
 
@@ -23,6 +23,8 @@ GONE_SHARE = 0.05
 # To so many times what they were fitted on they are carried on: so far they were seen to hold
 # 99.9 % of what those of a new fit held (docs/how-it-decides.md).
 MOST_GROWN = 1.5
+# Leading numbers of embeddings that are compared first.
+_HEAD = 8
 
 
 def carried_on(
@@ -68,3 +70,18 @@ def carried_on(
     ):
         return None
     return refreshed(projection, rows[fresh])
+
+
+def alike(
+    rows: npt.NDArray[np.float32], points: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    """Points of equal embeddings made equal: a matrix product differs in the last digit.
+
+    Otherwise such embeddings would count as different ones. Changes `points` in place.
+    """
+    # The first numbers tell most embeddings apart: few are compared as a whole.
+    _, group, sizes = np.unique(rows[:, :_HEAD], axis=0, return_inverse=True, return_counts=True)
+    first: dict[bytes, int] = {}
+    for row in np.flatnonzero(sizes[group.ravel()] > 1):
+        points[row] = points[first.setdefault(rows[row].tobytes(), int(row))]
+    return points

@@ -76,7 +76,9 @@ def standing_of(catalog: Catalog, room: Space) -> Standing:
 
 
 def as_asked(k: str, named: int, *, strict: bool) -> tuple[int, str]:
-    """The number of clusters that was asked for, at least that of the named ones, and why.
+    """The number of clusters that was asked for, at least that of the named ones.
+
+    With it a sentence that says why it is another number; empty when it is that number.
 
     Raises
     ------
@@ -87,13 +89,23 @@ def as_asked(k: str, named: int, *, strict: bool) -> tuple[int, str]:
     if number < 1:
         raise UsageError(f"k = {k} is not a number of clusters; use 1 or more, or auto")
     if number >= named:
-        return number, f"k = {number} as asked"
+        return number, ""
     if strict:
         raise UsageError(
             f"k = {number} is less than the {named} named clusters, which stay as they are; use "
             f"{named} or more, or release some: imgclust clusters name ID --release"
         )
     return named, f"k = {number} raised to {named}, the number of named clusters"
+
+
+def sentence_of(done: Fit, named: int) -> str:
+    """How many clusters there are and why, where a number was asked for."""
+    if named and done.k < done.asked_k:
+        return (
+            f"k = {done.k:,}: beside the {named:,} named clusters there are only "
+            f"{done.k - named:,} distinct embeddings; {done.asked_k:,} was asked"
+        )
+    return done.sentence
 
 
 def as_suggested(stored: StoredSweep, named: int) -> tuple[int, str, str]:

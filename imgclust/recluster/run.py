@@ -14,7 +14,7 @@ from imgclust.config import Settings
 from imgclust.errors import LockedError, NothingThereError, RecipeError
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.recluster import splitting
+from imgclust.recluster import splitting, sweeping
 from imgclust.recluster.fitting import (
     Standing,
     as_asked,
@@ -22,6 +22,7 @@ from imgclust.recluster.fitting import (
     fit_room,
     match_room,
     result_of,
+    sentence_of,
     standing_of,
 )
 from imgclust.recluster.model import ArrivalAssigner
@@ -249,6 +250,7 @@ class Recluster:
 
     def _catalog_cleanup(self) -> None:
         drop_unpublished(self._catalog)
+        sweeping.trim(self._catalog)
         with self._catalog.transaction():
             self._catalog.projections.drop_unused_spaces()
 
@@ -315,4 +317,4 @@ class Recluster:
             progress=self._progress,
             stop=self._stop,
         )
-        return done, chosen_by, sentence
+        return done, chosen_by, sentence or sentence_of(done, named)

@@ -23,7 +23,7 @@ from imgclust.projection import (
     projection_from_bytes,
     to_unit_length,
 )
-from imgclust.recluster.axes import carried_on
+from imgclust.recluster.axes import alike, carried_on
 
 Vectors = npt.NDArray[np.float32]
 Projection = PcaProjection | TsneProjection
@@ -157,7 +157,7 @@ def _points(projection: Projection, rows: Vectors) -> Vectors:
     """The contents that a projection was fitted on, in its space."""
     if isinstance(projection, TsneProjection):
         return projection.coordinates
-    return projection.transform(rows)
+    return alike(rows, projection.transform(rows))
 
 
 def store(catalog: Catalog, space: Space, recipe: str) -> int | None:
@@ -186,7 +186,7 @@ def into(projection: Projection | None, rows: Vectors) -> Vectors:
         return rows
     if isinstance(projection, TsneProjection):
         return projection.place(rows)
-    return projection.transform(rows)
+    return alike(rows, projection.transform(rows))
 
 
 def back_from(projection: Projection | None, points: Vectors) -> Vectors:

@@ -187,7 +187,7 @@ def _parts(
     seed = group.base.seed
     if k != "auto":
         done = fit(group.room.points, int(k), seed=seed, gpu=gpu, progress=progress, stop=stop)
-        return done, "user", f"k = {k} as asked"
+        return done, "user", done.sentence
     found = sweep(
         group.room.points,
         k_max=settings.clustering.k_max or None,

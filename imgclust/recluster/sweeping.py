@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,6 +21,8 @@ _PLANE = 3
 _THOROUGH = 5_000
 # Fits of a sweep stored in one transaction.
 _FITS = 16
+# Bytes of centroids that are kept of a sweep: those of k up to 100 on 400 axes.
+_CENTROID_BYTES = 8 << 20
 
 
 def sweep_and_store(
@@ -87,13 +90,49 @@ def sweep_and_store(
             summary=summary,
         )
         catalog.projections.drop_unused_spaces()
-    # In the space of the embeddings they can take hundreds of megabytes. A fit that a crash keeps
-    # from being stored is made anew when it is asked for.
-    fits = zip(found.k, found.inertia, found.centroids, strict=True)
+    # A fit that is not stored, or that a crash keeps from it, is made again when it is asked for.
+    sizes = {k: fit.nbytes for k, fit in zip(found.k, found.centroids, strict=True)}
+    few = worth_keeping(sizes, suggestion.chosen)
+    fits = (
+        one for one in zip(found.k, found.inertia, found.centroids, strict=True) if one[0] in few
+    )
     while part := list(islice(fits, _FITS)):
         with catalog.piece():
             catalog.sweeps.put_fits(number, part)
     return replace(found, complete=whole), suggestion
+
+
+def worth_keeping(sizes: Mapping[int, int], chosen: int) -> set[int]:
+    """The k whose fits are stored: the chosen one, and those that are small or near it.
+
+    Parameters
+    ----------
+    sizes
+        Bytes of the centroids of each k.
+    chosen
+        The k that the sweep suggests: its fit is kept, however large.
+    """
+    kept, used = set(), 0
+    for k in sorted(sizes, key=lambda k: (min(abs(k - chosen), k), k)):
+        if k != chosen and used + sizes[k] > _CENTROID_BYTES:
+            continue
+        kept.add(k)
+        used += sizes[k]
+    return kept
+
+
+def trim(catalog: Catalog) -> None:
+    """Delete fits that no clustering can use any more, and those beyond what a sweep may keep."""
+    sequence = catalog.contents.sequence()
+    for stored in catalog.sweeps.all():
+        sizes = catalog.sweeps.fit_bytes(stored.id)
+        kept: set[int] = set()
+        if stored.sequence == sequence:
+            kept = worth_keeping(sizes, int(stored.summary["chosen"]))
+        drop = sorted(sizes.keys() - kept)
+        for start in range(0, len(drop), _FITS):
+            with catalog.piece():
+                catalog.sweeps.drop_fits(stored.id, drop[start : start + _FITS])
 
 
 def draw_elbow(path: Path, found: Sweep, suggestion: Suggestion, space: str) -> None:
