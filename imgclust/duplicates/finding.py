@@ -21,6 +21,10 @@ from imgclust.index import VectorIndex
 from imgclust.progress import Progress, StopFlag
 
 
+# In the class below `bytes` is a field.
+_Path = bytes
+
+
 @dataclass(frozen=True)
 class Duplicate:
     """An image of a group; `score` is the cosine similarity to the group's first, the best copy.
@@ -34,7 +38,7 @@ class Duplicate:
     width: int
     height: int
     bytes: int
-    hard_links: tuple[bytes, ...] = ()
+    hard_links: tuple[_Path, ...] = ()
 
     @property
     def freed(self) -> int:
