@@ -19,6 +19,9 @@ from imgclust.images import Listings
 from imgclust.index import VectorIndex
 from imgclust.progress import Progress, StopFlag
 
+# `bytes` is a number in the class that needs this.
+_Paths = tuple[bytes, ...]
+
 
 @dataclass(frozen=True)
 class Duplicate:
@@ -33,7 +36,7 @@ class Duplicate:
     width: int
     height: int
     bytes: int
-    hard_links: tuple[bytes, ...] = ()
+    hard_links: _Paths = ()
 
     @property
     def freed(self) -> int:
