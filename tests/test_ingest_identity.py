@@ -227,6 +227,33 @@ def test_a_kill_between_the_commits_of_a_permutation(
     at_rest(world)
 
 
+@pytest.mark.parametrize("link", [False, True])
+def test_many_equal_contents_cost_the_same_each(
+    world: World, monkeypatch: pytest.MonkeyPatch, link: bool
+) -> None:
+    asked: list[bytes] = []
+    stat = world.disk.stat
+
+    def counted(path: bytes) -> FileStat | None:
+        asked.append(path)
+        return stat(path)
+
+    monkeypatch.setattr(world.disk, "stat", counted)
+    first = world.write("a", picture(1))
+    costs = []
+    for count in (50, 150, 450):
+        asked.clear()
+        for number in range(count):
+            copy = world.drop / f"{count}-{number}"
+            (os.link if link else shutil.copyfile)(first, copy)
+        world.once()
+        files = len(os.listdir(world.drop))
+        costs.append(len(asked) / files)
+    assert costs[0] < 40, costs  # a few are looked at each time, in case one has moved
+    assert max(costs[1:]) < 2, costs
+    assert world.embedded == 1
+
+
 class FoldingDisk(LocalDisk):
     """Finds a file under every name that `key` makes one, as exFAT, NTFS or APFS do."""
 

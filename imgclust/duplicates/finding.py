@@ -20,9 +20,8 @@ from imgclust.images import Listings
 from imgclust.index import VectorIndex
 from imgclust.progress import Progress, StopFlag
 
-
-# In the class below `bytes` is a field.
-_Path = bytes
+# `bytes` is a number in the class that needs this.
+_Paths = tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class Duplicate:
     width: int
     height: int
     bytes: int
-    hard_links: tuple[_Path, ...] = ()
+    hard_links: _Paths = ()
 
     @property
     def freed(self) -> int:

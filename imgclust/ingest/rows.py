@@ -80,7 +80,8 @@ class Rows:
         images = self._catalog.images
         there = images.at(known.path)
         inode = 0 if known.root in place.network else decoded.stat.inode
-        if there is not None and there.content == key and (not inode or there.inode in (0, inode)):
+        same = there is not None and there.content == key
+        if there is not None and same and (not inode or there.inode in (0, inode)):
             images.found(there.id, inode=inode)
             return "touched", there.id
         others, named = self._look_at_others(key, known.path, decoded.stat, place)
@@ -92,7 +93,7 @@ class Rows:
             return None
         size = decoded.stat.size
         mover = self._same_inode(key, inode, known.path, place)
-        if there is not None and there.content == key and mover is None:
+        if there is not None and same and mover is None:
             images.found(there.id, inode=inode)
             return "touched", there.id
         mover = mover or self._away(key, size, known.path, place)
@@ -133,11 +134,9 @@ class Rows:
 
         `exact`: of one whose file has its inode.
         """
-        found = (
-            self._moves.loose(image.content, "provisional", inode=image.inode, limit=1)
-            if image.inode
-            else []
-        )
+        found = []
+        if image.inode:
+            found = self._moves.loose(image.content, "provisional", inode=image.inode, limit=1)
         if not found and not exact:
             found = self._moves.loose(image.content, "provisional", limit=1)
             if found and self._waits(image, inode=image.inode or None):
@@ -283,7 +282,10 @@ class Rows:
             after, looked = page[-1].id, looked + len(page)
         if key in self._there or looked > _FEW:
             self._there[key] = after
-        return others, not alike or self._listings.has(path, place.top_of(path))
+        return others, not alike or self._is_listed(path, place)
+
+    def _is_listed(self, path: bytes, place: Place) -> bool:
+        return self._listings.has(path, place.top_of(path))
 
     def _look_at(self, image: Image, stat: FileStat, place: Place) -> bool:
         """Look at the file of an image; True when it is the file with this stat."""
@@ -293,7 +295,7 @@ class Rows:
             return False
         network = image.root in place.network
         same = found is not None and found[:2] == stat[:2]
-        if found is None or ((same or network) and not self._is_listed(image, place)):
+        if found is None or ((same or network) and not self._is_listed(image.path, place)):
             if not self.is_kept(image):
                 self._lose(image)
             return False
@@ -308,9 +310,6 @@ class Rows:
         self._catalog.observations.lose([image.path])
         self._catalog.images.miss([image.id], scans=0)
         self.lost.append(image)
-
-    def _is_listed(self, image: Image, place: Place) -> bool:
-        return self._listings.has(image.path, place.top_of(image.path))
 
     def is_kept(self, image: Image) -> bool:
         """True when the image waits for a disk that is away: its row is not to be taken."""
