@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -155,13 +156,29 @@ def write_older(catalog: Path, file: Path, version: int) -> None:
 # While others write
 
 
+class Noting:
+    """Lets a commit happen between two steps of a copy, which must not begin again for it."""
+
+    def __init__(self, commits: list[int]) -> None:
+        self._commits = commits
+        self._copied = 0
+
+    def __call__(self, step: str, done: int, total: int | None) -> None:
+        if step == "copying the catalog":
+            assert done > self._copied
+            self._copied = done
+            before = len(self._commits)
+            while len(self._commits) == before:
+                time.sleep(0.001)
+
+
 def test_it_is_one_state_while_a_writer_never_rests(
     run: Run, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer keeps two numbers equal; the copy, taken page by page, has them equal too."""
     from imgclust.catalog import copies
 
-    monkeypatch.setattr(copies, "_PAGES", 3)
+    monkeypatch.setattr(copies, "_PAGES", 20)
     path = tmp_path / "index" / "default" / "catalog.sqlite3"
     enough = threading.Event()
     commits: list[int] = []
@@ -180,7 +197,7 @@ def test_it_is_one_state_while_a_writer_never_rests(
     try:
         for number in range(4):
             before = len(commits)
-            with Collection.open(tmp_path / "index") as collection:
+            with Collection.open(tmp_path / "index", progress=Noting(commits)) as collection:
                 collection.backup(tmp_path / f"b{number}")
             assert len(commits) > before  # and the writer went on meanwhile
     finally:

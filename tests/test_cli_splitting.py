@@ -66,6 +66,7 @@ def test_split_merge_and_back(run: Run, ready: Path, tmp_path: Path) -> None:
     assert undone["sizes"] == done["sizes"]
     assert (undone["split"], undone["merged"]) == ([{"from": large, "into": [large, part]}], [])
     assert {f"{large:03d}", f"{part:03d}-a part"} <= folders(tmp_path).keys()
+    assert run("clusters", "name", str(part), "").code == 0  # else it stays, as it has a name
     back = run("cluster", "--undo", "--json").document
     assert {"id", "images", "jaccard"} == set(back["kept"][0])
     assert (back["split"], back["merged"]) == ([], [{"from": [large, part], "into": large}])

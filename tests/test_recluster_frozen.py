@@ -413,7 +413,7 @@ def test_arrivals_and_departures_of_named_clusters_meanwhile(world: World) -> No
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(world.catalog.assignments), "assign", watch)
-        world.recluster(progress=progress).cluster(k="12", space="embedding", seed=4)
+        world.recluster(progress=progress).cluster(k="40", space="embedding", seed=4)
     now = look(world.path)
     assert leaves not in now.cluster_of
     joined = {key: one for key, one in seen.items() if one in frozen(world)}
