@@ -19,11 +19,12 @@ from tests.conftest import write_picture
 COUNTS = ["seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"]
 LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved"]
 CLUSTER_ROW = [
-    *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high")
+    *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high"),
+    "frozen",
 ]
 CLUSTER = [
     *("clustering", "k", "chosen_by", "space", "inertia", "sizes", "kept", "split", "merged"),
-    *("new", "gone", "moved", "returned"),
+    *("new", "gone", "moved", "returned", "frozen"),
 ]
 
 
