@@ -22,11 +22,12 @@ COUNTS = [
 ]
 LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved", "dangling"]
 CLUSTER_ROW = [
-    *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high")
+    *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high"),
+    "frozen",
 ]
 CLUSTER = [
     *("clustering", "k", "chosen_by", "space", "inertia", "sizes", "kept", "split", "merged"),
-    *("new", "gone", "moved", "returned"),
+    *("new", "gone", "moved", "returned", "frozen"),
 ]
 
 
