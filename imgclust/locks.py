@@ -61,7 +61,9 @@ class FileLock:
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    holder = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip()
+                    holder = ""
+                    with contextlib.suppress(OSError):
+                        holder = os.pread(descriptor, 64, 0).decode("ascii", "replace").strip()
                     os.close(descriptor)
                     who = f" (process {holder})" if holder else ""
                     raise LockedError(

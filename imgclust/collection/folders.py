@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgclust.catalog import ASIDE
-from imgclust.errors import NothingThereError, StorageError, UsageError, reason_of
-from imgclust.files import open_new
+from imgclust.errors import CatalogError, NothingThereError, StorageError, UsageError, reason_of
+from imgclust.files import NotAFileError, open_new, require_regular
 from imgclust.places import (
     CATALOG,
     IndexFolder,
@@ -117,9 +117,9 @@ def existing(index: IndexFolder, name: str) -> Folders:
         When that is no folder.
     """
     folders = folders_of(index, name)
+    _require_folder(index)
+    _require_catalog(folders)
     if not folders.catalog.is_file():
-        if index.path.exists() and not index.path.is_dir():
-            raise UsageError(f"the index folder {index.path} ({index.why}) is a file")
         there = collections_in(index.path)
         also = f"; there are {', '.join(there)}" if there else ""
         raise NothingThereError(
@@ -142,7 +142,9 @@ def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes]) -> Folders:
         When it cannot be made or written.
     """
     inputs = list(inputs)
+    _require_folder(index)
     folders = folders_of(index, name)
+    _require_catalog(folders)
     inside = next((one for one in inputs if overlaps(os.fsencode(folders.root), one)), None)
     if inside is not None and not index.chosen and not folders.catalog.exists():
         folders = folders_of(user_index_folder(), name)
@@ -183,6 +185,21 @@ def require_local(folders: Folders) -> None:
             f"({filesystem_type(nearest)}), where the catalog cannot be kept safely; use a local "
             f"one, such as --index {local}"
         )
+
+
+def _require_folder(index: IndexFolder) -> None:
+    if index.path.exists() and not index.path.is_dir():
+        raise UsageError(f"the index folder {index.path} ({index.why}) is a file")
+
+
+def _require_catalog(folders: Folders) -> None:
+    try:
+        require_regular(folders.catalog)
+    except NotAFileError as error:
+        raise CatalogError(
+            f"the catalog {folders.catalog} is {error.kind}; put the file back from a backup, or "
+            "move away what is there"
+        ) from None
 
 
 def half_deleted(index: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,6 +32,8 @@ def query(
     """See `Collection.query`."""
     if n < 1:
         raise UsageError(f"-n {n}: ask for at least one image")
+    if min_score is not None and math.isnan(min_score):
+        raise UsageError("--min-score nan is no number")
     if not asked:
         raise UsageError("query what? name at least one image")
     if region is not None and len(asked) > 1:
