@@ -26,6 +26,15 @@ hypothesis.settings.register_profile("repeatable", derandomize=True, database=No
 if "HYPOTHESIS_PROFILE" not in os.environ:
     hypothesis.settings.load_profile("repeatable")
 
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite-golden",
+        action="store_true",
+        help="write golden files from what the tests find; read the diff before you commit it",
+    )
+
+
 DIMENSIONS = 2048  # of the trunk's recipe, which the stand-in takes the place of
 
 Open = Callable[..., Collection]
