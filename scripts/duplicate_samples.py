@@ -14,6 +14,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageEnhance, ImageFilter, ImageFont
@@ -32,10 +33,12 @@ _TURNED = {
     8: Image.Transpose.ROTATE_270,
 }
 _WORDS = (
-    "invoice total amount customer number date street order delivery payment account balance due "
-    "monday tuesday june july meeting report summary page table figure result value sample north "
-    "south river bridge garden window paper letter green yellow bright quiet early late always"
-).split()
+    *("invoice", "total", "amount", "customer", "number", "date", "street", "order", "delivery"),
+    *("payment", "account", "balance", "due", "monday", "tuesday", "june", "july", "meeting"),
+    *("report", "summary", "page", "table", "figure", "result", "value", "sample", "north"),
+    *("south", "river", "bridge", "garden", "window", "paper", "letter", "green", "yellow"),
+    *("bright", "quiet", "early", "late", "always"),
+)
 
 Picture = Image.Image
 
@@ -210,9 +213,7 @@ def _family(
     files = []
     for member, picture in enumerate(pictures):
         name = f"{stem}-{member:02d}"
-        if picture.mode == "RGBA":
-            files.append(_saved(picture, folder / f"{name}.png"))
-        elif not lossy or picture.width < 48:
+        if picture.mode == "RGBA" or not lossy or picture.width < 48:
             files.append(_saved(picture, folder / f"{name}.png"))
         elif rng.random() < 0.2:
             files.append(_saved(picture, folder / f"{name}.webp", quality=rng.choice((70, 85))))
@@ -346,7 +347,9 @@ def screen(rng: random.Random, lines: Sequence[str]) -> Picture:
     picture = Image.new("RGB", (width, height), ground)
     draw = ImageDraw.Draw(picture)
     draw.rectangle((0, 0, width, 40), fill=(70, 90, 140))
-    draw.rectangle((0, 41, width // 6, height), fill=tuple((9 * part + 128) // 10 for part in ground))
+    draw.rectangle(
+        (0, 41, width // 6, height), fill=tuple((9 * part + 128) // 10 for part in ground)
+    )
     px = rng.choice((13, 15, 18, 22))
     font = _font(px, rng.choice(_FONTS[:3]))
     for row, line in enumerate(lines):
@@ -574,7 +577,7 @@ def _opened(path: Path) -> Picture:
         return opened.convert("RGB")
 
 
-def _saved(picture: Picture, path: Path, **options: object) -> Path:
+def _saved(picture: Picture, path: Path, **options: Any) -> Path:
     picture.save(path, **options)
     return path
 
