@@ -29,6 +29,8 @@ _COLOUR_LEVELS, _COLOUR_SHARE = 3.0, 0.3
 MOST = 1.25
 MOST_COLOUR = 1.9
 LEAST, TYPICAL = 0.4, 4.0
+# In small pictures a few pixels are a letter's only difference from another.
+SMALL_SIDE, MOST_SMALL = 48, 0.7
 # The typical difference is that of blocks with this contrast, if there are so many.
 _BUSY, _BUSY_BLOCKS = 6.0, 16
 # Compared in bands of rows, so that different pictures are left early; with rows around each.
@@ -91,15 +93,18 @@ class Difference:
     typical
         What three quarters of the blocks with some contrast do not exceed in lightness;
         infinite where there are only a few such blocks.
+    side
+        The shorter side in pixels at which they were compared.
     """
 
     light: float
     colour: float
     typical: float
+    side: int
 
     def passes(self) -> bool:
         """Whether encoding and size explain it."""
-        limit = min(MOST, LEAST + TYPICAL * self.typical)
+        limit = min(MOST if self.side > SMALL_SIDE else MOST_SMALL, LEAST + TYPICAL * self.typical)
         return self.light <= limit and self.colour <= MOST_COLOUR
 
 
@@ -128,7 +133,8 @@ def difference(
             break
     typical = np.concatenate([np.empty(0, np.float32), *busy])
     many = len(typical) >= _BUSY_BLOCKS
-    return Difference(light, colour, float(np.percentile(typical, 75)) if many else np.inf)
+    share = float(np.percentile(typical, 75)) if many else np.inf
+    return Difference(light, colour, share, min(one.shape[:2]))
 
 
 def _agree(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
