@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
@@ -108,7 +109,7 @@ def test_reasons(open_collection: Open, tmp_path: Path) -> None:
     later[0x010F] = "Maker"
     later.get_ifd(0x8769)[0x9003] = "2024:06:01 10:00:00"
 
-    def add(seed: int, name: str, **options: object) -> None:
+    def add(seed: int, name: str, **options: Any) -> None:
         photo(seed).save(drop / f"{name}.jpg", quality=90, **options)
 
     add(1, "one-first", exif=later)

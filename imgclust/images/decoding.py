@@ -27,6 +27,7 @@ from PIL import (
 )
 
 from imgclust.errors import UsageError
+from imgclust.images.colours import from_lab
 from imgclust.images.kinds import HEAD_BYTES, PICTURE_SUFFIXES, RAW_FORMATS, recognise, stranger
 from imgclust.images.raw import raw_picture
 from imgclust.images.region import Region, region_box
@@ -236,7 +237,7 @@ def _plain_mode(image: Image.Image) -> Image.Image:
     if mode in {"1", "L"}:
         return image.convert("L")
     if mode == "LAB":
-        return _from_lab(image)
+        return from_lab(image)
     # Pillow takes every CMYK JPEG for one of Adobe's, whose ink is stored upside down.
     if mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
         return ImageChops.invert(image).convert("RGB")
@@ -260,18 +261,6 @@ def _wide_samples(samples: NDArray[np.float32]) -> NDArray[np.float32]:
             if greatest <= white:
                 return finite * np.float32(255.0 / white)
     return (finite - np.float32(least)) * np.float32(255.0 / (greatest - least or 1.0))
-
-
-def _from_lab(image: Image.Image) -> Image.Image:
-    from PIL import ImageCms
-
-    transform = ImageCms.buildTransform(
-        ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-    )
-    converted = ImageCms.applyTransform(image, transform)
-    if converted is None:
-        raise ValueError("no conversion")
-    return converted
 
 
 def _on_white(image: Image.Image) -> Image.Image:
