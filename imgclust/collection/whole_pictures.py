@@ -30,6 +30,7 @@ class WholePictures:
         self._pool: DecodePool | None = None
         self._futures: dict[int, Future[Outcome]] = {}
         self._kept: OrderedDict[int, npt.NDArray[np.uint8] | None] = OrderedDict()
+        self._bytes = 0
 
     def request(self, key: int) -> None:
         """Begin to decode a content, unless that was done."""
@@ -56,19 +57,17 @@ class WholePictures:
             if isinstance(outcome, Decoded) and content is not None:
                 # The file may hold another picture by now.
                 self._kept[key] = outcome.pixels if outcome.sha256 == content.sha256 else None
+            self._bytes += _size(self._kept[key])
         self._kept.move_to_end(key)
         found = self._kept[key]
-        while len(self._kept) > 2 and self._bytes() > _MOST_BYTES:
-            self._kept.popitem(last=False)
+        while len(self._kept) > 2 and self._bytes > _MOST_BYTES:
+            self._bytes -= _size(self._kept.popitem(last=False)[1])
         return found
 
     def close(self) -> None:
         """Stop the workers."""
         if self._pool is not None:
             self._pool.close()
-
-    def _bytes(self) -> int:
-        return sum(0 if kept is None else kept.nbytes for kept in self._kept.values())
 
     def _waited(self, future: Future[Outcome]) -> Outcome | None:
         while True:
@@ -96,6 +95,10 @@ class WholePictures:
                 ),
             )
         return self._pool
+
+
+def _size(pixels: npt.NDArray[np.uint8] | None) -> int:
+    return 0 if pixels is None else pixels.nbytes
 
 
 def _settle(future: Future[Outcome], outcome: Outcome) -> None:

@@ -131,12 +131,16 @@ def find(
     def shown(key: int, score: float, image: Image, relation: str) -> Duplicate:
         return Duplicate(image.id, image.path, min(score, 1.0), *shapes[key], relation)
 
+    def files_of(key: int) -> list[Image]:
+        """The images of a content that count as copies; one where a person wants them all."""
+        return images[key][:1] if (key, key) in dismissed else images[key]
+
     def of_copies(group: list[tuple[int, float]]) -> DuplicateGroup | None:
         best = group[0][0]
         found = [
             shown(key, score, image, "exact" if key == best else "near")
             for key, score in group
-            for image in (images[key][:1] if (key, key) in dismissed else images[key])
+            for image in files_of(key)
         ]
         if len(found) < 2:
             return None

@@ -58,17 +58,24 @@ class Verifier:
         self._progress = progress
         self._stop = stop
         self._new: dict[tuple[int, int], Verdict] = {}
-        self._refuted: dict[int, int] = {}
+        self._refuted: dict[int, set[int]] = {}
 
     def compare(self, best: int, members: Sequence[int]) -> list[Verdict]:
         """The verdicts on each pair of `best` (the first) and a member (the second)."""
         keys = self._neighbourhood.keys
         pairs = np.stack([np.full(len(members), best), np.array(members, np.int64)], axis=1)
         known = self._neighbourhood.seen(np.searchsorted(keys, pairs))
-        return [
-            self._verdict(best, member, Verdict(int(verdict)), members[at : at + _AHEAD])
-            for at, (member, verdict) in enumerate(zip(members, known.tolist(), strict=True))
+        waiting = [
+            member
+            for member, verdict in zip(members, known.tolist(), strict=True)
+            if verdict == Verdict.ALIKE
         ]
+        found = []
+        for member, verdict in zip(members, known.tolist(), strict=True):
+            found.append(self._verdict(best, member, Verdict(verdict), waiting[:_AHEAD]))
+            if verdict == Verdict.ALIKE:
+                del waiting[0]
+        return found
 
     def keep(self) -> None:
         """Store the new verdicts in the neighbourhood."""
@@ -81,7 +88,7 @@ class Verifier:
         pair = min(best, member), max(best, member)
         found = self._new.get(pair, known)
         if found == Verdict.ALIKE:
-            if max(self._refuted.get(key, 0) for key in pair) >= _REFUTED_AT_MOST:
+            if max(len(self._refuted.get(key, ())) for key in pair) >= _REFUTED_AT_MOST:
                 return Verdict.REFUTED
             self._stop.check()
             self._progress("comparing all pixels", len(self._new), None)
@@ -92,8 +99,8 @@ class Verifier:
                 return Verdict.REFUTED  # not kept: the file may be readable the next time
             found = self._new[pair] = _VERDICTS[sameness(pictures[0], pictures[1])]
         if found == Verdict.REFUTED:
-            for key in pair:
-                self._refuted[key] = self._refuted.get(key, 0) + 1
+            self._refuted.setdefault(best, set()).add(member)
+            self._refuted.setdefault(member, set()).add(best)
         swapped = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}
         return found if best < member else swapped.get(found, found)
 
