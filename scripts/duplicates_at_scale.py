@@ -1,27 +1,32 @@
 """Duplicates in a large made-up collection: one image in twenty is a near copy of another.
 
 Embeddings are those of `synthetic_collection`; the pictures are made up too, coarse fields of
-colour, of which a copy is the same at another quality. The files are there, as long as the
-catalog says, and without content.
+colour, of which a copy is the same at another quality. The files are JPEGs of 640 x 480 pixels,
+filled up to the length that the catalog says.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from synthetic_collection import DIMENSIONS, digest_of, made_up, make, path_of, see, vectors_of
+from synthetic_collection import DIMENSIONS, made_up, make, path_of, see, vectors_of
 
 from imgclust import config
 from imgclust.catalog import key_of
 from imgclust.collection import Collection
 from imgclust.images import ThumbnailStore
 from imgclust.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 _BYTES = 100_000  # as the catalog says of each
 _SHARE = 20
@@ -50,15 +55,46 @@ class Scaled:
     peak_mb: int
 
 
-def picture_of(number: int, quality: int) -> bytes:
-    """A thumbnail of a made-up image."""
+def drawn(number: int) -> PIL.Image.Image:
+    """The picture of a made-up image."""
     from PIL import Image
 
     generator = np.random.default_rng((2, number))
     field = Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8))
-    file = io.BytesIO()
-    field.resize((160, 120), Image.Resampling.BICUBIC).save(file, "WEBP", quality=quality, method=0)
-    return file.getvalue()
+    return field.resize((640, 480), Image.Resampling.BICUBIC)
+
+
+class Files:
+    """The files of a made-up collection; the copies are those of the first images."""
+
+    def __init__(self, n: int, copies: int) -> None:
+        self._n, self._copies = n, copies
+
+    def content(self, number: int) -> bytes:
+        """The bytes of an image's file."""
+        original, quality = self._shown(number)
+        file = io.BytesIO()
+        drawn(original).save(file, "JPEG", quality=quality, comment=b"%d" % number)
+        return file.getvalue().ljust(_BYTES, b"\0")
+
+    def thumbnail(self, number: int) -> bytes:
+        """The thumbnail of an image."""
+        original, quality = self._shown(number)
+        file = io.BytesIO()
+        drawn(original).resize((160, 120)).save(file, "WEBP", quality=quality, method=0)
+        return file.getvalue()
+
+    def digest_of(self, number: int) -> bytes:
+        """SHA-256 of an image's file."""
+        return hashlib.sha256(self.content(number)).digest()
+
+    def _shown(self, number: int) -> tuple[int, int]:
+        """Which picture a file shows, and at which quality."""
+        if number >= self._n:  # of the arrivals, every second one is a copy
+            place = number - self._n
+            return (number, 75) if place % 2 else (place, 50)
+        copied = number - (self._n - self._copies)
+        return (copied, 50) if copied >= 0 else (number, 75)
 
 
 def make_large(index: Path, photos: Path, n: int) -> int:
@@ -74,11 +110,18 @@ def make_large(index: Path, photos: Path, n: int) -> int:
             found[number - first] = _copied(originals[number - (n - copies)], number)
         return found
 
-    make(index, n, photos=os.fsencode(photos), vectors_of=vectors)
+    files = Files(n, copies)
+    digests = [files.digest_of(number) for number in range(n)]
+    make(
+        index,
+        n,
+        photos=os.fsencode(photos),
+        vectors_of=vectors,
+        digest_of=digests.__getitem__,
+    )
     store = ThumbnailStore(index / "default" / "thumbnails")
     for number in range(n):
-        copied = number - (n - copies)
-        _place(store, photos, number, picture_of(max(copied, 0), 50) if copied >= 0 else None)
+        _place(store, photos, number, files)
     return copies
 
 
@@ -88,14 +131,15 @@ def _copied(vector: np.ndarray, number: int) -> np.ndarray:
     return found
 
 
-def _place(store: ThumbnailStore, photos: Path, number: int, webp: bytes | None) -> None:
-    """The file of an image, and its thumbnail: one of its own, or the one given."""
+def _place(store: ThumbnailStore, photos: Path, number: int, files: Files) -> None:
+    """The file of an image, and its thumbnail."""
     path = path_of(number, os.fsencode(photos))
     os.makedirs(os.path.dirname(path), exist_ok=True)
+    content = files.content(number)
     with open(path, "wb") as file:
-        file.truncate(_BYTES)
+        file.write(content)
     os.utime(path, ns=(1, 1))  # as the catalog says
-    store.put(key_of(digest_of(number)), webp or picture_of(number, 75))
+    store.put(key_of(hashlib.sha256(content).digest()), files.thumbnail(number))
 
 
 def arrive(collection: Collection, photos: Path, n: int, count: int) -> None:
@@ -104,10 +148,13 @@ def arrive(collection: Collection, photos: Path, n: int, count: int) -> None:
     numbers = range(n, n + count)
     vectors = vectors_of(n, count)
     root = catalog.roots.put(os.fsencode(photos), "watched").id
-    there = catalog.contents.embeddings([key_of(digest_of(one)) for one in range(count)], recipe)
+    files = Files(n, n // _SHARE)
+    there = catalog.contents.embeddings(
+        [key_of(files.digest_of(one)) for one in range(count)], recipe
+    )
     for place in range(0, count, 2):
         vectors[place] = _copied(there[place], n + place)
-    contents = [made_up(number) for number in numbers]
+    contents = [made_up(number, files.digest_of) for number in numbers]
     paths = [path_of(number, os.fsencode(photos)) for number in numbers]
     with catalog.transaction():
         see(catalog, numbers, root, os.fsencode(photos))
@@ -119,8 +166,8 @@ def arrive(collection: Collection, photos: Path, n: int, count: int) -> None:
         )
         catalog.observations.done(paths)
     store = ThumbnailStore(collection.folders.thumbnails)
-    for place, number in enumerate(numbers):
-        _place(store, photos, number, None if place % 2 else picture_of(place, 50))
+    for number in numbers:
+        _place(store, photos, number, files)
 
 
 def measure(folder: Path, n: int, *, progress: Progress = silent) -> Scaled:

@@ -55,6 +55,7 @@ def fill(
     recipe: str,
     photos: bytes = PHOTOS,
     vectors_of: Callable[[int, int], np.ndarray] = vectors_of,
+    digest_of: Callable[[int], bytes] = digest_of,
 ) -> Catalog:
     """A catalog with index file in `folder`: n images, seen, embedded, clustered, links queued."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -101,7 +102,7 @@ def fill(
     for first in range(0, n, _CHUNK):
         numbers = range(first, min(first + _CHUNK, n))
         vectors = vectors_of(first, len(numbers))
-        contents = [made_up(number) for number in numbers]
+        contents = [made_up(number, digest_of) for number in numbers]
         with catalog.transaction():
             see(catalog, numbers, root, photos)
             catalog.contents.put_embedded(
@@ -126,7 +127,7 @@ def fill(
     return catalog
 
 
-def made_up(number: int) -> Content:
+def made_up(number: int, digest_of: Callable[[int], bytes] = digest_of) -> Content:
     """The content of the made-up image `number`."""
     digest = digest_of(number)
     return Content(key_of(digest), digest, 100_000, 640, 480, "JPEG", 0.01)
@@ -153,11 +154,19 @@ def make(
     *,
     photos: bytes = PHOTOS,
     vectors_of: Callable[[int, int], np.ndarray] = vectors_of,
+    digest_of: Callable[[int], bytes] = digest_of,
 ) -> None:
     """Make the collection `default` of n images in an index folder, ready for every command."""
     trunk = weights.trunk()
     recipe = recipe_of(trunk).name
-    filled = fill(index / "default", n, recipe=recipe, photos=photos, vectors_of=vectors_of)
+    filled = fill(
+        index / "default",
+        n,
+        recipe=recipe,
+        photos=photos,
+        vectors_of=vectors_of,
+        digest_of=digest_of,
+    )
     with filled as catalog, catalog.transaction():
         catalog.store(
             "weights", {"name": trunk.name, "path": str(trunk.path), "sha256": trunk.sha256}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.command_line import Run, runner
 
-IMAGE = ["id", "path", "score", "width", "height", "bytes"]
+IMAGE = ["id", "path", "score", "width", "height", "bytes", "relation"]
 
 
 @pytest.fixture
@@ -33,15 +33,18 @@ def ready(run: Run, drop: Path) -> Path:
 def test_groups(run: Run, ready: Path) -> None:
     document = run("duplicates", "--json").document
     assert list(document) == ["groups", "similar", "thresholds", "images", "unseen", "hard_links"]
-    assert [group["kind"] for group in document["groups"]] == ["exact", "near"]
+    assert [group["kind"] for group in document["groups"]] == ["near"]
+    assert list(document["groups"][0]) == ["kind", "images", "reason", "beside"]
+    assert document["groups"][0]["reason"] == "pixels"
     assert all(list(one) == IMAGE for group in document["groups"] for one in group["images"])
-    assert document["groups"][1]["images"][0]["path"] == str(ready / "large.png")
+    assert document["groups"][0]["images"][0]["path"] == str(ready / "large.png")
     said = run("duplicates")
-    assert "2 groups (1 exact, 1 near) among 26 images; 2 copies besides the best take" in said.out
+    assert "1 group (1 near) among 26 images; 2 copies besides the best take" in said.out
     assert "near: score 0.9 or more" in said.out
     assert "score" in run("duplicates", "--similar").out
     quiet = run("duplicates", "-q").out
-    assert len(quiet.splitlines()) == 5
+    assert len(quiet.splitlines()) == 4
+    assert "most pixels" in said.out
 
 
 def test_paths_for_other_programs(run: Run, ready: Path) -> None:
@@ -55,14 +58,14 @@ def test_paths_for_other_programs(run: Run, ready: Path) -> None:
 
 
 def test_dismiss(run: Run, ready: Path) -> None:
-    near = run("duplicates", "--json").document["groups"][1]["images"]
-    ids = [str(one["id"]) for one in near]
+    near = run("duplicates", "--json").document["groups"][0]["images"]
+    ids = [str(one["id"]) for one in near[:2]]  # the best copy, and one of two near ones
     said = run("duplicates", "dismiss", *ids)
     assert said.out == f"the images {', '.join(ids)} are no duplicates of each other\n"
     assert [group["kind"] for group in run("duplicates", "--json").document["groups"]] == ["exact"]
     document = run("duplicates", "dismiss", *ids, "--undo", "--json").document
     assert document == {"images": [int(one) for one in ids], "dismissed": False}
-    assert len(run("duplicates", "--json").document["groups"]) == 2
+    assert len(run("duplicates", "--json").document["groups"]) == 1
     assert "99" in run("duplicates", "dismiss", "1", "99").refused(3)
     assert "no image has" in run("duplicates", "dismiss", "1", str(1 << 63)).refused(3)
 

@@ -14,7 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgclust.collection import Collection, DuplicatesResult, Thresholds, duplicating, reading
+from imgclust.collection import (
+    Collection,
+    DuplicatesResult,
+    Thresholds,
+    duplicating,
+    reading,
+    whole_pictures,
+)
 from imgclust.duplicates import MEASURED, Neighbourhood, Pairs, Pictures, grouped, looking
 from imgclust.duplicates.thresholds import LIKE
 from imgclust.errors import NothingThereError, StoppedError, UsageError
@@ -311,13 +318,18 @@ def ingested(open_collection: Open, **options: object) -> Collection:
 def test_exact_and_near_copies(open_collection: Open, copied: Path) -> None:
     one = ingested(open_collection)
     found = one.duplicates()
-    (exact, near) = names(found)
-    assert exact[0] == "exact"
-    assert sorted(exact[1]) == ["exact.png", "large.png"]
-    assert near[0] == "near"
-    assert near[1][0] in {"exact.png", "large.png"}
-    assert sorted(near[1][1:]) == ["again.webp", "half.jpg", "picture-00.png"]
-    assert [group.images[0].score for group in found.groups] == [1.0, 1.0]
+    (group,) = found.groups
+    relations = {os.path.basename(os.fsdecode(one.path)): one.relation for one in group.images}
+    assert group.kind == "near"
+    assert relations == {
+        "exact.png": "best",
+        "large.png": "exact",
+        "again.webp": "near",
+        "half.jpg": "near",
+        "picture-00.png": "near",
+    }
+    assert [one.score for one in group.images[:2]] == [1.0, 1.0]
+    assert group.reason == "first"
     assert found.thresholds == MEASURED
     assert (found.images, found.unseen) == (29, 0)
 
@@ -333,7 +345,7 @@ def test_a_crop_is_similar_and_no_duplicate(
 
 def test_the_same_without_thumbnails(open_collection: Open, copied: Path) -> None:
     one = ingested(open_collection, flags={"decode.thumbnails": False})
-    assert len(names(one.duplicates())[1][1]) == 4
+    assert len(names(one.duplicates())[0][1]) == 5
     assert not list(one.folders.thumbnails.rglob("*.webp"))
 
 
@@ -407,7 +419,7 @@ def test_what_is_dismissed_is_remembered(open_collection: Open, copied: Path) ->
         for image in group.images
     }
     one.dismiss_duplicates([ids["large.png"], ids["exact.png"]])
-    assert [kind for kind, _ in names(one.duplicates())] == ["near"]
+    assert [len(group) for _, group in names(one.duplicates())] == [4]
     one.dismiss_duplicates([ids["large.png"], ids["half.jpg"]])
     one.close()
     again = open_collection()
@@ -415,7 +427,7 @@ def test_what_is_dismissed_is_remembered(open_collection: Open, copied: Path) ->
         "half.jpg" in group and "large.png" in group for _, group in names(again.duplicates())
     )
     again.dismiss_duplicates([ids["large.png"], ids["exact.png"], ids["half.jpg"]], undo=True)
-    assert [len(group) for _, group in names(again.duplicates())] == [2, 4]
+    assert [len(group) for _, group in names(again.duplicates())] == [5]
     with pytest.raises(NothingThereError, match="99"):
         again.dismiss_duplicates([1, 99])
     with pytest.raises(UsageError, match="two images"):
@@ -444,14 +456,15 @@ def test_the_second_call_reads_no_picture(
     again = open_collection()
     with monkeypatch.context() as patch:
         patch.setattr(reading, "picture", lambda *_: pytest.fail("a picture is read"))
+        patch.setattr(whole_pictures, "DecodePool", lambda **_: pytest.fail("a file is decoded"))
         written = again.folders.neighbourhood.stat().st_mtime_ns
         assert again.duplicates() == first
         assert again.folders.neighbourhood.stat().st_mtime_ns == written
     Image.open(copied / "large.png").save(copied / "later.webp", quality=60)
     again.watch([copied], once=True, cluster=False)
-    assert "later.webp" in names(again.duplicates())[1][1]
+    assert "later.webp" in names(again.duplicates())[0][1]
     (copied / "again.webp").unlink()
-    assert "again.webp" not in names(again.duplicates())[1][1]
+    assert "again.webp" not in names(again.duplicates())[0][1]
 
 
 def test_interruption(open_collection: Open, copied: Path) -> None:
@@ -478,7 +491,7 @@ def test_another_recipe_is_calibrated_once(
     assert 0.95 < found.thresholds.near < 1
     assert found.thresholds.near <= found.thresholds.similar < 1
     assert found.thresholds.images == contents
-    assert [kind for kind, _ in names(found)] == ["exact", "near"]
+    assert [kind for kind, _ in names(found)] == ["near"]
     assert one.duplicates() == found
     assert sum(embedder.calls) == before + 3 * contents
 

@@ -21,6 +21,7 @@ commands.add_typer(duplicates_commands, name="duplicates")
     example="""\
 imgclust duplicates
 imgclust duplicates --similar            crops, bursts and other look-alikes
+imgclust duplicates --keep photos/2024   images below this folder are the best copies
 imgclust duplicates -0 | xargs -0 ls -l  all but the best copy of each group
 imgclust duplicates dismiss 12 40        these two are no duplicates"""
 )
@@ -32,6 +33,10 @@ def duplicates(
     min_score: Annotated[
         float | None,
         typer.Option(metavar="SCORE", help="Least score of a near copy.  [default: by recipe]"),
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FOLDER", help="Prefer images below this folder; repeatable."),
     ] = None,
     files: Annotated[
         bool, typer.Option("-f", "--files", help="Print paths only: all but the best copies.")
@@ -45,7 +50,7 @@ def duplicates(
     if paths and (similar or call.options.json):
         raise UsageError("-f and -0 print duplicates, without --similar and --json")
     with call.open() as collection:
-        found = collection.duplicates(min_score=min_score)
+        found = collection.duplicates(min_score=min_score, keep=keep or ())
     if paths:
         lesser = (one.path for group in found.groups for one in group.images[1:])
         call.screen.paths(lesser, end=b"\0" if null else b"\n")

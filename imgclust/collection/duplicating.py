@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,11 +14,13 @@ from imgclust import weights
 from imgclust.collection import reading
 from imgclust.collection.networks import embedder_opener
 from imgclust.collection.results import Dismissed
+from imgclust.collection.whole_pictures import WholePictures
 from imgclust.duplicates import (
     LIKE,
     DuplicatesResult,
     Neighbourhood,
     Pictures,
+    Ranking,
     Thresholds,
     calibrate,
     find,
@@ -32,10 +35,15 @@ if TYPE_CHECKING:
     from imgclust.collection.opened import Opened
 
 
-def duplicates(collection: Opened, *, min_score: float | None) -> DuplicatesResult:
+def duplicates(
+    collection: Opened, *, min_score: float | None, keep: Sequence[bytes]
+) -> DuplicatesResult:
     """See `Collection.duplicates`."""
     if min_score is not None and not 0 < min_score <= 1:
         raise UsageError(f"--min-score {min_score} is no cosine similarity; use 0 to 1")
+    for folder in keep:
+        if not os.path.isdir(folder):
+            raise UsageError(f"--keep {os.fsdecode(folder)} is not a folder")
     recipe = collection.recipe
     collection.progress("comparing images", 0, None)
     live = collection.live_index()
@@ -67,6 +75,7 @@ def duplicates(collection: Opened, *, min_score: float | None) -> DuplicatesResu
     neighbourhood = renewed(
         kept, live.index, keys, progress=collection.progress, stop=collection.stop
     )
+    originals = WholePictures(collection)
     try:
         return find(
             collection.catalog,
@@ -74,11 +83,14 @@ def duplicates(collection: Opened, *, min_score: float | None) -> DuplicatesResu
             shapes=shapes,
             thresholds=thresholds,
             pictures=pictures,
+            originals=originals,
+            ranking=Ranking(keep=[os.path.realpath(folder) for folder in keep]),
             neighbourhood=neighbourhood,
             progress=collection.progress,
             stop=collection.stop,
         )
     finally:  # what an interruption left counts the next time
+        originals.close()
         # A cache: a disk that refuses, and another process that keeps its own, do not matter.
         with contextlib.suppress(OSError, StorageError, LockedError):
             if not neighbourhood.same_as(kept):

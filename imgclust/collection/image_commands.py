@@ -131,8 +131,12 @@ class ImageCommands(Opened):
         ids = np.array([image for image, _ in pairs], np.int64)
         return ids, vectors[[row for _, row in pairs]]
 
-    def duplicates(self, *, min_score: float | None = None) -> collection.DuplicatesResult:
+    def duplicates(
+        self, *, min_score: float | None = None, keep: Sequence[Path | str | bytes] = ()
+    ) -> collection.DuplicatesResult:
         """Exact copies, near duplicates, and similar images apart; changes no file.
+
+        Images below the folders `keep` are preferred as the best copies.
 
         The threshold belongs to the recipe. Where none has been measured, copies of 200 images
         are embedded once, and what they score is kept.
@@ -144,7 +148,9 @@ class ImageCommands(Opened):
         """
         from imgclust.collection import duplicating
 
-        return duplicating.duplicates(self, min_score=min_score)
+        return duplicating.duplicates(
+            self, min_score=min_score, keep=[os.fsencode(folder) for folder in keep]
+        )
 
     def dismiss_duplicates(self, ids: Sequence[int], *, undo: bool = False) -> collection.Dismissed:
         """Remember that images are no duplicates of each other; `undo` forgets it.

@@ -1,26 +1,36 @@
 """Duplicates: images with the same bytes, copies at other sizes and encodings, and look-alikes."""
 
+from imgclust.duplicates.best import REASONS, Ranking, is_derived, raw_beside, reason
 from imgclust.duplicates.finding import Duplicate, DuplicateGroup, DuplicatesResult, find
 from imgclust.duplicates.grouping import Pairs, grouped
 from imgclust.duplicates.looking import look, renewed
-from imgclust.duplicates.neighbourhood import Neighbourhood
+from imgclust.duplicates.neighbourhood import Neighbourhood, Verdict
 from imgclust.duplicates.pictures import Pictures
 from imgclust.duplicates.thresholds import LIKE, MEASURED, Thresholds, calibrate, known
+from imgclust.duplicates.verification import Originals, Verifier
 
 __all__ = [
     "LIKE",
     "MEASURED",
+    "REASONS",
     "Duplicate",
     "DuplicateGroup",
     "DuplicatesResult",
     "Neighbourhood",
+    "Originals",
     "Pairs",
     "Pictures",
+    "Ranking",
     "Thresholds",
+    "Verdict",
+    "Verifier",
     "calibrate",
     "find",
     "grouped",
+    "is_derived",
     "known",
     "look",
+    "raw_beside",
+    "reason",
     "renewed",
 ]

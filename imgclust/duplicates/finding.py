@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from imgclust.catalog import Catalog, Image
+from imgclust.duplicates.best import Rank, Ranking, raw_beside, reason
 from imgclust.duplicates.files import by_file
 from imgclust.duplicates.grouping import Pairs, grouped
 from imgclust.duplicates.looking import look
 from imgclust.duplicates.neighbourhood import Neighbourhood
 from imgclust.duplicates.pictures import Pictures
 from imgclust.duplicates.thresholds import Thresholds
+from imgclust.duplicates.verification import Originals, Verifier
 from imgclust.files import stored
-from imgclust.images import Listings
+from imgclust.images import Header, Listings
 from imgclust.index import VectorIndex
 from imgclust.progress import Progress, StopFlag
 
@@ -26,9 +28,11 @@ _Paths = tuple[bytes, ...]
 
 @dataclass(frozen=True)
 class Duplicate:
-    """An image of a group; `score` is the cosine similarity to the group's first, the best copy.
+    """An image of a group.
 
-    `hard_links` are paths of images that are the same file: to delete one of them frees nothing.
+    `score` is the cosine similarity to the group's best copy. `relation` to it is "best" (it is
+    the best copy itself), "exact", "near" or "similar". `hard_links` are paths of images that are
+    the same file: to delete one of them frees nothing.
     """
 
     id: int
@@ -37,6 +41,7 @@ class Duplicate:
     width: int
     height: int
     bytes: int
+    relation: str
     hard_links: _Paths = ()
 
     @property
@@ -47,19 +52,30 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class DuplicateGroup:
-    """Images that belong together, the best copy first: most pixels, then most bytes.
+    """Images that belong together, the best copy first; no image is in two groups.
 
-    `kind` is "exact" (the same bytes), "near" (the same picture at another size or encoding) or
-    "similar" (crops, bursts). An image with exact copies stands for them in the other kinds.
+    Attributes
+    ----------
+    kind
+        "exact" (all have the same bytes), "near" (the same picture; some at another size or
+        encoding) or "similar" (crops, bursts).
+    images
+        The best copy first. All others of an exact or a near group can be spared.
+    reason
+        Why the first is the best: one of `best.REASONS`, or "detail"; "" with `beside`.
+    beside
+        Of a similar group: the best copy of another group that these images are similar to.
     """
 
     kind: str
     images: tuple[Duplicate, ...]
+    reason: str
+    beside: Duplicate | None = None
 
 
 @dataclass(frozen=True)
 class DuplicatesResult:
-    """Exact groups, then near ones, each the best copy first; similar images apart.
+    """Groups of exact and near copies; groups of similar images apart.
 
     `unseen` is how many contents of images that are there could not be looked at, so that only
     exact copies of them are known. `hard_links` counts images that are other names of a file that
@@ -81,25 +97,28 @@ def find(
     shapes: Mapping[int, tuple[int, int, int]],
     thresholds: Thresholds,
     pictures: Pictures,
+    originals: Originals,
+    ranking: Ranking,
     neighbourhood: Neighbourhood,
     progress: Progress,
     stop: StopFlag,
 ) -> DuplicatesResult:
-    """Find all duplicates; the index is in step with the catalog.
+    """Find all duplicates; the index and the catalog agree.
 
-    Two contents are near duplicates when their cosine reaches `thresholds.near`, their sides have
-    the same ratio, and their pictures show the same pixels. Candidates are the nearest
-    neighbours of each content. Images that are missing or have changed on disk are left out.
+    Candidates are the nearest neighbours of each content whose cosine reaches `thresholds.near`,
+    whose sides have the same ratio, and whose thumbnails agree. They are near duplicates when
+    all their pixels agree, and similar otherwise. Images that are missing or have changed on
+    disk are left out.
 
     Parameters
     ----------
     shapes
         Width and height in pixels and size in bytes of every content.
     neighbourhood
-        Of the contents in the index; completed here, and by so much still when this is stopped.
+        Of the contents in the index; completed here, also when this is stopped.
     """
     dismissed = catalog.dismissals.pairs()
-    near, similar = look(
+    alike, similar = look(
         index,
         neighbourhood,
         shapes=shapes,
@@ -108,38 +127,97 @@ def find(
         progress=progress,
         stop=stop,
     )
-    several = (key for key, number in catalog.images.counts_by_content().items() if number > 1)
+    several = {key for key, number in catalog.images.counts_by_content().items() if number > 1}
     unseen = pictures.unseen
-    asked = {*several, *unseen, *near.keys.ravel().tolist(), *similar.keys.ravel().tolist()}
+    asked = {*several, *unseen, *alike.keys.ravel().tolist(), *similar.keys.ravel().tolist()}
     images, linked = _present(catalog, asked, progress, stop)
-    near = _among(near, images, dismissed)
+    alike = _among(alike, images, dismissed)
     similar = _among(similar, images, dismissed)
-    order = {key: _best_first(shapes[key]) for key in images if key in shapes}
-    copies = grouped(near, order)
-    lesser = {key for group in copies for key, _ in group[1:]}
+    compared = {key for key in (*several, *alike.keys.ravel().tolist()) if key in images}
+    ranks = _ranked(images, shapes, compared, ranking, progress, stop)
+    order = {key: ranks[same[0].id] for key, same in images.items() if key in shapes}
+    verifier = Verifier(neighbourhood, originals, progress=progress, stop=stop)
+    try:
+        copies = grouped(alike, order, compare=verifier.compare)
+    finally:  # what an interruption leaves is used the next time
+        verifier.keep()
 
-    def shown(key: int, score: float, image: Image) -> Duplicate:
+    def shown(key: int, score: float, image: Image, relation: str) -> Duplicate:
         names = linked.get(image.id, ())
-        return Duplicate(image.id, image.path, min(score, 1.0), *shapes[key], names)
+        return Duplicate(image.id, image.path, min(score, 1.0), *shapes[key], relation, names)
 
-    def groups(kind: str, found: list[list[tuple[int, float]]]) -> Iterator[DuplicateGroup]:
-        for group in found:
-            members = (shown(key, score, images[key][0]) for key, score in group)
-            yield DuplicateGroup(kind, tuple(members))
+    def files_of(key: int) -> list[Image]:
+        """The images of a content that count as copies; one where a person wants them all."""
+        return images[key][:1] if (key, key) in dismissed else images[key]
 
-    exact = (
-        DuplicateGroup("exact", tuple(shown(key, 1.0, image) for image in same))
-        for key, same in sorted(images.items(), key=lambda item: item[1][0].id)
-        if len(same) > 1 and (key, key) not in dismissed and key in shapes
+    def of_copies(group: list[tuple[int, float]]) -> DuplicateGroup | None:
+        best = group[0][0]
+        found = [
+            shown(key, score, image, "exact" if key == best else "near")
+            for key, score in group
+            for image in files_of(key)
+        ]
+        if len(found) < 2:
+            return None
+        kind = "near" if len(group) > 1 else "exact"
+        found[0] = replace(found[0], relation="best")
+        return DuplicateGroup(kind, tuple(found), reason([ranks[one.id] for one in found]))
+
+    def of_similar(group: list[tuple[int, float]]) -> DuplicateGroup:
+        found = [shown(key, score, images[key][0], "similar") for key, score in group]
+        found[0] = replace(found[0], relation="best")
+        if group[0][0] in leaders:
+            return DuplicateGroup("similar", tuple(found[1:]), "", beside=found[0])
+        return DuplicateGroup("similar", tuple(found), reason([ranks[one.id] for one in found]))
+
+    near = {key for group in copies for key, _ in group}
+    exact = sorted(
+        ([(key, 1.0)] for key in several & order.keys() if key not in near),
+        key=lambda group: images[group[0][0]][0].id,
     )
+    groups = [made for group in (*exact, *copies) if (made := of_copies(group)) is not None]
+    shown_ids = {one.id for group in groups for one in group.images}
+    leaders = {group[0][0] for group in (*exact, *copies) if images[group[0][0]][0].id in shown_ids}
+    pairs = Pairs.of([similar, alike])
+    one, other = np.isin(pairs.keys, np.array(sorted(leaders), np.int64)).T
+    lesser = near - leaders
+    # The best copies of other groups come first, so that they are in no group of similar images.
+    first = {key: (int(key not in leaders), *rank) for key, rank in order.items()}
     return DuplicatesResult(
-        groups=(*exact, *groups("near", copies)),
-        similar=tuple(groups("similar", grouped(similar, order, without=lesser))),
+        groups=tuple(groups),
+        similar=tuple(map(of_similar, grouped(pairs.where(~(one & other)), first, without=lesser))),
         thresholds=thresholds,
         images=catalog.images.count() - catalog.images.count_missing(),
         unseen=len(unseen & images.keys()),
         hard_links=sum(map(len, linked.values())),
     )
+
+
+def _ranked(
+    images: Mapping[int, list[Image]],
+    shapes: Mapping[int, tuple[int, int, int]],
+    compared: Collection[int],
+    ranking: Ranking,
+    progress: Progress,
+    stop: StopFlag,
+) -> dict[int, Rank]:
+    """Ranks of the images by id; those of each content are sorted, the best first.
+
+    Only headers of files that can have a copy are read.
+    """
+    raw = raw_beside([image.path for key in compared for image in images[key]])
+    found: dict[int, Rank] = {}
+    for number, (key, same) in enumerate(images.items()):
+        if number % 100 == 0:
+            stop.check()
+            progress("reading headers", number, len(images))
+        if key not in shapes:
+            continue
+        known = ranking.header(same[0].path) if key in compared else Header()
+        for image in same:
+            found[image.id] = ranking.rank(image, shapes[key], known, raw)
+        same.sort(key=lambda image: found[image.id])
+    return found
 
 
 def _present(
@@ -173,11 +251,6 @@ def _present(
             if others:
                 linked[first.id] = tuple(other.path for other in others)
     return found, linked
-
-
-def _best_first(shape: tuple[int, int, int]) -> tuple[int, int]:
-    width, height, size = shape
-    return -width * height, -size
 
 
 def _among(pairs: Pairs, images: Mapping[int, object], dismissed: set[tuple[int, int]]) -> Pairs:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from imgclust.duplicates.neighbourhood import Verdict
+from imgclust.duplicates.verification import Compare
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -34,9 +37,13 @@ class Pairs:
 
 
 def grouped(
-    pairs: Pairs, best_first: Mapping[int, tuple[int, ...]], *, without: Iterable[int] = ()
+    pairs: Pairs,
+    best_first: Mapping[int, tuple[object, ...]],
+    *,
+    without: Iterable[int] = (),
+    compare: Compare | None = None,
 ) -> list[list[tuple[int, float]]]:
-    """Divide contents into groups, the best copy first in each.
+    """Divide contents into groups, the best copy first in each; no content is in two.
 
     The best of all contents takes whatever passes against it, then the best of those left, and
     so on. So every member has passed against the best copy of its group itself.
@@ -44,11 +51,14 @@ def grouped(
     Parameters
     ----------
     pairs
-        The pairs that pass.
+        The pairs that pass, or that are compared.
     best_first
         What each content is sorted by: the smallest is the best copy.
     without
         Contents that are left out.
+    compare
+        Gives the verdicts on a content and others; None: all pairs pass. A content that holds
+        more than a better one comes before it.
 
     Returns
     -------
@@ -60,14 +70,34 @@ def grouped(
     for (one, other), score in zip(pairs.keys.tolist(), pairs.scores.tolist(), strict=True):
         beside.setdefault(one, []).append((other, score))
         beside.setdefault(other, []).append((one, score))
-    taken = set(without)
+    order = sorted(beside, key=lambda key: (*best_first[key], key))
+    place = {key: number for number, key in enumerate(order)}
+    taken, asked = set(without), set[int]()
     groups = []
-    for best in sorted(beside, key=lambda key: (*best_first[key], key)):
+    waiting = order[::-1]
+    while waiting:
+        best = waiting.pop()
         if best in taken:
             continue
         members = [(key, score) for key, score in beside[best] if key not in taken]
+        members.sort(key=lambda member: (-member[1], place[member[0]]))
+        if compare is not None and members:
+            verdicts = compare(best, [key for key, _ in members])
+            more = [
+                key
+                for (key, _), verdict in zip(members, verdicts, strict=True)
+                if verdict == Verdict.SECOND
+            ]
+            if more and best not in asked:  # each once: those that hold more come before it
+                asked.add(best)
+                waiting += [best, *sorted(more, key=lambda key: -place[key])]
+                continue
+            members = [
+                member
+                for member, verdict in zip(members, verdicts, strict=True)
+                if verdict in {Verdict.SAME, Verdict.FIRST}
+            ]
         if members:
-            members.sort(key=lambda member: (-member[1], best_first[member[0]], member[0]))
             groups.append([(best, 1.0), *members])
             taken.update(key for key, _ in groups[-1])
     return groups

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.duplicates.grouping import Pairs
-from imgclust.duplicates.neighbourhood import Neighbourhood
+from imgclust.duplicates.neighbourhood import Neighbourhood, Verdict
 from imgclust.duplicates.pictures import Pictures
 from imgclust.duplicates.thresholds import LIKE, Thresholds
 from imgclust.index import RowSearch, VectorIndex
@@ -89,7 +89,7 @@ def look(
     progress: Progress,
     stop: StopFlag,
 ) -> tuple[Pairs, Pairs]:
-    """Near pairs, and similar ones; what is looked up is remembered in the neighbourhood.
+    """Pairs whose thumbnails agree, and similar ones; the neighbourhood remembers both.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def look(
             asked = asked[neighbourhood.asked[asked] < number]
         elif not neighbourhood.narrow(_NEIGHBOURS, by=_MORE):
             break
-    same = alike & (neighbourhood.seen(pairs) == 1)
+    same = alike & (neighbourhood.seen(pairs) >= Verdict.ALIKE)
     found = Pairs(keys[pairs], cosines)
     return found.where(same), found.where(~same & (cosines >= thresholds.similar))
 
@@ -155,7 +155,7 @@ def _judge(
     progress: Progress,
     stop: StopFlag,
 ) -> None:
-    """Hold the pictures of pairs against each other that were not judged yet."""
+    """Compare the thumbnails of pairs that have no verdict yet."""
     new = pairs[neighbourhood.seen(pairs) < 0]
     keys = neighbourhood.keys
     for start in range(0, len(new), _JUDGED):
@@ -164,7 +164,8 @@ def _judge(
         one, other = keys[part[:, 0]], keys[part[:, 1]]
         same = pictures.alike(one, other, least=LIKE, stop=stop)
         told = pictures.told(one) & pictures.told(other)
-        neighbourhood.judge(part[told], same[told])
+        verdicts = np.where(same, int(Verdict.ALIKE), int(Verdict.OTHER)).astype(np.int8)
+        neighbourhood.judge(part[told], verdicts[told])
 
 
 def _full(neighbourhood: Neighbourhood) -> _Rows:

@@ -6,6 +6,7 @@ The file is a cache: what is damaged, of another recipe or of another version is
 from __future__ import annotations
 
 import contextlib
+import enum
 import io
 import os
 import zipfile
@@ -20,11 +21,28 @@ import numpy.typing as npt
 from imgclust.files import open_new, read_regular
 
 # Of what is kept; another one begins anew. The likeness that was judged by is part of it.
-_VERSION = 1
+# Version 2: verdicts by all pixels instead of by thumbnails alone.
+_VERSION = 2
 _CHECKSUM_BYTES = 4
-_FIELDS = ("keys", "asked", "one", "other", "cosines", "judged", "same")
+_FIELDS = ("keys", "asked", "one", "other", "cosines", "judged", "verdicts")
 
 Positions = npt.NDArray[np.int32]
+
+
+class Verdict(enum.IntEnum):
+    """What is known of a pair of contents, the smaller key first.
+
+    `OTHER`: their thumbnails differ. `ALIKE`: their thumbnails agree, and nothing more is known.
+    All others agree in their thumbnails and were compared by all pixels: `SAME`; `FIRST` or
+    `SECOND`, the same and that one holds more; `REFUTED`, not the same.
+    """
+
+    OTHER = 0
+    ALIKE = 1
+    SAME = 2
+    FIRST = 3
+    SECOND = 4
+    REFUTED = 5
 
 
 @dataclass
@@ -40,9 +58,9 @@ class Neighbourhood:
     one, other, cosines
         A row `(m,)` for each neighbour of each content, int32, int32, float32: by content, the
         nearest first.
-    judged, same
-        Pairs that were looked at, int32 `(p, 2)`, the smaller first, each once, in order; and
-        whether they show the same pixels.
+    judged, verdicts
+        Pairs that were compared, int32 `(p, 2)`, the smaller first, each once, in order; and the
+        `Verdict` of each, int8 `(p,)`.
     """
 
     keys: npt.NDArray[np.int64]
@@ -51,7 +69,7 @@ class Neighbourhood:
     other: Positions
     cosines: npt.NDArray[np.float32]
     judged: Positions
-    same: npt.NDArray[np.bool_]
+    verdicts: npt.NDArray[np.int8]
 
     @classmethod
     def of(cls, keys: npt.NDArray[np.int64]) -> Neighbourhood:
@@ -64,7 +82,7 @@ class Neighbourhood:
             other=empty,
             cosines=np.empty(0, np.float32),
             judged=np.empty((0, 2), np.int32),
-            same=np.empty(0, bool),
+            verdicts=np.empty(0, np.int8),
         )
 
     def followed(self, keys: npt.NDArray[np.int64]) -> tuple[Neighbourhood, npt.NDArray[np.bool_]]:
@@ -93,7 +111,7 @@ class Neighbourhood:
             other=other[kept],
             cosines=self.cosines[kept],
             judged=judged[known],
-            same=self.same[known],
+            verdicts=self.verdicts[known],
         )
         return found, new
 
@@ -143,9 +161,9 @@ class Neighbourhood:
         return bool(narrower.any())
 
     def copies(self) -> npt.NDArray[np.bool_]:
-        """Of each neighbour `(m,)` whether it was found to show the same pixels."""
+        """Of each neighbour `(m,)` whether the thumbnails of both agree."""
         found: npt.NDArray[np.bool_] = (
-            self.seen(np.stack([self.one, self.other], axis=1).astype(np.int64)) == 1
+            self.seen(np.stack([self.one, self.other], axis=1).astype(np.int64)) >= Verdict.ALIKE
         )
         return found
 
@@ -161,20 +179,21 @@ class Neighbourhood:
         return np.stack(np.divmod(unique, max(len(self.keys), 1)), axis=1), self.cosines[first]
 
     def seen(self, pairs: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
-        """Of pairs `(m, 2)`: 1 where the pixels are the same, 0 where others, -1 not judged."""
+        """Of pairs `(m, 2)` the `Verdict`, -1 where there is none, int8 `(m,)`."""
         found = np.full(len(pairs), -1, np.int8)
         if len(self.judged):
             known, asked = self._codes(self.judged), self._codes(pairs)
             at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
             there = known[at] == asked
-            found[there] = self.same[at[there]]
+            found[there] = self.verdicts[at[there]]
         return found
 
-    def judge(self, pairs: npt.NDArray[np.int64], same: npt.NDArray[np.bool_]) -> None:
-        """Remember of pairs `(m, 2)` that were not judged yet whether the pixels are the same."""
-        judged = np.concatenate([self.judged, np.sort(pairs, axis=1).astype(np.int32)])
-        order = np.lexsort((judged[:, 1], judged[:, 0]))
-        self.judged, self.same = judged[order], np.concatenate([self.same, same])[order]
+    def judge(self, pairs: npt.NDArray[np.int64], verdicts: npt.NDArray[np.integer]) -> None:
+        """Remember the verdicts of pairs `(m, 2)`, each once, in place of earlier ones."""
+        judged = np.concatenate([np.sort(pairs, axis=1).astype(np.int32), self.judged])
+        found = np.concatenate([verdicts.astype(np.int8), self.verdicts])
+        _, first = np.unique(self._codes(judged), return_index=True)  # the new ones come first
+        self.judged, self.verdicts = judged[first], found[first]
 
     def save(self, path: Path, *, recipe: str, likeness: float) -> None:
         """Write it to a file, whole or not at all; one process at a time.
@@ -196,7 +215,7 @@ class Neighbourhood:
             content,
             made_by=np.array([str(_VERSION), recipe, repr(likeness)]),
             **{name: getattr(self, name) for name in _FIELDS}
-            | {"judged": self.judged[near], "same": self.same[near]},
+            | {"judged": self.judged[near], "verdicts": self.verdicts[near]},
         )
         temporary = path.with_name(f"{path.name}.tmp")
         try:

@@ -10,6 +10,7 @@ from imgclust.images.decoding import (
     decode,
 )
 from imgclust.images.filestat import NO_STAT, FileStat, file_stat, is_excluded, stat_of, suffix_of
+from imgclust.images.headers import Header, header
 from imgclust.images.kinds import (
     HEAD_BYTES,
     PICTURE_SUFFIXES,
@@ -37,7 +38,9 @@ from imgclust.images.pool import (
 )
 from imgclust.images.presence import Listings, names_in
 from imgclust.images.region import Region, region_box
+from imgclust.images.sameness import Difference, Sameness, difference, sameness
 from imgclust.images.thumbnails import ThumbnailStore
+from imgclust.images.whole import WHOLE_PX, is_series, reduced, whole_picture
 
 __all__ = [
     "HEAD_BYTES",
@@ -52,17 +55,21 @@ __all__ = [
     "TASKS_PER_WORKER",
     "THUMBNAIL_PX",
     "TIME_LIMIT_S",
+    "WHOLE_PX",
     "Again",
     "DecodePool",
     "Decoded",
     "Decoder",
     "Died",
+    "Difference",
     "FileStat",
+    "Header",
     "Listings",
     "Outcome",
     "Picture",
     "ReadFailed",
     "Region",
+    "Sameness",
     "Skipped",
     "ThumbnailStore",
     "Undecodable",
@@ -71,16 +78,22 @@ __all__ = [
     "claim",
     "copies",
     "decode",
+    "difference",
     "digest",
     "file_stat",
+    "header",
     "is_excluded",
+    "is_series",
     "likeness",
     "most_likeness",
     "names_in",
     "outlines",
     "raw_installed",
     "recognise",
+    "reduced",
     "region_box",
+    "sameness",
     "stat_of",
     "suffix_of",
+    "whole_picture",
 ]

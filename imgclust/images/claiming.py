@@ -56,6 +56,7 @@ def claim(
     size_cap_bytes: int = SIZE_CAP_BYTES,
     pixel_cap: int = PIXEL_CAP,
     region: Region | None = None,
+    whole_px: int = 0,
 ) -> Outcome:
     """Read and decode the file at `path`, or say why not.
 
@@ -67,7 +68,7 @@ def claim(
     ----------
     path
         A file name as the system has it.
-    side, thumbnail_px, pixel_cap, region
+    side, thumbnail_px, pixel_cap, region, whole_px
         See `decode`.
     size_cap_bytes
         A candidate image of more bytes is `Unreadable` and is not read.
@@ -115,6 +116,7 @@ def claim(
         thumbnail_px=thumbnail_px,
         pixel_cap=pixel_cap,
         region=region,
+        whole_px=whole_px,
     )
     took = time.perf_counter() - started
     try:

@@ -27,9 +27,11 @@ from PIL import (
 )
 
 from imgclust.errors import UsageError
+from imgclust.images.colours import from_lab
 from imgclust.images.kinds import HEAD_BYTES, PICTURE_SUFFIXES, RAW_FORMATS, recognise, stranger
 from imgclust.images.raw import raw_picture
 from imgclust.images.region import Region, region_box
+from imgclust.images.whole import is_series, reduced, whole_picture
 
 SIDE = 299
 THUMBNAIL_PX = 160
@@ -91,6 +93,7 @@ def decode(
     thumbnail_px: int = THUMBNAIL_PX,
     pixel_cap: int = PIXEL_CAP,
     region: Region | None = None,
+    whole_px: int = 0,
 ) -> Picture | Undecodable:
     """Decode one picture in this process.
 
@@ -112,6 +115,8 @@ def decode(
         A picture of more pixels by its header is not decoded.
     region
         The part to decode, None for the whole: see `Region`.
+    whole_px
+        Not 0: return `whole_picture` with at most so many pixels instead of a square.
 
     Raises
     ------
@@ -129,7 +134,7 @@ def decode(
         return Undecodable(stranger(content[:HEAD_BYTES], suffix))
     try:
         with _pillow_limits_off():
-            return _picture(content, kind, side, thumbnail_px, pixel_cap, region)
+            return _picture(content, kind, side, thumbnail_px, pixel_cap, region, whole_px)
     except (MemoryError, UsageError):
         raise
     except _RefusedError as refusal:
@@ -148,9 +153,12 @@ def _picture(
     thumbnail_px: int,
     pixel_cap: int,
     region: Region | None,
+    whole_px: int,
 ) -> Picture:
     orientation = 0
     if kind in RAW_FORMATS:
+        if whole_px:
+            raise _RefusedError("RAW files are not compared")
         preview = raw_picture(content, lambda size: _check_pixels(size, pixel_cap))
         image, orientation = preview.image, preview.orientation
         width, height = preview.size
@@ -160,7 +168,10 @@ def _picture(
     _check_pixels(image.size, pixel_cap)
 
     # The scaled picture covers `box`: its last row and column may be cut pixels.
-    drafted = None if region else image.draft(None, (side, side))
+    if whole_px and is_series(image):
+        raise _RefusedError("it holds several pictures")
+    least = reduced(image.size, whole_px) if whole_px else (side, side)
+    drafted = None if region else image.draft(None, least)
     box = drafted[1] if drafted else None
     image.load()
     orientation = orientation or _orientation(image)
@@ -168,6 +179,9 @@ def _picture(
         width, height = height, width
 
     plain = _plain_mode(image)
+    if whole_px:
+        found = whole_picture(plain, least, box, _UPRIGHT.get(orientation))
+        return Picture(width, height, kind, found, None)
     if region is not None:  # it is one of the upright picture
         plain = plain.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else plain
         plain = plain.crop(region_box(region, width, height))
@@ -225,7 +239,7 @@ def _plain_mode(image: Image.Image) -> Image.Image:
     if mode in {"1", "L"}:
         return image.convert("L")
     if mode == "LAB":
-        return _from_lab(image)
+        return from_lab(image)
     # Pillow takes every CMYK JPEG for one of Adobe's, whose ink is stored upside down.
     if mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
         return ImageChops.invert(image).convert("RGB")
@@ -249,18 +263,6 @@ def _wide_samples(samples: NDArray[np.float32]) -> NDArray[np.float32]:
             if greatest <= white:
                 return finite * np.float32(255.0 / white)
     return (finite - np.float32(least)) * np.float32(255.0 / (greatest - least or 1.0))
-
-
-def _from_lab(image: Image.Image) -> Image.Image:
-    from PIL import ImageCms
-
-    transform = ImageCms.buildTransform(
-        ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-    )
-    converted = ImageCms.applyTransform(image, transform)
-    if converted is None:
-        raise ValueError("no conversion")
-    return converted
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -27,7 +27,8 @@ class Decoded:
     format
         "JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIC" or a RAW kind ("NEF").
     pixels
-        uint8 (side, side, 3): the whole picture in RGB, squeezed to a square.
+        uint8 (side, side, 3): the whole picture in RGB, squeezed to a square; or what
+        `whole_picture` returns.
     thumbnail
         WebP bytes, aspect kept; None when thumbnails are off.
     decode_s

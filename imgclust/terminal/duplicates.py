@@ -10,13 +10,26 @@ from imgclust.terminal.table import Column, columns
 from imgclust.terminal.words import counted, printable, size
 
 if TYPE_CHECKING:
-    from imgclust.collection import Dismissed, DuplicateGroup, DuplicatesResult
+    from imgclust.collection import Dismissed, Duplicate, DuplicateGroup, DuplicatesResult
+
+# Why an image is the best copy.
+_REASONS = {
+    "keep": "below --keep",
+    "camera": "camera data",
+    "raw": "RAW beside it",
+    "earliest": "taken earliest",
+    "name": "original name",
+    "pixels": "most pixels",
+    "bytes": "most bytes",
+    "first": "added first",
+    "detail": "most detail",
+}
 
 
 def duplicates(screen: Screen, result: DuplicatesResult) -> None:
-    """Groups, the best copy first in each; how many and by which threshold."""
+    """Groups, the best copy first in each; how many, and by which threshold."""
     _table(screen, result.groups)
-    limit = f"near: score {result.thresholds.near:g} or more, and the same pixels"
+    limit = f"near: score {result.thresholds.near:g} or more, and the same picture in every place"
     lesser = [one for group in result.groups for one in group.images[1:]]
     if lesser:
         groups = {kind: sum(g.kind == kind for g in result.groups) for kind in ("exact", "near")}
@@ -68,21 +81,33 @@ def _table(screen: Screen, groups: Sequence[DuplicateGroup]) -> None:
     rows = [
         (
             str(number) if position == 0 else "",
-            group.kind if position == 0 else "",
+            _kind(group, one),
             f"{one.score:.4f}",
             f"{one.width}x{one.height}",
             size(one.bytes),
+            _REASONS.get(group.reason, "") if one is group.images[0] else "",
             str(one.id),
             printable(one.path) + (" (hard link)" if one.hard_links else ""),
         )
         for number, group in enumerate(groups, 1)
-        for position, one in enumerate(group.images)
+        for position, one in enumerate(_shown(group))
     ]
     screen.table(
         [
             Column("group", "number"),
             Column("kind"),
-            *columns("score", "pixels", "size", "id", path="path"),
+            *(Column(title, "number") for title in ("score", "pixels", "size")),
+            Column("best copy"),
+            *columns("id", path="path"),
         ],
         rows,
     )
+
+
+def _shown(group: DuplicateGroup) -> Sequence[Duplicate]:
+    return group.images if group.beside is None else (group.beside, *group.images)
+
+
+def _kind(group: DuplicateGroup, one: Duplicate) -> str:
+    """What an image is to the best copy; the best copy of another group is shown as such."""
+    return "also listed" if one is group.beside else one.relation

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from imgclust.cli.documents.writing import Document, path_keys
 
 if TYPE_CHECKING:
-    from imgclust.collection import Dismissed, DuplicateGroup, DuplicatesResult
+    from imgclust.collection import Dismissed, Duplicate, DuplicateGroup, DuplicatesResult
 
 
 def duplicates(result: DuplicatesResult) -> Document:
@@ -32,18 +32,22 @@ def _groups(groups: Sequence[DuplicateGroup]) -> list[Document]:
     return [
         {
             "kind": group.kind,
-            "images": [
-                {
-                    "id": one.id,
-                    **path_keys(one.path),
-                    "score": round(one.score, 6),
-                    "width": one.width,
-                    "height": one.height,
-                    "bytes": one.bytes,
-                    "hard_links": [path_keys(path) for path in one.hard_links],
-                }
-                for one in group.images
-            ],
+            "images": [_image(one) for one in group.images],
+            "reason": group.reason or None,
+            "beside": None if group.beside is None else _image(group.beside),
         }
         for group in groups
     ]
+
+
+def _image(one: Duplicate) -> Document:
+    return {
+        "id": one.id,
+        **path_keys(one.path),
+        "score": round(one.score, 6),
+        "width": one.width,
+        "height": one.height,
+        "bytes": one.bytes,
+        "hard_links": [path_keys(path) for path in one.hard_links],
+        "relation": one.relation,
+    }

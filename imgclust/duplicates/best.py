@@ -1,0 +1,102 @@
+"""The best copy: the original before what was made from it, then the one with the most pixels."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from imgclust.catalog import Image
+from imgclust.images import RAW_SUFFIXES, Header, header
+
+# Names that messengers, screenshots, editors and file managers give to what they make.
+_DERIVED = re.compile(
+    r"""
+    ^(img|vid|ptt)-\d{8}-wa\d+ | whatsapp | ^received_ | ^signal-\d | telegram | ^fb_img
+    | ^photo_\d{4}-\d\d-\d\d_ | ^screen[ _-]?shot | ^thumb(nail)?[s_\d-] | ^copy[ ]of
+    | [ _-]copy([ _-]?\(?\d+\)?)?$ | \(\d+\)$ | [ _-](edited|edit|resized|small|preview|thumb)$
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+# Why one image is better than another, in the order in which they are compared.
+REASONS = ("keep", "camera", "raw", "earliest", "name", "pixels", "bytes", "first")
+DETAIL = "detail"
+
+Rank = tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Sorts images, the best first.
+
+    Attributes
+    ----------
+    keep
+        Folders whose images are preferred, resolved, without a slash at the end.
+    header
+        What reads the header of a file.
+    """
+
+    keep: Sequence[bytes] = ()
+    header: Callable[[bytes], Header] = header
+
+    def rank(
+        self, image: Image, shape: tuple[int, int, int], known: Header, raw: set[bytes]
+    ) -> Rank:
+        """What an image is sorted by; one place for each of `REASONS`.
+
+        Parameters
+        ----------
+        shape
+            Width and height in pixels and size in bytes.
+        known
+            The header of its file.
+        raw
+            Paths of RAW files without their suffix.
+        """
+        width, height, size = shape
+        stem = os.path.splitext(image.path)[0]
+        return (
+            int(not any(image.path.startswith(folder + b"/") for folder in self.keep)),
+            int(not known.camera),
+            int(stem not in raw),
+            known.taken or "~",
+            int(is_derived(image.path)),
+            -width * height,
+            -size,
+            image.id,
+        )
+
+
+def is_derived(path: bytes) -> bool:
+    """Whether the name says that a program made the file from another picture."""
+    stem = os.path.splitext(os.path.basename(path))[0]
+    return _DERIVED.search(os.fsdecode(stem)) is not None
+
+
+def raw_beside(paths: Sequence[bytes]) -> set[bytes]:
+    """Paths, without suffix, of the RAW files in the folders of `paths`; each is listed once."""
+    found: set[bytes] = set()
+    for folder in {os.path.dirname(path) for path in paths}:
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    stem, suffix = os.path.splitext(entry.name)
+                    if os.fsdecode(suffix).lower() in RAW_SUFFIXES:
+                        found.add(os.path.join(folder, stem))
+        except OSError:
+            continue
+    return found
+
+
+def reason(ranks: Sequence[Rank]) -> str:
+    """Why the first of several ranks is the best copy: one of `REASONS`, or `DETAIL`.
+
+    `DETAIL`: another one ranks higher, but lacks detail or transparency.
+    """
+    best, others = ranks[0], ranks[1:]
+    rival = min(others)
+    if rival < best:
+        return DETAIL
+    return next(name for name, a, b in zip(REASONS, best, rival, strict=True) if a != b)

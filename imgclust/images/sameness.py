@@ -1,0 +1,244 @@
+"""Sameness: whether two pictures differ only by encoding and size, tested in every place.
+
+A small change, such as a digit in a screenshot, is invisible in means over the whole picture.
+So differences are averaged over small windows, and the largest of them decides. Encoding with
+loss changes busy places more than plain ones: each window is allowed a share of its own contrast.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Floats = NDArray[np.float32]
+
+# Side of the windows in which lightness and alpha are averaged, and of the blocks that have a
+# contrast and a colour each.
+_WINDOW = 5
+_BLOCK = 4
+# What encoding explains, in levels of 255: so much anywhere, and a share of the local contrast.
+_LEVELS, _SHARE = 4.0, 0.2
+_COLOUR_LEVELS, _COLOUR_SHARE = 3.0, 0.3
+# The largest difference of a copy, as a multiple of that. Pictures that agree well in most places
+# must agree better in all: LEAST + TYPICAL times the typical difference.
+MOST = 1.25
+MOST_COLOUR = 1.9
+LEAST, TYPICAL = 0.4, 4.0
+# In small pictures a few pixels are a letter's only difference from another.
+SMALL_SIDE, MOST_SMALL = 48, 0.7
+# The typical difference is that of blocks with this contrast, if there are so many.
+_BUSY, _BUSY_BLOCKS = 6.0, 16
+# Compared in bands of rows, so that different pictures are left early; with rows around each.
+_BAND, _MARGIN = 512, 8
+# Pictures of so many pixels a side are compared at a quarter of the size first.
+_COARSE_SIDE, _COARSE = 256, 4
+# The larger picture holds more when the smaller one, enlarged in any of the usual ways, differs
+# from it by so much (RMS, levels).
+_DETAIL = 3.0
+_LARGER = 1.1
+_ENLARGED = (
+    Image.Resampling.BICUBIC,
+    Image.Resampling.LANCZOS,
+    Image.Resampling.BILINEAR,
+    Image.Resampling.NEAREST,
+)
+# Levels by which a drawing must differ from the ground that its flattened copy is on.
+_SHOWN = 32
+
+
+class Sameness(enum.Enum):
+    """What two pictures are to each other; `FIRST` and `SECOND`: the same, and that holds more."""
+
+    OTHER = "other"
+    SAME = "same"
+    FIRST = "first"
+    SECOND = "second"
+
+
+def sameness(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Sameness:
+    """Compare two whole pictures `(h, w, 3 or 4)` of the same ratio (see `whole_picture`).
+
+    They are the same when they agree in every window at the smaller one's size. The larger one
+    holds more where it has detail that the smaller one lacks, and a transparent one holds more
+    than its flattened copy. If both hold more than the other, they are not the same.
+    """
+    if one.shape[2] != other.shape[2]:
+        transparent = one if one.shape[2] == 4 else other
+        flat = other if one.shape[2] == 4 else one
+        if not any(_agree(drawn, flat) for drawn in _flattened(transparent)):
+            return Sameness.OTHER
+        if _holds_more(flat, transparent[..., :3]):
+            return Sameness.OTHER
+        return Sameness.FIRST if one.shape[2] == 4 else Sameness.SECOND
+    if not _agree(one, other):
+        return Sameness.OTHER
+    if _holds_more(one, other):
+        return Sameness.FIRST
+    return Sameness.SECOND if _holds_more(other, one) else Sameness.SAME
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two pictures differ, as multiples of what encoding explains.
+
+    Attributes
+    ----------
+    light, colour
+        The largest difference of lightness or alpha, and of colour, in any block.
+    typical
+        What three quarters of the blocks with some contrast do not exceed in lightness;
+        infinite where there are only a few such blocks.
+    side
+        The shorter side in pixels at which they were compared.
+    """
+
+    light: float
+    colour: float
+    typical: float
+    side: int
+
+    def passes(self) -> bool:
+        """Whether encoding and size explain it."""
+        limit = min(MOST if self.side > SMALL_SIDE else MOST_SMALL, LEAST + TYPICAL * self.typical)
+        return self.light <= limit and self.colour <= MOST_COLOUR
+
+
+def difference(
+    one: NDArray[np.uint8], other: NDArray[np.uint8], *, most: float = np.inf
+) -> Difference:
+    """Compare two pictures of the same number of channels at the smaller one's size.
+
+    Stops at the first rows where the difference is `most` or more.
+    """
+    one, other = _at_one_size(one, other)
+    light = colour = 0.0
+    busy: list[Floats] = []
+    height = len(one)
+    for top in range(0, height, _BAND):
+        rows = slice(max(0, top - _MARGIN), min(height, top + _BAND + _MARGIN))
+        if np.array_equal(one[rows], other[rows]):
+            planes = _planes(one[rows])
+            contrast = _contrast(planes[0])
+            busy.append(np.zeros_like(contrast)[contrast > _BUSY])
+            continue
+        found = _differences(_planes(one[rows]), _planes(other[rows]))
+        light, colour = max(light, float(found[0].max())), max(colour, float(found[1].max()))
+        busy.append(found[0][found[2] > _BUSY])
+        if max(light, colour) >= most:
+            break
+    typical = np.concatenate([np.empty(0, np.float32), *busy])
+    many = len(typical) >= _BUSY_BLOCKS
+    share = float(np.percentile(typical, 75)) if many else np.inf
+    return Difference(light, colour, share, min(one.shape[:2]))
+
+
+def _agree(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    one, other = _at_one_size(one, other)
+    most = max(MOST, MOST_COLOUR)
+    if min(one.shape[:2]) >= _COARSE_SIDE:
+        height, width = (length // _COARSE for length in one.shape[:2])
+        small = _resized(one, (width, height)), _resized(other, (width, height))
+        if not difference(*small, most=most).passes():
+            return False
+    return difference(one, other, most=most).passes()
+
+
+def _differences(one: list[Floats], other: list[Floats]) -> tuple[Floats, Floats, Floats]:
+    """Of lightness (and alpha), and of colour, in each block; and the contrast of the block."""
+    contrast = np.minimum(_contrast(one[0]), _contrast(other[0]))
+    light = _light(one[0], other[0], contrast)
+    if len(one) == 4:
+        contours = np.minimum(_contrast(one[3]), _contrast(other[3]))
+        light = np.maximum(light, _light(one[3], other[3], contours))
+        contrast = np.maximum(contrast, contours)
+    colours = [_colour(one[place], other[place]) for place in (1, 2)]
+    return light, np.maximum(*colours), contrast
+
+
+def _light(one: Floats, other: Floats, contrast: Floats) -> Floats:
+    from scipy.ndimage import uniform_filter
+
+    apart = np.abs(uniform_filter(one - other, _WINDOW))
+    found: Floats = _blocks(apart).max(axis=(1, 3)) / (_LEVELS + _SHARE * contrast)
+    return found
+
+
+def _contrast(plane: Floats) -> Floats:
+    """Standard deviation in the 3 x 3 blocks around each block."""
+    from scipy.ndimage import uniform_filter
+
+    means = uniform_filter(_blocks(plane).mean(axis=(1, 3)), 3)
+    squares = uniform_filter(_blocks(plane * plane).mean(axis=(1, 3)), 3)
+    found: Floats = np.sqrt(np.maximum(squares - means * means, 0))
+    return found
+
+
+def _colour(one: Floats, other: Floats) -> Floats:
+    """Of mean colours in 2 x 2 blocks, as encoders keep little more of colours."""
+    from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
+
+    means = [_blocks(plane).mean(axis=(1, 3)) for plane in (one, other)]
+    apart = np.abs(uniform_filter(means[0] - means[1], 2))
+    spread = [maximum_filter(mean, 3) - minimum_filter(mean, 3) for mean in means]
+    found: Floats = apart / (_COLOUR_LEVELS + _COLOUR_SHARE * np.minimum(*spread) / 2)
+    return found
+
+
+def _blocks(plane: Floats) -> Floats:
+    """Blocks of 4 x 4, `(rows, 4, columns, 4)`; the last ones are filled up with their edge."""
+    height, width = plane.shape
+    plane = np.pad(plane, ((0, -height % _BLOCK), (0, -width % _BLOCK)), mode="edge")
+    return plane.reshape(plane.shape[0] // _BLOCK, _BLOCK, -1, _BLOCK)
+
+
+def _planes(pixels: NDArray[np.uint8]) -> list[Floats]:
+    """Lightness, two colour differences (ITU-R BT.601), and alpha; transparent: as on black."""
+    alpha = []
+    if pixels.shape[2] == 4:
+        alpha = [pixels[..., 3].astype(np.float32)]
+        pixels = (pixels[..., :3] * (alpha[0][..., None] / 255)).round().astype(np.uint8)
+    planes = np.asarray(Image.fromarray(pixels).convert("YCbCr"), np.float32)
+    return [*(np.ascontiguousarray(planes[..., place]) for place in range(3)), *alpha]
+
+
+def _at_one_size(
+    one: NDArray[np.uint8], other: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    if one.shape[0] * one.shape[1] > other.shape[0] * other.shape[1]:
+        other, one = _at_one_size(other, one)
+        return one, other
+    return one, _resized(other, (one.shape[1], one.shape[0]))
+
+
+def _resized(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """At width and height `size`; transparent colours count by their alpha."""
+    if size == (pixels.shape[1], pixels.shape[0]):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))
+
+
+def _holds_more(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    """Whether `one` is larger, and is not just the other enlarged."""
+    if one.shape[0] * one.shape[1] <= _LARGER * other.shape[0] * other.shape[1]:
+        return False
+    whole, part = (Image.fromarray(pixels[..., :3]).convert("L") for pixels in (one, other))
+    pixels = np.asarray(whole, np.float32)
+    for enlarge in _ENLARGED:
+        lost = pixels - np.asarray(part.resize(whole.size, enlarge), np.float32)
+        if np.square(lost).mean() <= _DETAIL**2:
+            return False
+    return True
+
+
+def _flattened(transparent: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:
+    """The picture on white and on black, where it differs from that ground."""
+    alpha = transparent[..., 3:].astype(np.float32) / 255
+    for ground in (255, 0):
+        flat = transparent[..., :3] * alpha + ground * (1 - alpha)
+        if np.abs(flat - ground).max() >= _SHOWN:
+            yield flat.round().astype(np.uint8)
