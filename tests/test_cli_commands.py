@@ -16,7 +16,10 @@ from imgclust.terminal import Screen
 from tests.command_line import Run
 from tests.conftest import write_picture
 
-COUNTS = ["seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"]
+COUNTS = [
+    *("seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"),
+    *("removed", "pending"),
+]
 LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved"]
 CLUSTER_ROW = [
     *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high")

@@ -20,7 +20,7 @@ from imgclust.images import FileStat
 from imgclust.ingest.events import Event
 from imgclust.ingest.looking import Looking
 from imgclust.ingest.place import Place, is_away
-from imgclust.reconcile import Look, RootScan, hold
+from imgclust.reconcile import RootScan, hold
 
 # Files looked at in one transaction; few enough that events and commits are not kept waiting.
 _SLICE = 500
@@ -111,18 +111,14 @@ class RootPass:
         """Look at the next files; True when there are no more."""
         self._part = self._part or list(islice(self._walk, _SLICE))
         with self._catalog.transaction():
-            found = [
+            for path, stat in self._part:
                 self._looking.at_file(path, stat, self.root.id, self._place)
-                for path, stat in self._part
-            ]
         # Nothing of it counts before it is committed.
         self.files += len(self._part)
         self._seen.extend(_hash(path, self._salt) for path, _ in self._part)
-        self._counts.seen += len(found)
-        if not self._again:
-            self._counts.unchanged += found.count(Look.NOTHING)
+        over = len(self._part) < _SLICE
         self._part = []
-        return len(found) < _SLICE
+        return over
 
     def compare(self) -> bool:
         """Do the next step of what follows the walk; True when the root is done."""
@@ -240,6 +236,7 @@ class RootPass:
             )
         self._absent = self._absent[_ROWS:]
         for image in newly:
+            self._counts.leave(image.path)
             self._counts.absent.add(image.id)
             if self._reason is None:
                 self._say(Event("missing", "not there any more", image.path, image.id))

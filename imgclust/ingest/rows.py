@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from imgclust.catalog import Catalog, Image, Observation
 from imgclust.images import Decoded
@@ -10,11 +11,15 @@ from imgclust.ingest.place import Disk, is_away
 
 
 class Rows:
-    """The image rows of a catalog, as the files of `disk` take, move and leave them."""
+    """The image rows of a catalog, as the files of `disk` take, move and leave them.
 
-    def __init__(self, catalog: Catalog, disk: Disk) -> None:
+    `left` hears of each path that an image has left for another.
+    """
+
+    def __init__(self, catalog: Catalog, disk: Disk, *, left: Callable[[bytes], None]) -> None:
         self._catalog = catalog
         self._disk = disk
+        self._left = left
 
     def take(self, known: Observation, key: int, decoded: Decoded) -> tuple[str, int]:
         """Give the path its row, and the row this content.
@@ -33,6 +38,7 @@ class Rows:
         moved = self._moved_from(key, decoded)
         if moved is not None:
             self._catalog.observations.forget(moved.path)
+            self._left(moved.path)
             images.move(moved.id, known.path, known.root)
             return "moved", moved.id
         return "new", images.insert(known.path, known.root, key)

@@ -49,6 +49,8 @@ def ingested(result: IngestResult) -> Document:
         "quarantined": result.quarantined,
         "missing": result.missing,
         "seconds": round(result.seconds, 3),
+        "removed": result.removed,
+        "pending": result.pending,
     }
 
 
