@@ -18,7 +18,7 @@ from tests.conftest import write_picture
 
 COUNTS = [
     *("seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"),
-    *("held", "offline", "suggestions"),
+    *("held", "offline", "suggestions", "removed", "pending"),
 ]
 LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved", "dangling"]
 CLUSTER_ROW = [

@@ -150,7 +150,7 @@ def test_new_copied_replaced_and_twice_in_one_batch(catalog: Catalog, tmp_path: 
     keys, vectors = catalog.contents.all_embeddings(RECIPE)
     numbers = {key_of(digest(one)): one for one in (1, 2, 3, 4)}
     assert {int(key): int(row[0] * 64) for key, row in zip(keys, vectors, strict=True)} == numbers
-    assert (world.counts.ingested, world.counts.reused, world.counts.skipped) == (4, 2, 1)
+    assert [world.counts[word] for word in ("ingested", "reused", "skipped")] == [3, 2, 1]
 
 
 def test_a_copy_of_a_content_that_leaves_in_the_same_batch(
@@ -164,7 +164,7 @@ def test_a_copy_of_a_content_that_leaves_in_the_same_batch(
     world.write([decoded(one, 2), decoded(two, 1)], 2)
     assert {image.path: image.id for image in catalog.images.all()} == {two: 1, one: 2}
     assert catalog.contents.count() == 2
-    assert (world.counts.ingested, world.counts.reused) == (2, 1)
+    assert (world.counts["ingested"], world.counts["reused"]) == (2, 1)
 
 
 def test_a_refused_commit_writes_and_says_nothing(catalog: Catalog, tmp_path: Path) -> None:

@@ -233,6 +233,7 @@ class Life(RuleBasedStateMachine):
         self.lost: set[bytes] = set()
         self.away: dict[bytes, set[int]] = {}
         self.scans = 0
+        self.refused = False
 
     @initialize(files=st.dictionaries(paths, contents))
     def open(self, files: dict[bytes, bytes]) -> None:
@@ -278,6 +279,7 @@ class Life(RuleBasedStateMachine):
             emit=self.hear,
         )
         self.ingest.begin(scan=True, watch=True)
+        self.refused = False
 
     def die(self) -> None:
         self.reader.close()
@@ -291,6 +293,7 @@ class Life(RuleBasedStateMachine):
         try:
             self.ingest.step(timeout_s=0)
         except StorageError:
+            self.refused = True  # what was not written is counted again by the next look
             self.ingest.forget()
         finally:
             self.judge_forgotten(removed - self.removed_rows(), scanning=scanning)
@@ -599,6 +602,24 @@ class Life(RuleBasedStateMachine):
 
     # What must always hold
 
+    def judge_counts(self, *, settled: bool) -> None:
+        """Each file is counted once; what waits in the catalog is what is said to wait."""
+        found = self.ingest.result()
+        words = [found.ingested, found.reused, found.unchanged, found.skipped]
+        words += [found.quarantined, found.removed, found.pending]
+        assert sum(words) == found.seen
+        assert min(words) >= 0
+        assert sum(found.suffixes.values()) == found.skipped
+        if not self.refused:
+            waiting = self.rows("SELECT count(*) FROM observations WHERE state = 'seen'")
+            assert [(found.pending,)] == waiting
+        if settled:
+            assert (found.seen, found.pending) == (len(self.disk.files), 0)
+
+    @invariant()
+    def the_words_add_up(self) -> None:
+        self.judge_counts(settled=False)
+
     @invariant()
     def what_was_taken_out_stays_out(self) -> None:
         for number, sha256 in self.rows(
@@ -641,6 +662,7 @@ class Life(RuleBasedStateMachine):
                 self.settle()
             self.rows_agree()
             self.everything_is_in()
+            self.judge_counts(settled=True)
         finally:
             arm("")
             self.reader.close()

@@ -250,8 +250,9 @@ def test_the_summary_of_a_pass(capsys: pytest.CaptureFixture[str]) -> None:
         held=((b"/gone", "3 of 4 images vanished at once"), (b"/away", "the folder is gone")),
         offline=((b"/away", 1200),),
         suggestions=("do this",),
+        suffixes={".mov": 3, ".xmp": 1},
     )
-    ingest.ingested(Screen(), result, {".mov": 3, ".xmp": 1})
+    ingest.ingested(Screen(), result)
     assert capsys.readouterr().out.splitlines() == [
         "300 files: 290 ingested, 3 reused, 4 skipped (3 .mov, 1 .xmp), 3 quarantined; 1 min 02 s",
         "see why some could not be read: imgclust quarantine",

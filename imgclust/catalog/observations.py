@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ class Observation:
 
     `stat` is (device, inode, size, mtime_ns, ctime_ns); `changed` the wall clock of its last
     change; `due` the monotonic clock at which a path in state "seen" is to be read; `asked`
-    says that a person asked for the path, and it is not at rest yet.
+    is 1 while a path that a person asked for is not at rest.
     """
 
     path: bytes
@@ -34,7 +34,7 @@ class Observation:
     due: float
     tries: int
     deaths: int
-    asked: bool = False
+    asked: int = 0
 
 
 @dataclass(frozen=True)
@@ -223,6 +223,13 @@ class Observations:
         return int(
             self._connection.execute("SELECT count(*) FROM observations WHERE state = 'seen'").get
         )
+
+    def waiting(self) -> Iterator[bytes]:
+        """Paths that wait to be read."""
+        for (path,) in self._connection.execute(
+            "SELECT path FROM observations WHERE state = 'seen'"
+        ):
+            yield bytes(path)
 
     def count_removed(self) -> int:
         """Number of files that stay out, as a person took them or their content out."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,12 +46,9 @@ class Listener:
         self._view = view
         self._log = log
         self._closed = False
-        self._skipped: Counter[str] = Counter()
         call.screen.progress("getting ready", 0, None)
 
     def __call__(self, event: Event) -> None:
-        if event.kind == "skipped" and event.path is not None:
-            self._skipped[os.path.splitext(os.fsdecode(event.path))[1].lower()] += 1
         if self._log is not None:
             self._log.event(event)
         if self._view is not None:
@@ -84,7 +80,7 @@ class Listener:
         """Write what the run did."""
 
         def show(screen: Screen, result: IngestResult) -> None:
-            ingest.ingested(screen, result, self._skipped)
+            ingest.ingested(screen, result)
             screen.outcome(f"links: {printable(collection.link_folder)}")
 
         try:

@@ -243,19 +243,19 @@ class _Arrivals:
             for _, content, action in catalog.contents.changes_after(self._sequence, 10**9)
             if action == "add"
         }
-        counts = Counts(seen=len(self._paths))
+        counts = Counts()
         for path, before in self._paths.items():
             image = catalog.images.at(path)
             known = catalog.observations.at(path)
-            if image is not None and image.content in fresh:
+            if not _at_rest(catalog, path):
+                counts.wait(path)
+            elif image is not None and image.content in fresh:
                 fresh.discard(image.content)
-                counts.ingested += 1
+                counts.put(path, "ingested")
             elif image is not None:
-                counts.unchanged += before
-                counts.reused += not before
-            elif known is not None:
-                counts.skipped += known.state == "skipped"
-                counts.quarantined += known.state == "quarantined"
+                counts.put(path, "unchanged" if before else "reused")
+            elif known is not None and known.state != "missing":
+                counts.put(path, known.state)
         return counts.result(seconds=time.monotonic() - self._began)
 
 

@@ -58,6 +58,8 @@ class Opened:
             self.catalog.close()
             raise
         self._live: collection.LiveIndex | None = None
+        # What the ingest that runs has done so far.
+        self.counted: Callable[[], collection.IngestResult] | None = None
 
     @classmethod
     def open(

@@ -106,7 +106,8 @@ class Status:
 class Standing:
     """How far a running ingest is: what is left to read and to link, and how the clusters fit.
 
-    `drift` is None before the first clustering.
+    `drift` is None before the first clustering, `run` where nothing is ingested now: what the run
+    did so far.
     """
 
     images: int
@@ -117,6 +118,7 @@ class Standing:
     clusters: int
     provisional: bool
     drift: imgclust.collection.Drifting | None
+    run: imgclust.collection.IngestResult | None = None
 
 
 @dataclass(frozen=True)

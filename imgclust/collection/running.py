@@ -126,7 +126,11 @@ def run(collection: Opened, emit: Emit, *, once: bool, scan: bool, cluster: bool
     require_packages()
     with contextlib.ExitStack() as stack:  # no start that fails leaves a process or thread behind
         ingest = _prepared(collection, emit, stack, once=once, scan=scan, cluster=cluster)
-        result = ingest.run(once=once, scan=scan)
+        collection.counted = ingest.result
+        try:
+            result = ingest.run(once=once, scan=scan)
+        finally:
+            collection.counted = None
     if not collection.stop.is_set():
         finish_links(collection)
     if once and collection.stop.is_set():

@@ -85,4 +85,5 @@ def standing(collection: Opened) -> Standing:
         clusters=0 if clustering is None else len(clustering.cluster_ids),
         provisional=clustering is not None and clustering.provisional,
         drift=None if clustering is None else drifting(catalog, clustering),
+        run=None if collection.counted is None else collection.counted(),
     )

@@ -67,7 +67,7 @@ class Committing:
         self._assigner = assigner
         self._counts = counts
         self._emit = emit
-        self._rows = rows or Rows(catalog, disk, clock)
+        self._rows = rows or Rows(catalog, disk, clock, left=counts.leave)
         self._removal = Removal(catalog, disk, self._rows)
         self.disks = Disks(catalog, disk=disk, clock=clock, emit=emit)
 
@@ -335,14 +335,12 @@ class Committing:
     def _count(self, event: Event) -> None:
         if event.image is not None:
             self._counts.absent.discard(event.image)
-        if event.kind == "ingested" or event.kind == "replaced":
-            self._counts.ingested += 1
-        elif event.kind in {"reused", "moved", "touched"}:
-            self._counts.reused += 1
-        elif event.kind == "skipped":
-            self._counts.skipped += 1
-        elif event.kind == "quarantined":
-            self._counts.quarantined += 1
+        if event.path is None:
+            return
+        if event.kind == "touched":
+            self._counts.rest(event.path, "reused")
+        elif event.kind in _WORDS:
+            self._counts.put(event.path, _WORDS[event.kind])
 
 
 def _changed(
@@ -361,6 +359,16 @@ def _changed(
     return corrected, list(last.values())
 
 
+# What a file is counted as after an event.
+_WORDS = {
+    "ingested": "ingested",
+    "replaced": "ingested",
+    "reused": "reused",
+    "moved": "reused",
+    "skipped": "skipped",
+    "quarantined": "quarantined",
+    "removed": "removed",
+}
 _SENTENCES = {
     "ingested": "embedded",
     "reused": "same content as another image",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from imgclust.ingest.holds import HeldFolder
+
+from imgclust.images import suffix_of
 
 
 @dataclass(frozen=True)
@@ -33,32 +35,86 @@ class Event:
 Emit = Callable[[Event], None]
 
 
-@dataclass
 class Counts:
-    """What one run of an ingest did; `ingested` were embedded now, `reused` needed none.
+    """What became of each file that a run has met: every path is counted once, under one word.
 
-    `absent` holds the images that left in this run and did not come back, by path or elsewhere.
+    Words: ingested (embedded now), reused (taken in without that), unchanged (nothing to do),
+    skipped, quarantined, removed (stays out), pending (waits to be read). What a path was counted
+    as before it had to be read again is kept for the case that its bytes are the same.
+
+    Attributes
+    ----------
+    absent
+        The images that left in this run and did not come back, by path or elsewhere.
     """
 
-    seen: int = 0
-    ingested: int = 0
-    reused: int = 0
-    unchanged: int = 0
-    skipped: int = 0
-    quarantined: int = 0
-    absent: set[int] = field(default_factory=set)
+    def __init__(self) -> None:
+        self.absent: set[int] = set()
+        self._word_of: dict[int, str] = {}
+        self._before: dict[int, str] = {}
+        self._numbers: Counter[str] = Counter()
+        self._suffixes: Counter[str] = Counter()
+
+    def __getitem__(self, word: str) -> int:
+        """Number of files under a word."""
+        return self._numbers[word]
+
+    @property
+    def files(self) -> int:
+        """Number of files."""
+        return len(self._word_of)
+
+    def put(self, path: bytes, word: str) -> None:
+        """The file is counted under this word from now on."""
+        self._before.pop(hash(path), None)
+        self._count(path, word)
+
+    def wait(self, path: bytes) -> None:
+        """The file waits to be read."""
+        before = self._word_of.get(hash(path))
+        if before not in {None, "pending"}:
+            self._before[hash(path)] = str(before)
+        self._count(path, "pending")
+
+    def rest(self, path: bytes, word: str) -> None:
+        """Nothing is to be done for the file; without another word it is counted under this one."""
+        if self._word_of.get(hash(path), "pending") == "pending":
+            self.put(path, self._before.get(hash(path), word))
+
+    def leave(self, path: bytes) -> None:
+        """There is no file at the path any more."""
+        self._before.pop(hash(path), None)
+        self._count(path, None)
 
     def result(self, *, seconds: float, held: tuple[HeldFolder, ...] = ()) -> IngestResult:
         """The counts as a result."""
-        counted = dataclasses.asdict(self)
-        missing = len(counted.pop("absent"))
         return IngestResult(
-            **counted,
-            missing=missing,
+            seen=self.files,
+            ingested=self["ingested"],
+            reused=self["reused"],
+            unchanged=self["unchanged"],
+            skipped=self["skipped"],
+            quarantined=self["quarantined"],
+            missing=len(self.absent),
             seconds=round(seconds, 3),
             held=tuple((one.path, one.reason) for one in held),
             offline=tuple((one.path, one.images) for one in held if one.offline),
+            removed=self["removed"],
+            pending=self["pending"],
+            suffixes={suffix: number for suffix, number in self._suffixes.items() if number},
         )
+
+    def _count(self, path: bytes, word: str | None) -> None:
+        # A hash of 64 bits: a million files take less than 100 MB.
+        key = hash(path)
+        old = self._word_of.pop(key, None)
+        if old is not None:
+            self._numbers[old] -= 1
+        if word is not None:
+            self._word_of[key] = word
+            self._numbers[word] += 1
+        if "skipped" in {old, word} and old != word:
+            self._suffixes[suffix_of(path)] += 1 if word == "skipped" else -1
 
 
 @dataclass(frozen=True)
@@ -67,6 +123,9 @@ class IngestResult:
 
     `held` are folders whose images are kept, with the reason; `offline` are those of them whose
     disk is away, with the number of their images. `suggestions` name commands that would help.
+    Each of the `seen` files is counted once: as ingested, reused, unchanged, skipped, quarantined,
+    removed or pending. `missing` counts images whose file is not there, `suffixes` the skipped
+    files by suffix.
     """
 
     seen: int
@@ -80,3 +139,6 @@ class IngestResult:
     held: tuple[tuple[bytes, str], ...] = ()
     offline: tuple[tuple[bytes, int], ...] = ()
     suggestions: tuple[str, ...] = ()
+    removed: int = 0
+    pending: int = 0
+    suffixes: Mapping[str, int] = field(default_factory=dict)

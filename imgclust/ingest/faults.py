@@ -185,4 +185,4 @@ class Faults:
         _log.debug("%s", reason, exc_info=error)
         self._catalog.observations.quarantine(path, reason, tries=1)
         self._later.append(Event("quarantined", reason, path))
-        self._counts.quarantined += 1
+        self._counts.put(path, "quarantined")

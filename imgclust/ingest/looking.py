@@ -48,7 +48,7 @@ class Looking:
         self._faults = faults
         self.emit = emit
         self.say = say
-        self.rows = Rows(catalog, disk, clock)
+        self.rows = Rows(catalog, disk, clock, left=counts.leave)
 
     def at_paths(self, paths: Mapping[bytes, bytes], place: Place) -> dict[bytes, bytes]:
         """Look at what events name: a file, or a folder that has gone or moved.
@@ -138,6 +138,12 @@ class Looking:
             self.vanished(path)
         elif found is Look.BACK:
             self._back(path)
+        elif stat is None:
+            self.counts.leave(path)
+        elif known is not None and known.state == "seen":
+            self.counts.wait(path)
+        else:
+            self.counts.rest(path, "unchanged")
         return found
 
     def at_requests(self, requests: Sequence[tuple[bytes, int]], place: Place) -> None:
@@ -146,15 +152,12 @@ class Looking:
             Step(path, root, None, partial(self._at_request, path, root, place))
             for path, root in requests
         ]
-        found = self._faults.each(steps, doing="looking at it")
-        if None in found:  # a request that fails is answered, too
-            with self.catalog.transaction():
+        if None in self._faults.each(steps, doing="looking at it"):
+            with self.catalog.transaction():  # a request that fails is answered, too
                 for path, _ in requests:
                     self.catalog.requests.answer(path)
-        self.counts.seen += len(found)
-        self.counts.unchanged += found.count(Look.NOTHING)
 
-    def _at_request(self, path: bytes, root: int, place: Place) -> Look:
+    def _at_request(self, path: bytes, root: int, place: Place) -> None:
         """Look at one of them, and note where the root of it is mounted."""
         watched = place.root_of(path)
         stat = None
@@ -169,9 +172,8 @@ class Looking:
             anchor = os.path.dirname(path) if path == added.path else added.path
             device, inode = self.disk.identity(anchor) or (None, None)
             self.catalog.roots.identify(root, device=device, inode=inode)
-        found = self.at_file(path, stat, watched.id if watched else root, place, asked=True)
+        self.at_file(path, stat, watched.id if watched else root, place, asked=True)
         self.catalog.observations.ask(path)
-        return found
 
     def at_ripe(self, known: Observation, place: Place) -> bool:
         """Look at a path whose settle delay has passed; True when it is to be read now."""
@@ -192,9 +194,11 @@ class Looking:
         """The path is new or has changed: it is due when it has stayed the same long enough."""
         due = self.clock.monotonic() + place.settle_s(root)
         self.catalog.observations.see(path, root, stat, due=due)
+        self.counts.wait(path)
 
     def vanished(self, path: bytes) -> None:
         """The path is away: an image becomes missing (scans decide the rest), others leave."""
+        self.counts.leave(path)
         image = self.catalog.images.at(path)
         if image is None:
             self.catalog.observations.forget(path)
@@ -221,5 +225,6 @@ class Looking:
             return
         self.catalog.observations.settle(path, "done")
         self.catalog.images.found(image.id)
+        self.counts.rest(path, "unchanged")
         self.counts.absent.discard(image.id)
         self.emit(Event("back", "there again", path, image.id))

@@ -22,7 +22,7 @@ from imgclust.ingest.holds import write_hold
 from imgclust.ingest.looking import Looking
 from imgclust.ingest.mounts import RootMounts
 from imgclust.ingest.place import Place, is_away
-from imgclust.reconcile import Look, RootScan, hold
+from imgclust.reconcile import RootScan, hold
 
 # Files looked at in one transaction; few enough that events and commits are not kept waiting.
 _SLICE = 500
@@ -114,17 +114,15 @@ class RootPass:
     def walk(self) -> bool:
         """Look at the next files; True when there are no more."""
         self._part = self._part or self._next_files()
-        found = self._looking.at_files(self._part, self.root.id, self._place)
+        self._looking.at_files(self._part, self.root.id, self._place)
         for path, stat in self._part:
             self._mounts.met(path, stat)
         # Nothing of it counts before it is committed.
         self.files += len(self._part)
         self._seen.extend(_hash(path, self._salt) for path, _ in self._part)
-        self._counts.seen += len(found)
-        if not self._again:
-            self._counts.unchanged += found.count(Look.NOTHING)
+        over = len(self._part) < _SLICE
         self._part = []
-        return len(found) < _SLICE
+        return over
 
     def _next_files(self) -> list[tuple[bytes, FileStat]]:
         """The next files of the walk; what a fault hides of it counts as unreadable."""
@@ -283,6 +281,8 @@ class RootPass:
                 if image.id not in held and self._looking.taken_elsewhere(image)
             }
         self._absent = self._absent[_ROWS:]
+        for image in newly:
+            self._counts.leave(image.path)
         for image in (image for image in newly if image.id not in moved):
             self._counts.absent.add(image.id)
             if image.id not in held:

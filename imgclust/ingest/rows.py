@@ -17,6 +17,7 @@ All of that is in the catalog (`Moves`), so that a restart goes on where a crash
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from imgclust.catalog import Catalog, Image, Observation
@@ -41,14 +42,18 @@ class Change:
 class Rows:
     """The image rows of a catalog, as the files of `disk` take, move and leave them.
 
-    The caller holds the transaction, and calls `begin` in it first.
+    The caller holds the transaction, and calls `begin` in it first. `left` hears of each path that
+    has no file of an image any more.
     """
 
-    def __init__(self, catalog: Catalog, disk: Disk, clock: Clock) -> None:
+    def __init__(
+        self, catalog: Catalog, disk: Disk, clock: Clock, *, left: Callable[[bytes], None]
+    ) -> None:
         self._catalog = catalog
         self._moves = catalog.moves
         self._disk = disk
         self._clock = clock
+        self._left = left
         # Of contents that many images have: the last of those that were there when looked at.
         self._there: dict[int, int] = {}
         self._settled = 0
@@ -88,6 +93,7 @@ class Rows:
         if not named:
             if there is None:
                 self._catalog.observations.forget(known.path)
+                self._left(known.path)
             else:
                 self._lose(there)
             return None
@@ -102,6 +108,7 @@ class Rows:
                 self._displace(there)
             if mover.doubt != "changed":  # else another file is there, and waits
                 self._catalog.observations.forget(mover.path)
+                self._left(mover.path)
             images.move(mover.id, known.path, known.root, inode=inode)
             return "moved", mover.id
         doubtful = others and (self._scanning or self._is_claimed(key))
@@ -309,6 +316,7 @@ class Rows:
     def _lose(self, image: Image) -> None:
         self._catalog.observations.lose([image.path])
         self._catalog.images.miss([image.id], scans=0)
+        self._left(image.path)
         self.lost.append(image)
 
     def is_kept(self, image: Image) -> bool:

@@ -35,11 +35,9 @@ class Scan:
     ) -> None:
         self._pass = partial(RootPass, place=place, looking=looking, rules=rules, said=said)
         self._clock = looking.clock
-        self._counts = looking.counts
         self._say = looking.say
         self._watched = [root for root in place.roots if root.kind == "watched"]
         self._waiting = deque(self._watched)
-        self._met = 0
         self._over: set[int] = set()
         self.in_doubt = False
         self._added = deque(root for root in place.roots if root.kind == "added")
@@ -73,7 +71,6 @@ class Scan:
             self._waiting.popleft()
         if self._walking is not None:
             if self._walking.walk():
-                self._met += self._walking.files
                 if self._walking.root.id not in self._over:
                     self._walked.append(self._walking)
                 self._walking = None
@@ -103,6 +100,5 @@ class Scan:
                 "before it is believed; what arrives waits until then",
             )
         )
-        self._counts.seen -= self._met  # they are counted anew
         self._waiting.extend(self._watched)
         self._walked.clear()

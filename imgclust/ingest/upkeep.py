@@ -58,6 +58,8 @@ class Upkeep:
         while not over:
             with self._catalog.transaction():
                 over = self._catalog.observations.restart(due, rows=_ROWS)
+        for path in self._catalog.observations.waiting():
+            self._counts.wait(path)
         read_unread(self._catalog)
 
     def look(self, *, working: bool, scanning: bool) -> None:
@@ -71,9 +73,8 @@ class Upkeep:
             return
         self._checked = now
         self.due = False
-        left = self._catalog.observations.pending()
-        done = self._counts.ingested + self._counts.reused + self._counts.quarantined
-        self._progress("ingesting", done, done + left)
+        work = self._counts.files - self._counts["unchanged"]
+        self._progress("ingesting", work - self._counts["pending"], work)
         empty = not busy and next_due is None and not scanning
         if empty:
             self.due = self.leave_gone()  # the rest in the next turns: arrivals come in between

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
@@ -52,21 +51,32 @@ def remark(screen: Screen, one: Event) -> None:
         screen.note(f"{where}{one.sentence}")
 
 
-def ingested(screen: Screen, result: IngestResult, skipped: Mapping[str, int]) -> None:
-    """The summary of a run: what became of the files that were looked at."""
+def words(result: IngestResult) -> list[str]:
+    """What became of the files, each counted once."""
+    kinds = f" ({suffixes(result.suffixes)})" if result.suffixes else ""
     parts = [f"{result.ingested:,} ingested", f"{result.reused:,} reused"]
     if result.unchanged:
         parts.append(f"{result.unchanged:,} unchanged")
-    kinds = f" ({suffixes(skipped)})" if skipped else ""
     parts.append(f"{result.skipped:,} skipped{kinds}")
     parts.append(f"{result.quarantined:,} quarantined")
-    if result.missing:
-        parts.append(f"{result.missing:,} missing")
+    if result.removed:
+        parts.append(f"{result.removed:,} removed")
+    if result.pending:
+        parts.append(f"{result.pending:,} to read")
+    return parts
+
+
+def ingested(screen: Screen, result: IngestResult) -> None:
+    """The summary of a run: what became of the files that were looked at."""
+    missing = f"; {counted(result.missing, 'image')} missing" if result.missing else ""
     screen.summary(
-        f"{counted(result.seen, 'file')}: {', '.join(parts)}; {duration(result.seconds)}"
+        f"{counted(result.seen, 'file')}: {', '.join(words(result))}{missing}; "
+        f"{duration(result.seconds)}"
     )
     if result.quarantined:
         screen.summary("see why some could not be read: imgclust quarantine")
+    if result.removed:
+        screen.summary("imgclust add brings back a file whose content was removed")
     away = dict(result.offline)
     for path, reason in result.held:
         if path in away:

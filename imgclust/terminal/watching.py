@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from imgclust.terminal.ingest import words
 from imgclust.terminal.words import cells, counted, duration, one_line, printable, shortened, unit
 
 if TYPE_CHECKING:
@@ -103,6 +104,9 @@ def lines(state: Watching, *, now: float, width: int, height: int) -> list[Line]
     alarm = "red" if state.waiting else None
     found += _fact("now", _now(state, now), width, style=alarm)
     if standing is not None:
+        if standing.run is not None:
+            run = standing.run
+            found += _fact("files", [f"{run.seen:,} met", *words(run)], width)
         found += _fact("images", _images(state, standing), width)
         found += _fact("clusters", _clusters(standing), width)
         left = standing.unlinked
@@ -139,7 +143,8 @@ def _now(state: Watching, now: float) -> list[str]:
         return [f"{one_line(step)}{amount}"]
     if state.standing is None:
         return ["getting ready"]
-    speed, pending = rate(state, now), state.standing.pending
+    run = state.standing.run
+    speed, pending = rate(state, now), state.standing.pending if run is None else run.pending
     if not pending:
         new = lately(state, now)
         parts = ["all is in" if state.scanned else "looking through the folders"]
@@ -152,7 +157,9 @@ def _now(state: Watching, now: float) -> list[str]:
 
 
 def _images(state: Watching, standing: Standing) -> list[str]:
-    parts = [f"{standing.images:,}", f"{state.arrived:,} of them new"]
+    parts = [f"{standing.images:,}"]
+    if standing.run is None:
+        parts.append(f"{state.arrived:,} of them new")
     if standing.quarantined:
         parts.append(f"{standing.quarantined:,} in quarantine")
     if standing.missing:

@@ -53,6 +53,8 @@ def ingested(result: IngestResult) -> Document:
         "held": [{**path_keys(path), "reason": reason} for path, reason in result.held],
         "offline": [{**path_keys(path), "images": images} for path, images in result.offline],
         "suggestions": list(result.suggestions),
+        "removed": result.removed,
+        "pending": result.pending,
     }
 
 
