@@ -13,7 +13,7 @@ import pytest
 from imgclust.cli import calling, listening
 from imgclust.collection import Event, networks
 from imgclust.terminal import Screen
-from tests.command_line import Run
+from tests.command_line import Run, make
 from tests.conftest import write_picture
 
 COUNTS = [
@@ -168,7 +168,8 @@ def test_remove(run: Run, ready: Path) -> None:
     assert run("links", "--check").code == 0
 
 
-def test_remove_says_which_copies_stay(run: Run, ready: Path) -> None:
+def test_remove_says_which_copies_stay(run: Run, tmp_path: Path) -> None:
+    ready = make(tmp_path)
     picture = ready / "drop" / "picture-05.png"
     for name in ("copy-1.png", "copy-2.png"):
         (ready / "drop" / name).write_bytes(picture.read_bytes())
