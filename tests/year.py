@@ -13,7 +13,6 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
 
 from imgclust import config
 from imgclust.collection import Collection, restore_collection
@@ -38,7 +37,7 @@ ENVIRONMENT = QUICK | {
     "IMGCLUST_DECODE_THUMBNAILS": "false",
     "IMGCLUST_LINKS_PAGES": "false",
 }
-_T = TypeVar("_T")
+Action = Callable[[], None]
 # Scans after which a file that is gone is forgotten.
 _SCANS = 3
 _NAMES = ("a", "é", "with space", "line\nbreak", "b%s", "IMG_0001", "\udce9")
@@ -258,9 +257,10 @@ class Year:
 
     # Files
 
-    def _any(self, choices: list[tuple[_T, int]]) -> _T:
-        items, weights = zip(*choices, strict=True)
-        return self._rng.choices(items, weights)[0]
+    def _any(self, choices: list[tuple[Action, int]]) -> Action:
+        """One of some actions, by their weights."""
+        weights = [weight for _, weight in choices]
+        return self._rng.choices([action for action, _ in choices], weights)[0]
 
     def _picture(self) -> bytes:
         made = encoded(photo(40, 30, next(self._seeds)), self._rng.choice(("PNG", "JPEG")))
