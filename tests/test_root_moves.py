@@ -386,3 +386,22 @@ def test_an_image_whose_path_another_one_has_waits_for_it_at_the_new_place(
     assert moved.id == image.id
     assert former == os.fsencode(new / "003.png")
     assert moved.path.startswith(former)
+
+
+def test_equal_files_are_told_apart_at_the_new_place(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    for name in ("copy-1.png", "copy-2.png"):
+        shutil.copy(archive / "000.png", archive / name)
+    collection.watch(once=True)
+    before = ids(collection, archive)
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    collection.watch([new], once=True)
+    collection.move_root(archive, new)
+    names = {"000.png": "copy-1.png", "copy-1.png": "copy-2.png", "copy-2.png": "000.png"}
+    for name in names:
+        (new / name).rename(new / f"{name}.aside")
+    for name, other in names.items():
+        (new / f"{name}.aside").rename(new / other)
+    settled(collection, new, {names.get(name, name): image for name, image in before.items()})

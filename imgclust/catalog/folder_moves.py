@@ -124,6 +124,11 @@ class FolderMoves:
                 f"WHERE {_BELOW.replace('path', column)}",
                 values,
             )
+        self._connection.execute(  # 0: an inode tells nothing there
+            "UPDATE images AS r SET inode = o.inode FROM observations o "
+            f"WHERE {_BELOW} AND r.inode <> 0 AND o.path = r.path AND o.state = 'done'",
+            bounds_below(new),
+        )
 
     def move_root(self, root: int, path: bytes) -> None:
         """Give a root another path; which disk it is on there is not known yet."""

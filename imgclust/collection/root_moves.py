@@ -211,7 +211,7 @@ def _take_newer(
         _drop(collection, place.id)
     for number, place in places.items():
         catalog.observations.forget(images[number].path)
-        catalog.images.move(number, place.path, place.root)
+        catalog.images.move(number, place.path, place.root, inode=place.inode)
     taken = {place.id for place in places.values()}
     lost: set[int] = set()
     for pair in other.values():
