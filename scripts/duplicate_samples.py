@@ -40,6 +40,8 @@ _WORDS = (
     *("bright", "quiet", "early", "late", "always"),
 )
 
+_COPIED_LETTERS = "abeghkrt"
+
 Picture = Image.Image
 
 
@@ -75,19 +77,20 @@ def _copies(folder: Path, photos: Sequence[Path], seed: int) -> Iterator[Family]
         original.write_bytes(path.read_bytes())
         files = [original, *_photo_copies(folder, f"copies-{number:03d}", photo, rng)]
         yield Family("photo", True, rng.random() < 0.5, tuple(files))
-    drawn: list[tuple[str, Callable[[random.Random], Picture], int]] = [
-        ("screenshot", lambda rng: screen(rng, _page(rng)), len(photos) // 6),
-        ("scan", lambda rng: scanned(rng, _page(rng)), len(photos) // 10),
-        ("letter", lambda rng: glyph(rng.choice("abcdefghkmnpqrst"), 64, _FONTS[0]), 8),
-    ]
-    for kind, draw, count in drawn:
-        for number in range(count):
-            rng = random.Random(f"{seed} copies {kind} {number}")
-            held_out, name = rng.random() < 0.5, f"copies-{kind}-{number:03d}"
-            picture = draw(rng)
-            files = [_saved(picture, folder / f"{name}-original.png")]
-            files += _drawing_copies(folder, name, picture)
-            yield Family(kind, True, held_out, tuple(files))
+    for kind, number in [
+        *(("screenshot", number) for number in range(len(photos) // 6)),
+        *(("scan", number) for number in range(len(photos) // 10)),
+        *(("letter", number) for number in range(len(_COPIED_LETTERS))),
+    ]:
+        rng = random.Random(f"{seed} copies {kind} {number}")
+        held_out, name = rng.random() < 0.5, f"copies-{kind}-{number:03d}"
+        if kind == "letter":
+            picture = glyph(_COPIED_LETTERS[number], 64, _FONTS[0])
+        else:
+            picture = (screen if kind == "screenshot" else scanned)(rng, _page(rng))
+        files = [_saved(picture, folder / f"{name}-original.png")]
+        files += _drawing_copies(folder, name, picture)
+        yield Family(kind, True, held_out, tuple(files))
     for number in range(max(8, len(photos) // 12)):
         rng = random.Random(f"{seed} copies transparent {number}")
         held_out, name = rng.random() < 0.5, f"copies-transparent-{number:03d}"

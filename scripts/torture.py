@@ -22,9 +22,12 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from imgclust.collection import networks
 from tests.driver import Driver, Process
 from tests.oracle import Oracle
 from tests.pictures import encoded, photo
+from tests.watch_process import fake_embedder
+from tests.year import ENVIRONMENT, Year
 
 # Kills in one collection; then a new one with the next seed.
 _KILLS_A_LIFE = 40
@@ -87,6 +90,28 @@ def kills(count: int, seed: int, *, real: bool) -> int:
         count -= now
         if not count:
             return 0
+    return 0
+
+
+def years(count: int, seed: int) -> int:
+    """Live through so many years, each with a seed of its own; 1 at the first disagreement."""
+    vars(networks)["open_embedder"] = fake_embedder
+    os.environ.update(ENVIRONMENT)
+    for life in range(seed, seed + count):
+        folder = Path(tempfile.mkdtemp(prefix="torture-"))
+        began = time.monotonic()
+        with Year(
+            folder, life, told=lambda line: print(f"\r{line[:60]:60}", end="", file=sys.stderr)
+        ) as year:
+            try:
+                year.live()
+            except AssertionError as error:
+                print(f"\nseed {life}: {error}\neverything is in {folder}")
+                print(f"again: scripts/torture --years 1 --seed {life}")
+                return 1
+            summary = year.summary
+        shutil.rmtree(folder)
+        print(f"\rseed {life}: {summary} in {time.monotonic() - began:.0f} s" + " " * 30)
     return 0
 
 
@@ -312,6 +337,7 @@ def main() -> int:
     """Read the arguments and do what they say."""
     parser = argparse.ArgumentParser(prog="scripts/torture", description=__doc__)
     parser.add_argument("--kills", type=int, default=0, help="kill the watcher so many times")
+    parser.add_argument("--years", type=int, default=0, help="live through so many years")
     parser.add_argument("--seed", type=int, default=1, help="decides every action and moment")
     parser.add_argument("--real", action="store_true", help="use the real network (not in a soak)")
     parser.add_argument("--soak-minutes", type=float, default=0, help="feed files for so long")
@@ -329,6 +355,8 @@ def main() -> int:
         code = backlog(chosen.backlog, minutes=chosen.minutes, real=chosen.real, least=chosen.least)
     if chosen.kills and not code:
         code = kills(chosen.kills, chosen.seed, real=chosen.real)
+    if chosen.years and not code:
+        code = years(chosen.years, chosen.seed)
     if chosen.soak_minutes and not code:
         code = soak(chosen.soak_minutes, least=chosen.least)
     return code

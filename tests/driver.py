@@ -13,7 +13,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -61,6 +61,7 @@ WATCHER_POINTS = (
 )
 CLUSTER_POINTS = ("recluster.chunk", "recluster.publish")
 BACKUP_POINTS = ("backup.copied", "backup.written", "backup.renamed")
+MOVE_POINTS = ("roots.move.before", "roots.move.written", "roots.move.after")
 RESTORE_POINTS = ("restore.copied", "restore.prepared", "restore.renamed")
 # What a watcher has to recover from by itself, in the midst of its work.
 REFUSALS = ("eio", "enospc")
@@ -263,11 +264,17 @@ class Driver:
 
     # Kills
 
-    def kills(self, count: int, *, told: Callable[[str], None] = lambda line: None) -> None:
-        """Kill the watcher so many times; every named point gets its turn."""
-        points: Iterator[str | None] = itertools.cycle(self._order())
+    def kills(
+        self,
+        count: int,
+        *,
+        points: Sequence[str] = (),
+        told: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        """Kill the watcher so many times; every named point (or `points`) gets its turn."""
+        turns: Iterator[str | None] = itertools.cycle(points or self._order())
         for number in range(count):
-            point = next(points)
+            point = next(turns)
             told(f"kill {number + 1} of {count}: {point or 'at a random time'}")
             # How many actions there is time for differs each time; what follows shall not.
             self._rng = random.Random(f"{self._seed} {number}")
@@ -278,7 +285,7 @@ class Driver:
 
     def _order(self) -> list[str | None]:
         order: list[str | None] = [*WORKER_POINTS, *WATCHER_POINTS, *CLUSTER_POINTS]
-        order += [*BACKUP_POINTS, *RESTORE_POINTS]
+        order += [*BACKUP_POINTS, *RESTORE_POINTS, *MOVE_POINTS]
         self._rng.shuffle(order)
         return [*order, *[None] * (len(order) // 4)]
 
@@ -293,6 +300,9 @@ class Driver:
         )
 
     def _one_kill(self, point: str | None, refusals: str) -> None:
+        if point in MOVE_POINTS:
+            self._kill_move(f"{point}={self._rng.choice(('crash', *REFUSALS))}")
+            return
         elsewhere = point in (*CLUSTER_POINTS, *BACKUP_POINTS, *RESTORE_POINTS)
         how = self._rng.choice(("crash", *REFUSALS)) if elsewhere else "crash"
         once = point in (*BACKUP_POINTS, *RESTORE_POINTS)
@@ -364,10 +374,10 @@ class Driver:
                 self.act()
                 time.sleep(0.1)
 
-    def _back_up(self) -> None:
-        """A backup beside the watcher, while a person goes on; it has to succeed."""
+    def _back_up(self, *, acting: bool = True) -> None:
+        """A backup, beside the watcher where one runs, while a person goes on; it succeeds."""
         with Process("backup", self.index, self.backup, **self._more) as backup:
-            while backup.running:
+            while acting and backup.running:
                 self.act()
                 time.sleep(0.1)
             assert backup.wait() == 0, backup.said[-3000:]
@@ -391,6 +401,42 @@ class Driver:
         whole = (elsewhere / "default" / "catalog.sqlite3").exists()
         assert whole == armed.startswith("restore.renamed"), restore.said[-3000:]
         self._restore_and_compare(fresh=False)
+
+    def _kill_move(self, armed: str) -> None:
+        """A root is on another disk now, or has another name; the command that says so is cut off.
+
+        The same command given again does what is left. No watcher runs meanwhile.
+        """
+        with Process("once", self.index, *self.roots, **self._more) as once:
+            assert once.wait() == 0, once.said[-3000:]
+        number = self._rng.randrange(len(self.roots))
+        old, new = self.roots[number], self.folder / f"moved-{next(self._numbers)}"
+        before = self._ids_below(old)
+        if self._rng.random() < 0.5:
+            old.rename(new)
+        else:
+            shutil.copytree(old, new)
+            shutil.rmtree(old)
+        with Process("move", self.index, old, new, **self._more, **_arming(armed)) as move:
+            assert move.wait() != 0, move.said[-3000:]
+        done = armed.startswith("roots.move.after")
+        assert self._ids_below(new) == (before if done else {}), move.said[-3000:]
+        assert self._ids_below(old) == ({} if done else before), move.said[-3000:]
+        self._back_up(acting=False)  # as it was left
+        with Process("move", self.index, old, new, **self._more) as again:
+            assert again.wait() == 0, again.said[-3000:]
+        assert self._ids_below(new) == before
+        assert not self._ids_below(old)
+        self.roots[number] = new
+        top = os.fsencode(old) + b"/"
+        for path in [one for one in self.originals if one.startswith(top)]:
+            digest = self.originals.pop(path)
+            self.originals[os.fsencode(new) + path[len(top) - 1 :]] = digest
+
+    def _ids_below(self, folder: Path) -> dict[bytes, int]:
+        """Id by path below a folder."""
+        top = os.fsencode(folder) + b"/"
+        return {path[len(top) :]: image for path, image in self._ids() if path.startswith(top)}
 
     def _restore_and_compare(self, *, fresh: bool = True) -> None:
         """Restore the backup, and hold each table that a restore leaves alone against it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sqlite3
 import struct
 import zlib
@@ -55,6 +56,10 @@ class Oracle:
     away
         Roots that whoever drove the test has taken away, as a disk that is not mounted: these have
         to be held, with all that is known of them, and no others.
+    unmounted
+        Folders below roots whose disk was unmounted: held like a root, and no others.
+    out
+        Paths of files that a person took out, or that have the content of such a file: no images.
     settled
         Nothing is pending, and every root was scanned often enough: what the roots hold must be
         in, and nothing else may.
@@ -70,6 +75,8 @@ class Oracle:
         foreign: Mapping[bytes, bytes],
         readable: Collection[bytes],
         away: Sequence[Path] = (),
+        unmounted: Sequence[Path] = (),
+        out: Collection[bytes] = (),
         settled: bool = True,
     ) -> None:
         self._folder = folder
@@ -79,6 +86,8 @@ class Oracle:
         self._foreign = dict(foreign)
         self._readable = frozenset(readable)
         self._away = [os.fsencode(root) for root in away]
+        self._unmounted = [os.fsencode(folder) for folder in unmounted]
+        self._out = frozenset(out)
         self._settled = settled
         self.wrong: list[str] = []
 
@@ -93,6 +102,7 @@ class Oracle:
             if self._settled:
                 self._files_are_in()
                 self._assigned()
+                self._frozen()
                 self._linked()
                 self._index_file()
         finally:
@@ -157,6 +167,11 @@ class Oracle:
         quarantine = dict(self._rows("SELECT path, reason FROM quarantine"))
         for path, digest in self._originals.items():
             stand = (images.get(path, (None,))[0], states.get(path), quarantine.get(path))
+            if path in self._out:
+                self._say(path in images, f"{path!r} was taken out, and is in: {stand}")
+                self._say(states.get(path) != b"removed", f"{path!r} is not known as out: {stand}")
+                self._say(path in quarantine, f"{path!r} is out, and in quarantine: {stand}")
+                continue
             if digest in self._readable:
                 right = images.get(path) == (b"present", digest) and states.get(path) == b"done"
                 self._say(not right, f"the picture {path!r} is not in: {stand}")
@@ -169,8 +184,11 @@ class Oracle:
         held = {path for (path,) in self._rows("SELECT path FROM roots WHERE held IS NOT NULL")}
         self._say(held - set(self._away), f"held, and nobody took it away: {held}")
         self._say(set(self._away) - held, f"taken away, and not held: {self._away}")
+        lost = {path for (path,) in self._rows("SELECT path FROM mounts WHERE held IS NOT NULL")}
+        self._say(lost - set(self._unmounted), f"mounts held that nobody took away: {lost}")
+        self._say(set(self._unmounted) - lost, f"unmounted, and not held: {self._unmounted}")
         # Of a root whose disk is away nothing is forgotten, of any other all that is not there.
-        below = tuple(root + b"/" for root in self._away)
+        below = tuple(root + b"/" for root in (*self._away, *self._unmounted))
         for path, (state, _) in images.items():
             if path not in self._originals:
                 kept = path.startswith(below) and state == b"missing"
@@ -205,6 +223,31 @@ class Oracle:
         }
         self._say(assigned != contents, f"{len(contents - assigned)} contents are not assigned")
 
+    def _frozen(self) -> None:
+        """Every frozen cluster is in the current clustering, and final; no two have one name."""
+        frozen = {number for (number,) in self._rows("SELECT id FROM clusters WHERE frozen")}
+        current = self._current()
+        if current is None:
+            self._say(frozen, "frozen clusters and no clustering")
+            return
+        described = self._rows(
+            "SELECT cluster, name, coalesce(frozen, 0) FROM clustering_clusters "
+            f"JOIN clusters ON cluster = clusters.id WHERE clustering = {current}"
+        )
+        there = {number for number, _, _ in described}
+        self._say(frozen - there, f"frozen clusters that are not there: {frozen - there}")
+        names = Counter(name for _, name, _ in described if name is not None)
+        self._say([name for name, count in names.items() if count > 1], "two clusters of one name")
+        assigned = {
+            number
+            for (number,) in self._rows(
+                f"SELECT DISTINCT cluster FROM assignments WHERE clustering = {current}"
+            )
+        }
+        self._say(assigned - there, f"images in clusters that are not there: {assigned - there}")
+        provisional = self._rows(f"SELECT provisional FROM clusterings WHERE id = {current}")
+        self._say(frozen and provisional != [(0,)], "frozen clusters in a provisional clustering")
+
     def _linked(self) -> None:
         current = self._current()
         wanted: Counter[tuple[int, bytes]] = Counter()
@@ -235,7 +278,7 @@ class Oracle:
                     continue
                 real = os.path.realpath(os.path.dirname(entry.path))
                 target = os.path.normpath(os.path.join(real, os.readlink(entry.path)))
-                found[int(folder.name[:3]), target] += 1
+                found[_number(folder.name), target] += 1
         self._say(wanted - found, f"links that are not there: {list(wanted - found)[:5]}")
         self._say(found - wanted, f"links too many: {list(found - wanted)[:5]}")
         ledger = self._rows("SELECT state FROM link_ledger")
@@ -268,6 +311,12 @@ class Oracle:
             vector = np.frombuffer(vectors.get(key, bytes(2 * DIMENSIONS)), "<f2")
             unit = vector.astype(np.float32) / max(float(np.linalg.norm(vector)), 1e-9)
             self._say(np.abs(unit - row).max() > 2e-3, f"the index file's vector of {key}")
+
+
+def _number(name: bytes) -> int:
+    """The cluster of a link folder, -1 where its name does not begin with one."""
+    digits = re.match(rb"\d+", name)
+    return int(digits[0]) if digits else -1
 
 
 def _listed(folder: Path | bytes) -> Iterable[os.DirEntry[bytes]]:

@@ -57,6 +57,20 @@ def test_paths_for_other_programs(run: Run, ready: Path) -> None:
     assert "without" in run("duplicates", "-f", "--similar").refused(2)
 
 
+def test_keep(run: Run, ready: Path) -> None:
+    (ready / "kept").mkdir()
+    Image.open(ready / "picture-00.png").save(ready / "kept" / "small.bmp")
+    assert run("watch", "--once", "--no-cluster", "-q", ready).code == 0
+    (group,) = run("duplicates", "--keep", ready / "kept", "--json").document["groups"]
+    assert (group["images"][0]["path"], group["reason"]) == (str(ready / "kept/small.bmp"), "keep")
+    assert {one["relation"] for one in group["images"]} == {"best", "near"}
+    assert "below --keep" in run("duplicates", "--keep", ready / "kept").out
+    lines = run("duplicates", "--keep", ready / "kept", "-f").out.splitlines()
+    assert str(ready / "kept/small.bmp") not in lines
+    assert len(lines) == 3
+    assert "not a folder" in run("duplicates", "--keep", ready / "nothing").refused(2)
+
+
 def test_dismiss(run: Run, ready: Path) -> None:
     near = run("duplicates", "--json").document["groups"][0]["images"]
     ids = [str(one["id"]) for one in near[:2]]  # the best copy, and one of two near ones

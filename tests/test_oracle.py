@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +17,14 @@ from tests.oracle import Oracle, files_below
 ROOT = "UPDATE roots SET held = 'the folder is gone'"
 
 
-def judged(top: Path, *, away: bool = False, settled: bool = True) -> list[str]:
+def judged(
+    top: Path,
+    *,
+    away: bool = False,
+    unmounted: Sequence[Path] = (),
+    out: Collection[bytes] = (),
+    settled: bool = True,
+) -> list[str]:
     originals = files_below(top / "drop")
     bad = os.fsencode(top / "drop" / "bad.png")
     return Oracle(
@@ -28,6 +35,8 @@ def judged(top: Path, *, away: bool = False, settled: bool = True) -> list[str]:
         foreign={},
         readable={digest for path, digest in originals.items() if path != bad},
         away=[top / "drop"] if away else [],
+        unmounted=unmounted,
+        out=out,
         settled=settled,
     ).judge()
 
@@ -92,6 +101,19 @@ SPOILT: list[tuple[Callable[[Path], object], str]] = [
     (rewritten(ROOT), "held, and nobody took it away"),
     (quarantine, "is in quarantine"),
     (absent, "absent files that are known"),
+    (
+        rewritten("INSERT INTO clusters (id, name, frozen) VALUES (999, 'cats', 1)"),
+        "frozen clusters that are not there: {999}",
+    ),
+    (rewritten("UPDATE clusters SET name = 'cats'"), "two clusters of one name"),
+    (
+        rewritten("UPDATE clusters SET frozen = 1"),
+        "frozen clusters in a provisional clustering",
+    ),
+    (
+        rewritten("INSERT INTO mounts VALUES (x'2f6d', 1, 5, 'nothing is mounted here any more')"),
+        "mounts held that nobody took away",
+    ),
     (unlink, "links that are not there"),
     (litter, "neither link nor foreign"),
     (lambda top: (top / "drop/picture-09.png").unlink(), "is not there, and an image"),
@@ -117,3 +139,19 @@ def test_a_root_that_was_taken_away_has_to_be_held(top: Path) -> None:
     rewritten(ROOT)(top)
     rewritten("UPDATE images SET state = 'missing'")(top)
     assert judged(top, away=True) == []
+
+
+def test_what_was_taken_out_has_to_stay_out(top: Path, open_collection: Open) -> None:
+    path = top / "drop" / "picture-03.png"
+    assert any("taken out, and is in" in one for one in judged(top, out={os.fsencode(path)}))
+    with open_collection() as collection:
+        collection.remove(path)
+    assert judged(top, out={os.fsencode(path)}) == []
+    assert any("is not in" in one for one in judged(top))
+
+
+def test_a_disk_that_was_unmounted_has_to_be_held(top: Path) -> None:
+    usb = top / "drop" / "usb"
+    assert any("unmounted, and not held" in one for one in judged(top, unmounted=[usb]))
+    rewritten(f"INSERT INTO mounts VALUES (x'{os.fsencode(usb).hex()}', 1, 5, 'gone')")(top)
+    assert judged(top, unmounted=[usb]) == []

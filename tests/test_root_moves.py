@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -264,3 +266,142 @@ def test_images_that_left_with_their_root_come_back_with_it(
     assert collection.watch([archive], once=True).ingested == 12
     with pytest.raises(NothingThereError, match=r"is not among the folders; there are .*archive"):
         collection.remove_root(archive / "sub")
+
+
+PERMUTED = [
+    {"000.png": "001.png", "001.png": "000.png"},
+    {"000.png": "001.png", "001.png": "002.png", "002.png": "003.png", "003.png": "000.png"},
+    {"000.png": "001.png", "001.png": "new.png"},  # mv b c; mv a b
+    {"000.png": "sub/020.png", "sub/020.png": "000.png", "003.png": "sub/new.png"},
+]
+
+
+@pytest.mark.parametrize("names", PERMUTED)
+@pytest.mark.parametrize("edited", [False, True])
+def test_ids_follow_contents_where_names_were_permuted_on_the_way(
+    collection: Collection, archive: Path, tmp_path: Path, names: dict[str, str], edited: bool
+) -> None:
+    before = ids(collection, archive)
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    for name in names:
+        (new / name).rename(new / f"{name}.aside")
+    for name, other in names.items():
+        (new / f"{name}.aside").rename(new / other)
+    if edited:
+        (new / "005.png").write_bytes(picture(300))
+    collection.watch([new], once=True)
+    collection.move_root(archive, new)
+    settled(collection, new, {names.get(name, name): image for name, image in before.items()})
+
+
+def test_a_file_that_was_overwritten_on_the_way_is_missing(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    before = ids(collection, archive)
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    (new / "000.png").rename(new / "001.png")
+    collection.watch([new], once=True)
+    collection.move_root(archive, new)
+    gone = before.pop("001.png")
+    before["001.png"] = before.pop("000.png")
+    collection.watch(once=True)
+    assert [image.id for image in collection.missing()] == [gone]
+    (new / "late.png").write_bytes(picture(1))
+    before["late.png"] = gone
+    settled(collection, new, before)
+
+
+def test_what_was_deleted_before_the_move_does_not_count(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    before = ids(collection, archive)
+    deleted = ["000.png", "001.png", "002.png", "sub/020.png"]
+    for name in deleted:
+        (archive / name).unlink()
+    collection.watch(once=True)
+    assert len(collection.missing()) == 4
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    moved = collection.move_root(archive, new)
+    assert (moved.images, moved.absent) == (12, 4)
+    settled(collection, new, {name: one for name, one in before.items() if name not in deleted})
+
+
+def test_a_folder_of_which_nothing_is_there_is_refused_also_where_all_was_missing(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    (archive / "sub").rename(tmp_path / "elsewhere")
+    collection.watch(once=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(UsageError, match="4 of 4 are not there"):
+        collection.move_root(archive / "sub", other)
+    collection.move_root(archive / "sub", tmp_path / "elsewhere")
+    assert collection.missing() == ()
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_what_was_taken_out_stays_out_in_a_folder_that_moved(
+    monkeypatch: pytest.MonkeyPatch,
+    collection: Collection,
+    archive: Path,
+    tmp_path: Path,
+    older: bool,
+) -> None:
+    """`older`: a version took it out that noted the path alone."""
+    collection.remove(archive / "000.png")
+    before = ids(collection, archive)
+    collection.close()
+    if older:
+        with contextlib.closing(sqlite3.connect(tmp_path / "index/default/catalog.sqlite3")) as raw:
+            raw.execute("INSERT INTO removals_unread SELECT path FROM removals")
+            raw.execute("DELETE FROM removals")
+            raw.commit()
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    with quick_collection(monkeypatch, tmp_path / "index") as again:
+        again.move_root(archive, new)
+        settled(again, new, before)
+        (new / "000.png").rename(new / "renamed.png")
+        settled(again, new, before)
+    with contextlib.closing(sqlite3.connect(tmp_path / "index/default/catalog.sqlite3")) as raw:
+        left = raw.execute("SELECT path FROM removals UNION SELECT path FROM removals_unread")
+        assert {os.path.dirname(path) for (path,) in left} == {os.fsencode(new)}
+
+
+def test_an_image_whose_path_another_one_has_waits_for_it_at_the_new_place(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    catalog = collection.catalog
+    image = catalog.images.at(os.fsencode(archive / "003.png"))
+    assert image is not None
+    with catalog.transaction():
+        catalog.moves.displace(image)
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    collection.move_root(archive, new)
+    ((moved, former),) = catalog.moves.displaced(0, 10)
+    assert moved.id == image.id
+    assert former == os.fsencode(new / "003.png")
+    assert moved.path.startswith(former)
+
+
+def test_equal_files_are_told_apart_at_the_new_place(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    for name in ("copy-1.png", "copy-2.png"):
+        shutil.copy(archive / "000.png", archive / name)
+    collection.watch(once=True)
+    before = ids(collection, archive)
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    collection.watch([new], once=True)
+    collection.move_root(archive, new)
+    names = {"000.png": "copy-1.png", "copy-1.png": "copy-2.png", "copy-2.png": "000.png"}
+    for name in names:
+        (new / name).rename(new / f"{name}.aside")
+    for name, other in names.items():
+        (new / f"{name}.aside").rename(new / other)
+    settled(collection, new, {names.get(name, name): image for name, image in before.items()})

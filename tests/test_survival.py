@@ -20,7 +20,7 @@ import pytest
 from imgclust.catalog import Catalog, schema
 from imgclust.collection import Collection
 from imgclust.errors import CatalogError, UsageError
-from tests.driver import Driver, Process, quick_collection
+from tests.driver import MOVE_POINTS, Driver, Process, quick_collection
 from tests.pictures import encoded, photo
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -80,6 +80,13 @@ def survive(folder: Path, *, kills: int, seed: int, more: dict[str, str] | None 
 @pytest.mark.slow
 def test_forty_kills(tmp_path: Path) -> None:
     survive(tmp_path, kills=40, seed=1)
+
+
+@pytest.mark.slow
+def test_kills_of_a_move_of_a_root(tmp_path: Path) -> None:
+    driver = Driver(tmp_path, 4)
+    driver.kills(2 * len(MOVE_POINTS), points=MOVE_POINTS)
+    assert driver.verdict() == []
 
 
 @pytest.mark.slow

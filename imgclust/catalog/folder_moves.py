@@ -14,17 +14,31 @@ from imgclust.catalog.images import bounds_below
 # path. Paths are bytes; what SQLite puts together is text until it is cast.
 _TARGET = "CAST(?3 || substr(r.path, ?4) AS BLOB)"
 _BELOW = "r.path > ?1 AND r.path < ?2"
+# All columns that hold paths of files.
+_PATHS = (
+    ("images", "path"),
+    ("images", "former"),
+    ("observations", "path"),
+    ("quarantine", "path"),
+    ("requests", "path"),
+    ("removals", "path"),
+    ("removals_unread", "path"),
+)
 
 
 @dataclass(frozen=True)
 class MovedImage:
-    """An image below a folder that has moved, and what its file is known to be."""
+    """An image below a folder that has moved, and what its file is known to be.
+
+    `gone`: a scan had found before that there is no such file at its path.
+    """
 
     id: int
     path: bytes
     content: int
     sha256: bytes
     bytes: int
+    gone: bool
 
 
 @dataclass(frozen=True)
@@ -63,7 +77,8 @@ class FolderMoves:
     def images(self, folder: bytes) -> Iterator[MovedImage]:
         """All images below a folder, with what their files are known to be."""
         rows = self._connection.execute(
-            "SELECT i.id, i.path, i.content, c.sha256, c.bytes FROM images i "
+            "SELECT i.id, i.path, i.content, c.sha256, c.bytes, "
+            "i.misses > 0 OR i.doubt = 'displaced' FROM images i "
             "JOIN contents c ON c.key = i.content WHERE i.path > ? AND i.path < ?",
             bounds_below(folder),
         )
@@ -92,21 +107,28 @@ class FolderMoves:
         return found
 
     def move(self, old: bytes, new: bytes) -> None:
-        """Change the paths of images, observations, quarantine and requests below a folder.
+        """Change all paths below a folder: of images, of what was observed, asked and taken out.
 
         No image may be at a new path. What was observed there stays: it is the newer.
         """
         values = _values(old, new)
-        for table in ("observations", "quarantine", "requests"):
+        for table in ("observations", "quarantine", "requests", "removals_unread"):
             self._connection.execute(
                 f"DELETE FROM {table} AS r WHERE {_BELOW} AND EXISTS "
                 f"(SELECT 1 FROM {table} n WHERE n.path = {_TARGET})",
                 values,
             )
-        for table in ("images", "observations", "quarantine", "requests"):
+        for table, column in _PATHS:
             self._connection.execute(
-                f"UPDATE {table} AS r SET path = {_TARGET} WHERE {_BELOW}", values
+                f"UPDATE {table} AS r SET {column} = {_TARGET.replace('path', column)} "
+                f"WHERE {_BELOW.replace('path', column)}",
+                values,
             )
+        self._connection.execute(  # 0: an inode tells nothing there
+            "UPDATE images AS r SET inode = o.inode FROM observations o "
+            f"WHERE {_BELOW} AND r.inode <> 0 AND o.path = r.path AND o.state = 'done'",
+            bounds_below(new),
+        )
 
     def move_root(self, root: int, path: bytes) -> None:
         """Give a root another path; which disk it is on there is not known yet."""

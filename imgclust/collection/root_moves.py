@@ -9,7 +9,7 @@ import stat as stat_bits
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import MovedImage, Root
+from imgclust.catalog import Image, MovedImage, Root
 from imgclust.collection import folders
 from imgclust.collection.results import MovedRoot
 from imgclust.collection.root_list import known_roots, locked, spellings
@@ -86,6 +86,7 @@ def _verified(
     images = list(catalog.folder_moves.images(source))
     there: list[MovedImage] = []
     wrong: list[MovedImage] = []
+    gone: list[MovedImage] = []
     newer = catalog.folder_moves.contents_below(target)
     renamed = 0
     for number, image in enumerate(images):
@@ -97,14 +98,17 @@ def _verified(
         elif image.content in newer:
             renamed += 1
         else:
-            wrong.append(image)
+            (gone if image.gone else wrong).append(image)
     sample = random.Random(0).sample(there, min(_HASHED, len(there)))
     other = [one for one in sample if _sha256(_target(one.path, source, target)) != one.sha256]
     what = f"{os.fsdecode(target)} does not have the files of {os.fsdecode(source)}"
-    if len(wrong) > _TOLERATED * len(images):
+    expected = sum(not image.gone for image in images)
+    if not expected:
+        wrong, gone, expected = gone, [], len(images)
+    if len(wrong) > _TOLERATED * expected:
         example = os.path.relpath(wrong[0].path, source)
         raise UsageError(
-            f"{what}: {len(wrong):,} of {len(images):,} are not there or have another size, such "
+            f"{what}: {len(wrong):,} of {expected:,} are not there or have another size, such "
             f"as {os.fsdecode(example)}; nothing was changed"
         )
     if len(other) > _TOLERATED * len(sample):
@@ -115,7 +119,7 @@ def _verified(
         )
     doubled = len(catalog.folder_moves.doubled(source, target)) + renamed
     moved = MovedRoot(
-        source, target, len(images), len(sample), len(wrong), doubled, dry_run=dry_run
+        source, target, len(images), len(sample), len(wrong) + len(gone), doubled, dry_run=dry_run
     )
     return moved, [image.id for image in there]
 
@@ -127,15 +131,7 @@ def _write(
     ids = [image.id for image in moves.images(source)]
     passing("roots.move.before")
     with catalog.transaction():
-        taken = 0
-        for pair in moves.doubled(source, target):
-            catalog.images.delete(pair.newer)
-            catalog.ledger.queue_links([pair.newer])
-            if pair.content != pair.newer_content:  # the newer row says what the file is now
-                catalog.images.set_content(pair.id, pair.newer_content)
-                catalog.contents.drop_orphan(pair.content)
-            taken += 1
-        newer = moves.contents_below(target)
+        lost, taken = _take_newer(collection, source, target, set(there))
         old_roots = [
             root
             for root in catalog.roots.all()
@@ -145,8 +141,7 @@ def _write(
         moves.move(source, target)
         moves.forget_mounts(source)
         _move_roots(collection, source, target, old_roots, givers)
-        moves.found(there)
-        taken += _take_renamed(collection, sorted(set(ids) - set(there)), newer)
+        moves.found([image for image in there if image not in lost])
         catalog.ledger.queue_links(ids)
         moves.note(source, target)
         catalog.event("moved", f"{_words(source)} has moved to {_words(target)}")
@@ -184,22 +179,59 @@ def _move_roots(
         moves.hand_over(target, root=giver, into=new_root.id)
 
 
-def _take_renamed(collection: Opened, away: Sequence[int], newer: dict[int, list[int]]) -> int:
-    """Give images whose file is not at its path that of a newer image with their content."""
-    catalog = collection.catalog
-    taken = 0
-    for image in catalog.images.some(away).values():
-        while candidates := newer.get(image.content):
-            other = catalog.images.get(candidates.pop(0))
-            if other is None or other.id < image.id:  # it was there before
-                continue
-            catalog.images.delete(other.id)
-            catalog.observations.forget(image.path)
-            catalog.images.move(image.id, other.path, other.root)
-            catalog.ledger.queue_links([other.id])
-            taken += 1
-            break
-    return taken
+def _take_newer(
+    collection: Opened, source: bytes, target: bytes, there: set[int]
+) -> tuple[set[int], int]:
+    """Have images take the place of newer ones that came from the new folder before it was named.
+
+    Ids follow contents: an image gets the place of a newer one with its content, at its own path
+    or at another. Where its path has only another content, it was edited and gets that; but when
+    an image that moved has taken this one's path, it is lost, and displaced. `there` are images
+    whose file seems to be at its path. Returns the lost ones, and how many took a place.
+    """
+    catalog, moves = collection.catalog, collection.catalog.folder_moves
+    newer = moves.contents_below(target)
+    pairs = moves.doubled(source, target)
+    same = [pair for pair in pairs if pair.content == pair.newer_content]
+    other = {pair.id: pair for pair in pairs if pair.content != pair.newer_content}
+    for pair in same:
+        newer[pair.content].remove(pair.newer)
+        _drop(collection, pair.newer)
+    at_rest = there - other.keys() | {pair.id for pair in same}
+    loose = sorted({image.id for image in moves.images(source)} - at_rest)
+    images = catalog.images.some(loose)
+    places: dict[int, Image] = {}
+    for number in loose:
+        candidates = newer.get(images[number].content, [])
+        while candidates and number not in places:
+            found = catalog.images.get(candidates.pop(0))
+            if found is not None and found.id > number:  # not one that was there before
+                places[number] = found
+    for place in places.values():
+        _drop(collection, place.id)
+    for number, place in places.items():
+        catalog.observations.forget(images[number].path)
+        catalog.images.move(number, place.path, place.root, inode=place.inode)
+    taken = {place.id for place in places.values()}
+    lost: set[int] = set()
+    for pair in other.values():
+        if pair.id in places:
+            continue
+        if pair.newer in taken:
+            image = catalog.moves.displace(images[pair.id])
+            catalog.observations.keep_place(image.path, image.root)
+            lost.add(pair.id)
+        else:
+            _drop(collection, pair.newer)
+            catalog.images.set_content(pair.id, pair.newer_content)
+            catalog.contents.drop_orphan(pair.content)
+    return lost, len(same) + len(places) + len(other.keys() - places.keys() - lost)
+
+
+def _drop(collection: Opened, newer: int) -> None:
+    """Delete the row of an image that an older one takes the place of."""
+    collection.catalog.images.delete(newer)
+    collection.catalog.ledger.queue_links([newer])
 
 
 def _target(path: bytes, source: bytes, target: bytes) -> bytes:

@@ -25,6 +25,8 @@ _JUDGED = 4096
 # by one: of more, a search of its own for all is the cheaper one.
 _FEW = 1 / 20
 _FEW_AT_MOST = 10_000
+# Of the contents that look like one, so many are compared with each other.
+_LINKED_AT_MOST = 64
 # Rows of the index that are multiplied at once, and with how many others.
 _ROWS = 4096
 _OTHERS = 1024
@@ -114,9 +116,41 @@ def look(
             asked = asked[neighbourhood.asked[asked] < number]
         elif not neighbourhood.narrow(_NEIGHBOURS, by=_MORE):
             break
-    same = alike & (neighbourhood.seen(pairs) >= Verdict.ALIKE)
+    same = alike & Verdict.agree(neighbourhood.seen(pairs))
     found = Pairs(keys[pairs], cosines)
-    return found.where(same), found.where(~same & (cosines >= thresholds.similar))
+    linked = _linked(pairs[same], len(keys))
+    linked = linked[_same_ratio(sides[linked[:, 0]], sides[linked[:, 1]])]
+    linked = linked[neighbourhood.seen(linked) != Verdict.OTHER]
+    _judge(neighbourhood, linked, pictures, progress, stop, other=Verdict.LINKED)
+    linked = linked[Verdict.agree(neighbourhood.seen(linked))]
+    more = Pairs(keys[linked], _paired_cosines(index, keys, linked))
+    near = Pairs.of([found.where(same), more])
+    return near, found.where(~same & (cosines >= thresholds.similar))
+
+
+def _linked(pairs: _Rows, count: int) -> _Rows:
+    """Pairs `(m, 2)` of contents that both are in pairs with a third; the smaller first.
+
+    A copy may have so many look-alikes that its original is not among its neighbours.
+    """
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.lexsort((both[:, 1], both[:, 0]))]
+    starts = np.flatnonzero(np.diff(both[:, 0], prepend=-1))
+    codes = [np.empty(0, np.int64)]
+    for beside in np.split(both[:, 1], starts[1:]):
+        few = beside[:_LINKED_AT_MOST]
+        one, other = np.triu_indices(len(few), 1)
+        codes.append(few[one] * count + few[other])  # ascending: the smaller first
+    return np.stack(np.divmod(np.unique(np.concatenate(codes)), max(count, 1)), axis=1)
+
+
+def _paired_cosines(index: VectorIndex, keys: _Rows, pairs: _Rows) -> npt.NDArray[np.float32]:
+    scores = np.empty(len(pairs), np.float32)
+    for start in range(0, len(pairs), _BLOCK):
+        part = keys[pairs[start : start + _BLOCK]]
+        one, other = index.reconstruct(part[:, 0]), index.reconstruct(part[:, 1])
+        scores[start : start + _BLOCK] = np.einsum("ij,ij->i", one, other)
+    return scores
 
 
 def _ask(
@@ -154,17 +188,19 @@ def _judge(
     pictures: Pictures,
     progress: Progress,
     stop: StopFlag,
+    *,
+    other: Verdict = Verdict.OTHER,
 ) -> None:
-    """Compare the thumbnails of pairs that have no verdict yet."""
+    """Compare the thumbnails of pairs that have no verdict yet; `other`: those that differ."""
     new = pairs[neighbourhood.seen(pairs) < 0]
     keys = neighbourhood.keys
     for start in range(0, len(new), _JUDGED):
         progress("comparing pictures", start, len(new))
         part = new[start : start + _JUDGED]
-        one, other = keys[part[:, 0]], keys[part[:, 1]]
-        same = pictures.alike(one, other, least=LIKE, stop=stop)
-        told = pictures.told(one) & pictures.told(other)
-        verdicts = np.where(same, int(Verdict.ALIKE), int(Verdict.OTHER)).astype(np.int8)
+        first, second = keys[part[:, 0]], keys[part[:, 1]]
+        same = pictures.alike(first, second, least=LIKE, stop=stop)
+        told = pictures.told(first) & pictures.told(second)
+        verdicts = np.where(same, int(Verdict.ALIKE), int(other)).astype(np.int8)
         neighbourhood.judge(part[told], verdicts[told])
 
 

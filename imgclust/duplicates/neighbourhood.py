@@ -33,8 +33,9 @@ class Verdict(enum.IntEnum):
     """What is known of a pair of contents, the smaller key first.
 
     `OTHER`: their thumbnails differ. `ALIKE`: their thumbnails agree, and nothing more is known.
-    All others agree in their thumbnails and were compared by all pixels: `SAME`; `FIRST` or
-    `SECOND`, the same and that one holds more; `REFUTED`, not the same.
+    The next ones agree in their thumbnails and were compared by all pixels: `SAME`; `FIRST` or
+    `SECOND`, the same and that one holds more; `REFUTED`, not the same. `LINKED`: their thumbnails
+    differ, and both agree with those of a third, so that they would be compared again.
     """
 
     OTHER = 0
@@ -43,6 +44,13 @@ class Verdict(enum.IntEnum):
     FIRST = 3
     SECOND = 4
     REFUTED = 5
+    LINKED = 6
+
+    @classmethod
+    def agree(cls, verdicts: npt.NDArray[np.int8]) -> npt.NDArray[np.bool_]:
+        """Where the thumbnails of pairs `(m,)` agree."""
+        found: npt.NDArray[np.bool_] = (verdicts >= cls.ALIKE) & (verdicts <= cls.REFUTED)
+        return found
 
 
 @dataclass
@@ -162,10 +170,7 @@ class Neighbourhood:
 
     def copies(self) -> npt.NDArray[np.bool_]:
         """Of each neighbour `(m,)` whether the thumbnails of both agree."""
-        found: npt.NDArray[np.bool_] = (
-            self.seen(np.stack([self.one, self.other], axis=1).astype(np.int64)) >= Verdict.ALIKE
-        )
-        return found
+        return Verdict.agree(self.seen(np.stack([self.one, self.other], axis=1).astype(np.int64)))
 
     def forget(self, rows: npt.NDArray[np.int64]) -> None:
         """Drop the neighbours of these contents: they have to be looked for."""
@@ -204,8 +209,9 @@ class Neighbourhood:
             When the disk refuses; what was there is as it was.
         """
         # What was judged of pairs that are no neighbours any more leaves, but for contents whose
-        # neighbours are still to be looked for.
-        near = (self.asked[self.judged] == 0).any(axis=1)
+        # neighbours are still to be looked for, and pairs that others can link.
+        near = self.verdicts >= Verdict.ALIKE
+        near |= (self.asked[self.judged] == 0).any(axis=1)
         codes = self._codes(self.pairs()[0])  # ascending
         if len(codes):
             own = self._codes(self.judged)

@@ -12,9 +12,9 @@ from imgclust.duplicates.neighbourhood import Neighbourhood, Verdict
 from imgclust.images import Sameness, sameness
 from imgclust.progress import Progress, StopFlag
 
-# A content that differs from so many others is compared with no more: bursts and films of a
-# fixed camera would otherwise cost the square of their number.
-_REFUTED_AT_MOST = 32
+# After so many in a row that differ from it, a content is compared with no more: bursts and films
+# of a fixed camera would otherwise cost the square of their number.
+_REFUTED_AT_MOST = 64
 # Contents whose decoding is asked for before they are needed.
 _AHEAD = 4
 
@@ -58,7 +58,6 @@ class Verifier:
         self._progress = progress
         self._stop = stop
         self._new: dict[tuple[int, int], Verdict] = {}
-        self._refuted: dict[int, set[int]] = {}
 
     def compare(self, best: int, members: Sequence[int]) -> list[Verdict]:
         """The verdicts on each pair of `best` (the first) and a member (the second)."""
@@ -70,9 +69,14 @@ class Verifier:
             for member, verdict in zip(members, known.tolist(), strict=True)
             if verdict == Verdict.ALIKE
         ]
-        found = []
+        found: list[Verdict] = []
+        refuted = 0
         for member, verdict in zip(members, known.tolist(), strict=True):
+            if refuted == _REFUTED_AT_MOST:
+                found.append(Verdict.REFUTED)
+                continue
             found.append(self._verdict(best, member, Verdict(verdict), waiting[:_AHEAD]))
+            refuted = refuted + 1 if found[-1] == Verdict.REFUTED else 0
             if verdict == Verdict.ALIKE:
                 del waiting[0]
         return found
@@ -88,8 +92,6 @@ class Verifier:
         pair = min(best, member), max(best, member)
         found = self._new.get(pair, known)
         if found == Verdict.ALIKE:
-            if max(len(self._refuted.get(key, ())) for key in pair) >= _REFUTED_AT_MOST:
-                return Verdict.REFUTED
             self._stop.check()
             self._progress("comparing all pixels", len(self._new), None)
             for key in (best, *coming):
@@ -98,9 +100,6 @@ class Verifier:
             if pictures[0] is None or pictures[1] is None:
                 return Verdict.REFUTED  # not kept: the file may be readable the next time
             found = self._new[pair] = _VERDICTS[sameness(pictures[0], pictures[1])]
-        if found == Verdict.REFUTED:
-            self._refuted.setdefault(best, set()).add(member)
-            self._refuted.setdefault(member, set()).add(best)
         swapped = {Verdict.FIRST: Verdict.SECOND, Verdict.SECOND: Verdict.FIRST}
         return found if best < member else swapped.get(found, found)
 

@@ -21,18 +21,16 @@ Floats = NDArray[np.float32]
 # contrast and a colour each.
 _WINDOW = 5
 _BLOCK = 4
-# What encoding explains, in levels of 255: so much anywhere, and a share of the local contrast.
+# What encoding explains, in levels of 255: so much anywhere, and a share of the local contrast;
+# of the mean difference in a window, of its root mean square, and of the mean colour.
 _LEVELS, _SHARE = 4.0, 0.2
+_TEXTURE_LEVELS, _TEXTURE_SHARE = 6.0, 0.3
 _COLOUR_LEVELS, _COLOUR_SHARE = 3.0, 0.3
-# The largest difference of a copy, as a multiple of that. Pictures that agree well in most places
-# must agree better in all: LEAST + TYPICAL times the typical difference.
-MOST = 1.25
-MOST_COLOUR = 1.9
-LEAST, TYPICAL = 0.4, 4.0
+# The largest difference of a copy, as a multiple of that (docs/duplicates.md). The strokes of
+# another digit cancel out in the mean, but not in the root mean square.
+MOST, MOST_TEXTURE, MOST_COLOUR = 1.3, 2.6, 1.9
 # In small pictures a few pixels are a letter's only difference from another.
 SMALL_SIDE, MOST_SMALL = 48, 0.7
-# The typical difference is that of blocks with this contrast, if there are so many.
-_BUSY, _BUSY_BLOCKS = 6.0, 16
 # Compared in bands of rows, so that different pictures are left early; with rows around each.
 _BAND, _MARGIN = 512, 8
 # Pictures of so many pixels a side are compared at a quarter of the size first.
@@ -84,88 +82,83 @@ def sameness(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> Sameness:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two pictures differ, as multiples of what encoding explains.
+    """How far two pictures differ at most in any block, as multiples of what encoding explains.
 
     Attributes
     ----------
-    light, colour
-        The largest difference of lightness or alpha, and of colour, in any block.
-    typical
-        What three quarters of the blocks with some contrast do not exceed in lightness;
-        infinite where there are only a few such blocks.
+    light, texture
+        Lightness or alpha: the mean in a window, and the root mean square.
+    colour
+        The mean colour.
     side
         The shorter side in pixels at which they were compared.
     """
 
     light: float
+    texture: float
     colour: float
-    typical: float
     side: int
 
     def passes(self) -> bool:
         """Whether encoding and size explain it."""
-        limit = min(MOST if self.side > SMALL_SIDE else MOST_SMALL, LEAST + TYPICAL * self.typical)
-        return self.light <= limit and self.colour <= MOST_COLOUR
+        return (
+            self.light <= (MOST if self.side > SMALL_SIDE else MOST_SMALL)
+            and self.texture <= MOST_TEXTURE
+            and self.colour <= MOST_COLOUR
+        )
 
 
 def difference(
-    one: NDArray[np.uint8], other: NDArray[np.uint8], *, most: float = np.inf
+    one: NDArray[np.uint8], other: NDArray[np.uint8], *, early: bool = False
 ) -> Difference:
     """Compare two pictures of the same number of channels at the smaller one's size.
 
-    Stops at the first rows where the difference is `most` or more.
+    `early` stops at the first rows that do not pass.
     """
     one, other = _at_one_size(one, other)
-    light = colour = 0.0
-    busy: list[Floats] = []
-    height = len(one)
-    for top in range(0, height, _BAND):
-        rows = slice(max(0, top - _MARGIN), min(height, top + _BAND + _MARGIN))
+    found = Difference(0.0, 0.0, 0.0, min(one.shape[:2]))
+    for top in range(0, len(one), _BAND):
+        rows = slice(max(0, top - _MARGIN), min(len(one), top + _BAND + _MARGIN))
         if np.array_equal(one[rows], other[rows]):
-            planes = _planes(one[rows])
-            contrast = _contrast(planes[0])
-            busy.append(np.zeros_like(contrast)[contrast > _BUSY])
             continue
-        found = _differences(_planes(one[rows]), _planes(other[rows]))
-        light, colour = max(light, float(found[0].max())), max(colour, float(found[1].max()))
-        busy.append(found[0][found[2] > _BUSY])
-        if max(light, colour) >= most:
+        light, texture, colour = _differences(_planes(one[rows]), _planes(other[rows]))
+        found = Difference(
+            max(found.light, light),
+            max(found.texture, texture),
+            max(found.colour, colour),
+            found.side,
+        )
+        if early and not found.passes():
             break
-    typical = np.concatenate([np.empty(0, np.float32), *busy])
-    many = len(typical) >= _BUSY_BLOCKS
-    share = float(np.percentile(typical, 75)) if many else np.inf
-    return Difference(light, colour, share, min(one.shape[:2]))
+    return found
 
 
 def _agree(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
     one, other = _at_one_size(one, other)
-    most = max(MOST, MOST_COLOUR)
-    if min(one.shape[:2]) >= _COARSE_SIDE:
-        height, width = (length // _COARSE for length in one.shape[:2])
-        small = _resized(one, (width, height)), _resized(other, (width, height))
-        if not difference(*small, most=most).passes():
+    if min(one.shape[:2]) >= _COARSE_SIDE and one.shape[2] == 3:
+        small = [np.asarray(Image.fromarray(part).reduce(_COARSE)) for part in (one, other)]
+        if not difference(small[0], small[1], early=True).passes():
             return False
-    return difference(one, other, most=most).passes()
+    return difference(one, other, early=True).passes()
 
 
-def _differences(one: list[Floats], other: list[Floats]) -> tuple[Floats, Floats, Floats]:
-    """Of lightness (and alpha), and of colour, in each block; and the contrast of the block."""
-    contrast = np.minimum(_contrast(one[0]), _contrast(other[0]))
-    light = _light(one[0], other[0], contrast)
-    if len(one) == 4:
-        contours = np.minimum(_contrast(one[3]), _contrast(other[3]))
-        light = np.maximum(light, _light(one[3], other[3], contours))
-        contrast = np.maximum(contrast, contours)
+def _differences(one: list[Floats], other: list[Floats]) -> tuple[float, float, float]:
+    """The largest in any block: lightness or alpha, their texture, colour."""
+    shapes = [_shape(one[place], other[place]) for place in (0, 3) if place < len(one)]
     colours = [_colour(one[place], other[place]) for place in (1, 2)]
-    return light, np.maximum(*colours), contrast
+    return max(mean for mean, _ in shapes), max(square for _, square in shapes), max(colours)
 
 
-def _light(one: Floats, other: Floats, contrast: Floats) -> Floats:
+def _shape(one: Floats, other: Floats) -> tuple[float, float]:
     from scipy.ndimage import uniform_filter
 
-    apart = np.abs(uniform_filter(one - other, _WINDOW))
-    found: Floats = _blocks(apart).max(axis=(1, 3)) / (_LEVELS + _SHARE * contrast)
-    return found
+    contrast = np.minimum(_contrast(one), _contrast(other))
+    apart = one - other
+    mean = _blocks(np.abs(uniform_filter(apart, _WINDOW))).max(axis=(1, 3))
+    square = _blocks(uniform_filter(apart * apart, _WINDOW)).max(axis=(1, 3))
+    light = mean / (_LEVELS + _SHARE * contrast)
+    texture = np.sqrt(np.maximum(square, 0)) / (_TEXTURE_LEVELS + _TEXTURE_SHARE * contrast)
+    return float(light.max()), float(texture.max())
 
 
 def _contrast(plane: Floats) -> Floats:
@@ -178,15 +171,14 @@ def _contrast(plane: Floats) -> Floats:
     return found
 
 
-def _colour(one: Floats, other: Floats) -> Floats:
+def _colour(one: Floats, other: Floats) -> float:
     """Of mean colours in 2 x 2 blocks, as encoders keep little more of colours."""
     from scipy.ndimage import maximum_filter, minimum_filter, uniform_filter
 
     means = [_blocks(plane).mean(axis=(1, 3)) for plane in (one, other)]
     apart = np.abs(uniform_filter(means[0] - means[1], 2))
     spread = [maximum_filter(mean, 3) - minimum_filter(mean, 3) for mean in means]
-    found: Floats = apart / (_COLOUR_LEVELS + _COLOUR_SHARE * np.minimum(*spread) / 2)
-    return found
+    return float((apart / (_COLOUR_LEVELS + _COLOUR_SHARE * np.minimum(*spread) / 2)).max())
 
 
 def _blocks(plane: Floats) -> Floats:

@@ -79,7 +79,8 @@ def read_unread(catalog: Catalog) -> None:
         over = known is None or known.state != "removed"
         read = None if over else digest(path)
         with catalog.transaction():
-            if known is not None and read is not None and known.stat[1:4] == read[0][1:4]:
+            # Not the inode: the folder may have moved to another disk since.
+            if known is not None and read is not None and known.stat[2:4] == read[0][2:4]:
                 catalog.removals.put(read[1], path, known.stat[1])
                 over = True
             if over:
