@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imgclust.catalog import Catalog
-from imgclust.places import CATALOG
+from imgclust.paths import CATALOG
 from tests.command_line import make
 
 HEAVY = {"numpy", "apsw", "PIL", "tensorflow", "faiss", "sklearn", "matplotlib"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.durable import sync_folder
+from imgclust.fs import sync_folder
 
 
 def test_the_folder_is_synced_and_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

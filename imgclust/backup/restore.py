@@ -14,11 +14,11 @@ from pathlib import Path
 from imgclust import catalog as catalogs
 from imgclust.backup.file import Manifest, extract, read_manifest, verify
 from imgclust.catalog import Catalog, facts_of
-from imgclust.durable import sync_file, sync_folder
 from imgclust.errors import BackupError, CatalogError, StorageError, UsageError, reason_of
 from imgclust.failpoints import passing
+from imgclust.fs import sync_file, sync_folder
 from imgclust.locks import FileLock
-from imgclust.places import CATALOG, collections_in
+from imgclust.paths import CATALOG, collections_in
 from imgclust.progress import Progress, StopFlag, silent
 
 # What is being restored lies here, in an index folder; collections lie one folder higher.

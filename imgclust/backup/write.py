@@ -17,7 +17,6 @@ from typing import BinaryIO
 
 from imgclust.backup.file import APPLICATION_ID, Manifest, finish, not_a_file, read_manifest
 from imgclust.catalog import Catalog, facts_of
-from imgclust.durable import sync_folder
 from imgclust.errors import (
     BackupError,
     CatalogError,
@@ -28,6 +27,7 @@ from imgclust.errors import (
     reason_of,
 )
 from imgclust.failpoints import passing
+from imgclust.fs import sync_folder
 from imgclust.progress import Progress, StopFlag, silent
 
 # What the manifest needs beside the catalog, generously.

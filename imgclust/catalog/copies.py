@@ -10,9 +10,9 @@ from pathlib import Path
 import apsw
 
 from imgclust.catalog.connection import DAMAGED, REFUSED, damaged
-from imgclust.durable import sync_file, sync_folder
 from imgclust.errors import DISK_FULL, CatalogError, StorageError, reason_of
 from imgclust.failpoints import passing
+from imgclust.fs import sync_file, sync_folder
 from imgclust.progress import Progress, StopFlag, silent
 
 # Pages copied between two looks at the stop flag: 8 MB.

@@ -26,10 +26,10 @@ WHERE s.key = 'current_clustering' ORDER BY here.cluster
 
 def collections(context: typer.Context, incomplete: str) -> list[str]:
     """Names of the collections of the index folder."""
-    from imgclust import places
+    from imgclust import paths
 
     with contextlib.suppress(Exception):
-        names = places.collections_in(_index(context))
+        names = paths.collections_in(_index(context))
         return [name for name in names if name.startswith(incomplete)]
     return []
 
@@ -61,19 +61,19 @@ def configurations(incomplete: str) -> list[str]:
 def _select(context: typer.Context, query: str) -> Iterator[Any]:
     import sqlite3
 
-    from imgclust import places
+    from imgclust import paths
 
-    catalog = _index(context) / (_given(context, "collection") or "default") / places.CATALOG
+    catalog = _index(context) / (_given(context, "collection") or "default") / paths.CATALOG
     connection = sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True, timeout=_PATIENCE_S)
     with contextlib.closing(connection):
         yield from connection.execute(query)
 
 
 def _index(context: typer.Context) -> Path:
-    from imgclust import places
+    from imgclust import paths
 
     given = _given(context, "index")
-    return places.find_index_folder(None if given is None else Path(given)).path
+    return paths.find_index_folder(None if given is None else Path(given)).path
 
 
 def _given(context: typer.Context, name: str) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 from imgclust.catalog import ASIDE
 from imgclust.errors import CatalogError, NothingThereError, StorageError, UsageError, reason_of
 from imgclust.files import NotAFileError, open_new, require_regular
-from imgclust.places import (
+from imgclust.paths import (
     CATALOG,
     IndexFolder,
     cache_folder,

@@ -14,8 +14,8 @@ from imgclust.catalog import Catalog
 from imgclust.collection import folders, paging
 from imgclust.collection.collection import Collection
 from imgclust.collection.folders import LOCKS, Folders, IndexFolder
-from imgclust.durable import sync_folder
 from imgclust.errors import UsageError
+from imgclust.fs import sync_folder
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 

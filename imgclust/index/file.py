@@ -21,10 +21,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.durable import sync_folder
 from imgclust.errors import IndexFileError, StorageError, reason_of
 from imgclust.failpoints import passing
 from imgclust.files import open_regular
+from imgclust.fs import sync_folder
 
 FORMAT_VERSION = 1
 BLOCK_BYTES = 4 << 20

@@ -13,9 +13,9 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 
-from imgclust.durable import sync_folder
 from imgclust.errors import StorageError
 from imgclust.files import open_regular
+from imgclust.fs import sync_folder
 from imgclust.links.ledger import Mode
 from imgclust.links.tree import SYNCING, Tree, original_of
 

@@ -12,8 +12,8 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 
-from imgclust.durable import sync_folder
 from imgclust.errors import StorageError, WeightsError, reason_of
+from imgclust.fs import sync_folder
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.weights.reading import OFFICIAL_MD5, OFFICIAL_URL, digests, load
 from imgclust.weights.structure import Weights
