@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from imgclust.config import Settings, default_toml, find_file, flatten, load, loading, recurrence
+from imgclust.config import Settings, default_toml, find_file, flatten, load, loader, recurrence
 from imgclust.errors import UsageError
 
 ROOT = Path(__file__).parent.parent
@@ -218,7 +218,7 @@ def test_configurations_are_found_inside_an_installed_package(
     inside = tmp_path / "imgclust" / "configs"
     inside.mkdir(parents=True)
     (inside / "mine.toml").touch()
-    monkeypatch.setattr(loading, "__file__", str(tmp_path / "imgclust" / "config" / "loading.py"))
+    monkeypatch.setattr(loader, "__file__", str(tmp_path / "imgclust" / "config" / "loading.py"))
     assert find_file("mine") == inside / "mine.toml"
 
 

@@ -4,7 +4,7 @@ Layers, later wins: default < files in the order given < environment < flag. The
 variable of `[watch] settle_s` is `IMGCLUST_WATCH_SETTLE_S`.
 """
 
-from imgclust.config.loading import (
+from imgclust.config.loader import (
     Effective,
     bundled_folder,
     default_toml,
