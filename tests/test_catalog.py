@@ -13,7 +13,8 @@ import apsw
 import numpy as np
 import pytest
 
-from imgclust.catalog import Catalog, Content, DescribedCluster, key_of, opening, schema
+from imgclust.catalog import Catalog, Content, DescribedCluster, key_of, schema
+from imgclust.catalog import connection as connection_module
 from imgclust.catalog.migrations import MIGRATIONS
 from imgclust.errors import CatalogError, StorageError
 
@@ -515,8 +516,8 @@ def test_a_catalog_that_another_process_has_open_is_never_taken_as_immutable(
 
     with Catalog(path) as catalog:
         catalog.checkpoint()
-        monkeypatch.setattr(opening, "_for_writing", refuse)
-        monkeypatch.setattr(opening, "hindrance", lambda folder: "its disk is full")
+        monkeypatch.setattr(connection_module, "_for_writing", refuse)
+        monkeypatch.setattr(connection_module, "hindrance", lambda folder: "its disk is full")
         with Catalog(path) as reader:
             assert reader.setting("seen") is None
             with catalog.transaction():

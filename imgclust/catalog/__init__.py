@@ -1,7 +1,6 @@
 """The catalog: the SQLite file that is the truth about a collection."""
 
 from imgclust.catalog.catalog import Catalog
-from imgclust.catalog.checking import sqlite_version
 from imgclust.catalog.clusterings import Clustering, DescribedCluster, PublishedClustering
 from imgclust.catalog.contents import Content, key_of
 from imgclust.catalog.copies import (
@@ -13,15 +12,16 @@ from imgclust.catalog.copies import (
     mark,
     marked,
 )
+from imgclust.catalog.embedding_validation import damaged_embeddings, finite, must_be_numbers
 from imgclust.catalog.folder_moves import MovedImage
+from imgclust.catalog.image_list import ListedImage
 from imgclust.catalog.images import Image
-from imgclust.catalog.listing import ListedImage
+from imgclust.catalog.integrity import sqlite_version
 from imgclust.catalog.mounts import Mount
 from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection
 from imgclust.catalog.roots import Root
 from imgclust.catalog.schema import APPLICATION_ID, VERSION
-from imgclust.catalog.soundness import damaged_embeddings, finite, must_be_numbers
 from imgclust.catalog.sweeps import StoredSweep
 
 __all__ = [

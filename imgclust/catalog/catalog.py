@@ -12,19 +12,19 @@ from typing import Any, Self
 
 from imgclust.catalog import copies, schema
 from imgclust.catalog.assignments import Assignments
-from imgclust.catalog.checking import Checking
 from imgclust.catalog.clusterings import Clusterings
-from imgclust.catalog.connection import DAMAGED, REFUSED, Cursor, damaged, parsed
+from imgclust.catalog.connection import connect, hindrance
 from imgclust.catalog.contents import Contents
+from imgclust.catalog.cursor import DAMAGED, REFUSED, Cursor, damaged, parsed
 from imgclust.catalog.dismissals import Dismissals
 from imgclust.catalog.folder_moves import FolderMoves
+from imgclust.catalog.image_list import Listing
 from imgclust.catalog.images import Image, Images
-from imgclust.catalog.ledger import LinkLedger
-from imgclust.catalog.listing import Listing
+from imgclust.catalog.integrity import Checking
+from imgclust.catalog.links import LinkLedger
 from imgclust.catalog.mounts import Mounts
 from imgclust.catalog.moves import Moves
 from imgclust.catalog.observations import Observations
-from imgclust.catalog.opening import connect, hindrance
 from imgclust.catalog.projections import Projections
 from imgclust.catalog.removals import Removals
 from imgclust.catalog.requests import Requests

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.catalog.cluster_names import ClusterNames
-from imgclust.catalog.connection import parsed
+from imgclust.catalog.cursor import parsed
 from imgclust.errors import NothingThereError
 
 _COLUMNS = (

@@ -1,103 +1,130 @@
-"""The connection to the SQLite file: what it raises is said in our words, wherever it is read."""
+"""Connections to a catalog: to read and write it, or to read it where nothing can be written."""
 
 from __future__ import annotations
 
-import functools
-import json
+import contextlib
 import os
-from collections.abc import Callable, Iterator
-from typing import Any, ParamSpec, TypeVar
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import apsw
 
-from imgclust.errors import DISK_FULL, CatalogError, ImgclustError, StorageError
+from imgclust.catalog import schema
+from imgclust.errors import DISK_FULL, CatalogError, StorageError
 
-P = ParamSpec("P")
-R = TypeVar("R")
+# A commit of ours is short; whoever waits longer than this waits for something that hangs.
+_BUSY_S = 30.0
+# How often a writer that waits for another one looks again: SQLite's own waits grow to a tenth of
+# a second.
+_LOOK_S = 0.005
+# Keys are hashes, so that a batch touches pages all over the file, and each goes into the log
+# whole: small pages make a commit cheap. An embedding of 4 KiB fills one overflow page.
+_PAGE_BYTES = 4096
+# The inner pages of all tables, and the leaves that a batch comes back to, at 10^6 images.
+_CACHE_KIB = 16 * 1024
+# Pages in the log before it is moved into the file: a batch writes about 200, of which the next
+# ones write many again. A tenth of a second's reading when a catalog is opened after a crash.
+_LOG_PAGES = 4000
+# SQLite needs so much beside the file before it reads one: its shared memory.
+_LEAST_BYTES = 64 * 1024
 
-# What a file is that SQLite cannot make sense of; we wrote no text that is no UTF-8. An SQLError is
-# not among them: a fault of ours raises it as well, and `Catalog.explain` tells which it was.
-DAMAGED = (apsw.NotADBError, apsw.CorruptError, UnicodeDecodeError)
-# Another process that holds the catalog for so long is as good as a disk that refuses.
-REFUSED = (
-    apsw.FullError,
-    apsw.IOError,
-    apsw.ReadOnlyError,
-    apsw.BusyError,
-    apsw.CantOpenError,
-    apsw.LockedError,
-    apsw.PermissionsError,
-    apsw.AuthError,
-)
-
-
-def _in_our_words(method: Callable[P, R]) -> Callable[P, R]:
-    """A cursor's method that raises errors of ours for what SQLite raises."""
-
-    @functools.wraps(method)
-    def called(*arguments: P.args, **options: P.kwargs) -> R:
-        try:
-            return method(*arguments, **options)
-        except (*DAMAGED, *REFUSED) as error:
-            cursor: Any = arguments[0]
-            raise in_words(error, cursor.connection.filename) from error
-
-    return called
+_REFUSED = (apsw.CantOpenError, apsw.FullError, apsw.IOError, apsw.ReadOnlyError)
 
 
-class Cursor(apsw.Cursor):
-    """A cursor that raises `StorageError` and `CatalogError` for what SQLite raises."""
-
-    execute = _in_our_words(apsw.Cursor.execute)
-    executemany = _in_our_words(apsw.Cursor.executemany)
-    fetchone = _in_our_words(apsw.Cursor.fetchone)
-    fetchall = _in_our_words(apsw.Cursor.fetchall)
-    __next__ = _in_our_words(apsw.Cursor.__next__)
-
-    @property
-    def get(self) -> Any:
-        """The first column of the only row, as `apsw.Cursor.get`."""
-        try:
-            return super().get
-        except (*DAMAGED, *REFUSED) as error:
-            raise in_words(error, self.connection.filename) from error
-
-    # apsw's stub has it return the cursor, whose `__next__` is C: ours would run for each row.
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        try:  # no Python of ours between two rows: there may be a million
-            yield from iter(super().__next__, None)
-        except (*DAMAGED, *REFUSED) as error:
-            raise in_words(error, self.connection.filename) from error
-
-
-def in_words(error: Exception, path: str) -> ImgclustError:
-    """What SQLite raised, as an error of ours."""
-    if isinstance(error, apsw.FullError):
-        folder = os.path.dirname(path)
-        return StorageError(f"{folder} cannot be written: {DISK_FULL}")
-    if isinstance(error, REFUSED):
-        return StorageError(f"the catalog {path} cannot be used: {error}")
-    return damaged(path, str(error))
-
-
-def damaged(path: object, why: str) -> CatalogError:
-    """The error for a file that is not what we wrote."""
-    more = "" if "not a database" in why else "imgclust doctor says more; "
-    return CatalogError(
-        f"the catalog {path} is damaged ({why}); {more}put the file back from a backup, or move it "
-        "away to begin anew"
-    )
-
-
-def parsed(text: str, path: str) -> Any:
-    """What a JSON text holds that we wrote into the catalog at `path`.
+def connect(path: Path) -> tuple[apsw.Connection, str]:
+    """An open connection, and why nothing can be written through it: empty where it can.
 
     Raises
     ------
+    apsw.Error
+        When the file can be neither written nor read.
     CatalogError
-        When it is no JSON any more.
+        When it is foreign or from a newer version.
     """
     try:
-        return json.loads(text)
-    except ValueError:
-        raise damaged(path, "a stored text is no JSON") from None
+        return _for_writing(path), ""
+    except _REFUSED:
+        why = hindrance(path.parent)
+        if not why or not path.is_file():
+            raise
+        log = path.with_name(f"{path.name}-wal")
+        # Who has the catalog open has made SQLite's shared memory beside it, by which another
+        # process reads it too. Where that cannot be had nobody has it open.
+        for immutable in (False, True):
+            with contextlib.suppress(*_REFUSED):
+                if not (immutable and log.exists() and log.stat().st_size):
+                    return _for_reading(path, why, immutable=immutable), why
+        raise
+
+
+def hindrance(folder: Path) -> str:
+    """Why nothing can be written into a folder, and the cure; empty where the system sees none."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError as error:
+        return error.strerror or str(error)
+    if disk.f_flag & os.ST_RDONLY:
+        return "its file system is read-only; mount it for writing, or use another place"
+    if disk.f_bavail * disk.f_frsize < _LEAST_BYTES:
+        return DISK_FULL
+    if not os.access(folder, os.W_OK):
+        return "its permissions forbid it; set them right, or use another place"
+    return ""
+
+
+def _for_writing(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
+    try:
+        connection.set_busy_handler(_patience())
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
+        if connection.execute("PRAGMA journal_mode = WAL").get != "wal":
+            raise CatalogError(
+                f"SQLite refuses its write-ahead log in {path.parent}; "
+                "use an index folder on a local disk"
+            )
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+        schema.migrate(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _for_reading(path: Path, why: str, *, immutable: bool) -> apsw.Connection:
+    """A connection that only reads; an immutable file's needs nothing beside it."""
+    address = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
+    connection = apsw.Connection(address, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    try:
+        connection.set_busy_handler(_patience())
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        schema.migrate(connection)
+    except apsw.ReadOnlyError:
+        connection.close()
+        raise StorageError(
+            f"the catalog {path} is of an older version and has to be brought up to date first, "
+            f"but it cannot be written: {why}"
+        ) from None
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _patience() -> Callable[[int], bool]:
+    """Waits for other writers; SQLite calls it with the number of tries so far."""
+    until = 0.0
+
+    def wait(tries: int) -> bool:
+        nonlocal until
+        now = time.monotonic()
+        if tries == 0:
+            until = now + _BUSY_S
+        time.sleep(_LOOK_S)
+        return now < until
+
+    return wait

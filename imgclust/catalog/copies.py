@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from imgclust.catalog.connection import DAMAGED, REFUSED, damaged
+from imgclust.catalog.cursor import DAMAGED, REFUSED, damaged
 from imgclust.errors import DISK_FULL, CatalogError, StorageError, reason_of
 from imgclust.failpoints import passing
 from imgclust.fs import sync_file, sync_folder

@@ -12,7 +12,7 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog.connection import parsed
+from imgclust.catalog.cursor import parsed
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import time
 
 import apsw
 
-from imgclust.catalog.connection import damaged
 from imgclust.catalog.copies import keep_before_upgrade
+from imgclust.catalog.cursor import damaged
 from imgclust.catalog.migrations import MIGRATIONS
 from imgclust.errors import CatalogError
 from imgclust.failpoints import passing
