@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import imgclust.charts
-from imgclust.charts import contact_sheet, elbow, layout, map_2d, map_3d, thumbnails
+from imgclust.charts import contact_sheet, elbow, layout, map_2d, map_3d, scatter_thumbnails
 from imgclust.charts.figure import colour, legible, new_figure
 from imgclust.charts.layout import (
     EDGE_PX,
@@ -25,7 +25,7 @@ from imgclust.charts.layout import (
     plot_px,
     to_pixels,
 )
-from imgclust.charts.maps import _on_page
+from imgclust.charts.scatter import _on_page
 from imgclust.errors import StorageError
 
 NAMES = {1: "cats $and$ dogs", 2: "海の写真", 3: "a name\nof two lines", 4: "x" * 200}
@@ -140,7 +140,7 @@ def test_no_picture_is_cut_off_at_the_edge(
             drawn.append(room)
         return room
 
-    monkeypatch.setattr(thumbnails, "free_box", kept)
+    monkeypatch.setattr(scatter_thumbnails, "free_box", kept)
     path = map_2d(
         tmp_path / "m.png",
         coordinates=coordinates,
@@ -272,7 +272,9 @@ def test_an_elbow_says_what_it_marks(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_legend_of_an_elbow_lies_below_its_axes(monkeypatch: pytest.MonkeyPatch) -> None:
     figures: list[Any] = []
-    module = sys.modules["imgclust.charts.elbow"]  # `imgclust.charts.elbow` is the function
+    module = sys.modules[
+        "imgclust.charts.elbow_curve"
+    ]  # `imgclust.charts.elbow_curve` is the function
     monkeypatch.setattr(module, "save", lambda figure, path: figures.append(figure))
     curve = [float(one) for one in range(20, 0, -1)]
     elbow(Path("e.png"), k=range(1, 21), inertia=curve, suggested=3, second=curve[::-1])

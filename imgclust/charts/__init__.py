@@ -1,9 +1,9 @@
 """Pictures: arrays in, PNG or SVG files out; the same input gives the same file."""
 
-from imgclust.charts.elbow import elbow
+from imgclust.charts.elbow_curve import elbow
 from imgclust.charts.figure import colour
-from imgclust.charts.maps import map_2d, map_3d
-from imgclust.charts.sheet import contact_sheet
-from imgclust.charts.sprite import sprite
+from imgclust.charts.image_sheet import contact_sheet
+from imgclust.charts.scatter import map_2d, map_3d
+from imgclust.charts.sprite_sheet import sprite
 
 __all__ = ["colour", "contact_sheet", "elbow", "map_2d", "map_3d", "sprite"]

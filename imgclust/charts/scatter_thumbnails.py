@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imgclust.charts.figure import colour
+from imgclust.charts.image_sheet import Picture, opened
 from imgclust.charts.layout import PLOT_PX, Box, by_turns, free_box
-from imgclust.charts.sheet import Picture, opened
 
 _SHARE = 0.3  # of the plot, covered when every thumbnail finds room
 _SIDE_PX = (36, 110)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from imgclust.charts.sheet import Picture, opened
+from imgclust.charts.image_sheet import Picture, opened
 
 
 def sprite(path: Path, pictures: Iterable[Picture], *, count: int, cell_px: int) -> Path:

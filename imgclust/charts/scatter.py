@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.charts.figure import colour, legible, new_figure, save
+from imgclust.charts.image_sheet import Picture
 from imgclust.charts.layout import (
     EDGE_PX,
     PLOT_PX,
@@ -20,8 +21,7 @@ from imgclust.charts.layout import (
     plot_px,
     to_pixels,
 )
-from imgclust.charts.sheet import Picture
-from imgclust.charts.thumbnails import draw_thumbnails
+from imgclust.charts.scatter_thumbnails import draw_thumbnails
 
 _DPI = 120
 _TITLE_PX = 50
