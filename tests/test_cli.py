@@ -16,7 +16,7 @@ import pytest
 import typer
 
 from imgclust import __version__
-from imgclust.cli import app, listening
+from imgclust.cli import app, watch_output
 from imgclust.collection import Collection, Event
 from imgclust.errors import LockedError, MissingPackageError
 from imgclust.locks import FileLock
@@ -343,12 +343,12 @@ def test_a_full_disk_behind_standard_output_is_said(ready: Path, tmp_path: Path)
 def _at_first_picture(monkeypatch: pytest.MonkeyPatch, act: Callable[[], None]) -> None:
     """Act once, in the main thread, when the first picture has been ingested."""
     acted = threading.Event()
-    before = listening.Listener.__call__
+    before = watch_output.Listener.__call__
 
-    def hear(self: listening.Listener, event: Event) -> None:
+    def hear(self: watch_output.Listener, event: Event) -> None:
         before(self, event)
         if event.kind == "ingested" and not acted.is_set():
             acted.set()
             act()
 
-    monkeypatch.setattr(listening.Listener, "__call__", hear)
+    monkeypatch.setattr(watch_output.Listener, "__call__", hear)

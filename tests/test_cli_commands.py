@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.cli import calling, listening
+from imgclust.cli import context, watch_output
 from imgclust.collection import Event, networks
 from imgclust.terminal import Screen
 from tests.command_line import Run, make
@@ -62,14 +62,14 @@ def test_watch_once_and_add_as_json(run: Run, drop: Path, tmp_path: Path) -> Non
 def test_a_watcher_prints_one_event_a_line(
     run: Run, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard = listening.Listener.__call__
+    heard = watch_output.Listener.__call__
 
-    def hear(self: listening.Listener, event: Event) -> None:
+    def hear(self: watch_output.Listener, event: Event) -> None:
         heard(self, event)
         if event.kind == "clustered":
             self._call.stop.set()
 
-    monkeypatch.setattr(listening.Listener, "__call__", hear)
+    monkeypatch.setattr(watch_output.Listener, "__call__", hear)
     said = run("watch", drop, "--json")
     assert said.code == 0
     events = [json.loads(line) for line in said.out.splitlines()]
@@ -322,12 +322,12 @@ def test_a_person_is_shown_the_changes_and_asked(
     questions: list[str] = []
     answers = [False, True]
 
-    def ask(self: calling.Call, question: str) -> bool:
+    def ask(self: context.Call, question: str) -> bool:
         questions.append(question)
         return answers.pop(0)
 
     monkeypatch.setattr("imgclust.terminal.Screen.can_ask", True)
-    monkeypatch.setattr(calling.Call, "ask", ask)
+    monkeypatch.setattr(context.Call, "ask", ask)
     before = run("status", "--json").document["clustering"]["id"]
     assert "would be" in run("cluster", "-k", "5").out
     assert run("status", "--json").document["clustering"]["id"] == before

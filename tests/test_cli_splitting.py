@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgclust.cli import calling
+from imgclust.cli import context
 from tests.command_line import Run
 from tests.conftest import write_picture
 
@@ -108,12 +108,12 @@ def test_a_person_is_asked_before_a_split(
     questions: list[str] = []
     answers = [False, True]
 
-    def ask(self: calling.Call, question: str) -> bool:
+    def ask(self: context.Call, question: str) -> bool:
         questions.append(question)
         return answers.pop(0)
 
     monkeypatch.setattr("imgclust.terminal.Screen.can_ask", True)
-    monkeypatch.setattr(calling.Call, "ask", ask)
+    monkeypatch.setattr(context.Call, "ask", ask)
     before = sizes(run)
     large = max(before, key=lambda one: (before[one], -one))
     assert "would be" in run("clusters", "split", str(large), "-k", "2").out

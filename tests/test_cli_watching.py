@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.cli import listening
+from imgclust.cli import watch_output
 from imgclust.collection import Event
 from imgclust.terminal import Screen, streams
 from tests.command_line import Run
@@ -21,10 +21,10 @@ def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a picture and a broken one; a watcher stops when both have been heard of."""
     write_picture(tmp_path / "few" / "picture.png", 1)
     (tmp_path / "few" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
-    heard = listening.Listener.__call__
+    heard = watch_output.Listener.__call__
     kinds: set[str] = set()
 
-    def hear(self: listening.Listener, event: Event) -> None:
+    def hear(self: watch_output.Listener, event: Event) -> None:
         heard(self, event)
         kinds.add(event.kind)
         if {"ingested", "quarantined"} <= kinds:
@@ -32,7 +32,7 @@ def few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             kinds.clear()
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(listening.Listener, "__call__", hear)
+    monkeypatch.setattr(watch_output.Listener, "__call__", hear)
     return tmp_path / "few"
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 import imgclust.collection
-from imgclust.cli import listening
+from imgclust.cli import watch_output
 from imgclust.collection import Event
 from imgclust.errors import StoppedError, WeightsError
 from imgclust.locks import FileLock
@@ -292,10 +292,10 @@ def _downloads(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
 
 def _watch(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
     """The event lines of a watcher: the first pass, clusters, changes, a return."""
-    heard = listening.Listener.__call__
+    heard = watch_output.Listener.__call__
     expected: Counter[str] = Counter()
 
-    def hear(self: listening.Listener, event: Event) -> None:
+    def hear(self: watch_output.Listener, event: Event) -> None:
         heard(self, event)
         expected[event.kind] -= 1
         if all(count <= 0 for count in expected.values()):
@@ -315,7 +315,7 @@ def _watch(recorder: Recorder, patch: pytest.MonkeyPatch) -> None:
 
     live = Path("live")
     with patch.context() as inner:
-        inner.setattr(listening.Listener, "__call__", hear)
+        inner.setattr(watch_output.Listener, "__call__", hear)
         watch("the first pass", "--no-cluster", ingested=1, quarantined=1, skipped=1)
         for number in range(51, 74):
             write_picture(live / f"more-{number}.bmp", number, hue=number % 3)

@@ -13,17 +13,17 @@ import typer
 from imgclust.cli import (
     clusters,
     collections,
+    config,
     duplicates,
-    exporting,
+    export,
     images,
     links,
+    maintenance,
     query,
     roots,
-    settings,
-    upkeep,
 )
-from imgclust.cli.calling import Call, Globals, fail
-from imgclust.cli.options import Commands, Version, with_globals
+from imgclust.cli.context import Call, Globals, fail
+from imgclust.cli.typer_ext import Commands, Version, with_globals
 from imgclust.errors import UsageError
 from imgclust.progress import left_behind
 from imgclust.terminal import streams
@@ -81,11 +81,11 @@ for _group in (
     duplicates,
     clusters,
     links,
-    exporting,
-    upkeep,
+    export,
+    maintenance,
     roots,
     collections,
-    settings,
+    config,
 ):
     app.add_typer(_group.commands)
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from imgclust.cli import completion, documents
-from imgclust.cli.calling import Call
+from imgclust.cli.context import Call
 from imgclust.cli.links import Outliers
-from imgclust.cli.options import ClusterId, Commands, DryRun, Yes
 from imgclust.cli.questions import agreed
+from imgclust.cli.typer_ext import ClusterId, Commands, DryRun, Yes
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import clusters as tables
 

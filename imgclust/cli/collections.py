@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from imgclust.cli import completion, documents
-from imgclust.cli.calling import Call
-from imgclust.cli.options import Commands, DryRun, Yes
+from imgclust.cli.context import Call
 from imgclust.cli.questions import agreed
+from imgclust.cli.typer_ext import Commands, DryRun, Yes
 from imgclust.terminal import collections as tables
 
 commands = Commands()

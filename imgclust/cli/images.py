@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from imgclust.cli import documents
-from imgclust.cli.calling import Call, ignoring_hangup
+from imgclust.cli.context import Call, ignoring_hangup
 from imgclust.cli.links import Mode, Outliers
-from imgclust.cli.listening import Listener, log_file
-from imgclust.cli.options import Commands, DryRun, Yes
 from imgclust.cli.questions import agreed
+from imgclust.cli.typer_ext import Commands, DryRun, Yes
+from imgclust.cli.watch_output import Listener, log_file
 from imgclust.errors import UsageError
 from imgclust.terminal import printable, results
 from imgclust.terminal.words import counted

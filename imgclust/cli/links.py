@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from imgclust.cli import documents
-from imgclust.cli.calling import Call
-from imgclust.cli.options import Commands, DryRun
+from imgclust.cli.context import Call
+from imgclust.cli.typer_ext import Commands, DryRun
 from imgclust.errors import UsageError
 from imgclust.terminal import clusters as tables
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from imgclust.cli import completion, documents
-from imgclust.cli.calling import Call
-from imgclust.cli.options import Commands
+from imgclust.cli.context import Call
+from imgclust.cli.typer_ext import Commands
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import desktop
 from imgclust.terminal import neighbours as tables

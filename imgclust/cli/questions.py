@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from imgclust.errors import StoppedError, UsageError
 
 if TYPE_CHECKING:
-    from imgclust.cli.calling import Call
+    from imgclust.cli.context import Call
 
 # How long standard input has for its first line, and how often the stop flag is looked at.
 _PATIENCE_S = 1.0

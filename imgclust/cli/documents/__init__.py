@@ -29,6 +29,11 @@ from imgclust.cli.documents.images import (
     query,
     removed,
 )
+from imgclust.cli.documents.output import (
+    Document,
+    dumps,
+    error,
+)
 from imgclust.cli.documents.roots import root_moved, root_removed, roots
 from imgclust.cli.documents.upkeep import (
     doctor,
@@ -38,11 +43,6 @@ from imgclust.cli.documents.upkeep import (
     status,
     weights_file,
     weights_list,
-)
-from imgclust.cli.documents.writing import (
-    Document,
-    dumps,
-    error,
 )
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from imgclust.cli.documents.writing import Document, in_base64, loses, moment, path_keys, text
+from imgclust.cli.documents.output import Document, in_base64, loses, moment, path_keys, text
 
 if TYPE_CHECKING:
     from imgclust.collection import Backup, Manifest, Restored

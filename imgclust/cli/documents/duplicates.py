@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imgclust.cli.documents.writing import Document, path_keys
+from imgclust.cli.documents.output import Document, path_keys
 
 if TYPE_CHECKING:
     from imgclust.collection import Dismissed, Duplicate, DuplicateGroup, DuplicatesResult

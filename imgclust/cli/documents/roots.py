@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imgclust.cli.documents.writing import Document, in_base64, loses, moment, path_keys, text
+from imgclust.cli.documents.output import Document, in_base64, loses, moment, path_keys, text
 
 if TYPE_CHECKING:
     from imgclust.collection import MovedRoot, RemovedRoot, RootRow

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust.cli import documents
-from imgclust.cli.calling import Call
+from imgclust.cli.context import Call
 from imgclust.errors import UsageError
 from imgclust.terminal import Screen, ingest, printable, streams
 

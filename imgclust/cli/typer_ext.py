@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from imgclust import __version__
 from imgclust.cli import completion
-from imgclust.cli.calling import Globals, perform
+from imgclust.cli.context import Globals, perform
 from imgclust.errors import UsageError
 
 _PLACE = "imgclust.globals"

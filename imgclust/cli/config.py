@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from imgclust.cli import documents
-from imgclust.cli.calling import Call
-from imgclust.cli.options import Commands
+from imgclust.cli.context import Call
+from imgclust.cli.typer_ext import Commands
 from imgclust.terminal import collections as tables
 
 commands = Commands()
