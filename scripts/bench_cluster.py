@@ -89,7 +89,7 @@ def _whole(asked: list[int], last: int, seconds: list[float]) -> float:
 def bench_null(arguments: argparse.Namespace) -> None:
     """How often uniform noise has no clear knee, and what is found of separated groups."""
     from imgclust.clustering import fit, suggest, sweep
-    from imgclust.clustering.knee import clear_knee
+    from imgclust.clustering.choose_k import clear_knee
 
     print("uniform noise\n     n     d   no clear knee", flush=True)
     for n in arguments.n:

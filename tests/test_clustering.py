@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 import imgclust.clustering
-from imgclust.clustering import Fit, assign, default_k_max, fit, lloyd, sweep
+from imgclust.clustering import Fit, assign, default_k_max, faiss_kmeans, fit, sweep
 from imgclust.devices import faiss_gpus
 from imgclust.errors import ClusteringError, StoppedError
 from imgclust.progress import StopFlag
@@ -324,7 +324,7 @@ def test_a_gpu_that_disagrees_is_not_believed(
 ) -> None:
     rows, member = groups(4, 8, spread=30)
     asked: list[bool] = []
-    honest = lloyd._train
+    honest = faiss_kmeans._train
 
     def train(vectors: Any, start: Any, *, iterations: int, seed: int, gpu: bool) -> Any:
         asked.append(gpu)
@@ -333,13 +333,13 @@ def test_a_gpu_that_disagrees_is_not_believed(
             centroids[1:] = 1e6  # what the known failure looks like: one cluster takes it all
         return centroids, objective
 
-    searched = lloyd.nearest
-    monkeypatch.setattr(lloyd, "_train", train)
+    searched = faiss_kmeans.nearest
+    monkeypatch.setattr(faiss_kmeans, "_train", train)
     monkeypatch.setattr(
-        lloyd, "nearest", lambda rows, centres, count=1, gpu=False: searched(rows, centres)
+        faiss_kmeans, "nearest", lambda rows, centres, count=1, gpu=False: searched(rows, centres)
     )
     with caplog.at_level(logging.WARNING):
-        centroids, _ = lloyd.refine(rows, rows[:4], iterations=10, gpu=True)
+        centroids, _ = faiss_kmeans.refine(rows, rows[:4], iterations=10, gpu=True)
     assert asked == [True, False]
     assert "one cluster holds 100%" in caplog.text
     assert np.isfinite(centroids).all()
@@ -348,27 +348,27 @@ def test_a_gpu_that_disagrees_is_not_believed(
 
 def test_a_gpu_that_agrees_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, _ = groups(4, 8, spread=30)
-    searched = lloyd.nearest
+    searched = faiss_kmeans.nearest
     monkeypatch.setattr(
-        lloyd, "nearest", lambda rows, centres, count=1, gpu=False: searched(rows, centres)
+        faiss_kmeans, "nearest", lambda rows, centres, count=1, gpu=False: searched(rows, centres)
     )
     centroids = fit(rows, 4).centroids
-    assert lloyd.gpu_complaint(rows, centroids) is None
-    assert lloyd.gpu_complaint(rows, np.full_like(centroids, np.nan)) is not None
+    assert faiss_kmeans.gpu_complaint(rows, centroids) is None
+    assert faiss_kmeans.gpu_complaint(rows, np.full_like(centroids, np.nan)) is not None
 
 
 def test_the_last_assignment_is_not_left_to_a_gpu_that_disagrees(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fitting = importlib.import_module("imgclust.clustering.fit")
+    fitting = importlib.import_module("imgclust.clustering.kmeans")
     rows = np.random.default_rng(0).standard_normal((300, 16)).astype(np.float32)
-    searched = lloyd.nearest
+    searched = faiss_kmeans.nearest
 
     def nearest(rows: Any, centres: Any, *, count: int = 1, gpu: bool = False) -> Any:
         positions, squared = searched(rows, centres, count=count)
         return (positions * 0, squared * 0 + 5) if gpu else (positions, squared)
 
-    monkeypatch.setattr(lloyd, "nearest", nearest)
+    monkeypatch.setattr(faiss_kmeans, "nearest", nearest)
     monkeypatch.setattr(fitting, "nearest", nearest)
     honest = fitting.settle(rows, rows[:5])
     there = fitting.settle(rows, rows[:5], gpu=True)

@@ -14,8 +14,8 @@ from imgclust.clustering import (
     match,
     nowhere,
 )
-from imgclust.clustering.fit import settle
-from imgclust.clustering.lloyd import refine
+from imgclust.clustering.faiss_kmeans import refine
+from imgclust.clustering.kmeans import settle
 from imgclust.errors import ClusteringError
 
 NONE: NDArray[np.float32] = np.empty((0, 2), np.float32)

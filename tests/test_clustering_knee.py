@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from imgclust.clustering import Sweep, preferred, suggest, sweep
-from imgclust.clustering.knee import clear_knee
+from imgclust.clustering.choose_k import clear_knee
 from imgclust.errors import StoppedError
 from imgclust.progress import StopFlag
 

@@ -3,15 +3,16 @@
 Arrays in, frozen results out; nothing here knows a catalog or a setting.
 """
 
-from imgclust.clustering.assign import assign
+from imgclust.clustering.assignment import assign
+from imgclust.clustering.choose_k import Suggestion, preferred, suggest
+from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
 from imgclust.clustering.constraints import (
     Constraints,
     constrained_fit,
     is_nowhere,
     nowhere,
 )
-from imgclust.clustering.describe import coherence, medoid, nearest_clusters, representatives
-from imgclust.clustering.drift import (
+from imgclust.clustering.drift_test import (
     Drift,
     Spread,
     drift,
@@ -20,10 +21,9 @@ from imgclust.clustering.drift import (
     pooled,
     spread,
 )
-from imgclust.clustering.fit import Fit, fit
-from imgclust.clustering.knee import Suggestion, preferred, suggest
-from imgclust.clustering.match import Matching, match, regrouped
-from imgclust.clustering.sweep import Sweep, default_k_max, sweep
+from imgclust.clustering.id_map import Matching, match, regrouped
+from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
+from imgclust.clustering.kmeans import Fit, fit
 
 __all__ = [
     "Constraints",

@@ -13,8 +13,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.fit import Fit, fit
-from imgclust.clustering.lloyd import Vectors, checked, squared_distances
+from imgclust.clustering.faiss_kmeans import Vectors, checked, squared_distances
+from imgclust.clustering.kmeans import Fit, fit
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
 

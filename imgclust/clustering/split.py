@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.lloyd import Vectors
+from imgclust.clustering.faiss_kmeans import Vectors
 
 _ROWS = 5_000  # rows of a cluster that the division itself looks at; its gain is over all
 _TURNS = 10

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from imgclust.clustering.lloyd import Vectors, refine
-from imgclust.clustering.measure import Point
-from imgclust.clustering.swap import union_costs
+from imgclust.clustering.criteria import Point
+from imgclust.clustering.faiss_kmeans import Vectors, refine
+from imgclust.clustering.local_search import union_costs
 from imgclust.progress import Progress, StopFlag
 
 _UNIONS = 10  # tried for each k

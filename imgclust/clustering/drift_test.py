@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.lloyd import checked, nearest
+from imgclust.clustering.faiss_kmeans import checked, nearest
 
 # With fewer arrivals the mean of skewed distances is not near enough to normal for a test.
 LEAST_ARRIVALS = 30

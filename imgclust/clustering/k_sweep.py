@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.fit import all_distinct, fit
-from imgclust.clustering.lloyd import Vectors, checked, means, refine
-from imgclust.clustering.measure import Point, measured, spread_of
+from imgclust.clustering.criteria import Point, measured, spread_of
+from imgclust.clustering.faiss_kmeans import Vectors, checked, means, refine
+from imgclust.clustering.kmeans import all_distinct, fit
 from imgclust.clustering.split import Division, Splitter
 from imgclust.clustering.unite import united
 from imgclust.errors import ClusteringError

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.lloyd import Vectors, nearest, refine, squared_distances
+from imgclust.clustering.faiss_kmeans import Vectors, nearest, refine, squared_distances
 from imgclust.clustering.split import Splitter
 from imgclust.progress import StopFlag
 

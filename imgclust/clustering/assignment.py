@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.lloyd import checked, nearest, squared_distances
+from imgclust.clustering.faiss_kmeans import checked, nearest, squared_distances
 from imgclust.errors import ClusteringError
 
 

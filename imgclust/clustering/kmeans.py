@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.lloyd import (
+from imgclust.clustering.faiss_kmeans import (
     Vectors,
     checked,
     gpu_complaint,
@@ -17,7 +17,7 @@ from imgclust.clustering.lloyd import (
     refine,
     squared_distances,
 )
-from imgclust.clustering.swap import swapped
+from imgclust.clustering.local_search import swapped
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
 

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.lloyd import Vectors, checked
-from imgclust.clustering.sweep import Sweep, sweep
+from imgclust.clustering.faiss_kmeans import Vectors, checked
+from imgclust.clustering.k_sweep import Sweep, sweep
 from imgclust.progress import Progress, StopFlag, silent
 
 _ROWS_PER_K = 10  # of the sample that is compared with its references

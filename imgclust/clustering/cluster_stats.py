@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.fit import fit
-from imgclust.clustering.lloyd import Vectors, checked
+from imgclust.clustering.faiss_kmeans import Vectors, checked
+from imgclust.clustering.kmeans import fit
 
 
 def _directions(vectors: NDArray[Any]) -> tuple[Vectors, Vectors]:

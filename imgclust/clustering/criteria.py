@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.fit import settle
-from imgclust.clustering.lloyd import Vectors, nearest, squared_distances
+from imgclust.clustering.faiss_kmeans import Vectors, nearest, squared_distances
+from imgclust.clustering.kmeans import settle
 
 
 @dataclass(frozen=True)
