@@ -19,13 +19,13 @@ import numpy as np
 from synthetic_collection import DIMENSIONS, digest_of, fill, path_of, see, vectors_of
 
 from imgclust.catalog import key_of
+from imgclust.clusters import ArrivalAssigner
 from imgclust.config import Watch
 from imgclust.images import Decoded, FileStat
 from imgclust.index import VectorIndex
 from imgclust.ingest import Counts, LocalDisk
 from imgclust.ingest.committing import Committing, Embedded
 from imgclust.ingest.place import Place, SystemClock
-from imgclust.recluster import ArrivalAssigner
 
 RECIPE = '{"bench":1}'
 BATCH = 32

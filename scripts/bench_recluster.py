@@ -21,11 +21,11 @@ from synthetic_collection import digest_of, fill, see, vectors_of
 
 from imgclust import config
 from imgclust.catalog import Catalog, key_of
+from imgclust.clusters import ArrivalAssigner, Recluster
 from imgclust.config import Watch
 from imgclust.ingest import Counts, LocalDisk
 from imgclust.ingest.committing import Committing, Embedded
 from imgclust.ingest.place import Place, SystemClock
-from imgclust.recluster import ArrivalAssigner, Recluster
 
 BATCH = 8
 PAUSE_S = 0.25

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from imgclust.catalog import Catalog, Content, key_of
+from imgclust.clusters import ArrivalAssigner, Recluster
 from imgclust.config import Settings
-from imgclust.recluster import ArrivalAssigner, Recluster
 
 RECIPE = "made up"
 

@@ -14,6 +14,19 @@ from PIL import Image
 
 from imgclust import config, progress
 from imgclust.catalog import Catalog
+from imgclust.clusters import (
+    ArrivalAssigner,
+    Automatic,
+    ClusterResult,
+    Recluster,
+    SweepResult,
+    axes,
+    is_due,
+    model,
+    publish,
+    stored_sweeps,
+)
+from imgclust.clusters.schedule import Tally
 from imgclust.collection import Collection
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError, StoppedError, StorageError
@@ -27,19 +40,6 @@ from imgclust.projection import (
     refreshed,
     to_unit_length,
 )
-from imgclust.recluster import (
-    ArrivalAssigner,
-    Automatic,
-    ClusterResult,
-    Recluster,
-    SweepResult,
-    axes,
-    is_due,
-    model,
-    publishing,
-    sweeping,
-)
-from imgclust.recluster.automatic import Tally
 from tests.conftest import Open, write_picture
 
 SETTINGS = Settings()
@@ -298,9 +298,9 @@ def test_contents_that_arrive_during_a_fit_are_assigned_when_it_is_published(
 def test_what_leaves_and_comes_while_assignments_are_written(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publishing, "_CHUNK", 5)
-    monkeypatch.setattr(publishing, "_CHANGES", 2)
-    monkeypatch.setattr(publishing, "_FEW", 1)
+    monkeypatch.setattr(publish, "_CHUNK", 5)
+    monkeypatch.setattr(publish, "_CHANGES", 2)
+    monkeypatch.setattr(publish, "_FEW", 1)
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=2)
@@ -696,7 +696,7 @@ def test_a_clustering_becomes_current_in_a_transaction_that_writes_no_row_an_ima
         if name == "recluster.publish":
             queued.append((catalog.ledger.count_queued_links(), catalog.ledger.reviews))
 
-    monkeypatch.setattr(publishing, "passing", look)
+    monkeypatch.setattr(publish, "passing", look)
     with catalog.transaction():
         catalog.ledger.unqueue_links(10**9)
     recluster = collection.recluster()
@@ -773,7 +773,7 @@ def test_few_fits_of_a_long_sweep_are_kept(
     assert stored is not None
     assert collection.catalog.sweeps.fit_bytes(stored.id).keys() == set(range(1, 25))
     whole = {k: collection.cluster(k=k, dry_run=True).inertia for k in range(1, 25)}
-    monkeypatch.setattr(sweeping, "_CENTROID_BYTES", 1000)
+    monkeypatch.setattr(stored_sweeps, "_CENTROID_BYTES", 1000)
     again = collection.sweep(k_max=24)
     assert again.inertia == before.inertia
     stored = collection.catalog.sweeps.newest("pca")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from imgclust.catalog import Catalog
+from imgclust.clusters import history
 from imgclust.errors import StoppedError, UsageError
-from imgclust.recluster import history
 from tests.made_up_clusters import State, World, look, wrong_numbers
 
 SPACES = ["embedding", "pca", "tsne"]
@@ -309,7 +309,7 @@ def test_undo_of_an_undo_and_after_names_changed(world: World) -> None:
 def test_a_clustering_that_an_undo_left_half_adapted_can_be_gone_back_to(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imgclust.recluster import adapting
+    from imgclust.clusters import adapting
 
     world.cluster(8, seed=3)
     for cluster in look(world.path).centroids:

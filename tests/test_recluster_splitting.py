@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from imgclust.clusters import Recluster, history, life
 from imgclust.errors import ClusteringError, NothingThereError, RecipeError, UsageError
-from imgclust.recluster import Recluster, history, life
 from tests.made_up_clusters import (
     State,
     World,

@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from imgclust.backup import Backup, Manifest, Restored
     from imgclust.catalog import KeptCatalog, Quarantined
     from imgclust.clustering import Drift
+    from imgclust.clusters import (
+        ClusterLife,
+        ClusterResult,
+        Drifting,
+        LifeEvent,
+        PastClustering,
+        SweepResult,
+    )
+    from imgclust.clusters import Recluster as Recluster
     from imgclust.collection.collection import Collection
     from imgclust.collection.explaining import EffectiveSettings, SettingRow, effective_settings
     from imgclust.collection.folders import (
@@ -60,15 +69,6 @@ if TYPE_CHECKING:
     from imgclust.linking import Linking as Linking
     from imgclust.linking import LinksResult
     from imgclust.maps import MapResult
-    from imgclust.recluster import (
-        ClusterLife,
-        ClusterResult,
-        Drifting,
-        LifeEvent,
-        PastClustering,
-        SweepResult,
-    )
-    from imgclust.recluster import Recluster as Recluster
     from imgclust.reembed import ReembedResult
     from imgclust.report import ReportResult
     from imgclust.search import LiveIndex as LiveIndex
@@ -194,7 +194,7 @@ _MODULES = {
     "imgclust.ingest": ("Emit", "Event", "IngestResult"),
     "imgclust.linking": ("Linking", "LinksResult"),
     "imgclust.maps": ("MapResult",),
-    "imgclust.recluster": (
+    "imgclust.clusters": (
         "ClusterLife",
         "ClusterResult",
         "Drifting",

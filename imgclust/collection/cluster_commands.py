@@ -97,13 +97,13 @@ class ClusterCommands(Opened):
 
     def history(self) -> tuple[collection.PastClustering, ...]:
         """All clusterings, newest first, and what became of the clusters before each."""
-        from imgclust.recluster import history
+        from imgclust.clusters import history
 
         return history(self.catalog)
 
     def cluster_life(self, cluster: int) -> collection.ClusterLife:
         """What became of one cluster, from its beginning."""
-        from imgclust.recluster import life
+        from imgclust.clusters import life
 
         return life(self.catalog, cluster)
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from imgclust.catalog import Clustering
 from imgclust.clustering import nearest_clusters
+from imgclust.clusters import drifting
 from imgclust.collection import querying
 from imgclust.collection.results import ClusterDetails, ClusterRow, Member
 from imgclust.errors import NothingThereError, UsageError
-from imgclust.recluster import drifting
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened

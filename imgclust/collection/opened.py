@@ -203,7 +203,7 @@ class Opened:
         self, catalog: Catalog | None = None, progress: Progress = silent
     ) -> collection.Recluster:
         """The maker of clusterings; another thread brings a catalog of its own."""
-        from imgclust.recluster import Recluster
+        from imgclust.clusters import Recluster
 
         return Recluster(
             catalog or self.catalog,

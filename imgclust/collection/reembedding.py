@@ -7,13 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 from imgclust import devices, reembed, weights
+from imgclust.clusters import Recluster
 from imgclust.collection import folders, running
 from imgclust.collection.finishing import finish_links
 from imgclust.collection.networks import open_chosen, record_of, require_packages
 from imgclust.embedding import Recipe, recipe_of
 from imgclust.errors import NothingThereError
 from imgclust.locks import FileLock
-from imgclust.recluster import Recluster
 from imgclust.reembed import ReembedResult
 
 if TYPE_CHECKING:

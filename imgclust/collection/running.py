@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgclust import devices, reembed
 from imgclust.catalog import key_of
+from imgclust.clusters import ArrivalAssigner, Automatic, ClusterResult
 from imgclust.collection import paging
 from imgclust.collection.finishing import finish_links
 from imgclust.collection.networks import choose_recipe, embedder_opener, require_packages
@@ -32,7 +33,6 @@ from imgclust.ingest import (
 )
 from imgclust.ingest.place import has_excluded_name
 from imgclust.linking import Linking
-from imgclust.recluster import ArrivalAssigner, Automatic, ClusterResult
 from imgclust.watcher import Watcher, is_network
 
 if TYPE_CHECKING:

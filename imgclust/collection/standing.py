@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from imgclust.clusters import drifting
 from imgclust.collection.results import CurrentClustering, Standing, Status
 from imgclust.embedding import Recipe
 from imgclust.ingest import Holds, held_folders
-from imgclust.recluster import drifting
 
 if TYPE_CHECKING:
     from imgclust.collection.opened import Opened

@@ -10,6 +10,7 @@ import numpy as np
 
 from imgclust import index
 from imgclust.catalog import Catalog, damaged_embeddings
+from imgclust.clusters import ArrivalAssigner, Recluster
 from imgclust.doctor.advising import Advisory, advise
 from imgclust.doctor.disk import look_at_disk, mark, reading_again
 from imgclust.errors import IndexFileError, LockedError, StorageError
@@ -17,7 +18,6 @@ from imgclust.index import VectorIndex
 from imgclust.linking import Linking, LinksResult
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.recluster import ArrivalAssigner, Recluster
 from imgclust.search import LiveIndex
 
 # The index keeps unit vectors at half precision: this is more than its rounding.

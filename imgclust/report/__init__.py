@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from imgclust.report.representing import all_representatives, representatives_of
+from imgclust.clusters.representatives import all_representatives, representatives_of
 
 if TYPE_CHECKING:
     from imgclust.report.pages import FolderPages

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from imgclust.catalog import Catalog, Clustering
 from imgclust.charts import colour
 from imgclust.clustering import Drift
+from imgclust.clusters.drift import drifting
+from imgclust.clusters.representatives import MOST, all_representatives
 from imgclust.progress import Progress, StopFlag
-from imgclust.recluster.drifting import drifting
 from imgclust.report import html
-from imgclust.report.representing import MOST, all_representatives
 
 # Clusters with pictures; the others, the smallest, are rows of a table of at most so many.
 _PICTURED = 4000

@@ -13,12 +13,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 from imgclust.catalog import Catalog
+from imgclust.clusters.representatives import all_representatives, representatives_of
 from imgclust.files import open_to_read
 from imgclust.images import ThumbnailStore
 from imgclust.links import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.report import html
-from imgclust.report.representing import all_representatives, representatives_of
 
 # Thumbnails on one page: a browser shows so many at once, and an arrival changes one page.
 _A_PAGE = 500

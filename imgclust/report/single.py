@@ -10,17 +10,17 @@ from pathlib import Path
 
 from imgclust import __version__
 from imgclust.catalog import Catalog, Clustering
+from imgclust.clusters.drift import drifting
+from imgclust.clusters.representatives import MOST
 from imgclust.config import Settings
 from imgclust.embedding import Recipe
 from imgclust.errors import NothingThereError
 from imgclust.export.place import replacing_file
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.recluster.drifting import drifting
 from imgclust.report import html
 from imgclust.report.clusters import clusters_of, clusters_section, share_of
 from imgclust.report.figures import elbow_section, map_section
 from imgclust.report.lists import duplicates_section, quarantine_section
-from imgclust.report.representing import MOST
 
 MOST_BYTES = 20_000_000
 _ROOTS = 20

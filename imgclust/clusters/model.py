@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Clustering
 from imgclust.clustering import assign
+from imgclust.clusters.feature_space import Projection, Space, Vectors, apart, into, unit
+from imgclust.clusters.succession import Succession
 from imgclust.projection import projection_from_bytes
-from imgclust.recluster.space import Projection, Space, Vectors, apart, into, unit
-from imgclust.recluster.succession import Succession
 
 # Contents assigned in one transaction when many have to be.
 _CHUNK = 1000

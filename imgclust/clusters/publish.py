@@ -16,14 +16,14 @@ from imgclust.clustering import (
     outlier_limits,
     spread,
 )
+from imgclust.clusters.feature_space import Space, apart, store
+from imgclust.clusters.fitting import Standing
+from imgclust.clusters.model import Model
+from imgclust.clusters.results import lineage
+from imgclust.clusters.succession import ChangedMeanwhileError, Succession
 from imgclust.errors import StoppedError
 from imgclust.failpoints import passing
 from imgclust.progress import Progress, StopFlag
-from imgclust.recluster.fitting import Standing
-from imgclust.recluster.model import Model
-from imgclust.recluster.results import lineage
-from imgclust.recluster.space import Space, apart, store
-from imgclust.recluster.succession import ChangedMeanwhileError, Succession
 
 # Assignments written in one transaction: the watcher waits for no more than that.
 _CHUNK = 5000

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from imgclust.catalog import Catalog, PublishedClustering
+from imgclust.clusters.partial_update import joined, listed
 from imgclust.errors import NothingThereError
-from imgclust.recluster.regrouping import joined, listed
 
 _LISTS = ("kept", "split", "merged", "new", "gone")
 

@@ -10,10 +10,8 @@ import numpy as np
 
 from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Matching, fit, match, suggest, sweep
-from imgclust.config import Settings, whole_number
-from imgclust.errors import NothingThereError, UsageError
-from imgclust.progress import Progress, StopFlag
-from imgclust.recluster.regrouping import (
+from imgclust.clusters.feature_space import Vectors
+from imgclust.clusters.partial_update import (
     Change,
     Group,
     carry_out,
@@ -22,9 +20,11 @@ from imgclust.recluster.regrouping import (
     unchanged,
     with_others,
 )
-from imgclust.recluster.results import ClusterResult
-from imgclust.recluster.space import Vectors
-from imgclust.recluster.sweeping import fit_of
+from imgclust.clusters.results import ClusterResult
+from imgclust.clusters.stored_sweeps import fit_of
+from imgclust.config import Settings, whole_number
+from imgclust.errors import NothingThereError, UsageError
+from imgclust.progress import Progress, StopFlag
 
 _ROWS = 10_000  # rows that distances are measured of at a time
 

@@ -18,12 +18,12 @@ from imgclust.clustering import (
     match,
     nowhere,
 )
+from imgclust.clusters.feature_space import Space, Vectors, back_from, into
+from imgclust.clusters.model import Model
+from imgclust.clusters.results import ClusterResult, lineage, lineage_fields
+from imgclust.clusters.stored_sweeps import fit_of
 from imgclust.errors import UsageError
 from imgclust.progress import Progress, StopFlag
-from imgclust.recluster.model import Model
-from imgclust.recluster.results import ClusterResult, lineage, lineage_fields
-from imgclust.recluster.space import Space, Vectors, back_from, into
-from imgclust.recluster.sweeping import fit_of
 
 
 @dataclass(frozen=True)

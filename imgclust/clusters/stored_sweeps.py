@@ -12,9 +12,9 @@ import numpy as np
 
 from imgclust.catalog import Catalog, StoredSweep
 from imgclust.clustering import Fit, Suggestion, Sweep, assign, suggest, sweep
+from imgclust.clusters.feature_space import Space, Vectors, store
 from imgclust.errors import StoppedError
 from imgclust.progress import Progress, StopFlag
-from imgclust.recluster.space import Space, Vectors, store
 
 # Dimensions of a map, and up to how many contents a sweep of it is thorough: it takes seconds.
 _PLANE = 3

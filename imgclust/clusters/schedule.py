@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 
 from imgclust.catalog import Catalog
+from imgclust.clusters.results import ClusterResult
+from imgclust.clusters.service import Recluster
 from imgclust.config import Settings, recurrence
 from imgclust.errors import ImgclustError, StoppedError
 from imgclust.progress import SideThread, StopFlag
-from imgclust.recluster.results import ClusterResult
-from imgclust.recluster.run import Recluster
 
 _log = logging.getLogger(__name__)
 

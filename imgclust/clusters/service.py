@@ -10,12 +10,9 @@ from pathlib import Path
 from imgclust import devices
 from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Suggestion, Sweep, preferred
-from imgclust.config import Settings
-from imgclust.errors import LockedError, NothingThereError, RecipeError
-from imgclust.locks import FileLock, is_locked
-from imgclust.progress import Progress, StopFlag, silent
-from imgclust.recluster import splitting, sweeping
-from imgclust.recluster.fitting import (
+from imgclust.clusters import split_merge, stored_sweeps
+from imgclust.clusters.feature_space import Space, build
+from imgclust.clusters.fitting import (
     Standing,
     as_asked,
     as_suggested,
@@ -25,13 +22,16 @@ from imgclust.recluster.fitting import (
     sentence_of,
     standing_of,
 )
-from imgclust.recluster.model import ArrivalAssigner
-from imgclust.recluster.publishing import drop_unpublished, publish
-from imgclust.recluster.results import ClusterResult, SweepResult
-from imgclust.recluster.space import Space, build
-from imgclust.recluster.succession import ChangedMeanwhileError
-from imgclust.recluster.sweeping import draw_elbow, stored_sweep, sweep_and_store
-from imgclust.recluster.undoing import undo
+from imgclust.clusters.model import ArrivalAssigner
+from imgclust.clusters.publish import drop_unpublished, publish
+from imgclust.clusters.results import ClusterResult, SweepResult
+from imgclust.clusters.stored_sweeps import draw_elbow, stored_sweep, sweep_and_store
+from imgclust.clusters.succession import ChangedMeanwhileError
+from imgclust.clusters.undo import undo
+from imgclust.config import Settings
+from imgclust.errors import LockedError, NothingThereError, RecipeError
+from imgclust.locks import FileLock, is_locked
+from imgclust.progress import Progress, StopFlag, silent
 
 
 class Recluster:
@@ -176,7 +176,7 @@ class Recluster:
     def split(self, cluster: int, *, k: str, dry_run: bool = False) -> ClusterResult:
         """Divide one cluster, see `splitting.split`; all others stay as they are."""
         return self._changing(
-            lambda: splitting.split(
+            lambda: split_merge.split(
                 self._catalog,
                 cluster,
                 k=k,
@@ -195,7 +195,7 @@ class Recluster:
     ) -> ClusterResult:
         """Put clusters together, see `splitting.merge`; all others stay as they are."""
         return self._changing(
-            lambda: splitting.merge(
+            lambda: split_merge.merge(
                 self._catalog,
                 clusters,
                 name=name,
@@ -250,7 +250,7 @@ class Recluster:
 
     def _catalog_cleanup(self) -> None:
         drop_unpublished(self._catalog)
-        sweeping.trim(self._catalog)
+        stored_sweeps.trim(self._catalog)
         with self._catalog.transaction():
             self._catalog.projections.drop_unused_spaces()
 

@@ -9,11 +9,11 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Clustering
 from imgclust.clustering import Fit
+from imgclust.clusters.fitting import moved_centroid
+from imgclust.clusters.model import Model
+from imgclust.clusters.publish import described
+from imgclust.clusters.succession import Succession
 from imgclust.failpoints import passing
-from imgclust.recluster.fitting import moved_centroid
-from imgclust.recluster.model import Model
-from imgclust.recluster.publishing import described
-from imgclust.recluster.succession import Succession
 
 # Assignments written in one transaction.
 _CHUNK = 1000

@@ -11,14 +11,14 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Clustering, must_be_numbers
 from imgclust.clustering import Fit, Matching
+from imgclust.clusters.feature_space import Space
+from imgclust.clusters.model import Model
+from imgclust.clusters.publish import described, make_current
+from imgclust.clusters.results import ClusterResult, lineage, lineage_fields
+from imgclust.clusters.succession import ChangedMeanwhileError, Succession
 from imgclust.errors import NothingThereError, RecipeError, UsageError
 from imgclust.failpoints import passing
 from imgclust.progress import Progress
-from imgclust.recluster.model import Model
-from imgclust.recluster.publishing import described, make_current
-from imgclust.recluster.results import ClusterResult, lineage, lineage_fields
-from imgclust.recluster.space import Space
-from imgclust.recluster.succession import ChangedMeanwhileError, Succession
 
 # Assignments written in one transaction: the watcher waits for no more than that.
 _CHUNK = 5000

@@ -7,12 +7,12 @@ from typing import Any
 
 from imgclust.catalog import Catalog, Clustering
 from imgclust.clustering import regrouped
+from imgclust.clusters.adapting import adapted
+from imgclust.clusters.model import ArrivalAssigner
+from imgclust.clusters.publish import make_current
+from imgclust.clusters.results import ClusterResult
+from imgclust.clusters.succession import ChangedMeanwhileError
 from imgclust.errors import NothingThereError
-from imgclust.recluster.adapting import adapted
-from imgclust.recluster.model import ArrivalAssigner
-from imgclust.recluster.publishing import make_current
-from imgclust.recluster.results import ClusterResult
-from imgclust.recluster.succession import ChangedMeanwhileError
 
 
 def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:

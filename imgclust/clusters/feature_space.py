@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.catalog import Catalog, StoredSweep, must_be_numbers
+from imgclust.clusters.axes import alike, carried_on
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
@@ -23,7 +24,6 @@ from imgclust.projection import (
     projection_from_bytes,
     to_unit_length,
 )
-from imgclust.recluster.axes import alike, carried_on
 
 Vectors = npt.NDArray[np.float32]
 Projection = PcaProjection | TsneProjection

@@ -1,0 +1,31 @@
+"""Recluster: makes clusterings beside the watcher, keeps ids, assigns arrivals."""
+
+from imgclust.clusters.clustering_history import (
+    ClusterLife,
+    LifeEvent,
+    PastClustering,
+    history,
+    life,
+)
+from imgclust.clusters.drift import Drifting, drifting
+from imgclust.clusters.model import ArrivalAssigner, Model
+from imgclust.clusters.results import ClusterResult, SweepResult
+from imgclust.clusters.schedule import Automatic, is_due
+from imgclust.clusters.service import Recluster
+
+__all__ = [
+    "ArrivalAssigner",
+    "Automatic",
+    "ClusterLife",
+    "ClusterResult",
+    "Drifting",
+    "LifeEvent",
+    "Model",
+    "PastClustering",
+    "Recluster",
+    "SweepResult",
+    "drifting",
+    "history",
+    "is_due",
+    "life",
+]
