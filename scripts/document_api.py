@@ -21,7 +21,7 @@ def tables() -> str:
     """The part of docs/api.md that is made."""
     from imgclust import collection, errors
     from imgclust.collection import Collection
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
     public = [getattr(collection, name) for name in collection.__all__]
     parts = ["## Collection", "", *_calls(_methods(Collection, Opened))]

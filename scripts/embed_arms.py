@@ -222,10 +222,10 @@ def _marked(
     marks: list[tuple[str, float]], commits: list[tuple[float, int]], traced: bool
 ) -> Iterator[None]:
     """Note when each part of the program is done; `traced` keeps no network, as before."""
-    from imgclust.collection import networks, running
+    from imgclust.collection import embedder, ingest
     from imgclust.ingest import batching, committing
 
-    opener, prepared = vars(networks)["open_embedder"], running._prepared
+    opener, prepared = vars(embedder)["open_embedder"], ingest._prepared
     embed, write = batching.EmbeddingThread._embed, committing.Committing.write
 
     def noted(name: str) -> None:
@@ -255,7 +255,7 @@ def _marked(
             noted("committed")
         return found
 
-    vars(networks)["open_embedder"], vars(running)["_prepared"] = opening, preparing
+    vars(embedder)["open_embedder"], vars(ingest)["_prepared"] = opening, preparing
     batching.EmbeddingThread._embed = embedding  # type: ignore[assignment,method-assign]
     committing.Committing.write = writing  # type: ignore[method-assign]
     yield

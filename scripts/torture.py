@@ -22,7 +22,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from imgclust.collection import networks
+from imgclust.collection import embedder
 from tests.driver import Driver, Process
 from tests.oracle import Oracle
 from tests.pictures import encoded, photo
@@ -95,7 +95,7 @@ def kills(count: int, seed: int, *, real: bool) -> int:
 
 def years(count: int, seed: int) -> int:
     """Live through so many years, each with a seed of its own; 1 at the first disagreement."""
-    vars(networks)["open_embedder"] = fake_embedder
+    vars(embedder)["open_embedder"] = fake_embedder
     os.environ.update(ENVIRONMENT)
     for life in range(seed, seed + count):
         folder = Path(tempfile.mkdtemp(prefix="torture-"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from imgclust.cli import main
-from imgclust.collection import networks
+from imgclust.collection import embedder
 from tests.conftest import DIMENSIONS, write_picture
 from tests.fakes import FakeEmbedder
 
@@ -83,6 +83,6 @@ def make(top: Path) -> Path:
 
 def _prepare(patch: pytest.MonkeyPatch, top: Path) -> None:
     patch.setenv("IMGCLUST_CACHE", str(top / "cache"))
-    patch.setattr(networks, "open_embedder", lambda *_, **__: FakeEmbedder(DIMENSIONS))
+    patch.setattr(embedder, "open_embedder", lambda *_, **__: FakeEmbedder(DIMENSIONS))
     for name, value in QUICK.items():
         patch.setenv(name, value)

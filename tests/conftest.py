@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from imgclust import config
-from imgclust.collection import Collection, networks
+from imgclust.collection import Collection
+from imgclust.collection import embedder as embedder_module
 from tests.fakes import FakeEmbedder
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def write_picture(path: Path, seed: int, *, hue: int | None = None) -> Path:
 def embedder(monkeypatch: pytest.MonkeyPatch) -> FakeEmbedder:
     """The stand-in that every collection of the test uses; it counts its calls."""
     fake = FakeEmbedder(DIMENSIONS)
-    monkeypatch.setattr(networks, "open_embedder", lambda *_, **__: fake)
+    monkeypatch.setattr(embedder_module, "open_embedder", lambda *_, **__: fake)
     return fake
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.collection import Collection, networks
+from imgclust.collection import Collection, embedder
 from tests.fixtures.facts import facts
 from tests.oracle import Oracle, digest_of
 from tests.pictures import encoded, photo
@@ -562,7 +562,7 @@ def _arming(points: str) -> dict[str, str]:
 
 def quick_collection(monkeypatch: pytest.MonkeyPatch, index: Path, *roots: Path) -> Collection:
     """A collection in this process, with the quick settings and a network that takes no time."""
-    monkeypatch.setattr(networks, "open_embedder", fake_embedder)
+    monkeypatch.setattr(embedder, "open_embedder", fake_embedder)
     for name, value in QUICK.items():
         monkeypatch.setenv(name, value)
     return Collection.open(index, create_for=[os.fsencode(root) for root in roots])

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from imgclust.cli import app
 from imgclust.cli import main as command_line
-from imgclust.collection import networks
+from imgclust.collection import embedder
 from tests.conftest import DIMENSIONS
 from tests.fakes import FakeEmbedder
 
@@ -67,7 +67,7 @@ def main() -> None:
     """Run every case; leaves what each said and its exit code."""
     file = Path(sys.argv[1])
     asked = json.loads(file.read_text("utf-8"))
-    setattr(networks, "open_embedder", lambda *_, **__: FakeEmbedder(DIMENSIONS))  # noqa: B010
+    setattr(embedder, "open_embedder", lambda *_, **__: FakeEmbedder(DIMENSIONS))  # noqa: B010
     _load()
     results = []
     for number, arguments in enumerate(asked["cases"]):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from imgclust.catalog import Image, key_of
-from imgclust.collection import Collection, leaving
+from imgclust.collection import Collection, images
 from imgclust.config import Settings
 from imgclust.failpoints import arm
 from imgclust.images import Outcome, claim
@@ -181,11 +181,11 @@ class World:
         return sum(self.embedder.calls)
 
     def accept(self) -> int:
-        return len(leaving.accept_missing(cast(Collection, SimpleNamespace(catalog=self.catalog))))
+        return len(images.accept_missing(cast(Collection, SimpleNamespace(catalog=self.catalog))))
 
     def remove(self, path: Path, *, copies: bool = False) -> None:
         here: Any = SimpleNamespace(catalog=self.catalog)
-        leaving.remove(cast(Collection, here), str(path), copies=copies)
+        images.remove(cast(Collection, here), str(path), copies=copies)
 
 
 def holds(world: World, path: Path, seed: int) -> bool:

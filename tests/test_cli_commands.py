@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from imgclust.cli import context, watch_output
-from imgclust.collection import Event, networks
+from imgclust.collection import Event, embedder
 from imgclust.terminal import Screen
 from tests.command_line import Run, make
 from tests.conftest import write_picture
@@ -109,7 +109,7 @@ def test_status_says_which_engine_and_why(
     assert "the first image decides" in said.out
     assert "the newest: 24 embeddings by fake float32" in said.out
     monkeypatch.setattr(
-        networks, "why_engine", lambda recipe, **settings: f"tensorflow, {settings['precision']}"
+        embedder, "why_engine", lambda recipe, **settings: f"tensorflow, {settings['precision']}"
     )
     assert "tensorflow, auto\n" in run("status", "-v").out
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from imgclust import Collection
-from imgclust.collection import Event, find_index_folder, folders, paging
-from imgclust.collection.opened import Opened
+from imgclust.collection import Event, find_index_folder, folders, link_folder
+from imgclust.collection.context import Opened
 from imgclust.errors import (
     ImgclustError,
     LockedError,
@@ -393,14 +393,14 @@ def test_nobody_syncs_the_links_while_they_move(
     collection.watch([drop], once=True)
     other = open_collection(index=collection.index_folder.path, create_for=None)
     old = collection.link_folder
-    clear = paging.clear
+    clear = link_folder.clear
 
     def between(moving: Opened) -> None:
         clear(moving)
         with pytest.raises(LockedError):
             other.linking().sync(whole=True, wait_s=0.0)
 
-    monkeypatch.setattr(paging, "clear", between)
+    monkeypatch.setattr(link_folder, "clear", between)
     collection.move_links(tmp_path / "elsewhere")
     assert not list(old.rglob("*.png"))
     assert other.links(check=True).in_step

@@ -11,7 +11,15 @@ import pytest
 
 from imgclust import weights
 from imgclust.catalog import Catalog, Image
-from imgclust.collection import Collection, Event, finishing, identity, ingesting, networks, running
+from imgclust.collection import (
+    Collection,
+    Event,
+    embedder,
+    finishing,
+    ingest,
+    ingesting,
+    stored_settings,
+)
 from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
 from imgclust.linking import Linking, sync
 from imgclust.locks import FileLock
@@ -127,7 +135,7 @@ def test_a_recipe_that_was_settled_during_a_download_stays(
         return choose(*words, **options)
 
     monkeypatch.setattr(weights, "choose", slowly)
-    networks.choose_recipe(collection, waiting=1)
+    embedder.choose_recipe(collection, waiting=1)
     assert collection.recipe == "the first one"
 
 
@@ -237,7 +245,7 @@ def test_a_link_folder_in_trouble_does_not_end_an_ingest(
     collection.catalog.ledger.queue_links([1])
     said: list[Event] = []
     live = collection.open_index(collection.catalog, verify=False)
-    keeper = running._Keeper(collection, live, said.append)
+    keeper = ingest._Keeper(collection, live, said.append)
 
     def fail(*_: Any, **options: Any) -> None:
         assert options["stop"] is collection.stop
@@ -265,7 +273,7 @@ def test_changed_links_settings_reach_who_is_running(open_collection: Open, drop
     assert {name[:6] for name in folders_of(watcher)} == {"group "}
     assert open_collection().settings.links.folder == "group {id}"
     assert watcher.links(check=True).in_step
-    kept = identity.now(watcher.catalog, watcher.settings, changing=changing)
+    kept = stored_settings.now(watcher.catalog, watcher.settings, changing=changing)
     assert kept.links.folder == watcher.settings.links.folder
 
 
@@ -286,7 +294,7 @@ def test_a_failed_start_leaves_no_thread_and_no_worker(
         closed.append(save)
         close(live, save=save)
 
-    monkeypatch.setattr(running, "is_network", fail)
+    monkeypatch.setattr(ingest, "is_network", fail)
     monkeypatch.setattr(LiveIndex, "close", closing)
     before = set(threading.enumerate())
     with pytest.raises(OSError, match="Input"):

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from imgclust.catalog import Catalog
-from imgclust.collection import keeping, paging
+from imgclust.collection import link_folder, management
+from imgclust.collection.context import Opened
 from imgclust.collection.folders import LOCKS
-from imgclust.collection.opened import Opened
 from imgclust.errors import StorageError
 from imgclust.locks import FileLock, is_locked
 from imgclust.terminal import Screen
@@ -69,15 +69,15 @@ def test_who_is_second_does_not_take_back_what_the_first_made(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process makes the collection after this one found its name free."""
-    free = keeping._free
+    free = management._free
 
     def late(*arguments: Any) -> Any:
         found = free(*arguments)
-        monkeypatch.setattr(keeping, "_free", free)
+        monkeypatch.setattr(management, "_free", free)
         assert run("collections", "create", "new").code == 0
         return found
 
-    monkeypatch.setattr(keeping, "_free", late)
+    monkeypatch.setattr(management, "_free", late)
     assert "taken" in run("collections", "create", "new").refused(2)
     assert run("status", "--collection", "new", "--json").document["images"] == 0
 
@@ -207,14 +207,14 @@ def test_nobody_syncs_the_links_while_a_collection_is_deleted(
 ) -> None:
     assert run("watch", "--once", "-q", drop).code == 0
     locks = [tmp_path / "index" / "default" / f"{what}.lock" for what in LOCKS]
-    clear = paging.clear
+    clear = link_folder.clear
     held: list[bool] = []
 
     def between(going: Opened) -> None:
         clear(going)
         held.extend(is_locked(lock) for lock in locks)
 
-    monkeypatch.setattr(paging, "clear", between)
+    monkeypatch.setattr(link_folder, "clear", between)
     assert run("collections", "delete", "default", "-y").code == 0
     assert held == [True] * len(locks)
     assert not (tmp_path / "index" / "default").exists()

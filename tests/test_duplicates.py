@@ -18,7 +18,7 @@ from imgclust.collection import (
     Collection,
     DuplicatesResult,
     Thresholds,
-    duplicating,
+    duplicates,
     reading,
     whole_pictures,
 )
@@ -354,7 +354,7 @@ def test_exact_and_near_copies(open_collection: Open, copied: Path) -> None:
 def test_a_crop_is_similar_and_no_duplicate(
     open_collection: Open, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(duplicating, "known", lambda *_, **__: Thresholds(0.2, 0.2, 0))
+    monkeypatch.setattr(duplicates, "known", lambda *_, **__: Thresholds(0.2, 0.2, 0))
     found = ingested(open_collection).duplicates()
     assert not any("crop.png" in group for _, group in names(found))
     assert any("crop.png" in group for _, group in names(found, "similar"))

@@ -14,13 +14,7 @@ import pytest
 from hypothesis import given
 from PIL import Image
 
-from imgclust.collection import (
-    Collection,
-    DuplicateGroup,
-    DuplicatesResult,
-    Thresholds,
-    duplicating,
-)
+from imgclust.collection import Collection, DuplicateGroup, DuplicatesResult, Thresholds, duplicates
 from imgclust.duplicates import Pairs, Verdict, grouped, is_derived
 from imgclust.errors import UsageError
 from tests.conftest import Open
@@ -35,7 +29,7 @@ CAMERA.get_ifd(0x8769)[0x9003] = "2024:05:01 10:00:00"
 @pytest.fixture
 def loose(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores of the stand-in for the network say little: let pixels decide."""
-    monkeypatch.setattr(duplicating, "known", lambda *_, **__: Thresholds(0.2, 0.2, 0))
+    monkeypatch.setattr(duplicates, "known", lambda *_, **__: Thresholds(0.2, 0.2, 0))
 
 
 def found(one: Collection, drop: Path, *, keep: Sequence[Path] = ()) -> DuplicatesResult:

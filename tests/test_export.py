@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from imgclust import config
-from imgclust.collection import Collection, networks
+from imgclust.collection import Collection, embedder
 from imgclust.errors import (
     MissingPackageError,
     NothingThereError,
@@ -51,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     nasty = os.fsencode(top / "drop") + b"/" + NASTY
     os.rename(top / "nasty.png", nasty)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "open_embedder", lambda *_, **__: FakeEmbedder(DIMENSIONS))
+        patch.setattr(embedder, "open_embedder", lambda *_, **__: FakeEmbedder(DIMENSIONS))
         with Collection.open(top / "index", effective=config.load(flags=QUICK)) as one:
             one.add([nasty])
             one.cluster(k=3)

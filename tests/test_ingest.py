@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from imgclust.catalog import Catalog, Image
-from imgclust.collection import leaving
+from imgclust.collection import images
 from imgclust.errors import StorageError
 from imgclust.images import Again, Decoded, claim
 from imgclust.ingest import Event, Ingest, root_pass, upkeep
@@ -357,7 +357,7 @@ def test_two_paths_with_one_hash_hide_a_missing_file_in_one_scan_only(
 
 
 def test_accepting_goes_on_after_a_refusal(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaving, "_CHUNK", 5)
+    monkeypatch.setattr(images, "_CHUNK", 5)
     paths = world.pictures(20)
     world.once()
     for path in paths[:12]:

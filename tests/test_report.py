@@ -16,7 +16,7 @@ from PIL import Image
 
 from imgclust import config
 from imgclust.catalog import Catalog, Content, DescribedCluster, key_of
-from imgclust.collection import Collection, networks
+from imgclust.collection import Collection, embedder
 from imgclust.config import Settings
 from imgclust.embedding import recipe_of
 from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
@@ -47,7 +47,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(drop / "picture-00.png", drop / SCRIPT)
     os.rename(write_picture(top / "nasty.png", 70, hue=1), os.fsencode(drop) + b"/" + NASTY)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(networks, "open_embedder", lambda *_, **__: FakeEmbedder(DIMENSIONS))
+        patch.setattr(embedder, "open_embedder", lambda *_, **__: FakeEmbedder(DIMENSIONS))
         with Collection.open(top / "index", effective=config.load(flags=QUICK)) as one:
             one.add([drop])
             one.cluster(k=3)

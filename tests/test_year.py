@@ -16,9 +16,9 @@ from tests.year_model import Model, Seen
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from imgclust.collection import networks
+    from imgclust.collection import embedder
 
-    monkeypatch.setattr(networks, "open_embedder", fake_embedder)
+    monkeypatch.setattr(embedder, "open_embedder", fake_embedder)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("IMGCLUST_CACHE", str(tmp_path / "cache"))

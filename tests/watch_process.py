@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from imgclust.collection import Collection, Event, networks, restore_collection
+from imgclust.collection import Collection, Event, embedder, restore_collection
 from imgclust.errors import ImgclustError
 from imgclust.progress import StopFlag
 from tests.fakes import FakeEmbedder
@@ -39,7 +39,7 @@ def emit(event: Event) -> None:
 def main(mode: str, index: str, *paths: str) -> int:
     """Do the work; returns the exit code of the error, or 0."""
     if not os.environ.get("TEST_IMGCLUST_BACKBONE"):
-        vars(networks)["open_embedder"] = fake_embedder
+        vars(embedder)["open_embedder"] = fake_embedder
     stop = StopFlag()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     )
     from imgclust.clusters import Recluster as Recluster
     from imgclust.collection.collection import Collection
-    from imgclust.collection.explaining import EffectiveSettings, SettingRow, effective_settings
     from imgclust.collection.folders import (
         Folders,
         IndexFolder,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
         collections_in,
         find_index_folder,
     )
-    from imgclust.collection.keeping import (
+    from imgclust.collection.management import (
         CollectionPlace,
         Deleted,
         create_collection,
@@ -52,6 +51,11 @@ if TYPE_CHECKING:
         RootRow,
         Standing,
         Status,
+    )
+    from imgclust.collection.setting_origins import (
+        EffectiveSettings,
+        SettingRow,
+        effective_settings,
     )
     from imgclust.collection.side_by_side import (
         CollectionList,
@@ -150,7 +154,11 @@ _MODULES = {
     "imgclust.catalog": ("KeptCatalog", "Quarantined"),
     "imgclust.clustering": ("Drift",),
     "imgclust.collection.collection": ("Collection",),
-    "imgclust.collection.explaining": ("EffectiveSettings", "SettingRow", "effective_settings"),
+    "imgclust.collection.setting_origins": (
+        "EffectiveSettings",
+        "SettingRow",
+        "effective_settings",
+    ),
     "imgclust.collection.folders": (
         "Folders",
         "IndexFolder",
@@ -158,7 +166,7 @@ _MODULES = {
         "collections_in",
         "find_index_folder",
     ),
-    "imgclust.collection.keeping": (
+    "imgclust.collection.management": (
         "CollectionPlace",
         "Deleted",
         "create_collection",

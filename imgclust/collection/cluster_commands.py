@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from imgclust import collection
-from imgclust.collection.opened import Opened
+from imgclust.collection.context import Opened
 from imgclust.config import whole_number
 from imgclust.errors import UsageError
 
@@ -87,9 +87,9 @@ class ClusterCommands(Opened):
 
         The whole is called `name`, or as the largest of them that has a name.
         """
-        from imgclust.collection import describing
+        from imgclust.collection import clusters as clusters_module
 
-        chosen = None if name is None else describing.cluster_name(name)
+        chosen = None if name is None else clusters_module.cluster_name(name)
         if chosen == "":
             raise UsageError("the name is empty; give one, or leave --name away")
         with self._with_links() as recluster:
@@ -109,17 +109,17 @@ class ClusterCommands(Opened):
 
     def clusters(self) -> tuple[collection.ClusterRow, ...]:
         """All clusters of the current clustering, by id."""
-        from imgclust.collection import describing
+        from imgclust.collection import clusters
 
-        return describing.rows(self)
+        return clusters.rows(self)
 
     def cluster_details(
         self, cluster: int, *, sheet: Path | None = None
     ) -> collection.ClusterDetails:
         """One cluster with representatives, neighbours and members; draws a contact sheet."""
-        from imgclust.collection import describing
+        from imgclust.collection import clusters
 
-        return describing.details(self, cluster, sheet=sheet)
+        return clusters.details(self, cluster, sheet=sheet)
 
     def name_cluster(
         self, cluster: int, name: str | None, *, release: bool = False
@@ -129,9 +129,9 @@ class ClusterCommands(Opened):
         None or "" takes the name away and releases the cluster; with None `release` keeps the
         name. The clusters are not provisional any more, and the folder follows.
         """
-        from imgclust.collection import describing, finishing
+        from imgclust.collection import clusters, finishing
 
-        row = describing.name(self, cluster, name, release=release)
+        row = clusters.name(self, cluster, name, release=release)
         finishing.finish_links(self)
         return row
 
@@ -144,7 +144,7 @@ class ClusterCommands(Opened):
         refit: bool = False,
     ) -> collection.MapResult:
         """Draw the map of the collection."""
-        from imgclust.collection import exporting
+        from imgclust.collection import exports
         from imgclust.maps import draw, make_map
 
         chosen = method or self.settings.views.method
@@ -155,8 +155,8 @@ class ClusterCommands(Opened):
         if path.suffix.lower() not in {".png", ".svg"}:
             raise UsageError(f"{path.name}: a map is a .png or .svg file")
         if out is not None:
-            exporting.require_file(out)
-            exporting.keep_out(self, out)
+            exports.require_file(out)
+            exports.keep_out(self, out)
         drawn = make_map(
             self.catalog,
             recipe=self.recipe,

@@ -6,11 +6,11 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from imgclust.collection import paging
+from imgclust.collection import link_folder
 from imgclust.errors import LockedError, StoppedError
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 # How often, and for how long in all, finished work looks whether it may bring the links in step.
 _LINKS_WAIT_S = 0.2
@@ -54,7 +54,7 @@ def finish_space(collection: Opened) -> None:
 def finish_pages(collection: Opened) -> None:
     """Make the pages of the link folder again; they are an aid, so that nothing fails for them."""
     try:
-        paging.write(collection)
+        link_folder.write(collection)
     except LockedError:
         return  # whoever is at the links makes them
     except StoppedError:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust import collection
-from imgclust.collection.opened import Opened, ignore
+from imgclust.collection.context import Opened, ignore
 
 
 class ImageCommands(Opened):
@@ -99,11 +99,11 @@ class ImageCommands(Opened):
         UsageError
             For a region without pixels, or of several images, and a sheet of no known kind.
         """
-        from imgclust.collection import querying
+        from imgclust.collection import query
 
         several = [what] if isinstance(what, str | int | os.PathLike) else what
         asked = [str(each) for each in several]
-        return querying.query(
+        return query.query(
             self,
             asked,
             n=n,
@@ -115,9 +115,9 @@ class ImageCommands(Opened):
 
     def pictures(self, images: Sequence[int]) -> tuple[bytes | None, ...]:
         """Small pictures of images, by id, as encoded bytes; None where there is none."""
-        from imgclust.collection import querying
+        from imgclust.collection import query
 
-        return querying.pictures(self, images)
+        return query.pictures(self, images)
 
     def embeddings(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Image ids `(n,)`, ascending, and their embeddings `(n, d)` float32, as stored."""
@@ -146,9 +146,9 @@ class ImageCommands(Opened):
         NothingThereError
             When the collection is empty, or too few of its images can be read to measure.
         """
-        from imgclust.collection import duplicating
+        from imgclust.collection import duplicates
 
-        return duplicating.duplicates(
+        return duplicates.duplicates(
             self, min_score=min_score, keep=[os.fsencode(folder) for folder in keep]
         )
 
@@ -160,9 +160,9 @@ class ImageCommands(Opened):
         NothingThereError
             When no image has such an id.
         """
-        from imgclust.collection import duplicating
+        from imgclust.collection import duplicates
 
-        return duplicating.dismiss(self, ids, undo=undo)
+        return duplicates.dismiss(self, ids, undo=undo)
 
     def quarantine(self) -> tuple[collection.Quarantined, ...]:
         """Files that could not be read, with path, reason, tries and since."""
@@ -185,11 +185,11 @@ class ImageCommands(Opened):
         `add` names one. Other images with the same bytes stay, unless `copies` takes them too.
         With `dry_run` say which image that is, and change nothing.
         """
-        from imgclust.collection import finishing, leaving
+        from imgclust.collection import finishing, images
 
         if dry_run:
-            return leaving.removable(self, str(what), copies=copies)
-        removed, content = leaving.remove(self, str(what), copies=copies)
+            return images.removable(self, str(what), copies=copies)
+        removed, content = images.remove(self, str(what), copies=copies)
         if content is not None:
             with contextlib.suppress(OSError):  # a cache
                 self.thumbnails().remove(content)
@@ -198,14 +198,14 @@ class ImageCommands(Opened):
 
     def missing(self) -> tuple[collection.MissingImage, ...]:
         """Images that are not where they were."""
-        from imgclust.collection import leaving
+        from imgclust.collection import images
 
-        return leaving.missing(self)
+        return images.missing(self)
 
     def accept_missing(self) -> tuple[collection.MissingImage, ...]:
         """Believe that all missing images are gone; returns them."""
-        from imgclust.collection import finishing, leaving
+        from imgclust.collection import finishing, images
 
-        gone = leaving.accept_missing(self)
+        gone = images.accept_missing(self)
         finishing.finish_links(self)
         return gone

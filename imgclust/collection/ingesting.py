@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from imgclust.catalog import Catalog
 from imgclust.collection import folders
 from imgclust.collection.finishing import finish_links
+from imgclust.collection.ingest import run
 from imgclust.collection.moving import choose_links
 from imgclust.collection.root_list import moved_folders
-from imgclust.collection.running import run
 from imgclust.errors import (
     LockedError,
     NothingThereError,
@@ -34,7 +34,7 @@ from imgclust.ingest import (
 )
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 # How often `add` looks whether another process has taken its paths, or lets it take them.
 _WAIT_S = 0.2

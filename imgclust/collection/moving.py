@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.collection import folders, paging
+from imgclust.collection import folders, link_folder
 from imgclust.errors import UsageError
 from imgclust.locks import FileLock
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 
 def choose_links(collection: Opened, links: Path | None, roots: Sequence[bytes]) -> None:
@@ -42,7 +42,7 @@ def move_links(collection: Opened, to: Path) -> None:
         if wanted == collection.link_folder:
             return
         collection.linking().clear(progress=collection.progress, stop=collection.stop)
-        paging.clear(collection)
+        link_folder.clear(collection)
         with catalog.transaction():
             catalog.store("link_folder", os.fsencode(wanted).hex())
             catalog.store("link_folders", {})

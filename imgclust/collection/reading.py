@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from imgclust.files import open_to_read
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
     from imgclust.images import Outcome, Region
 
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from imgclust import collection
-from imgclust.collection.opened import Opened
+from imgclust.collection.context import Opened
 
 
 class RootCommands(Opened):

@@ -15,7 +15,7 @@ from imgclust.errors import LockedError, NothingThereError
 from imgclust.reconcile import is_offline
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 # Images removed in one transaction.
 _CHUNK = 1000

@@ -17,7 +17,7 @@ from imgclust.errors import NothingThereError, UsageError
 from imgclust.failpoints import passing
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 # Files that are read to the end to see that they are what they were.
 _HASHED = 20

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgclust import collection
-from imgclust.collection.opened import Opened
+from imgclust.collection.context import Opened
 
 
 class UpkeepCommands(Opened):
@@ -14,21 +14,21 @@ class UpkeepCommands(Opened):
 
     def status(self) -> collection.Status:
         """Counts, the current clustering, roots, links, whether a watcher runs."""
-        from imgclust.collection.standing import status
+        from imgclust.collection.status import status
 
         return status(self)
 
     def standing(self) -> collection.Standing:
         """What a watcher shows of itself while it runs; cheap beside `status`."""
-        from imgclust.collection.standing import standing
+        from imgclust.collection.status import standing
 
         return standing(self)
 
     def engine(self) -> str | None:
         """Which engine and precision embeds on this machine and why; None while undecided."""
-        from imgclust.collection import networks
+        from imgclust.collection import embedder
 
-        return networks.engine(self)
+        return embedder.engine(self)
 
     def links(self, *, dry_run: bool = False, check: bool = False) -> collection.LinksResult:
         """Bring the whole link folder in step, or say how far off it is."""
@@ -96,9 +96,9 @@ class UpkeepCommands(Opened):
         ImgclustError
             When files are gone or have changed; nothing changes then.
         """
-        from imgclust.collection import reembedding
+        from imgclust.collection import reembed
 
-        return reembedding.to_recipe(self, dry_run=dry_run)
+        return reembed.to_recipe(self, dry_run=dry_run)
 
     def backup(self, to: Path | str) -> collection.Backup:
         """Write the whole collection as it is now into one file, also while a watcher runs.
@@ -122,9 +122,9 @@ class UpkeepCommands(Opened):
         StorageError
             When the disk is full or refuses.
         """
-        from imgclust.collection import exporting
+        from imgclust.collection import exports
 
-        return exporting.backup(self, Path(to))
+        return exports.backup(self, Path(to))
 
     def kept_catalogs(self) -> tuple[collection.KeptCatalog, ...]:
         """The catalogs that were kept from before upgrades."""
@@ -149,9 +149,9 @@ class UpkeepCommands(Opened):
         UsageError
             When the path lies among the images or in our own folders, or cannot take the format.
         """
-        from imgclust.collection import exporting
+        from imgclust.collection import exports
 
-        return exporting.write(self, to, format=format, embeddings=embeddings)
+        return exports.write(self, to, format=format, embeddings=embeddings)
 
     def report(self, to: Path | None = None) -> collection.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.
@@ -168,6 +168,6 @@ class UpkeepCommands(Opened):
         UsageError
             When the path is a folder, or lies among the images or in our own folders.
         """
-        from imgclust.collection import exporting
+        from imgclust.collection import exports
 
-        return exporting.report(self, to)
+        return exports.report(self, to)

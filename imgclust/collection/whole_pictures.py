@@ -14,7 +14,7 @@ from imgclust import devices
 from imgclust.images import WHOLE_PX, Decoded, DecodePool, Outcome, claim
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 _WORKERS = 2
 # What decoded pictures may take; the two that are compared are kept in any case.

@@ -10,7 +10,7 @@ from typing import Self
 
 from imgclust import collection, config, devices
 from imgclust.catalog import Catalog, Clustering
-from imgclust.collection import folders, identity
+from imgclust.collection import folders, stored_settings
 from imgclust.collection.folders import Folders, IndexFolder
 from imgclust.config import Effective, Links, Settings
 from imgclust.errors import NothingThereError
@@ -53,7 +53,9 @@ class Opened:
         self._changing = changing
         self.catalog = Catalog(place.catalog)
         try:
-            self.settings: Settings = identity.settle(self.catalog, effective, changing=changing)
+            self.settings: Settings = stored_settings.settle(
+                self.catalog, effective, changing=changing
+            )
         except BaseException:
             self.catalog.close()
             raise
@@ -156,7 +158,7 @@ class Opened:
                 f"the collection {self.name!r} in {self.index_folder.path} has no images yet; "
                 "use imgclust add PATH or imgclust watch FOLDER"
             )
-        identity.check_weights(self.catalog, self._effective)
+        stored_settings.check_weights(self.catalog, self._effective)
         return str(name)
 
     @property
@@ -183,7 +185,7 @@ class Opened:
 
     def link_rules_of(self, catalog: Catalog) -> Links:
         """The same, read from another connection to the catalog."""
-        return identity.now(catalog, self.settings, changing=self._changing).links
+        return stored_settings.now(catalog, self.settings, changing=self._changing).links
 
     def linking(self, catalog: Catalog | None = None) -> collection.Linking:
         """The link folder's keeper, with what the collection keeps now."""
@@ -284,4 +286,4 @@ class Opened:
 
     def keep(self) -> None:
         """Keep in the catalog what the settings say the collection is."""
-        identity.keep(self.catalog, self.settings, changing=self._changing)
+        stored_settings.keep(self.catalog, self.settings, changing=self._changing)

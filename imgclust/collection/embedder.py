@@ -20,7 +20,7 @@ from imgclust.errors import (
 from imgclust.images import Decoded, Region
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 # Query images embedded at a time.
 _BATCH = 32

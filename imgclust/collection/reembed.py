@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from imgclust import devices, reembed, weights
 from imgclust.clusters import Recluster
-from imgclust.collection import folders, running
+from imgclust.collection import folders, ingest
+from imgclust.collection.embedder import open_chosen, record_of, require_packages
 from imgclust.collection.finishing import finish_links
-from imgclust.collection.networks import open_chosen, record_of, require_packages
 from imgclust.embedding import Recipe, recipe_of
 from imgclust.errors import NothingThereError
 from imgclust.locks import FileLock
 from imgclust.reembed import ReembedResult
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 _BATCH = 32
 
@@ -46,7 +46,7 @@ def to_recipe(collection: Opened, *, dry_run: bool) -> ReembedResult:
         embedded, clusters, continued = 0, None, 0
         seconds = 0.0
         if waiting:
-            decoder = running.pool(collection, max(1, min(4, devices.cpu_count())))
+            decoder = ingest.pool(collection, max(1, min(4, devices.cpu_count())))
             stack.callback(decoder.close)
             embedder = open_chosen(collection, chosen, recipe)
             if dry_run:

@@ -10,7 +10,7 @@ from imgclust.locks import FileLock
 from imgclust.report import FolderPages
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 
 def write(collection: Opened, *, budget_s: float | None = None) -> bool:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from imgclust.catalog import Clustering
 from imgclust.clustering import nearest_clusters
 from imgclust.clusters import drifting
-from imgclust.collection import querying
+from imgclust.collection import query
 from imgclust.collection.results import ClusterDetails, ClusterRow, Member
 from imgclust.errors import NothingThereError, UsageError
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 _SHOWN_NEIGHBOURS = 5
 _LONGEST_NAME = 100
@@ -59,9 +59,9 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
     clustering = collection.current()
     row = _row(collection, clustering, cluster)
     if sheet is not None:
-        from imgclust.collection import exporting
+        from imgclust.collection import exports
 
-        exporting.check_sheet(collection, sheet)
+        exports.check_sheet(collection, sheet)
     catalog = collection.catalog
     members: list[Member] = []
     of_content: dict[int, Member] = {}
@@ -166,7 +166,7 @@ def _require(clustering: Clustering, cluster: int) -> None:
 def _draw(collection: Opened, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
     from imgclust import charts
 
-    pictures = querying.pictures(collection, [member.id for member in shown])
+    pictures = query.pictures(collection, [member.id for member in shown])
     captions = [
         ("missing: " if member.missing else "") + os.fsdecode(os.path.basename(member.path))
         for member in shown

@@ -11,7 +11,7 @@ from imgclust.errors import NothingThereError
 from imgclust.ingest import Holds, LocalDisk, forget_lost_mounts
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 # Images removed in one transaction: a watcher is not kept waiting.
 _CHUNK = 1000

@@ -15,7 +15,7 @@ from imgclust.errors import NothingThereError, UsageError
 from imgclust.search import QueryResult, Subject
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
     from imgclust.images import Region
 
 
@@ -39,9 +39,9 @@ def query(
     if region is not None and len(asked) > 1:
         raise UsageError("a region is one of a single image; ask for one image with --region")
     if sheet is not None:
-        from imgclust.collection import exporting
+        from imgclust.collection import exports
 
-        exporting.check_sheet(collection, sheet)
+        exports.check_sheet(collection, sheet)
     _ = collection.recipe  # said before files are read
     subject = _of_region(collection, asked[0], region) if region else _of(collection, asked)
     found = search.neighbours(
@@ -83,16 +83,16 @@ def _of(collection: Opened, asked: Sequence[str]) -> Subject:
     ]
     unknown = [one for one, subject in zip(asked, known, strict=True) if subject is None]
     if unknown:
-        from imgclust.collection import networks
+        from imgclust.collection import embedder
 
         paths = [os.fsencode(os.path.abspath(one)) for one in unknown]
-        vectors = iter(networks.embed_files(collection, paths))
+        vectors = iter(embedder.embed_files(collection, paths))
         known = [subject or Subject(next(vectors), None, None) for subject in known]
     return search.mean_subject([subject for subject in known if subject is not None])
 
 
 def _of_region(collection: Opened, asked: str, region: Region) -> Subject:
-    from imgclust.collection import networks
+    from imgclust.collection import embedder
 
     path = os.fsencode(os.path.abspath(asked))
     if asked.isdecimal():
@@ -103,7 +103,7 @@ def _of_region(collection: Opened, asked: str, region: Region) -> Subject:
         files.require_regular(path)
     except files.NotAFileError as error:
         raise UsageError(f"{os.fsdecode(path)} is {error.kind}; name an image") from None
-    return Subject(networks.embed_files(collection, [path], region=region)[0], None, None)
+    return Subject(embedder.embed_files(collection, [path], region=region)[0], None, None)
 
 
 def _draw(collection: Opened, found: QueryResult, path: Path) -> None:

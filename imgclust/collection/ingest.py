@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from imgclust import devices, reembed
 from imgclust.catalog import key_of
 from imgclust.clusters import ArrivalAssigner, Automatic, ClusterResult
-from imgclust.collection import paging
+from imgclust.collection import link_folder
+from imgclust.collection.context import MANY_IMAGES, Opened
+from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
 from imgclust.collection.finishing import finish_links
-from imgclust.collection.networks import choose_recipe, embedder_opener, require_packages
-from imgclust.collection.opened import MANY_IMAGES, Opened
 from imgclust.collection.root_list import moved_folders
 from imgclust.errors import (
     LockedError,
@@ -105,7 +105,7 @@ class _Keeper:
         if now - self.paged < _PAGES_S or linking.queued:
             return
         try:
-            if paging.write(self.collection, budget_s=_LINKS_S):
+            if link_folder.write(self.collection, budget_s=_LINKS_S):
                 self.paged = now
         except (LockedError, StoppedError):
             return

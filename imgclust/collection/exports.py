@@ -12,7 +12,7 @@ from imgclust.errors import UsageError
 
 if TYPE_CHECKING:
     from imgclust.backup import Backup
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
     from imgclust.export import ExportResult, Target
     from imgclust.report import ReportResult
 

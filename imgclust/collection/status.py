@@ -11,7 +11,7 @@ from imgclust.embedding import Recipe
 from imgclust.ingest import Holds, held_folders
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 
 def status(collection: Opened) -> Status:

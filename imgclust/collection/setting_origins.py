@@ -10,7 +10,7 @@ from imgclust import config
 from imgclust.collection import folders
 from imgclust.collection.collection import Collection
 from imgclust.collection.folders import IndexFolder
-from imgclust.collection.identity import KEPT
+from imgclust.collection.stored_settings import KEPT
 from imgclust.config import Effective
 
 KEPT_BY = "the collection"

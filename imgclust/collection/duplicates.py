@@ -12,7 +12,7 @@ import numpy as np
 
 from imgclust import weights
 from imgclust.collection import reading
-from imgclust.collection.networks import embedder_opener
+from imgclust.collection.embedder import embedder_opener
 from imgclust.collection.results import Dismissed
 from imgclust.collection.whole_pictures import WholePictures
 from imgclust.duplicates import (
@@ -32,7 +32,7 @@ from imgclust.errors import LockedError, NothingThereError, StorageError, UsageE
 from imgclust.locks import FileLock
 
 if TYPE_CHECKING:
-    from imgclust.collection.opened import Opened
+    from imgclust.collection.context import Opened
 
 
 def duplicates(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from imgclust import collection, config
 from imgclust.catalog import Catalog
-from imgclust.collection import folders, paging
+from imgclust.collection import folders, link_folder
 from imgclust.collection.collection import Collection
 from imgclust.collection.folders import LOCKS, Folders, IndexFolder
 from imgclust.errors import UsageError
@@ -198,7 +198,7 @@ def delete_collection(
                 found.path, name, effective=plain, progress=progress, stop=stop
             ) as going:
                 links = going.linking().clear(progress=progress, stop=stop).removed
-                paging.clear(going)
+                link_folder.clear(going)
                 folder = going.link_folder
             kept = _left_in(folder)
             with contextlib.suppress(OSError):  # something foreign is in it
