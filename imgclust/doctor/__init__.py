@@ -1,6 +1,6 @@
 """Doctor: disk, catalog, index and links held against each other, and mended on request."""
 
-from imgclust.doctor.advising import Advisory
-from imgclust.doctor.examining import Check, Doctor, DoctorResult
+from imgclust.doctor.advice import Advisory
+from imgclust.doctor.checks import Check, Doctor, DoctorResult
 
 __all__ = ["Advisory", "Check", "Doctor", "DoctorResult"]

@@ -11,7 +11,7 @@ import numpy as np
 from imgclust import index
 from imgclust.catalog import Catalog, damaged_embeddings
 from imgclust.clusters import ArrivalAssigner, Recluster
-from imgclust.doctor.advising import Advisory, advise
+from imgclust.doctor.advice import Advisory, advise
 from imgclust.doctor.disk import look_at_disk, mark, reading_again
 from imgclust.errors import IndexFileError, LockedError, StorageError
 from imgclust.index import VectorIndex
