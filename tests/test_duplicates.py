@@ -22,7 +22,7 @@ from imgclust.collection import (
     reading,
     whole_pictures,
 )
-from imgclust.duplicates import MEASURED, Neighbourhood, Pairs, Pictures, grouped, looking
+from imgclust.duplicates import MEASURED, Neighbourhood, Pairs, Pictures, grouped, pair_search
 from imgclust.duplicates.thresholds import LIKE
 from imgclust.errors import NothingThereError, StoppedError, UsageError
 from imgclust.images import cells
@@ -143,7 +143,7 @@ def looked(
     progress: Progress = silent,
     stop: StopFlag | None = None,
 ) -> tuple[Pairs, Pairs]:
-    return looking.look(
+    return pair_search.look(
         index,
         kept,
         shapes=SHAPES,
@@ -164,8 +164,8 @@ def test_what_is_found_does_not_depend_on_what_came_when(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Contents come and go in any order, the file between; as one run over those that are left."""
-    monkeypatch.setattr(looking, "_NEIGHBOURS", 3)
-    monkeypatch.setattr(looking, "_FEW", 0.3)
+    monkeypatch.setattr(pair_search, "_NEIGHBOURS", 3)
+    monkeypatch.setattr(pair_search, "_FEW", 0.3)
     rng = np.random.default_rng(seed)
     vectors, file = crowd(), tmp_path / "kept.bin"
     index = VectorIndex(DIMS)
@@ -180,7 +180,7 @@ def test_what_is_found_does_not_depend_on_what_came_when(
         away = go + away
         keys = np.array(sorted(there), np.int64)
         kept = Neighbourhood.load(file, recipe="r", likeness=LIKE)
-        kept = looking.renewed(kept, index, keys, stop=StopFlag())
+        kept = pair_search.renewed(kept, index, keys, stop=StopFlag())
         found = looked(index, kept, [])
         kept.save(file, recipe="r", likeness=LIKE)
         anew = looked(index, Neighbourhood.of(keys), [])
@@ -194,7 +194,7 @@ def test_nothing_is_looked_at_twice(tmp_path: Path) -> None:
     vectors, file, read = crowd(), tmp_path / "kept.bin", list[int]()
     index = VectorIndex(DIMS)
     index.add(np.arange(85), vectors[:85])
-    kept = looking.renewed(
+    kept = pair_search.renewed(
         Neighbourhood.load(file, recipe="r", likeness=LIKE), index, np.arange(85), stop=StopFlag()
     )
     first = looked(index, kept, read)
@@ -208,14 +208,14 @@ def test_nothing_is_looked_at_twice(tmp_path: Path) -> None:
     assert listed(looked(index, kept, read)[0]) == listed(first[0])
     assert read == []
     index.add([85, 86], vectors[85:87])
-    kept = looking.renewed(kept, index, np.arange(87), stop=StopFlag())
+    kept = pair_search.renewed(kept, index, np.arange(87), stop=StopFlag())
     looked(index, kept, read)
     assert 0 < len(read) < 20
 
 
 def test_a_copy_is_found_through_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """1 and 4 are no neighbours of each other: other pictures are nearer to both."""
-    monkeypatch.setattr(looking, "_NEIGHBOURS", 2)
+    monkeypatch.setattr(pair_search, "_NEIGHBOURS", 2)
     degrees = {1: 0.0, 2: 2.0, 4: 4.1, 3: -1.0, 6: 5.0}
     vectors = np.zeros((5, DIMS), np.float32)
     angles = np.radians(np.array([degrees[key] for key in sorted(degrees)]))
@@ -247,7 +247,7 @@ def test_a_damaged_file_is_as_none(tmp_path: Path) -> None:
 
 
 def test_an_interruption_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(looking, "_BLOCK", 10)
+    monkeypatch.setattr(pair_search, "_BLOCK", 10)
     vectors, read = crowd(), list[int]()
     index = VectorIndex(DIMS)
     index.add(np.arange(90), vectors)
@@ -261,7 +261,7 @@ def test_an_interruption_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoppedError):
         looked(index, kept, read, progress=progress, stop=stop)
     assert 0 < np.count_nonzero(kept.asked) < 90
-    found = looked(index, looking.renewed(kept, index, np.arange(90), stop=StopFlag()), read)
+    found = looked(index, pair_search.renewed(kept, index, np.arange(90), stop=StopFlag()), read)
     assert listed(found[0]) == listed(looked(index, Neighbourhood.of(np.arange(90)), [])[0])
 
 
@@ -269,7 +269,7 @@ def test_an_interruption_keeps_what_was_judged_before(tmp_path: Path) -> None:
     vectors, file, read = crowd(), tmp_path / "kept.bin", list[int]()
     index = VectorIndex(DIMS)
     index.add(np.arange(60), vectors[:60])
-    kept = looking.renewed(
+    kept = pair_search.renewed(
         Neighbourhood.load(file, recipe="r", likeness=LIKE), index, np.arange(60), stop=StopFlag()
     )
     looked(index, kept, [])
@@ -278,7 +278,7 @@ def test_an_interruption_keeps_what_was_judged_before(tmp_path: Path) -> None:
     index.add(np.arange(60, 90), vectors[60:])  # so many that all are looked up again
     keys, stop = np.arange(90), StopFlag()
     again = Neighbourhood.load(file, recipe="r", likeness=LIKE)
-    again = looking.renewed(again, index, keys, stop=stop)
+    again = pair_search.renewed(again, index, keys, stop=stop)
     stop.set()
     with pytest.raises(StoppedError):
         looked(index, again, read, stop=stop)
@@ -286,7 +286,7 @@ def test_an_interruption_keeps_what_was_judged_before(tmp_path: Path) -> None:
     assert read == []
     after = Neighbourhood.load(file, recipe="r", likeness=LIKE)
     assert after.judged.tolist() == kept.judged.tolist()
-    found = looked(index, looking.renewed(after, index, keys, stop=StopFlag()), read)
+    found = looked(index, pair_search.renewed(after, index, keys, stop=StopFlag()), read)
     anew: list[int] = []
     assert listed(found[0]) == listed(looked(index, Neighbourhood.of(keys), anew)[0])
     assert len(read) < len(anew)
@@ -370,7 +370,7 @@ def test_many_copies_are_one_group(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More copies than candidates are asked for at first."""
-    monkeypatch.setattr(looking, "_NEIGHBOURS", 2)
+    monkeypatch.setattr(pair_search, "_NEIGHBOURS", 2)
     big = Image.open(drop / "picture-00.png").resize((160, 120))
     for quality in range(50, 95, 5):
         big.save(drop / f"copy-{quality}.jpg", quality=quality)
@@ -383,9 +383,9 @@ def test_a_large_collection_gives_what_all_pairs_give(
     open_collection: Open, copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In fewer dimensions and in parts, against every pair of images held up to each other."""
-    monkeypatch.setattr(looking, "_MANY", 8)
-    monkeypatch.setattr(looking, "_FEWER_DIMS", 16)
-    monkeypatch.setattr(looking, "_VERY_MANY", 8)
+    monkeypatch.setattr(pair_search, "_MANY", 8)
+    monkeypatch.setattr(pair_search, "_FEWER_DIMS", 16)
+    monkeypatch.setattr(pair_search, "_VERY_MANY", 8)
     one = ingested(open_collection)
     found = one.duplicates().groups
     keys, vectors = one.catalog.contents.all_embeddings(one.recipe)

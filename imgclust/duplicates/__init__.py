@@ -1,11 +1,11 @@
 """Duplicates: images with the same bytes, copies at other sizes and encodings, and look-alikes."""
 
 from imgclust.duplicates.best import REASONS, Ranking, is_derived, raw_beside, reason
-from imgclust.duplicates.finding import Duplicate, DuplicateGroup, DuplicatesResult, find
-from imgclust.duplicates.grouping import Pairs, grouped
-from imgclust.duplicates.looking import look, renewed
-from imgclust.duplicates.neighbourhood import Neighbourhood, Verdict
-from imgclust.duplicates.pictures import Pictures
+from imgclust.duplicates.neighbour_cache import Neighbourhood, Verdict
+from imgclust.duplicates.pair_search import look, renewed
+from imgclust.duplicates.pairs import Pairs, grouped
+from imgclust.duplicates.pixel_check import Pictures
+from imgclust.duplicates.search import Duplicate, DuplicateGroup, DuplicatesResult, find
 from imgclust.duplicates.thresholds import LIKE, MEASURED, Thresholds, calibrate, known
 from imgclust.duplicates.verification import Originals, Verifier
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.duplicates.neighbourhood import Neighbourhood, Verdict
+from imgclust.duplicates.neighbour_cache import Neighbourhood, Verdict
 from imgclust.images import Sameness, sameness
 from imgclust.progress import Progress, StopFlag
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.duplicates.grouping import Pairs
-from imgclust.duplicates.neighbourhood import Neighbourhood, Verdict
-from imgclust.duplicates.pictures import Pictures
+from imgclust.duplicates.neighbour_cache import Neighbourhood, Verdict
+from imgclust.duplicates.pairs import Pairs
+from imgclust.duplicates.pixel_check import Pictures
 from imgclust.duplicates.thresholds import LIKE, Thresholds
 from imgclust.index import RowSearch, VectorIndex
 from imgclust.progress import Progress, StopFlag, silent

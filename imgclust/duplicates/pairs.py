@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.duplicates.neighbourhood import Verdict
+from imgclust.duplicates.neighbour_cache import Verdict
 from imgclust.duplicates.verification import Compare
 
 

@@ -11,10 +11,10 @@ import numpy as np
 from imgclust.catalog import Catalog, Image
 from imgclust.duplicates.best import Rank, Ranking, raw_beside, reason
 from imgclust.duplicates.files import by_file
-from imgclust.duplicates.grouping import Pairs, grouped
-from imgclust.duplicates.looking import look
-from imgclust.duplicates.neighbourhood import Neighbourhood
-from imgclust.duplicates.pictures import Pictures
+from imgclust.duplicates.neighbour_cache import Neighbourhood
+from imgclust.duplicates.pair_search import look
+from imgclust.duplicates.pairs import Pairs, grouped
+from imgclust.duplicates.pixel_check import Pictures
 from imgclust.duplicates.thresholds import Thresholds
 from imgclust.duplicates.verification import Originals, Verifier
 from imgclust.files import stored
