@@ -26,10 +26,10 @@ from imgclust.embedding import (
     why_engine,
 )
 from imgclust.embedding.batches import check_embeddings, in_batches
-from imgclust.embedding.inception import SHAPES
-from imgclust.embedding.library import LibraryEmbedder, session_config
-from imgclust.embedding.network import outputs
+from imgclust.embedding.inception_graph import outputs
 from imgclust.embedding.precision import candidates, times_as_fast
+from imgclust.embedding.tf_c_api import LibraryEmbedder, session_config
+from imgclust.embedding.tf_eager import SHAPES
 from imgclust.errors import EmbeddingError, RecipeError, UsageError
 from imgclust.images.decoding import Picture, decode
 from imgclust.weights import Convolution, load, trunk, verify
@@ -208,7 +208,7 @@ def test_a_batch_fills_the_largest_shape_of_a_gpu() -> None:
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, error: float) -> None:
     monkeypatch.setattr(Stand, "error", error)
-    opening = "imgclust.embedding.opening"
+    opening = "imgclust.embedding.engine_selection"
     monkeypatch.setattr(f"{opening}.InceptionV3Embedder", Stand)
     monkeypatch.setattr(f"{opening}.import_tensorflow", lambda: None)
     monkeypatch.setattr("imgclust.devices.nvidia_driver", lambda: True)
@@ -263,8 +263,8 @@ def save_in(
     monkeypatch.setattr(Saved, "opened", [])
     for module in ("opening", "saved"):
         monkeypatch.setattr(f"imgclust.embedding.{module}.LibraryEmbedder", Saved)
-    monkeypatch.setattr("imgclust.embedding.opening.frozen_graph", frozen)
-    monkeypatch.setattr("imgclust.embedding.saved.times_as_fast", lambda *rest: faster)
+    monkeypatch.setattr("imgclust.embedding.engine_selection.frozen_graph", frozen)
+    monkeypatch.setattr("imgclust.embedding.graph_cache.times_as_fast", lambda *rest: faster)
     return made
 
 

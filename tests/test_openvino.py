@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from imgclust.embedding import open_embedder, recipe_of, why_engine
+from imgclust.embedding.graph_cache import Verdict
 from imgclust.embedding.openvino import folder_of, probe, read_verdict
-from imgclust.embedding.saved import Verdict
 from imgclust.errors import EmbeddingError, MissingPackageError, UsageError
 from imgclust.weights import trunk
 from tests.fakes import FakeEmbedder
@@ -185,7 +185,7 @@ def test_choice_of_engine(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    opening = "imgclust.embedding.opening"
+    opening = "imgclust.embedding.engine_selection"
     fake = FakeEmbedder(8)
     verdict = Verdict("float32" if times else "", times, "the reason", "")
     opened: list[str] = []
@@ -206,7 +206,7 @@ def test_choice_of_engine(
     monkeypatch.setattr(f"{opening}.InceptionV3Embedder", opens("traced"))
     monkeypatch.setattr(f"{opening}.LibraryEmbedder", opens("library"))
     monkeypatch.setattr(
-        "imgclust.embedding.saved.read_verdict",
+        "imgclust.embedding.graph_cache.read_verdict",
         lambda folder, words: Verdict("bfloat16", usual, "the usual reason"),
     )
     monkeypatch.setattr("imgclust.embedding.openvino.installed", lambda: True)

@@ -1,10 +1,10 @@
 """Embeddings: the `Embedder` protocol, recipes, and InceptionV3."""
 
-from imgclust.embedding.inception import InceptionV3Embedder, import_tensorflow
-from imgclust.embedding.opening import open_embedder, why_engine
+from imgclust.embedding.engine_selection import open_embedder, why_engine
 from imgclust.embedding.precision import agreement
 from imgclust.embedding.protocol import Embedder
 from imgclust.embedding.recipe import Recipe, recipe_of
+from imgclust.embedding.tf_eager import InceptionV3Embedder, import_tensorflow
 
 __all__ = [
     "Embedder",

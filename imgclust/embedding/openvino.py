@@ -1,7 +1,7 @@
 """InceptionV3 by OpenVINO: the graph that TensorFlow traced, converted once and kept.
 
 OpenVINO has been seen to end a process by SIGFPE on some processors, so the first conversion,
-compilation and run on a machine happen in a child process (`imgclust.embedding.probe`). What
+compilation and run on a machine happen in a child process (`imgclust.embedding.openvino_worker`). What
 came of it is kept beside the converted model, in one folder that appears whole or not at all;
 later starts need neither TensorFlow nor the child.
 """
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 import imgclust
 from imgclust import devices
 from imgclust.embedding.batches import CPU_SHAPES, check_embeddings, check_pixels, in_batches
+from imgclust.embedding.graph_cache import Verdict
 from imgclust.embedding.precision import (
     AGREEMENT,
     Embed,
@@ -38,7 +39,6 @@ from imgclust.embedding.precision import (
     times_as_fast,
 )
 from imgclust.embedding.recipe import Recipe
-from imgclust.embedding.saved import Verdict
 from imgclust.errors import EmbeddingError, MissingPackageError, StorageError, reason_of
 from imgclust.files import open_to_read, read_regular, require_regular
 
@@ -156,7 +156,7 @@ def probe(
     recipe: Recipe,
     precisions: Sequence[str],
     threads: int,
-    command: Sequence[str] = (sys.executable, "-m", "imgclust.embedding.probe"),
+    command: Sequence[str] = (sys.executable, "-m", "imgclust.embedding.openvino_worker"),
 ) -> Verdict:
     """Convert and try the graph in a child process; keep what came of it in `folder`.
 

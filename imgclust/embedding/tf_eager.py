@@ -1,7 +1,7 @@
 """InceptionV3 by TensorFlow: one traced function, a short list of batch shapes.
 
 What a GPU is served by. On a CPU this only writes the graph down, once, which
-`imgclust.embedding.library` then runs.
+`imgclust.embedding.tf_c_api` then runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from imgclust.devices import require
 from imgclust.embedding.batches import CPU_SHAPES, check_embeddings, check_pixels, in_batches
-from imgclust.embedding.network import embeddings
+from imgclust.embedding.inception_graph import embeddings
 from imgclust.embedding.quiet import without_greetings
 from imgclust.embedding.recipe import Recipe
 from imgclust.weights import Convolution

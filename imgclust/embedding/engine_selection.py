@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from imgclust import devices
-from imgclust.embedding import openvino, saved
-from imgclust.embedding.inception import InceptionV3Embedder, frozen_graph, import_tensorflow
-from imgclust.embedding.library import LibraryEmbedder
+from imgclust.embedding import graph_cache, openvino
+from imgclust.embedding.graph_cache import Verdict
 from imgclust.embedding.precision import AGREEMENT, Embed, agreement, candidates
 from imgclust.embedding.protocol import Embedder
 from imgclust.embedding.recipe import Recipe
-from imgclust.embedding.saved import Verdict
+from imgclust.embedding.tf_c_api import LibraryEmbedder
+from imgclust.embedding.tf_eager import InceptionV3Embedder, frozen_graph, import_tensorflow
 from imgclust.errors import EmbeddingError, RecipeError, UsageError
 from imgclust.weights import Weights, load
 
@@ -111,7 +111,7 @@ def why_engine(
         words = candidates(precision, device="cpu", flags=devices.cpu_flags())
     except UsageError:
         return None
-    usual = saved.read_verdict(saved.folder_of(cache, recipe), words)
+    usual = graph_cache.read_verdict(graph_cache.folder_of(cache, recipe), words)
     other = None
     if engine != "tensorflow" and openvino.installed():
         other = openvino.read_verdict(openvino.folder_of(cache, recipe, words))
@@ -143,13 +143,13 @@ def _on_cpu(
 ) -> Embedder:
     """The network from the cache folder, saved and tried there first where it is not yet."""
     words = candidates(precision, device="cpu", flags=devices.cpu_flags())
-    folder = saved.folder_of(cache, recipe)
+    folder = graph_cache.folder_of(cache, recipe)
 
     @functools.cache
     def graph() -> bytes:
-        return saved.keep_graph(folder, lambda: frozen_graph(load(weights), recipe), say)
+        return graph_cache.keep_graph(folder, lambda: frozen_graph(load(weights), recipe), say)
 
-    usual = saved.read_verdict(folder, words)
+    usual = graph_cache.read_verdict(folder, words)
     if engine == "openvino" or (engine == "auto" and openvino.installed()):
         if usual is None and engine == "auto":
             usual = _tried(folder, graph(), recipe, words, threads, say)
@@ -191,7 +191,7 @@ def _tried(
     """What came of TensorFlow's precisions; None where its library cannot be used."""
     say("trying the precisions of this processor, once")
     try:
-        found = saved.try_precisions(folder, graph, recipe, words, threads=threads, say=say)
+        found = graph_cache.try_precisions(folder, graph, recipe, words, threads=threads, say=say)
     except EmbeddingError as error:
         say(f"{error}; TensorFlow is loaded in another way, which takes longer")
         return None

@@ -91,7 +91,7 @@ class LibraryEmbedder:
     Parameters
     ----------
     graph
-        A serialised GraphDef, as `imgclust.embedding.inception.frozen_graph` gives it.
+        A serialised GraphDef, as `imgclust.embedding.tf_eager.frozen_graph` gives it.
     precision
         "float32" or "bfloat16".
     threads

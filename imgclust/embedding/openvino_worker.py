@@ -1,4 +1,4 @@
-"""The child process that tries OpenVINO: `python -m imgclust.embedding.probe`.
+"""The child process that tries OpenVINO: `python -m imgclust.embedding.openvino_worker`.
 
 Arguments: the file descriptor that answers go to (a library may print on standard output), a
 folder that holds graph.pb, the recipe's name, the number of threads, and precisions. Leaves

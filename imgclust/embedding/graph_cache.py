@@ -18,9 +18,9 @@ from tempfile import mkdtemp
 
 import imgclust
 from imgclust import devices
-from imgclust.embedding.library import LibraryEmbedder, tensorflow_version
 from imgclust.embedding.precision import AGREEMENT, agreement, pictures, timed, times_as_fast
 from imgclust.embedding.recipe import Recipe
+from imgclust.embedding.tf_c_api import LibraryEmbedder, tensorflow_version
 from imgclust.errors import reason_of
 from imgclust.files import open_new, read_regular
 
