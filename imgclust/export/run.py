@@ -9,10 +9,10 @@ from typing import BinaryIO
 from imgclust.catalog import Catalog
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.export.parquet import require_pyarrow, write_parquet
-from imgclust.export.place import Target, replacing_file, replacing_folder
 from imgclust.export.projector import write_projector
 from imgclust.export.results import ExportResult
 from imgclust.export.rows import Rows
+from imgclust.export.target import Target, replacing_file, replacing_folder
 from imgclust.export.text import write_classic, write_csv, write_json
 from imgclust.progress import Progress, StopFlag, silent
 

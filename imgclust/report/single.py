@@ -15,7 +15,7 @@ from imgclust.clusters.representatives import MOST
 from imgclust.config import Settings
 from imgclust.embedding import Recipe
 from imgclust.errors import NothingThereError
-from imgclust.export.place import replacing_file
+from imgclust.export.target import replacing_file
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.report import html
 from imgclust.report.clusters import clusters_of, clusters_section, share_of
