@@ -26,7 +26,7 @@ from PIL import Image
 from imgclust import devices, weights
 from imgclust.embedding import Embedder, open_embedder, recipe_of
 from imgclust.embedding.batches import CPU_SHAPES
-from imgclust.images.decoding import SIDE, Picture, decode
+from imgclust.images.decoder import SIDE, Picture, decode
 
 Pixels = NDArray[np.uint8]
 _PEAK_SIZE = 2048

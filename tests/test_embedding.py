@@ -31,7 +31,7 @@ from imgclust.embedding.precision import candidates, times_as_fast
 from imgclust.embedding.tf_c_api import LibraryEmbedder, session_config
 from imgclust.embedding.tf_eager import SHAPES
 from imgclust.errors import EmbeddingError, RecipeError, UsageError
-from imgclust.images.decoding import Picture, decode
+from imgclust.images.decoder import Picture, decode
 from imgclust.weights import Convolution, load, trunk, verify
 from tests import topology
 from tests.fakes import FakeEmbedder

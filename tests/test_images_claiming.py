@@ -25,9 +25,9 @@ from imgclust.images import (
     Skipped,
     Unreadable,
     claim,
-    claiming,
     file_stat,
     is_excluded,
+    reader,
     stat_of,
     suffix_of,
 )
@@ -129,7 +129,7 @@ def test_bad_candidates_are_unreadable_each_for_its_reason(tmp_path: Path) -> No
 
 def test_raw_files_without_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = placed(tmp_path, b"a.NEF", b"II*\0" + bytes(100))
-    monkeypatch.setattr(claiming, "raw_installed", lambda: False)
+    monkeypatch.setattr(reader, "raw_installed", lambda: False)
     found = stat_of(path)
     assert found is not None
     assert claim(path) == Skipped(path, found, ".nef", raw=True)
@@ -259,7 +259,7 @@ def test_no_lease_is_left_behind_and_its_signal_does_no_harm(
             # A lease that was still held would make this fail with EWOULDBLOCK.
             os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
 
-    monkeypatch.setattr(claiming, "passing", pass_point)
+    monkeypatch.setattr(reader, "passing", pass_point)
     assert isinstance(claim(path), Decoded)
 
     # Break a lease as it is held, with no handler for any signal: the process must live.
@@ -274,7 +274,7 @@ def test_no_lease_is_left_behind_and_its_signal_does_no_harm(
 
     monkeypatch.setattr(fcntl, "fcntl", broken)
     assert signal.getsignal(signal.SIGIO) == signal.SIG_DFL
-    claiming._has_writer(descriptor)
+    reader._has_writer(descriptor)
     os.close(descriptor)
 
 
@@ -311,20 +311,20 @@ def test_a_file_that_changes_while_it_is_read(
         if name == point:
             change(path)
 
-    monkeypatch.setattr(claiming, "passing", pass_point)
+    monkeypatch.setattr(reader, "passing", pass_point)
     assert isinstance(claim(path), Again)
 
 
 def test_a_large_file_is_read_in_pieces_and_growth_stops_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claiming, "_CHUNK_BYTES", 100)
+    monkeypatch.setattr(reader, "_CHUNK_BYTES", 100)
     path = placed(tmp_path, b"a.jpg", GOOD)
     got = claim(path)
     assert isinstance(got, Decoded)
     assert got.sha256 == hashlib.sha256(GOOD).digest()
     with open(path, "rb") as file:
-        content, _ = claiming._read(file.fileno(), 250)
+        content, _ = reader._read(file.fileno(), 250)
     assert content == GOOD[:251]
 
 
@@ -358,7 +358,7 @@ def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> Outco
     def fail(*_: object, **__: object) -> int:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(claiming, "open_regular", fail)
+    monkeypatch.setattr(reader, "open_regular", fail)
     got = claim(path)
     assert isinstance(got, Again | ReadFailed)
     assert os.strerror(code).lower() in got.reason

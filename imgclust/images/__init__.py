@@ -1,7 +1,6 @@
 """From a path to pixels: recognise, claim, hash, decode in worker processes, keep thumbnails."""
 
-from imgclust.images.claiming import SIZE_CAP_BYTES, claim, digest
-from imgclust.images.decoding import (
+from imgclust.images.decoder import (
     PIXEL_CAP,
     SIDE,
     THUMBNAIL_PX,
@@ -10,8 +9,7 @@ from imgclust.images.decoding import (
     decode,
 )
 from imgclust.images.filestat import NO_STAT, FileStat, file_stat, is_excluded, stat_of, suffix_of
-from imgclust.images.headers import Header, header
-from imgclust.images.kinds import (
+from imgclust.images.formats import (
     HEAD_BYTES,
     PICTURE_SUFFIXES,
     RAW_FORMATS,
@@ -19,16 +17,8 @@ from imgclust.images.kinds import (
     raw_installed,
     recognise,
 )
-from imgclust.images.likeness import cells, copies, likeness, most_likeness, outlines
-from imgclust.images.outcomes import (
-    Again,
-    Decoded,
-    Died,
-    Outcome,
-    ReadFailed,
-    Skipped,
-    Unreadable,
-)
+from imgclust.images.headers import Header, header
+from imgclust.images.pixel_similarity import cells, copies, likeness, most_likeness, outlines
 from imgclust.images.pool import (
     MEMORY_LIMIT_BYTES,
     TASKS_PER_WORKER,
@@ -37,6 +27,16 @@ from imgclust.images.pool import (
     Decoder,
 )
 from imgclust.images.presence import Listings, names_in
+from imgclust.images.read_results import (
+    Again,
+    Decoded,
+    Died,
+    Outcome,
+    ReadFailed,
+    Skipped,
+    Unreadable,
+)
+from imgclust.images.reader import SIZE_CAP_BYTES, claim, digest
 from imgclust.images.region import Region, region_box
 from imgclust.images.sameness import Difference, Sameness, difference, sameness
 from imgclust.images.thumbnails import ThumbnailStore

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from imgclust.images.kinds import HEAD_BYTES, recognise
+from imgclust.images.formats import HEAD_BYTES, recognise
 
 _MAKE, _MODEL, _EXIF = 0x010F, 0x0110, 0x8769
 _EXPOSURE, _TAKEN, _DIGITISED = 0x829A, 0x9003, 0x9004

@@ -24,9 +24,9 @@ from typing import Protocol
 
 from imgclust.errors import ImgclustError
 from imgclust.images.channel import receive_message, send_message
-from imgclust.images.claiming import SIZE_CAP_BYTES, claim
-from imgclust.images.decoding import PIXEL_CAP, SIDE, THUMBNAIL_PX
-from imgclust.images.outcomes import Again, Died, Outcome
+from imgclust.images.decoder import PIXEL_CAP, SIDE, THUMBNAIL_PX
+from imgclust.images.read_results import Again, Died, Outcome
+from imgclust.images.reader import SIZE_CAP_BYTES, claim
 from imgclust.images.worker import READY, TAKEN, stat_if_any
 
 TIME_LIMIT_S = 60.0

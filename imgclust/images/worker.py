@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from imgclust.images.channel import receive_message, send_message
 from imgclust.images.filestat import FileStat, stat_of
-from imgclust.images.outcomes import Died, Outcome
+from imgclust.images.read_results import Died, Outcome
 
 READY = "ready"
 TAKEN = "taken"

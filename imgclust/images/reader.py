@@ -11,9 +11,9 @@ import time
 
 from imgclust.failpoints import passing
 from imgclust.files import NotAFileError, open_regular
-from imgclust.images.decoding import PIXEL_CAP, SIDE, THUMBNAIL_PX, Undecodable, decode
+from imgclust.images.decoder import PIXEL_CAP, SIDE, THUMBNAIL_PX, Undecodable, decode
 from imgclust.images.filestat import FileStat, file_stat, stat_of, suffix_of
-from imgclust.images.kinds import (
+from imgclust.images.formats import (
     HEAD_BYTES,
     PICTURE_SUFFIXES,
     RAW_FORMATS,
@@ -21,7 +21,7 @@ from imgclust.images.kinds import (
     raw_installed,
     recognise,
 )
-from imgclust.images.outcomes import Again, Decoded, Outcome, ReadFailed, Skipped, Unreadable
+from imgclust.images.read_results import Again, Decoded, Outcome, ReadFailed, Skipped, Unreadable
 from imgclust.images.region import Region
 
 SIZE_CAP_BYTES = 512 * 2**20

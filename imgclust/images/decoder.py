@@ -28,7 +28,7 @@ from PIL import (
 
 from imgclust.errors import UsageError
 from imgclust.images.colours import from_lab
-from imgclust.images.kinds import HEAD_BYTES, PICTURE_SUFFIXES, RAW_FORMATS, recognise, stranger
+from imgclust.images.formats import HEAD_BYTES, PICTURE_SUFFIXES, RAW_FORMATS, recognise, stranger
 from imgclust.images.raw import raw_picture
 from imgclust.images.region import Region, region_box
 from imgclust.images.whole import is_series, reduced, whole_picture
