@@ -217,7 +217,7 @@ def saved(path: Path, count: int = 300, dimensions: int = 32) -> VectorIndex:
 
 
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imgclust.index.file.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("imgclust.index.index_file.BLOCK_BYTES", 1000)
 
 
 def load(path: Path, *, verify: bool = False) -> VectorIndex:

@@ -13,8 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from imgclust import devices
 from imgclust.errors import EmbeddingError, IndexFileError, NothingThereError
-from imgclust.index import file
-from imgclust.index.codes import Codes
+from imgclust.index import index_file
+from imgclust.index.faiss_storage import Codes
 from imgclust.index.gpu import MOST_NEIGHBOURS, GpuCopy
 from imgclust.index.neighbours import Neighbours, best
 from imgclust.index.unit import at_unit_length
@@ -206,8 +206,8 @@ class VectorIndex:
                 keys = self.keys()
                 self._kept = {}
             try:
-                header = file.IndexHeader(recipe, self._dimensions, len(keys), sequence)
-                file.write(path, header, keys, self._kept_block)
+                header = index_file.IndexHeader(recipe, self._dimensions, len(keys), sequence)
+                index_file.write(path, header, keys, self._kept_block)
             finally:
                 with self._lock:
                     self._kept = None
@@ -240,7 +240,7 @@ class VectorIndex:
         IndexFileError
             When it is damaged, cut, of a newer format, of another recipe, or no index file.
         """
-        with file.IndexFile(path) as source:
+        with index_file.IndexFile(path) as source:
             header = source.header
             if (header.recipe, header.dimensions) != (recipe, dimensions):
                 raise IndexFileError(
