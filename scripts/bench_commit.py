@@ -24,8 +24,8 @@ from imgclust.config import Watch
 from imgclust.images import Decoded, FileStat
 from imgclust.index import VectorIndex
 from imgclust.ingest import Counts, LocalDisk
-from imgclust.ingest.committing import Committing, Embedded
-from imgclust.ingest.place import Place, SystemClock
+from imgclust.ingest.commit import Committing, Embedded
+from imgclust.ingest.environment import Place, SystemClock
 
 RECIPE = '{"bench":1}'
 BATCH = 32

@@ -24,8 +24,8 @@ from imgclust.catalog import Catalog, key_of
 from imgclust.clusters import ArrivalAssigner, Recluster
 from imgclust.config import Watch
 from imgclust.ingest import Counts, LocalDisk
-from imgclust.ingest.committing import Committing, Embedded
-from imgclust.ingest.place import Place, SystemClock
+from imgclust.ingest.commit import Committing, Embedded
+from imgclust.ingest.environment import Place, SystemClock
 
 BATCH = 8
 PAUSE_S = 0.25

@@ -223,10 +223,10 @@ def _marked(
 ) -> Iterator[None]:
     """Note when each part of the program is done; `traced` keeps no network, as before."""
     from imgclust.collection import embedder, ingest
-    from imgclust.ingest import batching, committing
+    from imgclust.ingest import commit, embedding_thread
 
     opener, prepared = vars(embedder)["open_embedder"], ingest._prepared
-    embed, write = batching.EmbeddingThread._embed, committing.Committing.write
+    embed, write = embedding_thread.EmbeddingThread._embed, commit.Committing.write
 
     def noted(name: str) -> None:
         if name not in dict(marks):
@@ -256,8 +256,8 @@ def _marked(
         return found
 
     vars(embedder)["open_embedder"], vars(ingest)["_prepared"] = opening, preparing
-    batching.EmbeddingThread._embed = embedding  # type: ignore[assignment,method-assign]
-    committing.Committing.write = writing  # type: ignore[method-assign]
+    embedding_thread.EmbeddingThread._embed = embedding  # type: ignore[assignment,method-assign]
+    commit.Committing.write = writing  # type: ignore[method-assign]
     yield
 
 

@@ -15,7 +15,7 @@ from imgclust.catalog import Catalog, Image
 from imgclust.collection import images
 from imgclust.errors import StorageError
 from imgclust.images import Again, Decoded, claim
-from imgclust.ingest import Event, Ingest, root_pass, upkeep
+from imgclust.ingest import Event, Ingest, maintenance, root_scan
 from imgclust.progress import StopFlag
 from tests.ingest_world import World, holds, opened, picture
 from tests.pictures import encoded, photo
@@ -300,7 +300,7 @@ def test_a_folder_that_moves_between_two_runs_is_not_held(world: World, to: str)
 def test_a_folder_that_moves_while_a_scan_is_on_is_not_held(
     world: World, monkeypatch: pytest.MonkeyPatch, to: str
 ) -> None:
-    monkeypatch.setattr(root_pass, "_SLICE", 1)
+    monkeypatch.setattr(root_scan, "_SLICE", 1)
     old, new = world.drop / "old", world.folder / to / "a-new"
     old.mkdir()
     world.pictures(1)
@@ -312,15 +312,15 @@ def test_a_folder_that_moves_while_a_scan_is_on_is_not_held(
         path.write_bytes(picture(seed))
     world.once()
     ids = [world.image(path).id for path in paths]
-    walk = root_pass.RootPass.walk
+    walk = root_scan.RootPass.walk
 
-    def moving(self: root_pass.RootPass) -> bool:
+    def moving(self: root_scan.RootPass) -> bool:
         done = walk(self)
         if old.exists() and self.files:
             old.rename(new)
         return done
 
-    monkeypatch.setattr(root_pass.RootPass, "walk", moving)
+    monkeypatch.setattr(root_scan.RootPass, "walk", moving)
     result = world.once()
     assert (result.held, result.seen, result.unchanged) == ((), 21, 1)
     assert [world.image(new / path.name).id for path in paths] == ids
@@ -342,13 +342,13 @@ def test_two_paths_with_one_hash_hide_a_missing_file_in_one_scan_only(
     paths = world.pictures(3)
     world.once()
     paths[0].unlink()
-    real, salts = root_pass._hash, set()
+    real, salts = root_scan._hash, set()
 
     def colliding(path: bytes, salt: bytes) -> int:
         salts.add(salt)
         return 7 if len(salts) == 1 and path != os.fsencode(paths[2]) else real(path, salt)
 
-    monkeypatch.setattr(root_pass, "_hash", colliding)
+    monkeypatch.setattr(root_scan, "_hash", colliding)
     world.once()
     assert world.image(paths[0]).state == "present"
     world.once()
@@ -529,7 +529,7 @@ def test_our_own_folders_and_excluded_names_are_left_alone(world: World) -> None
 def test_what_is_gone_leaves_a_few_at_a_time_and_all_of_it_in_one_pass(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "_SLICE", 2)
+    monkeypatch.setattr(maintenance, "_SLICE", 2)
     paths = world.pictures(6)
     world.once()
     for path in paths[1:]:
@@ -555,7 +555,7 @@ def test_what_is_gone_leaves_a_few_at_a_time_and_all_of_it_in_one_pass(
 def test_a_watcher_that_is_stopped_leaves_the_rest_to_the_next_run(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "_SLICE", 2)
+    monkeypatch.setattr(maintenance, "_SLICE", 2)
     paths = world.pictures(6)
     world.once()
     for path in paths[1:]:

@@ -17,8 +17,8 @@ from imgclust.errors import StorageError
 from imgclust.failpoints import arm
 from imgclust.images import Decoded, FileStat, Outcome, Skipped, file_stat
 from imgclust.ingest import Counts, Event, LocalDisk
-from imgclust.ingest.committing import Committing, Embedded
-from imgclust.ingest.place import Place, SystemClock
+from imgclust.ingest.commit import Committing, Embedded
+from imgclust.ingest.environment import Place, SystemClock
 
 RECIPE = '{"recipe":1}'
 

@@ -17,7 +17,7 @@ from imgclust.catalog.roots import Roots
 from imgclust.errors import StorageError
 from imgclust.failpoints import arm
 from imgclust.images import FileStat, claim
-from imgclust.ingest import Event, LocalDisk, pause, root_pass
+from imgclust.ingest import Event, LocalDisk, pause, root_scan
 from imgclust.progress import StopFlag
 from tests.ingest_world import TickingClock, Waits, World, opened, picture
 
@@ -74,7 +74,7 @@ def test_while_the_disk_is_full_nothing_is_scanned_and_the_waits_grow(
 def test_a_scan_that_is_refused_goes_on_where_it_was(
     world: World, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    monkeypatch.setattr(root_pass, "_SLICE", 2)
+    monkeypatch.setattr(root_scan, "_SLICE", 2)
     monkeypatch.setattr(pause, "_FIRST_S", 0.0)
     old = world.pictures(7)
     world.once()
@@ -116,7 +116,7 @@ def cut_off(
     world: World, monkeypatch: pytest.MonkeyPatch, *, images: int, gone: int, rows: int
 ) -> list[Path]:
     """A scan that finds images gone is killed when so many rows of them are written."""
-    monkeypatch.setattr(root_pass, "_ROWS", rows)
+    monkeypatch.setattr(root_scan, "_ROWS", rows)
     paths = world.pictures(images)
     world.once()
     for path in paths[:gone]:
@@ -162,7 +162,7 @@ def test_a_hold_is_decided_before_any_image_is_called_missing(
 def test_what_comes_back_or_moves_before_its_part_of_a_scan_is_not_missing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(root_pass, "_ROWS", 1)
+    monkeypatch.setattr(root_scan, "_ROWS", 1)
     first, back, other, _ = world.pictures(4)
     world.once()
     before = world.image(other).id
@@ -188,7 +188,7 @@ def test_no_transaction_of_a_scan_grows_with_what_it_finds(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("_SLICE", "_ROWS"):
-        monkeypatch.setattr(root_pass, name, 3)
+        monkeypatch.setattr(root_scan, name, 3)
     paths = world.pictures(10)
     texts = [world.write(f"{number}.txt", b"no image") for number in range(20)]
     world.once()

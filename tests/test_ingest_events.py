@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.ingest import Event, inbox, looking
+from imgclust.ingest import Event, inbox, path_tracker
 from tests.ingest_world import Waits, World, opened, picture
 
 
@@ -83,7 +83,7 @@ def test_paths_that_events_named_outlive_a_refusal(world: World) -> None:
 def test_what_lay_below_a_deleted_folder_is_looked_at_a_few_at_a_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "_ROWS", 2)
+    monkeypatch.setattr(path_tracker, "_ROWS", 2)
     paths = [
         world.write(f"below/{one}/{number}.png", picture(number))
         for number, one in enumerate("aabbc")
@@ -105,7 +105,7 @@ def test_what_lay_below_a_deleted_folder_is_looked_at_a_few_at_a_time(
 def test_a_deleted_folder_is_looked_at_again_after_a_refusal(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(looking, "_ROWS", 2)
+    monkeypatch.setattr(path_tracker, "_ROWS", 2)
     for number in range(5):
         world.write(f"below/{number}.png", picture(number))
     world.once()

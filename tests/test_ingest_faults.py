@@ -44,7 +44,7 @@ def in_the_scan(
             raise fault
         return file_stat(result)
 
-    monkeypatch.setattr("imgclust.ingest.place.file_stat", spoilt)
+    monkeypatch.setattr("imgclust.ingest.environment.file_stat", spoilt)
     in_the_stat(world, bad, fault, monkeypatch)
 
 

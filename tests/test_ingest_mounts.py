@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from imgclust.images import FileStat
-from imgclust.ingest import LocalDisk, root_pass
+from imgclust.ingest import LocalDisk, root_scan
 from tests.ingest_world import World, opened, picture
 
 
@@ -300,7 +300,7 @@ def test_nested_mounts_are_held_each_for_itself(world: World) -> None:
 def test_a_mount_that_goes_during_a_scan(
     world: World, monkeypatch: pytest.MonkeyPatch, moment: int
 ) -> None:
-    monkeypatch.setattr(root_pass, "_SLICE", 2)
+    monkeypatch.setattr(root_scan, "_SLICE", 2)
     usb = mount(world, "usb", TMPFS)
     paths = fill(world, usb, 6)
     fill(world, world.drop, 4, first=100)

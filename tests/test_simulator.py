@@ -38,8 +38,8 @@ from imgclust.embedding import Embedder
 from imgclust.errors import StorageError
 from imgclust.failpoints import arm
 from imgclust.images import Again, Decoded, FileStat, Outcome, Skipped, Unreadable
-from imgclust.ingest import Event, Ingest, Parts, pipeline, root_pass
-from imgclust.ingest.batching import Batch, Done, EmbeddingThread
+from imgclust.ingest import Event, Ingest, Parts, pipeline, root_scan
+from imgclust.ingest.embedding_thread import Batch, Done, EmbeddingThread
 from tests.fakes import FakeEmbedder, FakeEvents, RefusingCatalog
 
 ROOTS = (b"/one", b"/two")
@@ -733,7 +733,7 @@ def live(schedules: int, steps: int) -> None:
 @pytest.fixture(autouse=True)
 def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pipeline, "EmbeddingThread", NoThread)
-    monkeypatch.setattr(root_pass, "_ROWS", 2)  # so that much happens between two parts of a scan
+    monkeypatch.setattr(root_scan, "_ROWS", 2)  # so that much happens between two parts of a scan
 
 
 def test_schedules() -> None:

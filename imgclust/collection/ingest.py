@@ -31,7 +31,7 @@ from imgclust.ingest import (
     LocalDisk,
     Parts,
 )
-from imgclust.ingest.place import has_excluded_name
+from imgclust.ingest.environment import has_excluded_name
 from imgclust.linking import Linking
 from imgclust.watcher import Watcher, is_network
 

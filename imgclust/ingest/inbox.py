@@ -6,7 +6,7 @@ import queue
 from collections.abc import Iterator
 
 from imgclust.images import Outcome
-from imgclust.ingest.batching import Done
+from imgclust.ingest.embedding_thread import Done
 from imgclust.ingest.events import Event
 
 # Paths that events name are not taken when so much waits (some MB): a scan finds what is dropped.

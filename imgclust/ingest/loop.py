@@ -9,19 +9,19 @@ from imgclust.catalog import Catalog, key_of
 from imgclust.config import Settings
 from imgclust.errors import StorageError
 from imgclust.images import Decoded, Outcome
-from imgclust.ingest.batching import Done
-from imgclust.ingest.committing import Committing, Embedded
+from imgclust.ingest.commit import Committing, Embedded
+from imgclust.ingest.dependencies import Events, Parts
+from imgclust.ingest.embedding_thread import Done
+from imgclust.ingest.environment import POLL_S, Place
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
 from imgclust.ingest.faults import Faults
+from imgclust.ingest.full_scan import Scan
 from imgclust.ingest.holds import held_folders
 from imgclust.ingest.inbox import Inbox, Message
-from imgclust.ingest.looking import Looking
-from imgclust.ingest.parts import Events, Parts
+from imgclust.ingest.maintenance import Upkeep
+from imgclust.ingest.path_tracker import Looking
 from imgclust.ingest.pause import Pause, refusal
 from imgclust.ingest.pipeline import Pipeline
-from imgclust.ingest.place import POLL_S, Place
-from imgclust.ingest.scanning import Scan
-from imgclust.ingest.upkeep import Upkeep
 from imgclust.progress import Progress, StopFlag, silent
 
 # Most inbox messages handled in one turn, so that commits are not kept waiting by a burst.

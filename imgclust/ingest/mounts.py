@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from imgclust.catalog import Catalog, Image, Mount, Root
 from imgclust.images import FileStat
-from imgclust.ingest.place import Disk, is_below
+from imgclust.ingest.environment import Disk, is_below
 from imgclust.reconcile import MountScan, hold_mount
 
 

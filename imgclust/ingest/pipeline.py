@@ -9,11 +9,11 @@ from imgclust.catalog import Catalog, key_of
 from imgclust.embedding import Embedder
 from imgclust.errors import EmbeddingError, StoppedError
 from imgclust.images import Decoded, Decoder, Outcome, Unreadable
-from imgclust.ingest.batching import Batch, Done, EmbeddingThread
-from imgclust.ingest.committing import Embedded
+from imgclust.ingest.commit import Embedded
+from imgclust.ingest.embedding_thread import Batch, Done, EmbeddingThread
+from imgclust.ingest.environment import Clock, Place
 from imgclust.ingest.faults import Faults, sentence, unforeseen
-from imgclust.ingest.looking import Looking
-from imgclust.ingest.place import Clock, Place
+from imgclust.ingest.path_tracker import Looking
 
 # How long a half-full batch waits for more pictures while the network is idle.
 _LINGER_S = 0.1

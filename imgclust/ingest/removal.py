@@ -6,7 +6,7 @@ import os
 
 from imgclust.catalog import Catalog, Image, Observation, key_of
 from imgclust.images import Decoded, digest
-from imgclust.ingest.place import Disk, Place
+from imgclust.ingest.environment import Disk, Place
 from imgclust.ingest.rows import Rows
 
 

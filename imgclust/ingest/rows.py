@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 from imgclust.catalog import Catalog, Image, Observation
 from imgclust.images import Decoded, FileStat, Listings
+from imgclust.ingest.environment import Clock, Disk, Place, is_away
 from imgclust.ingest.mounts import waits_for_mount
-from imgclust.ingest.place import Clock, Disk, Place, is_away
 from imgclust.reconcile import same_file
 
 # Rows with one content that are looked at for one file, and rows settled in one transaction.

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from imgclust.embedding import Embedder
 from imgclust.images import Decoded, Decoder
-from imgclust.ingest.committing import Assigner
-from imgclust.ingest.place import Clock, Disk, LocalDisk, SystemClock
+from imgclust.ingest.commit import Assigner
+from imgclust.ingest.environment import Clock, Disk, LocalDisk, SystemClock
 
 
 class Events(Protocol):

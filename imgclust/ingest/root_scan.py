@@ -16,12 +16,12 @@ from imgclust.catalog import Image, Root
 from imgclust.config import Watch
 from imgclust.failpoints import passing
 from imgclust.images import FileStat, Listings
+from imgclust.ingest.environment import Place, is_away
 from imgclust.ingest.events import Event
 from imgclust.ingest.faults import sentence, unforeseen
 from imgclust.ingest.holds import write_hold
-from imgclust.ingest.looking import Looking
 from imgclust.ingest.mounts import RootMounts
-from imgclust.ingest.place import Place, is_away
+from imgclust.ingest.path_tracker import Looking
 from imgclust.reconcile import RootScan, hold
 
 # Files looked at in one transaction; few enough that events and commits are not kept waiting.

@@ -6,11 +6,11 @@ from collections import deque
 from functools import partial
 
 from imgclust.config import Watch
+from imgclust.ingest.environment import Place
 from imgclust.ingest.events import Event
 from imgclust.ingest.faults import sentence, unforeseen
-from imgclust.ingest.looking import Looking
-from imgclust.ingest.place import Place
-from imgclust.ingest.root_pass import RootPass
+from imgclust.ingest.path_tracker import Looking
+from imgclust.ingest.root_scan import RootPass
 
 
 class Scan:

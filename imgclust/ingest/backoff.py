@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from imgclust.catalog import Catalog, Observation
 from imgclust.images import Again, Died, Outcome, ReadFailed, Unreadable
+from imgclust.ingest.environment import Clock, Disk
 from imgclust.ingest.events import Emit, Event
-from imgclust.ingest.place import Clock, Disk
 from imgclust.reconcile import MAX_READS
 
 # Images, and files that wait, that are tried to find out whether anything of a root can be read.

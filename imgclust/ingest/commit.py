@@ -15,10 +15,10 @@ from imgclust.config import Watch
 from imgclust.errors import CollisionError
 from imgclust.failpoints import passing
 from imgclust.images import Again, Decoded, Died, FileStat, Outcome, ReadFailed, Skipped
-from imgclust.ingest.disks import Disks
+from imgclust.ingest.backoff import Disks
+from imgclust.ingest.environment import Clock, Disk, Place
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.faults import unforeseen
-from imgclust.ingest.place import Clock, Disk, Place
 from imgclust.ingest.removal import Removal
 from imgclust.ingest.rows import Change, Rows
 from imgclust.reconcile import Fate, Verdict, judge

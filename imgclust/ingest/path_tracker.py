@@ -9,9 +9,9 @@ from functools import partial
 
 from imgclust.catalog import Catalog, Image, Observation
 from imgclust.images import FileStat
+from imgclust.ingest.environment import Clock, Disk, Place
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.faults import Faults, Step
-from imgclust.ingest.place import Clock, Disk, Place
 from imgclust.ingest.rows import Rows
 from imgclust.reconcile import Look, look, ripe
 

@@ -14,7 +14,7 @@ from imgclust.embedding import Embedder
 from imgclust.errors import EmbeddingError, StoppedError
 from imgclust.failpoints import passing
 from imgclust.images import Decoded, Outcome
-from imgclust.ingest.committing import Embedded
+from imgclust.ingest.commit import Embedded
 from imgclust.ingest.faults import unforeseen
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from imgclust.catalog import Catalog
 from imgclust.config import Watch
 from imgclust.images import Decoded
+from imgclust.ingest.dependencies import Parts
+from imgclust.ingest.environment import POLL_S
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.faults import sentence, unforeseen
-from imgclust.ingest.parts import Parts
-from imgclust.ingest.place import POLL_S
 from imgclust.ingest.removal import read_unread
 from imgclust.progress import Progress
 
