@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from imgclust import links
-from imgclust.links import LedgerRow, LinkPlan, Mode, Wanted, making, sync
+from imgclust.links import LedgerRow, LinkPlan, Mode, Wanted, apply_plan, fs_ops
 
 MODES: tuple[Mode, ...] = ("symlink", "hardlink", "copy")
 # Where there is memory to write to, hundreds of crashes do not wait for a disk.
@@ -49,7 +49,7 @@ def survives(work: Callable[[], object], kill_before_step: int) -> bool:
     if process == 0:
         for name in ("unlink", "rmdir", "mkdir", "symlink", "link", "rename", "utime", "replace"):
             setattr(os, name, counting(getattr(os, name)))
-        setattr(sync, "place", counting(making.place))  # noqa: B010 (not a name sync exports)
+        setattr(apply_plan, "place", counting(fs_ops.place))  # noqa: B010 (not a name sync exports)
         try:
             work()
             os._exit(0)

@@ -21,7 +21,8 @@ from imgclust.collection import (
     stored_settings,
 )
 from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
-from imgclust.linking import Linking, sync
+from imgclust.linking import Linking
+from imgclust.links import syncer
 from imgclust.locks import FileLock
 from imgclust.progress import StopFlag
 from imgclust.search import LiveIndex
@@ -192,8 +193,8 @@ def test_a_stop_ends_the_wait_for_the_links(open_collection: Open, drop: Path) -
 def test_a_stop_ends_a_sync_between_its_rounds(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync, "_QUEUE", 2)
-    monkeypatch.setattr(sync, "_CONTENTS", 5)
+    monkeypatch.setattr(syncer, "_QUEUE", 2)
+    monkeypatch.setattr(syncer, "_CONTENTS", 5)
     stop = StopFlag()
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)

@@ -13,7 +13,7 @@ import pytest
 
 from imgclust import links
 from imgclust.errors import StorageError, UsageError
-from imgclust.links import LedgerRow, LinkPlan, Mode, making
+from imgclust.links import LedgerRow, LinkPlan, Mode, fs_ops
 from tests.link_world import MODES, World, refusing
 
 
@@ -50,7 +50,7 @@ def test_a_foreign_file_that_appears_at_the_last_moment_is_left_alone(
             mine.parent.mkdir()
             mine.write_text("mine")
 
-    monkeypatch.setattr("imgclust.links.sync.passing", passing)
+    monkeypatch.setattr("imgclust.links.apply_plan.passing", passing)
     assert any_world.sync().created == 1
     any_world.assert_in_step({b"003/a.jpg": any_world.fingerprint(b"003/a.jpg")})
 
@@ -59,7 +59,7 @@ def test_a_foreign_file_that_appears_at_the_last_moment_is_left_alone(
 def test_nothing_is_replaced_without_renameat2(
     any_world: World, monkeypatch: pytest.MonkeyPatch, refuse_links: bool
 ) -> None:
-    monkeypatch.setattr("imgclust.links.making._renameat2", lambda: None)
+    monkeypatch.setattr("imgclust.links.fs_ops._renameat2", lambda: None)
     if refuse_links and any_world.mode != "hardlink":
         monkeypatch.setattr(os, "link", refusing(errno.EPERM))
     any_world.original(1, b"003")
@@ -70,7 +70,7 @@ def test_nothing_is_replaced_without_renameat2(
             mine.parent.mkdir()
             mine.write_text("mine")
 
-    monkeypatch.setattr("imgclust.links.sync.passing", passing)
+    monkeypatch.setattr("imgclust.links.apply_plan.passing", passing)
     any_world.sync()
     any_world.assert_in_step({b"003/a.jpg": any_world.fingerprint(b"003/a.jpg")})
 
@@ -253,11 +253,11 @@ def test_a_name_that_the_file_system_refuses_is_made_plain(
     def place(source: bytes, destination: bytes) -> None:
         if b":" in destination:
             raise OSError(errno.EINVAL, "Invalid argument")
-        making.place(source, destination)
+        fs_ops.place(source, destination)
 
     any_world.original(1, b"003", "pics/at 12:30.png")
     any_world.original(2, b"003", "more/at 12:30.png")
-    monkeypatch.setattr("imgclust.links.sync.place", place)
+    monkeypatch.setattr("imgclust.links.apply_plan.place", place)
     any_world.sync()
     assert set(any_world.entries()) == {b"003/at 12_30.png", b"003/at 12_30~2.png"}
     assert any_world.plan().is_empty

@@ -30,8 +30,7 @@ from imgclust.clusters.schedule import Tally
 from imgclust.collection import Collection
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError, StoppedError, StorageError
-from imgclust.linking import sync
-from imgclust.links import plan
+from imgclust.links import plan, syncer
 from imgclust.progress import Progress, SideThread, StopFlag, left_behind, silent
 from imgclust.projection import (
     PcaProjection,
@@ -96,7 +95,7 @@ def test_a_clustering_published_during_a_link_sync_keeps_every_link(
             published.append(other.recluster().cluster(k="7", space="pca", seed=0).k)
         return plan(*arguments, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(sync, "plan", plan_late)
+    monkeypatch.setattr(syncer, "plan", plan_late)
     collection.sync_links()
     assert published == [7]
     monkeypatch.undo()
@@ -670,7 +669,7 @@ def test_the_links_of_what_becomes_an_outlier_are_looked_at(
 def test_links_are_brought_in_step_in_slices(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sync, "_SLICE", 5)
+    monkeypatch.setattr(syncer, "_SLICE", 5)
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     recluster = collection.recluster()

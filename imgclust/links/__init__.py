@@ -9,10 +9,10 @@ Callers hold a lock around `recover`, `apply` and `rename_folder`; `plan` and `c
 """
 
 from imgclust.links.applying import Applied, Recovered, apply, recover, rename_folder
+from imgclust.links.inspect import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
 from imgclust.links.ledger import Ledger, LedgerRow, Mode, Wanted
+from imgclust.links.link_plan import Change, Check, LinkPlan, check, plan
 from imgclust.links.names import entry_name, folder_name
-from imgclust.links.planning import Change, Check, LinkPlan, check, plan
-from imgclust.links.tree import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
 
 __all__ = [
     "INDEX",

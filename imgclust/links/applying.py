@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from imgclust.links.apply_plan import Sync, batches, identified
+from imgclust.links.fs_ops import clear, flush, remove_if_empty, syncing
+from imgclust.links.inspect import Standing, Tree, on_disk, stat_of
 from imgclust.links.ledger import Ledger, Mode, Wanted
-from imgclust.links.making import clear, flush, remove_if_empty, syncing
-from imgclust.links.planning import Change, LinkPlan
-from imgclust.links.sync import Sync, batches, identified
-from imgclust.links.tree import Standing, Tree, on_disk, stat_of
+from imgclust.links.link_plan import Change, LinkPlan
 from imgclust.progress import Progress, StopFlag, silent
 
 

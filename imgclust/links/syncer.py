@@ -12,11 +12,11 @@ from typing import cast
 from imgclust.catalog import Catalog
 from imgclust.config import Links
 from imgclust.errors import StorageError, reason_of
-from imgclust.linking.ledger import CatalogLedger
-from imgclust.linking.naming import FolderNames
-from imgclust.linking.results import LinksResult
-from imgclust.linking.wishes import Wishes
 from imgclust.links import Applied, Mode, apply, check, plan, rename_folder
+from imgclust.links.catalog_ledger import CatalogLedger
+from imgclust.links.folder_names import FolderNames
+from imgclust.links.results import LinksResult
+from imgclust.links.targets import Wishes
 from imgclust.locks import FileLock
 from imgclust.progress import Progress, StopFlag, silent
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from imgclust.links.inspect import Standing, Tree, is_ours_whole, on_disk
 from imgclust.links.ledger import Ledger, LedgerRow, Mode, Wanted
 from imgclust.links.names import is_name_of
-from imgclust.links.tree import Standing, Tree, is_ours_whole, on_disk
 from imgclust.progress import Progress, StopFlag, silent
 
 _ROWS_AT_ONCE = 500

@@ -16,8 +16,7 @@ from typing import TypeVar
 
 from imgclust.failpoints import passing
 from imgclust.files import stored
-from imgclust.links.ledger import Ledger, LedgerRow, Mode, Wanted
-from imgclust.links.making import (
+from imgclust.links.fs_ops import (
     FALL_BACKS,
     NAME_REFUSED,
     UnreadableOriginalError,
@@ -26,9 +25,10 @@ from imgclust.links.making import (
     place,
     remove_if_empty,
 )
+from imgclust.links.inspect import Standing, Tree, original_of, stat_of
+from imgclust.links.ledger import Ledger, LedgerRow, Mode, Wanted
+from imgclust.links.link_plan import Change, LinkPlan, fits
 from imgclust.links.names import entry_name, plain_name
-from imgclust.links.planning import Change, LinkPlan, fits
-from imgclust.links.tree import Standing, Tree, original_of, stat_of
 from imgclust.progress import Progress, StopFlag
 
 # Large enough that 100,000 links cost a few hundred durable transactions, small enough that a

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from imgclust.errors import StorageError
 from imgclust.files import open_regular
 from imgclust.fs import sync_folder
+from imgclust.links.inspect import SYNCING, Tree, original_of
 from imgclust.links.ledger import Mode
-from imgclust.links.tree import SYNCING, Tree, original_of
 
 # What is tried, in order, when a mode is asked for.
 FALL_BACKS: dict[Mode, tuple[Mode, ...]] = {
