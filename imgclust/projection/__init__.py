@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from imgclust.errors import ClusteringError
 from imgclust.projection import storage
+from imgclust.projection.alignment import Turn, align
 from imgclust.projection.classic import fit_classic
 from imgclust.projection.incremental import refreshed
 from imgclust.projection.length import to_unit_length
 from imgclust.projection.pca import PcaProjection, fit_pca
 from imgclust.projection.tsne import TsneProjection, fit_tsne
-from imgclust.projection.turn import Turn, align
 
 __all__ = [
     "PcaProjection",

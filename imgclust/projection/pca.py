@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError
+from imgclust.projection.alignment import Turn
 from imgclust.projection.storage import packed
-from imgclust.projection.turn import Turn
 
 Vectors = NDArray[np.float32]
 

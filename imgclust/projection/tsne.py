@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from imgclust.devices import cpu_count
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.projection.neighbours import nearby_others, nearest, nearest_others
+from imgclust.projection.alignment import Turn
+from imgclust.projection.knn import nearby_others, nearest, nearest_others
 from imgclust.projection.pca import PcaProjection, Vectors, checked, fit_pca
 from imgclust.projection.storage import packed
-from imgclust.projection.turn import Turn
 
 _PLACING_NEIGHBOURS = 10
 _PLACING_BLOCK = 10_000
