@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import pytest
 
 from imgclust.collection import Collection
-from imgclust.report import pages
+from imgclust.report import link_pages
 from tests.conftest import Open, write_picture
 
 PAGES = {"links.pages": True}
@@ -118,7 +118,7 @@ def test_only_pages_of_changed_folders_are_written(collection: Collection, drop:
 def test_large_folders_have_several_pages(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "_A_PAGE", 3)
+    monkeypatch.setattr(link_pages, "_A_PAGE", 3)
     collection.cluster(k=2)
     sizes = {len(entries) for entries in folders(collection.link_folder).values()}
     assert max(sizes) > 3

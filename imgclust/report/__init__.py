@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from imgclust.clusters.representatives import all_representatives, representatives_of
 
 if TYPE_CHECKING:
-    from imgclust.report.pages import FolderPages
-    from imgclust.report.single import MOST_BYTES, ReportResult, report
+    from imgclust.report.html_report import MOST_BYTES, ReportResult, report
+    from imgclust.report.link_pages import FolderPages
 
 __all__ = [
     "MOST_BYTES",
@@ -22,8 +22,8 @@ __all__ = [
 
 # Which module these are loaded from, on first use: who asks for representatives makes no page.
 _MODULES = {
-    "imgclust.report.pages": ("FolderPages",),
-    "imgclust.report.single": ("MOST_BYTES", "ReportResult", "report"),
+    "imgclust.report.link_pages": ("FolderPages",),
+    "imgclust.report.html_report": ("MOST_BYTES", "ReportResult", "report"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

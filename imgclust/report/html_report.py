@@ -18,9 +18,9 @@ from imgclust.errors import NothingThereError
 from imgclust.export.target import replacing_file
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.report import html
-from imgclust.report.clusters import clusters_of, clusters_section, share_of
+from imgclust.report.cluster_sections import clusters_of, clusters_section, share_of
 from imgclust.report.figures import elbow_section, map_section
-from imgclust.report.lists import duplicates_section, quarantine_section
+from imgclust.report.tables import duplicates_section, quarantine_section
 
 MOST_BYTES = 20_000_000
 _ROOTS = 20
