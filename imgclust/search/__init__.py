@@ -1,6 +1,7 @@
 """Search: the live index over the catalog, and queries by image, id or file."""
 
-from imgclust.search.asking import (
+from imgclust.search.catalog_index import LiveIndex
+from imgclust.search.similar_images import (
     Neighbour,
     QueryResult,
     Subject,
@@ -9,7 +10,6 @@ from imgclust.search.asking import (
     mean_subject,
     neighbours,
 )
-from imgclust.search.live import LiveIndex
 
 __all__ = [
     "LiveIndex",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from imgclust.catalog import Catalog, Image
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.files import NotAFileError, open_to_read, stored
-from imgclust.search.live import LiveIndex
+from imgclust.search.catalog_index import LiveIndex
 
 # Embeddings compared at a time: 8 MiB.
 _CHUNK = 1000
