@@ -268,12 +268,12 @@ def test_a_picture_of_blocks_has_its_colours(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from imgclust.collection import Neighbour, QueryResult
-    from imgclust.terminal import neighbours
+    from imgclust.terminal import query
 
     Image.new("RGB", (40, 20), (255, 0, 0)).save(tmp_path / "red.png")
     rows = tuple(Neighbour(id, b"/a.png", 0.5, 1, None) for id in (1, 2))
     found = QueryResult("1", ("1",), 1, rows)
-    neighbours.query(Screen(), found, pictures=[(tmp_path / "red.png").read_bytes(), b"none"])
+    query.query(Screen(), found, pictures=[(tmp_path / "red.png").read_bytes(), b"none"])
     out = capsys.readouterr().out
     assert "38;2;255;0;0" in out
     assert "1  0.500        2  0.500" in out

@@ -20,9 +20,9 @@ from imgclust.collection import (
     Neighbour,
     QueryResult,
 )
-from imgclust.terminal import Screen, clusters, ingest, neighbours, printable, shortened
+from imgclust.terminal import Screen, clusters, ingest, printable, query, shortened
 from imgclust.terminal.table import Column
-from imgclust.terminal.words import cells, counted, duration, one_line, size, suffixes
+from imgclust.terminal.text import cells, counted, duration, one_line, size, suffixes
 
 PATHS = [
     b"/home/someone/Pictures/2023/summer holiday by the sea/IMG_0001.jpg",
@@ -110,7 +110,7 @@ def test_no_line_is_wider_than_the_terminal(
     columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    neighbours.query(Screen(), FOUND)
+    query.query(Screen(), FOUND)
     Screen().facts([("kept in", "/a very/long path/" * 10), ("", "short")])
     out = capsys.readouterr().out
     assert max(cells(line) for line in out.splitlines()) <= columns
@@ -147,7 +147,7 @@ def test_a_pipe_gets_whole_paths(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    neighbours.query(Screen(), FOUND)
+    query.query(Screen(), FOUND)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + len(PATHS)
     assert lines[1] == f"1.0000        -  1000  {printable(PATHS[0])}"

@@ -11,7 +11,7 @@ import pytest
 
 from imgclust.collection import Event
 from imgclust.errors import UsageError
-from imgclust.terminal.logs import LogFile, without_secrets
+from imgclust.terminal.log_file import LogFile, without_secrets
 
 
 class Clock:

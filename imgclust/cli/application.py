@@ -26,7 +26,7 @@ from imgclust.cli.context import Call, Globals, fail
 from imgclust.cli.typer_ext import Commands, Version, with_globals
 from imgclust.errors import UsageError
 from imgclust.progress import left_behind
-from imgclust.terminal import streams
+from imgclust.terminal import stdio
 
 _EXAMPLES = """\
 imgclust watch ~/Pictures             ingest what is there, then what arrives
@@ -98,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments
         Without the program's name; those of this process by default.
     """
-    streams.complete()
+    stdio.complete()
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
     try:
@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Typer's answer to a help that nobody reads to its end.
         if not isinstance(error.__context__, BrokenPipeError):
             raise
-        streams.forget_output()
+        stdio.forget_output()
         return 0
     return code if isinstance(code, int) else 0
 

@@ -17,7 +17,7 @@ from imgclust import devices
 from imgclust.cli import documents
 from imgclust.errors import ImgclustError, StoppedError, reason_of
 from imgclust.progress import StopFlag
-from imgclust.terminal import Screen, streams
+from imgclust.terminal import Screen, stdio
 
 if TYPE_CHECKING:
     from imgclust.collection import Collection
@@ -98,7 +98,7 @@ def perform(options: Globals, command: Callable[[Call], int | None]) -> int:
 
     A command without a code of its own ends with that of an interruption when it was asked to stop.
     """
-    streams.adapt(json=options.json)
+    stdio.adapt(json=options.json)
     call = Call(options)
     try:
         level = logging.ERROR if options.quiet else _LEVELS.get(options.verbosity, logging.DEBUG)
@@ -111,7 +111,7 @@ def perform(options: Globals, command: Callable[[Call], int | None]) -> int:
                 code = StoppedError.exit_code if call.stop.is_set() else 0
             return code
     except BrokenPipeError:
-        streams.forget_output()
+        stdio.forget_output()
         return 0
     except BaseException as error:  # libraries in Rust panic with exceptions of their own kind
         if isinstance(error, SystemExit | GeneratorExit):
@@ -146,7 +146,7 @@ def fail(error: BaseException, options: Globals) -> int:
             screen.error(message)
             sys.stdout.flush()
     except OSError:
-        streams.forget_output()
+        stdio.forget_output()
     return exit_code
 
 

@@ -17,8 +17,8 @@ from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
 from imgclust.cli.watch_output import Listener, log_file
 from imgclust.errors import UsageError
-from imgclust.terminal import printable, results
-from imgclust.terminal.words import counted
+from imgclust.terminal import printable, status
+from imgclust.terminal.text import counted
 
 commands = Commands()
 
@@ -161,7 +161,7 @@ def remove(
         call.answer(
             collection.remove(image, copies=copies, dry_run=dry_run),
             documents.removed,
-            partial(results.removed, would=dry_run),
+            partial(status.removed, would=dry_run),
         )
 
 
@@ -173,7 +173,7 @@ commands.add_typer(quarantine_commands, name="quarantine")
 def quarantine(call: Call) -> None:
     """Show files that could not be read."""
     with call.open() as collection:
-        call.answer(collection.quarantine(), documents.quarantine, results.quarantine)
+        call.answer(collection.quarantine(), documents.quarantine, status.quarantine)
 
 
 @quarantine_commands.adds(
@@ -203,7 +203,7 @@ commands.add_typer(missing_commands, name="missing")
 def missing(call: Call) -> None:
     """Show images that are not where they were."""
     with call.open() as collection:
-        call.answer(collection.missing(), documents.missing, results.missing)
+        call.answer(collection.missing(), documents.missing, status.missing)
 
 
 @missing_commands.adds(
@@ -218,7 +218,7 @@ def accept(call: Call, dry_run: DryRun = False, yes: Yes = False) -> None:
     with call.open() as collection:
         waiting = collection.missing()
         if dry_run:
-            call.answer(waiting, documents.accepted, results.missing)
+            call.answer(waiting, documents.accepted, status.missing)
             return
         if waiting and not agreed(
             call,
@@ -226,7 +226,7 @@ def accept(call: Call, dry_run: DryRun = False, yes: Yes = False) -> None:
             yes=yes,
             reversible=False,
             doing=f"{counted(len(waiting), 'missing image')} would leave the collection",
-            show=lambda: results.missing(call.screen, waiting),
+            show=lambda: status.missing(call.screen, waiting),
         ):
             return
-        call.answer(collection.accept_missing(), documents.accepted, results.accepted)
+        call.answer(collection.accept_missing(), documents.accepted, status.accepted)

@@ -12,7 +12,8 @@ from imgclust.cli import documents
 from imgclust.cli.context import Call
 from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
-from imgclust.terminal import backups, exports, results
+from imgclust.terminal import backups, exports
+from imgclust.terminal import status as status_module
 
 commands = Commands()
 
@@ -27,10 +28,10 @@ def status(call: Call) -> None:
     """Show how the collection stands."""
     with call.open() as collection:
         found = collection.status()
-        call.answer(found, documents.status, results.status)
+        call.answer(found, documents.status, status_module.status)
         if call.options.verbosity and not call.options.json:
-            results.engine(call.screen, found, collection.engine())
-            results.events(call.screen, found)
+            status_module.engine(call.screen, found, collection.engine())
+            status_module.events(call.screen, found)
             backups.kept(call.screen, collection.kept_catalogs())
 
 
@@ -47,7 +48,7 @@ def doctor(
     """Hold disk, catalog, index and links against each other."""
     with call.open() as collection:
         found = collection.doctor(repair=repair)
-        call.answer(found, documents.doctor, partial(results.doctor, repair=repair))
+        call.answer(found, documents.doctor, partial(status_module.doctor, repair=repair))
         return 0 if found.ok else 1
 
 
@@ -81,7 +82,7 @@ def reembed(
             asks = call.screen.can_ask
             if asks:
                 plan = collection.reembed(dry_run=True)
-                results.reembedded(call.screen, plan)
+                status_module.reembedded(call.screen, plan)
                 asks = plan.before != plan.after
             if not agreed(
                 call,
@@ -92,7 +93,9 @@ def reembed(
                 asks=asks,
             ):
                 return
-        call.answer(collection.reembed(dry_run=dry_run), documents.reembedded, results.reembedded)
+        call.answer(
+            collection.reembed(dry_run=dry_run), documents.reembedded, status_module.reembedded
+        )
 
 
 @commands.adds(
@@ -184,7 +187,7 @@ def weights_list(call: Call) -> None:
     """List the weights that this machine has."""
     from imgclust.collection import list_weights
 
-    call.answer(list_weights(), documents.weights_list, results.weights_list)
+    call.answer(list_weights(), documents.weights_list, status_module.weights_list)
 
 
 @weights_commands.adds("download", example="imgclust weights download")
@@ -193,7 +196,7 @@ def weights_download(call: Call) -> None:
     from imgclust.collection import download_weights
 
     found = download_weights(progress=call.screen.progress, stop=call.stop)
-    call.answer(found, documents.weights_file, results.weights_file)
+    call.answer(found, documents.weights_file, status_module.weights_file)
 
 
 @weights_commands.adds("verify", example="imgclust weights verify inception_v3.h5")
@@ -204,4 +207,4 @@ def weights_verify(
     """Check a file: its kind, structure and digest."""
     from imgclust.collection import verify_weights
 
-    call.answer(verify_weights(file), documents.weights_file, results.weights_file)
+    call.answer(verify_weights(file), documents.weights_file, status_module.weights_file)

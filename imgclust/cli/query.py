@@ -13,7 +13,7 @@ from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Commands
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import desktop
-from imgclust.terminal import neighbours as tables
+from imgclust.terminal import query as tables
 
 if TYPE_CHECKING:
     from imgclust.collection import QueryResult, Region

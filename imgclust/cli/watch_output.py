@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from imgclust.cli import documents
 from imgclust.cli.context import Call
 from imgclust.errors import UsageError
-from imgclust.terminal import Screen, ingest, printable, streams
+from imgclust.terminal import Screen, ingest, printable, stdio
 
 if TYPE_CHECKING:
     from imgclust.collection import Collection, Event, IngestResult
-    from imgclust.terminal.live import LiveView
-    from imgclust.terminal.logs import LogFile
+    from imgclust.terminal.log_file import LogFile
+    from imgclust.terminal.watch_view import LiveView
 
 
 class Listener:
@@ -88,7 +88,7 @@ class Listener:
         except OSError:
             if not self._every:
                 raise
-            streams.forget_output()  # the terminal is gone, and the work was done all the same
+            stdio.forget_output()  # the terminal is gone, and the work was done all the same
 
 
 @contextlib.contextmanager
@@ -107,7 +107,7 @@ def log_file(
     if not chosen:
         yield None
         return
-    from imgclust.terminal.logs import LogFile
+    from imgclust.terminal.log_file import LogFile
 
     if chosen == "auto":
         path = collection.folders.log / "watch.log"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.words import counted, moment, printable, size
+from imgclust.terminal.text import counted, moment, printable, size
 
 if TYPE_CHECKING:
     from imgclust.collection import Backup, KeptCatalog, Manifest, Restored

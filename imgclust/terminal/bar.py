@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgclust.terminal.words import duration, unit
+from imgclust.terminal.text import duration, unit
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, columns
-from imgclust.terminal.words import counted, duration, moment, printable
+from imgclust.terminal.text import counted, duration, moment, printable
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ import sys
 
 from imgclust import config
 from imgclust.errors import ImgclustError
-from imgclust.terminal.words import printable
+from imgclust.terminal.text import printable
 
 # An opener that has not failed by then shows the file, and may run as long as that.
 _PATIENCE_S = 5.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.words import counted, printable, size
+from imgclust.terminal.text import counted, printable, size
 
 if TYPE_CHECKING:
     from imgclust.collection import ExportResult, ReportResult

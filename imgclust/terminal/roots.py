@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column
-from imgclust.terminal.words import NEXT_STEP, counted, moment, printable
+from imgclust.terminal.text import NEXT_STEP, counted, moment, printable
 
 if TYPE_CHECKING:
     from imgclust.collection import MovedRoot, RemovedRoot, RootRow

@@ -10,10 +10,10 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
-from imgclust.terminal import records
+from imgclust.terminal import log_handler
 from imgclust.terminal.bar import progress_bar
 from imgclust.terminal.table import LEAST_PATH, Column, listed, made
-from imgclust.terminal.words import cells, one_line, printable, shortened
+from imgclust.terminal.text import cells, one_line, printable, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from imgclust.collection import Standing
-    from imgclust.terminal.live import LiveView
+    from imgclust.terminal.watch_view import LiveView
 
 # A pipe has no width: nothing is cut in it.
 _UNLIMITED = 100_000
@@ -191,7 +191,7 @@ class Screen:
 
     def live(self, roots: Sequence[bytes], ask: Callable[[], Standing]) -> LiveView:
         """Show a live part below all that is written from here on, until `clear`."""
-        from imgclust.terminal.live import LiveView
+        from imgclust.terminal.watch_view import LiveView
 
         self.clear()
         self._view = LiveView(self._err, roots, ask=ask)
@@ -238,7 +238,7 @@ class Screen:
 
     def logging(self, level: int) -> AbstractContextManager[None]:
         """Show the log records of imgclust from `level` on, as lines on standard error."""
-        return records.taken(
+        return log_handler.taken(
             lambda record: self._say(
                 f"imgclust: {record.levelname.lower()}: {record.getMessage()}"
             ),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, columns
-from imgclust.terminal.words import (
+from imgclust.terminal.text import (
     NEXT_STEP,
     counted,
     duration,

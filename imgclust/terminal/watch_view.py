@@ -10,9 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from imgclust.errors import ImgclustError
-from imgclust.terminal import watching
-from imgclust.terminal.watching import Watching
-from imgclust.terminal.words import cells
+from imgclust.terminal import watch_state
+from imgclust.terminal.text import cells
+from imgclust.terminal.watch_state import Watching
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -60,7 +60,7 @@ class LiveView:
         self._ask_at = clock()
         self._state = Watching(tuple(roots), clock())
         self._stopping = False
-        self._shown: list[watching.Line] = []
+        self._shown: list[watch_state.Line] = []
         self._width = console.width
         self._lock = threading.RLock()
         self._ended = threading.Event()
@@ -88,13 +88,13 @@ class LiveView:
     def hear(self, event: Event) -> None:
         """Show an event."""
         with self._lock:
-            self._state = watching.heard(self._state, event, self._clock())
+            self._state = watch_state.heard(self._state, event, self._clock())
         self._look()
 
     def progress(self, step: str, done: int, total: int | None) -> None:
         """Show a step of the work. See `imgclust.progress.Progress`."""
         with self._lock:
-            self._state = watching.progressed(self._state, step, done, total)
+            self._state = watch_state.progressed(self._state, step, done, total)
         self._look()
 
     def stopping(self) -> None:
@@ -109,7 +109,7 @@ class LiveView:
     def draw(self) -> None:
         """Draw what has changed."""
         width, height = self._console.size
-        new = watching.lines(self.state, now=self._clock(), width=width, height=height)
+        new = watch_state.lines(self.state, now=self._clock(), width=width, height=height)
         if new == self._shown and width == self._width:
             return
         if width < self._width:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imgclust.terminal.ingest import words
-from imgclust.terminal.words import cells, counted, duration, one_line, printable, shortened, unit
+from imgclust.terminal.text import cells, counted, duration, one_line, printable, shortened, unit
 
 if TYPE_CHECKING:
     from imgclust.collection import Event, Standing

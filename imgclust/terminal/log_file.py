@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust.errors import UsageError, reason_of
-from imgclust.terminal import ingest, records
-from imgclust.terminal.words import one_line
+from imgclust.terminal import ingest, log_handler
+from imgclust.terminal.text import one_line
 
 if TYPE_CHECKING:
     from imgclust.collection import Event
@@ -96,7 +96,7 @@ class LogFile:
     def records(self) -> AbstractContextManager[None]:
         """Take the log records of imgclust, from INFO on, with their tracebacks."""
         whole = logging.Formatter()
-        return records.taken(
+        return log_handler.taken(
             lambda record: self.write(record.levelname.lower(), whole.format(record)),
             level=logging.INFO,
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column
-from imgclust.terminal.words import printable, shortened
+from imgclust.terminal.text import printable, shortened
 
 if TYPE_CHECKING:
     from rich.segment import Segment
