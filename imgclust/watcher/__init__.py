@@ -9,8 +9,8 @@ from imgclust.watcher.filesystems import (
     mount_points,
     watch_limits,
 )
-from imgclust.watcher.observing import Watcher
-from imgclust.watcher.scanning import excluded_name, scan
+from imgclust.watcher.walk import excluded_name, scan
+from imgclust.watcher.watcher import Watcher
 
 __all__ = [
     "WatchLimits",

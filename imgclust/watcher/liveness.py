@@ -8,8 +8,8 @@ import stat
 import threading
 from collections.abc import Callable, Collection, Sequence
 
-from imgclust.watcher.roots import WatchedRoot
-from imgclust.watcher.scanning import ignore, scan
+from imgclust.watcher.walk import ignore, scan
+from imgclust.watcher.watched_root import WatchedRoot
 
 
 class Proof:

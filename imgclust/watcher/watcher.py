@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from imgclust.watcher.filesystems import is_network, watch_limits
-from imgclust.watcher.proof import Proof, known_file
-from imgclust.watcher.roots import WatchedRoot, identity_of, is_below, shown
-from imgclust.watcher.scanning import excluded_name, ignore, scan
+from imgclust.watcher.liveness import Proof, known_file
+from imgclust.watcher.walk import excluded_name, ignore, scan
+from imgclust.watcher.watched_root import WatchedRoot, identity_of, is_below, shown
 
 if TYPE_CHECKING:
     from imgclust.watcher.inotify import Handler, Observer
