@@ -30,8 +30,8 @@ from imgclust.weights import (
     trunk,
     verify,
 )
-from imgclust.weights.reading import TRUNK_PATH, TRUNK_SHA256
-from imgclust.weights.structure import KERNELS
+from imgclust.weights.architecture import KERNELS
+from imgclust.weights.loader import TRUNK_PATH, TRUNK_SHA256
 from tests.weights_files import write_keras_official, write_small_official
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -328,7 +328,7 @@ def test_damaged_trunk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     damaged = bytearray(TRUNK_PATH.read_bytes())
     damaged[5_000_000] ^= 1
     (tmp_path / "trunk.npz").write_bytes(damaged)
-    monkeypatch.setattr("imgclust.weights.reading.TRUNK_PATH", tmp_path / "trunk.npz")
+    monkeypatch.setattr("imgclust.weights.loader.TRUNK_PATH", tmp_path / "trunk.npz")
     with pytest.raises(WeightsError, match="damaged"):
         trunk()
 

@@ -1,9 +1,9 @@
 """Weights: ImageNet's, the trunk's, or a file's; verified before use, never half-kept."""
 
-from imgclust.weights.chain import Listed, choose, listing
-from imgclust.weights.official import DownloadError, cached, download
-from imgclust.weights.reading import OFFICIAL_MD5, OFFICIAL_URL, load, trunk, verify
-from imgclust.weights.structure import EPSILON, Convolution, Weights
+from imgclust.weights.architecture import EPSILON, Convolution, Weights
+from imgclust.weights.downloader import DownloadError, cached, download
+from imgclust.weights.loader import OFFICIAL_MD5, OFFICIAL_URL, load, trunk, verify
+from imgclust.weights.resolver import Listed, choose, listing
 
 __all__ = [
     "EPSILON",

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 from imgclust.errors import StorageError, WeightsError, reason_of
 from imgclust.fs import sync_folder
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.weights.reading import OFFICIAL_MD5, OFFICIAL_URL, digests, load
-from imgclust.weights.structure import Weights
+from imgclust.weights.architecture import Weights
+from imgclust.weights.loader import OFFICIAL_MD5, OFFICIAL_URL, digests, load
 
 _BLOCK = 1 << 16  # bytes read at once
 _PREFIX = ".download-"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from imgclust.errors import UsageError, WeightsError
 from imgclust.files import NotAFileError, open_to_read
-from imgclust.weights.structure import (
+from imgclust.weights.architecture import (
     CONVOLUTIONS,
     FILE_ORDER,
     KERNELS,
