@@ -18,7 +18,7 @@ from synthetic_collection import CLUSTERS, fill, made_up, path_of, see, vectors_
 
 from imgclust.catalog import Catalog
 from imgclust.config import Links
-from imgclust.linking import Linking
+from imgclust.links import Linking
 
 RECIPE = '{"bench":1}'
 ARRIVALS = 100

@@ -21,8 +21,7 @@ from imgclust.collection import (
     stored_settings,
 )
 from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
-from imgclust.linking import Linking
-from imgclust.links import syncer
+from imgclust.links import Linking, syncer
 from imgclust.locks import FileLock
 from imgclust.progress import StopFlag
 from imgclust.search import LiveIndex

@@ -70,8 +70,8 @@ if TYPE_CHECKING:
     from imgclust.images import Region
     from imgclust.images import ThumbnailStore as ThumbnailStore
     from imgclust.ingest import Emit, Event, IngestResult
-    from imgclust.linking import Linking as Linking
-    from imgclust.linking import LinksResult
+    from imgclust.links import Linking as Linking
+    from imgclust.links import LinksResult
     from imgclust.maps import MapResult
     from imgclust.reembed import ReembedResult
     from imgclust.report import ReportResult
@@ -200,7 +200,7 @@ _MODULES = {
     "imgclust.export": ("ExportResult",),
     "imgclust.images": ("Region", "ThumbnailStore"),
     "imgclust.ingest": ("Emit", "Event", "IngestResult"),
-    "imgclust.linking": ("Linking", "LinksResult"),
+    "imgclust.links": ("Linking", "LinksResult"),
     "imgclust.maps": ("MapResult",),
     "imgclust.clusters": (
         "ClusterLife",

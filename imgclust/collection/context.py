@@ -189,7 +189,7 @@ class Opened:
 
     def linking(self, catalog: Catalog | None = None) -> collection.Linking:
         """The link folder's keeper, with what the collection keeps now."""
-        from imgclust.linking import Linking
+        from imgclust.links import Linking
 
         catalog = catalog or self.catalog
         rules = self.link_rules_of(catalog)

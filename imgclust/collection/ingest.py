@@ -32,7 +32,7 @@ from imgclust.ingest import (
     Parts,
 )
 from imgclust.ingest.environment import has_excluded_name
-from imgclust.linking import Linking
+from imgclust.links import Linking
 from imgclust.watcher import Watcher, is_network
 
 if TYPE_CHECKING:

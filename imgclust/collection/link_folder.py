@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from imgclust.linking import OUTLIERS
+from imgclust.links import OUTLIERS
 from imgclust.locks import FileLock
 from imgclust.report import FolderPages
 

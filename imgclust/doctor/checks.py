@@ -15,7 +15,7 @@ from imgclust.doctor.advice import Advisory, advise
 from imgclust.doctor.disk import look_at_disk, mark, reading_again
 from imgclust.errors import IndexFileError, LockedError, StorageError
 from imgclust.index import VectorIndex
-from imgclust.linking import Linking, LinksResult
+from imgclust.links import Linking, LinksResult
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.search import LiveIndex

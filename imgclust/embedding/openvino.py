@@ -1,9 +1,9 @@
 """InceptionV3 by OpenVINO: the graph that TensorFlow traced, converted once and kept.
 
 OpenVINO has been seen to end a process by SIGFPE on some processors, so the first conversion,
-compilation and run on a machine happen in a child process (`imgclust.embedding.openvino_worker`). What
-came of it is kept beside the converted model, in one folder that appears whole or not at all;
-later starts need neither TensorFlow nor the child.
+compilation and run on a machine happen in a child process
+(`imgclust.embedding.openvino_worker`). The result is kept beside the converted model, in one
+folder that appears whole or not at all; later starts need neither TensorFlow nor the child.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from imgclust.catalog import Catalog
-from imgclust.links import Ledger, LedgerRow
+from imgclust.links.ledger import Ledger, LedgerRow
 
 
 class CatalogLedger(Ledger):

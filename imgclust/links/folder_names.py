@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from imgclust.catalog import Catalog
 from imgclust.config import Links
-from imgclust.links import folder_name
+from imgclust.links.names import folder_name
 
 
 class FolderNames:

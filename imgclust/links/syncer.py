@@ -12,9 +12,11 @@ from typing import cast
 from imgclust.catalog import Catalog
 from imgclust.config import Links
 from imgclust.errors import StorageError, reason_of
-from imgclust.links import Applied, Mode, apply, check, plan, rename_folder
+from imgclust.links.applying import Applied, apply, rename_folder
 from imgclust.links.catalog_ledger import CatalogLedger
 from imgclust.links.folder_names import FolderNames
+from imgclust.links.ledger import Mode
+from imgclust.links.link_plan import check, plan
 from imgclust.links.results import LinksResult
 from imgclust.links.targets import Wishes
 from imgclust.locks import FileLock

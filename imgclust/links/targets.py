@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from imgclust.catalog import Catalog
 from imgclust.config import Links
-from imgclust.links import Wanted
+from imgclust.links.ledger import Wanted
 
 # Every cluster's folder has its id in its name, so that none is called this.
 OUTLIERS = b"outliers"
