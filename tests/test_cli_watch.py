@@ -72,7 +72,7 @@ def test_the_end_by_an_error_is_logged(
     def fail(*_: object, **__: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr("imgclust.collection.ingesting.run", fail)
+    monkeypatch.setattr("imgclust.collection.ingest.run", fail)
     assert run("watch", few, "--log-file", tmp_path / "my.log").code == 1
     last = (tmp_path / "my.log").read_text().splitlines()[-1]
     assert last.endswith("error ended: [Errno 5] Input/output error")

@@ -20,7 +20,7 @@ from imgclust.clusters import (
     ClusterResult,
     Recluster,
     SweepResult,
-    axes,
+    feature_space,
     is_due,
     model,
     publish,
@@ -181,8 +181,8 @@ def everything(collection: Collection) -> NDArray[np.float32]:
 def test_axes_learn_what_came_since_the_last_clustering(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(axes, "LEAST_CONTENTS", 10)
-    monkeypatch.setattr(axes, "FRESH_SHARE", 0.2)
+    monkeypatch.setattr(feature_space, "LEAST_CONTENTS", 10)
+    monkeypatch.setattr(feature_space, "FRESH_SHARE", 0.2)
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
@@ -210,8 +210,8 @@ def test_axes_learn_what_came_since_the_last_clustering(
 def test_axes_are_fitted_anew(
     reason: str, open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(axes, "LEAST_CONTENTS", 40 if reason == "few contents" else 10)
-    monkeypatch.setattr(axes, "FRESH_SHARE", 0.2)
+    monkeypatch.setattr(feature_space, "LEAST_CONTENTS", 40 if reason == "few contents" else 10)
+    monkeypatch.setattr(feature_space, "FRESH_SHARE", 0.2)
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)

@@ -11,15 +11,8 @@ import pytest
 
 from imgclust import weights
 from imgclust.catalog import Catalog, Image
-from imgclust.collection import (
-    Collection,
-    Event,
-    embedder,
-    finishing,
-    ingest,
-    ingesting,
-    stored_settings,
-)
+from imgclust.collection import Collection, Event, embedder, ingest, link_folder, stored_settings
+from imgclust.collection import ingest as ingest_module
 from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
 from imgclust.links import Linking, syncer
 from imgclust.locks import FileLock
@@ -30,8 +23,8 @@ from tests.conftest import Open, write_picture
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ingesting, "_WAIT_S", 0.01)
-    monkeypatch.setattr(finishing, "_LINKS_WAIT_S", 0.01)
+    monkeypatch.setattr(ingest_module, "_WAIT_S", 0.01)
+    monkeypatch.setattr(link_folder, "_LINKS_WAIT_S", 0.01)
 
 
 class Releasing(StopFlag):
@@ -145,7 +138,7 @@ def test_a_recipe_that_was_settled_during_a_download_stays(
 def test_what_has_succeeded_is_returned_though_the_links_are_busy(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finishing, "_LINKS_PATIENCE_S", 0.0)
+    monkeypatch.setattr(link_folder, "_LINKS_PATIENCE_S", 0.0)
     said: list[str] = []
     collection = open_collection(say=said.append)
     collection.watch([drop], once=True, cluster=False)
@@ -354,7 +347,7 @@ def roots_of(collection: Collection) -> dict[str, str]:
 def test_added_files_share_the_root_of_their_folder(
     open_collection: Open, drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingesting, "_CHUNK", 5)
+    monkeypatch.setattr(ingest_module, "_CHUNK", 5)
     some, others = tmp_path / "some", tmp_path / "others"
     first = [write_picture(some / f"{seed}.png", seed) for seed in range(100, 107)]
     below = write_picture(others / "deep" / "below.png", 200)

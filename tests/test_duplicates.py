@@ -19,7 +19,7 @@ from imgclust.collection import (
     DuplicatesResult,
     Thresholds,
     duplicates,
-    reading,
+    images,
     whole_pictures,
 )
 from imgclust.duplicates import MEASURED, Neighbourhood, Pairs, Pictures, grouped, pair_search
@@ -472,7 +472,7 @@ def test_the_second_call_reads_no_picture(
     one.close()
     again = open_collection()
     with monkeypatch.context() as patch:
-        patch.setattr(reading, "picture", lambda *_: pytest.fail("a picture is read"))
+        patch.setattr(images, "picture", lambda *_: pytest.fail("a picture is read"))
         patch.setattr(whole_pictures, "DecodePool", lambda **_: pytest.fail("a file is decoded"))
         written = again.folders.neighbourhood.stat().st_mtime_ns
         assert again.duplicates() == first

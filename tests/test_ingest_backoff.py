@@ -17,7 +17,7 @@ from imgclust.catalog.roots import Roots
 from imgclust.errors import StorageError
 from imgclust.failpoints import arm
 from imgclust.images import FileStat, claim
-from imgclust.ingest import Event, LocalDisk, pause, root_scan
+from imgclust.ingest import Event, LocalDisk, backoff, root_scan
 from imgclust.progress import StopFlag
 from tests.ingest_world import TickingClock, Waits, World, opened, picture
 
@@ -32,7 +32,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 def test_a_watcher_waits_for_the_disk_and_goes_on_alone(
     world: World, monkeypatch: pytest.MonkeyPatch, point: str, error: str
 ) -> None:
-    monkeypatch.setattr(pause, "_FIRST_S", 0.0)
+    monkeypatch.setattr(backoff, "_FIRST_S", 0.0)
     paths = world.pictures(5)
     arm(f"{point}={error}@1")
     said = world.watch(
@@ -75,7 +75,7 @@ def test_a_scan_that_is_refused_goes_on_where_it_was(
     world: World, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(root_scan, "_SLICE", 2)
-    monkeypatch.setattr(pause, "_FIRST_S", 0.0)
+    monkeypatch.setattr(backoff, "_FIRST_S", 0.0)
     old = world.pictures(7)
     world.once()
     fresh = world.pictures(9)[7:]

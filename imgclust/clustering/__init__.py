@@ -3,7 +3,6 @@
 Arrays in, frozen results out; nothing here knows a catalog or a setting.
 """
 
-from imgclust.clustering.assignment import assign
 from imgclust.clustering.choose_k import Suggestion, preferred, suggest
 from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
 from imgclust.clustering.constraints import (
@@ -23,7 +22,7 @@ from imgclust.clustering.drift_test import (
 )
 from imgclust.clustering.id_map import Matching, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
-from imgclust.clustering.kmeans import Fit, fit
+from imgclust.clustering.kmeans import Fit, assign, fit
 
 __all__ = [
     "Constraints",

@@ -11,6 +11,7 @@ from imgclust import devices
 from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Suggestion, Sweep, preferred
 from imgclust.clusters import split_merge, stored_sweeps
+from imgclust.clusters.clustering_history import undo
 from imgclust.clusters.feature_space import Space, build
 from imgclust.clusters.fitting import (
     Standing,
@@ -27,7 +28,6 @@ from imgclust.clusters.publish import drop_unpublished, publish
 from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.stored_sweeps import draw_elbow, stored_sweep, sweep_and_store
 from imgclust.clusters.succession import ChangedMeanwhileError
-from imgclust.clusters.undo import undo
 from imgclust.config import Settings
 from imgclust.errors import LockedError, NothingThereError, RecipeError
 from imgclust.locks import FileLock, is_locked

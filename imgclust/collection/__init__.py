@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from imgclust.clusters import Recluster as Recluster
     from imgclust.collection.collection import Collection
+    from imgclust.collection.embedder import download_weights, list_weights, verify_weights
     from imgclust.collection.folders import (
         Folders,
         IndexFolder,
@@ -31,10 +32,14 @@ if TYPE_CHECKING:
         find_index_folder,
     )
     from imgclust.collection.management import (
+        CollectionList,
         CollectionPlace,
+        CollectionRow,
         Deleted,
+        collection_row,
         create_collection,
         delete_collection,
+        list_collections,
         rename_collection,
         restore_collection,
     )
@@ -57,13 +62,6 @@ if TYPE_CHECKING:
         SettingRow,
         effective_settings,
     )
-    from imgclust.collection.side_by_side import (
-        CollectionList,
-        CollectionRow,
-        collection_row,
-        list_collections,
-    )
-    from imgclust.collection.weighing import download_weights, list_weights, verify_weights
     from imgclust.doctor import Advisory, Check, DoctorResult
     from imgclust.duplicates import Duplicate, DuplicateGroup, DuplicatesResult, Thresholds
     from imgclust.export import ExportResult
@@ -167,10 +165,14 @@ _MODULES = {
         "find_index_folder",
     ),
     "imgclust.collection.management": (
+        "CollectionList",
         "CollectionPlace",
+        "CollectionRow",
         "Deleted",
+        "collection_row",
         "create_collection",
         "delete_collection",
+        "list_collections",
         "rename_collection",
         "restore_collection",
     ),
@@ -188,13 +190,7 @@ _MODULES = {
         "Standing",
         "Status",
     ),
-    "imgclust.collection.side_by_side": (
-        "CollectionList",
-        "CollectionRow",
-        "collection_row",
-        "list_collections",
-    ),
-    "imgclust.collection.weighing": ("download_weights", "list_weights", "verify_weights"),
+    "imgclust.collection.embedder": ("download_weights", "list_weights", "verify_weights"),
     "imgclust.doctor": ("Advisory", "Check", "DoctorResult"),
     "imgclust.duplicates": ("Duplicate", "DuplicateGroup", "DuplicatesResult", "Thresholds"),
     "imgclust.export": ("ExportResult",),

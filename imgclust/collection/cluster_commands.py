@@ -129,10 +129,10 @@ class ClusterCommands(Opened):
         None or "" takes the name away and releases the cluster; with None `release` keeps the
         name. The clusters are not provisional any more, and the folder follows.
         """
-        from imgclust.collection import clusters, finishing
+        from imgclust.collection import clusters, link_folder
 
         row = clusters.name(self, cluster, name, release=release)
-        finishing.finish_links(self)
+        link_folder.finish_links(self)
         return row
 
     def view(
@@ -180,7 +180,7 @@ class ClusterCommands(Opened):
     @contextlib.contextmanager
     def _with_links(self, *, keep: bool = False) -> Iterator[collection.Recluster]:
         """A recluster whose result is in the link folder when the block ends."""
-        from imgclust.collection import finishing
+        from imgclust.collection import link_folder
 
         yield self.recluster(progress=self.progress)
         if keep:
@@ -189,8 +189,8 @@ class ClusterCommands(Opened):
             with self.catalog.transaction():
                 far = self.catalog.assignments.all_outlying(self.current().id)
                 self.catalog.ledger.queue_links_of(far)
-        finishing.finish_links(self)
-        finishing.finish_space(self)
+        link_folder.finish_links(self)
+        link_folder.finish_space(self)
 
 
 def _space(name: str) -> str:

@@ -14,7 +14,7 @@ from imgclust.collection import folders, stored_settings
 from imgclust.collection.folders import Folders, IndexFolder
 from imgclust.config import Effective, Links, Settings
 from imgclust.errors import NothingThereError
-from imgclust.files import read_regular
+from imgclust.fs import read_regular
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imgclust import weights
-from imgclust.collection import reading
+from imgclust.collection import images
 from imgclust.collection.embedder import embedder_opener
 from imgclust.collection.results import Dismissed
 from imgclust.collection.whole_pictures import WholePictures
@@ -48,7 +48,7 @@ def duplicates(
     collection.progress("comparing images", 0, None)
     live = collection.live_index()
     live.top_up()
-    pictures = Pictures(lambda key: reading.picture(collection, key))
+    pictures = Pictures(lambda key: images.picture(collection, key))
     thresholds = known(collection.catalog, recipe, trunk=recipe_of(weights.trunk()).name)
     if min_score is not None:
         similar = min_score if thresholds is None else max(min_score, thresholds.similar)
@@ -63,7 +63,7 @@ def duplicates(
             recipe,
             index=live.index,
             embedder=embedder_opener(collection)(),
-            read=lambda key: reading.bytes_of(collection, key),
+            read=lambda key: images.bytes_of(collection, key),
             cells=pictures.cells,
             progress=collection.progress,
             stop=collection.stop,

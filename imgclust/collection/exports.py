@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust import files
+from imgclust import fs
 from imgclust.collection import folders
 from imgclust.errors import UsageError
 
@@ -50,7 +50,7 @@ def report(collection: Opened, to: Path | None) -> ReportResult:
         path = check_target(Path(os.path.abspath(to.expanduser())), folder=False)
         keep_out(collection, path)
     collection.progress("reading the collection", 0, None)
-    from imgclust.collection import reading
+    from imgclust.collection import images
     from imgclust.report import report as write_report
 
     return write_report(
@@ -59,7 +59,7 @@ def report(collection: Opened, to: Path | None) -> ReportResult:
         collection=collection.name,
         recipe=collection.recipe,
         settings=collection.settings,
-        thumbnail=lambda key: reading.picture(collection, key),
+        thumbnail=lambda key: images.picture(collection, key),
         progress=collection.progress,
         stop=collection.stop,
     )
@@ -95,8 +95,8 @@ def check_sheet(collection: Opened, path: Path) -> None:
 def require_file(path: Path) -> None:
     """Refuse to put a picture in the place of something that is no file."""
     try:
-        files.require_regular(path)
-    except files.NotAFileError as error:
+        fs.require_regular(path)
+    except fs.NotAFileError as error:
         raise UsageError(f"{path} is {error.kind}; name a file for the picture") from None
 
 

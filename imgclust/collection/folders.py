@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imgclust.catalog import ASIDE
 from imgclust.errors import CatalogError, NothingThereError, StorageError, UsageError, reason_of
-from imgclust.files import NotAFileError, open_new, require_regular
+from imgclust.fs import NotAFileError, open_new, require_regular
 from imgclust.paths import (
     CATALOG,
     IndexFolder,

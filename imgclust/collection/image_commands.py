@@ -33,9 +33,9 @@ class ImageCommands(Opened):
         UsageError
             When a path does not exist, or overlaps with the collection's own folders.
         """
-        from imgclust.collection import ingesting
+        from imgclust.collection import ingest
 
-        return ingesting.add(self, [os.fsencode(path) for path in paths], emit, cluster=cluster)
+        return ingest.add(self, [os.fsencode(path) for path in paths], emit, cluster=cluster)
 
     def watch(
         self,
@@ -58,9 +58,9 @@ class ImageCommands(Opened):
         LockedError
             When another process ingests into this collection.
         """
-        from imgclust.collection import ingesting
+        from imgclust.collection import ingest
 
-        return ingesting.watch(
+        return ingest.watch(
             self,
             [os.fsencode(root) for root in roots],
             emit,
@@ -172,9 +172,9 @@ class ImageCommands(Opened):
         self, paths: Sequence[Path | str | bytes] = (), *, emit: collection.Emit = ignore
     ) -> collection.IngestResult:
         """Read quarantined files again: those named, or all."""
-        from imgclust.collection import ingesting
+        from imgclust.collection import ingest
 
-        return ingesting.retry(self, [os.fsencode(path) for path in paths], emit)
+        return ingest.retry(self, [os.fsencode(path) for path in paths], emit)
 
     def remove(
         self, what: Path | str | int, *, copies: bool = False, dry_run: bool = False
@@ -185,7 +185,7 @@ class ImageCommands(Opened):
         `add` names one. Other images with the same bytes stay, unless `copies` takes them too.
         With `dry_run` say which image that is, and change nothing.
         """
-        from imgclust.collection import finishing, images
+        from imgclust.collection import images, link_folder
 
         if dry_run:
             return images.removable(self, str(what), copies=copies)
@@ -193,7 +193,7 @@ class ImageCommands(Opened):
         if content is not None:
             with contextlib.suppress(OSError):  # a cache
                 self.thumbnails().remove(content)
-        finishing.finish_links(self)
+        link_folder.finish_links(self)
         return removed
 
     def missing(self) -> tuple[collection.MissingImage, ...]:
@@ -204,8 +204,8 @@ class ImageCommands(Opened):
 
     def accept_missing(self) -> tuple[collection.MissingImage, ...]:
         """Believe that all missing images are gone; returns them."""
-        from imgclust.collection import finishing, images
+        from imgclust.collection import images, link_folder
 
         gone = images.accept_missing(self)
-        finishing.finish_links(self)
+        link_folder.finish_links(self)
         return gone

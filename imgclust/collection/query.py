@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust import files, search
-from imgclust.collection import reading
+from imgclust import fs, search
+from imgclust.collection import images as images_module
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.search import QueryResult, Subject
 
@@ -70,7 +70,8 @@ def pictures(collection: Opened, images: Sequence[int]) -> tuple[bytes | None, .
     """See `Collection.pictures`."""
     rows = [collection.catalog.images.get(number) for number in images]
     return tuple(
-        None if image is None else reading.picture(collection, image.content) for image in rows
+        None if image is None else images_module.picture(collection, image.content)
+        for image in rows
     )
 
 
@@ -100,8 +101,8 @@ def _of_region(collection: Opened, asked: str, region: Region) -> Subject:
     if not os.path.lexists(path):
         raise NothingThereError(f"there is no file {os.fsdecode(path)}")
     try:
-        files.require_regular(path)
-    except files.NotAFileError as error:
+        fs.require_regular(path)
+    except fs.NotAFileError as error:
         raise UsageError(f"{os.fsdecode(path)} is {error.kind}; name an image") from None
     return Subject(embedder.embed_files(collection, [path], region=region)[0], None, None)
 

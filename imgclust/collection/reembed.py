@@ -10,7 +10,7 @@ from imgclust import devices, reembed, weights
 from imgclust.clusters import Recluster
 from imgclust.collection import folders, ingest
 from imgclust.collection.embedder import open_chosen, record_of, require_packages
-from imgclust.collection.finishing import finish_links
+from imgclust.collection.link_folder import finish_links
 from imgclust.embedding import Recipe, recipe_of
 from imgclust.errors import NothingThereError
 from imgclust.locks import FileLock

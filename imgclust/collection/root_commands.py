@@ -37,11 +37,11 @@ class RootCommands(Opened):
         LockedError
             When a process ingests into this collection.
         """
-        from imgclust.collection import finishing, root_moves
+        from imgclust.collection import link_folder, root_moves
 
         moved = root_moves.move_root(self, os.fsencode(old), os.fsencode(new), dry_run=dry_run)
         if not dry_run:
-            finishing.finish_links(self)
+            link_folder.finish_links(self)
         return moved
 
     def remove_root(
@@ -59,11 +59,11 @@ class RootCommands(Opened):
         LockedError
             When a process ingests into this collection.
         """
-        from imgclust.collection import finishing, root_list
+        from imgclust.collection import link_folder, root_list
 
         removed = root_list.remove_root(
             self, os.fsencode(folder), remove_images=remove_images, dry_run=dry_run
         )
         if not dry_run:
-            finishing.finish_links(self)
+            link_folder.finish_links(self)
         return removed

@@ -32,7 +32,7 @@ class UpkeepCommands(Opened):
 
     def links(self, *, dry_run: bool = False, check: bool = False) -> collection.LinksResult:
         """Bring the whole link folder in step, or say how far off it is."""
-        from imgclust.collection import finishing
+        from imgclust.collection import link_folder
 
         linking = self.linking()
         if check:
@@ -42,7 +42,7 @@ class UpkeepCommands(Opened):
         result = linking.sync(whole=True, progress=self.progress, stop=self.stop)
         self.keep()
         self.catalog.ledger.queue_all_pages()
-        finishing.finish_pages(self)
+        link_folder.finish_pages(self)
         return result
 
     def sync_links(self) -> collection.LinksResult:
@@ -51,9 +51,9 @@ class UpkeepCommands(Opened):
 
     def move_links(self, to: Path) -> collection.LinksResult:
         """Take our links out of the link folder and make them in another one."""
-        from imgclust.collection import moving
+        from imgclust.collection import link_folder
 
-        moving.move_links(self, to)
+        link_folder.move_links(self, to)
         return self.links()
 
     def doctor(self, *, repair: bool = False) -> collection.DoctorResult:

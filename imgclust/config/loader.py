@@ -14,7 +14,7 @@ from typing import Any, get_args, get_type_hints
 
 from imgclust.config.settings import Settings
 from imgclust.errors import UsageError
-from imgclust.files import NotAFileError, read_regular, require_regular
+from imgclust.fs import NotAFileError, read_regular, require_regular
 
 # Variables that are no settings: where things lie, and faults that tests ask for.
 OTHER_VARIABLES = ("IMGCLUST_CACHE", "IMGCLUST_FAILPOINTS", "IMGCLUST_INDEX")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.files import open_new, read_regular
+from imgclust.fs import open_new, read_regular
 
 # Of what is kept; another one begins anew. The likeness that was judged by is part of it.
 # Version 2: verdicts by all pixels instead of by thumbnails alone.

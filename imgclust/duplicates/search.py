@@ -17,7 +17,7 @@ from imgclust.duplicates.pairs import Pairs, grouped
 from imgclust.duplicates.pixel_check import Pictures
 from imgclust.duplicates.thresholds import Thresholds
 from imgclust.duplicates.verification import Originals, Verifier
-from imgclust.files import stored
+from imgclust.fs import stored
 from imgclust.images import Header, Listings
 from imgclust.index import VectorIndex
 from imgclust.progress import Progress, StopFlag

@@ -2,8 +2,7 @@
 
 from imgclust.embedding.engine_selection import open_embedder, why_engine
 from imgclust.embedding.precision import agreement
-from imgclust.embedding.protocol import Embedder
-from imgclust.embedding.recipe import Recipe, recipe_of
+from imgclust.embedding.recipe import Embedder, Recipe, recipe_of
 from imgclust.embedding.tf_eager import InceptionV3Embedder, import_tensorflow
 
 __all__ = [

@@ -22,7 +22,7 @@ from imgclust.embedding.precision import AGREEMENT, agreement, pictures, timed, 
 from imgclust.embedding.recipe import Recipe
 from imgclust.embedding.tf_c_api import LibraryEmbedder, tensorflow_version
 from imgclust.errors import reason_of
-from imgclust.files import open_new, read_regular
+from imgclust.fs import open_new, read_regular
 
 _DIGEST_BYTES = 32
 

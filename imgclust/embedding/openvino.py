@@ -40,7 +40,7 @@ from imgclust.embedding.precision import (
 )
 from imgclust.embedding.recipe import Recipe
 from imgclust.errors import EmbeddingError, MissingPackageError, StorageError, reason_of
-from imgclust.files import open_to_read, read_regular, require_regular
+from imgclust.fs import open_to_read, read_regular, require_regular
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _PROBE_TIMEOUT_S = 300.0

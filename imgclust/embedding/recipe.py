@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from imgclust.errors import RecipeError
 from imgclust.weights import Weights
@@ -104,3 +108,30 @@ def recipe_of(weights: Weights, *, raw: bool = False) -> Recipe:
         square_root=not raw,
         normalisation="none" if raw else unit_length,
     )
+
+
+class Embedder(Protocol):
+    """Turns decoded images into embeddings of one recipe."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe of all embeddings that this embedder makes."""
+        ...
+
+    @property
+    def provenance(self) -> str:
+        """Engine, its version, device and precision: recorded, never compared."""
+        ...
+
+    def embed(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed `pixels` (n, side, side, 3), RGB 0..255, as (n, dimensions) float32.
+
+        Any n, 0 included; the embedder divides and pads as it needs.
+
+        Raises
+        ------
+        EmbeddingError
+            For pixels of another shape or type, and when the network returns values that are
+            not finite.
+        """
+        ...

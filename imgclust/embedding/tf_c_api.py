@@ -11,9 +11,13 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import sys
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -21,9 +25,38 @@ from numpy.typing import NDArray
 
 from imgclust.devices import require
 from imgclust.embedding.batches import CPU_SHAPES, check_embeddings, check_pixels, in_batches
-from imgclust.embedding.quiet import without_greetings
 from imgclust.embedding.recipe import Recipe
 from imgclust.errors import EmbeddingError
+
+_GREETINGS = (b"I0000 ", b"WARNING: All log messages before absl::")
+
+
+@contextmanager
+def without_greetings() -> Iterator[None]:
+    """Hold back what libraries write to standard error, and then leave out the greetings.
+
+    TensorFlow greets before its log level counts, and only the file descriptor sees that.
+    Python's own `sys.stderr` goes on to where it went, for a progress bar in another thread.
+    """
+    before = sys.stderr
+    before.flush()
+    kept = os.dup(2)
+    with TemporaryFile() as held, open(os.dup(2), "w", buffering=1) as direct:
+        if before is sys.__stderr__:
+            sys.stderr = direct
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            before.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            sys.stderr = before
+            held.seek(0)
+            for line in held:
+                if not line.startswith(_GREETINGS):
+                    os.write(2, line)
+
 
 # Names of the operations that a saved graph begins and ends with.
 INPUT, OUTPUT = "pixels", "Identity"

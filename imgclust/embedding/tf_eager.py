@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from imgclust.devices import require
 from imgclust.embedding.batches import CPU_SHAPES, check_embeddings, check_pixels, in_batches
 from imgclust.embedding.inception_graph import embeddings
-from imgclust.embedding.quiet import without_greetings
 from imgclust.embedding.recipe import Recipe
+from imgclust.embedding.tf_c_api import without_greetings
 from imgclust.weights import Convolution
 
 SHAPES = {"cpu": CPU_SHAPES, "gpu": (1, 4, 16, 64)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,11 +11,26 @@ from imgclust.catalog import Catalog
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.export.parquet import require_pyarrow, write_parquet
 from imgclust.export.projector import write_projector
-from imgclust.export.results import ExportResult
 from imgclust.export.rows import Rows
 from imgclust.export.target import Target, replacing_file, replacing_folder
 from imgclust.export.text import write_classic, write_csv, write_json
 from imgclust.progress import Progress, StopFlag, silent
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """What was written where; `path` is None for a stream, `images` fewer than `of` for a part.
+
+    `notes` are sentences for people: what was left out, and why.
+    """
+
+    path: Path | None
+    format: str
+    images: int
+    of: int
+    embeddings: bool
+    notes: tuple[str, ...]
+
 
 FORMATS = ("json", "csv", "parquet", "projector", "classic")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgclust.errors import StorageError, UsageError, reason_of
-from imgclust.files import open_new
+from imgclust.fs import open_new
 
 # The files of a projector export, the only ones that a later one replaces.
 PROJECTOR_FILES = ("vectors.tsv", "metadata.tsv", "sprite.png", "projector_config.pbtxt")

@@ -5,8 +5,10 @@ from imgclust.images.decoder import (
     SIDE,
     THUMBNAIL_PX,
     Picture,
+    Region,
     Undecodable,
     decode,
+    region_box,
 )
 from imgclust.images.filestat import NO_STAT, FileStat, file_stat, is_excluded, stat_of, suffix_of
 from imgclust.images.formats import (
@@ -37,7 +39,6 @@ from imgclust.images.read_results import (
     Unreadable,
 )
 from imgclust.images.reader import SIZE_CAP_BYTES, claim, digest
-from imgclust.images.region import Region, region_box
 from imgclust.images.sameness import Difference, Sameness, difference, sameness
 from imgclust.images.thumbnails import ThumbnailStore
 from imgclust.images.whole import WHOLE_PX, is_series, reduced, whole_picture

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +31,84 @@ from PIL import (
 from imgclust.errors import UsageError
 from imgclust.images.colours import from_lab
 from imgclust.images.formats import HEAD_BYTES, PICTURE_SUFFIXES, RAW_FORMATS, recognise, stranger
-from imgclust.images.raw import raw_picture
-from imgclust.images.region import Region, region_box
 from imgclust.images.whole import is_series, reduced, whole_picture
+
+# LibRaw's `flip` (libraw_types.h, libraw_image_sizes_t) as an EXIF orientation.
+_FLIPS = {3: 3, 5: 8, 6: 6}
+
+
+@dataclass(frozen=True)
+class RawPicture:
+    """The preview, the orientation still to be applied to it, and the sensor picture's size.
+
+    `orientation` is 0 where the preview's own EXIF decides. `size` is before orientation.
+    """
+
+    image: Image.Image
+    orientation: int
+    size: tuple[int, int]
+
+
+def raw_picture(content: bytes, check_size: Callable[[tuple[int, int]], None]) -> RawPicture:
+    """Find the picture in a RAW file.
+
+    `check_size` is called with the sensor picture's (width, height) before anything is decoded
+    and refuses by raising. A file without a preview is developed at half its size.
+    """
+    import rawpy
+
+    with rawpy.imread(io.BytesIO(content)) as raw:
+        size = (raw.sizes.width, raw.sizes.height)
+        check_size(size)
+        orientation = _FLIPS.get(raw.sizes.flip, 1)
+        try:
+            preview = raw.extract_thumb()
+        except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
+            developed = raw.postprocess(half_size=True, use_camera_wb=True, user_flip=0)
+            return RawPicture(Image.fromarray(developed), orientation, size)
+        if preview.format == rawpy.ThumbFormat.BITMAP:
+            return RawPicture(Image.fromarray(preview.data), orientation, size)
+    image = Image.open(io.BytesIO(preview.data), formats=(JpegImagePlugin.JpegImageFile.format,))
+    return RawPicture(image, 0 if 0x0112 in image.getexif() else orientation, size)
+
+
+class Region(NamedTuple):
+    """Left, top, width and height of a part of an upright picture.
+
+    Fractions of the picture's width and height when none of the four is above 1, else pixels.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+def region_box(region: Region, width: int, height: int) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the region in a picture of this size, in pixels.
+
+    What lies outside the picture is cut off.
+
+    Raises
+    ------
+    UsageError
+        When nothing is left.
+    """
+    across, down = (width, height) if max(region) <= 1 else (1, 1)
+    left, top = region.x * across, region.y * down
+    right, bottom = left + region.width * across, top + region.height * down
+    # Cut off before they are rounded: sums of what a person types may be infinite.
+    box = (
+        math.floor(min(max(0, left), width)),
+        math.floor(min(max(0, top), height)),
+        math.ceil(max(0, min(width, right))),
+        math.ceil(max(0, min(height, bottom))),
+    )
+    if region.width <= 0 or region.height <= 0 or box[0] >= box[2] or box[1] >= box[3]:
+        shown = ",".join(f"{one:g}" for one in region)
+        raise UsageError(f"the region {shown} has no pixel of this picture of {width} x {height}")
+    return box
+
 
 SIDE = 299
 THUMBNAIL_PX = 160

@@ -7,7 +7,7 @@ import os
 import stat
 from typing import NamedTuple
 
-from imgclust.files import stored
+from imgclust.fs import stored
 
 _TEMPORARY_SUFFIXES = (b".part", b".crdownload", b".tmp", b".filepart", b"~")
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})

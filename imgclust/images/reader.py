@@ -10,8 +10,8 @@ import signal
 import time
 
 from imgclust.failpoints import passing
-from imgclust.files import NotAFileError, open_regular
-from imgclust.images.decoder import PIXEL_CAP, SIDE, THUMBNAIL_PX, Undecodable, decode
+from imgclust.fs import NotAFileError, open_regular
+from imgclust.images.decoder import PIXEL_CAP, SIDE, THUMBNAIL_PX, Region, Undecodable, decode
 from imgclust.images.filestat import FileStat, file_stat, stat_of, suffix_of
 from imgclust.images.formats import (
     HEAD_BYTES,
@@ -22,7 +22,6 @@ from imgclust.images.formats import (
     recognise,
 )
 from imgclust.images.read_results import Again, Decoded, Outcome, ReadFailed, Skipped, Unreadable
-from imgclust.images.region import Region
 
 SIZE_CAP_BYTES = 512 * 2**20
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 from pathlib import Path
 
-from imgclust.files import open_new
+from imgclust.fs import open_new
 
 
 class ThumbnailStore:

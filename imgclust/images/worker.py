@@ -5,15 +5,56 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import pickle
 import resource
 import signal
 import socket
+import struct
 import sys
+import time
 from collections.abc import Callable
+from typing import Any
 
-from imgclust.images.channel import receive_message, send_message
 from imgclust.images.filestat import FileStat, stat_of
 from imgclust.images.read_results import Died, Outcome
+
+_LENGTH = struct.Struct(">Q")
+
+
+def send_message(channel: socket.socket, message: object) -> None:
+    """Send `message`, any object that can be pickled by reference to importable modules."""
+    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    channel.sendall(_LENGTH.pack(len(body)) + body)
+
+
+def receive_message(channel: socket.socket, limit_s: float | None = None) -> Any:
+    """Receive one whole message.
+
+    Raises
+    ------
+    TimeoutError
+        When it is not complete after `limit_s` seconds.
+    EOFError
+        When the other side has closed, or died in the middle.
+    """
+    deadline = None if limit_s is None else time.monotonic() + limit_s
+    (length,) = _LENGTH.unpack(_receive(channel, _LENGTH.size, deadline))
+    return pickle.loads(_receive(channel, length, deadline))
+
+
+def _receive(channel: socket.socket, length: int, deadline: float | None) -> bytearray:
+    body = bytearray(length)
+    rest = memoryview(body)
+    while rest:
+        if deadline is not None:
+            channel.settimeout(max(1e-3, deadline - time.monotonic()))
+        received = channel.recv_into(rest)
+        if not received:
+            raise EOFError("the other side has closed")
+        rest = rest[received:]
+    channel.settimeout(None)
+    return body
+
 
 READY = "ready"
 TAKEN = "taken"

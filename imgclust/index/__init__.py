@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from imgclust.index.bulk_search import RowSearch
 from imgclust.index.index_file import FORMAT_VERSION, IndexHeader, check, header_of, set_aside
-from imgclust.index.neighbours import Neighbours
-from imgclust.index.vector_index import VectorIndex
+from imgclust.index.vector_index import Neighbours, VectorIndex
 
 __all__ = [
     "FORMAT_VERSION",

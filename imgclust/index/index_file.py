@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 
 from imgclust.errors import IndexFileError, StorageError, reason_of
 from imgclust.failpoints import passing
-from imgclust.files import open_regular
-from imgclust.fs import sync_folder
+from imgclust.fs import open_regular, sync_folder
 
 FORMAT_VERSION = 1
 BLOCK_BYTES = 4 << 20

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -16,8 +18,73 @@ from imgclust.errors import EmbeddingError, IndexFileError, NothingThereError
 from imgclust.index import index_file
 from imgclust.index.faiss_storage import Codes
 from imgclust.index.gpu import MOST_NEIGHBOURS, GpuCopy
-from imgclust.index.neighbours import Neighbours, best
-from imgclust.index.unit import at_unit_length
+
+_DECIMALS = 6  # float32 sums over some thousand products hold no more
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The contents nearest to each query, best first, ties by key.
+
+    Attributes
+    ----------
+    scores
+        Cosine similarities, float32 `(m, n)`, rounded to 1e-6; -inf where there is no neighbour.
+    keys
+        Content keys, int64 `(m, n)`; -1 where there is no neighbour.
+    """
+
+    scores: NDArray[np.float32]
+    keys: NDArray[np.int64]
+
+
+def best(
+    search: Callable[[int], tuple[NDArray[np.float32], NDArray[np.int64]]],
+    keys: NDArray[np.int64],
+    n: int,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The best `n` <= count, ties by key even where the last of them is tied with the next.
+
+    Parameters
+    ----------
+    search
+        Gives scores and rows, each `(m, n)`, of the n best rows in any order among equals.
+    keys
+        Content key of each row, int64 `(count,)`.
+    """
+    ask = min(n + 1, len(keys))
+    while True:
+        scores, rows = search(ask)
+        scores = np.clip(np.round(scores, _DECIMALS), -1.0, 1.0)
+        found = keys[rows]
+        order = np.lexsort((found, -scores), axis=1)
+        scores = np.take_along_axis(scores, order, 1)
+        if ask == len(keys) or (scores[:, ask - 1] < scores[:, n - 1]).all():
+            return scores[:, :n], np.take_along_axis(found, order, 1)[:, :n]
+        ask = min(2 * ask, len(keys))
+
+
+def at_unit_length(vectors: ArrayLike, dimensions: int) -> NDArray[np.float32]:
+    """A float32 copy `(m, dimensions)` with each vector at unit length; zeros stay zeros.
+
+    Raises
+    ------
+    EmbeddingError
+        When shapes do not fit or a number is not finite.
+    """
+    with np.errstate(over="ignore"):  # what leaves float32's range is refused just below
+        array = np.array(vectors, dtype=np.float32, ndmin=2, order="C")
+    if array.ndim != 2 or array.shape[1] != dimensions:
+        raise EmbeddingError(
+            f"vectors of shape {array.shape} do not fit an index of {dimensions} numbers"
+        )
+    if not np.isfinite(array).all():
+        raise EmbeddingError("a vector has a number that is not finite")
+    # The largest value first: squares of very large or small numbers leave float32's range.
+    array /= np.maximum(np.abs(array).max(axis=1, keepdims=True, initial=0), 1e-38)
+    array /= np.maximum(np.linalg.norm(array, axis=1, keepdims=True), 1e-38)
+    return array
+
 
 _log = logging.getLogger(__name__)
 

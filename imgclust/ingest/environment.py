@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from imgclust import files, watcher
+from imgclust import fs, watcher
 from imgclust.catalog import Root
 from imgclust.images import (
     NO_STAT,
@@ -90,7 +90,7 @@ class LocalDisk:
             result = os.stat(path)
         except OSError:
             return None
-        return files.stored(result.st_dev), files.stored(result.st_ino)
+        return fs.stored(result.st_dev), fs.stored(result.st_ino)
 
     def mount_points(self, folder: bytes) -> set[bytes]:
         """Paths in a folder, itself included, that something is mounted on."""
@@ -99,7 +99,7 @@ class LocalDisk:
     def reads(self, path: bytes) -> bool:
         """True when the disk itself, and not the system's memory, gives some of the file."""
         try:
-            descriptor = files.open_regular(path, follow=False)
+            descriptor = fs.open_regular(path, follow=False)
             try:
                 if hasattr(os, "posix_fadvise"):
                     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -9,6 +9,7 @@ from imgclust.catalog import Catalog, key_of
 from imgclust.config import Settings
 from imgclust.errors import StorageError
 from imgclust.images import Decoded, Outcome
+from imgclust.ingest.backoff import Pause, refusal
 from imgclust.ingest.commit import Committing, Embedded
 from imgclust.ingest.dependencies import Events, Parts
 from imgclust.ingest.embedding_thread import Done
@@ -20,7 +21,6 @@ from imgclust.ingest.holds import held_folders
 from imgclust.ingest.inbox import Inbox, Message
 from imgclust.ingest.maintenance import Upkeep
 from imgclust.ingest.path_tracker import Looking
-from imgclust.ingest.pause import Pause, refusal
 from imgclust.ingest.pipeline import Pipeline
 from imgclust.progress import Progress, StopFlag, silent
 

@@ -8,14 +8,12 @@ what the ledger says, is foreign: it is reported and never touched. Originals ar
 Callers hold a lock around `recover`, `apply` and `rename_folder`; `plan` and `check` only look.
 """
 
-from imgclust.links.applying import Applied, Recovered, apply, recover, rename_folder
-from imgclust.links.catalog_ledger import CatalogLedger
+from imgclust.links.apply_plan import Applied, Recovered, apply, recover, rename_folder
 from imgclust.links.inspect import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
-from imgclust.links.ledger import Ledger, LedgerRow, Mode, Wanted
+from imgclust.links.ledger import CatalogLedger, Ledger, LedgerRow, Mode, Wanted
 from imgclust.links.link_plan import Change, Check, LinkPlan, check, plan
 from imgclust.links.names import entry_name, folder_name
-from imgclust.links.results import LinksResult
-from imgclust.links.syncer import Linking
+from imgclust.links.syncer import Linking, LinksResult
 from imgclust.links.targets import OUTLIERS
 
 __all__ = [

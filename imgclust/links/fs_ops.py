@@ -14,8 +14,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 
 from imgclust.errors import StorageError
-from imgclust.files import open_regular
-from imgclust.fs import sync_folder
+from imgclust.fs import open_regular, sync_folder
 from imgclust.links.inspect import SYNCING, Tree, original_of
 from imgclust.links.ledger import Mode
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from imgclust.errors import StorageError, UsageError, reason_of
-from imgclust.files import open_to_read, stored
+from imgclust.fs import open_to_read, stored
 from imgclust.links.ledger import LedgerRow, Mode
 
 # A directory while a sync runs; links are made in it and then moved into place, so that whatever

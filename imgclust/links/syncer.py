@@ -5,22 +5,49 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from imgclust.catalog import Catalog
 from imgclust.config import Links
 from imgclust.errors import StorageError, reason_of
-from imgclust.links.applying import Applied, apply, rename_folder
-from imgclust.links.catalog_ledger import CatalogLedger
+from imgclust.links.apply_plan import Applied, apply, rename_folder
 from imgclust.links.folder_names import FolderNames
-from imgclust.links.ledger import Mode
+from imgclust.links.ledger import CatalogLedger, Mode
 from imgclust.links.link_plan import check, plan
-from imgclust.links.results import LinksResult
 from imgclust.links.targets import Wishes
 from imgclust.locks import FileLock
 from imgclust.progress import Progress, StopFlag, silent
+
+
+@dataclass(frozen=True)
+class LinksResult:
+    """The link folder after a sync, or as a check found it.
+
+    `links` counts the entries that are right, `missing` and `stale` those that are not, `created`
+    and `removed` those that were made and taken out, `moved` those that got another place or name,
+    `unmade` those that could not be made; `foreign` lists paths below the link folder that are not
+    ours; `fell_back` says why another mode was used. `dangling` counts, in a check, the symbolic
+    links among them whose image is not there.
+    """
+
+    links: int
+    created: int = 0
+    removed: int = 0
+    missing: int = 0
+    stale: int = 0
+    foreign: tuple[bytes, ...] = ()
+    moved: int = 0
+    unmade: int = 0
+    fell_back: str | None = None
+    dangling: int = 0
+
+    @property
+    def in_step(self) -> bool:
+        """True when every image has its link."""
+        return not (self.missing or self.stale)
+
 
 # Queued images taken at a time; each is looked at once however often it was queued.
 _QUEUE = 20_000

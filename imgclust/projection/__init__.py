@@ -6,9 +6,7 @@ from imgclust.errors import ClusteringError
 from imgclust.projection import storage
 from imgclust.projection.alignment import Turn, align
 from imgclust.projection.classic import fit_classic
-from imgclust.projection.incremental import refreshed
-from imgclust.projection.length import to_unit_length
-from imgclust.projection.pca import PcaProjection, fit_pca
+from imgclust.projection.pca import PcaProjection, fit_pca, refreshed, to_unit_length
 from imgclust.projection.tsne import TsneProjection, fit_tsne
 
 __all__ = [

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from imgclust.catalog import Catalog
 from imgclust.clusters.representatives import all_representatives, representatives_of
-from imgclust.files import open_to_read
+from imgclust.fs import open_to_read
 from imgclust.images import ThumbnailStore
 from imgclust.links import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
 from imgclust.progress import Progress, StopFlag, silent

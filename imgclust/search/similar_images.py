@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Image
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
-from imgclust.files import NotAFileError, open_to_read, stored
+from imgclust.fs import NotAFileError, open_to_read, stored
 from imgclust.search.catalog_index import LiveIndex
 
 # Embeddings compared at a time: 8 MiB.

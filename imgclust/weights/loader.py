@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.errors import UsageError, WeightsError
-from imgclust.files import NotAFileError, open_to_read
+from imgclust.fs import NotAFileError, open_to_read
 from imgclust.weights.architecture import (
     CONVOLUTIONS,
     FILE_ORDER,

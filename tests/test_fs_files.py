@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.files import (
+from imgclust.fs import (
     NotAFileError,
     open_new,
     open_regular,
