@@ -1,4 +1,4 @@
-"""imgclust: watches folders of images, embeds each new one once, keeps clusters in step.
+"""imgclust: watches folders of images, embeds each new one once, keeps the clusters up to date.
 
 The public Python API is `Collection` and the frozen results that its methods return.
 """

@@ -49,7 +49,7 @@ def nvidia_driver() -> bool:
 
 
 def expects_gpu(*, device: str, engine: str) -> bool:
-    """Whether the network is to run on a GPU, as far as can be told without loading anything."""
+    """Whether the network is to run on a GPU, as far as is known without loading anything."""
     return engine != "openvino" and (device == "gpu" or (device == "auto" and nvidia_driver()))
 
 

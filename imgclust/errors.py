@@ -11,7 +11,7 @@ import errno
 DISK_FULL = "the disk is full; free some space"
 _CURES = {
     errno.EDQUOT: "; free some space",
-    errno.EIO: "; see to the disk",
+    errno.EIO: "; check the disk",
     errno.EACCES: "; set its permissions right",
     errno.EPERM: "; set its permissions right",
     errno.EROFS: "; use another place",
@@ -40,7 +40,7 @@ class UsageError(ImgclustError):
 
 
 class NothingThereError(ImgclustError):
-    """There is nothing to do it with: an empty collection, an unknown image or cluster."""
+    """Nothing was found: an empty collection, an unknown image or cluster."""
 
     code = "nothing"
     exit_code = 3
@@ -73,7 +73,7 @@ class RecipeError(ImgclustError):
 
 
 class EmbeddingError(ImgclustError):
-    """The network returned something that is no embedding (wrong shape, NaN)."""
+    """The network returned something that is not an embedding (wrong shape, NaN)."""
 
     code = "embedding"
 

@@ -159,7 +159,7 @@ def sync_folder(folder: Path | bytes) -> None:
     Raises
     ------
     OSError
-        When it is no folder, or its file system cannot do this.
+        When it is not a folder, or its file system cannot do this.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

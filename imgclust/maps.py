@@ -27,7 +27,7 @@ from imgclust.projection import (
     to_unit_length,
 )
 
-# A map is made anew when more than this share of it was placed and not fitted.
+# A map is recomputed when more than this share of it was placed and not fitted.
 AGED_SHARE = 0.3
 
 
@@ -35,7 +35,7 @@ AGED_SHARE = 0.3
 class MapResult:
     """The picture of a map; `placed` contents came after its fit, `refitted` if made just now.
 
-    `sentence` says what became of the map before, and when a new one is made.
+    `sentence` says what happened to the previous map, and when a new one is made.
     """
 
     path: Path
@@ -69,7 +69,7 @@ def make_map(
     progress: Progress = silent,
     stop: StopFlag | None = None,
 ) -> Map:
-    """Bring a map up to date: place what is new, fit anew when asked or when it has aged.
+    """Bring a map up to date: place what is new, fit again when asked or when it is old.
 
     Raises
     ------
@@ -132,7 +132,7 @@ def make_map(
             catalog.projections.put_coordinates(number, keys, coordinates, placed=False)
             if stored is not None:
                 catalog.projections.drop(stored.id)
-    why = "" if stored is None else "made anew, and turned to match the map before it"
+    why = "" if stored is None else "recomputed, and rotated to match the previous map"
     return Map(keys, coordinates, np.zeros(len(keys), bool), True, why)
 
 

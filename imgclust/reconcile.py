@@ -210,7 +210,7 @@ def hold(scan: RootScan, *, share: float, least: int) -> str | None:
     if scan.newly_missing >= least and scan.newly_missing > share * scan.images:
         return f"{scan.newly_missing} of {scan.images} images vanished at once"
     if scan.held and scan.newly_missing >= least:
-        return scan.held  # what came since makes the share smaller, and brings none of them back
+        return scan.held  # newer files make the share smaller, and brings none of them back
     return None
 
 

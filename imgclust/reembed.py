@@ -131,7 +131,7 @@ def embed_all(
         raise ImgclustError(
             f"{len(left)} of {total} distinct images cannot be embedded again: their files are "
             f"gone or changed ({path}); bring them back, or let imgclust know by imgclust watch "
-            "--once and imgclust missing accept, then reembed goes on; until then nothing changes"
+            "--once and imgclust missing accept, then run reembed again; until then nothing changes"
         )
     return done
 
@@ -158,7 +158,7 @@ def drop_old(catalog: Catalog, recipe: str, *, progress: Progress, stop: StopFla
     Raises
     ------
     StoppedError
-        Between two of them; the next ingest goes on.
+        Between two of them; the next ingest resumes.
     """
     _drop(catalog, sorted({*catalog.contents.recipes()} - {recipe}), progress, stop)
 
@@ -166,7 +166,7 @@ def drop_old(catalog: Catalog, recipe: str, *, progress: Progress, stop: StopFla
 def drop_retired(catalog: Catalog, *, progress: Progress, stop: StopFlag) -> None:
     """Remove what a crash after a change-over has left of the recipe before, as `drop_old` does.
 
-    What an unfinished reembed has made by another recipe is not touched: it goes on from there.
+    What an unfinished reembed has made by another recipe is not touched: it resumes from there.
     """
     retired = catalog.setting(_RETIRED)
     if retired:

@@ -47,7 +47,7 @@ class Arm:
         self.threads = self._answer()["threads"]
 
     def ask(self, do: str, **request: Any) -> dict[str, Any]:
-        """Have something done and return what came of it."""
+        """Have something done and return the result of it."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps({"do": do, **request}) + "\n")
         self._process.stdin.flush()

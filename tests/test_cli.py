@@ -259,7 +259,7 @@ def test_a_fault_is_one_line_and_a_traceback_only_when_asked(
 
     monkeypatch.setattr(Collection, "status", fault)
     line = run("status").refused(1)
-    assert "this is a fault of imgclust: ZeroDivisionError: by chance" in line
+    assert "internal error: ZeroDivisionError: by chance" in line
     said = run("-v", "status", "-v")
     assert "Traceback" in said.err
 

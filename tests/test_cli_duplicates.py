@@ -75,7 +75,7 @@ def test_dismiss(run: Run, ready: Path) -> None:
     near = run("duplicates", "--json").document["groups"][0]["images"]
     ids = [str(one["id"]) for one in near[:2]]  # the best copy, and one of two near ones
     said = run("duplicates", "dismiss", *ids)
-    assert said.out == f"the images {', '.join(ids)} are no duplicates of each other\n"
+    assert said.out == f"the images {', '.join(ids)} are not duplicates of each other\n"
     assert [group["kind"] for group in run("duplicates", "--json").document["groups"]] == ["exact"]
     document = run("duplicates", "dismiss", *ids, "--undo", "--json").document
     assert document == {"images": [int(one) for one in ids], "dismissed": False}

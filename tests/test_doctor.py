@@ -74,7 +74,7 @@ def test_a_sound_collection(collection: Collection, drop: Path) -> None:
     assert (result.ok, wrong(result)) == (True, set())
     assert [check.repaired for check in result.checks] == [None] * 4
     assert named(result, "catalog").sentence == "sound: 8 images, 8 distinct"
-    assert named(result, "links").sentence == "8 links, all in step"
+    assert named(result, "links").sentence == "8 links, all up to date"
     assert {advisory.name for advisory in result.advisories} == {
         "sqlite",
         "space",
@@ -153,7 +153,7 @@ def test_contradictions_in_the_catalog_are_mended(collection: Collection) -> Non
     ):
         assert part in sentence
     mended = collection.doctor(repair=True)
-    assert named(mended, "catalog") == Check("catalog", True, sentence, "the catalog was mended")
+    assert named(mended, "catalog") == Check("catalog", True, sentence, "the catalog was repaired")
     assert collection.doctor().ok
 
 
@@ -171,7 +171,7 @@ def test_a_lost_embedding_is_made_again_by_the_next_watch(collection: Collection
         "catalog",
         True,
         "1 contents without an embedding",
-        "the catalog was mended; 1 images wait to be read again by the next imgclust watch",
+        "the catalog was repaired; 1 images wait to be read again by the next imgclust watch",
     )
     waiting = collection.doctor()
     assert waiting.ok

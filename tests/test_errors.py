@@ -16,7 +16,7 @@ from imgclust.errors import reason_of
         (errno.ENOSPC, "the disk is full; free some space"),
         (errno.EACCES, "Permission denied; set its permissions right"),
         (errno.EROFS, "Read-only file system; use another place"),
-        (errno.EIO, "Input/output error; see to the disk"),
+        (errno.EIO, "Input/output error; check the disk"),
     ],
 )
 def test_what_the_system_refuses_is_said_with_its_cure(code: int, words: str) -> None:

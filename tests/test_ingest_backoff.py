@@ -67,7 +67,7 @@ def test_while_the_disk_is_full_nothing_is_scanned_and_the_waits_grow(
     ]
     assert [event.kind for event in said].count("ingested") == 5
     history = [sentence for _, kind, sentence in world.catalog.events(10) if kind == "waited"]
-    assert history == ["went on after: the disk is full"]
+    assert history == ["resumed after: the disk is full"]
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -1,4 +1,4 @@
-"""The table of DESIGN.md, section 3, held against the imports of every module."""
+"""The layers of docs/architecture.md, checked against the imports of every module."""
 
 from __future__ import annotations
 

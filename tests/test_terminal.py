@@ -318,7 +318,7 @@ def test_links_that_are_not_ours(capsys: pytest.CaptureFixture[str]) -> None:
     )
     clusters.links_check(Screen(), found)
     assert capsys.readouterr().out.splitlines() == [
-        "out of step: 1 missing, 0 stale, 3 right; imgclust links brings them in step",
+        "out of step: 1 missing, 0 stale, 3 right; imgclust links updates them",
         "1 entry is not ours, left alone:",
         "  001/mine.txt",
     ]

@@ -1,4 +1,4 @@
-"""Backups: a collection as one file that is checked as a whole, and collections made from one."""
+"""Backups: a collection as one file that is checked completely, and collections made from one."""
 
 from imgclust.backup.file import Manifest, read_manifest, verify
 from imgclust.backup.restore import Restored, restore_into

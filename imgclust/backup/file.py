@@ -2,7 +2,7 @@
 
 The catalog comes first and is a database that any SQLite opens for reading (its application id,
 "imgb", keeps it from being taken for a catalog in use). The manifest follows, JSON in ASCII; the
-last 64 bytes are the lengths of both, the SHA-256 of all that stands before it, and a mark.
+last 64 bytes are the lengths of both, the SHA-256 of everything before it, and a mark.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def read_manifest(path: Path) -> Manifest:
     NothingThereError
         When there is no such file.
     UsageError
-        When it is no backup.
+        When it is not a backup.
     BackupError
         When it is cut short or damaged, or a newer imgclust made it.
     """
@@ -101,7 +101,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def verify(path: Path, *, progress: Progress = silent, stop: StopFlag | None = None) -> Manifest:
-    """Read a whole backup and hold it against its checksum; raises as `extract`."""
+    """Read a whole backup and compare it with its checksum; raises as `extract`."""
     return extract(path, None, progress=progress, stop=stop)
 
 

@@ -57,7 +57,7 @@ def write_backup(
     progress: Progress = silent,
     stop: StopFlag | None = None,
 ) -> Backup:
-    """Write the collection as it is now into one file, while others go on writing to it.
+    """Write the collection as it is now into one file, while others continue to write to it.
 
     An older backup of the same collection is replaced, by a finished one only; what a kill leaves
     is a temporary file beside it, which the next backup to the same place clears away.
@@ -65,7 +65,7 @@ def write_backup(
     Raises
     ------
     UsageError
-        When something else stands at `to`, or its folder does not exist.
+        When something else exists at `to`, or its folder does not exist.
     LockedError
         When another process is writing the same backup.
     CatalogError

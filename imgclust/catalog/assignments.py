@@ -31,7 +31,7 @@ class Distances:
 class Assignments:
     """The tables assignments, arrivals and representatives.
 
-    An assignment is held against what the fit has said of its cluster, in clustering_clusters.
+    An assignment is compared with what the fit said of its cluster, in clustering_clusters.
     """
 
     def __init__(self, connection: apsw.Connection) -> None:
@@ -93,7 +93,7 @@ class Assignments:
     ) -> int | None:
         """Copy assignments of one clustering to another, those to the clusters `but` left out.
 
-        So is what has come since change `until`. Goes through up to `limit` of the contents above
+        So is what was added after change `until`. Goes through up to `limit` of the contents above
         `after`; returns the last of them, None at the end.
         """
         last = self._connection.execute(
@@ -147,7 +147,8 @@ class Assignments:
         return {int(content): int(cluster) for content, cluster in rows}
 
     def centralities(self, clustering: int, contents: Iterable[int]) -> dict[int, int]:
-        """How far out contents lie in their cluster: 0 at the centroid, 499 at the mean, to 999.
+        """How far contents are from the centre of their cluster: 0 at the centroid, 499 at the
+        mean, to 999.
 
         That of a content depends on its own distance only, so that no arrival changes others'.
         """
@@ -242,7 +243,7 @@ class Assignments:
         return {*moved.tolist(), *alone.tolist()}
 
     def count_arrivals(self, clustering: int, rows: Iterable[tuple[int, float]]) -> None:
-        """Add to the sums of a clustering: the cluster of each arrival, and how far out it lies."""
+        """Add to the sums of a clustering: the cluster of each arrival, and its distance."""
         self._connection.executemany(
             "INSERT INTO arrivals VALUES (?, ?, 1, ?, ?) ON CONFLICT (clustering, cluster) "
             "DO UPDATE SET contents = contents + 1, distances = distances + excluded.distances, "

@@ -55,7 +55,7 @@ class Catalog:
     listing
         Images with all that belongs to each.
     checking
-        What holds them against each other.
+        What compares them.
     """
 
     def __init__(self, path: Path) -> None:

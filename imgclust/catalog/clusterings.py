@@ -209,13 +209,13 @@ class Clusterings(ClusterNames):
         rows: Sequence[DescribedCluster],
         centroids: npt.NDArray[np.float32],
         *,
-        anew: Sequence[int],
+        changed: Sequence[int],
     ) -> None:
-        """Set clusters and centroids of a clustering again, those `anew` without old sums."""
+        """Set clusters and centroids of a clustering again, those `changed` without old sums."""
         for table in ("arrivals", "representatives"):
             self._connection.executemany(
                 f"DELETE FROM {table} WHERE clustering = ? AND cluster = ?",
-                [(clustering, cluster) for cluster in anew],
+                [(clustering, cluster) for cluster in changed],
             )
         self._connection.execute(
             "DELETE FROM clustering_clusters WHERE clustering = ?", (clustering,)

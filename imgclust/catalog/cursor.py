@@ -15,10 +15,10 @@ from imgclust.errors import DISK_FULL, CatalogError, ImgclustError, StorageError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# What a file is that SQLite cannot make sense of; we wrote no text that is no UTF-8. An SQLError is
-# not among them: a fault of ours raises it as well, and `Catalog.explain` tells which it was.
+# What a file is that SQLite cannot make sense of; we wrote no text that is not UTF-8. An SQLError
+# is not among them: a fault of ours raises it as well, and `Catalog.explain` tells which it was.
 DAMAGED = (apsw.NotADBError, apsw.CorruptError, UnicodeDecodeError)
-# Another process that holds the catalog for so long is as good as a disk that refuses.
+# Another process that locks the catalog for this long is as good as a disk that refuses.
 REFUSED = (
     apsw.FullError,
     apsw.IOError,
@@ -85,7 +85,7 @@ def damaged(path: object, why: str) -> CatalogError:
     more = "" if "not a database" in why else "imgclust doctor says more; "
     return CatalogError(
         f"the catalog {path} is damaged ({why}); {more}put the file back from a backup, or move it "
-        "away to begin anew"
+        "away to start over"
     )
 
 
@@ -95,9 +95,9 @@ def parsed(text: str, path: str) -> Any:
     Raises
     ------
     CatalogError
-        When it is no JSON any more.
+        When it is not JSON any more.
     """
     try:
         return json.loads(text)
     except ValueError:
-        raise damaged(path, "a stored text is no JSON") from None
+        raise damaged(path, "a stored text is not JSON") from None

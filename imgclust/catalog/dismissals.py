@@ -1,4 +1,4 @@
-"""Pairs of contents that a person said are no duplicates."""
+"""Pairs of contents that a person said are not duplicates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Dismissals:
         self._connection = connection
 
     def add(self, pairs: Iterable[tuple[int, int]]) -> None:
-        """These pairs of contents (a content with itself: its copies) are no duplicates."""
+        """These pairs of contents (a content with itself: its copies) are not duplicates."""
         self._connection.executemany(
             "INSERT OR IGNORE INTO dismissed VALUES (?, ?)", [_ordered(pair) for pair in pairs]
         )
@@ -27,7 +27,7 @@ class Dismissals:
         )
 
     def pairs(self) -> set[tuple[int, int]]:
-        """The pairs of contents that are no duplicates, the smaller key first."""
+        """The pairs of contents that are not duplicates, the smaller key first."""
         rows = self._connection.execute("SELECT content, other FROM dismissed")
         return {(int(content), int(other)) for content, other in rows}
 

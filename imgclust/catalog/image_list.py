@@ -24,7 +24,7 @@ WHERE i.id > :after AND i.id <= :until ORDER BY i.id LIMIT :limit
 class ListedImage:
     """An image with cluster and distance, coordinates `(2 or 3,)` and embedding `(d,)`.
 
-    None stands for what it does not have, or was not asked for; the embedding is at half
+    None means that it has no value, or was not asked for; the embedding is at half
     precision, as stored.
     """
 

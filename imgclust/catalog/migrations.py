@@ -175,7 +175,7 @@ CREATE TABLE assignments (
 ) STRICT, WITHOUT ROWID;
 
 -- How many contents came after the fit, and the sums of their distances to the centroids as they
--- are before any projection: what drift is told from.
+-- are before any projection: what drift is computed from.
 CREATE TABLE arrivals (
     clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
     cluster INTEGER NOT NULL,

@@ -68,7 +68,7 @@ class Observations:
         return {row[0]: _observation(row) for row in rows}
 
     def see(self, path: bytes, root: int, stat: Stat, *, due: float) -> None:
-        """The path is new, or changed: it is to be read at `due`, and all tries count anew."""
+        """The path is new, or changed: it is to be read at `due`; tries start at 0."""
         self._connection.execute(
             "INSERT OR REPLACE INTO observations (path, root, device, inode, size, mtime_ns, "
             "ctime_ns, changed, state, due, asked) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'seen', "
@@ -93,7 +93,7 @@ class Observations:
         self.see(path, root, (0, 0, 0, -1, 0), due=0.0)
 
     def again(self, path: bytes, *, due: float, tries: int, deaths: int) -> None:
-        """The path is to be read once more at `due`."""
+        """The path is to be read again at `due`."""
         self._connection.execute(
             "UPDATE observations SET state = 'seen', due = ?, tries = ?, deaths = ? WHERE path = ?",
             (due, tries, deaths, path),
@@ -248,7 +248,7 @@ class Observations:
         return [bytes(path) for (path,) in rows]
 
     def skipped(self) -> dict[str, int]:
-        """Files that are no images, counted by suffix."""
+        """Files that are not images, counted by suffix."""
         rows = self._connection.execute(
             "SELECT suffix, count(*) FROM observations WHERE state = 'skipped' "
             "GROUP BY suffix ORDER BY suffix"

@@ -71,7 +71,7 @@ class Sweeps:
     def put_fits(
         self, sweep: int, fits: Iterable[tuple[int, float, npt.NDArray[np.float32]]]
     ) -> None:
-        """Store fits (k, inertia, centroids) of a sweep; one that is not there is made anew."""
+        """Store fits (k, inertia, centroids) of a sweep; one that does not exist is created."""
         self._connection.executemany(
             "INSERT INTO sweep_fits VALUES (?, ?, ?, ?, ?)",
             (

@@ -25,7 +25,7 @@ def elbow(
     Parameters
     ----------
     path
-        A .png or .svg file; replaced as a whole.
+        A .png or .svg file; replaced in one step.
     k, inertia
         The curve.
     suggested

@@ -27,7 +27,7 @@ def new_figure(width_in: float, height_in: float) -> Any:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when all went well.
+    """A temporary path beside `path` that replaces it on success.
 
     Raises
     ------

@@ -18,7 +18,7 @@ _HEADING = 36
 
 
 def opened(picture: Picture) -> Image.Image | None:
-    """The picture as RGB; None for none, or bytes that are no picture."""
+    """The picture as RGB; None for none, or bytes that are not a picture."""
     if picture is None:
         return None
     if isinstance(picture, bytes):
@@ -44,7 +44,7 @@ def contact_sheet(
     Parameters
     ----------
     path
-        A .png (or other) file; replaced as a whole.
+        A .png (or other) file; replaced in one step.
     pictures
         Images, encoded bytes, or None (an empty frame), row by row.
     captions

@@ -32,7 +32,7 @@ class Box:
         )
 
     def holds(self, other: Box) -> bool:
-        """Whether the other lies in this one as a whole."""
+        """Whether the other lies entirely in this one."""
         return (
             self.left <= other.left
             and other.right <= self.right

@@ -47,7 +47,7 @@ def map_2d(
     Parameters
     ----------
     path
-        A .png or .svg file; replaced as a whole.
+        A .png or .svg file; replaced in one step.
     coordinates
         Shape (n, 2).
     clusters

@@ -54,7 +54,7 @@ def draw_thumbnails(
     shown = 0
     seen: set[int] = set()
     for row in by_turns(place, ids, centres):
-        # Room is looked for before the picture is read: reading is what costs. The first picture
+        # Space is searched before the picture is read: reading is what costs. The first picture
         # of a cluster may stand aside, so that a cluster smaller than its number has one too.
         rings = 0 if int(ids[row]) in seen else 3
         room = free_box(place[row], side, side, taken, page=page, rings=rings)

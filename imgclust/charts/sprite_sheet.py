@@ -16,7 +16,7 @@ def sprite(path: Path, pictures: Iterable[Picture], *, count: int, cell_px: int)
     Parameters
     ----------
     path
-        A .png file, in a folder that the caller makes and replaces as a whole.
+        A .png file, in a folder that the caller makes and replaces in one step.
     pictures
         Images, encoded bytes, or None (an empty cell).
     count

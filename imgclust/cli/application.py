@@ -31,8 +31,8 @@ from imgclust.terminal import stdio
 _EXAMPLES = """\
 imgclust watch ~/Pictures             ingest what is there, then what arrives
 imgclust query ~/Pictures/cat.jpg     the most similar images
-imgclust cluster                      make clusters anew, ids and names stay
-imgclust status                       how the collection stands"""
+imgclust cluster                      re-cluster; ids and names are kept
+imgclust status                       the status of the collection"""
 
 
 # What Typer calls a kind of value, and what people do.
@@ -67,12 +67,12 @@ app = Application(name="imgclust", epilog=_EXAMPLES)
 @app.callback(invoke_without_command=True)
 @with_globals
 def _without_command(call: Call, version: Version = False) -> int:
-    """Watch folders of images, embed each new one once, and keep a tree of clusters in step.
+    """Watch folders of images, embed each new one once, and keep a tree of its clusters.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing to do it with,
-    4 another process is at it, 130 interrupted.
+    Exit codes: 0 done, 1 failed, 2 wrong usage, 3 nothing found,
+    4 locked by another process, 130 interrupted.
     """
-    raise UsageError("which command? imgclust --help lists them")
+    raise UsageError("no command given; see imgclust --help")
 
 
 for _group in (
@@ -130,7 +130,7 @@ def _hint(error: typer.TyperException) -> str:
 
 
 def _early(arguments: Sequence[str]) -> Globals:
-    """What can be told of the global options where the command line cannot be understood."""
+    """What is known of the global options where the command line cannot be understood."""
     options = list(arguments)
     if "--" in options:
         options = options[: options.index("--")]

@@ -76,11 +76,11 @@ def cluster(
     undo: Annotated[bool, typer.Option("--undo", help="Go back to the clustering before.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Make clusters anew; named ones stay, others that continue keep their id."""
+    """Re-cluster; named clusters are kept, other surviving ones keep their id."""
     if undo:
         given = k or space or pca_dims or fresh or dry_run
         if given or seed is not None or outliers is not None:
-            raise UsageError("--undo goes back as a whole; leave the other options away")
+            raise UsageError("--undo cannot be combined with other options")
         if not _may_change(call, "Go back to the clustering before?", yes=yes):
             return
         with call.open() as collection:
@@ -90,7 +90,7 @@ def cluster(
         return
     if dry_run and (pca_dims or outliers is not None):
         wrong = "--pca-dims" if pca_dims else "--outliers"
-        raise UsageError(f"{wrong} changes what the collection keeps; leave --dry-run away")
+        raise UsageError(f"{wrong} changes a stored setting and cannot be combined with --dry-run")
     first = not _has_clusters(call)
     ask = call.screen.can_ask and not yes and not first
     if dry_run or (ask and not pca_dims):
@@ -145,7 +145,7 @@ def view(
         int | None, typer.Option(min=2, max=3, metavar="2|3", help="Dimensions of the map.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="A .png or .svg file.")] = None,
-    refit: Annotated[bool, typer.Option("--refit", help="Make the map anew.")] = False,
+    refit: Annotated[bool, typer.Option("--refit", help="Recompute the map.")] = False,
 ) -> None:
     """Draw a map of the images, coloured by cluster."""
     with call.open() as collection:
@@ -306,7 +306,7 @@ def history(
         ),
     ] = None,
 ) -> None:
-    """Show what became of the clusters, from one clustering to the next."""
+    """Show what happened to the clusters, from one clustering to the next."""
     with call.open() as collection:
         if cluster is not None:
             call.answer(collection.cluster_life(cluster), documents.life, tables.life)

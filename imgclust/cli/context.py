@@ -133,8 +133,7 @@ def fail(error: BaseException, options: Globals) -> int:
     else:
         code, exit_code = "fault", 1
         message = (
-            f"this is a fault of imgclust: {type(error).__name__}: {error}; "
-            "run again with -vv to see where"
+            f"internal error: {type(error).__name__}: {error}; run again with -vv to see where"
         )
     if options.verbosity > 1:
         traceback.print_exception(error)
@@ -166,14 +165,14 @@ def _signals(call: Call) -> Iterator[None]:
                 os.write(2, b"\x1b[?25h\n")  # the cursor that a bar has hidden
             os._exit(StoppedError.exit_code)
         call.stop.set()
-        call.screen.stopping("imgclust: stopping; once more stops at once")
+        call.screen.stopping("imgclust: stopping; press again to stop at once")
 
     with _handled(stop, signal.SIGINT, signal.SIGTERM):
         yield
 
 
 def ignoring_hangup() -> contextlib.AbstractContextManager[None]:
-    """A watcher outlives the terminal that it was started from."""
+    """Ignore SIGHUP, so that closing the terminal does not stop the watcher."""
     return _handled(signal.SIG_IGN, signal.SIGHUP)
 
 

@@ -23,7 +23,7 @@ imgclust duplicates
 imgclust duplicates --similar            crops, bursts and other look-alikes
 imgclust duplicates --keep photos/2024   images below this folder are the best copies
 imgclust duplicates -0 | xargs -0 ls -l  all but the best copy of each group
-imgclust duplicates dismiss 12 40        these two are no duplicates"""
+imgclust duplicates dismiss 12 40        these two are not duplicates"""
 )
 def duplicates(
     call: Call,
@@ -69,7 +69,7 @@ def dismiss(
     ids: Annotated[list[int], typer.Argument(metavar="ID", help="Images, by their ids.")],
     undo: Annotated[bool, typer.Option("--undo", help="They may be duplicates again.")] = False,
 ) -> None:
-    """Remember that images are no duplicates of each other."""
+    """Remember that images are not duplicates of each other."""
     with call.open() as collection:
         call.answer(
             collection.dismiss_duplicates(ids, undo=undo), documents.dismissed, tables.dismissed

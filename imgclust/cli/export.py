@@ -33,7 +33,7 @@ def export(
     out: Annotated[
         str,
         typer.Option(
-            "--out", metavar="FILE", help="Replaced as a whole; a folder for projector; -: stdout."
+            "--out", metavar="FILE", help="Replaced in one step; a folder for projector; -: stdout."
         ),
     ],
     embeddings: Annotated[
@@ -43,7 +43,7 @@ def export(
     """Write all images with clusters and map coordinates."""
     stream = out == "-"
     if stream and call.options.json:
-        raise UsageError("--out - and --json both want standard output; leave one away")
+        raise UsageError("--out - and --json both write to standard output; use one of them")
     with call.open() as collection:
         target = sys.stdout.buffer if stream else Path(out)
         result = collection.export(target, format=format, embeddings=embeddings)

@@ -35,7 +35,7 @@ def watch(
     call: Call,
     folders: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FOLDER", help="Folders; those of before if none is given."),
+        typer.Argument(metavar="FOLDER", help="Folders; the known ones if none is given."),
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Stop when all of it is in.")] = False,
     links: Annotated[
@@ -47,7 +47,9 @@ def watch(
     ] = False,
     settle_s: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Leave files alone for so long.  [default: 1]"),
+        typer.Option(
+            metavar="SECONDS", help="Wait until a file is unchanged for this long.  [default: 1]"
+        ),
     ] = None,
     rescan_s: Annotated[
         float | None,
@@ -180,7 +182,7 @@ def quarantine(call: Call) -> None:
     "retry",
     example="""\
 imgclust quarantine retry
-imgclust quarantine retry ~/Pictures/mended.jpg""",
+imgclust quarantine retry ~/Pictures/repaired.jpg""",
 )
 def retry(
     call: Call,

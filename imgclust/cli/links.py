@@ -31,7 +31,7 @@ Outliers = Annotated[
 @commands.adds(
     "links",
     example="""\
-imgclust links                              bring all links in step
+imgclust links                              update all links
 imgclust links --check                      are they? exit code 1 says no
 imgclust links --link-mode hardlink         make them hard links from now on
 imgclust links --links ~/Clusters           move the link folder
@@ -42,7 +42,9 @@ imgclust links --order central              the most central images first""",
 def links(
     call: Call,
     dry_run: DryRun = False,
-    check: Annotated[bool, typer.Option("--check", help="Say whether they are in step.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Check whether they are up to date.")
+    ] = False,
     to: Annotated[
         Path | None, typer.Option("--links", metavar="DIR", help="Move the link folder there.")
     ] = None,
@@ -61,7 +63,7 @@ def links(
         typer.Option(help="central: a number before each name, the most central first."),
     ] = None,
 ) -> int:
-    """Bring the link folders in step with the clusters."""
+    """Update the link folders to match the clusters."""
     flags = {
         "links.mode": link_mode,
         "links.folder": folder,

@@ -25,7 +25,7 @@ imgclust status
 imgclust status -v        with the last events""",
 )
 def status(call: Call) -> None:
-    """Show how the collection stands."""
+    """Show the status of the collection."""
     with call.open() as collection:
         found = collection.status()
         call.answer(found, documents.status, status_module.status)
@@ -39,13 +39,13 @@ def status(call: Call) -> None:
     "doctor",
     example="""\
 imgclust doctor             exit code 1 says that something disagrees
-imgclust doctor --repair    mend it""",
+imgclust doctor --repair    repair it""",
 )
 def doctor(
     call: Call,
-    repair: Annotated[bool, typer.Option("--repair", help="Mend what disagrees.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Repair what disagrees.")] = False,
 ) -> int:
-    """Hold disk, catalog, index and links against each other."""
+    """Check that disk, catalog, index and links agree."""
     with call.open() as collection:
         found = collection.doctor(repair=repair)
         call.answer(found, documents.doctor, partial(status_module.doctor, repair=repair))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # How long standard input has for its first line, and how often the stop flag is looked at.
 _PATIENCE_S = 1.0
 _LOOK_S = 0.05
-# More bytes without a line break are no answer.
+# More bytes without a line break are not an answer.
 _LONGEST = 100
 _YES, _NO = {b"y", b"yes"}, {b"n", b"no"}
 

@@ -83,7 +83,7 @@ _MAY_BE_EMPTY = {"words", "log"}
 class _Help:
     """Help in which the global options stand apart and nothing is cut; no value may be empty.
 
-    Stands before TyperCommand or TyperGroup, and calls what both have: mypy sees neither here.
+    Mixed into TyperCommand or TyperGroup, and calls what both have: mypy sees neither here.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

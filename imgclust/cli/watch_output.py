@@ -60,7 +60,7 @@ class Listener:
             self._closed = True
             if self._every:
                 self._call.stop.set()
-        except OSError:  # the terminal is gone; a watcher outlives it
+        except OSError:  # the terminal is gone; the watcher continues
             self._closed = True
 
     def _print(self, event: Event) -> None:
@@ -88,7 +88,7 @@ class Listener:
         except OSError:
             if not self._every:
                 raise
-            stdio.forget_output()  # the terminal is gone, and the work was done all the same
+            stdio.forget_output()  # the terminal is gone, and the work was done
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ Every inertia curve falls and bends, that of noise as well. So the curve is comp
 of reference data that have no clusters but the same covariance: uniform along the principal
 axes, the reference of the gap statistic (Tibshirani, Walther and Hastie 2001, section 3,
 choice b), scaled by standard deviation instead of range. The logarithm of the reference's
-inertia less that of the data is the excess; a knee is looked for in the excess (kneed,
+inertia less that of the data is the excess; a knee is searched for in the excess (kneed,
 after Satopaa et al. 2011), and only where the excess is larger than chance explains.
 """
 
@@ -179,7 +179,7 @@ def clear_knee(
     knees = [int(knee) for knee in locator.all_knees if max(2, k_min) <= knee]
     if not knees:
         return None
-    # kneed names the first knee it meets; the one that stands out most is meant.
+    # kneed names the first knee it meets; the most prominent one is meant.
     knee = max(knees, key=lambda one: float(locator.y_difference[one - 1]))
     return knee, float(excess[knee - 1])
 

@@ -104,7 +104,7 @@ def pooled(spreads: Sequence[Spread]) -> Spread:
 
 
 def drift(fitted: Spread, arrivals: Spread, *, comparisons: int = 1) -> Drift:
-    """Hold the distances of arrivals against those of the fit.
+    """Compare the distances of arrivals with those of the fit.
 
     Drift is high when there are at least 30 arrivals, their mean is at least 5 % larger, and
     the difference of the means passes a one-sided test (Welch 1947) at 0.001, divided by the

@@ -108,7 +108,7 @@ class Sweep:
     complete
         False when it was stopped before the last k.
     notes
-        What a person should be told, a sentence each.
+        What a person should know, a sentence each.
     """
 
     k: tuple[int, ...]
@@ -183,7 +183,7 @@ def sweep(
     n = len(rows)
     last = min(default_k_max(n) if k_max is None else k_max, n)
     if not 1 <= k_min <= (k_max or last):
-        raise ClusteringError(f"k from {k_min} to {k_max} is no range; use 1 <= k-min <= k-max")
+        raise ClusteringError(f"k from {k_min} to {k_max} is not a range; use 1 <= k-min <= k-max")
     notes = []
     if n > max_points:
         notes.append(f"refined on a sample of {max_points} of {n} rows, measured on all of them")

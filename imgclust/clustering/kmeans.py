@@ -86,7 +86,7 @@ class Fit:
     asked_k
         The k that was asked for.
     notes
-        What a person should be told, a sentence each.
+        What a person should know, a sentence each.
     """
 
     k: int

@@ -171,10 +171,10 @@ def swapped(
         start = centroids.copy()
         start[divided], start[dissolved] = division.centroids
         refined, _ = refine(vectors, start, iterations=iterations, seed=seed, gpu=gpu, fixed=fixed)
-        anew, lower = _judged(vectors, refined, gpu)
+        reassigned, lower = _judged(vectors, refined, gpu)
         if lower >= inertia:
             break
-        centroids, assigned, inertia = refined, anew, lower
+        centroids, assigned, inertia = refined, reassigned, lower
     return centroids
 
 

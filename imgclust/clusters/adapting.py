@@ -154,7 +154,7 @@ def _write(
                     for one in stay
                 ]
             ),
-            anew=changed,
+            changed=changed,
         )
     apart_of = dict(zip(embedded, apart.tolist(), strict=True))
     placed = [

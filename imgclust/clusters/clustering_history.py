@@ -20,7 +20,7 @@ from imgclust.errors import NothingThereError
 def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
     """Make the clustering before the current one the current one again.
 
-    Images that came since are assigned to its clusters. Ids that come back are `returned`, not
+    Newer images are assigned to its clusters. Ids that come back are `returned`, not
     `new`: those were never used before. Frozen clusters stay, with the members that they have now;
     a split or a merge that is undone brings back what was frozen before it, and a name that a
     merge gave to the cluster that it made is taken from it again. The caller holds the clustering
@@ -118,7 +118,7 @@ _LISTS = ("kept", "split", "merged", "new", "gone")
 
 @dataclass(frozen=True)
 class PastClustering:
-    """A published clustering and what became of the clusters before it.
+    """A published clustering and what happened to the clusters before it.
 
     `published` is a wall clock in seconds; `undone` says that `cluster --undo` went back beyond
     it; `words` are sentences, `lineage` is what they tell as `ClusterResult` has it.
@@ -191,7 +191,7 @@ def history(catalog: Catalog) -> tuple[PastClustering, ...]:
 
 
 def life(catalog: Catalog, cluster: int) -> ClusterLife:
-    """What became of one cluster in every clustering that knows it.
+    """What happened to one cluster in every clustering that knows it.
 
     Raises
     ------

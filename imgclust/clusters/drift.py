@@ -1,4 +1,4 @@
-"""Drift of a clustering: the distances of its arrivals, held against those of its fit."""
+"""Drift of a clustering: the distances of its arrivals compared with those of its fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Drifting:
 
     @property
     def high(self) -> tuple[int, ...]:
-        """Ids of the clusters whose arrivals lie too far out."""
+        """Ids of the clusters whose arrivals are too far from the centre."""
         return tuple(sorted(cluster for cluster, one in self.clusters.items() if one.high))
 
     @property
@@ -28,14 +28,14 @@ class Drifting:
             further = f"{self.overall.ratio:.2f} times as far from their centroids"
             return (
                 f"new images lie {further} as those that the clusters were made from; "
-                "imgclust cluster makes the clusters anew"
+                "imgclust cluster updates the clusters"
             )
         if self.high:
             named = ", ".join(str(cluster) for cluster in self.high[:5])
             more = f" and {len(self.high) - 5} more" if len(self.high) > 5 else ""
             return (
-                f"new images lie far out in cluster {named}{more}; "
-                "imgclust cluster makes the clusters anew"
+                f"new images are far from the centre of cluster {named}{more}; "
+                "imgclust cluster updates the clusters"
             )
         return None
 

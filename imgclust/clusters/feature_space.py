@@ -25,7 +25,7 @@ from imgclust.projection import (
     to_unit_length,
 )
 
-# Fewer contents are fitted anew in the same time, and then the axes depend on them alone.
+# Fewer contents are fitted again in the same time, and then the axes depend on them alone.
 LEAST_CONTENTS = 5_000
 # With more new contents than this share, or so many, a new fit hardly takes longer
 # (`scripts/bench cluster pca`); it needs no more for 100,000 contents than for 30,000.
@@ -49,7 +49,7 @@ def carried_on(
     sequence: int,
     settings: Mapping[str, Any],
 ) -> PcaProjection | None:
-    """The last PCA of a space after it learnt what came since.
+    """The last PCA of a space after it learnt the new contents.
 
     None where there is none, or a new fit is as cheap or better.
 
@@ -92,7 +92,7 @@ def alike(
 
     Otherwise such embeddings would count as different ones. Changes `points` in place.
     """
-    # The first numbers tell most embeddings apart: few are compared as a whole.
+    # The first numbers tell most embeddings apart: few are compared in full.
     _, group, sizes = np.unique(rows[:, :_HEAD], axis=0, return_inverse=True, return_counts=True)
     first: dict[bytes, int] = {}
     for row in np.flatnonzero(sizes[group.ravel()] > 1):
@@ -131,11 +131,11 @@ class Space:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should be told about the space, a sentence each."""
+        """What a person should know about the space, a sentence each."""
         if self.settings.get("tsne") != "scikit-learn" or len(self.keys) >= _CLASSIC_LEAST:
             return ()
         few = f"only {len(self.keys)} distinct images: with fewer than {_CLASSIC_LEAST}"
-        return (f"{few} the steps of image_clustering tell little",)
+        return (f"{few} the steps of image_clustering are unreliable",)
 
 
 def unit(vectors: Vectors) -> Vectors:

@@ -124,8 +124,8 @@ class ArrivalAssigner:
         """Assign every content that a clustering (the current one) has not assigned.
 
         To another one than the current it goes as the succession says. Done in short transactions,
-        and begun anew when another clustering becomes the current one meanwhile; returns how many
-        there were.
+        and started again when another clustering becomes the current one meanwhile; returns how
+        many there were.
         """
         clusterings = self._catalog.clusterings
         number = clusterings.current_id() if clustering is None else clustering

@@ -91,7 +91,7 @@ def group_of(
     if base.recipe != recipe:
         raise RecipeError(
             f"the clusters are of the recipe {base.recipe}, the collection is of {recipe}; "
-            "make them anew with imgclust cluster"
+            "re-cluster with imgclust cluster"
         )
     progress("reading embeddings", 0, None)
     with catalog.snapshot():

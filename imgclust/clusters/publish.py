@@ -169,7 +169,7 @@ def make_current(
 
 
 class _Following:
-    """Keeps a clustering that is not current yet in step with what comes and goes."""
+    """Keeps a clustering that is not current yet up to date with arrivals and removals."""
 
     def __init__(
         self, catalog: Catalog, number: int, recipe: str, since: int, succession: Succession
@@ -221,7 +221,7 @@ def described(
     *,
     before: Mapping[int, DescribedCluster] | None = None,
 ) -> list[DescribedCluster]:
-    """Each cluster by position, with what arrivals will be held against.
+    """Each cluster by position, with what arrivals are compared with.
 
     Of one without contents (a named one) stays what was said `before`.
     """

@@ -24,7 +24,7 @@ def representatives_of(
     """Contents that show what is in a cluster, at most nine, the medoid of a sample first.
 
     What is stored is returned, without the contents that have left the cluster. Where nothing is
-    stored, or less than half of what there could be is left of it, they are chosen anew among at
+    stored, or less than half of what there could be is left of it, they are chosen again among at
     most 300 members and stored.
 
     Parameters
@@ -97,7 +97,7 @@ def _choose(
     with catalog.snapshot():  # a content does not leave between these two
         there = [key for key in members.tolist() if catalog.contents.has_embedding(key, recipe)]
         vectors = catalog.contents.embeddings(there, recipe)
-    sound = finite(vectors)  # a picture of a damaged embedding is no picture of its cluster
+    sound = finite(vectors)  # a picture with a damaged embedding does not represent its cluster
     there = [key for key, one in zip(there, sound, strict=True) if one]
     if not there:
         return []

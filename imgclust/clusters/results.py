@@ -35,7 +35,7 @@ class SweepResult:
 
 @dataclass(frozen=True)
 class ClusterResult:
-    """A finished clustering and what became of the clusters before it.
+    """A finished clustering and what happened to the clusters before it.
 
     `clustering` is None for a dry run; `sizes` counts images by cluster id; `moved` counts the
     images whose cluster id changed. `new` ids were never used before; those that an undo brings

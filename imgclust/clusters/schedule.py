@@ -75,7 +75,7 @@ def is_due(
 
 
 class Tally:
-    """Contents that are embedded, and those that came since the last clustering.
+    """Contents that are embedded, and those added since the last clustering.
 
     All of them are counted once; from then on only what has changed since the last look.
     """
@@ -185,7 +185,7 @@ class Automatic:
                 self.close()
 
     def close(self) -> None:
-        """Wait for a clustering in progress, unless it is to stop and goes on all the same."""
+        """Wait for a clustering in progress, unless it is to stop but continues."""
         if self._thread is not None:
             self._thread.finish()
             self._thread = None
@@ -200,7 +200,7 @@ class Automatic:
         try:
             with Catalog(self._path) as catalog:
                 before = catalog.clusterings.current()
-                # The number that a person gave stands until they give another one.
+                # The number that a person gave is kept until they give another one.
                 given = before is not None and before.chosen_by == "user"
                 result = self._make(catalog).cluster(
                     k=str(before.k) if before is not None and given else settings.k,
@@ -210,9 +210,9 @@ class Automatic:
                     provisional=before is None or before.provisional,
                     automatic=True,
                 )
-        except StoppedError as error:  # what is unfinished is made anew by the next watcher
+        except StoppedError as error:  # the next watcher starts unfinished work again
             _log.debug("no automatic clustering: %s", error)
-        except ImgclustError as error:  # the images are in all the same; tried again when it grows
+        except ImgclustError as error:  # images are stored; tried again when it grows
             self._failed_at = contents
             _log.warning("no automatic clustering: %s", error)
         except Exception:  # a fault of ours must not end the watcher either

@@ -209,7 +209,7 @@ class Recluster:
     def undo(self) -> ClusterResult:
         """Go back to the clustering before the current one, with its ids, names and folders.
 
-        Images that came since are assigned to its clusters; named clusters keep their members.
+        Newer images are assigned to its clusters; named clusters keep their members.
         """
         return self._changing(lambda: undo(self._catalog, recipe=self._recipe), dry_run=False)
 

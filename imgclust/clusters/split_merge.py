@@ -175,7 +175,7 @@ def _must_differ(group: Group, cluster: int) -> None:
         raise NothingThereError(f"cluster {cluster} has one image; there is nothing to split")
     if (group.room.vectors == group.room.vectors[0]).all():
         raise NothingThereError(
-            f"the {images} images of cluster {cluster} are all the same to the network; "
+            f"the {images} images of cluster {cluster} have identical embeddings; "
             "there is nothing to split"
         )
 

@@ -28,7 +28,7 @@ class ClusterCommands(Opened):
         low = rules.k_min if k_min is None else k_min
         high = (rules.k_max or None) if k_max is None else k_max
         if low < 1 or (high is not None and high < low):
-            raise UsageError(f"k from {low} to {high} is no range; use 1 <= k-min <= k-max")
+            raise UsageError(f"k from {low} to {high} is not a range; use 1 <= k-min <= k-max")
         with self._with_links() as recluster:
             return recluster.sweep(
                 k_min=low,
@@ -91,18 +91,18 @@ class ClusterCommands(Opened):
 
         chosen = None if name is None else clusters_module.cluster_name(name)
         if chosen == "":
-            raise UsageError("the name is empty; give one, or leave --name away")
+            raise UsageError("the name is empty; give one, or omit --name")
         with self._with_links() as recluster:
             return recluster.merge(clusters, name=chosen, dry_run=dry_run)
 
     def history(self) -> tuple[collection.PastClustering, ...]:
-        """All clusterings, newest first, and what became of the clusters before each."""
+        """All clusterings, newest first, and what happened to the clusters before each."""
         from imgclust.clusters import history
 
         return history(self.catalog)
 
     def cluster_life(self, cluster: int) -> collection.ClusterLife:
-        """What became of one cluster, from its beginning."""
+        """What happened to one cluster, from its beginning."""
         from imgclust.clusters import life
 
         return life(self.catalog, cluster)
@@ -150,7 +150,9 @@ class ClusterCommands(Opened):
         chosen = method or self.settings.views.method
         size = dims or self.settings.views.dims
         if chosen not in {"pca", "tsne"} or size not in {2, 3}:
-            raise UsageError(f"{chosen} in {size} dimensions is no map; pca or tsne, 2 or 3")
+            raise UsageError(
+                f"{chosen} in {size} dimensions is not supported; use pca or tsne, 2 or 3"
+            )
         path = out or self.folders.charts / f"map-{chosen}-{size}d.png"
         if path.suffix.lower() not in {".png", ".svg"}:
             raise UsageError(f"{path.name}: a map is a .png or .svg file")

@@ -18,7 +18,7 @@ from imgclust.fs import read_regular
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 
-# From so many images on, a person is asked before the trunk is used for want of a download.
+# From this many images on, a person is asked before the trunk is used because the download failed.
 MANY_IMAGES = 1000
 
 
@@ -175,7 +175,7 @@ class Opened:
             return True
         return self._ask(
             f"{reason}. More than {MANY_IMAGES} images wait; with the embedded trunk they would "
-            "have to be embedded again to change later. Go on with the trunk?"
+            "have to be embedded again to change later. Continue with the trunk?"
         )
 
     @property
@@ -243,7 +243,7 @@ class Opened:
         return ThumbnailStore(self.folders.thumbnails)
 
     def live_index(self) -> collection.LiveIndex:
-        """The index, in step with the catalog."""
+        """The index, up to date with the catalog."""
         if self._live is None:
             self._live = self.open_index(self.catalog, mapped=True)
         return self._live

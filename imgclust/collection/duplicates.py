@@ -40,7 +40,7 @@ def duplicates(
 ) -> DuplicatesResult:
     """See `Collection.duplicates`."""
     if min_score is not None and not 0 < min_score <= 1:
-        raise UsageError(f"--min-score {min_score} is no cosine similarity; use 0 to 1")
+        raise UsageError(f"--min-score {min_score} is not a cosine similarity; use 0 to 1")
     for folder in keep:
         if not os.path.isdir(folder):
             raise UsageError(f"--keep {os.fsdecode(folder)} is not a folder")

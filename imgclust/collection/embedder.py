@@ -170,7 +170,7 @@ def embed_files(
     for path in paths:
         outcome = read(collection, os.path.realpath(path), thumbnail_px=0, region=region)
         if not isinstance(outcome, Decoded):
-            reason = getattr(outcome, "reason", "it is no image of a known kind")
+            reason = getattr(outcome, "reason", "it is not an image of a known kind")
             raise ImgclustError(f"{os.fsdecode(path)} cannot be used: {reason}")
         pixels.append(outcome.pixels)
     embedder = embedder_opener(collection)()

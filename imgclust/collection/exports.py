@@ -93,7 +93,7 @@ def check_sheet(collection: Opened, path: Path) -> None:
 
 
 def require_file(path: Path) -> None:
-    """Refuse to put a picture in the place of something that is no file."""
+    """Refuse to put a picture in the place of something that is not a file."""
     try:
         fs.require_regular(path)
     except fs.NotAFileError as error:

@@ -38,7 +38,7 @@ __all__ = [
     "user_index_folder",
 ]
 
-# What is done to a collection by one process at a time, as those that wait are told.
+# What is done to a collection by one process at a time, as those that wait read it.
 LOCKS = {
     "ingest": "ingesting into",
     "clustering": "clustering",
@@ -114,7 +114,7 @@ def existing(index: IndexFolder, name: str) -> Folders:
     NothingThereError
         Naming the index folder that was looked in.
     UsageError
-        When that is no folder.
+        When that is not a folder.
     """
     folders = folders_of(index, name)
     _require_folder(index)

@@ -54,7 +54,7 @@ class ImageCommands(Opened):
         Raises
         ------
         UsageError
-            When a root is no folder, overlaps with our own folders, or none is known.
+            When a root is not a folder, overlaps with our own folders, or none is known.
         LockedError
             When another process ingests into this collection.
         """
@@ -153,7 +153,7 @@ class ImageCommands(Opened):
         )
 
     def dismiss_duplicates(self, ids: Sequence[int], *, undo: bool = False) -> collection.Dismissed:
-        """Remember that images are no duplicates of each other; `undo` forgets it.
+        """Remember that images are not duplicates of each other; `undo` forgets it.
 
         Raises
         ------

@@ -58,7 +58,7 @@ from imgclust.ingest import (
 if TYPE_CHECKING:
     from imgclust.collection.context import Opened
 
-# How often a watcher holds the whole link folder against the catalog (10 s at 100,000 links).
+# How often a watcher compares the whole link folder with the catalog (10 s at 100,000 links).
 _WHOLE_TREE_S = 6 * 3600.0
 # How long a watcher is at the links before it looks after what comes in again, and how often it
 # renames folders whose name holds the number of their images.
@@ -92,7 +92,7 @@ class _Keeper:
         self.live.save_when_due(least=rules.checkpoint_images, share=rules.checkpoint_share)
 
     def links(self) -> bool:
-        """Sync some of what is queued, now and then everything; False when another is at it."""
+        """Sync some of the queue, sometimes all; False when another process syncs."""
         linking = self.collection.linking()
         now = time.monotonic()
         self._pages(linking, now)
@@ -100,7 +100,7 @@ class _Keeper:
         recount = linking.counts_images and now - self.counted >= _RECOUNT_S
         if not whole and not recount and not linking.queued:
             return True
-        # What was committed before a stop is linked all the same; copying it may take long.
+        # What was committed before a stop is still linked; copying it may take long.
         stopping = self.collection.stop.is_set() and linking.mode != "copy"
         stop = None if stopping else self.collection.stop
         try:
@@ -108,7 +108,7 @@ class _Keeper:
         except (LockedError, StoppedError):
             return False
         except (StorageError, OSError) as error:
-            self._once("links", f"{error}; the links are brought in step later")
+            self._once("links", f"{error}; the links are updated later")
             return False
         except UsageError as error:
             self._once("links", str(error))
@@ -121,7 +121,7 @@ class _Keeper:
         return True
 
     def _pages(self, linking: Linking, now: float) -> None:
-        """Make pages again, some at a time, when the links are in step."""
+        """Make pages again, some at a time, when the links are up to date."""
         if now - self.paged < _PAGES_S or linking.queued:
             return
         try:
@@ -154,7 +154,7 @@ def run(collection: Opened, emit: Emit, *, once: bool, scan: bool, cluster: bool
     if not collection.stop.is_set():
         finish_links(collection)
     if once and collection.stop.is_set():
-        raise StoppedError("interrupted; what was ingested is kept, the same command goes on")
+        raise StoppedError("interrupted; the ingested files are kept; run it again to resume")
     if once and (result.ingested or result.reused):
         result = replace(result, suggestions=moved_folders(collection.catalog))
     return result
@@ -185,7 +185,7 @@ def _prepared(
     assigner = ArrivalAssigner(catalog)
     assigner.catch_up(collection.recipe)
     collection.recluster().drop_unfinished()
-    with contextlib.suppress(StoppedError):  # the next one goes on
+    with contextlib.suppress(StoppedError):  # the next one resumes
         reembed.drop_retired(catalog, progress=collection.progress, stop=collection.stop)
     automatic = Automatic(
         catalog,
@@ -307,7 +307,7 @@ def watch(
 def add(collection: Opened, paths: Sequence[bytes], emit: Emit, *, cluster: bool) -> IngestResult:
     """See `Collection.add`."""
     if not paths:
-        raise UsageError("add what? name at least one file or folder")
+        raise UsageError("no path given; name at least one file or folder")
     catalog = collection.catalog
     tops: list[tuple[bytes, bool]] = []
     for path in paths:
@@ -432,7 +432,7 @@ def _take_in(collection: Opened, arrivals: _Arrivals, emit: Emit, *, cluster: bo
                 result = run(collection, emit, once=True, scan=False, cluster=cluster)
                 return arrivals.result() if waited else result
         if collection.stop.wait(_WAIT_S):
-            raise StoppedError("interrupted; the files stay queued, and are taken all the same")
+            raise StoppedError("interrupted; the files stay queued, and are still ingested")
         collection.progress("waiting for another process", *arrivals.progress)
     finish_links(collection)
     return replace(arrivals.result(), suggestions=moved_folders(collection.catalog))

@@ -1,4 +1,4 @@
-"""The pages of the link folder, written when the links are in step."""
+"""The pages of the link folder, written when the links are up to date."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from imgclust.collection.context import Opened
 
 
-# How often, and for how long in all, finished work looks whether it may bring the links in step.
+# How often, and for how long in all, finished work checks whether it may update the links.
 _LINKS_WAIT_S = 0.2
 _LINKS_PATIENCE_S = 300.0
 # A larger catalog is not copied to make it smaller: not where a watcher has to wait for that, and
@@ -39,7 +39,7 @@ _MOST_BESIDE_BYTES, _MOST_BYTES = 256 << 20, 2 << 30
 
 
 def finish_links(collection: Opened) -> None:
-    """Bring the links in step after work that has succeeded.
+    """Update the links after work that has succeeded.
 
     Another process may be at them: it takes what is queued too, or lets us. When neither happens
     in some minutes, or the person asks to stop, that is said and the links stay queued.
@@ -57,7 +57,7 @@ def finish_links(collection: Opened) -> None:
             collection.say(f"{error}; the links follow later, or with imgclust links")
             return
         except StoppedError:
-            collection.say("the links are not all in step yet; imgclust links goes on")
+            collection.say("the links are not all up to date yet; run imgclust links to finish")
             return
     finish_pages(collection)
 
@@ -76,7 +76,9 @@ def finish_pages(collection: Opened) -> None:
     except LockedError:
         return  # whoever is at the links makes them
     except StoppedError:
-        collection.say("the pages of the link folder are not all made; imgclust links goes on")
+        collection.say(
+            "the pages of the link folder are not all made; run imgclust links to finish"
+        )
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             raise

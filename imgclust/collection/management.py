@@ -233,7 +233,7 @@ def restore_collection(
     NothingThereError
         When there is no such file.
     UsageError
-        When it is no backup, or there is a collection of that name.
+        When it is not a backup, or there is a collection of that name.
     BackupError
         When it is damaged, or of a newer version.
     StorageError

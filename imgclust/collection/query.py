@@ -33,7 +33,7 @@ def query(
     if n < 1:
         raise UsageError(f"-n {n}: ask for at least one image")
     if min_score is not None and math.isnan(min_score):
-        raise UsageError("--min-score nan is no number")
+        raise UsageError("--min-score nan is not a number")
     if not asked:
         raise UsageError("query what? name at least one image")
     if region is not None and len(asked) > 1:

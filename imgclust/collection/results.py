@@ -13,8 +13,9 @@ import imgclust.collection
 class ClusterRow:
     """One cluster; `medoid` is an image id, `coherence` the mean cosine to the centroid.
 
-    `outliers` counts the images that are far out; `drift` says how far out its arrivals are. The
-    images of a `frozen` cluster leave it only by a command about that cluster.
+    `outliers` counts the images that are far from the centre; `drift` says how far from the centre
+    its arrivals are. The images of a `frozen` cluster leave it only by a command about that
+    cluster.
     """
 
     id: int
@@ -69,7 +70,7 @@ class CurrentClustering:
 
 @dataclass(frozen=True)
 class Status:
-    """How a collection stands.
+    """The status of a collection.
 
     `held` are folders whose images are kept although some are not there, with the reason;
     `offline` are those of them whose disk is away, with the number of their images.
@@ -147,7 +148,7 @@ class Removed:
 
 @dataclass(frozen=True)
 class Dismissed:
-    """Images (ids) that are no duplicates of each other, or (`undone`) may be again."""
+    """Images (ids) that are not duplicates of each other, or (`undone`) may be again."""
 
     images: tuple[int, ...]
     undone: bool

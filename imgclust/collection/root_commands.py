@@ -32,7 +32,7 @@ class RootCommands(Opened):
         NothingThereError
             When no image comes from `old`.
         UsageError
-            When `new` is no folder, does not have the files, overlaps with our own folders, or
+            When `new` is not a folder, does not have the files, overlaps with our own folders, or
             one of the two lies in the other.
         LockedError
             When a process ingests into this collection.

@@ -1,4 +1,4 @@
-"""How a collection stands: in full for a person who asks, in short for a watcher's screen."""
+"""The status of a collection: in full for a person who asks, in short for a watcher's screen."""
 
 from __future__ import annotations
 

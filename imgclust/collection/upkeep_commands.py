@@ -1,4 +1,4 @@
-"""What a person does with a collection as a whole: look at it, link it, check it, write it out."""
+"""What a person does with a whole collection: look at it, link it, check it, write it out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from imgclust.collection.context import Opened
 
 
 class UpkeepCommands(Opened):
-    """Commands about the collection as a whole."""
+    """Commands about the whole collection."""
 
     def status(self) -> collection.Status:
         """Counts, the current clustering, roots, links, whether a watcher runs."""
@@ -31,7 +31,7 @@ class UpkeepCommands(Opened):
         return embedder.engine(self)
 
     def links(self, *, dry_run: bool = False, check: bool = False) -> collection.LinksResult:
-        """Bring the whole link folder in step, or say how far off it is."""
+        """Update the whole link folder, or say how far off it is."""
         from imgclust.collection import link_folder
 
         linking = self.linking()
@@ -46,7 +46,7 @@ class UpkeepCommands(Opened):
         return result
 
     def sync_links(self) -> collection.LinksResult:
-        """Bring in step what has changed."""
+        """Update what has changed."""
         return self.linking().sync(progress=self.progress, stop=self.stop)
 
     def move_links(self, to: Path) -> collection.LinksResult:
@@ -57,7 +57,7 @@ class UpkeepCommands(Opened):
         return self.links()
 
     def doctor(self, *, repair: bool = False) -> collection.DoctorResult:
-        """Hold disk, catalog, index and links against each other; mend them with `repair`.
+        """Check that disk, catalog, index and links agree; `repair` makes them agree.
 
         Writes nothing without `repair`, and works beside a watcher.
         """
@@ -87,7 +87,8 @@ class UpkeepCommands(Opened):
 
         Open the collection with the settings `embedding.weights` and, named in `changing`,
         `embedding.raw`. Until the change, which is one transaction with a clustering in the new
-        space, everything goes on by the old recipe; what a run has embedded, the next one keeps.
+        space, everything continues with the old recipe; what a run has embedded, the next one
+        keeps.
 
         Raises
         ------
@@ -114,7 +115,7 @@ class UpkeepCommands(Opened):
         Raises
         ------
         UsageError
-            When something else stands there, or it lies in our own folders.
+            When something else exists there, or it lies in our own folders.
         LockedError
             When another process writes the same file.
         CatalogError
@@ -140,7 +141,7 @@ class UpkeepCommands(Opened):
         Parameters
         ----------
         to
-            A path, replaced as a whole, or a binary stream.
+            A path, replaced in one step, or a binary stream.
         format
             "json", "csv", "parquet" (needs pyarrow), "projector" (a folder) or "classic".
 
@@ -159,7 +160,7 @@ class UpkeepCommands(Opened):
         Parameters
         ----------
         to
-            A file, replaced as a whole; None for `charts/report.html` of the collection.
+            A file, replaced in one step; None for `charts/report.html` of the collection.
 
         Raises
         ------

@@ -16,7 +16,7 @@ from imgclust.config.settings import Settings
 from imgclust.errors import UsageError
 from imgclust.fs import NotAFileError, read_regular, require_regular
 
-# Variables that are no settings: where things lie, and faults that tests ask for.
+# Variables that are not settings: where things lie, and faults that tests ask for.
 OTHER_VARIABLES = ("IMGCLUST_CACHE", "IMGCLUST_FAILPOINTS", "IMGCLUST_INDEX")
 
 # A whole number in a text setting; a file of settings; a wait; characters of a value in a message.
@@ -172,7 +172,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"the configuration file {path} cannot be read: {reason}") from None
     except UnicodeDecodeError:
         raise UsageError(
-            f"the configuration file {path} cannot be read: it is no text in UTF-8"
+            f"the configuration file {path} cannot be read: it is not UTF-8 text"
         ) from None
     except RecursionError:
         raise UsageError(f"the configuration file {path} is nested too deeply") from None
@@ -232,7 +232,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
     if not isinstance(value, kind) or (kind in (int, float) and not _is_number(value)):
         raise wrong
     if key == "views.elbow" and not _is_picture(value):
-        raise UsageError(f"{where}: {key} = {value!r} is no file name that ends in .png or .svg")
+        raise UsageError(f"{where}: {key} = {value!r} is not a file name that ends in .png or .svg")
     choices, least, most = (_fields()[key].metadata[name] for name in ("choices", "least", "most"))
     if choices and value not in choices:
         raise UsageError(f"{where}: {key} = {value!r} is not one of {_listed(choices)}")
@@ -254,7 +254,7 @@ def recurrence(text: str) -> tuple[int | None, float | None] | None:
 
 
 def whole_number(text: str) -> int | None:
-    """The whole number from 1 to 999,999,999 that stands in these digits, None for other text."""
+    """The whole number from 1 to 999,999,999 that these digits give, None for other text."""
     if not text.isdecimal() or len(text) > len(str(_MOST_WHOLE)):
         return None
     return int(text) or None

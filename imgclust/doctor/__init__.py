@@ -1,4 +1,4 @@
-"""Doctor: disk, catalog, index and links held against each other, and mended on request."""
+"""Doctor: check that disk, catalog, index and links agree, and repair them on request."""
 
 from imgclust.doctor.advice import Advisory
 from imgclust.doctor.checks import Check, Doctor, DoctorResult

@@ -1,4 +1,4 @@
-"""What is worth knowing and is no disagreement."""
+"""What is worth knowing but is not a disagreement."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from imgclust import weights
 from imgclust.catalog import ASIDE, Catalog, kept_catalogs, sqlite_version
 from imgclust.watcher import watch_limits
 
-# The WAL-reset fault (https://sqlite.org/wal.html#walresetbug), and the releases that mend it.
+# The WAL-reset fault (https://sqlite.org/wal.html#walresetbug), and the releases that fix it.
 _FAULTY = ((3, 7, 0), (3, 51, 2))
 _BACKPORTS = ((3, 44, 6), (3, 50, 7))
 _LITTLE_BYTES = 1 << 30
@@ -30,8 +30,8 @@ class Advisory:
 def has_wal_fault(version: tuple[int, int, int]) -> bool:
     """Whether this SQLite may damage a catalog that two processes write and checkpoint."""
     low, high = _FAULTY
-    mended = any(version[:2] == fix[:2] and version >= fix for fix in _BACKPORTS)
-    return low <= version <= high and not mended
+    fixed = any(version[:2] == fix[:2] and version >= fix for fix in _BACKPORTS)
+    return low <= version <= high and not fixed
 
 
 def advise(

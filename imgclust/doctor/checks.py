@@ -28,7 +28,7 @@ _LOOKS, _APART_S = 5, 1.0
 
 @dataclass(frozen=True)
 class Check:
-    """One pair of things held against each other.
+    """One comparison of two parts of the collection.
 
     `ok` says that they agree now; `repaired` what was done about it, None when nothing was.
     """
@@ -127,13 +127,13 @@ class Doctor:
                 "catalog",
                 False,
                 f"the file is damaged ({damage[0]}); put it back from a backup, or move it away "
-                "and begin anew: the originals are untouched",
+                "and start over: the originals are untouched",
             )
         found = self._contradictions()
         if found and repair:
             again = self._mend_catalog()
             left = self._contradictions()
-            done = "the catalog was mended"
+            done = "the catalog was repaired"
             if again:
                 done += f"; {reading_again(again, watching=self._watching)}"
             return Check("catalog", not left, "; ".join(left or found), done)
@@ -174,7 +174,7 @@ class Doctor:
     def _mend_catalog(self) -> int:
         """Drop what belongs to nothing; returns how many images ingest is to read again.
 
-        They wait like new files: that is no disagreement, and the next examination says so too.
+        They wait like new files: that is not a disagreement, and the next examination says so too.
         """
         catalog, checking = self._catalog, self._catalog.checking
         damaged = [] if self._recipe is None else damaged_embeddings(catalog, self._recipe)
@@ -306,7 +306,7 @@ class Doctor:
         except (LockedError, StorageError) as error:
             return Check("links", False, f"{sentence}; not repaired: {error}")
         again = self._linking.check(progress=self._progress, stop=self._stop)
-        return Check("links", again.in_step, sentence, "the link folder was brought in step")
+        return Check("links", again.in_step, sentence, "the link folder was updated")
 
 
 def _links_sentence(found: LinksResult) -> str:
@@ -314,7 +314,7 @@ def _links_sentence(found: LinksResult) -> str:
     if found.dangling:
         foreign += f"; {found.dangling:,} lead to images that are missing (imgclust missing)"
     if found.in_step:
-        return f"{found.links:,} links, all in step{foreign}"
+        return f"{found.links:,} links, all up to date{foreign}"
     return (
         f"{found.missing:,} links are not there or not right, {found.stale:,} should not be there"
         f"{foreign}"

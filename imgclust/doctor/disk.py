@@ -1,4 +1,4 @@
-"""The catalog's images held against the files that are there, by stat alone."""
+"""The catalog's images compared with the existing files, by stat alone."""
 
 from __future__ import annotations
 

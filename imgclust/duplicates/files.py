@@ -16,7 +16,7 @@ def by_file(
 ) -> list[list[Image]]:
     """Images, in their order, put together by the file that they are: device and inode.
 
-    A name that a stat finds and no listing has is none: another one stands for that file.
+    A name that a stat finds and no listing has is none: another one represents that file.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from imgclust.fs import open_new, read_regular
 
-# Of what is kept; another one begins anew. The likeness that was judged by is part of it.
+# Of what is kept; another one starts over. The likeness that was judged by is part of it.
 # Version 2: verdicts by all pixels instead of by thumbnails alone.
 _VERSION = 2
 _CHECKSUM_BYTES = 4
@@ -208,7 +208,7 @@ class Neighbourhood:
         OSError
             When the disk refuses; what was there is as it was.
         """
-        # What was judged of pairs that are no neighbours any more leaves, but for contents whose
+        # What was judged of pairs that are not neighbours any more leaves, but for contents whose
         # neighbours are still to be looked for, and pairs that others can link.
         near = self.verdicts >= Verdict.ALIKE
         near |= (self.asked[self.judged] == 0).any(axis=1)

@@ -1,4 +1,4 @@
-"""Looking: the nearest neighbours of what came since the last time, and which are copies."""
+"""The nearest neighbours of what is new, and which are copies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MORE = 4
 _BLOCK = 512
 # Pairs whose pictures are compared before it is remembered.
 _JUDGED = 4096
-# Up to such a share of all contents, and so many, those that came are held against all others one
+# Up to this share of all contents, and this number, the new ones are compared with all others one
 # by one: of more, a search of its own for all is the cheaper one.
 _FEW = 1 / 20
 _FEW_AT_MOST = 10_000
@@ -30,7 +30,7 @@ _LINKED_AT_MOST = 64
 # Rows of the index that are multiplied at once, and with how many others.
 _ROWS = 4096
 _OTHERS = 1024
-# Above so many contents the neighbours are looked for in fewer dimensions, and scored in all.
+# Above so many contents the neighbours are searched in fewer dimensions, and scored in all.
 _MANY = 5000
 _FEWER_DIMS = 256
 # Above so many the rows are divided into parts, of which the nearest are searched.
@@ -54,7 +54,7 @@ def renewed(
 ) -> Neighbourhood:
     """A neighbourhood brought to the contents `(n,)`, ascending, that there are now.
 
-    Those that came take their places among the neighbours of the others; `look` asks for theirs.
+    New images are inserted among the neighbours of existing ones; `look` asks for theirs.
     So what is found does not depend on the order in which they came.
 
     Raises
@@ -162,7 +162,7 @@ def _ask(
     progress: Progress,
     stop: StopFlag,
 ) -> None:
-    """Look up so many neighbours of some contents anew."""
+    """Look up so many neighbours of some contents again."""
     neighbourhood.forget(asked)
     parts = []
     try:

@@ -20,8 +20,8 @@ _ROUNDING = 1e-4
 class Pictures:
     """What contents look like.
 
-    Each is read once, and its outline kept (772 bytes). Pairs whose outlines pass are held
-    against each other in full.
+    Each is read once, and its outline kept (772 bytes). Pairs whose outlines pass are
+    compared in full.
 
     Parameters
     ----------
@@ -32,12 +32,12 @@ class Pictures:
     def __init__(self, read: Callable[[int], bytes | None]) -> None:
         self._read = read
         self._looked = functools.lru_cache(_KEPT)(self._look)
-        self._row_of: dict[int, int] = {}  # -1: cannot be told
+        self._row_of: dict[int, int] = {}  # -1: unknown
         self._outlines = outlines(np.empty((0, 3072), np.uint8))
         self._count = 0
 
     def cells(self, key: int) -> npt.NDArray[np.uint8] | None:
-        """See `images.cells`; None where it cannot be told."""
+        """See `images.cells`; None where it is unknown."""
         return self._looked(key)
 
     def alike(

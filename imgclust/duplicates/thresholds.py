@@ -91,7 +91,7 @@ def calibrate(
     read
         Bytes of a content's file, None where it is not there as it was.
     cells
-        What a content looks like (`images.cells`), None where that cannot be told.
+        What a content looks like (`images.cells`), None where that is unknown.
 
     Raises
     ------

@@ -50,12 +50,12 @@ def open_embedder(
         with float32's (cosine >= 0.999).
     engine
         "tensorflow"; "openvino" (CPU, needs the extra); "auto": OpenVINO where it is installed,
-        agrees with TensorFlow in a trial and is no slower, and there is no GPU to use.
+        agrees with TensorFlow in a trial and is not slower, and there is no GPU to use.
     threads
         How many threads of a CPU one operation is divided among; 0: one for each processor that
         this process may use.
     say
-        Told, in one line each, what is tried once on this machine and what came of it.
+        Called with one line each, what is tried once on this machine and the result.
 
     Raises
     ------
@@ -187,7 +187,7 @@ def _on_cpu(
 def _tried(
     folder: Path, graph: bytes, recipe: Recipe, words: tuple[str, ...], threads: int, say: Say
 ) -> Verdict | None:
-    """What came of TensorFlow's precisions; None where its library cannot be used."""
+    """The result of TensorFlow's precisions; None where its library cannot be used."""
     say("trying the precisions of this processor, once")
     try:
         found = graph_cache.try_precisions(folder, graph, recipe, words, threads=threads, say=say)

@@ -29,7 +29,7 @@ _DIGEST_BYTES = 32
 
 @dataclass(frozen=True)
 class Verdict:
-    """What came of trying an engine on this machine.
+    """The result of trying an engine on this machine.
 
     Attributes
     ----------
@@ -73,9 +73,9 @@ def read_graph(folder: Path) -> bytes | None:
 
 
 def keep_graph(folder: Path, make: Callable[[], bytes], say: Callable[[str], None]) -> bytes:
-    """Return the kept graph, or make and keep it; `say` is told when it cannot be kept.
+    """Return the kept graph, or make and keep it; `say` is called when it cannot be kept.
 
-    Its SHA-256 stands behind it in the same file; the folder appears whole or not at all.
+    Its SHA-256 follows it in the same file; the folder appears whole or not at all.
     """
     graph = read_graph(folder)
     if graph is not None:
@@ -102,9 +102,9 @@ def keep_graph(folder: Path, make: Callable[[], bytes], say: Callable[[str], Non
 
 
 def read_verdict(folder: Path, precisions: Sequence[str]) -> Verdict | None:
-    """What came of these precisions; None where they have not been tried.
+    """The result of these precisions; None where they have not been tried.
 
-    float32 alone needs no trial: it is what others are held against.
+    float32 alone needs no trial: the others are compared with it.
     """
     if tuple(precisions) == ("float32",):
         return Verdict("float32", 1.0, "float32")
@@ -123,7 +123,7 @@ def try_precisions(
     threads: int,
     say: Callable[[str], None],
 ) -> Verdict:
-    """Hold reduced precisions against float32, both run by the library, and keep what came of it.
+    """Compare reduced precisions with float32, both run by the library, and keep the result.
 
     Raises
     ------

@@ -4,8 +4,8 @@ Written out rather than taken from `keras.applications`: it builds in a fraction
 stops at the last layer that is asked for, and each batch normalisation is folded into the
 convolution before it (kernel / sqrt(variance + epsilon); beta - mean / sqrt(variance + epsilon)),
 computed in float64. A pooling branch averages after its 1 x 1 convolution instead of before:
-both are linear, and there are fewer channels by then. tests/test_embedding.py holds the
-outcome against a Keras model.
+both are linear, and there are fewer channels by then. tests/test_embedding.py compares the
+outcome with a Keras model.
 """
 
 from __future__ import annotations

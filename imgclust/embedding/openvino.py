@@ -158,7 +158,7 @@ def probe(
     threads: int,
     command: Sequence[str] = (sys.executable, "-m", "imgclust.embedding.openvino_worker"),
 ) -> Verdict:
-    """Convert and try the graph in a child process; keep what came of it in `folder`.
+    """Convert and try the graph in a child process; keep the result of it in `folder`.
 
     Parameters
     ----------

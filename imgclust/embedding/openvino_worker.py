@@ -3,8 +3,8 @@
 Arguments: the file descriptor that answers go to (a library may print on standard output), a
 folder that holds graph.pb, the recipe's name, the number of threads, and precisions. Leaves
 there the converted model, and trial.npz with the embeddings of the trial pictures in each
-precision. Then it writes a line, and for each precision that it reads embeds the pictures once
-more and writes the seconds, until its input ends.
+precision. Then it writes a line, and for each precision that it reads embeds the pictures
+again and writes the seconds, until its input ends.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def without_greetings() -> Iterator[None]:
     """Hold back what libraries write to standard error, and then leave out the greetings.
 
     TensorFlow greets before its log level counts, and only the file descriptor sees that.
-    Python's own `sys.stderr` goes on to where it went, for a progress bar in another thread.
+    Python's own `sys.stderr` still goes where it went, for a progress bar in another thread.
     """
     before = sys.stderr
     before.flush()

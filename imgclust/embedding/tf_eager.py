@@ -24,7 +24,7 @@ from imgclust.weights import Convolution
 
 SHAPES = {"cpu": CPU_SHAPES, "gpu": (1, 4, 16, 64)}
 
-# What TensorFlow's graph optimiser is told. In float32 on a CPU it costs 1.5 s of start-up and
+# The settings of TensorFlow's graph optimiser. In float32 on a CPU it costs 1.5 s of start-up and
 # was measured to gain nothing on this graph, whose batch normalisations are folded already.
 _OPTIMIZER: dict[tuple[str, str], dict[str, bool]] = {
     ("cpu", "float32"): {"disable_meta_optimizer": True},

@@ -14,7 +14,7 @@ from imgclust.export.rows import Rows, loses, text
 def write_parquet(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
     """Write columns id, path, cluster, distance and coordinates; returns the number of images.
 
-    Where a path is no UTF-8, `path_bytes` holds it exactly; an embedding is a list of float32.
+    Where a path is not UTF-8, `path_bytes` holds it exactly; an embedding is a list of float32.
 
     Raises
     ------

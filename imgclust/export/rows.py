@@ -22,7 +22,7 @@ class Rows:
     """The images of a collection as they were when the export began.
 
     Images that come later are left out. `axes` are the names of the map's coordinates, `lossy`
-    says whether some path is no UTF-8.
+    says whether some path is not UTF-8.
     """
 
     catalog: Catalog
@@ -62,7 +62,7 @@ class Rows:
         Raises
         ------
         StorageError
-            When the map was made anew meanwhile, so that its coordinates are gone.
+            When the map was recomputed meanwhile, so that its coordinates are gone.
         StoppedError
             When the person asked to stop.
         """
@@ -82,7 +82,7 @@ class Rows:
             after = page[-1].id
         newest = self.catalog.projections.newest_map(self.recipe)
         if self.projection is not None and (newest is None or newest[0] != self.projection):
-            raise StorageError("the map was made anew during the export; export again")
+            raise StorageError("the map was recomputed during the export; export again")
         self.progress("exporting", self.count, self.count)
 
 
@@ -108,6 +108,6 @@ def vector_in_words(vector: npt.NDArray[np.float16], separator: str) -> str:
 
 @functools.cache
 def _words() -> list[str]:
-    """The 65,536 values of half precision as text; looking up beats writing 2,048 a row anew."""
+    """The 65,536 values of half precision as text; a look-up is fast."""
     values = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
     return [str(value) if np.isfinite(value) else "null" for value in values]

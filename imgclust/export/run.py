@@ -55,7 +55,7 @@ def export(
     Parameters
     ----------
     target
-        A path (a folder for "projector"), replaced as a whole when all went well, or a stream.
+        A path (a folder for "projector"), replaced in one step on success, or a stream.
     format
         One of `FORMATS`.
     recipe

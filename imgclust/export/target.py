@@ -1,4 +1,4 @@
-"""Where an export goes: a file or folder that is replaced as a whole, or a stream."""
+"""Where an export goes: a file or folder that is replaced in one step, or a stream."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def check_target(path: Path, *, folder: bool) -> Path:
     Parameters
     ----------
     folder
-        The export is a folder; what stands there must be an earlier one, or empty.
+        The export is a folder; what exists there must be an earlier one, or empty.
 
     Raises
     ------
     UsageError
-        When something else stands there.
+        When something else exists there.
     """
     real = Path(os.path.realpath(path))
     try:
@@ -38,7 +38,7 @@ def check_target(path: Path, *, folder: bool) -> Path:
         return real
     if folder:
         if not stat_bits.S_ISDIR(mode):
-            raise UsageError(f"{path} is no folder; the projector export makes one")
+            raise UsageError(f"{path} is not a folder; the projector export makes one")
         other = sorted(set(os.listdir(real)) - set(PROJECTOR_FILES))
         if other:
             raise UsageError(
@@ -68,7 +68,7 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
                 stream.flush()
                 os.fsync(stream.fileno())
             # The folder need not be synced: after a loss of power the old export or the new one
-            # stands there, each whole.
+            # exists there, each whole.
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -298,7 +298,7 @@ def _orientation(image: Image.Image) -> int:
     """
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    # Damaged metadata is no reason to lose the picture.
+    # Damaged metadata must not lose the picture.
     except Exception:
         return 1
     return value if isinstance(value, int) and value in _UPRIGHT else 1

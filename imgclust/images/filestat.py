@@ -44,7 +44,7 @@ def stat_of(path: bytes) -> FileStat | None:
     Returns
     -------
     FileStat or None
-        None when nothing is there, or something that is no regular file (a symbolic link, a
+        None when nothing is there, or something that is not a regular file (a symbolic link, a
         folder, a FIFO).
 
     Raises

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 # of the size looks like a crop.
 _GRID = 32
 _COARSE = 8
-# Added to variances (grey levels squared), so that noise in plain areas is no difference.
+# Added to variances (grey levels squared), so that noise in plain areas does not count.
 _NOISE = 32.0
 _COPY_SIDE = 2048
 
@@ -24,7 +24,7 @@ def cells(picture: bytes) -> NDArray[np.uint8]:
     Raises
     ------
     OSError, ValueError
-        When the bytes are no picture.
+        When the bytes are not a picture.
     """
     with Image.open(io.BytesIO(picture)) as opened:
         small = opened.convert("RGB").resize((_GRID, _GRID), Image.Resampling.BOX)
@@ -79,7 +79,7 @@ def copies(content: bytes) -> list[bytes]:
     Raises
     ------
     OSError, ValueError, Image.DecompressionBombError
-        When the bytes are no picture that Pillow reads.
+        When the bytes are not a picture that Pillow reads.
     """
     with Image.open(io.BytesIO(content)) as opened:
         opened.draft("RGB", (_COPY_SIDE, _COPY_SIDE))

@@ -3,7 +3,7 @@
 Each worker is a fresh interpreter on a socket pair of its own, looked after by one thread. It
 inherits no lock, no TensorFlow and no `__main__`, whenever it is started. Nothing is shared
 between workers: whatever happens to one touches only the path that it had. (A pool with a shared
-pipe, pebble 5.2.3, was tried: it breaks as a whole when an idle worker is killed.)
+pipe, pebble 5.2.3, was tried: the whole pool breaks when an idle worker is killed.)
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Decoder(Protocol):
     """Whatever turns paths into outcomes: the pool, or a stand-in."""
 
     def submit(self, path: bytes, done: Callable[[Outcome], None]) -> None:
-        """Have `path` claimed and `done` called once with what came of it."""
+        """Have `path` claimed and `done` called once with the result."""
 
     def close(self) -> None:
         """Stop without calling `done` again."""
@@ -160,7 +160,7 @@ class DecodePool:
             try:
                 done(outcome)
             except BaseException:
-                _log.exception("what came of a decoded image could not be taken")
+                _log.exception("the result of a decoded image could not be processed")
         worker.stop()
 
     def _started(self, worker: _Worker) -> bool:
@@ -253,7 +253,7 @@ class _Worker:
             return False
 
     def answer(self, limit_s: float) -> Outcome:
-        """Wait for what came of the path that was given."""
+        """Wait for the result of the path that was given."""
         assert self._channel is not None
         outcome: Outcome = receive_message(self._channel, limit_s)
         return outcome

@@ -167,7 +167,7 @@ class IndexFile:
         table = self._exactly(4 * (blocks + 1))
         (checksum,) = struct.unpack("<I", self._exactly(4))
         if zlib.crc32(table) != checksum:
-            raise _damaged(self.path, "the checksums differ from theirs")
+            raise _damaged(self.path, "the checksum table is corrupt")
         of_keys, *of_blocks = struct.unpack(f"<{blocks + 1}I", table)
         if keys_checksum != of_keys:
             raise _damaged(self.path, "the keys differ from their checksum")
@@ -269,7 +269,7 @@ def header_of(path: Path) -> IndexHeader:
 
 
 def check(path: Path) -> None:
-    """Hold every block of the index file `path` against its checksum.
+    """Compare every block of the index file `path` with its checksum.
 
     Raises
     ------

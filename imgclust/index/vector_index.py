@@ -318,7 +318,7 @@ class VectorIndex:
             index._keys = source.keys.astype(np.int64)
             index._row_of = {key: row for row, key in enumerate(index._keys.tolist())}
             if len(index) != header.count:
-                raise IndexFileError(f"the index file {path} names a content twice")
+                raise IndexFileError(f"the index file {path} contains a duplicate key")
             if mapped and header.count:
                 index._codes.map(source.map_vectors())
             else:

@@ -42,7 +42,7 @@ class Pause:
             self._next_s = min(2 * self._next_s, _LONGEST_S)
             try:
                 with self._catalog.transaction():
-                    self._catalog.event("waited", f"went on after: {refusal}")
+                    self._catalog.event("waited", f"resumed after: {refusal}")
             except StorageError:
                 continue
             return

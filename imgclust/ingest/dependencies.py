@@ -38,7 +38,7 @@ class Parts:
     """What the loop is put together from; a test replaces any of it.
 
     `after_commit` brings index and thumbnails up to date, `links` the link folder (False when
-    another process is at it), `clusters` decides whether a clustering is due.
+    another process holds the lock), `clusters` decides whether a clustering is due.
     """
 
     decoder: Decoder

@@ -74,7 +74,7 @@ class EmbeddingThread:
     def warm(self, *, trial: bool = False) -> None:
         """Start loading the network now; `trial` embeds a black picture when nothing waits.
 
-        The first batch takes seconds longer than the next: an arrival shall not pay for that.
+        The first batch takes seconds longer than the next: an arrival must not pay for that.
         """
         self._trial = self._trial or trial
         if self._thread is None:
@@ -88,11 +88,11 @@ class EmbeddingThread:
         self.warm()
 
     def abandon(self) -> None:
-        """Finish the batch in hand; the others come back as stopped."""
+        """Finish the current batch; the others come back as stopped."""
         self._abandoned = True
 
     def close(self) -> None:
-        """Finish the batch in hand and end the thread."""
+        """Finish the current batch and end the thread."""
         if self._thread is not None:
             self._todo.put(None)
             self._thread.join()

@@ -22,7 +22,7 @@ from imgclust.images import (
 )
 from imgclust.ingest.faults import unforeseen
 
-# How often what other processes write is looked for.
+# Poll interval for requests of other processes.
 POLL_S = 0.5
 
 
@@ -74,7 +74,7 @@ class LocalDisk:
         return stat_of(path)
 
     def is_folder(self, path: bytes) -> bool:
-        """True for a folder that is no symbolic link."""
+        """True for a folder that is not a symbolic link."""
         try:
             return stat_bits.S_ISDIR(os.lstat(path).st_mode)
         except OSError:
@@ -164,7 +164,7 @@ class Place:
 
 
 def is_away(disk: Disk, path: bytes, top: bytes, listings: Listings) -> bool:
-    """True when there surely is no regular file of this name; False where nobody can tell.
+    """True when there surely is not a regular file of this name; False where nobody can tell.
 
     The names of the folders between `top` and the path count too.
     """

@@ -36,7 +36,7 @@ Emit = Callable[[Event], None]
 
 
 class Counts:
-    """What became of each file that a run has met: every path is counted once, under one word.
+    """What happened to each file that a run has found: every path is counted once, under one word.
 
     Words: ingested (embedded now), reused (taken in without that), unchanged (nothing to do),
     skipped, quarantined, removed (stays out), pending (waits to be read). What a path was counted

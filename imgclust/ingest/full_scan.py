@@ -16,12 +16,12 @@ from imgclust.ingest.root_scan import RootPass
 class Scan:
     """One scan of all roots, in steps; call `advance` until it returns True.
 
-    `said` holds the folders whose trouble a person has been told.
+    `said` holds the folders whose trouble was already reported.
 
     Attributes
     ----------
     in_doubt
-        True while all roots are walked once more; nothing is to be read until then: a copy of
+        True while all roots are scanned again; nothing is to be read until then: a copy of
         what seems to have vanished would take its place before it is known whether it has.
     """
 
@@ -91,13 +91,13 @@ class Scan:
         return True
 
     def _walk_again(self) -> None:
-        """Walk all roots once more, then compare those that are not over."""
+        """Scan all roots again, then compare those that are not over."""
         self._pass = partial(self._pass, again=True)
         self._say(
             Event(
                 "note",
-                "so many images seem to have vanished that all folders are looked at once more "
-                "before it is believed; what arrives waits until then",
+                "so many images seem to have vanished that all folders are scanned again "
+                "to make sure; what arrives waits until then",
             )
         )
         self._waiting.extend(self._watched)

@@ -1,4 +1,4 @@
-"""Images that are kept although they are not there: which, why, and what people are told."""
+"""Images that are kept although they are not there: which, why, and the message about them."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ class Ingest:
         self._scan_due = 0.0 if scan else float("inf")
 
     def _finish(self, *, complete: bool) -> None:
-        """Commit what is embedded already, then leave everything in step."""
+        """Commit what is embedded already, then leave everything up to date."""
         self._pipeline.thread.abandon()
         while self._pipeline.thread.in_flight:
             self._turn(self._inbox.get())
@@ -312,7 +312,7 @@ class Ingest:
         self._upkeep.due = True
 
     def forget(self) -> None:
-        """Drop the work in hand after a refusal: the catalog still says what is to be done.
+        """Drop the current work after a refusal: the catalog still says what is to be done.
 
         Paths that events named, and the scan that runs, are known here only: they are kept.
         """

@@ -23,7 +23,7 @@ _ROWS = 5000
 
 
 class Upkeep:
-    """Keeps links and clusters in step, and lets go of images that are gone.
+    """Keeps links and clusters up to date, and removes images that are gone.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ class MountVerdict:
     doubtful
         Mounts that are there, and whose images seem to have vanished for the first time.
     gone
-        Mounts that are no more, and have lost nothing.
+        Mounts that are gone, and have lost nothing.
     """
 
     held: dict[bytes, str] = field(default_factory=dict)

@@ -106,7 +106,7 @@ class Pipeline:
         return lambda outcome: self._enqueue((generation, outcome))
 
     def decoded(self, generation: int, outcome: Outcome) -> None:
-        """Take what came of a claim; what was claimed before `forget` is dropped."""
+        """Process the result of a claim; what was claimed before `forget` is dropped."""
         if generation != self._generation:
             return
         self.decoding -= 1
@@ -151,7 +151,7 @@ class Pipeline:
             self._forming = Batch(generation=self._generation)
 
     def batch_up(self) -> None:
-        """Keep one batch waiting behind the one in hand; a lone picture waits for nobody."""
+        """Keep one batch waiting behind the current one; a lone picture waits for nobody."""
         if self._forming.pixels and not self._full and not self.thread.in_flight:
             lingered = self._clock.monotonic() - self._forming_since >= _LINGER_S
             if lingered or not self.decoding:

@@ -54,7 +54,8 @@ class Removal:
         return sum(self._rows.is_free(image, place) for image in left) == 1
 
     def _has_left(self, image: Image) -> bool:
-        """True when the image's file is no longer at its path, and not for want of a disk."""
+        """True when the image's file is no longer at its path, and not because its disk is
+        absent."""
         if self._rows.is_kept(image):
             return False
         try:

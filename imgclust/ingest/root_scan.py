@@ -49,7 +49,7 @@ class RootPass:
     files
         Files that the walk has met.
     doubted
-        True when so much seems to have vanished that all roots are to be walked once more before
+        True when so much seems to have vanished that all roots are to be scanned again before
         that is believed: it may have moved, during the walk, to where that had been already.
     """
 
@@ -149,7 +149,7 @@ class RootPass:
         return step()
 
     def _compare(self) -> _Step | None:
-        """Hold the next of the catalog's rows against what was there."""
+        """Compare the next of the catalog's rows with what was there."""
         page = self._catalog.images.page_of_root(self.root.id, after=self._compared, limit=_ROWS)
         absent = []
         met = []
@@ -227,7 +227,7 @@ class RootPass:
         if self._mounts.verdict.doubtful and self.root.kind == "watched" and not self._again:
             self.doubted = True
             return None
-        # An empty mount point is no proof either, also where there is no image to hold: what was
+        # An empty mount point proves nothing either, also where there is no image to hold: what was
         # removed or set aside must not come back as new when the disk does.
         there = self._identity is not None and bool(files or not changed)
         self._healthy = there and self._reason is None
@@ -291,7 +291,7 @@ class RootPass:
         return self._miss
 
     def _forget(self) -> _Step | None:
-        """The next observations that are no images leave at once when their files do."""
+        """The next observations that are not images leave at once when their files do."""
         page = []
         if self._healthy:
             page = self._catalog.observations.page_of_root(

@@ -11,7 +11,7 @@ permutation of names are read one after the other, in batches, with crashes in b
 - A provisional row yields to an older image whose content it has, as soon as that one is known to
   be away; and to the displaced row of its path, when the old content turns up nowhere.
 
-All of that is in the catalog (`Moves`), so that a restart goes on where a crash cut it off.
+All of that is in the catalog (`Moves`), so that a restart continues where a crash stopped it.
 """
 
 from __future__ import annotations

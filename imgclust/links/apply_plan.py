@@ -61,7 +61,7 @@ def batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
 
 
 class Sync:
-    """One run of `apply`: the plan's parts in order, and what came of them."""
+    """One run of `apply`: the plan's parts in order, and their results."""
 
     def __init__(
         self,
@@ -407,9 +407,9 @@ def apply(
     Raises
     ------
     StorageError
-        When the disk refuses; what is done is kept, the next sync goes on from there.
+        When the disk refuses; what is done is kept, the next sync continues from there.
     StoppedError
-        When `stop` was set; the batch in hand is finished first.
+        When `stop` was set; the current batch is finished first.
     UsageError
         When an original lies inside the link folder.
     """
@@ -455,7 +455,7 @@ def rename_folder(
     StorageError
         When the disk refuses.
     StoppedError
-        When `stop` was set; the same call goes on.
+        When `stop` was set; the same call resumes.
     """
     tree = Tree(root)
     recover(root, ledger)

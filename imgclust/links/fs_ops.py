@@ -94,7 +94,7 @@ def _make_one(tree: Tree, target: bytes, temporary: bytes, mode: Mode) -> None:
 def _copy(target: bytes, temporary: bytes) -> None:
     with contextlib.ExitStack() as stack:
         try:
-            # Never follow a link: what stands there may have changed kind.
+            # Never follow a link: what exists there may have changed kind.
             source = open_regular(target, follow=False)
             stack.callback(os.close, source)
             before = os.fstat(source)
@@ -196,7 +196,9 @@ def syncing(tree: Tree) -> Iterator[bytes]:
     path = tree.path(SYNCING)
     os.makedirs(tree.root, exist_ok=True)
     if tree.is_blocked(SYNCING):
-        raise StorageError(f"{os.fsdecode(path)} is in the way and not ours: move it elsewhere")
+        raise StorageError(
+            f"{os.fsdecode(path)} already exists and was not made by imgclust: move it elsewhere"
+        )
     with contextlib.suppress(FileExistsError):
         os.mkdir(path)
     try:

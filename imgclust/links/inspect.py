@@ -32,7 +32,7 @@ _GRANULES_NS = (2_000_000_000, 1_000_000_000, 10_000_000, 100)
 
 
 def is_ours_whole(root: bytes, name: bytes) -> bool:
-    """Whether what stands under this name at the top of a link folder is ours as a whole."""
+    """Whether the entry of this name at the top of a link folder is entirely ours."""
     path = os.path.join(root, name)
     if name == INDEX:
         return is_our_page(path)
@@ -70,7 +70,7 @@ def stat_of(path: bytes) -> os.stat_result | None:
     Raises
     ------
     OSError
-        When it cannot be told whether anything is there.
+        When it is unknown whether anything is there.
     """
     try:
         return os.lstat(path)
@@ -150,12 +150,12 @@ class Tree:
         return os.path.join(seen, name)
 
     def is_blocked(self, folder: bytes) -> bool:
-        """Whether something that is no directory (a link to one included) has the folder's name."""
+        """Whether something that is not a directory (a link to one included) has its name."""
         found = stat_of(self.path(folder))
         return found is not None and not stat.S_ISDIR(found.st_mode)
 
     def shown(self, row: LedgerRow) -> bytes:
-        """Path below the link folder of what stands in place of an entry of ours."""
+        """Path below the link folder of what has replaced an entry of ours."""
         return row.folder if self.is_blocked(row.folder) else os.path.join(row.folder, row.entry)
 
     def standing(self, row: LedgerRow) -> Standing:
@@ -203,7 +203,7 @@ class Tree:
     def is_right(self, row: LedgerRow, target: bytes) -> bool:
         """Whether the entry of `row`, known to be ours, leads to `target` as that is now.
 
-        A hard link or copy of an original that is absent counts as right: it cannot be had anew.
+        A hard link or copy of an original that is absent counts as right: it cannot be made again.
         """
         path = self.path(row.folder, row.entry)
         found = stat_of(path)
@@ -230,6 +230,6 @@ def on_disk(tree: Tree) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"the link folder {os.fsdecode(tree.root)} cannot be brought in step "
+            f"the link folder {os.fsdecode(tree.root)} cannot be updated "
             f"({reason_of(error)}); imgclust links tries it again"
         ) from error

@@ -21,7 +21,7 @@ class LedgerRow:
         Where it is: the name of the cluster's folder below the link folder, and its own name.
         The two together are the row's key.
     image
-        Id of the image that it stands for.
+        Id of the image that it represents.
     target
         Absolute path of the original.
     mode

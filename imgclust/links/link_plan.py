@@ -35,14 +35,14 @@ class LinkPlan:
     move
         Entries that are right but for their place, their name, or the original's path.
     convert
-        Entries made in another mode than is asked for now; made anew if the file system takes
+        Entries made in another mode than is asked for now; recreated if the file system takes
         the mode, else left as they are.
     remove
         Entries of ours that nobody wants, or that lead elsewhere.
     drop
         Ledger rows whose entry is absent or foreign: forgotten, nothing is touched.
     foreign
-        Paths below the link folder where something else stands in place of an entry of ours.
+        Paths below the link folder where something else has replaced an entry of ours.
     kept
         How many entries are right as they are.
     """
@@ -63,7 +63,7 @@ class LinkPlan:
 
 @dataclass(frozen=True)
 class Check:
-    """The whole tree held against what is wanted.
+    """The whole tree compared with what is wanted.
 
     Attributes
     ----------
@@ -181,7 +181,7 @@ def check(
     progress: Progress = silent,
     stop: StopFlag | None = None,
 ) -> Check:
-    """Hold the whole tree and the whole ledger against what is wanted.
+    """Compare the whole tree and the whole ledger with what is wanted.
 
     To repair, `plan` with the images of `missing` and `stale`.
 

@@ -1,4 +1,4 @@
-"""Linking: the link folder kept in step with the catalog's clusters."""
+"""Linking: the link folder, kept up to date with the catalog's clusters."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ _CHECKED = 1000
 
 
 class Linking:
-    """Keeps one link folder in step.
+    """Keeps one link folder up to date.
 
     Parameters
     ----------
@@ -93,12 +93,12 @@ class Linking:
         progress: Progress = silent,
         stop: StopFlag | None = None,
     ) -> LinksResult:
-        """Bring the link folder in step: what is queued, or (`whole`) all of it.
+        """Update the link folder: what is queued, or (`whole`) all of it.
 
         Raises
         ------
         LockedError
-            When another process is at it for longer than `wait_s`.
+            When another process holds the lock for longer than `wait_s`.
         """
         with FileLock(self._lock, purpose="syncing the links of", wait_s=wait_s):
             if whole:
@@ -124,7 +124,7 @@ class Linking:
         recount: bool = False,
         stop: StopFlag | None = None,
     ) -> str | None:
-        """Bring in step as much of what is queued as can be done in about `budget_s` seconds.
+        """Process as much of what is queued as can be done in about `budget_s` seconds.
 
         For a watcher, which has other things to do; `queued` says whether anything is left. The
         counts in folder names are those of the last `recount`. Returns one line when the file
@@ -133,7 +133,7 @@ class Linking:
         Raises
         ------
         LockedError
-            When another process is at it.
+            When another process holds the lock.
         """
         until = time.monotonic() + budget_s
         with FileLock(self._lock, purpose="syncing the links of"):
@@ -232,7 +232,7 @@ class Linking:
 
     @property
     def queued(self) -> bool:
-        """True when something waits to be brought in step."""
+        """True when something waits to be updated."""
         if self._catalog.ledger.queued_links(1)[1] or self._catalog.ledger.reviews:
             return True
         return self._names.counted and bool(self._names.renamed(self._names.wanted()[1]))
@@ -260,7 +260,7 @@ class Linking:
         )
 
     def check(self, *, progress: Progress = silent, stop: StopFlag | None = None) -> LinksResult:
-        """Hold the whole tree against the catalog; nothing is written."""
+        """Compare the whole tree with the catalog; nothing is written."""
         progress("checking links", 0, None)
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]

@@ -29,7 +29,7 @@ def projection_from_bytes(blob: bytes) -> PcaProjection | TsneProjection:
     Raises
     ------
     ClusteringError
-        When the bytes are no projection, damaged, or of a newer format.
+        When the bytes are not a projection, damaged, or of a newer format.
     """
     kind, arrays = storage.unpacked(blob)
     try:

@@ -25,7 +25,7 @@ Vectors = NDArray[np.float32]
 # The axes of more rows are hardly others (docs/how-it-decides.md), and a centred copy of all would
 # double the memory of a clustering.
 MAX_ROWS = 30_000
-# SciPy's SVD, exact and quick for few rows, lets no other thread run: a watcher stands still for
+# SciPy's SVD, exact and quick for few rows, lets no other thread run: a watcher stops for
 # 0.2 s at 245 rows of 2048 values and 1.9 s at 1,000.
 _FULL = 400
 # Few axes of many are found by random projections (Halko, Martinsson and Tropp 2011, algorithms
@@ -309,11 +309,11 @@ def refreshed(projection: PcaProjection, fresh: NDArray[Any]) -> PcaProjection:
     from sklearn.decomposition import IncrementalPCA
 
     if projection.variances is None:
-        raise ClusteringError("this projection cannot be carried on; fit it anew")
+        raise ClusteringError("this projection cannot be updated; fit it again")
     rows = checked(fresh, dims=len(projection.mean), least=0)
     if not len(rows):
         return projection
-    # scikit-learn goes on from what it would have kept itself.
+    # scikit-learn continues from what it would have kept itself.
     squares = projection.explained * projection.variances.sum() * projection.rows
     model = IncrementalPCA(projection.dims)
     model.components_ = projection.components

@@ -29,7 +29,7 @@ def unpacked(blob: bytes) -> tuple[str, dict[str, NDArray[Any]]]:
     Raises
     ------
     ClusteringError
-        When the bytes are no projection, damaged, or of a newer format.
+        When the bytes are not a projection, damaged, or of a newer format.
     """
     try:
         with np.load(io.BytesIO(blob), allow_pickle=False) as archive:

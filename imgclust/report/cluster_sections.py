@@ -158,10 +158,10 @@ def _section(one: ShownCluster, pictures: Iterable[str]) -> Iterator[str]:
     if one.size:
         facts.append(f"coherence {one.coherence:.2f}")
     if one.drift.arrivals:
-        drift = f"{one.drift.arrivals:,} came since, drift {_ratio(one.drift)}"
+        drift = f"{one.drift.arrivals:,} new since, drift {_ratio(one.drift)}"
         facts.append(f'<span class="mark">{drift}, high</span>' if one.drift.high else drift)
     if one.outliers:
-        facts.append(f"{one.outliers:,} far out")
+        facts.append(f"{one.outliers:,} outliers")
     yield '<section class="box cluster">\n<div class="head">'
     yield f'<h3><span class="dot" style="background:{dot}"></span>{name}</h3>'
     yield f'<span class="soft">{" · ".join(facts)}</span></div>\n'

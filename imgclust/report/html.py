@@ -85,7 +85,7 @@ tr:last-child td { border-bottom: 0; }
 
 
 def shown(text: str | bytes | os.PathLike[str]) -> str:
-    """Text or a path as a person can read it: U+FFFD for what is no UTF-8 and no character."""
+    """Text or a path as a person can read it: U+FFFD for what is not UTF-8 or not a character."""
     raw = text if isinstance(text, str | bytes) else os.fsencode(text)
     decoded = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
     return "".join(

@@ -60,7 +60,7 @@ def report(
     Parameters
     ----------
     path
-        An HTML file, replaced as a whole when all went well.
+        An HTML file, replaced in one step on success.
     recipe
         Name of the recipe of the embeddings.
     thumbnail
@@ -174,10 +174,10 @@ def _chosen(clustering: Clustering) -> str:
 
 
 def _drift(ratio: float, arrivals: int, suggestion: str | None) -> str:
-    words = f"{ratio:.2f} times as far from their centroids ({arrivals:,} images that came since)"
+    words = f"{ratio:.2f} times as far from their centroids ({arrivals:,} new images)"
     if suggestion is None:
         return words
-    return f'<span class="mark">{words}; imgclust cluster makes the clusters anew</span>'
+    return f'<span class="mark">{words}; imgclust cluster updates the clusters</span>'
 
 
 def _moment(wall: float) -> str:

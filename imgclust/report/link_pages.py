@@ -91,7 +91,8 @@ class FolderPages:
             os.mkdir(self._pages)
         if not _is_folder(self._pages):
             raise FileExistsError(
-                errno.EEXIST, f"{os.fsdecode(self._pages)} is in the way and not ours"
+                errno.EEXIST,
+                f"{os.fsdecode(self._pages)} already exists and was not made by imgclust",
             )
         by_folder = {one.folder: one for one in shown}
         for done, folder in enumerate(queued):
@@ -232,12 +233,12 @@ class FolderPages:
 
 
 def _is_folder(path: bytes) -> bool:
-    """True for a folder that is no symbolic link."""
+    """True for a folder that is not a symbolic link."""
     return os.path.isdir(path) and not os.path.islink(path)
 
 
 def _is_foreign(path: bytes) -> bool:
-    """True when something stands there that is no page of ours."""
+    """True when something exists there that is not a page of ours."""
     return os.path.lexists(path) and not is_our_page(path)
 
 

@@ -1,4 +1,4 @@
-"""The live index: FAISS over the catalog, in step with it."""
+"""The live index: FAISS over the catalog, kept up to date with it."""
 
 from __future__ import annotations
 

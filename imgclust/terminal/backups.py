@@ -34,7 +34,7 @@ def restored(screen: Screen, result: Restored) -> None:
         screen.exact(f"not on this machine: {printable(root)}")
     if result.absent:
         screen.line("no image is lost; imgclust roots move OLD NEW says where such a folder is now")
-    screen.summary("imgclust watch makes index and links again, and finds what came since")
+    screen.summary("imgclust watch makes index and links again, and finds the new files")
 
 
 def kept(screen: Screen, rows: Sequence[KeptCatalog]) -> None:

@@ -56,7 +56,7 @@ def sweep(screen: Screen, result: SweepResult) -> None:
 
 
 def clustered(screen: Screen, result: ClusterResult, *, first: bool, would: bool = False) -> None:
-    """A new clustering, and what became of the clusters before it."""
+    """A new clustering, and what happened to the clusters before it."""
     made = "would be" if would else "is" if result.moved == 1 else "are"
     screen.summary(printable(result.sentence))
     sizes = sorted(result.sizes.values())
@@ -92,7 +92,7 @@ def history(screen: Screen, clusterings: Sequence[PastClustering], *, every: boo
 
 
 def life(screen: Screen, result: ClusterLife) -> None:
-    """What became of one cluster, from its beginning."""
+    """What happened to one cluster, from its beginning."""
     called = f" {printable(result.name)}" if result.name else ""
     screen.line(f"cluster {result.id}{called}" + ("" if result.alive else ", gone"))
     for one in result.events:
@@ -137,7 +137,7 @@ def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
     if any(row.drift.high for row in rows):
         screen.summary(
             "! new images lie farther out than those that the cluster was made from; "
-            "imgclust cluster makes the clusters anew"
+            "imgclust cluster updates the clusters"
         )
 
 
@@ -160,7 +160,7 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
         facts.append(("outliers", f"{counted(row.outliers, 'image')} far from the centroid"))
     if row.drift.ratio is not None:
         came = counted(row.drift.arrivals, "distinct image")
-        facts.append(("drift", f"{_drift(row.drift)} by {came} that came since"))
+        facts.append(("drift", f"{_drift(row.drift)} by {came} that are new"))
     if row.folder is not None:
         facts.append(("folder", printable(row.folder)))
     if result.nearest:
@@ -225,7 +225,7 @@ def links(screen: Screen, result: LinksResult, *, folder: Path, would: bool = Fa
         said = f"would be changed: {said}" if any(changes) else said
         screen.line(said)
     else:
-        screen.summary(f"{counted(result.links, 'link')} in step; {said}")
+        screen.summary(f"{counted(result.links, 'link')} up to date; {said}")
         if result.unmade:
             screen.line(f"{counted(result.unmade, 'link')} could not be made")
         screen.outcome(f"links: {printable(folder)}")
@@ -235,13 +235,13 @@ def links(screen: Screen, result: LinksResult, *, folder: Path, would: bool = Fa
 
 
 def links_check(screen: Screen, result: LinksResult) -> None:
-    """Whether the link folder is in step."""
+    """Whether the link folder is up to date."""
     if result.in_step:
-        screen.summary(f"in step: {counted(result.links, 'link')}")
+        screen.summary(f"up to date: {counted(result.links, 'link')}")
     else:
         screen.line(
             f"out of step: {result.missing:,} missing, {result.stale:,} stale, "
-            f"{result.links:,} right; imgclust links brings them in step"
+            f"{result.links:,} right; imgclust links updates them"
         )
     if result.dangling:
         lead = "link leads" if result.dangling == 1 else "links lead"

@@ -77,7 +77,7 @@ def would_delete(screen: Screen, row: CollectionRow) -> None:
 
 def deleted(screen: Screen, result: Deleted) -> None:
     """A collection that is gone, and what stays."""
-    screen.summary(f"deleted {result.name}: {counted(result.links, 'link')} and all it knew")
+    screen.summary(f"deleted {result.name}: {counted(result.links, 'link')} in its link folder")
     if result.kept:
         screen.line(f"{counted(len(result.kept), 'file')} not ours, so left there:")
         for path in result.kept[:_MOST_NAMED]:

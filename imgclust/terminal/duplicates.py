@@ -45,7 +45,7 @@ def duplicates(screen: Screen, result: DuplicatesResult) -> None:
     if result.hard_links:
         screen.summary(
             f"{counted(result.hard_links, 'image')} more: hard links (other names of one file); "
-            "they take no space and are no duplicates"
+            "they take no space and are not duplicates"
         )
     if result.unseen:
         screen.summary(
@@ -59,7 +59,7 @@ def duplicates(screen: Screen, result: DuplicatesResult) -> None:
 
 
 def similar(screen: Screen, result: DuplicatesResult) -> None:
-    """Groups of images that look alike and are no copies."""
+    """Groups of images that look alike but are not copies."""
     _table(screen, result.similar)
     limit = f"score {result.thresholds.similar:g} or more"
     if result.similar:
@@ -71,7 +71,7 @@ def similar(screen: Screen, result: DuplicatesResult) -> None:
 def dismissed(screen: Screen, result: Dismissed) -> None:
     """What is remembered."""
     names = ", ".join(map(str, result.images))
-    word = "may be duplicates again" if result.undone else "are no duplicates of each other"
+    word = "may be duplicates again" if result.undone else "are not duplicates of each other"
     screen.summary(f"the images {names} {word}")
 
 

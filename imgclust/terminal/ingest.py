@@ -26,7 +26,7 @@ def event(screen: Screen, one: Event) -> None:
 
 
 def parts(one: Event) -> tuple[str, str, str]:
-    """The line of an event: what stands before its path, the path, what stands after it."""
+    """The line of an event: the text before its path, the path, the text after it."""
     after = ""
     if one.cluster is not None:
         name = f" {printable(one.cluster_name)}" if one.cluster_name else ""
@@ -46,13 +46,13 @@ def matters(one: Event) -> bool:
 
 def remark(screen: Screen, one: Event) -> None:
     """An event during a run that ends with a summary: said only when it matters."""
-    if one.kind in _WORTH_SAYING - {"held", "offline"}:  # what is held stands in the summary
+    if one.kind in _WORTH_SAYING - {"held", "offline"}:  # what is held is in the summary
         where = "" if one.path is None else f"{printable(one.path)}: "
         screen.note(f"{where}{one.sentence}")
 
 
 def words(result: IngestResult) -> list[str]:
-    """What became of the files, each counted once."""
+    """What happened to the files, each counted once."""
     kinds = f" ({suffixes(result.suffixes)})" if result.suffixes else ""
     parts = [f"{result.ingested:,} ingested", f"{result.reused:,} reused"]
     if result.unchanged:
@@ -67,7 +67,7 @@ def words(result: IngestResult) -> list[str]:
 
 
 def ingested(screen: Screen, result: IngestResult) -> None:
-    """The summary of a run: what became of the files that were looked at."""
+    """The summary of a run: what happened to the files that were read."""
     missing = f"; {counted(result.missing, 'image')} missing" if result.missing else ""
     screen.summary(
         f"{counted(result.seen, 'file')}: {', '.join(words(result))}{missing}; "

@@ -58,7 +58,7 @@ class LogFile:
     Raises
     ------
     UsageError
-        When the file cannot be written, or it or an older part is no log of ours.
+        When the file cannot be written, or it or an older part is not a log of ours.
     """
 
     def __init__(
@@ -179,7 +179,7 @@ class _Parts(logging.handlers.RotatingFileHandler):
         return open(number, "a", encoding=self.encoding, errors=self.errors)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Go on without the line."""
+        """Continue without the line."""
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -192,4 +192,6 @@ def _refuse_foreign(path: Path) -> None:
     with path.open("rb") as opened:
         begin = opened.read(21)
     if begin and not _OURS.fullmatch(begin):
-        raise UsageError(f"{path} is no log of imgclust and is left alone; name another log file")
+        raise UsageError(
+            f"{path} is not a log of imgclust and is left alone; name another log file"
+        )

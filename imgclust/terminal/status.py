@@ -37,7 +37,7 @@ _LINKS = {"symlink": "symbolic links", "hardlink": "hard links", "copy": "copies
 
 
 def status(screen: Screen, result: Status) -> None:
-    """How the collection stands, a fact a line."""
+    """The status of the collection, a fact a line."""
     facts = [("collection", result.collection), ("kept in", printable(result.folder))]
     images = f"{result.images:,}"
     if result.distinct != result.images:
@@ -154,7 +154,7 @@ def doctor(screen: Screen, result: DoctorResult, *, repair: bool) -> None:
         verdict = "ok" if advisory.ok else "note"
         screen.summary(f"{verdict:<6} {advisory.name}: {printable(advisory.sentence)}")
     if not result.ok and not repair:
-        screen.line("imgclust doctor --repair mends what can be mended")
+        screen.line("imgclust doctor --repair repairs what can be repaired")
 
 
 def reembedded(screen: Screen, result: ReembedResult) -> None:

@@ -29,7 +29,7 @@ _LEAST = 8
 
 @dataclass(frozen=True)
 class Watching:
-    """What has been heard of a watcher.
+    """What a watcher has reported.
 
     Attributes
     ----------
@@ -110,7 +110,7 @@ def lines(state: Watching, *, now: float, width: int, height: int) -> list[Line]
         found += _fact("images", _images(state, standing), width)
         found += _fact("clusters", _clusters(standing), width)
         left = standing.unlinked
-        found += _fact("links", [f"{left:,} to do" if left else "in step"], width)
+        found += _fact("links", [f"{left:,} to do" if left else "up to date"], width)
     room = max(1, min(_KEPT, height // 2 - len(found) - 1))
     title = "last"
     for event in state.last[:room]:
@@ -133,7 +133,7 @@ def _head(state: Watching, width: int) -> str:
 
 def _now(state: Watching, now: float) -> list[str]:
     if state.stopping:
-        return ["stopping", "Ctrl-C once more stops at once"]
+        return ["stopping", "press Ctrl-C again to stop at once"]
     if state.waiting:
         return [f"waiting: {one_line(state.waiting)}"]
     if state.step is not None:
@@ -177,7 +177,7 @@ def _clusters(standing: Standing) -> list[str]:
     if drift.ratio is not None:
         parts.append(f"drift {drift.ratio:.2f}")
     if standing.drift.suggestion is not None:
-        parts.append("new images lie far out: imgclust cluster")
+        parts.append("new images are far from the centres: imgclust cluster")
     return parts
 
 
@@ -200,7 +200,7 @@ def _fact(title: str, parts: Sequence[str], width: int, *, style: str | None = N
 
 
 def _last(event: Event, roots: Sequence[bytes], room: int) -> str:
-    """What became of a file: its path below its root, and the cluster or the reason."""
+    """What happened to a file: its path below its root, and the cluster or the reason."""
     path = event.path or b""
     within = next((root for root in roots if path.startswith(root + b"/")), None)
     shown = printable(path if within is None else os.path.relpath(path, within))

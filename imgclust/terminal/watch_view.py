@@ -37,7 +37,7 @@ class LiveView:
     roots
         The watched folders.
     ask
-        How the collection stands; called in the thread that makes the view, when that thread
+        The status of the collection; called in the thread that makes the view, when that thread
         hears of something.
     clock
         Monotonic, in seconds.
@@ -135,7 +135,7 @@ class LiveView:
         self._console.control(Control(ControlType.CARRIAGE_RETURN, *(up * broken)))
 
     def _look(self) -> None:
-        """Ask how the collection stands, unless that was done a moment ago."""
+        """Ask the status of the collection, unless that was done a moment ago."""
         began = self._clock()
         if threading.get_ident() != self._owner or began < self._ask_at:
             return
@@ -147,6 +147,6 @@ class LiveView:
         self._ask_at = now + max(_ASK_S, (now - began) / _SHARE)
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):  # the terminal is gone; the work goes on
+        with contextlib.suppress(OSError):  # the terminal is gone; the work continues
             while not self._ended.wait(_DRAW_S):
                 self.draw()

@@ -34,7 +34,7 @@ def scan(
     skip
         Absolute folders not to enter.
     trouble
-        Called with a path that could not be read, and why. The scan goes on, but says nothing
+        Called with a path that could not be read, and why. The scan continues, but says nothing
         about what is below that path: its files must not count as missing.
 
     Yields

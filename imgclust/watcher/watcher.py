@@ -23,7 +23,7 @@ class Watcher:
     """Says which paths need a look. Events are hints: the rescan is the guarantee.
 
     Callbacks come from other threads and must only enqueue. A path may be reported any number
-    of times, for files that are no images, and for files that are gone again.
+    of times, for files that are not images, and for files that are gone again.
 
     Parameters
     ----------
@@ -104,11 +104,11 @@ class Watcher:
             self._stop_observer()
 
     def check(self) -> None:
-        """Make sure that every root is still watched, and mend what is not; call at each rescan.
+        """Make sure that every root is still watched, and repair what is not; call at each rescan.
 
         Compares device and inode of each root with what is watched, looks for threads that
         ended, and opens one file of each root for reading and waits for the event (nothing is
-        written, and no path is reported for it). Scan after it, not before: what it mends was
+        written, and no path is reported for it). Scan after it, not before: what it repairs was
         unwatched until now.
         """
         with self._control:

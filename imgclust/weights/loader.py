@@ -113,7 +113,7 @@ def _structure(path: Path, start: bytes) -> Structure:
     if start.startswith(_ZIP_SIGNATURE):
         return "trunk"
     raise WeightsError(
-        f"{path} is no weights file; use Keras' InceptionV3 .h5 file without top, or a trunk"
+        f"{path} is not a weights file; use Keras' InceptionV3 .h5 file without top, or a trunk"
     )
 
 
@@ -154,7 +154,7 @@ def load(weights: Weights) -> tuple[Convolution, ...]:
 
 def _read_trunk(path: Path) -> Iterator[tuple[int, Convolution]]:
     """Dequantise a file of scripts/build_trunk.py: value = q * scale + minimum."""
-    # np.load leaves a file open that it was given by name and that is no zip file
+    # np.load leaves a file open that it was given by name and that is not a zip file
     with open_to_read(path) as source, np.load(source, allow_pickle=False) as archive:
         ranges = zip(archive["scale"].tolist(), archive["minimum"].tolist(), strict=True)
         values: dict[str, NDArray[np.float32]] = {}
