@@ -151,6 +151,21 @@ export --format excel --out images.csv
 export --format csv --out drop/images.csv
 doctor
 doctor --repair
+roots
+roots move nowhere drop
+roots move drop nowhere
+roots move drop drop
+roots remove nowhere
+roots remove drop --remove-images
+roots remove drop --dry-run
+backup kept.imgclust
+backup kept.imgclust
+backup drop
+restore kept.imgclust
+restore kept.imgclust --collection twin --dry-run
+restore kept.imgclust --collection twin
+restore wrong.npz --collection third
+restore nowhere.imgclust
 remove 3 --dry-run
 remove 3
 remove 3 -y
