@@ -98,11 +98,18 @@ def test_smaller_copies_hold_less(share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "enlarge", [Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC]
+    "enlarge",
+    [
+        Image.Resampling.NEAREST,
+        Image.Resampling.BOX,
+        Image.Resampling.BILINEAR,
+        Image.Resampling.BICUBIC,
+    ],
 )
 def test_an_enlarged_copy_holds_no_more(enlarge: Image.Resampling) -> None:
     picture = photo()
-    assert compared(picture, picture.resize((480, 320), enlarge)) is Sameness.SAME
+    for size in ((480, 320), (360, 240)):
+        assert compared(picture, picture.resize(size, enlarge)) is Sameness.SAME
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

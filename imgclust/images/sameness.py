@@ -44,6 +44,7 @@ _ENLARGED = (
     Image.Resampling.LANCZOS,
     Image.Resampling.BILINEAR,
     Image.Resampling.NEAREST,
+    Image.Resampling.BOX,
 )
 # Levels by which a drawing must differ from the ground that its flattened copy is on.
 _SHOWN = 32
