@@ -160,6 +160,11 @@ def changed(what: str) -> Image.Image:
             blue = Image.new("RGB", (40, 40), (60, 60, 200))
             part = Image.blend(picture.crop((50, 50, 90, 90)), blue, 0.2)
             picture.paste(part, (50, 50))
+        case "another hue":
+            part = picture.crop((50, 50, 90, 90)).convert("YCbCr")
+            light, one, other = part.split()
+            part = Image.merge("YCbCr", (light, other, one)).convert("RGB")
+            picture.paste(part, (50, 50))
         case "brighter":
             picture = picture.point(lambda value: min(255, value + 12))
         case "other":
@@ -176,6 +181,7 @@ def changed(what: str) -> Image.Image:
         "cropped",
         "mirrored",
         "one colour",
+        "another hue",
         "brighter",
         "other",
     ],
