@@ -40,7 +40,7 @@ def test_groups(run: Run, ready: Path) -> None:
     assert document["groups"][0]["images"][0]["path"] == str(ready / "large.png")
     said = run("duplicates")
     assert "1 group (1 near) among 26 images; 2 copies besides the best take" in said.out
-    assert "near: score 0.9 or more" in said.out
+    assert "near: score 0.75 or more" in said.out
     assert "score" in run("duplicates", "--similar").out
     quiet = run("duplicates", "-q").out
     assert len(quiet.splitlines()) == 4

@@ -346,7 +346,7 @@ def test_exact_and_near_copies(open_collection: Open, copied: Path) -> None:
         "picture-00.png": "near",
     }
     assert [one.score for one in group.images[:2]] == [1.0, 1.0]
-    assert group.reason == "first"
+    assert group.reason == "pixels"
     assert found.thresholds == MEASURED
     assert (found.images, found.unseen) == (29, 0)
 

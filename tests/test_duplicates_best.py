@@ -140,7 +140,7 @@ def test_keep_prefers_a_folder(open_collection: Open, tmp_path: Path) -> None:
     group = only(one.duplicates(keep=[drop / "archive"]))
     assert (first_of(group), group.reason) == ("b.jpg", "keep")
     group = only(one.duplicates(keep=[drop / "archive2", drop / "archive"]))
-    assert (first_of(group), group.reason) == ("c.png", "bytes")
+    assert (first_of(group), group.reason) == ("c.png", "keep")
     with pytest.raises(UsageError, match="not a folder"):
         one.duplicates(keep=[drop / "nothing"])
 

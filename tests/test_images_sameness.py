@@ -98,11 +98,18 @@ def test_smaller_copies_hold_less(share: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "enlarge", [Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC]
+    "enlarge",
+    [
+        Image.Resampling.NEAREST,
+        Image.Resampling.BOX,
+        Image.Resampling.BILINEAR,
+        Image.Resampling.BICUBIC,
+    ],
 )
 def test_an_enlarged_copy_holds_no_more(enlarge: Image.Resampling) -> None:
     picture = photo()
-    assert compared(picture, picture.resize((480, 320), enlarge)) is Sameness.SAME
+    for size in ((480, 320), (360, 240)):
+        assert compared(picture, picture.resize(size, enlarge)) is Sameness.SAME
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -153,6 +160,11 @@ def changed(what: str) -> Image.Image:
             blue = Image.new("RGB", (40, 40), (60, 60, 200))
             part = Image.blend(picture.crop((50, 50, 90, 90)), blue, 0.2)
             picture.paste(part, (50, 50))
+        case "another hue":
+            part = picture.crop((50, 50, 90, 90)).convert("YCbCr")
+            light, one, other = part.split()
+            part = Image.merge("YCbCr", (light, other, one)).convert("RGB")
+            picture.paste(part, (50, 50))
         case "brighter":
             picture = picture.point(lambda value: min(255, value + 12))
         case "other":
@@ -169,6 +181,7 @@ def changed(what: str) -> Image.Image:
         "cropped",
         "mirrored",
         "one colour",
+        "another hue",
         "brighter",
         "other",
     ],

@@ -93,10 +93,11 @@ def raw_beside(paths: Sequence[bytes]) -> set[bytes]:
 def reason(ranks: Sequence[Rank]) -> str:
     """Why the first of several ranks is the best copy: one of `REASONS`, or `DETAIL`.
 
+    The first of `REASONS` by which it is better than any of the others.
     `DETAIL`: another one ranks higher, but lacks detail or transparency.
     """
     best, others = ranks[0], ranks[1:]
-    rival = min(others)
-    if rival < best:
+    if min(others) < best:
         return DETAIL
-    return next(name for name, a, b in zip(REASONS, best, rival, strict=True) if a != b)
+    places = range(len(REASONS))
+    return REASONS[min(place for place in places for one in others if one[place] != best[place])]

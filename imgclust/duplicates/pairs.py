@@ -36,17 +36,24 @@ class Pairs:
         return cls(unique, scores[first])
 
 
+# Members that the others are compared with, and how small they may be beside those, in pixels.
+_THROUGH = 3
+_SMALLER = 0.4
+
+
 def grouped(
     pairs: Pairs,
     best_first: Mapping[int, tuple[object, ...]],
     *,
     without: Iterable[int] = (),
     compare: Compare | None = None,
+    sizes: Mapping[int, int] | None = None,
 ) -> list[list[tuple[int, float]]]:
     """Divide contents into groups, the best copy first in each; no content is in two.
 
     The best of all contents takes whatever passes against it, then the best of those left, and
-    so on. So every member has passed against the best copy of its group itself.
+    so on. So every member has passed against the best copy of its group itself, or (`sizes`)
+    against a copy that has.
 
     Parameters
     ----------
@@ -59,6 +66,10 @@ def grouped(
     compare
         Gives the verdicts on a content and others; None: all pairs pass. A content that holds
         more than a better one comes before it.
+    sizes
+        Pixels of each content. Given, what fails against the best copy is compared with a few of
+        its members that are not much smaller: two copies that were enlarged or encoded twice
+        differ more from each other than both from their original.
 
     Returns
     -------
@@ -92,12 +103,34 @@ def grouped(
                 asked.add(best)
                 waiting += [best, *sorted(more, key=lambda key: -place[key])]
                 continue
-            members = [
-                member
-                for member, verdict in zip(members, verdicts, strict=True)
-                if verdict in {Verdict.SAME, Verdict.FIRST}
-            ]
+            left = members
+            members = _passed(members, verdicts)
+            for other, _ in sorted(members, key=lambda member: place[member[0]])[:_THROUGH]:
+                linked = {key for key, _ in beside[other]}
+                known = {key for key, _ in members}
+                tried = [
+                    (key, score)
+                    for key, score in left
+                    if key in linked
+                    and key not in known
+                    and sizes is not None
+                    and sizes[other] >= _SMALLER * sizes[key]
+                ]
+                if tried:
+                    members += _passed(tried, compare(other, [key for key, _ in tried]))
+            members.sort(key=lambda member: (-member[1], place[member[0]]))
         if members:
             groups.append([(best, 1.0), *members])
             taken.update(key for key, _ in groups[-1])
     return groups
+
+
+def _passed(
+    members: Sequence[tuple[int, float]], verdicts: Sequence[Verdict]
+) -> list[tuple[int, float]]:
+    """The members that hold no more than what they were compared with, and are the same."""
+    return [
+        member
+        for member, verdict in zip(members, verdicts, strict=True)
+        if verdict in {Verdict.SAME, Verdict.FIRST}
+    ]

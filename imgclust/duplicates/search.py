@@ -138,7 +138,8 @@ def find(
     order = {key: ranks[same[0].id] for key, same in images.items() if key in shapes}
     verifier = Verifier(neighbourhood, originals, progress=progress, stop=stop)
     try:
-        copies = grouped(alike, order, compare=verifier.compare)
+        sizes = {key: shapes[key][0] * shapes[key][1] for key in order}
+        copies = grouped(alike, order, compare=verifier.compare, sizes=sizes)
     finally:  # what an interruption leaves is used the next time
         verifier.keep()
 

@@ -52,7 +52,7 @@ class Thresholds:
 
 
 # By weights: the trunk that comes with imgclust, on the sample photos (scripts/bench duplicates).
-MEASURED = Thresholds(near=0.9, similar=0.985, images=245)
+MEASURED = Thresholds(near=0.75, similar=0.985, images=245)
 
 
 def known(catalog: Catalog, recipe: str, *, trunk: str) -> Thresholds | None:

@@ -28,7 +28,7 @@ _TEXTURE_LEVELS, _TEXTURE_SHARE = 6.0, 0.3
 _COLOUR_LEVELS, _COLOUR_SHARE = 3.0, 0.3
 # The largest difference of a copy, as a multiple of that (docs/duplicates.md). The strokes of
 # another digit cancel out in the mean, but not in the root mean square.
-MOST, MOST_TEXTURE, MOST_COLOUR = 1.3, 2.6, 1.9
+MOST, MOST_TEXTURE, MOST_COLOUR = 1.5, 2.7, 1.9
 # In small pictures a few pixels are a letter's only difference from another.
 SMALL_SIDE, MOST_SMALL = 48, 0.7
 # Compared in bands of rows, so that different pictures are left early; with rows around each.
@@ -44,6 +44,7 @@ _ENLARGED = (
     Image.Resampling.LANCZOS,
     Image.Resampling.BILINEAR,
     Image.Resampling.NEAREST,
+    Image.Resampling.BOX,
 )
 # Levels by which a drawing must differ from the ground that its flattened copy is on.
 _SHOWN = 32
