@@ -20,7 +20,7 @@ PHRASES = {
     r"all the same(?! (?:values?|number|size|kind|colour|length|cluster|type|way)\b)": (
         "still, nevertheless, identical"
     ),
-    r"in step\b": "up to date, in sync",
+    r"in step\b(?! \d)": "up to date, in sync",
     r"(came|comes|come) since\b": "new, added since",
     r"(is|are|be|been) told(?! apart)": "is shown, is known, is given",
     r"nothing to do it with": "nothing found",
