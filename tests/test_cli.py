@@ -121,7 +121,7 @@ def test_commands_without_the_packages_say_which_extra_to_install(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ("", "which command"),
+        ("", "no command given"),
         ("wach", "Did you mean 'watch'"),
         ("status --collection=", "--collection is empty"),
         ("status --index=", "--index is empty"),
@@ -300,13 +300,13 @@ def test_a_hang_up_does_not_end_a_watcher(
 def test_a_second_signal_ends_the_process_at_once() -> None:
     code = (
         "import os, signal\n"
-        "from imgclust.cli import calling\n"
+        "from imgclust.cli import context\n"
         "def stubborn(call):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"
         "    assert call.stop.is_set()\n"
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    print('still here')\n"
-        "calling.perform(calling.Globals(), stubborn)\n"
+        "context.perform(context.Globals(), stubborn)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (130, "")

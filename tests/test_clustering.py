@@ -160,7 +160,7 @@ def test_wrong_requests_are_refused() -> None:
         fit(rows[:0], 2)
     with pytest.raises(ClusteringError, match="start has shape"):
         fit(rows, 2, start=rows[:3])
-    with pytest.raises(ClusteringError, match="no range"):
+    with pytest.raises(ClusteringError, match="not a range"):
         sweep(rows, k_min=5, k_max=3)
     with pytest.raises(ClusteringError, match="do not fit"):
         assign(rows, rows[:, :2])

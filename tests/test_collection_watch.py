@@ -127,7 +127,7 @@ def test_what_is_done_now() -> None:
     assert "now       looking through the folders" in shown(state)
     state = heard(state, Event("scanned", "scanned in 0.1 s"), 1.0)
     assert "now       all is in\n" in shown(state)
-    assert "links     in step" in shown(state)
+    assert "links     up to date" in shown(state)
     assert "quarantine" not in shown(state)
     state = heard(state, EVENTS[0], 5.0)
     assert "now       all is in, 1 in the last 30 s" in shown(state)

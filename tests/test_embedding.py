@@ -261,7 +261,7 @@ def save_in(
     monkeypatch.setattr(Saved, "error", error)
     monkeypatch.setattr(Saved, "refuses", refuses)
     monkeypatch.setattr(Saved, "opened", [])
-    for module in ("opening", "saved"):
+    for module in ("engine_selection", "graph_cache"):
         monkeypatch.setattr(f"imgclust.embedding.{module}.LibraryEmbedder", Saved)
     monkeypatch.setattr("imgclust.embedding.engine_selection.frozen_graph", frozen)
     monkeypatch.setattr("imgclust.embedding.graph_cache.times_as_fast", lambda *rest: faster)

@@ -163,7 +163,7 @@ def test_what_cannot_be_carried_on() -> None:
     assert refreshed(found, rows[:0]) is found
     still = align(found.transform(rows), found.transform(rows))
     for other in (fit_pca(rows, dims=4, standardise=True), found.turned(still)):
-        with pytest.raises(ClusteringError, match="cannot be carried on"):
+        with pytest.raises(ClusteringError, match="cannot be updated"):
             refreshed(other, rows)
     with pytest.raises(ClusteringError, match="cannot be projected"):
         refreshed(found, rows[:, :5])

@@ -193,8 +193,8 @@ def test_questions(answer: str, yes: bool, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_terminal_gets_a_bar_and_colours_that_no_color_takes_away() -> None:
     code = (
-        "from imgclust.terminal import Screen, streams\n"
-        "streams.adapt(json=False)\n"
+        "from imgclust.terminal import Screen, stdio\n"
+        "stdio.adapt(json=False)\n"
         "screen = Screen()\n"
         "screen.progress('ingesting', 3, 10)\n"
         "screen.line('a line above it')\n"
