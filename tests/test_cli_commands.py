@@ -460,7 +460,9 @@ def test_outliers_into_a_folder_and_back(run: Run, ready: Path) -> None:
     assert "--no-outliers" in run("watch", "--once", "--outliers").refused(2)
     assert run("links", "--outliers").code == 0
     assert run("links", "--check").code == 0
-    assert "cannot be combined with --dry-run" in run("cluster", "--no-outliers", "--dry-run").refused(2)
+    assert "cannot be combined with --dry-run" in run(
+        "cluster", "--no-outliers", "--dry-run"
+    ).refused(2)
     assert run("cluster", "-k", "3", "--no-outliers").code == 0
     assert run("links", "--check").code == 0
 

@@ -1,4 +1,7 @@
-"""The disks that images come from: is a read error the file's, or its disk's?"""
+"""Waiting for disks: for one that refuses writes, and for one whose files cannot be read.
+
+A read error is the file's, or its disk's: `Disks` finds out which.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from imgclust.progress import StopFlag
 from imgclust.reconcile import MAX_READS
 
 # Seconds before a write is tried again: so many at first, twice as many each time, at most so many.
-_FIRST_S, _LONGEST_S = 1.0, 60.0
+_FIRST_WRITE_S, _LONGEST_S = 1.0, 60.0
+# The same before the reading of a root is tried again.
+_FIRST_S = 2.0
 
 
 class Pause:
@@ -29,7 +34,7 @@ class Pause:
         self._catalog = catalog
         self._stop = stop
         self._emit = emit
-        self._next_s = _FIRST_S
+        self._next_s = _FIRST_WRITE_S
         self.on = False
 
     def wait(self, refusal: StorageError) -> None:
@@ -52,7 +57,7 @@ class Pause:
         if self.on:
             self._emit(Event("note", "the disk works again; going on"))
         self.on = False
-        self._next_s = _FIRST_S
+        self._next_s = _FIRST_WRITE_S
 
 
 def refusal(error: StorageError | OSError) -> StorageError:
@@ -66,8 +71,6 @@ def refusal(error: StorageError | OSError) -> StorageError:
 _SAMPLES = 5
 # Paths that are put off in one transaction: other processes are not kept waiting.
 _ROWS = 5000
-# Seconds before a root is tried again: so many at first, twice as many each time, at most so many.
-_FIRST_S, _LONGEST_S = 2.0, 60.0
 
 
 @dataclass
