@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 # Of what is kept; another one begins anew. The likeness that was judged by is part of it.
-# Version 2: verdicts by all pixels instead of by thumbnails alone.
+# Version 2: verdicts by all pixels. Other limits in images/sameness.py need another version.
 _VERSION = 2
 _CHECKSUM_BYTES = 4
 _FIELDS = ("keys", "asked", "one", "other", "cosines", "judged", "verdicts")
