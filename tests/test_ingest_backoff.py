@@ -32,7 +32,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 def test_a_watcher_waits_for_the_disk_and_goes_on_alone(
     world: World, monkeypatch: pytest.MonkeyPatch, point: str, error: str
 ) -> None:
-    monkeypatch.setattr(backoff, "_FIRST_S", 0.0)
+    monkeypatch.setattr(backoff, "_FIRST_WRITE_S", 0.0)
     paths = world.pictures(5)
     arm(f"{point}={error}@1")
     said = world.watch(
@@ -75,7 +75,7 @@ def test_a_scan_that_is_refused_goes_on_where_it_was(
     world: World, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     monkeypatch.setattr(root_scan, "_SLICE", 2)
-    monkeypatch.setattr(backoff, "_FIRST_S", 0.0)
+    monkeypatch.setattr(backoff, "_FIRST_WRITE_S", 0.0)
     old = world.pictures(7)
     world.once()
     fresh = world.pictures(9)[7:]

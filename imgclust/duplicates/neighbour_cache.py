@@ -21,7 +21,7 @@ import numpy.typing as npt
 from imgclust.fs import open_new, read_regular
 
 # Of what is kept; another one starts over. The likeness that was judged by is part of it.
-# Version 2: verdicts by all pixels instead of by thumbnails alone.
+# Version 2: verdicts by all pixels. Other limits in images/sameness.py need another version.
 _VERSION = 2
 _CHECKSUM_BYTES = 4
 _FIELDS = ("keys", "asked", "one", "other", "cosines", "judged", "verdicts")

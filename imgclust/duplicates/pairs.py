@@ -1,4 +1,4 @@
-"""Groups from pairs: everything in a group passes against its best copy, never through others."""
+"""Groups from pairs: members pass against the best copy, or against one that has; no chains."""
 
 from __future__ import annotations
 
