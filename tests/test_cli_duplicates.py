@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.command_line import Run, runner
 
-IMAGE = ["id", "path", "score", "width", "height", "bytes", "relation"]
+IMAGE = ["id", "path", "score", "width", "height", "bytes", "hard_links", "relation"]
 
 
 @pytest.fixture

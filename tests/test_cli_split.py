@@ -189,7 +189,7 @@ def test_images_that_are_all_alike(run: Run, tmp_path: Path) -> None:
         copy = tmp_path / "drop" / f"copy-{number}.png"
         copy.write_bytes(first.read_bytes() + bytes(number))
     assert run("watch", "--once", tmp_path / "drop", "-q").code == 0
-    assert "all the same to the network" in run("clusters", "split", "1").refused(3)
+    assert "have identical embeddings" in run("clusters", "split", "1").refused(3)
     said = run("cluster", "-k", "3")
     assert "k = 1: there is only 1 distinct embedding; 3 was asked" in said.out
     done = run("cluster", "-k", "auto", "--json").document

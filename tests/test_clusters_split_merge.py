@@ -149,7 +149,9 @@ def test_what_cannot_be_split_or_merged_is_said(tmp_path: Path) -> None:
     world.add(3, vector=same)
     world.cluster(2)
     assert look(world.path).sizes() == {1: 3, 2: 1}
-    with pytest.raises(NothingThereError, match="the 3 images of cluster 1 are all the same"):
+    with pytest.raises(
+        NothingThereError, match="the 3 images of cluster 1 have identical embeddings"
+    ):
         recluster.split(1, k="2")
     with pytest.raises(NothingThereError, match="cluster 2 has one image"):
         recluster.split(2, k="auto")

@@ -70,6 +70,10 @@ remove 3 --dry-run
 remove 3 -y
 doctor
 doctor --repair
+roots
+roots list
+roots move nowhere elsewhere
+roots remove nowhere
 backup photos.imgclust
 restore photos.imgclust --dry-run --collection copy
 restore photos.imgclust --to elsewhere
@@ -79,7 +83,11 @@ collections delete third --dry-run
 collections delete third -y
 """.strip().splitlines()
 # Those that end on purpose with another code.
-CODES = {"weights verify weights.h5": 1}
+CODES = {
+    "weights verify weights.h5": 1,
+    "roots move nowhere elsewhere": 3,
+    "roots remove nowhere": 3,
+}
 # It needs the network, and says so at once; elsewhere it is tested with a server.
 OFFLINE = {"weights download"}
 

@@ -290,7 +290,7 @@ def test_a_failing_callback_is_logged_and_costs_nothing(
         pool.submit(b"pid", failing)
         assert called.wait(WAIT_S)
         assert pid_of(Asked(pool)) == before
-    assert "could not be taken" in caplog.text
+    assert "could not be processed" in caplog.text
 
 
 def test_workers_that_cannot_start_are_reported(caplog: pytest.LogCaptureFixture) -> None:

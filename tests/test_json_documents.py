@@ -152,6 +152,7 @@ export --format csv --out drop/images.csv
 doctor
 doctor --repair
 roots
+roots list
 roots move nowhere drop
 roots move drop nowhere
 roots move drop drop

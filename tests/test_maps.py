@@ -64,4 +64,4 @@ def test_a_map_is_made_anew_when_asked(open_collection: Open, drop: Path) -> Non
     collection.view(method="pca", dims=3)
     result = collection.view(method="pca", dims=3, refit=True)
     assert result.refitted
-    assert "turned to match" in result.sentence
+    assert "rotated to match" in result.sentence

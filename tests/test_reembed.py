@@ -258,9 +258,9 @@ def test_command(run: Run, drop: Path) -> None:
 def test_killed_in_the_middle(run: Run, drop: Path, tmp_path: Path) -> None:
     assert run("watch", "--once", "-q", drop).code == 0
     code = (
-        "from imgclust.collection import networks\n"
+        "from imgclust.collection import embedder\n"
         "from tests.fakes import FakeEmbedder\n"
-        "networks.open_embedder = lambda *_, **__: FakeEmbedder(2048)\n"
+        "embedder.open_embedder = lambda *_, **__: FakeEmbedder(2048)\n"
         "from imgclust.cli import main\n"
         "raise SystemExit(main(['reembed', '--raw', '-y']))\n"
     )
