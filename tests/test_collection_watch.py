@@ -131,7 +131,7 @@ def test_what_is_done_now() -> None:
     assert "quarantine" not in shown(state)
     state = heard(state, EVENTS[0], 5.0)
     assert "now       all is in, 1 in the last 30 s" in shown(state)
-    assert "Ctrl-C once more" in shown(dataclasses.replace(state, stopping=True))
+    assert "Ctrl-C again" in shown(dataclasses.replace(state, stopping=True))
 
 
 def test_a_disk_that_refuses_is_shown_until_it_works_again() -> None:
