@@ -278,6 +278,8 @@ def record(
     patch.chdir(top)
     patch.setenv("HOME", str(top))
     patch.setenv("TZ", "UTC")
+    # Images get their ids in the order of their names, however busy the machine is.
+    patch.setenv("IMGCLUST_DECODE_WORKERS", "1")
     run = runner(top, capsys, patch)
     recorder = Recorder(run, top)
     for call in CALLS:
