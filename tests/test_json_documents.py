@@ -203,10 +203,10 @@ collections
 
 # Values that people read, and those that no two runs share.
 PROSE = {"message", "words", "suggestion", "trouble", "reason", "held"}
-TIMES = {"time", "published", "created", "since"}
+TIMES = {"time", "published", "created", "since", "scanned", "made"}
 DURATIONS = {"seconds"}
 # Of files that imgclust writes: wording and blocks of the disk change them.
-SIZED = {"report", "roots"}
+SIZED = {"report", "roots", "made"}
 
 
 class Recorder:
@@ -242,12 +242,15 @@ class Recorder:
             if key in TIMES:
                 assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", value)
                 return "<time>"
+            if key == "sha256" and "made" in beside:  # of a file that holds the time
+                assert re.fullmatch("[0-9a-f]{64}", value)
+                return "<digest>"
             return value.replace(self._top, "<top>").replace(str(CHECKOUT), "<checkout>")
         if isinstance(value, float):
             assert key not in DURATIONS or value >= 0
             # Beyond that, rounding on other processors shows.
             return 0.5 if key in DURATIONS else round(value, 4)
-        if key == "bytes" and beside & SIZED:
+        if (key == "bytes" and beside & SIZED) or (key == "device" and value is not None):
             assert isinstance(value, int)
             return 1
         return value
