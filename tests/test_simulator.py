@@ -19,7 +19,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -725,6 +725,7 @@ def live(schedules: int, steps: int) -> None:
             suppress_health_check=list(HealthCheck),
             database=None,
             print_blob=True,
+            phases=(Phase.explicit, Phase.generate),  # shrinking takes minutes
             derandomize=True,  # the same schedules everywhere; scripts/torture looks for new ones
         ),
     )
