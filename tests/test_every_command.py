@@ -72,7 +72,7 @@ doctor
 doctor --repair
 roots
 roots list
-roots move nowhere elsewhere
+roots move nowhere new
 roots remove nowhere
 backup photos.imgclust
 restore photos.imgclust --dry-run --collection copy
@@ -85,7 +85,7 @@ collections delete third -y
 # Those that end on purpose with another code.
 CODES = {
     "weights verify weights.h5": 1,
-    "roots move nowhere elsewhere": 3,
+    "roots move nowhere new": 3,
     "roots remove nowhere": 3,
 }
 # It needs the network, and says so at once; elsewhere it is tested with a server.
