@@ -67,7 +67,7 @@ class Committing:
         self._assigner = assigner
         self._counts = counts
         self._emit = emit
-        self._rows = rows or Rows(catalog, disk, clock, left=counts.leave)
+        self._rows = rows or Rows(catalog, disk, clock, counts=counts)
         self._removal = Removal(catalog, disk, self._rows)
         self.disks = Disks(catalog, disk=disk, clock=clock, emit=emit)
 

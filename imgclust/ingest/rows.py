@@ -17,12 +17,12 @@ All of that is in the catalog (`Moves`), so that a restart continues where a cra
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from imgclust.catalog import Catalog, Image, Observation
 from imgclust.images import Decoded, FileStat, Listings
 from imgclust.ingest.environment import Clock, Disk, Place, is_away
+from imgclust.ingest.events import Counts
 from imgclust.ingest.mounts import waits_for_mount
 from imgclust.reconcile import same_file
 
@@ -42,18 +42,15 @@ class Change:
 class Rows:
     """The image rows of a catalog, as the files of `disk` take, move and leave them.
 
-    The caller holds the transaction, and calls `begin` in it first. `left` hears of each path that
-    has no file of an image any more.
+    The caller holds the transaction, and calls `begin` in it first.
     """
 
-    def __init__(
-        self, catalog: Catalog, disk: Disk, clock: Clock, *, left: Callable[[bytes], None]
-    ) -> None:
+    def __init__(self, catalog: Catalog, disk: Disk, clock: Clock, *, counts: Counts) -> None:
         self._catalog = catalog
         self._moves = catalog.moves
         self._disk = disk
         self._clock = clock
-        self._left = left
+        self._counts = counts
         # Of contents that many images have: the last of those that were there when looked at.
         self._there: dict[int, int] = {}
         self._settled = 0
@@ -93,7 +90,7 @@ class Rows:
         if not named:
             if there is None:
                 self._catalog.observations.forget(known.path)
-                self._left(known.path)
+                self._counts.leave(known.path)
             else:
                 self._lose(there)
             return None
@@ -108,7 +105,7 @@ class Rows:
                 self._displace(there)
             if mover.doubt != "changed":  # else another file is there, and waits
                 self._catalog.observations.forget(mover.path)
-                self._left(mover.path)
+                self._counts.leave(mover.path)
             images.move(mover.id, known.path, known.root, inode=inode)
             return "moved", mover.id
         doubtful = others and (self._scanning or self._is_claimed(key))
@@ -311,12 +308,13 @@ class Rows:
         if known is not None and done and not same_file(known.stat, found, network=network):
             due = self._clock.monotonic() + place.settle_s(known.root)
             self._catalog.observations.see(image.path, known.root, found, due=due)
+            self._counts.wait(image.path)
         return same
 
     def _lose(self, image: Image) -> None:
         self._catalog.observations.lose([image.path])
         self._catalog.images.miss([image.id], scans=0)
-        self._left(image.path)
+        self._counts.leave(image.path)
         self.lost.append(image)
 
     def is_kept(self, image: Image) -> bool:
