@@ -100,7 +100,9 @@ def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
             for image in part.values():
                 if image.state == "missing":  # a watcher may have found it again meanwhile
                     catalog.remove_image(image)
-                    catalog.observations.forget(image.path)
+                    known = catalog.observations.at(image.path)
+                    if known is None or known.state != "seen":  # else a file waits there
+                        catalog.observations.forget(image.path)
                     taken.append(image.id)
     # Last of all: cut off before this, what is left stays held and can be accepted again.
     with catalog.transaction():
