@@ -56,19 +56,13 @@ def look(
     """Decide after an event, a scan or a request (`asked`: a person named this very path)."""
     if stat is None:
         return Look.NOTHING if known is None else _away(known)
-    if known is None or _changed(known, stat, network=network):
+    if known is None or not same_file(known.stat, stat, network=network):
         return Look.SEE
     if known.state == "missing":
         return Look.BACK
     if known.state == "removed" and asked:
         return Look.SEE
     return Look.NOTHING
-
-
-def _changed(known: Observation, stat: FileStat, *, network: bool) -> bool:
-    # A removed image's ctime proves nothing: it changes when its hard link, our own, goes.
-    last = len(stat) - 1 if known.state == "removed" else len(stat)
-    return not same_file(known.stat[:last], stat[:last], network=network)
 
 
 def ripe(known: Observation, stat: FileStat | None, *, network: bool) -> Look:

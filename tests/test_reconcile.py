@@ -81,7 +81,7 @@ def test_an_unchanged_or_absent_path(state: str, there: Look, away: Look, networ
 @evidence
 def test_every_change_makes_the_path_due_again_whatever_it_was(state: str, field: str) -> None:
     found = look(observed(state), OTHER[field], network=False)
-    if field == "device" or (state, field) == ("removed", "ctime_ns"):
+    if field == "device":
         assert found is look(observed(state), STAT, network=False)
     else:
         assert found is Look.SEE
