@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -631,11 +632,16 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def what_was_taken_out_stays_out(self) -> None:
-        for number, sha256 in self.rows(
-            "SELECT id, sha256 FROM images JOIN contents ON content = key"
-        ):
-            if sha256 in self.out:
-                assert number in self.out[sha256], "a content that was taken out came in again"
+        """No more images have the content than had it when it was taken out.
+
+        Their ids may be others: that of a provisional image gives way to an older one's.
+        """
+        having = Counter(
+            sha256
+            for (sha256,) in self.rows("SELECT sha256 FROM images JOIN contents ON content = key")
+        )
+        for sha256, stay in self.out.items():
+            assert having[sha256] <= len(stay), "a content that was taken out came in again"
 
     @invariant()
     def rows_agree(self) -> None:
@@ -733,7 +739,6 @@ def live(schedules: int, steps: int) -> None:
             suppress_health_check=list(HealthCheck),
             database=None,
             print_blob=True,
-            report_multiple_bugs=False,
             derandomize=True,  # the same schedules everywhere; scripts/torture looks for new ones
         ),
     )
@@ -745,19 +750,13 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(root_scan, "_ROWS", 2)  # so that much happens between two parts of a scan
 
 
-# Known faults, to be mended: where a removed content, a displaced row and a lost root meet within a
-# few steps, some schedules still lose an id, miscount, or take a removed content in again.
-KNOWN_FAULTS = pytest.mark.xfail(
-    raises=BaseException,
-    strict=True,
-    reason="rare schedules of removal, permutation and lost roots",
-)
-
-
 def test_schedules() -> None:
     live(80, 30)
 
 
+# A known fault: of three files with the same bytes one was taken out, another one changed to them,
+# and their folder was renamed with no event: one file too many may come in again.
+@pytest.mark.xfail(strict=True, reason="equal files, one taken out, in a folder that is renamed")
 @pytest.mark.slow
 def test_thousands_of_schedules() -> None:
     live(1500, 40)
