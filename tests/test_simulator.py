@@ -11,7 +11,6 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -229,7 +228,7 @@ class Life(RuleBasedStateMachine):
         self.gone_ids: set[int] = set()
         self.removed: dict[bytes, FileStat] = {}
         # Contents that a person took out, each with the images that had it and stayed.
-        self.out: dict[bytes, set[int]] = {}
+        self.out: dict[bytes, tuple[set[int], int]] = {}
         # Those of them that are away since the last scan, each with files beside it that are not.
         self.unseen: dict[bytes, set[bytes]] = {}
         self.lost: set[bytes] = set()
@@ -568,7 +567,8 @@ class Life(RuleBasedStateMachine):
             images_module.remove(here, os.fsdecode(path), copies=False)
             self.removed[path] = stat
             stay = {one.id for one in self.catalog.images.with_content(image.content)}
-            self.out[self.digest_of(image.content)] = stay
+            newest = max(self.rows("SELECT max(id) FROM images")[0][0] or 0, image.id)
+            self.out[self.digest_of(image.content)] = (stay, newest)
             for kept in self.away.values():
                 kept.discard(image.id)
 
@@ -632,16 +632,19 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def what_was_taken_out_stays_out(self) -> None:
-        """No more images have the content than had it when it was taken out.
+        """No more images have the content than had it when it was taken out, and none is newer.
 
         Their ids may be others: that of a provisional image gives way to an older one's.
         """
-        having = Counter(
-            sha256
-            for (sha256,) in self.rows("SELECT sha256 FROM images JOIN contents ON content = key")
-        )
-        for sha256, stay in self.out.items():
-            assert having[sha256] <= len(stay), "a content that was taken out came in again"
+        having: dict[bytes, set[int]] = {}
+        for number, sha256 in self.rows(
+            "SELECT id, sha256 FROM images JOIN contents ON content = key"
+        ):
+            having.setdefault(sha256, set()).add(number)
+        for sha256, (stay, newest) in self.out.items():
+            ids = having.get(sha256, set())
+            came_in = len(ids) > len(stay) or max(ids, default=0) > newest
+            assert not came_in, "a content that was taken out came in again"
 
     @invariant()
     def rows_agree(self) -> None:
