@@ -49,9 +49,17 @@ class Removal:
             if seen is not None and seen.stat[1] == decoded.stat.inode:
                 # Of two hard links only the name tells which was taken out.
                 return not (was_out and called_out and not _named(path, [image.path]))
-        if was_out or called_out:
-            return False
-        return sum(self._rows.is_free(image, place) for image in left) == 1
+        if was_out or called_out or self._catalog.images.at(path) is not None:
+            return False  # an image whose bytes have changed has not moved here
+        waits = self._catalog.observations.waits_with_size
+        size = decoded.stat.size
+        free = [
+            image
+            for image in left
+            if self._rows.is_free(image, place)
+            and not (image.inode and waits(size, inode=image.inode, but=path))
+        ]
+        return len(free) == 1
 
     def _has_left(self, image: Image) -> bool:
         """True when the image's file is no longer at its path, and not because its disk is
