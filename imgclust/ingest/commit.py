@@ -67,7 +67,7 @@ class Committing:
         self._assigner = assigner
         self._counts = counts
         self._emit = emit
-        self._rows = rows or Rows(catalog, disk, clock, counts=counts)
+        self._rows = rows or Rows(catalog, disk, clock)
         self._removal = Removal(catalog, disk, self._rows)
         self.disks = Disks(catalog, disk=disk, clock=clock, emit=emit)
 
@@ -114,6 +114,7 @@ class Committing:
                 cluster = clusters[content]
                 event = replace(event, cluster=cluster, cluster_name=names.get(cluster))
             self._emit(event)
+        self._count_touched()
         return bool(said)
 
     def works(self, place: Place, *, but: Collection[bytes]) -> bool | None:
@@ -331,6 +332,15 @@ class Committing:
         elif kind in {"new", "replaced"} and not embedded_now:
             kind = "reused"
         return Event(kind, _SENTENCES[kind], known.path, image), key
+
+    def _count_touched(self) -> None:
+        """Count the paths that other files' arrivals have changed: as the catalog has them now."""
+        for path in self._rows.touched:
+            known = self._catalog.observations.at(path)
+            if known is None or known.state == "missing":
+                self._counts.leave(path)
+            elif known.state == "seen":
+                self._counts.wait(path)
 
     def _count(self, event: Event) -> None:
         if event.image is not None:

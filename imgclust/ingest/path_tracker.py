@@ -48,7 +48,7 @@ class Looking:
         self._faults = faults
         self.emit = emit
         self.say = say
-        self.rows = Rows(catalog, disk, clock, counts=counts)
+        self.rows = Rows(catalog, disk, clock)
 
     def at_paths(self, paths: Mapping[bytes, bytes], place: Place) -> dict[bytes, bytes]:
         """Look at what events name: a file, or a folder that has gone or moved.

@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from imgclust.catalog import Catalog, Image, Observation
 from imgclust.images import Decoded, FileStat, Listings
 from imgclust.ingest.environment import Clock, Disk, Place, is_away
-from imgclust.ingest.events import Counts
 from imgclust.ingest.mounts import waits_for_mount
 from imgclust.reconcile import same_file
 
@@ -45,12 +44,11 @@ class Rows:
     The caller holds the transaction, and calls `begin` in it first.
     """
 
-    def __init__(self, catalog: Catalog, disk: Disk, clock: Clock, *, counts: Counts) -> None:
+    def __init__(self, catalog: Catalog, disk: Disk, clock: Clock) -> None:
         self._catalog = catalog
         self._moves = catalog.moves
         self._disk = disk
         self._clock = clock
-        self._counts = counts
         # Of contents that many images have: the last of those that were there when looked at.
         self._there: dict[int, int] = {}
         self._settled = 0
@@ -58,6 +56,7 @@ class Rows:
         self._listings = Listings(disk.names)
         self.changes: list[Change] = []
         self.lost: list[Image] = []
+        self.touched: list[bytes] = []  # paths of other files than those that were read
 
     def begin(self, *, scanning: bool) -> None:
         """Look at the disk afresh; while a scan is on, any file may still be found anywhere."""
@@ -65,7 +64,7 @@ class Rows:
             self.forget()
         self._scanning = scanning
         self._listings = Listings(self._disk.names)
-        self.changes, self.lost = [], []
+        self.changes, self.lost, self.touched = [], [], []
 
     def forget(self) -> None:
         """What was written was undone: look at all files again."""
@@ -90,7 +89,7 @@ class Rows:
         if not named:
             if there is None:
                 self._catalog.observations.forget(known.path)
-                self._counts.leave(known.path)
+                self.touched.append(known.path)
             else:
                 self._lose(there)
             return None
@@ -105,7 +104,7 @@ class Rows:
                 self._displace(there)
             if mover.doubt != "changed":  # else another file is there, and waits
                 self._catalog.observations.forget(mover.path)
-                self._counts.leave(mover.path)
+                self.touched.append(mover.path)
             images.move(mover.id, known.path, known.root, inode=inode)
             return "moved", mover.id
         doubtful = others and (self._scanning or self._is_claimed(key))
@@ -308,13 +307,13 @@ class Rows:
         if known is not None and done and not same_file(known.stat, found, network=network):
             due = self._clock.monotonic() + place.settle_s(known.root)
             self._catalog.observations.see(image.path, known.root, found, due=due)
-            self._counts.wait(image.path)
+            self.touched.append(image.path)
         return same
 
     def _lose(self, image: Image) -> None:
         self._catalog.observations.lose([image.path])
         self._catalog.images.miss([image.id], scans=0)
-        self._counts.leave(image.path)
+        self.touched.append(image.path)
         self.lost.append(image)
 
     def is_kept(self, image: Image) -> bool:
