@@ -757,9 +757,6 @@ def test_schedules() -> None:
     live(80, 30)
 
 
-# A known fault: of three files with the same bytes one was taken out, another one changed to them,
-# and their folder was renamed with no event: one file too many may come in again.
-@pytest.mark.xfail(strict=True, reason="equal files, one taken out, in a folder that is renamed")
 @pytest.mark.slow
 def test_thousands_of_schedules() -> None:
     live(1500, 40)
