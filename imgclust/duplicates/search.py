@@ -179,7 +179,8 @@ def find(
     groups = [made for group in (*exact, *copies) if (made := of_copies(group)) is not None]
     shown_ids = {one.id for group in groups for one in group.images}
     leaders = {group[0][0] for group in (*exact, *copies) if images[group[0][0]][0].id in shown_ids}
-    pairs = Pairs.of([similar, alike])
+    # Small pictures are compared with all that have their shape, whatever the network sees.
+    pairs = Pairs.of([similar, alike.where(alike.scores >= thresholds.near)])
     one, other = np.isin(pairs.keys, np.array(sorted(leaders), np.int64)).T
     lesser = near - leaders
     # The best copies of other groups come first, so that they are in no group of similar images.
