@@ -14,7 +14,7 @@ from imgclust.cli.context import Call
 from imgclust.cli.links import Outliers
 from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import ClusterId, Commands, DryRun, Yes
-from imgclust.errors import NothingThereError, UsageError
+from imgclust.errors import UsageError
 from imgclust.terminal import clusters as tables
 
 if TYPE_CHECKING:
@@ -121,11 +121,7 @@ def _may_change(
 
 def _has_clusters(call: Call) -> bool:
     with call.open() as collection:
-        try:
-            collection.current()
-        except NothingThereError:
-            return False
-        return True
+        return collection.standing().clusters > 0
 
 
 @commands.adds(
