@@ -20,7 +20,6 @@ from imgclust.collection import (
     Thresholds,
     duplicates,
     images,
-    whole_pictures,
 )
 from imgclust.duplicates import MEASURED, Neighbourhood, Pairs, Pictures, grouped, pair_search
 from imgclust.duplicates.thresholds import LIKE
@@ -475,7 +474,7 @@ def test_the_second_call_reads_no_picture(
     again = open_collection()
     with monkeypatch.context() as patch:
         patch.setattr(images, "picture", lambda *_: pytest.fail("a picture is read"))
-        patch.setattr(whole_pictures, "DecodePool", lambda **_: pytest.fail("a file is decoded"))
+        patch.setattr(duplicates, "DecodePool", lambda **_: pytest.fail("a file is decoded"))
         written = again.folders.neighbourhood.stat().st_mtime_ns
         assert again.duplicates() == first
         assert again.folders.neighbourhood.stat().st_mtime_ns == written
