@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from imgclust.cli import documents
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Commands
 from imgclust.errors import UsageError
@@ -51,4 +50,4 @@ def export(
             for note in result.notes:
                 call.screen.note(note)
         else:
-            call.answer(result, documents.exported, exports.exported)
+            call.answer(result, exports.exported)

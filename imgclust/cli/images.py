@@ -10,7 +10,6 @@ from typing import Annotated
 
 import typer
 
-from imgclust.cli import documents
 from imgclust.cli.context import Call, ignoring_hangup
 from imgclust.cli.links import Mode, Outliers
 from imgclust.cli.questions import agreed
@@ -162,7 +161,6 @@ def remove(
                 return
         call.answer(
             collection.remove(image, copies=copies, dry_run=dry_run),
-            documents.removed,
             partial(status.removed, would=dry_run),
         )
 
@@ -175,7 +173,7 @@ commands.add_typer(quarantine_commands, name="quarantine")
 def quarantine(call: Call) -> None:
     """Show files that could not be read."""
     with call.open() as collection:
-        call.answer(collection.quarantine(), documents.quarantine, status.quarantine)
+        call.answer(collection.quarantine(), status.quarantine, rows="quarantined")
 
 
 @quarantine_commands.adds(
@@ -205,7 +203,7 @@ commands.add_typer(missing_commands, name="missing")
 def missing(call: Call) -> None:
     """Show images that are not where they were."""
     with call.open() as collection:
-        call.answer(collection.missing(), documents.missing, status.missing)
+        call.answer(collection.missing(), status.missing, rows="missing")
 
 
 @missing_commands.adds(
@@ -220,7 +218,7 @@ def accept(call: Call, dry_run: DryRun = False, yes: Yes = False) -> None:
     with call.open() as collection:
         waiting = collection.missing()
         if dry_run:
-            call.answer(waiting, documents.accepted, status.missing)
+            call.answer(waiting, status.missing, rows="accepted")
             return
         if waiting and not agreed(
             call,
@@ -231,4 +229,4 @@ def accept(call: Call, dry_run: DryRun = False, yes: Yes = False) -> None:
             show=lambda: status.missing(call.screen, waiting),
         ):
             return
-        call.answer(collection.accept_missing(), documents.accepted, status.accepted)
+        call.answer(collection.accept_missing(), status.accepted, rows="accepted")

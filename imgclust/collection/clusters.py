@@ -5,32 +5,79 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust.catalog import Clustering
-from imgclust.clustering import nearest_clusters
+from imgclust.clustering import Drift, nearest_clusters
 from imgclust.clusters import drifting
-from imgclust.collection import query
-from imgclust.collection.results import ClusterDetails, ClusterRow, Member
+from imgclust.collection import exports
+from imgclust.collection.images import pictures
+from imgclust.collection.link_folder import finish_links
 from imgclust.errors import NothingThereError, UsageError
 
 if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
+    from imgclust.collection.context import Context
 
 _SHOWN_NEIGHBOURS = 5
 _LONGEST_NAME = 100
 
 
-def rows(collection: Opened) -> tuple[ClusterRow, ...]:
+@dataclass(frozen=True)
+class ClusterRow:
+    """One cluster; `medoid` is an image id, `coherence` the mean cosine to the centroid.
+
+    `outliers` counts the images that are far from the centre; `drift` says how far from the centre
+    its arrivals are. The images of a `frozen` cluster leave it only by a command about that
+    cluster.
+    """
+
+    id: int
+    name: str | None
+    size: int
+    coherence: float
+    medoid: int | None
+    medoid_path: bytes | None
+    folder: Path | None
+    drift: Drift
+    outliers: int
+    frozen: bool = False
+
+
+@dataclass(frozen=True)
+class Member:
+    """An image of a cluster, and its distance to the centroid in the clustering's space.
+
+    `missing`: its file was not where it was when the folder was last looked at.
+    """
+
+    id: int
+    path: bytes
+    distance: float
+    missing: bool = False
+
+
+@dataclass(frozen=True)
+class ClusterDetails:
+    """A cluster with its representatives, its nearest clusters, and its members by distance."""
+
+    row: ClusterRow
+    representatives: tuple[Member, ...]
+    nearest: tuple[tuple[int, float], ...]
+    members: tuple[Member, ...]
+    sheet: Path | None
+
+
+def rows(context: Context) -> tuple[ClusterRow, ...]:
     """See `Collection.clusters`."""
-    clustering = collection.current()
-    catalog = collection.catalog
+    clustering = context.current()
+    catalog = context.catalog
     sizes = catalog.assignments.sizes(clustering.id)
     names, frozen = catalog.clusterings.names(), catalog.clusterings.frozen()
     drifts = drifting(catalog, clustering).clusters
     outliers = catalog.assignments.outliers(clustering.id)
-    link_folders = collection.linking().folders()
+    link_folders = context.linking().folders()
     found = []
     for one in clustering.described:
         cluster = one.cluster
@@ -52,17 +99,15 @@ def rows(collection: Opened) -> tuple[ClusterRow, ...]:
     return tuple(sorted(found, key=lambda row: row.id))
 
 
-def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterDetails:
+def details(context: Context, cluster: int, *, sheet: Path | None) -> ClusterDetails:
     """See `Collection.cluster_details`."""
     from imgclust.report import representatives_of
 
-    clustering = collection.current()
-    row = _row(collection, clustering, cluster)
+    clustering = context.current()
+    row = _row(context, clustering, cluster)
     if sheet is not None:
-        from imgclust.collection import exports
-
-        exports.check_sheet(collection, sheet)
-    catalog = collection.catalog
+        exports.check_sheet(context, sheet)
+    catalog = context.catalog
     members: list[Member] = []
     of_content: dict[int, Member] = {}
     for image, path, content, distance, missing in catalog.assignments.images_with_distances(
@@ -79,9 +124,9 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
     )
     drawn = sheet
     if sheet is None and catalog.writable:
-        drawn = collection.folders.charts / f"cluster-{cluster:03d}.png"
+        drawn = context.folders.charts / f"cluster-{cluster:03d}.png"
     if drawn is not None:
-        _draw(collection, row, shown, drawn)
+        _draw(context, row, shown, drawn)
     return ClusterDetails(
         row=row,
         representatives=tuple(shown),
@@ -122,16 +167,16 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def name(collection: Opened, cluster: int, wanted: str | None, *, release: bool) -> ClusterRow:
+def name(context: Context, cluster: int, wanted: str | None, *, release: bool) -> ClusterRow:
     """See `Collection.name_cluster`."""
     if release and wanted is not None:
         raise UsageError("--release leaves the name as it is and cannot be combined with a name")
     chosen = cluster_name(wanted or "")
-    catalog = collection.catalog
+    catalog = context.catalog
     clusterings = catalog.clusterings
-    collection.current()
+    context.current()
     with catalog.transaction():  # what is checked in it cannot change until it is written
-        clustering = collection.current()
+        clustering = context.current()
         _require(clustering, cluster)
         if release:
             clusterings.freeze(cluster, False)
@@ -149,12 +194,14 @@ def name(collection: Opened, cluster: int, wanted: str | None, *, release: bool)
             clusterings.name(cluster, chosen or None)
             catalog.ledger.queue_links(catalog.assignments.images_in(clustering.id, cluster))
         clusterings.confirm(clustering.id)
-    return _row(collection, collection.current(), cluster)
+    row = _row(context, context.current(), cluster)
+    finish_links(context)
+    return row
 
 
-def _row(collection: Opened, clustering: Clustering, cluster: int) -> ClusterRow:
+def _row(context: Context, clustering: Clustering, cluster: int) -> ClusterRow:
     _require(clustering, cluster)
-    return next(row for row in rows(collection) if row.id == cluster)
+    return next(row for row in rows(context) if row.id == cluster)
 
 
 def _require(clustering: Clustering, cluster: int) -> None:
@@ -163,13 +210,13 @@ def _require(clustering: Clustering, cluster: int) -> None:
         raise NothingThereError(f"there is no cluster {cluster}; there are {there}")
 
 
-def _draw(collection: Opened, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
+def _draw(context: Context, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
     from imgclust import charts
 
-    pictures = query.pictures(collection, [member.id for member in shown])
+    shown_pictures = pictures(context, [member.id for member in shown])
     captions = [
         ("missing: " if member.missing else "") + os.fsdecode(os.path.basename(member.path))
         for member in shown
     ]
     title = f"cluster {row.id}" + (f", {row.name}" if row.name else "") + f": {row.size} images"
-    charts.contact_sheet(path, pictures, captions, title=title)
+    charts.contact_sheet(path, shown_pictures, captions, title=title)

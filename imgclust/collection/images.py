@@ -1,30 +1,56 @@
-"""Images that leave a collection: missing ones that are accepted as gone, and removed ones."""
+"""Images of a collection: read from their files, shown, missing, taken out."""
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
-
-from imgclust.catalog import Image
-from imgclust.collection.results import MissingImage, Removed
-from imgclust.errors import NothingThereError
-from imgclust.ingest import Holds, LocalDisk, forget_lost_mounts
-
-if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
 import contextlib
 import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.catalog import Image
+from imgclust.collection.link_folder import finish_links
+from imgclust.errors import NothingThereError
 from imgclust.fs import open_to_read
 
 if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
+    from imgclust.collection.context import Context
     from imgclust.images import Outcome, Region
+
+# Images removed in one transaction: a watcher is not kept waiting.
+_CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class MissingImage:
+    """An image that is not where it was; `held` says why it is kept for now."""
+
+    id: int
+    path: bytes
+    scans: int
+    held: str | None
+
+
+@dataclass(frozen=True)
+class Removed:
+    """An image that was taken out of the collection; its file is untouched.
+
+    `copies` are the other images with the same bytes (id and path): they stay in, unless
+    `copies_removed` says that they were taken out too.
+    """
+
+    id: int
+    path: bytes
+    copies: tuple[tuple[int, bytes], ...] = ()
+    copies_removed: bool = False
 
 
 def read(
-    collection: Opened,
+    context: Context,
     path: bytes,
     *,
     thumbnail_px: int | None = None,
@@ -33,7 +59,7 @@ def read(
     """A file read and decoded by the settings of the collection; see `images.claim`."""
     from imgclust.images import claim
 
-    rules = collection.settings.decode
+    rules = context.settings.decode
     return claim(
         path,
         thumbnail_px=rules.thumbnail_px if thumbnail_px is None else thumbnail_px,
@@ -43,32 +69,51 @@ def read(
     )
 
 
-def picture(collection: Opened, content: int) -> bytes | None:
+def picture(context: Context, content: int) -> bytes | None:
     """The thumbnail of a content; where there is none, one is made from its file."""
     from imgclust.images import Decoded
 
-    kept = collection.thumbnail(content)
+    kept = context.thumbnail(content)
     if kept is not None:
         return kept
-    known = collection.catalog.contents.get(content)
-    for image in collection.catalog.images.with_content(content):
-        outcome = read(collection, image.path)
+    known = context.catalog.contents.get(content)
+    for image in context.catalog.images.with_content(content):
+        outcome = read(context, image.path)
         if known is None or not isinstance(outcome, Decoded) or outcome.thumbnail is None:
             continue
         if outcome.sha256 == known.sha256:  # the file may hold another picture by now
-            if collection.settings.decode.thumbnails:
+            if context.settings.decode.thumbnails:
                 with contextlib.suppress(OSError):  # a cache
-                    collection.thumbnails().put(content, outcome.thumbnail)
+                    context.thumbnails().put(content, outcome.thumbnail)
             return outcome.thumbnail
     return None
 
 
-def bytes_of(collection: Opened, content: int) -> bytes | None:
+def pictures(context: Context, images: Sequence[int]) -> tuple[bytes | None, ...]:
+    """See `Collection.pictures`."""
+    rows = [context.catalog.images.get(number) for number in images]
+    return tuple(None if image is None else picture(context, image.content) for image in rows)
+
+
+def embeddings(context: Context) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """See `Collection.embeddings`."""
+    keys, vectors = context.catalog.contents.all_embeddings(context.recipe)
+    row_of = {int(key): row for row, key in enumerate(keys)}
+    pairs = [
+        (image.id, row_of[image.content])
+        for image in context.catalog.images.all()
+        if image.content in row_of
+    ]
+    ids = np.array([image for image, _ in pairs], np.int64)
+    return ids, vectors[[row for _, row in pairs]]
+
+
+def bytes_of(context: Context, content: int) -> bytes | None:
     """The bytes of a content, None where no file holds them any more or they are too many."""
-    known = collection.catalog.contents.get(content)
-    if known is None or known.bytes > collection.settings.decode.size_cap_mb << 20:
+    known = context.catalog.contents.get(content)
+    if known is None or known.bytes > context.settings.decode.size_cap_mb << 20:
         return None
-    for image in collection.catalog.images.with_content(content):
+    for image in context.catalog.images.with_content(content):
         with contextlib.suppress(OSError), open_to_read(image.path) as file:
             found = file.read(known.bytes + 1)
             if hashlib.sha256(found).digest() == known.sha256:
@@ -76,23 +121,30 @@ def bytes_of(collection: Opened, content: int) -> bytes | None:
     return None
 
 
-# Images removed in one transaction: a watcher is not kept waiting.
-_CHUNK = 1000
-
-
-def missing(collection: Opened) -> tuple[MissingImage, ...]:
+def missing(context: Context) -> tuple[MissingImage, ...]:
     """See `Collection.missing`."""
-    holds = Holds.of(collection.catalog)
+    from imgclust.ingest import Holds
+
+    holds = Holds.of(context.catalog)
     return tuple(
         MissingImage(image.id, image.path, image.misses, holds.reason(image))
-        for image in collection.catalog.images.missing()
+        for image in context.catalog.images.missing()
     )
 
 
-def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
+def accept_missing(context: Context) -> tuple[MissingImage, ...]:
     """See `Collection.accept_missing`."""
-    catalog = collection.catalog
-    gone = missing(collection)
+    gone = take_out_missing(context)
+    finish_links(context)
+    return gone
+
+
+def take_out_missing(context: Context) -> tuple[MissingImage, ...]:
+    """Remove all missing images from the catalog; returns them."""
+    from imgclust.ingest import LocalDisk, forget_lost_mounts
+
+    catalog = context.catalog
+    gone = missing(context)
     taken = []
     for start in range(0, len(gone), _CHUNK):
         with catalog.transaction():
@@ -115,11 +167,23 @@ def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
     return tuple(image for image in gone if image.id in accepted)
 
 
-def remove(collection: Opened, what: str, *, copies: bool) -> tuple[Removed, int | None]:
-    """See `Collection.remove`; also returns the key of a content that has left with the image."""
-    catalog = collection.catalog
+def remove(context: Context, what: str, *, copies: bool, dry_run: bool) -> Removed:
+    """See `Collection.remove`."""
+    if dry_run:
+        return _chosen(context, what, copies=copies)[0]
+    removed, content = take_out(context, what, copies=copies)
+    if content is not None:
+        with contextlib.suppress(OSError):  # a cache
+            context.thumbnails().remove(content)
+    finish_links(context)
+    return removed
+
+
+def take_out(context: Context, what: str, *, copies: bool) -> tuple[Removed, int | None]:
+    """Remove an image from the catalog; also returns the key of a content that left with it."""
+    catalog = context.catalog
     with catalog.transaction():
-        found, images, sha256 = _chosen(collection, what, copies=copies)
+        found, images, sha256 = _chosen(context, what, copies=copies)
         left = False
         for image in images:
             known = catalog.observations.at(image.path)
@@ -131,15 +195,10 @@ def remove(collection: Opened, what: str, *, copies: bool) -> tuple[Removed, int
     return found, images[0].content if left else None
 
 
-def removable(collection: Opened, what: str, *, copies: bool) -> Removed:
-    """The image that `remove` would take out."""
-    return _chosen(collection, what, copies=copies)[0]
-
-
-def _chosen(collection: Opened, what: str, *, copies: bool) -> tuple[Removed, list[Image], bytes]:
+def _chosen(context: Context, what: str, *, copies: bool) -> tuple[Removed, list[Image], bytes]:
     """What is to leave: as a result, as images, and the SHA-256 of their content."""
-    catalog = collection.catalog
-    image = _named(collection, what)
+    catalog = context.catalog
+    image = _named(context, what)
     content = catalog.contents.get(image.content)
     assert content is not None
     others = [one for one in catalog.images.with_content(image.content) if one.id != image.id]
@@ -152,9 +211,9 @@ def _chosen(collection: Opened, what: str, *, copies: bool) -> tuple[Removed, li
     return found, [image, *(others if copies else ())], content.sha256
 
 
-def _named(collection: Opened, what: str) -> Image:
+def _named(context: Context, what: str) -> Image:
     """The image with this id or at this path."""
-    images = collection.catalog.images
+    images = context.catalog.images
     if what.isdecimal():
         image = images.numbered(what)
     else:
@@ -163,7 +222,6 @@ def _named(collection: Opened, what: str) -> Image:
         )
     if image is None:
         raise NothingThereError(
-            f"no image of the collection {collection.name!r} in "
-            f"{collection.index_folder.path} is {what}"
+            f"no image of the collection {context.name!r} in {context.index_folder.path} is {what}"
         )
     return image

@@ -3,60 +3,39 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat as stat_bits
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import devices, reembed
-from imgclust.catalog import key_of
+from imgclust.catalog import Catalog, key_of
 from imgclust.clusters import ArrivalAssigner, Automatic, ClusterResult
-from imgclust.collection import link_folder
-from imgclust.collection.context import MANY_IMAGES, Opened
+from imgclust.collection import folders, link_folder
+from imgclust.collection.context import MANY_IMAGES, Context
 from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
-from imgclust.collection.link_folder import finish_links
-from imgclust.collection.root_list import moved_folders
+from imgclust.collection.link_folder import choose_links, finish_links
+from imgclust.collection.roots import moved_folders
 from imgclust.errors import (
     LockedError,
+    NothingThereError,
     StoppedError,
     StorageError,
     UsageError,
 )
+from imgclust.fs import kind_of
 from imgclust.images import Decoded, DecodePool
-from imgclust.ingest import (
-    Emit,
-    Event,
-    Ingest,
-    IngestResult,
-    LocalDisk,
-    Parts,
-)
+from imgclust.ingest import Counts, Emit, Event, Ingest, IngestResult, LocalDisk, Parts
 from imgclust.ingest.environment import has_excluded_name
 from imgclust.links import Linking
 from imgclust.watcher import Watcher, is_network
 
 if TYPE_CHECKING:
     from imgclust.search import LiveIndex
-import os
-import stat as stat_bits
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from imgclust.catalog import Catalog
-from imgclust.collection import folders
-from imgclust.collection.link_folder import choose_links
-from imgclust.errors import (
-    NothingThereError,
-)
-from imgclust.fs import kind_of
-from imgclust.ingest import (
-    Counts,
-)
-
-if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
 
 # How often a watcher compares the whole link folder with the catalog (10 s at 100,000 links).
 _WHOLE_TREE_S = 6 * 3600.0
@@ -66,13 +45,17 @@ _LINKS_S = 0.5
 _RECOUNT_S = 600.0
 # How often a watcher makes the pages of folders that have changed.
 _PAGES_S = 60.0
+# How often `add` looks whether another process has taken its paths, or lets it take them.
+_WAIT_S = 0.2
+# Requests written in one transaction: other processes are not kept waiting.
+_CHUNK = 1000
 
 
 @dataclass
 class _Keeper:
     """What an ingest does after each commit: index, thumbnails, links."""
 
-    collection: Opened
+    context: Context
     live: LiveIndex
     emit: Emit
     said: set[str] = field(default_factory=set)
@@ -82,18 +65,18 @@ class _Keeper:
 
     def after_commit(self, fresh: Sequence[Decoded]) -> None:
         """Store thumbnails, bring the index up to date, save it when that is due."""
-        store = self.collection.thumbnails()
+        store = self.context.thumbnails()
         for decoded in fresh:
             if decoded.thumbnail is not None:
                 with contextlib.suppress(OSError):  # a cache
                     store.put(key_of(decoded.sha256), decoded.thumbnail)
         self.live.top_up()
-        rules = self.collection.settings.index
+        rules = self.context.settings.index
         self.live.save_when_due(least=rules.checkpoint_images, share=rules.checkpoint_share)
 
     def links(self) -> bool:
         """Sync some of the queue, sometimes all; False when another process syncs."""
-        linking = self.collection.linking()
+        linking = self.context.linking()
         now = time.monotonic()
         self._pages(linking, now)
         whole = now - self.checked >= _WHOLE_TREE_S
@@ -101,8 +84,8 @@ class _Keeper:
         if not whole and not recount and not linking.queued:
             return True
         # What was committed before a stop is still linked; copying it may take long.
-        stopping = self.collection.stop.is_set() and linking.mode != "copy"
-        stop = None if stopping else self.collection.stop
+        stopping = self.context.stop.is_set() and linking.mode != "copy"
+        stop = None if stopping else self.context.stop
         try:
             fell_back = linking.advance(budget_s=_LINKS_S, whole=whole, recount=recount, stop=stop)
         except (LockedError, StoppedError):
@@ -125,7 +108,7 @@ class _Keeper:
         if now - self.paged < _PAGES_S or linking.queued:
             return
         try:
-            if link_folder.write(self.collection, budget_s=_LINKS_S):
+            if link_folder.write(self.context, budget_s=_LINKS_S):
                 self.paged = now
         except (LockedError, StoppedError):
             return
@@ -141,27 +124,27 @@ class _Keeper:
             self.emit(Event("trouble", sentence))
 
 
-def run(collection: Opened, emit: Emit, *, once: bool, scan: bool, cluster: bool) -> IngestResult:
+def run(context: Context, emit: Emit, *, once: bool, scan: bool, cluster: bool) -> IngestResult:
     """Run an ingest; the caller holds the ingest lock."""
     require_packages()
     with contextlib.ExitStack() as stack:  # no start that fails leaves a process or thread behind
-        ingest = _prepared(collection, emit, stack, once=once, scan=scan, cluster=cluster)
-        collection.counted = ingest.result
+        ingest = _prepared(context, emit, stack, once=once, scan=scan, cluster=cluster)
+        context.counted = ingest.result
         try:
             result = ingest.run(once=once, scan=scan)
         finally:
-            collection.counted = None
-    if not collection.stop.is_set():
-        finish_links(collection)
-    if once and collection.stop.is_set():
+            context.counted = None
+    if not context.stop.is_set():
+        finish_links(context)
+    if once and context.stop.is_set():
         raise StoppedError("interrupted; the ingested files are kept; run it again to resume")
     if once and (result.ingested or result.reused):
-        result = replace(result, suggestions=moved_folders(collection.catalog))
+        result = replace(result, suggestions=moved_folders(context.catalog))
     return result
 
 
 def _prepared(
-    collection: Opened,
+    context: Context,
     emit: Emit,
     stack: contextlib.ExitStack,
     *,
@@ -170,34 +153,34 @@ def _prepared(
     cluster: bool,
 ) -> Ingest:
     """The ingest with all its parts; what must be closed after it is on the stack."""
-    catalog, settings = collection.catalog, collection.settings
+    catalog, settings = context.catalog, context.settings
     # Workers start first: they share nothing with what is loaded later.
     wanted = settings.embedding
     workers = settings.decode.workers or devices.decode_workers(
         device=wanted.device, engine=wanted.engine
     )
-    decoder = pool(collection, workers)
+    decoder = pool(context, workers)
     stack.callback(decoder.close)
-    choose_recipe(collection, waiting=_waiting(collection, scan=scan))
-    live = collection.open_index(catalog, verify=not once)
+    choose_recipe(context, waiting=_waiting(context, scan=scan))
+    live = context.open_index(catalog, verify=not once)
     stack.callback(live.close, save=True)
-    keeper = _Keeper(collection, live, emit)
+    keeper = _Keeper(context, live, emit)
     assigner = ArrivalAssigner(catalog)
-    assigner.catch_up(collection.recipe)
-    collection.recluster().drop_unfinished()
+    assigner.catch_up(context.recipe)
+    context.recluster().drop_unfinished()
     with contextlib.suppress(StoppedError):  # the next one resumes
-        reembed.drop_retired(catalog, progress=collection.progress, stop=collection.stop)
+        reembed.drop_retired(catalog, progress=context.progress, stop=context.stop)
     automatic = Automatic(
         catalog,
-        path=collection.folders.catalog,
-        recipe=collection.recipe,
+        path=context.folders.catalog,
+        recipe=context.recipe,
         settings=settings,
-        make=collection.recluster,
+        make=context.recluster,
         tell=lambda result: emit(Event("clustered", _clustered(result))),
-        stop=collection.stop,
+        stop=context.stop,
     )
     stack.callback(automatic.close)
-    ours = collection.our_folders()
+    ours = context.our_folders()
     watched = [root for root in catalog.roots.all() if root.kind == "watched"]
     network = {
         root.id for root in catalog.roots.all() if settings.watch.polling or is_network(root.path)
@@ -206,7 +189,7 @@ def _prepared(
         catalog,
         Parts(
             decoder=decoder,
-            open_embedder=embedder_opener(collection),
+            open_embedder=embedder_opener(context),
             assigner=assigner,
             after_commit=keeper.after_commit,
             links=keeper.links,
@@ -220,14 +203,14 @@ def _prepared(
                 skip=ours,
             ),
         ),
-        recipe=collection.recipe,
+        recipe=context.recipe,
         settings=settings,
         ours=ours,
         network=network,
         workers=workers,
         emit=emit,
-        progress=collection.progress,
-        stop=collection.stop,
+        progress=context.progress,
+        stop=context.stop,
     )
 
 
@@ -239,9 +222,9 @@ def _clustered(result: ClusterResult) -> str:
     return "; ".join((f"{result.k} clusters ({result.sentence})", *result.notes))
 
 
-def pool(collection: Opened, workers: int) -> DecodePool:
+def pool(context: Context, workers: int) -> DecodePool:
     """Decode workers by the settings of the collection; they start at once."""
-    rules = collection.settings.decode
+    rules = context.settings.decode
     return DecodePool(
         workers=workers,
         thumbnail_px=rules.thumbnail_px if rules.thumbnails else 0,
@@ -252,28 +235,22 @@ def pool(collection: Opened, workers: int) -> DecodePool:
     )
 
 
-def _waiting(collection: Opened, *, scan: bool) -> int:
+def _waiting(context: Context, *, scan: bool) -> int:
     """Files asked for and (`scan`) in the roots, counted until they are more than `MANY_IMAGES`."""
-    catalog = collection.catalog
+    catalog = context.catalog
     disk, count = LocalDisk(), len(catalog.requests.oldest(MANY_IMAGES + 1))
     for root in catalog.roots.all():
         if root.kind != "watched" or not scan or count > MANY_IMAGES:
             continue
-        for _ in disk.scan(root.path, skip=collection.our_folders(), trouble=lambda *_: None):
+        for _ in disk.scan(root.path, skip=context.our_folders(), trouble=lambda *_: None):
             count += 1
             if count > MANY_IMAGES:
                 return count
     return count
 
 
-# How often `add` looks whether another process has taken its paths, or lets it take them.
-_WAIT_S = 0.2
-# Requests written in one transaction: other processes are not kept waiting.
-_CHUNK = 1000
-
-
 def watch(
-    collection: Opened,
+    context: Context,
     paths: Sequence[bytes],
     emit: Emit,
     *,
@@ -282,33 +259,33 @@ def watch(
     cluster: bool,
 ) -> IngestResult:
     """See `Collection.watch`."""
-    catalog = collection.catalog
+    catalog = context.catalog
     roots = [_root(path) for path in paths]
-    with collection.ingest_lock():
+    with context.ingest_lock():
         with catalog.transaction():
-            choose_links(collection, links, roots)
+            choose_links(context, links, roots)
             for root in roots:
-                _keep_apart(collection, root)
+                _keep_apart(context, root)
             for root in roots:
                 catalog.roots.put(root, "watched")
         watched = [root for root in catalog.roots.all() if root.kind == "watched"]
         if not watched:
             raise UsageError(
-                f"the collection {collection.name!r} watches no folder yet; "
+                f"the collection {context.name!r} watches no folder yet; "
                 "name one: imgclust watch FOLDER"
             )
         for known in watched:
             away = known.path not in roots and not os.path.isdir(known.path)
             if away and not catalog.images.count(known.id):  # else the scan says what is kept
                 emit(Event("trouble", "this folder is not there now", known.path))
-        return run(collection, emit, once=once, scan=True, cluster=cluster)
+        return run(context, emit, once=once, scan=True, cluster=cluster)
 
 
-def add(collection: Opened, paths: Sequence[bytes], emit: Emit, *, cluster: bool) -> IngestResult:
+def add(context: Context, paths: Sequence[bytes], emit: Emit, *, cluster: bool) -> IngestResult:
     """See `Collection.add`."""
     if not paths:
         raise UsageError("no path given; name at least one file or folder")
-    catalog = collection.catalog
+    catalog = context.catalog
     tops: list[tuple[bytes, bool]] = []
     for path in paths:
         absolute = os.path.abspath(path)
@@ -320,23 +297,23 @@ def add(collection: Opened, paths: Sequence[bytes], emit: Emit, *, cluster: bool
             kind = kind_of(mode)
             raise UsageError(f"{os.fsdecode(absolute)} is {kind}; name a file or a folder")
         real = os.path.realpath(absolute)
-        _keep_apart(collection, real)
+        _keep_apart(context, real)
         tops.append((real, stat_bits.S_ISDIR(mode)))
     if catalog.setting("recipe") is not None:
-        _ = collection.recipe  # other weights are refused before anything is queued
+        _ = context.recipe  # other weights are refused before anything is queued
     arrivals = _Arrivals(catalog)
     wanted = _wanted(catalog, tops, emit)
     while part := list(islice(wanted, _CHUNK)):
-        collection.stop.check()
+        context.stop.check()
         with catalog.transaction():
             for file, root in part:
                 arrivals.request(file, root)
-    return _take_in(collection, arrivals, emit, cluster=cluster)
+    return _take_in(context, arrivals, emit, cluster=cluster)
 
 
-def retry(collection: Opened, paths: Sequence[bytes], emit: Emit) -> IngestResult:
+def retry(context: Context, paths: Sequence[bytes], emit: Emit) -> IngestResult:
     """See `Collection.retry`."""
-    catalog = collection.catalog
+    catalog = context.catalog
     wanted = [row.path for row in catalog.observations.quarantined()]
     if paths:
         asked = {os.path.abspath(path) for path in paths}
@@ -354,7 +331,7 @@ def retry(collection: Opened, paths: Sequence[bytes], emit: Emit) -> IngestResul
             if known is not None:
                 arrivals.request(path, known.root)
                 catalog.observations.forget(path)
-    return _take_in(collection, arrivals, emit, cluster=True)
+    return _take_in(context, arrivals, emit, cluster=True)
 
 
 def _root(path: bytes) -> bytes:
@@ -369,8 +346,8 @@ def _root(path: bytes) -> bytes:
     return real
 
 
-def _keep_apart(collection: Opened, path: bytes) -> None:
-    for ours in (collection.folders.root, collection.link_folder):
+def _keep_apart(context: Context, path: bytes) -> None:
+    for ours in (context.folders.root, context.link_folder):
         if folders.overlaps(os.fsencode(ours), path):
             raise UsageError(
                 f"{os.fsdecode(path)} and our own folder {ours} lie inside each other; "
@@ -417,25 +394,25 @@ def _files(top: bytes, emit: Emit) -> Iterator[bytes]:
         yield path
 
 
-def _take_in(collection: Opened, arrivals: _Arrivals, emit: Emit, *, cluster: bool) -> IngestResult:
+def _take_in(context: Context, arrivals: _Arrivals, emit: Emit, *, cluster: bool) -> IngestResult:
     """Ingest what was asked for, unless another process that ingests takes it."""
     waited = False
     while not arrivals.taken():
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(collection.ingest_lock())
+                stack.enter_context(context.ingest_lock())
             except LockedError:
                 if not waited:
                     emit(Event("note", "another process is ingesting; it takes the files"))
                 waited = True
             else:
-                result = run(collection, emit, once=True, scan=False, cluster=cluster)
+                result = run(context, emit, once=True, scan=False, cluster=cluster)
                 return arrivals.result() if waited else result
-        if collection.stop.wait(_WAIT_S):
+        if context.stop.wait(_WAIT_S):
             raise StoppedError("interrupted; the files stay queued, and are still ingested")
-        collection.progress("waiting for another process", *arrivals.progress)
-    finish_links(collection)
-    return replace(arrivals.result(), suggestions=moved_folders(collection.catalog))
+        context.progress("waiting for another process", *arrivals.progress)
+    finish_links(context)
+    return replace(arrivals.result(), suggestions=moved_folders(context.catalog))
 
 
 class _Arrivals:
