@@ -80,6 +80,10 @@ def _fields(result: type) -> list[str]:
     rows += [
         f"| `{field.name}` | `{_plain(str(field.type))}` |" for field in dataclasses.fields(result)
     ]
+    rows += [
+        f"| `{name}` (derived) | `{_plain(one.fget.__annotations__['return'])}` |"
+        for name, one in inspect.getmembers(result, lambda one: isinstance(one, property))
+    ]
     return rows
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import inspect
+import os
 import subprocess
 import sys
 import typing
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -124,3 +127,55 @@ def test_a_name_is_loaded_once() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "True", "True"]
+
+
+def test_paths_of_results_are_there_as_paths() -> None:
+    raw = b"/photos/\xff odd.jpg"
+    path = Path(os.fsdecode(raw))
+    located: list[Any] = [
+        imgclust.collection.Neighbour(1, raw, 0.5, None, None),
+        imgclust.collection.Duplicate(1, raw, 0.5, 2, 2, 9, "best"),
+        imgclust.collection.Quarantined(raw, "why", 1, 0.0),
+        imgclust.collection.Member(1, raw, 0.5),
+        imgclust.collection.MissingImage(1, raw, 1, None),
+        imgclust.collection.Removed(1, raw),
+        imgclust.collection.RootRow(raw, "added", "added", None, 1, 0, None, None),
+        imgclust.collection.RemovedRoot(raw, True, 1, False, False),
+        imgclust.collection.Event("note", "words", raw),
+    ]
+    for one in located:
+        assert one.path == raw
+        assert one.location == path
+        assert os.fsencode(path) == raw
+    assert imgclust.collection.Event("note", "words").location is None
+    moved = imgclust.collection.MovedRoot(raw, b"/new")
+    assert (moved.old_location, moved.new_location) == (path, Path("/new"))
+    row = imgclust.collection.CollectionRow("one", 1, 1, 9, (raw, b"/a"), False)
+    assert row.root_locations == (path, Path("/a"))
+
+
+def test_every_result_with_a_path_in_bytes_has_it_as_a_path_too() -> None:
+    for name in imgclust.collection.results._HOME_OF:
+        value = getattr(imgclust.collection, name)
+        if not dataclasses.is_dataclass(value):
+            continue
+        fields = {field.name: str(field.type) for field in dataclasses.fields(value)}
+        for field, kind in fields.items():
+            if kind in {"bytes", "bytes | None"} and name != "Manifest":
+                beside = {"path": "location", "medoid_path": "medoid_location"}
+                assert hasattr(value, beside.get(field, f"{field}_location")), (name, field)
+
+
+def test_what_a_collection_works_with_is_private() -> None:
+    assert not {"catalog", "keep", "accept_trunk", "our_folders", "linking", "open_index"} & {
+        *methods()
+    }
+
+
+@pytest.mark.parametrize("package", ["imgclust", "imgclust.collection"])
+def test_no_name_hides_a_module_that_it_does_not_mean(package: str) -> None:
+    """`from imgclust.collection import clusters` is the module, whatever was loaded before."""
+    it = importlib.import_module(package)
+    folder = Path(inspect.getfile(it)).parent
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    assert not modules & set(vars(it)["__all__"])

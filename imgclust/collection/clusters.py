@@ -16,6 +16,7 @@ from imgclust.collection import exports
 from imgclust.collection.images import pictures
 from imgclust.collection.link_folder import finish_links
 from imgclust.errors import NothingThereError, UsageError
+from imgclust.paths import Located, as_path
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -44,9 +45,14 @@ class ClusterRow:
     outliers: int
     frozen: bool = False
 
+    @property
+    def medoid_location(self) -> Path | None:
+        """`medoid_path` as a `Path`."""
+        return None if self.medoid_path is None else as_path(self.medoid_path)
+
 
 @dataclass(frozen=True)
-class Member:
+class Member(Located):
     """An image of a cluster, and its distance to the centroid in the clustering's space.
 
     `missing`: its file was not where it was when the folder was last looked at.

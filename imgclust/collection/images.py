@@ -16,6 +16,7 @@ from imgclust.catalog import Image
 from imgclust.collection.link_folder import finish_links
 from imgclust.errors import NothingThereError
 from imgclust.fs import open_to_read
+from imgclust.paths import Located
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -26,7 +27,7 @@ _CHUNK = 1000
 
 
 @dataclass(frozen=True)
-class MissingImage:
+class MissingImage(Located):
     """An image that is not where it was; `held` says why it is kept for now."""
 
     id: int
@@ -36,7 +37,7 @@ class MissingImage:
 
 
 @dataclass(frozen=True)
-class Removed:
+class Removed(Located):
     """An image that was taken out of the collection; its file is untouched.
 
     `copies` are the other images with the same bytes (id and path): they stay in, unless

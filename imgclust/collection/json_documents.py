@@ -23,8 +23,8 @@ from typing import Any
 
 Document = dict[str, Any]
 
-# Keys in their order: `key`, `key=attribute` or `key=attribute.attribute`; `*attribute` stands for
-# the keys of that attribute. A class that is not here has its fields.
+# Keys in their order: `key`, `key=attribute` or `key=attribute.attribute`; `*attribute`: all keys
+# of that attribute. A class that is not here has its fields.
 _KEYS = {
     "Advisory": "name ok message=sentence",
     "Backup": "collection=manifest.collection path bytes sha256 replaced *manifest",

@@ -19,6 +19,7 @@ from imgclust.collection.stored_settings import KEPT
 from imgclust.errors import ImgclustError, UsageError
 from imgclust.fs import sync_folder
 from imgclust.locks import FileLock, is_locked
+from imgclust.paths import as_path
 from imgclust.progress import Progress, StopFlag, silent
 
 
@@ -37,6 +38,11 @@ class CollectionRow:
     roots: tuple[bytes, ...]
     watching: bool
     trouble: str | None = None
+
+    @property
+    def root_locations(self) -> tuple[Path, ...]:
+        """`roots` as `Path`s."""
+        return tuple(map(as_path, self.roots))
 
 
 @dataclass(frozen=True)

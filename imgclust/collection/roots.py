@@ -14,12 +14,14 @@ import stat as stat_bits
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust.catalog import Catalog, Image, MovedImage, Root
 from imgclust.collection import folders
 from imgclust.errors import LockedError, NothingThereError, UsageError
 from imgclust.failpoints import passing
+from imgclust.paths import Located, as_path
 from imgclust.reconcile import is_offline
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class RootRow:
+class RootRow(Located):
     """A folder that images come from, or (`kind` "mount") a disk that is mounted below one.
 
     `kind` is "watched", "added" or "mount". `state` is the kind when all is well ("mounted" for a
@@ -73,9 +75,19 @@ class MovedRoot:
     dry_run: bool = False
     already: bool = False
 
+    @property
+    def old_location(self) -> Path:
+        """`old` as a `Path`."""
+        return as_path(self.old)
+
+    @property
+    def new_location(self) -> Path:
+        """`new` as a `Path`."""
+        return as_path(self.new)
+
 
 @dataclass(frozen=True)
-class RemovedRoot:
+class RemovedRoot(Located):
     """A folder that is not watched any more; `watched` says whether it was.
 
     Its images stay (`images_removed` False), or have left the collection too.

@@ -12,6 +12,7 @@ from imgclust.clusters import Drifting, drifting
 from imgclust.collection import folders
 from imgclust.embedding import Recipe
 from imgclust.ingest import Holds, IngestResult, held_folders
+from imgclust.paths import as_path
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -65,6 +66,11 @@ class Status:
     drift: Drifting | None
     provenances: Mapping[str, int]
     events: tuple[tuple[float, str, str], ...]
+
+    @property
+    def root_locations(self) -> tuple[Path, ...]:
+        """`roots` as `Path`s."""
+        return tuple(map(as_path, self.roots))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from imgclust.duplicates.verification import Originals, Verifier
 from imgclust.fs import stored
 from imgclust.images import Header, Listings
 from imgclust.index import VectorIndex
+from imgclust.paths import Located
 from imgclust.progress import Progress, StopFlag
 
 # `bytes` is a number in the class that needs this.
@@ -27,7 +28,7 @@ _Paths = tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
-class Duplicate:
+class Duplicate(Located):
     """An image of a group.
 
     `score` is the cosine similarity to the group's best copy. `relation` to it is "best" (it is
