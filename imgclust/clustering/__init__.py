@@ -3,6 +3,7 @@
 Arrays in, frozen results out; nothing here knows a catalog or a setting.
 """
 
+from imgclust.clustering.burst_groups import burst_bound, burst_groups
 from imgclust.clustering.choose_k import Suggestion, preferred, suggest
 from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
 from imgclust.clustering.constraints import (
@@ -23,20 +24,29 @@ from imgclust.clustering.drift_test import (
 from imgclust.clustering.id_map import Matching, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
 from imgclust.clustering.kmeans import Fit, assign, fit
+from imgclust.clustering.smoothing import Smoothed, smooth
+from imgclust.clustering.warm_start import Continued, coarser, continued, finer, resized
 
 __all__ = [
     "Constraints",
+    "Continued",
     "Drift",
     "Fit",
     "Matching",
+    "Smoothed",
     "Spread",
     "Suggestion",
     "Sweep",
     "assign",
+    "burst_bound",
+    "burst_groups",
+    "coarser",
     "coherence",
     "constrained_fit",
+    "continued",
     "default_k_max",
     "drift",
+    "finer",
     "fit",
     "is_nowhere",
     "left_out",
@@ -49,6 +59,8 @@ __all__ = [
     "preferred",
     "regrouped",
     "representatives",
+    "resized",
+    "smooth",
     "spread",
     "suggest",
     "sweep",

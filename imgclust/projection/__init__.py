@@ -6,15 +6,18 @@ from imgclust.errors import ClusteringError
 from imgclust.projection import storage
 from imgclust.projection.alignment import Turn, align
 from imgclust.projection.classic import fit_classic
+from imgclust.projection.half_white import HalfWhiteProjection, fit_half_white
 from imgclust.projection.pca import PcaProjection, fit_pca, refreshed, to_unit_length
 from imgclust.projection.tsne import TsneProjection, fit_tsne
 
 __all__ = [
+    "HalfWhiteProjection",
     "PcaProjection",
     "TsneProjection",
     "Turn",
     "align",
     "fit_classic",
+    "fit_half_white",
     "fit_pca",
     "fit_tsne",
     "projection_from_bytes",
@@ -23,7 +26,9 @@ __all__ = [
 ]
 
 
-def projection_from_bytes(blob: bytes) -> PcaProjection | TsneProjection:
+def projection_from_bytes(
+    blob: bytes,
+) -> HalfWhiteProjection | PcaProjection | TsneProjection:
     """Read what `to_bytes` wrote; nothing is unpickled.
 
     Raises
@@ -35,6 +40,8 @@ def projection_from_bytes(blob: bytes) -> PcaProjection | TsneProjection:
     try:
         if kind == PcaProjection.kind:
             return PcaProjection.of(arrays)
+        if kind == HalfWhiteProjection.kind:
+            return HalfWhiteProjection.of(arrays)
         if kind == TsneProjection.kind:
             return TsneProjection.of(arrays)
     except KeyError as problem:
