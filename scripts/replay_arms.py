@@ -21,6 +21,7 @@ from imgclust.clustering import (
     match,
     smooth,
 )
+from imgclust.clustering.warm_start import EXCHANGE, MARGIN
 from imgclust.projection import HalfWhiteProjection, fit_half_white, fit_pca
 
 Array = npt.NDArray[Any]
@@ -124,6 +125,7 @@ class Strategy:
     space: str = "smoothed"
     bursts: bool = True
     margin: float = 0.0
+    exchange: float = float("inf")
 
 
 def _space(run: Run, step: Step) -> tuple[Array, Array, Array, float]:
@@ -179,7 +181,15 @@ def _warm(run: Run, step: Step, before: Array, number: int) -> tuple[Array, floa
     held = len(run.named)
     anchors = np.full((held, points.shape[1]), 1e5, np.float32)
     given = _given(run, before)[rows]
-    found = continued(points, now, run.k, given=given, anchors=anchors, margin=run.strategy.margin)
+    found = continued(
+        points,
+        now,
+        run.k,
+        given=given,
+        anchors=anchors,
+        margin=run.strategy.margin,
+        exchange=run.strategy.exchange,
+    )
     fresh = iter(range(run.next_id, run.next_id + found.k))
     ids = np.array([known[one] if one >= 0 else next(fresh) for one in found.origins])
     return (
@@ -199,21 +209,26 @@ def _arrivals_only(run: Run, step: Step, before: Array, number: int) -> tuple[Ar
     return found, time.process_time() - began
 
 
-MARGINS = (0.1, 0.2, 0.3, 0.4)
-OURS = 0.2
+_NEVER = float("inf")
+# Margin and exchange of other points on the frontier between ids kept and agreement.
+_OTHERS = ((0.0, 2.0), (0.1, 2.0), (0.2, _NEVER), (0.2, 1.5), (0.3, 2.0), (0.4, _NEVER))
 
 
 def strategies(*, frontier: bool = False, ablation: bool = False) -> list[Strategy]:
-    """Those that are compared; with the other margins of the frontier, without burst groups."""
+    """Those that are compared; with other points of the frontier, without burst groups."""
     found = [
         Strategy("today: PCA 64, fresh", _fresh, space="pca"),
         Strategy("smoothed, fresh", _fresh),
         Strategy("smoothed, warm", _warm),
         Strategy("arrivals only", _arrivals_only),
+        Strategy("ours", _warm, margin=MARGIN, exchange=EXCHANGE),
     ]
-    for margin in MARGINS if frontier else (OURS,):
-        name = "ours" if margin == OURS else f"margin {margin}"
-        found.append(Strategy(name, _warm, margin=margin))
+    if frontier:
+        found += [
+            Strategy(f"margin {margin}, swap {swap}", _warm, margin=margin, exchange=swap)
+            for margin, swap in _OTHERS
+        ]
     if ablation:
-        found.append(Strategy("ours, no burst groups", _warm, bursts=False, margin=OURS))
+        name = "ours, no burst groups"
+        found.append(Strategy(name, _warm, bursts=False, margin=MARGIN, exchange=EXCHANGE))
     return found

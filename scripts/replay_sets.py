@@ -175,7 +175,8 @@ def _camera(count: int) -> Iterable[bytes]:
     for _ in range(count):
         share = 1 - drawn.uniform(0, 0.06)
         wide, high = int(width * share), int(height * share)
-        left, top = drawn.integers(0, width - wide + 1), drawn.integers(0, height - high + 1)
+        left = int(drawn.integers(0, width - wide + 1))
+        top = int(drawn.integers(0, height - high + 1))
         part = scene.crop((left, top, left + wide, top + high)).resize(scene.size)
         pixels = np.asarray(part, np.float32) * drawn.uniform(0.93, 1.07)
         pixels += drawn.normal(0, drawn.uniform(1, 5), pixels.shape)

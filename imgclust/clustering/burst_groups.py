@@ -23,7 +23,7 @@ from imgclust.errors import ClusteringError
 # Frames of one scene (shifted and cropped by up to 6 %, noise, JPEG 60 to 93) have cosines of .984
 # or more. But what is near is a question of the collection: in one of small grey digits half of all
 # pairs have .978. So the distance allowed is a share of that of unrelated pairs. Their upper decile
-# stands for them, which near copies do not move until they are nine in ten.
+# represents them, which near copies do not move until they are nine in ten.
 _LOWEST = 0.98
 _SHARE_OF_UNRELATED = 0.11
 _SAMPLE = 2_000

@@ -1,4 +1,4 @@
-"""Warm start: clusters that go on from those there are.
+"""Warm start: clusters that continue those there are.
 
 Centroids are the means of the current members. The number of clusters changes by splits, where the
 gain is largest, and unions, where the loss is least (Ward 1963). Then Lloyd iterations in which
@@ -15,21 +15,24 @@ from numpy.typing import NDArray
 
 from imgclust.clustering.constraints import given_means, nowhere
 from imgclust.clustering.faiss_kmeans import Vectors, checked, means, nearest, squared_distances
-from imgclust.clustering.local_search import Splitter, union_costs
+from imgclust.clustering.local_search import Division, Splitter, union_costs
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
 
 # A row moves for so much less squared distance. More keeps more rows at the cost of agreement with
 # what people call the same; docs/quality.md has the frontier.
 MARGIN = 0.2
+# A split that gains so many times what the cheapest union loses pays for the ids that move.
+EXCHANGE = 2.0
 STEP = 1.4  # from one number of clusters to the next coarser or finer
 _ROUNDS = 10
+_MOST_EXCHANGES = 10
 _ENOUGH = 1e-3  # of the rows: fewer changes in a round are the last
 
 
 @dataclass(frozen=True, eq=False)
 class Continued:
-    """Clusters that went on from others.
+    """Clusters that continue others.
 
     Attributes
     ----------
@@ -62,11 +65,12 @@ def continued(
     given: NDArray[np.int32] | None = None,
     anchors: NDArray[Any] | None = None,
     margin: float = MARGIN,
+    exchange: float = EXCHANGE,
     rounds: int = _ROUNDS,
     progress: Progress = silent,
     stop: StopFlag | None = None,
 ) -> Continued:
-    """Cluster vectors into k clusters that go on from those before.
+    """Cluster vectors into k clusters that continue those before.
 
     Parameters
     ----------
@@ -81,6 +85,9 @@ def continued(
         or union touches them, free rows may join them.
     margin
         A row leaves its cluster only for one whose squared distance is smaller by this share.
+    exchange
+        Two clusters are united and another split where the split gains so many times what the
+        union loses; infinite for never.
     rounds
         Lloyd iterations at most; 0 leaves every row that a split or union did not move.
     progress, stop
@@ -110,6 +117,12 @@ def continued(
             state.change(k, stop)
             state.refine(margin, rounds, progress, stop)
             state.drop_empty()
+        for _ in range(_MOST_EXCHANGES):
+            if not state.swap(exchange):
+                break
+            state.refine(margin, rounds, silent, stop)
+            state.drop_empty()
+            state.change(k, stop)
     return state.result()
 
 
@@ -141,7 +154,7 @@ def resized(
 
 
 class _State:
-    """What changes while clusters go on."""
+    """What changes while clusters are continued."""
 
     def __init__(
         self,
@@ -227,14 +240,42 @@ class _State:
             if stop is not None:
                 stop.check()
 
+    def swap(self, exchange: float) -> bool:
+        """A union and a split where that is clearly worth it; True when it was."""
+        splitter = Splitter(self.rows)
+        found = splitter.best(self.assigned, self.k, fixed=self.held)
+        if found is None:
+            return False
+        cluster, division = found
+        union = self.cheapest(but=cluster)
+        if union is None or division.gain <= exchange * union[1]:
+            return False
+        members = np.flatnonzero(self.assigned == cluster)
+        self.divide(members, division)
+        self.join_pair(union[0])
+        return True
+
+    def cheapest(self, but: int = -1) -> tuple[NDArray[np.int64], float] | None:
+        """The two clusters whose union adds least to the inertia, and how much."""
+        free = np.arange(self.held, self.k)
+        free = free[free != but]
+        if len(free) < 2:
+            return None
+        costs = union_costs(self.centroids()[free], self.sizes()[free])
+        place = int(np.argmin(costs))
+        return free[list(divmod(place, len(free)))], float(costs.flat[place])
+
     def unite(self) -> bool:
         """One union, the one that adds least to the inertia."""
-        free = np.arange(self.held, self.k)
-        if len(free) < 2:
+        union = self.cheapest()
+        if union is None:
             return False
+        self.join_pair(union[0])
+        return True
+
+    def join_pair(self, pair: NDArray[np.int64]) -> None:
+        """Two clusters become one, which keeps the place of the larger."""
         sizes = self.sizes()
-        costs = union_costs(self.centroids()[free], sizes[free])
-        pair = free[list(divmod(int(np.argmin(costs)), len(free)))]
         stays, goes = sorted(pair, key=lambda one: (-sizes[one], one))
         for labels in (self.assigned, self.home):
             labels[labels == goes] = stays
@@ -245,7 +286,6 @@ class _State:
         kept = np.ones(self.k, np.bool_)
         kept[goes] = False
         self.renumber(kept)
-        return True
 
     def split(self, splitter: Splitter) -> bool:
         """One split, the one that takes most from the inertia."""
@@ -253,7 +293,11 @@ class _State:
         if found is None:
             return False
         cluster, division = found
-        members = np.flatnonzero(self.assigned == cluster)
+        return self.divide(np.flatnonzero(self.assigned == cluster), division)
+
+    def divide(self, members: NDArray[np.int64], division: Division) -> bool:
+        """The members of one cluster become two, of which the larger keeps the place."""
+        cluster = int(self.assigned[members[0]])
         sides, _ = nearest(np.ascontiguousarray(self.rows[members]), division.centroids)
         counts = np.bincount(sides[:, 0], minlength=2)
         if not counts.all():

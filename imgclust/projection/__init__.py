@@ -26,9 +26,7 @@ __all__ = [
 ]
 
 
-def projection_from_bytes(
-    blob: bytes,
-) -> HalfWhiteProjection | PcaProjection | TsneProjection:
+def projection_from_bytes(blob: bytes) -> PcaProjection | TsneProjection:
     """Read what `to_bytes` wrote; nothing is unpickled.
 
     Raises
@@ -40,8 +38,6 @@ def projection_from_bytes(
     try:
         if kind == PcaProjection.kind:
             return PcaProjection.of(arrays)
-        if kind == HalfWhiteProjection.kind:
-            return HalfWhiteProjection.of(arrays)
         if kind == TsneProjection.kind:
             return TsneProjection.of(arrays)
     except KeyError as problem:
