@@ -14,10 +14,10 @@ import numpy.typing as npt
 from imgclust.clustering import (
     Smoothed,
     assign,
-    burst_bound,
-    burst_groups,
+    burst_rule,
     constrained_fit,
     continued,
+    group_bursts,
     match,
     smooth,
 )
@@ -41,7 +41,7 @@ class Chain:
         """The chain fitted on vectors (n, d)."""
         groups = np.arange(len(vectors))
         if bursts:
-            groups = burst_groups(vectors, bound=burst_bound(vectors))
+            groups = group_bursts(vectors, bounds=burst_rule(vectors).bounds(vectors))
         representatives, group = np.unique(groups, return_inverse=True)
         projection = fit_half_white(vectors, rows=representatives)
         space = smooth(projection.transform(vectors[representatives]))

@@ -3,7 +3,7 @@
 Arrays in, frozen results out; nothing here knows a catalog or a setting.
 """
 
-from imgclust.clustering.burst_groups import burst_bound, burst_groups
+from imgclust.clustering.burst_groups import BurstRule, burst_rule, group_bursts
 from imgclust.clustering.choose_k import Suggestion, preferred, suggest
 from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
 from imgclust.clustering.constraints import (
@@ -28,6 +28,7 @@ from imgclust.clustering.smoothing import Smoothed, smooth
 from imgclust.clustering.warm_start import Continued, coarser, continued, finer, resized
 
 __all__ = [
+    "BurstRule",
     "Constraints",
     "Continued",
     "Drift",
@@ -38,8 +39,7 @@ __all__ = [
     "Suggestion",
     "Sweep",
     "assign",
-    "burst_bound",
-    "burst_groups",
+    "burst_rule",
     "coarser",
     "coherence",
     "constrained_fit",
@@ -48,6 +48,7 @@ __all__ = [
     "drift",
     "finer",
     "fit",
+    "group_bursts",
     "is_nowhere",
     "left_out",
     "match",
