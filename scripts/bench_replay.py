@@ -20,12 +20,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from replay_arms import Run, Step, Strategy, strategies
+from replay_arms import Chain, Run, Step, Strategy, strategies
 from replay_sets import SCENARIOS, LabelledSet, Replay, load, replay_of
+
+from imgclust.clustering import assign, fit, smooth
 
 Array = npt.NDArray[Any]
 
 _NAMED = 10
+_ALONE = 60  # arrivals that are smoothed alone
 
 
 def agreement(found: Array, truth: Array) -> tuple[float, float]:
@@ -121,6 +124,32 @@ _COLUMNS = {
 }
 
 
+def placement(found: LabelledSet, seed: int) -> tuple[float, float]:
+    """Share of arrivals that join the cluster in which smoothing with all would put them.
+
+    A tenth arrives: alone, which is the first share, and all together, the second.
+    """
+    order = np.random.default_rng(seed).permutation(len(found.vectors))
+    count = len(order) // 10
+    old, new = found.vectors[order[count:]], found.vectors[order[:count]]
+    chain = Chain.of(old)
+    points, space = chain.space.points, chain.space
+    centroids = fit(space.smoothed, found.k, seed=seed).centroids
+    arrivals = chain.projection.transform(new)
+    placed = assign(space.place(arrivals), centroids)[0]
+
+    def together(rows: Array) -> Array:
+        smoothed = smooth(np.concatenate([points, rows])).smoothed[len(points) :]
+        return assign(smoothed, centroids)[0]
+
+    some = range(min(count, _ALONE))
+    alone = np.concatenate([together(arrivals[row : row + 1]) for row in some])
+    return (
+        float((placed[: len(alone)] == alone).mean()),
+        float((placed == together(arrivals)).mean()),
+    )
+
+
 def show(title: str, table: dict[str, dict[str, float]]) -> None:
     """One table: a strategy on each line."""
     columns = [key for key in _COLUMNS if any(key in row for row in table.values())]
@@ -150,6 +179,11 @@ def main() -> None:
     parser.add_argument("--named", action="store_true", help="the ten largest clusters are named")
     parser.add_argument("--frontier", action="store_true", help="other margins too")
     parser.add_argument("--batches", action="store_true", help="print every batch of order 0")
+    parser.add_argument(
+        "--placement",
+        action="store_true",
+        help="only where arrivals go, against smoothing with all",
+    )
     parser.add_argument("--cache", type=Path, default=Path("replay-cache"), help="for embeddings")
     parser.add_argument("--out", type=Path, help="write all figures as JSON too")
     chosen = parser.parse_args()
@@ -157,6 +191,10 @@ def main() -> None:
     totals: dict[str, list[dict[str, float]]] = {}
     for spec in chosen.sets:
         found = load(spec, chosen.cache)
+        if chosen.placement:
+            shares = np.mean([placement(found, seed) for seed in range(chosen.orders)], axis=0)
+            print(f"{found.name:12} alone {shares[0]:.3f}, together {shares[1]:.3f}", flush=True)
+            continue
         for scenario in chosen.scenarios:
             arms = strategies(frontier=chosen.frontier, ablation=scenario == "flood")
             orders = []
@@ -172,6 +210,8 @@ def main() -> None:
             everything[f"{found.name} {scenario}"] = orders
             for name, row in table.items():
                 totals.setdefault(name, []).append(row)
+    if not totals:
+        return
     mean = {
         name: {key: statistics.fmean(row[key] for row in rows) for key in rows[0]}
         for name, rows in totals.items()

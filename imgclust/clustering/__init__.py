@@ -21,6 +21,7 @@ from imgclust.clustering.drift_test import (
     pooled,
     spread,
 )
+from imgclust.clustering.group_count import GroupCount, group_count
 from imgclust.clustering.id_map import Matching, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
 from imgclust.clustering.kmeans import Fit, assign, fit
@@ -33,6 +34,7 @@ __all__ = [
     "Continued",
     "Drift",
     "Fit",
+    "GroupCount",
     "Matching",
     "Smoothed",
     "Spread",
@@ -49,6 +51,7 @@ __all__ = [
     "finer",
     "fit",
     "group_bursts",
+    "group_count",
     "is_nowhere",
     "left_out",
     "match",
