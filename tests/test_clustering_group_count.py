@@ -15,7 +15,7 @@ def separated(k: int, d: int, seed: int) -> NDArray[np.float32]:
     random = np.random.default_rng(seed)
     member = np.repeat(np.arange(k), random.integers(30, 60, k))
     rows = max(2, 24 / np.sqrt(d)) * random.standard_normal((k, d))[member]
-    return (rows + random.standard_normal((len(member), d))).astype(np.float32)
+    return np.asarray(rows + random.standard_normal((len(member), d)), np.float32)
 
 
 def keys(n: int) -> NDArray[np.int64]:
