@@ -6,15 +6,18 @@ from imgclust.errors import ClusteringError
 from imgclust.projection import storage
 from imgclust.projection.alignment import Turn, align
 from imgclust.projection.classic import fit_classic
+from imgclust.projection.half_white import HalfWhiteProjection, fit_half_white
 from imgclust.projection.pca import PcaProjection, fit_pca, refreshed, to_unit_length
 from imgclust.projection.tsne import TsneProjection, fit_tsne
 
 __all__ = [
+    "HalfWhiteProjection",
     "PcaProjection",
     "TsneProjection",
     "Turn",
     "align",
     "fit_classic",
+    "fit_half_white",
     "fit_pca",
     "fit_tsne",
     "projection_from_bytes",
