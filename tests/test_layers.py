@@ -67,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": BELOW_2 | {"clusters", "links", "reconcile", "search"},
     "report": BELOW_2 | {"clusters", "export", "links", "maps"},
     "collection": BELOW_2 | LAYER_2,
-    "terminal": {"collection", "config", "errors"},
+    "terminal": {"collection", "config", "errors", "fs"},
     "cli": LAYER_0 | {"collection", "terminal"},
     "__init__": {"collection"},
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -27,13 +26,11 @@ from imgclust.errors import (
     reason_of,
 )
 from imgclust.failpoints import passing
-from imgclust.fs import sync_folder
+from imgclust.fs import put_in_place
 from imgclust.progress import Progress, StopFlag, silent
 
 # What the manifest needs beside the catalog, generously.
 _MORE_BYTES = 1 << 20
-# A folder that cannot be synced, as on some network disks, is as good as one that is.
-_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
 @dataclass(frozen=True)
@@ -108,13 +105,8 @@ def write_backup(
         os.fsync(stream.fileno())
         passing("backup.written")
         replaced = _check_target(target, identity)
-        os.replace(temporary, target)
+        put_in_place(temporary, target)
         passing("backup.renamed")
-        try:
-            sync_folder(target.parent)
-        except OSError as error:
-            if error.errno not in _NO_FOLDER_SYNC:
-                raise
     return Backup(target, size, digest, manifest, replaced)
 
 
@@ -171,7 +163,10 @@ def _require_space(catalog: Catalog, target: Path) -> None:
 
 @contextlib.contextmanager
 def _temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """An empty file beside the target, of this process alone; gone unless it was renamed."""
+    """An empty file beside the target, of this process alone; gone unless it was renamed.
+
+    Not `fs.replacing`: SQLite writes it by its path, and a lock on it keeps other processes away.
+    """
     # Hidden, so that no watcher takes it in; of one length, however long the target's name is.
     mark = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     path = target.with_name(f".imgclust-backup-{mark}.part")

@@ -12,7 +12,7 @@ import apsw
 from imgclust.catalog.cursor import DAMAGED, REFUSED, damaged
 from imgclust.errors import DISK_FULL, CatalogError, StorageError, reason_of
 from imgclust.failpoints import passing
-from imgclust.fs import sync_file, sync_folder
+from imgclust.fs import put_in_place, sync_file, sync_folder
 from imgclust.progress import Progress, StopFlag, silent
 
 # Pages copied between two looks at the stop flag: 8 MB.
@@ -193,6 +193,7 @@ def keep_before_upgrade(connection: apsw.Connection, version: int) -> Path | Non
                 f"{free / 1e6:,.1f} MB are free; free some space"
             )
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        # Not `fs.replacing`: SQLite writes the copy by its path.
         # SQLite copies no connection that writes; another one sees what this one has locked.
         with contextlib.closing(
             apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
@@ -201,9 +202,8 @@ def keep_before_upgrade(connection: apsw.Connection, version: int) -> Path | Non
             copy_into(reader, temporary, application_id=application)
         passing("upgrade.copied")
         sync_file(temporary)
-        os.replace(temporary, kept)
+        put_in_place(temporary, kept)
         passing("upgrade.kept")
-        sync_folder(folder)
         sync_folder(path.parent)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {reason_of(error)}") from None

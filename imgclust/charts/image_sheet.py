@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
-from imgclust.charts.figure import replacing
+from imgclust.charts.figure import new_picture
 
 Picture = Image.Image | bytes | None
 
@@ -86,8 +86,8 @@ def contact_sheet(
             room_x, room_y = cell_px - image.width, cell_px - image.height
             sheet.paste(image, (left + room_x // 2, top + room_y // 2))
         pen.text((left, top + cell_px + 4), _fitted(pen, caption, font, cell_px), "black", font)
-    with replacing(path) as temporary:
-        sheet.save(temporary)
+    with new_picture(path) as file:
+        sheet.save(file, Image.registered_extensions()[path.suffix.lower()])
     return path
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from imgclust.cli import documents
 from imgclust.cli.context import Call
 from imgclust.errors import UsageError
+from imgclust.fs import is_below
 from imgclust.terminal import Screen, ingest, printable, stdio
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def log_file(
         path = Path(chosen).expanduser()
     real = os.path.realpath(os.fsencode(path))
     for root in roots:
-        if real.startswith(root.rstrip(b"/") + b"/"):
+        if is_below(real, root):
             raise UsageError(
                 f"the log file {path} lies in the watched folder {os.fsdecode(root)}; "
                 "choose another place, or auto"

@@ -10,7 +10,14 @@ from pathlib import Path
 
 from imgclust.catalog import ASIDE
 from imgclust.errors import CatalogError, NothingThereError, StorageError, UsageError, reason_of
-from imgclust.fs import NotAFileError, open_new, require_regular
+from imgclust.fs import (
+    NotAFileError,
+    filesystem_type,
+    is_at_or_below,
+    is_network,
+    open_new,
+    require_regular,
+)
 from imgclust.paths import (
     CATALOG,
     IndexFolder,
@@ -19,7 +26,6 @@ from imgclust.paths import (
     find_index_folder,
     user_index_folder,
 )
-from imgclust.watcher import filesystem_type, is_network
 
 __all__ = [
     "CATALOG",
@@ -223,7 +229,7 @@ def overlaps(one: bytes, other: bytes) -> bool:
 
 
 def _inside(inner: bytes, outer: bytes) -> bool:
-    if inner == outer or inner.startswith(outer.rstrip(b"/") + b"/"):
+    if is_at_or_below(inner, outer):
         return True
     outer_id = _identity(outer)
     folder = inner

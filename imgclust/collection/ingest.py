@@ -31,9 +31,8 @@ from imgclust.ingest import (
     LocalDisk,
     Parts,
 )
-from imgclust.ingest.environment import has_excluded_name
 from imgclust.links import Linking
-from imgclust.watcher import Watcher, is_network
+from imgclust.watcher import Watcher
 
 if TYPE_CHECKING:
     from imgclust.search import LiveIndex
@@ -50,7 +49,7 @@ from imgclust.collection.link_folder import choose_links
 from imgclust.errors import (
     NothingThereError,
 )
-from imgclust.fs import kind_of
+from imgclust.fs import has_excluded_name, is_network, kind_of
 from imgclust.ingest import (
     Counts,
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from imgclust.catalog import Catalog, Root
 from imgclust.collection.results import RemovedRoot, RootRow
 from imgclust.errors import LockedError, NothingThereError
+from imgclust.fs import is_at_or_below, is_below
 from imgclust.reconcile import is_offline
 
 if TYPE_CHECKING:
@@ -181,5 +182,5 @@ def _folders(old: bytes, new: bytes, root: bytes) -> tuple[bytes, bytes] | None:
     old, new = os.path.dirname(old), os.path.dirname(new)
     while len(old) > len(root) and os.path.basename(old) == os.path.basename(new):
         old, new = os.path.dirname(old), os.path.dirname(new)
-    inside = new == old or new.startswith(old + b"/") or old.startswith(new + b"/")
+    inside = is_at_or_below(new, old) or is_below(old, new)
     return None if inside else (old, new)

@@ -15,6 +15,7 @@ from imgclust.collection.results import MovedRoot
 from imgclust.collection.root_list import known_roots, locked, spellings
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.failpoints import passing
+from imgclust.fs import is_at_or_below, is_below
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Opened
@@ -41,7 +42,7 @@ def move_root(collection: Opened, old: bytes, new: bytes, *, dry_run: bool) -> M
         return _moved_before(collection, old, target)
     if source == target:
         raise UsageError(f"{shown} is where the images are already")
-    if _is_below(source, target) or _is_below(target, source):
+    if is_below(source, target) or is_below(target, source):
         raise UsageError(
             f"{os.fsdecode(source)} and {os.fsdecode(target)} lie inside each other; "
             "imgclust watch follows files that move within a folder by itself"
@@ -57,7 +58,7 @@ def _source(collection: Opened, old: bytes) -> bytes | None:
     """The path by which the catalog knows the folder; None when it does not."""
     roots = collection.catalog.roots.all()
     for path in spellings(old):
-        is_root = any(root.path == path or _is_below(root.path, path) for root in roots)
+        is_root = any(is_at_or_below(root.path, path) for root in roots)
         if is_root or next(collection.catalog.folder_moves.images(path), None) is not None:
             return path
     return None
@@ -132,11 +133,7 @@ def _write(
     passing("roots.move.before")
     with catalog.transaction():
         lost, taken = _take_newer(collection, source, target, set(there))
-        old_roots = [
-            root
-            for root in catalog.roots.all()
-            if root.path == source or _is_below(root.path, source)
-        ]
+        old_roots = [root for root in catalog.roots.all() if is_at_or_below(root.path, source)]
         givers = {image.root for image in catalog.images.some(ids).values()}
         moves.move(source, target)
         moves.forget_mounts(source)
@@ -160,7 +157,7 @@ def _move_roots(
     old_ids = {root.id for root in old}
     staying = [root for root in catalog.roots.all() if root.id not in old_ids]
     at = {root.path: root for root in staying}
-    above = [root for root in staying if root.path == target or _is_below(target, root.path)]
+    above = [root for root in staying if is_at_or_below(target, root.path)]
     watched = [root for root in above if root.kind == "watched" or root.path == target]
     new_root = max(watched or above, key=lambda root: len(root.path), default=None)
     for root in old:
@@ -172,7 +169,7 @@ def _move_roots(
             moves.merge_root(root.id, into.id)
     for giver in givers - old_ids:
         root_of = catalog.roots.get(giver)
-        if root_of is None or _is_below(target, root_of.path):
+        if root_of is None or is_below(target, root_of.path):
             continue
         if new_root is None:
             new_root = catalog.roots.put(target, root_of.kind)
@@ -256,10 +253,6 @@ def _sha256(path: bytes) -> bytes | None:
     except OSError:
         return None
     return digest.digest()
-
-
-def _is_below(path: bytes, folder: bytes) -> bool:
-    return path.startswith(folder.rstrip(b"/") + b"/") and path != folder
 
 
 def _words(path: bytes) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from imgclust.catalog import Image
+from imgclust.fs import is_below
 from imgclust.images import RAW_SUFFIXES, Header, header
 
 # Names that messengers, screenshots, editors and file managers give to what they make.
@@ -33,7 +34,7 @@ class Ranking:
     Attributes
     ----------
     keep
-        Folders whose images are preferred, resolved, without a slash at the end.
+        Folders whose images are preferred, resolved.
     header
         What reads the header of a file.
     """
@@ -58,7 +59,7 @@ class Ranking:
         width, height, size = shape
         stem = os.path.splitext(image.path)[0]
         return (
-            int(not any(image.path.startswith(folder + b"/") for folder in self.keep)),
+            int(not any(is_below(image.path, folder) for folder in self.keep)),
             int(not known.camera),
             int(stem not in raw),
             known.taken or "~",

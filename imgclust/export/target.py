@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgclust.errors import StorageError, UsageError, reason_of
-from imgclust.fs import open_new
+from imgclust.fs import replacing
 
 # The files of a projector export, the only ones that a later one replaces.
 PROJECTOR_FILES = ("vectors.tsv", "metadata.tsv", "sprite.png", "projector_config.pbtxt")
@@ -59,19 +59,10 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     StorageError
         When it cannot be written.
     """
-    temporary = _beside(path)
-    try:
-        with _told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with open_new(temporary) as stream:
-                yield stream
-                stream.flush()
-                os.fsync(stream.fileno())
-            # The folder need not be synced: after a loss of power the old export or the new one
-            # exists there, each whole.
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as stream:
+            yield stream
 
 
 @contextlib.contextmanager
@@ -83,7 +74,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     StorageError
         When it cannot be written.
     """
-    temporary = _beside(path)
+    # Not `fs.making_folder`: only the files of an export are deleted, whatever else came meanwhile.
+    temporary = path.with_name(f".imgclust-export-{os.getpid()}.part")
     before = temporary.with_suffix(".old")
     try:
         with _told(path):
@@ -101,10 +93,6 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     finally:
         _clear(temporary)
         _clear(before)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".imgclust-export-{os.getpid()}.part")
 
 
 def _clear(folder: Path) -> None:

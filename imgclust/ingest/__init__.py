@@ -2,7 +2,7 @@
 
 from imgclust.ingest.commit import Assigner, Embedded
 from imgclust.ingest.dependencies import Clusters, Events, Parts
-from imgclust.ingest.environment import Clock, Disk, LocalDisk, Place, SystemClock, is_below
+from imgclust.ingest.environment import Clock, Disk, LocalDisk, Place, SystemClock
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
 from imgclust.ingest.holds import HeldFolder, Holds, held_folders
 from imgclust.ingest.loop import Ingest
@@ -28,5 +28,4 @@ __all__ = [
     "SystemClock",
     "forget_lost_mounts",
     "held_folders",
-    "is_below",
 ]

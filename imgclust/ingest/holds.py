@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from imgclust.catalog import Catalog, Image, Mount, Root
-from imgclust.ingest.environment import is_below
+from imgclust.fs import is_below
 from imgclust.ingest.events import Event
 from imgclust.ingest.mounts import RootMounts
 from imgclust.reconcile import is_offline

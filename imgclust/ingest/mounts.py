@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from imgclust.catalog import Catalog, Image, Mount, Root
+from imgclust.fs import is_at_or_below, is_below
 from imgclust.images import FileStat
-from imgclust.ingest.environment import Disk, is_below
+from imgclust.ingest.environment import Disk
 from imgclust.reconcile import MountScan, hold_mount
 
 
@@ -90,7 +91,7 @@ class RootMounts:
             for point in points
             if self._disk.is_folder(point)
             and self._catalog.observations.below(point, limit=1)
-            and (point == self._root.path or is_below(point, self._root.path))
+            and is_at_or_below(point, self._root.path)
         }
         if self._is_mounted(self._root.path, points):
             found.add(self._root.path)
@@ -108,7 +109,7 @@ class RootMounts:
                 away[over].append(image)
         verdict = MountVerdict()
         for path in sorted(paths):
-            if any(path == one or is_below(path, one) for one in troubles):
+            if any(is_at_or_below(path, one) for one in troubles):
                 verdict.lost.add(path)  # nobody can tell
                 if (before := self._known.get(path)) is not None and before.held:
                     verdict.held[path] = before.held

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from imgclust.catalog import Image, Root
 from imgclust.config import Watch
 from imgclust.failpoints import passing
+from imgclust.fs import is_below
 from imgclust.images import FileStat, Listings
 from imgclust.ingest.environment import Place, is_away
 from imgclust.ingest.events import Event
@@ -99,7 +100,7 @@ class RootPass:
             others = [
                 other.path
                 for other in self._place.roots
-                if other.kind == "watched" and other.path.startswith(root.path + b"/")
+                if other.kind == "watched" and is_below(other.path, root.path)
             ]
             self._walk = self._disk.scan(
                 root.path, skip=[*self._place.ours, *others], trouble=self._trouble
@@ -157,7 +158,7 @@ class RootPass:
         for image in (image for image, there in zip(page, seen, strict=True) if not there):
             if image.doubt == "displaced":  # there was never a file at its path
                 continue
-            if any(image.path.startswith(folder + b"/") for folder in self._troubles):
+            if any(is_below(image.path, folder) for folder in self._troubles):
                 continue
             try:
                 stat = self._disk.stat(image.path)

@@ -224,6 +224,7 @@ class FolderPages:
         with contextlib.suppress(OSError), open_to_read(path) as old:
             if old.read() == content:
                 return
+        # Not `fs.replacing`, which takes away what has the temporary name: it may be a person's.
         temporary = os.path.join(self._pages, _NEW)
         if is_our_page(temporary) or _is_empty(temporary):  # what a crash has left
             os.unlink(temporary)
