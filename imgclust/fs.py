@@ -227,7 +227,7 @@ def replacing(
     lasting
         False for a cache: the disk may take its time, and a loss of power may cost the file.
     check
-        Called with the finished file just before it takes its place; what it raises prevents it.
+        Called with the finished file just before it replaces `path`; what it raises prevents that.
 
     Raises
     ------
@@ -324,6 +324,12 @@ def sync_folder(folder: Path | bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def free_bytes(folder: Path) -> int:
+    """Room that is left to this user on the disk of a folder."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
 
 
 def is_below(path: bytes, folder: bytes) -> bool:

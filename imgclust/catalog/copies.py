@@ -12,8 +12,10 @@ import apsw
 from imgclust.catalog.cursor import DAMAGED, REFUSED, damaged
 from imgclust.errors import DISK_FULL, CatalogError, StorageError, reason_of
 from imgclust.failpoints import passing
-from imgclust.fs import put_in_place, sync_file, sync_folder
+from imgclust.fs import free_bytes, put_in_place, sync_file, sync_folder
+from imgclust.numbers import is_digits
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.wording import no_room
 
 # Pages copied between two looks at the stop flag: 8 MB.
 _PAGES = 2000
@@ -184,13 +186,12 @@ def keep_before_upgrade(connection: apsw.Connection, version: int) -> Path | Non
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         temporary.unlink(missing_ok=True)
-        disk = os.statvfs(folder)
-        free = disk.f_bavail * disk.f_frsize
+        free = free_bytes(folder)
         if free < needed:
+            said = no_room("that", needed, folder, free)
             raise StorageError(
                 f"the catalog {path} is of version {version} and is copied before it is brought "
-                f"up to date: that needs {needed / 1e6:,.1f} MB in {folder}, and "
-                f"{free / 1e6:,.1f} MB are free; free some space"
+                f"up to date: {said}; free some space"
             )
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         # Not `fs.replacing`: SQLite writes the copy by its path.
@@ -218,6 +219,6 @@ def kept_catalogs(folder: Path) -> list[KeptCatalog]:
     found = []
     for file in folder.glob(_KEPT.format("*")):
         version = file.name.removeprefix("catalog-v").removesuffix(".sqlite3")
-        if version.isdecimal():
+        if is_digits(version):
             found.append(KeptCatalog(int(version), file, file.stat().st_size))
     return sorted(found, key=lambda one: one.version)

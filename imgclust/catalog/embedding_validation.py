@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from imgclust.errors import ClusteringError
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.catalog.catalog import Catalog
@@ -33,7 +33,7 @@ def must_be_numbers(
     if not bad.size:
         return
     images = catalog.images.with_content(int(keys[bad[0]]))
-    which = ", ".join(f"{one.id} ({os.fsdecode(one.path)})" for one in images)
+    which = ", ".join(f"{one.id} ({printable(one.path)})" for one in images)
     more = f", and of {bad.size - 1} contents more," if bad.size > 1 else ""
     raise ClusteringError(
         f"the embedding of the image {which}{more} holds NaN or infinity; take it out with "

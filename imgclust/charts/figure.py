@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from imgclust import fs
 from imgclust.errors import StorageError, reason_of
+from imgclust.wording import printable
 
 _DPI = 120
 _GOLDEN = 0.618033988749895  # turns that never repeat: neighbouring ids differ most in hue
@@ -39,7 +40,9 @@ def new_picture(path: Path) -> Iterator[BinaryIO]:
         with fs.replacing(path) as file:
             yield file
     except OSError as error:
-        raise StorageError(f"the picture {path} cannot be written: {reason_of(error)}") from None
+        raise StorageError(
+            f"the picture {printable(path)} cannot be written: {reason_of(error)}"
+        ) from None
 
 
 def save(figure: Any, path: Path) -> Path:

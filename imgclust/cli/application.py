@@ -35,15 +35,6 @@ imgclust cluster                      re-cluster; ids and names are kept
 imgclust status                       the status of the collection"""
 
 
-# What Typer calls a kind of value, and what people do.
-_KINDS = {
-    "not a valid int range": "no whole number",
-    "not a valid int": "no whole number",
-    "not a valid float range": "no number",
-    "not a valid float": "no number",
-}
-
-
 class Application(Commands):
     """The object that the console script calls."""
 
@@ -99,6 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Without the program's name; those of this process by default.
     """
     stdio.complete()
+    stdio.forget_nonsense()
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
     try:
@@ -121,8 +113,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _hint(error: typer.TyperException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     message = message[:1].lower() + message[1:]
-    for theirs, ours in _KINDS.items():
-        message = message.replace(theirs, ours)
     context = getattr(error, "ctx", None)
     if message.endswith("?"):
         return message

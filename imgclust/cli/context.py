@@ -18,6 +18,7 @@ from imgclust.cli import documents
 from imgclust.errors import ImgclustError, StoppedError, reason_of
 from imgclust.progress import StopFlag
 from imgclust.terminal import Screen, stdio
+from imgclust.wording import one_line, printable
 
 if TYPE_CHECKING:
     from imgclust.collection import Collection
@@ -140,7 +141,7 @@ def fail(error: BaseException, options: Globals) -> int:
     screen = Screen(json=options.json)
     try:
         if options.json:
-            screen.document(documents.dumps(documents.error(code, " ".join(message.split()))))
+            screen.document(documents.dumps(documents.error(code, one_line(message))))
         else:
             screen.error(message)
             sys.stdout.flush()
@@ -151,7 +152,7 @@ def fail(error: BaseException, options: Globals) -> int:
 
 def _refused(error: OSError) -> str:
     named = isinstance(error.filename, str | bytes | os.PathLike)  # else a descriptor, or nothing
-    where = f"{os.fsdecode(error.filename)}: " if named else ""
+    where = f"{printable(error.filename)}: " if named else ""
     return f"the system refuses: {where}{reason_of(error)}"
 
 

@@ -12,7 +12,7 @@ from imgclust.cli import documents
 from imgclust.cli.context import Call
 from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
-from imgclust.terminal import backups, exports
+from imgclust.terminal import exports
 from imgclust.terminal import status as status_module
 
 commands = Commands()
@@ -32,7 +32,7 @@ def status(call: Call) -> None:
         if call.options.verbosity and not call.options.json:
             status_module.engine(call.screen, found, collection.engine())
             status_module.events(call.screen, found)
-            backups.kept(call.screen, collection.kept_catalogs())
+            exports.kept(call.screen, collection.kept_catalogs())
 
 
 @commands.adds(
@@ -133,7 +133,7 @@ def backup(
     The images are not in it. An older backup of the collection is replaced by a finished one only.
     """
     with call.open() as collection:
-        call.answer(collection.backup(file), documents.backup, backups.backed_up)
+        call.answer(collection.backup(file), documents.backup, exports.backed_up)
 
 
 @commands.adds(
@@ -169,7 +169,7 @@ def restore(
         progress=call.screen.progress,
         stop=call.stop,
     )
-    call.answer(found, documents.restored, backups.restored)
+    call.answer(found, documents.restored, exports.restored)
 
 
 weights_commands = Commands()

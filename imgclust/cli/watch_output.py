@@ -13,7 +13,8 @@ from imgclust.cli import documents
 from imgclust.cli.context import Call
 from imgclust.errors import UsageError
 from imgclust.fs import is_below
-from imgclust.terminal import Screen, ingest, printable, stdio
+from imgclust.terminal import Screen, ingest, stdio
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection import Collection, Event, IngestResult
@@ -119,7 +120,7 @@ def log_file(
     for root in roots:
         if is_below(real, root):
             raise UsageError(
-                f"the log file {path} lies in the watched folder {os.fsdecode(root)}; "
+                f"the log file {printable(path)} lies in the watched folder {printable(root)}; "
                 "choose another place, or auto"
             )
     with (

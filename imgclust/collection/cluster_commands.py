@@ -8,12 +8,11 @@ from pathlib import Path
 
 from imgclust import collection
 from imgclust.collection.context import Opened
-from imgclust.config import whole_number
 from imgclust.errors import UsageError
 
 
 class ClusterCommands(Opened):
-    """Commands about clusters."""
+    """Commands about clusters; each cluster is given by id, or by name (digits alone are an id)."""
 
     def sweep(
         self,
@@ -55,13 +54,11 @@ class ClusterCommands(Opened):
             Say what would change, and change nothing.
         """
         rules = self.settings.clustering
-        if k is not None and str(k) != "auto" and whole_number(str(k)) is None:
-            raise UsageError(f"k = {str(k)[:40]} is neither a number of clusters nor auto")
         if seed is not None and not 0 <= seed < 1 << 31:
             raise UsageError(f"seed = {seed}: use a number from 0 to {(1 << 31) - 1}")
         with self._with_links(keep=not dry_run) as recluster:
             return recluster.cluster(
-                k=str(rules.k if k is None else k),
+                k=rules.k if k is None else k,
                 space=_space(space or rules.space),
                 seed=rules.seed if seed is None else seed,
                 chosen_by="config" if k is None else "user",
@@ -74,14 +71,14 @@ class ClusterCommands(Opened):
             return recluster.undo()
 
     def split_cluster(
-        self, cluster: int, *, k: int | str = "auto", dry_run: bool = False
+        self, cluster: int | str, *, k: int | str = "auto", dry_run: bool = False
     ) -> collection.ClusterResult:
         """Divide one cluster into `k` parts ("auto": its own knee); all others stay."""
         with self._with_links() as recluster:
-            return recluster.split(cluster, k=str(k), dry_run=dry_run)
+            return recluster.split(cluster, k=k, dry_run=dry_run)
 
     def merge_clusters(
-        self, clusters: Sequence[int], *, name: str | None = None, dry_run: bool = False
+        self, clusters: Sequence[int | str], *, name: str | None = None, dry_run: bool = False
     ) -> collection.ClusterResult:
         """Put clusters together into the largest of them; all others stay.
 
@@ -101,7 +98,7 @@ class ClusterCommands(Opened):
 
         return history(self.catalog)
 
-    def cluster_life(self, cluster: int) -> collection.ClusterLife:
+    def cluster_life(self, cluster: int | str) -> collection.ClusterLife:
         """What happened to one cluster, from its beginning."""
         from imgclust.clusters import life
 
@@ -114,7 +111,7 @@ class ClusterCommands(Opened):
         return clusters.rows(self)
 
     def cluster_details(
-        self, cluster: int, *, sheet: Path | None = None
+        self, cluster: int | str, *, sheet: Path | None = None
     ) -> collection.ClusterDetails:
         """One cluster with representatives, neighbours and members; draws a contact sheet."""
         from imgclust.collection import clusters
@@ -122,7 +119,7 @@ class ClusterCommands(Opened):
         return clusters.details(self, cluster, sheet=sheet)
 
     def name_cluster(
-        self, cluster: int, name: str | None, *, release: bool = False
+        self, cluster: int | str, name: str | None, *, release: bool = False
     ) -> collection.ClusterRow:
         """Name a cluster, which freezes it: its images stay in it, and so do those that join it.
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Clustering
 from imgclust.clustering import nearest_clusters
 from imgclust.clusters import drifting
 from imgclust.collection import query
 from imgclust.collection.results import ClusterDetails, ClusterRow, Member
-from imgclust.errors import NothingThereError, UsageError
+from imgclust.errors import UsageError
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Opened
@@ -52,12 +52,13 @@ def rows(collection: Opened) -> tuple[ClusterRow, ...]:
     return tuple(sorted(found, key=lambda row: row.id))
 
 
-def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterDetails:
+def details(collection: Opened, wanted: int | str, *, sheet: Path | None) -> ClusterDetails:
     """See `Collection.cluster_details`."""
     from imgclust.report import representatives_of
 
     clustering = collection.current()
-    row = _row(collection, clustering, cluster)
+    cluster = collection.catalog.clusterings.find(wanted)
+    row = _row(collection, cluster)
     if sheet is not None:
         from imgclust.collection import exports
 
@@ -122,7 +123,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def name(collection: Opened, cluster: int, wanted: str | None, *, release: bool) -> ClusterRow:
+def name(collection: Opened, which: int | str, wanted: str | None, *, release: bool) -> ClusterRow:
     """See `Collection.name_cluster`."""
     if release and wanted is not None:
         raise UsageError("--release leaves the name as it is and cannot be combined with a name")
@@ -132,7 +133,7 @@ def name(collection: Opened, cluster: int, wanted: str | None, *, release: bool)
     collection.current()
     with catalog.transaction():  # what is checked in it cannot change until it is written
         clustering = collection.current()
-        _require(clustering, cluster)
+        cluster = clusterings.find(which)
         if release:
             clusterings.freeze(cluster, False)
         else:
@@ -149,18 +150,11 @@ def name(collection: Opened, cluster: int, wanted: str | None, *, release: bool)
             clusterings.name(cluster, chosen or None)
             catalog.ledger.queue_links(catalog.assignments.images_in(clustering.id, cluster))
         clusterings.confirm(clustering.id)
-    return _row(collection, collection.current(), cluster)
+    return _row(collection, cluster)
 
 
-def _row(collection: Opened, clustering: Clustering, cluster: int) -> ClusterRow:
-    _require(clustering, cluster)
+def _row(collection: Opened, cluster: int) -> ClusterRow:
     return next(row for row in rows(collection) if row.id == cluster)
-
-
-def _require(clustering: Clustering, cluster: int) -> None:
-    if cluster not in clustering.cluster_ids:
-        there = ", ".join(str(one) for one in sorted(clustering.cluster_ids)[:12])
-        raise NothingThereError(f"there is no cluster {cluster}; there are {there}")
 
 
 def _draw(collection: Opened, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
@@ -168,7 +162,7 @@ def _draw(collection: Opened, row: ClusterRow, shown: Sequence[Member], path: Pa
 
     pictures = query.pictures(collection, [member.id for member in shown])
     captions = [
-        ("missing: " if member.missing else "") + os.fsdecode(os.path.basename(member.path))
+        ("missing: " if member.missing else "") + printable(os.path.basename(member.path))
         for member in shown
     ]
     title = f"cluster {row.id}" + (f", {row.name}" if row.name else "") + f": {row.size} images"

@@ -17,6 +17,7 @@ from imgclust.errors import NothingThereError
 from imgclust.fs import read_regular
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.wording import NO_CLUSTERS
 
 # From this many images on, a person is asked before the trunk is used because the download failed.
 MANY_IMAGES = 1000
@@ -227,7 +228,7 @@ class Opened:
         """
         clustering = self.catalog.clusterings.current()
         if clustering is None:
-            raise NothingThereError("there are no clusters yet; make them with imgclust cluster")
+            raise NothingThereError(NO_CLUSTERS)
         return clustering
 
     def thumbnail(self, content: int) -> bytes | None:

@@ -30,6 +30,7 @@ from imgclust.duplicates import (
 from imgclust.embedding import recipe_of
 from imgclust.errors import LockedError, NothingThereError, StorageError, UsageError
 from imgclust.locks import FileLock
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Opened
@@ -43,7 +44,7 @@ def duplicates(
         raise UsageError(f"--min-score {min_score} is not a cosine similarity; use 0 to 1")
     for folder in keep:
         if not os.path.isdir(folder):
-            raise UsageError(f"--keep {os.fsdecode(folder)} is not a folder")
+            raise UsageError(f"--keep {printable(folder)} is not a folder")
     recipe = collection.recipe
     collection.progress("comparing images", 0, None)
     live = collection.live_index()

@@ -18,6 +18,7 @@ from imgclust.errors import (
     RecipeError,
 )
 from imgclust.images import Decoded, Region
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Opened
@@ -171,7 +172,7 @@ def embed_files(
         outcome = read(collection, os.path.realpath(path), thumbnail_px=0, region=region)
         if not isinstance(outcome, Decoded):
             reason = getattr(outcome, "reason", "it is not an image of a known kind")
-            raise ImgclustError(f"{os.fsdecode(path)} cannot be used: {reason}")
+            raise ImgclustError(f"{printable(path)} cannot be used: {reason}")
         pixels.append(outcome.pixels)
     embedder = embedder_opener(collection)()
     parts = [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from imgclust import fs
 from imgclust.collection import folders
 from imgclust.errors import UsageError
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.backup import Backup
@@ -46,7 +47,7 @@ def report(collection: Opened, to: Path | None) -> ReportResult:
     path = collection.folders.charts / "report.html"
     if to is not None:
         if to.is_dir():
-            raise UsageError(f"{to} is a folder; name a file for the report")
+            raise UsageError(f"{printable(to)} is a folder; name a file for the report")
         path = check_target(Path(os.path.abspath(to.expanduser())), folder=False)
         keep_out(collection, path)
     collection.progress("reading the collection", 0, None)
@@ -97,7 +98,9 @@ def require_file(path: Path) -> None:
     try:
         fs.require_regular(path)
     except fs.NotAFileError as error:
-        raise UsageError(f"{path} is {error.kind}; name a file for the picture") from None
+        raise UsageError(
+            f"{printable(path)} is {error.kind}; name a file for the picture"
+        ) from None
 
 
 def keep_out(collection: Opened, path: Path) -> None:
@@ -106,7 +109,8 @@ def keep_out(collection: Opened, path: Path) -> None:
     for root in collection.catalog.roots.all():
         if folders.overlaps(os.fsencode(path), root.path):
             raise UsageError(
-                f"{path} lies among the images in {os.fsdecode(root.path)}; choose another place"
+                f"{printable(path)} lies among the images in {printable(root.path)}; "
+                "choose another place"
             )
     _keep_out_of_ours(collection, path)
 
@@ -116,5 +120,5 @@ def _keep_out_of_ours(collection: Opened, path: Path) -> None:
     for ours in (*collection.our_folders(), whole):
         if folders.overlaps(os.fsencode(path), ours):
             raise UsageError(
-                f"{path} lies in our own folder {os.fsdecode(ours)}; choose another place"
+                f"{printable(path)} lies in our own folder {printable(ours)}; choose another place"
             )

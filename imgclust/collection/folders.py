@@ -26,6 +26,7 @@ from imgclust.paths import (
     find_index_folder,
     user_index_folder,
 )
+from imgclust.wording import printable
 
 __all__ = [
     "CATALOG",
@@ -157,7 +158,7 @@ def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes]) -> Folders:
         inside = next((one for one in inputs if overlaps(os.fsencode(folders.root), one)), None)
     if inside is not None:
         raise UsageError(
-            f"the index folder {folders.root} and the images in {os.fsdecode(inside)} lie inside "
+            f"the index folder {folders.root} and the images in {printable(inside)} lie inside "
             "each other; choose another place with --index DIR"
         )
     require_local(folders)

@@ -75,7 +75,7 @@ class ImageCommands(Opened):
         *,
         n: int = 10,
         min_score: float | None = None,
-        cluster: int | None = None,
+        cluster: int | str | None = None,
         region: collection.Region | None = None,
         sheet: Path | None = None,
     ) -> collection.QueryResult:
@@ -86,7 +86,7 @@ class ImageCommands(Opened):
         Parameters
         ----------
         n, min_score, cluster
-            How many; none below this cosine; only images of this cluster.
+            How many; none below this cosine; only images of this cluster (id or name).
         region
             Ask for this part of the one image.
         sheet

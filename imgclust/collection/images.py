@@ -9,6 +9,8 @@ from imgclust.catalog import Image
 from imgclust.collection.results import MissingImage, Removed
 from imgclust.errors import NothingThereError
 from imgclust.ingest import Holds, LocalDisk, forget_lost_mounts
+from imgclust.numbers import is_digits
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Opened
@@ -155,7 +157,7 @@ def _chosen(collection: Opened, what: str, *, copies: bool) -> tuple[Removed, li
 def _named(collection: Opened, what: str) -> Image:
     """The image with this id or at this path."""
     images = collection.catalog.images
-    if what.isdecimal():
+    if is_digits(what):
         image = images.numbered(what)
     else:
         image = images.at(os.fsencode(os.path.abspath(what))) or images.at(
@@ -164,6 +166,6 @@ def _named(collection: Opened, what: str) -> Image:
     if image is None:
         raise NothingThereError(
             f"no image of the collection {collection.name!r} in "
-            f"{collection.index_folder.path} is {what}"
+            f"{printable(collection.index_folder.path)} is {printable(what)}"
         )
     return image

@@ -33,6 +33,7 @@ from imgclust.ingest import (
 )
 from imgclust.links import Linking
 from imgclust.watcher import Watcher
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.search import LiveIndex
@@ -314,10 +315,10 @@ def add(collection: Opened, paths: Sequence[bytes], emit: Emit, *, cluster: bool
         try:
             mode = os.stat(absolute).st_mode
         except OSError as error:
-            raise UsageError(f"{os.fsdecode(absolute)} cannot be added: {error.strerror}") from None
+            raise UsageError(f"{printable(absolute)} cannot be added: {error.strerror}") from None
         if not stat_bits.S_ISDIR(mode) and not stat_bits.S_ISREG(mode):
             kind = kind_of(mode)
-            raise UsageError(f"{os.fsdecode(absolute)} is {kind}; name a file or a folder")
+            raise UsageError(f"{printable(absolute)} is {kind}; name a file or a folder")
         real = os.path.realpath(absolute)
         _keep_apart(collection, real)
         tops.append((real, stat_bits.S_ISDIR(mode)))
@@ -341,7 +342,7 @@ def retry(collection: Opened, paths: Sequence[bytes], emit: Emit) -> IngestResul
         asked = {os.path.abspath(path) for path in paths}
         unknown = asked - set(wanted)
         if unknown:
-            name = os.fsdecode(min(unknown))
+            name = printable(min(unknown))
             raise NothingThereError(f"{name} is not in quarantine; see imgclust quarantine")
         wanted = sorted(asked)
     if not wanted:
@@ -358,7 +359,7 @@ def retry(collection: Opened, paths: Sequence[bytes], emit: Emit) -> IngestResul
 
 def _root(path: bytes) -> bytes:
     real = os.path.realpath(path)
-    shown = os.fsdecode(path)
+    shown = printable(path)
     if not os.path.lexists(path):
         raise UsageError(f"the folder {shown} does not exist")
     if not os.path.isdir(real):
@@ -372,7 +373,7 @@ def _keep_apart(collection: Opened, path: bytes) -> None:
     for ours in (collection.folders.root, collection.link_folder):
         if folders.overlaps(os.fsencode(ours), path):
             raise UsageError(
-                f"{os.fsdecode(path)} and our own folder {ours} lie inside each other; "
+                f"{printable(path)} and our own folder {ours} lie inside each other; "
                 "links of links would be ingested: choose other folders"
             )
 

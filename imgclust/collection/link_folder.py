@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from imgclust.links import OUTLIERS
 from imgclust.locks import FileLock
 from imgclust.report import FolderPages
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Opened
@@ -122,7 +123,7 @@ def _keep_apart(links: Path, roots: Iterable[bytes]) -> None:
     for root in roots:
         if folders.overlaps(os.fsencode(links), root):
             raise UsageError(
-                f"the link folder {links} and the images in {os.fsdecode(root)} lie inside each "
+                f"the link folder {links} and the images in {printable(root)} lie inside each "
                 "other; choose another place with --links DIR"
             )
 

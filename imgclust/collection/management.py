@@ -18,6 +18,7 @@ from imgclust.errors import ImgclustError, UsageError
 from imgclust.fs import sync_folder
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.wording import printable
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def restore_collection(
     for root in manifest.roots:
         if folders.overlaps(os.fsencode(place.root), root):
             raise UsageError(
-                f"the index folder {place.root} and the images in {os.fsdecode(root)} lie inside "
+                f"the index folder {place.root} and the images in {printable(root)} lie inside "
                 "each other; choose another place with --to DIR"
             )
     return restore_into(file, place.root, dry_run=dry_run, progress=progress, stop=stop)

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from imgclust import fs, search
 from imgclust.collection import images as images_module
 from imgclust.errors import NothingThereError, UsageError
+from imgclust.numbers import is_digits
 from imgclust.search import QueryResult, Subject
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Opened
@@ -25,7 +27,7 @@ def query(
     *,
     n: int,
     min_score: float | None,
-    cluster: int | None,
+    cluster: int | str | None,
     region: Region | None,
     sheet: Path | None,
 ) -> QueryResult:
@@ -96,14 +98,14 @@ def _of_region(collection: Opened, asked: str, region: Region) -> Subject:
     from imgclust.collection import embedder
 
     path = os.fsencode(os.path.abspath(asked))
-    if asked.isdecimal():
+    if is_digits(asked):
         path = search.image_with_id(collection.catalog, asked).path
     if not os.path.lexists(path):
-        raise NothingThereError(f"there is no file {os.fsdecode(path)}")
+        raise NothingThereError(f"there is no file {printable(path)}")
     try:
         fs.require_regular(path)
     except fs.NotAFileError as error:
-        raise UsageError(f"{os.fsdecode(path)} is {error.kind}; name an image") from None
+        raise UsageError(f"{printable(path)} is {error.kind}; name an image") from None
     return Subject(embedder.embed_files(collection, [path], region=region)[0], None, None)
 
 
@@ -112,7 +114,7 @@ def _draw(collection: Opened, found: QueryResult, path: Path) -> None:
 
     captions = [
         f"{row.score:.3f} {'missing: ' if row.missing else ''}"
-        f"{os.fsdecode(os.path.basename(row.path))}"
+        f"{printable(os.path.basename(row.path))}"
         for row in found.neighbours
     ]
     charts.contact_sheet(

@@ -14,6 +14,7 @@ from imgclust.collection.results import RemovedRoot, RootRow
 from imgclust.errors import LockedError, NothingThereError
 from imgclust.fs import is_at_or_below, is_below
 from imgclust.reconcile import is_offline
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Opened
@@ -102,8 +103,7 @@ def remove_root(
                     catalog.roots.stop_watching(root.id)
             else:
                 catalog.roots.delete(root.id)
-            shown = root.path.decode("utf-8", "replace")
-            catalog.event("root removed", f"{shown} is not watched any more")
+            catalog.event("root removed", f"{printable(root.path)} is not watched any more")
     return result
 
 
@@ -112,9 +112,7 @@ def _named(catalog: Catalog, folder: bytes) -> Root:
     for path in spellings(folder):
         if path in by_path:
             return by_path[path]
-    raise NothingThereError(
-        f"{os.fsdecode(folder)} is not among the folders; {known_roots(catalog)}"
-    )
+    raise NothingThereError(f"{printable(folder)} is not among the folders; {known_roots(catalog)}")
 
 
 def spellings(folder: bytes) -> list[bytes]:
@@ -124,7 +122,7 @@ def spellings(folder: bytes) -> list[bytes]:
 
 def known_roots(catalog: Catalog) -> str:
     """Which folders there are, for an error that says that one is not among them."""
-    paths = [os.fsdecode(root.path) for root in catalog.roots.all()]
+    paths = [printable(root.path) for root in catalog.roots.all()]
     if not paths:
         return "there are none yet"
     more = f" and {len(paths) - 5:,} more" if len(paths) > 5 else ""
@@ -169,7 +167,7 @@ def moved_folders(catalog: Catalog) -> tuple[str, ...]:
         noun = "1 image has" if count == 1 else f"{count:,} images have"
         command = shlex.join(["imgclust", "roots", "move", os.fsdecode(old), os.fsdecode(new)])
         sentences.append(
-            f"in {os.fsdecode(new)} {noun} the content of missing ones in {os.fsdecode(old)}; "
+            f"in {printable(new)} {noun} the content of missing ones in {printable(old)}; "
             f"if that folder has moved, tell imgclust: {command}"
         )
     return tuple(sentences)

@@ -16,6 +16,7 @@ from imgclust.collection.root_list import known_roots, locked, spellings
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.failpoints import passing
 from imgclust.fs import is_at_or_below, is_below
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Opened
@@ -30,7 +31,7 @@ _BLOCK = 1 << 20
 def move_root(collection: Opened, old: bytes, new: bytes, *, dry_run: bool) -> MovedRoot:
     """See `Collection.move_root`."""
     source, target = _source(collection, old), os.path.realpath(new)
-    shown = os.fsdecode(new)
+    shown = printable(new)
     if not os.path.lexists(target):
         raise UsageError(f"the folder {shown} does not exist; nothing was changed")
     if not os.path.isdir(target):
@@ -44,7 +45,7 @@ def move_root(collection: Opened, old: bytes, new: bytes, *, dry_run: bool) -> M
         raise UsageError(f"{shown} is where the images are already")
     if is_below(source, target) or is_below(target, source):
         raise UsageError(
-            f"{os.fsdecode(source)} and {os.fsdecode(target)} lie inside each other; "
+            f"{printable(source)} and {printable(target)} lie inside each other; "
             "imgclust watch follows files that move within a folder by itself"
         )
     if dry_run:
@@ -69,7 +70,7 @@ def _moved_before(collection: Opened, old: bytes, target: bytes) -> MovedRoot:
         if collection.catalog.folder_moves.target(path) == target:
             return MovedRoot(path, target, already=True)
     raise NothingThereError(
-        f"no image comes from {os.fsdecode(old)}; {known_roots(collection.catalog)}"
+        f"no image comes from {printable(old)}; {known_roots(collection.catalog)}"
     )
 
 
@@ -102,7 +103,7 @@ def _verified(
             (gone if image.gone else wrong).append(image)
     sample = random.Random(0).sample(there, min(_HASHED, len(there)))
     other = [one for one in sample if _sha256(_target(one.path, source, target)) != one.sha256]
-    what = f"{os.fsdecode(target)} does not have the files of {os.fsdecode(source)}"
+    what = f"{printable(target)} does not have the files of {printable(source)}"
     expected = sum(not image.gone for image in images)
     if not expected:
         wrong, gone, expected = gone, [], len(images)
@@ -110,13 +111,13 @@ def _verified(
         example = os.path.relpath(wrong[0].path, source)
         raise UsageError(
             f"{what}: {len(wrong):,} of {expected:,} are not there or have another size, such "
-            f"as {os.fsdecode(example)}; nothing was changed"
+            f"as {printable(example)}; nothing was changed"
         )
     if len(other) > _TOLERATED * len(sample):
         example = os.path.relpath(other[0].path, source)
         raise UsageError(
             f"{what}: of {len(sample):,} files that were read {len(other):,} have other content, "
-            f"such as {os.fsdecode(example)}; nothing was changed"
+            f"such as {printable(example)}; nothing was changed"
         )
     doubled = len(catalog.folder_moves.doubled(source, target)) + renamed
     moved = MovedRoot(
@@ -141,7 +142,7 @@ def _write(
         moves.found([image for image in there if image not in lost])
         catalog.ledger.queue_links(ids)
         moves.note(source, target)
-        catalog.event("moved", f"{_words(source)} has moved to {_words(target)}")
+        catalog.event("moved", f"{printable(source)} has moved to {printable(target)}")
         passing("roots.move.written")
     passing("roots.move.after")
     return MovedRoot(
@@ -253,7 +254,3 @@ def _sha256(path: bytes) -> bytes | None:
     except OSError:
         return None
     return digest.digest()
-
-
-def _words(path: bytes) -> str:
-    return path.decode("utf-8", "replace")

@@ -12,6 +12,7 @@ from imgclust.images import Listings, stat_of
 from imgclust.progress import StopFlag
 from imgclust.reconcile import same_file
 from imgclust.watcher import scan
+from imgclust.wording import NEXT_STEP, printable
 
 _PAGE = 5000
 
@@ -44,7 +45,7 @@ class DiskFindings:
         """What was found, for people."""
         parts = []
         for folder in self.lost:
-            parts.append(f"the folder {os.fsdecode(folder)} is not there")
+            parts.append(f"the folder {printable(folder)} is not there")
         if self.absent:
             parts.append(f"{len(self.absent):,} images are not there and not marked missing")
         if self.changed:
@@ -54,10 +55,7 @@ class DiskFindings:
         if self.missing:
             parts.append(f"{self.missing:,} are marked missing (see imgclust missing)")
         if self.held:
-            parts.append(
-                f"{self.held:,} of them are held: bring them back, or let them go with imgclust "
-                "missing accept"
-            )
+            parts.append(f"{self.held:,} of them are held: {NEXT_STEP}")
         if self.unknown:
             parts.append(f"{self.unknown:,} files are not ingested yet: the next watch takes them")
         if self.pending:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from imgclust.catalog import Catalog, ListedImage
 from imgclust.errors import StorageError
 from imgclust.progress import Progress, StopFlag
+from imgclust.wording import loses
 
 _PAGE = 1000
 
@@ -84,21 +84,6 @@ class Rows:
         if self.projection is not None and (newest is None or newest[0] != self.projection):
             raise StorageError("the map was recomputed during the export; export again")
         self.progress("exporting", self.count, self.count)
-
-
-def text(path: bytes) -> str:
-    """A path as UTF-8 with U+FFFD."""
-    return path.decode("utf-8", "replace")
-
-
-def loses(path: bytes) -> bool:
-    """Whether `text` is not the whole truth about a path."""
-    return text(path).encode() != path
-
-
-def in_base64(path: bytes) -> str:
-    """A path exactly."""
-    return base64.b64encode(path).decode("ascii")
 
 
 def vector_in_words(vector: npt.NDArray[np.float16], separator: str) -> str:

@@ -15,6 +15,7 @@ from imgclust.export.rows import Rows
 from imgclust.export.target import Target, replacing_file, replacing_folder
 from imgclust.export.text import write_classic, write_csv, write_json
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.wording import NO_CLUSTERS
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def export(
     if not rows.count:
         raise NothingThereError("the collection has no images to export; add some first")
     if format == "classic" and rows.clustering is None:
-        raise NothingThereError("there are no clusters yet; make them with imgclust cluster")
+        raise NothingThereError(NO_CLUSTERS)
     embeddings = embeddings or format == "projector"
     if not isinstance(target, Path):
         written = _write(target, rows, format, embeddings)

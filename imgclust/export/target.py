@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from imgclust.errors import StorageError, UsageError, reason_of
 from imgclust.fs import replacing
+from imgclust.wording import printable
 
 # The files of a projector export, the only ones that a later one replaces.
 PROJECTOR_FILES = ("vectors.tsv", "metadata.tsv", "sprite.png", "projector_config.pbtxt")
@@ -38,15 +39,16 @@ def check_target(path: Path, *, folder: bool) -> Path:
         return real
     if folder:
         if not stat_bits.S_ISDIR(mode):
-            raise UsageError(f"{path} is not a folder; the projector export makes one")
+            raise UsageError(f"{printable(path)} is not a folder; the projector export makes one")
         other = sorted(set(os.listdir(real)) - set(PROJECTOR_FILES))
         if other:
             raise UsageError(
-                f"the folder {path} holds other files ({other[0]}); name a new one for the export"
+                f"the folder {printable(path)} holds other files ({printable(other[0])}); "
+                "name a new one for the export"
             )
     elif not stat_bits.S_ISREG(mode):
         kind = "a folder" if stat_bits.S_ISDIR(mode) else "no plain file"
-        raise UsageError(f"{path} is {kind}; name a file, or - for standard output")
+        raise UsageError(f"{printable(path)} is {kind}; name a file, or - for standard output")
     return real
 
 
@@ -108,4 +110,4 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{path} cannot be written: {reason_of(error)}") from None
+        raise StorageError(f"{printable(path)} cannot be written: {reason_of(error)}") from None

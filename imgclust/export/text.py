@@ -9,7 +9,8 @@ import os
 from typing import Any, BinaryIO
 
 from imgclust.catalog import ListedImage
-from imgclust.export.rows import Rows, in_base64, loses, text, vector_in_words
+from imgclust.export.rows import Rows, vector_in_words
+from imgclust.wording import in_base64, loses, path_text
 
 
 def write_json(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
@@ -57,7 +58,7 @@ def write_classic(stream: BinaryIO, rows: Rows) -> int:
             if image.cluster is None:
                 continue
             entry = {
-                "img_file": text(os.path.basename(image.path)),
+                "img_file": path_text(os.path.basename(image.path)),
                 "label": str(image.cluster),
                 "prob": "1.0",
             }
@@ -69,7 +70,7 @@ def write_classic(stream: BinaryIO, rows: Rows) -> int:
 
 
 def _json(rows: Rows, image: ListedImage, *, embeddings: bool) -> str:
-    entry: dict[str, Any] = {"id": image.id, "path": text(image.path)}
+    entry: dict[str, Any] = {"id": image.id, "path": path_text(image.path)}
     if loses(image.path):
         entry["path_bytes"] = in_base64(image.path)
     entry["cluster"] = image.cluster
@@ -86,7 +87,7 @@ def _json(rows: Rows, image: ListedImage, *, embeddings: bool) -> str:
 
 def _cells(rows: Rows, image: ListedImage, *, embeddings: bool) -> list[Any]:
     name = rows.names.get(image.cluster or 0)
-    cells = [image.id, text(image.path), image.cluster, name, image.distance]
+    cells = [image.id, path_text(image.path), image.cluster, name, image.distance]
     cells += [*_coordinates(rows, image), "true" if image.missing else "false"]
     if rows.lossy:
         cells.append(in_base64(image.path) if loses(image.path) else None)

@@ -10,6 +10,7 @@ from imgclust.fs import is_below
 from imgclust.ingest.events import Event
 from imgclust.ingest.mounts import RootMounts
 from imgclust.reconcile import is_offline
+from imgclust.wording import printable
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def write_hold(
     for path, why, count, first in held:
         sentence = held_sentence(why, count)
         if first:
-            catalog.event("held", f"{path.decode('utf-8', 'replace')}: {sentence}")
+            catalog.event("held", f"{printable(path)}: {sentence}")
         kind = "offline" if is_offline(why) and not first else "held"
         events.append((Event(kind, sentence, path), first))
     return events

@@ -21,6 +21,7 @@ from imgclust.report import html
 from imgclust.report.cluster_sections import clusters_of, clusters_section, share_of
 from imgclust.report.figures import elbow_section, map_section
 from imgclust.report.tables import duplicates_section, quarantine_section
+from imgclust.wording import NO_CLUSTERS, minute
 
 MOST_BYTES = 20_000_000
 _ROOTS = 20
@@ -117,8 +118,7 @@ def report(
 
 
 _NO_CLUSTERS = (
-    '<section>\n<h2>Clusters</h2>\n<p class="soft">There are no clusters yet; make them with '
-    "imgclust cluster.</p>\n</section>\n"
+    f'<section>\n<h2>Clusters</h2>\n<p class="soft">{NO_CLUSTERS.capitalize()}.</p>\n</section>\n'
 )
 
 
@@ -127,7 +127,7 @@ def _head(
 ) -> Iterator[str]:
     """What the collection is, and how it stands."""
     yield f"<header>\n<h1>{html.escaped(collection)}</h1>\n"
-    yield f'<p class="soft">Made {_moment(made)} by imgclust {__version__}</p>\n</header>\n'
+    yield f'<p class="soft">Made {minute(made)} by imgclust {__version__}</p>\n</header>\n'
     images, distinct = catalog.images.count(), catalog.contents.count()
     rows = {"images": f"{images:,}" + ("" if images == distinct else f", {distinct:,} distinct")}
     if clustering is not None:
@@ -135,7 +135,7 @@ def _head(
             "provisional, made automatically" if clustering.provisional else _chosen(clustering)
         )
         rows["clusters"] = (
-            f"{clustering.k:,}, made {_moment(clustering.created)} in the space "
+            f"{clustering.k:,}, made {minute(clustering.created)} in the space "
             f"{clustering.space}; {chosen}"
         )
         drift = drifting(catalog, clustering)
@@ -178,7 +178,3 @@ def _drift(ratio: float, arrivals: int, suggestion: str | None) -> str:
     if suggestion is None:
         return words
     return f'<span class="mark">{words}; imgclust cluster updates the clusters</span>'
-
-
-def _moment(wall: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(wall))

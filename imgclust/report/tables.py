@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Iterator
 
 from imgclust.catalog import Catalog
 from imgclust.report import html
+from imgclust.wording import counted, day
 
 # Rows of a list, paths of a group, and characters of a path: what bounds the page.
 _ROWS = 200
@@ -24,12 +24,9 @@ def quarantine_section(catalog: Catalog) -> Iterator[str]:
         return
     if len(rows) > _ROWS:
         reasons = Counter(row.reason for row in rows).most_common(_ROWS)
-        counted = [(_cut(reason), f"{count:,}") for reason, count in reasons]
-        yield _boxed(html.table(["reason", "files"], counted, numbers=1))
-    listed = (
-        (_cut(row.path), _cut(row.reason), time.strftime("%Y-%m-%d", time.localtime(row.since)))
-        for row in rows[:_ROWS]
-    )
+        several = [(_cut(reason), f"{count:,}") for reason, count in reasons]
+        yield _boxed(html.table(["reason", "files"], several, numbers=1))
+    listed = ((_cut(row.path), _cut(row.reason), day(row.since)) for row in rows[:_ROWS])
     yield _boxed(html.table(["file", "reason", "since"], listed, numbers=1))
     yield _more(len(rows) - _ROWS, "files", "imgclust quarantine lists all")
     yield "</section>\n"
@@ -41,9 +38,9 @@ def duplicates_section(catalog: Catalog) -> Iterator[str]:
     spare = sum(count - 1 for _, count in groups)
     yield f"<section>\n<h2>Exact duplicates ({len(groups):,})</h2>\n"
     if groups:
-        noun = "copy" if spare == 1 else "copies"
         images = "image" if len(groups) == 1 else "different images"
-        yield f"<p>{spare:,} spare {noun} of {len(groups):,} {images}.</p>\n"
+        copies = counted(spare, "spare copy", "spare copies")
+        yield f"<p>{copies} of {len(groups):,} {images}.</p>\n"
         listed = ((_paths(catalog, content), f"{count:,}") for content, count in groups[:_ROWS])
         yield _boxed(html.table(["files with the same bytes", "copies"], listed, numbers=1))
         yield _more(len(groups) - _ROWS, "groups", "imgclust duplicates lists all")

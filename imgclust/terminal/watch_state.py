@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from imgclust.fs import is_below
 from imgclust.terminal.ingest import words
-from imgclust.terminal.text import cells, counted, duration, one_line, printable, shortened, unit
+from imgclust.terminal.screen import unit
+from imgclust.terminal.table import cells, shortened
+from imgclust.wording import counted, duration, one_line, printable
 
 if TYPE_CHECKING:
     from imgclust.collection import Event, Standing

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.fs import has_excluded_name, is_at_or_below, is_network
 from imgclust.watcher.walk import ignore, scan
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from watchdog.observers.api import ObservedWatch
@@ -85,11 +86,6 @@ def identity_of(path: bytes) -> tuple[int, int]:
     if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
     return status.st_dev, status.st_ino
-
-
-def shown(path: bytes) -> str:
-    """A path in words for people."""
-    return path.decode("utf-8", "replace")
 
 
 class Proof:
@@ -253,7 +249,7 @@ class Watcher:
                     self._say(
                         "blind",
                         root.path,
-                        f"opening a file in {shown(root.path)} raises no event; "
+                        f"opening a file in {printable(root.path)} raises no event; "
                         "it is scanned instead",
                     )
 
@@ -262,7 +258,7 @@ class Watcher:
     def _watch(self, root: WatchedRoot) -> None:
         if self._polling or root.refused:
             return
-        name = shown(root.path)
+        name = printable(root.path)
         if sys.platform != "linux":
             root.refused = True
             self._say("unsupported", b"", "file events need Linux; folders are scanned instead")
@@ -313,7 +309,7 @@ class Watcher:
             "limit",
             root.path,
             f"the system lets no more folders be watched (limit {watch_limits().watches}): "
-            f"{shown(root.path)} is scanned instead; raise fs.inotify.max_user_watches "
+            f"{printable(root.path)} is scanned instead; raise fs.inotify.max_user_watches "
             "and start again",
         )
         return True

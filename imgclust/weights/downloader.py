@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from imgclust.errors import StorageError, WeightsError, reason_of
 from imgclust.fs import replacing
+from imgclust.numbers import whole
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.weights.architecture import Weights
 from imgclust.weights.loader import OFFICIAL_MD5, OFFICIAL_URL, digests, load
@@ -212,7 +213,7 @@ class _Transfer:
         with opener.open(request, timeout=self._socket_timeout_s) as answer:
             length = answer.headers.get("Content-Length", "")
             with self._changed:
-                self._total = int(length) if length.isdigit() else None
+                self._total = whole(length)
             while block := answer.read1(_BLOCK):
                 with self._changed:
                     if self._abandoned:
