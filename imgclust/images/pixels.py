@@ -1,4 +1,4 @@
-"""Pictures as arrays: reduced, turned upright, whole with their alpha; colours that Pillow lacks."""
+"""Pictures as arrays: reduced, upright, whole with their alpha; colours that Pillow lacks."""
 
 from __future__ import annotations
 
