@@ -1,4 +1,4 @@
-"""Removals: the contents that a person took out, and the files that have them."""
+"""What a person decided: contents that were taken out, and pairs that are not duplicates."""
 
 from __future__ import annotations
 

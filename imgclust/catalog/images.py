@@ -1,4 +1,4 @@
-"""Images: the files of the collection, by path, root and content."""
+"""Images: their rows, and all that belongs to each, in pages, as an export reads it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tables say against each other; the schema rules most of it out, damage does not ask."""
+"""What the tables say against each other, and embeddings that hold no numbers: damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Observations: what was last seen at each path, and the quarantine."""
+"""Observations: what was last seen at each path; the quarantine; paths that `add` asks for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Roots: the folders that images come in by."""
+"""Roots, the folders that images come in by, and mounts, which other file systems are on."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ import typer
 from imgclust.cli import (
     clusters,
     collections,
-    config,
     duplicates,
     export,
     images,
@@ -76,7 +75,6 @@ for _group in (
     maintenance,
     roots,
     collections,
-    config,
 ):
     app.add_typer(_group.commands)
 

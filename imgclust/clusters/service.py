@@ -13,7 +13,10 @@ from imgclust.clustering import Fit, Suggestion, Sweep, preferred
 from imgclust.clusters import split_merge, stored_sweeps
 from imgclust.clusters.clustering_history import undo
 from imgclust.clusters.feature_space import Space, build
-from imgclust.clusters.fitting import (
+from imgclust.clusters.model import ArrivalAssigner
+from imgclust.clusters.publish import drop_unpublished, publish
+from imgclust.clusters.results import ClusterResult, SweepResult
+from imgclust.clusters.space_fit import (
     Standing,
     as_asked,
     as_suggested,
@@ -23,9 +26,6 @@ from imgclust.clusters.fitting import (
     sentence_of,
     standing_of,
 )
-from imgclust.clusters.model import ArrivalAssigner
-from imgclust.clusters.publish import drop_unpublished, publish
-from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.stored_sweeps import draw_elbow, stored_sweep, sweep_and_store
 from imgclust.clusters.succession import ChangedMeanwhileError
 from imgclust.config import Settings

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imgclust.ingest.holds import HeldFolder
+    from imgclust.ingest.mounts import HeldFolder
 
 from imgclust.images import suffix_of
 

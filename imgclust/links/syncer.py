@@ -13,10 +13,9 @@ from imgclust.catalog import Catalog
 from imgclust.config import Links
 from imgclust.errors import StorageError, reason_of
 from imgclust.links.apply_plan import Applied, apply, rename_folder
-from imgclust.links.folder_names import FolderNames
+from imgclust.links.folder_names import FolderNames, LinkTargets
 from imgclust.links.ledger import CatalogLedger, Mode
 from imgclust.links.link_plan import check, plan
-from imgclust.links.targets import Wishes
 from imgclust.locks import FileLock
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -82,7 +81,7 @@ class Linking:
         self._where = root
         self.mode = cast(Mode, mode)  # as the settings have checked it
         self._names = FolderNames(catalog, names)
-        self._wishes = Wishes(catalog, names)
+        self._wishes = LinkTargets(catalog, names)
         self._lock = lock
 
     def sync(
