@@ -61,7 +61,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "fs": set(),
     "numbers": {"errors"},
     "failpoints": {"errors", "config"},
-    "paths": {"config"},
+    "paths": {"config", "errors", "fs", "wording"},
     "progress": {"errors"},
     "wording": set(),
     **dict.fromkeys(LAYER_1, LAYER_0),

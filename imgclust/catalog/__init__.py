@@ -4,7 +4,6 @@ from imgclust.catalog.catalog import Catalog
 from imgclust.catalog.clusterings import Clustering, DescribedCluster, PublishedClustering
 from imgclust.catalog.contents import Content, key_of
 from imgclust.catalog.copies import (
-    ASIDE,
     CatalogFacts,
     KeptCatalog,
     facts_of,
@@ -23,7 +22,6 @@ from imgclust.catalog.sweeps import StoredSweep
 
 __all__ = [
     "APPLICATION_ID",
-    "ASIDE",
     "VERSION",
     "Catalog",
     "CatalogFacts",

@@ -14,6 +14,7 @@ from imgclust.errors import DISK_FULL, CatalogError, StorageError, reason_of
 from imgclust.failpoints import passing
 from imgclust.fs import free_bytes, put_in_place, sync_file, sync_folder
 from imgclust.numbers import is_digits
+from imgclust.paths import ASIDE
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.wording import no_room
 
@@ -26,7 +27,6 @@ _STEPS = 1_000_000
 _JOURNAL_AT, _NO_LOG = 18, b"\x01\x01"
 _APPLICATION_AT = 68
 
-ASIDE = "set-aside"
 _KEPT = "catalog-v{}.sqlite3"
 
 # In the words of every version of the tables.

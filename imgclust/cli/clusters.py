@@ -180,6 +180,7 @@ def clusters(call: Call) -> None:
     "show",
     example="""\
 imgclust clusters show 7
+imgclust clusters show "red things"
 imgclust clusters show 7 --sheet seven.png""",
 )
 def show(

@@ -24,13 +24,6 @@ if TYPE_CHECKING:
     from imgclust.clusters import Recluster as Recluster
     from imgclust.collection.collection import Collection
     from imgclust.collection.embedder import download_weights, list_weights, verify_weights
-    from imgclust.collection.folders import (
-        Folders,
-        IndexFolder,
-        cache_folder,
-        collections_in,
-        find_index_folder,
-    )
     from imgclust.collection.management import (
         CollectionList,
         CollectionPlace,
@@ -71,6 +64,13 @@ if TYPE_CHECKING:
     from imgclust.links import Linking as Linking
     from imgclust.links import LinksResult
     from imgclust.maps import MapResult
+    from imgclust.paths import (
+        Folders,
+        IndexFolder,
+        cache_folder,
+        collections_in,
+        find_index_folder,
+    )
     from imgclust.reembed import ReembedResult
     from imgclust.report import ReportResult
     from imgclust.search import LiveIndex as LiveIndex
@@ -157,7 +157,7 @@ _MODULES = {
         "SettingRow",
         "effective_settings",
     ),
-    "imgclust.collection.folders": (
+    "imgclust.paths": (
         "Folders",
         "IndexFolder",
         "cache_folder",

@@ -8,14 +8,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
-from imgclust import collection, config, devices
+from imgclust import collection, config, devices, paths
 from imgclust.catalog import Catalog, Clustering
-from imgclust.collection import folders, stored_settings
-from imgclust.collection.folders import Folders, IndexFolder
+from imgclust.collection import stored_settings
 from imgclust.config import Effective, Links, Settings
 from imgclust.errors import NothingThereError
 from imgclust.fs import read_regular
 from imgclust.locks import FileLock, is_locked
+from imgclust.paths import Folders, IndexFolder
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.wording import NO_CLUSTERS
 
@@ -106,12 +106,12 @@ class Opened:
             When the place, the disk or the catalog is not right.
         """
         given = None if index is None else Path(index)
-        found = folders.find_index_folder(given)
+        found = paths.find_index_folder(given)
         if create_for is None:
-            place = folders.existing(found, name)
+            place = paths.existing(found, name)
         else:
             inputs = [os.fsencode(path) for path in create_for]
-            place = folders.prepare(found, name, inputs)
+            place = paths.prepare(found, name, inputs)
             if place.root.parent != found.path:
                 found = IndexFolder(place.root.parent, "outside the images")
                 say(f"the index folder is {found.path}, since the default one lies in the images")

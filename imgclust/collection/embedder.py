@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imgclust import devices, weights
-from imgclust.collection import folders
+from imgclust import devices, paths, weights
 from imgclust.collection.images import read
 from imgclust.embedding import Embedder, Recipe, open_embedder, recipe_of, why_engine
 from imgclust.errors import (
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from imgclust.collection.context import Opened
 from pathlib import Path
 
-from imgclust.collection.folders import cache_folder
+from imgclust.paths import cache_folder
 from imgclust.progress import Progress, StopFlag, silent
 
 
@@ -79,7 +78,7 @@ def choose_recipe(collection: Opened, *, waiting: int) -> None:
     wanted = collection.settings.embedding
     chosen = weights.choose(
         wanted.weights,
-        cache=folders.cache_folder() / "weights",
+        cache=paths.cache_folder() / "weights",
         say=collection.say,
         accept_trunk=lambda reason: collection.accept_trunk(reason, waiting),
         progress=collection.progress,
@@ -110,7 +109,7 @@ def embedder_opener(collection: Opened) -> Callable[[], Embedder]:
     def load() -> Embedder:
         chosen = weights.choose(
             kept["path"] if kept["name"] == "file" else kept["name"],
-            cache=folders.cache_folder() / "weights",
+            cache=paths.cache_folder() / "weights",
             say=collection.say,
             progress=collection.progress,
         )
@@ -131,7 +130,7 @@ def open_chosen(collection: Opened, chosen: weights.Weights, recipe: Recipe) -> 
     return open_embedder(
         chosen,
         recipe=recipe,
-        cache=folders.cache_folder() / "networks",
+        cache=paths.cache_folder() / "networks",
         device=rules.device,
         precision=rules.precision,
         engine=rules.engine,
@@ -148,7 +147,7 @@ def engine(collection: Opened) -> str | None:
         return None
     return why_engine(
         Recipe.parse(recipe),
-        cache=folders.cache_folder() / "networks",
+        cache=paths.cache_folder() / "networks",
         device=rules.device,
         precision=rules.precision,
         engine=rules.engine,

@@ -6,8 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust import fs
-from imgclust.collection import folders
+from imgclust import fs, paths
 from imgclust.errors import UsageError
 from imgclust.wording import printable
 
@@ -107,7 +106,7 @@ def keep_out(collection: Opened, path: Path) -> None:
     """Refuse a path among the images or among our own files."""
     path = Path(os.path.abspath(path))
     for root in collection.catalog.roots.all():
-        if folders.overlaps(os.fsencode(path), root.path):
+        if paths.overlaps(os.fsencode(path), root.path):
             raise UsageError(
                 f"{printable(path)} lies among the images in {printable(root.path)}; "
                 "choose another place"
@@ -118,7 +117,7 @@ def keep_out(collection: Opened, path: Path) -> None:
 def _keep_out_of_ours(collection: Opened, path: Path) -> None:
     whole = os.path.realpath(os.fsencode(collection.index_folder.path))  # others' collections too
     for ours in (*collection.our_folders(), whole):
-        if folders.overlaps(os.fsencode(path), ours):
+        if paths.overlaps(os.fsencode(path), ours):
             raise UsageError(
                 f"{printable(path)} lies in our own folder {printable(ours)}; choose another place"
             )

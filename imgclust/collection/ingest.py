@@ -44,8 +44,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgclust import paths
 from imgclust.catalog import Catalog
-from imgclust.collection import folders
 from imgclust.collection.link_folder import choose_links
 from imgclust.errors import (
     NothingThereError,
@@ -371,7 +371,7 @@ def _root(path: bytes) -> bytes:
 
 def _keep_apart(collection: Opened, path: bytes) -> None:
     for ours in (collection.folders.root, collection.link_folder):
-        if folders.overlaps(os.fsencode(ours), path):
+        if paths.overlaps(os.fsencode(ours), path):
             raise UsageError(
                 f"{printable(path)} and our own folder {ours} lie inside each other; "
                 "links of links would be ingested: choose other folders"

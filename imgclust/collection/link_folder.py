@@ -16,7 +16,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.collection import folders, link_folder
+from imgclust import paths
+from imgclust.collection import link_folder
 from imgclust.errors import UsageError
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def move_links(collection: Opened, to: Path) -> None:
 
 def _keep_apart(links: Path, roots: Iterable[bytes]) -> None:
     for root in roots:
-        if folders.overlaps(os.fsencode(links), root):
+        if paths.overlaps(os.fsencode(links), root):
             raise UsageError(
                 f"the link folder {links} and the images in {printable(root)} lie inside each "
                 "other; choose another place with --links DIR"

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgclust import collection, config
+from imgclust import collection, config, paths
 from imgclust.catalog import Catalog
-from imgclust.collection import folders, link_folder
+from imgclust.collection import link_folder
 from imgclust.collection.collection import Collection
-from imgclust.collection.folders import LOCKS, Folders, IndexFolder
 from imgclust.errors import ImgclustError, UsageError
 from imgclust.fs import sync_folder
 from imgclust.locks import FileLock, is_locked
+from imgclust.paths import LOCKS, Folders, IndexFolder
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.wording import printable
 
@@ -51,13 +51,13 @@ def list_collections(index: Path | None = None, *, progress: Progress = silent) 
 
     A collection that a crash has left half deleted is among them, with its trouble.
     """
-    found = folders.find_index_folder(index)
-    whole = folders.collections_in(found.path)
-    names = sorted({*whole, *folders.half_deleted(found.path)})
+    found = paths.find_index_folder(index)
+    whole = paths.collections_in(found.path)
+    names = sorted({*whole, *paths.half_deleted(found.path)})
     rows = []
     for done, name in enumerate(names):
         progress("measuring", done, len(names))
-        rows.append(_row(folders.folders_of(found, name), name, whole=name in whole))
+        rows.append(_row(paths.folders_of(found, name), name, whole=name in whole))
     progress("measuring", len(names), len(names))
     return CollectionList(found, tuple(rows))
 
@@ -70,11 +70,11 @@ def collection_row(name: str, index: Path | None = None) -> CollectionRow:
     NothingThereError
         When there is none of that name.
     """
-    found = folders.find_index_folder(index)
-    place = folders.folders_of(found, name)
-    whole = name not in folders.half_deleted(found.path)
+    found = paths.find_index_folder(index)
+    place = paths.folders_of(found, name)
+    whole = name not in paths.half_deleted(found.path)
     if whole:
-        place = folders.existing(found, name)
+        place = paths.existing(found, name)
     return _row(place, name, whole=whole)
 
 
@@ -114,7 +114,7 @@ def _size(folder: Path) -> int:
 # What imgclust makes in the folder of a collection, beside the link folder and the catalog.
 _OUR_FOLDERS = ("charts", "log", "set-aside", "thumbnails")
 _OUR_FILES = ("index.faiss*", "neighbourhood.bin*", ".probe")
-_CATALOG_FILES = (folders.CATALOG, f"{folders.CATALOG}-wal", f"{folders.CATALOG}-shm")
+_CATALOG_FILES = (paths.CATALOG, f"{paths.CATALOG}-wal", f"{paths.CATALOG}-shm")
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def create_collection(
     StorageError
         When the disk refuses.
     """
-    found = folders.find_index_folder(index)
+    found = paths.find_index_folder(index)
     place = _free(found, name)
     ours = _claimed(place)
     try:
@@ -194,8 +194,8 @@ def rename_collection(name: str, to: str, index: Path | None = None) -> Collecti
     LockedError
         When another process works on the collection.
     """
-    found = folders.find_index_folder(index)
-    place = folders.existing(found, name)
+    found = paths.find_index_folder(index)
+    place = paths.existing(found, name)
     target = _free(found, to)
     with _all_locks(place):
         with Catalog(place.catalog) as catalog:
@@ -242,12 +242,12 @@ def restore_collection(
     """
     from imgclust.backup import read_manifest, restore_into
 
-    found = folders.find_index_folder(index)
+    found = paths.find_index_folder(index)
     manifest = read_manifest(file)
     place = _free(found, name or manifest.collection, how=" with --collection NAME")
-    folders.require_local(place)
+    paths.require_local(place)
     for root in manifest.roots:
-        if folders.overlaps(os.fsencode(place.root), root):
+        if paths.overlaps(os.fsencode(place.root), root):
             raise UsageError(
                 f"the index folder {place.root} and the images in {printable(root)} lie inside "
                 "each other; choose another place with --to DIR"
@@ -274,10 +274,10 @@ def delete_collection(
     LockedError
         When another process works on it; nothing was deleted then.
     """
-    found = folders.find_index_folder(index)
-    place = folders.folders_of(found, name)
-    if name not in folders.half_deleted(found.path):
-        place = folders.existing(found, name)
+    found = paths.find_index_folder(index)
+    place = paths.folders_of(found, name)
+    if name not in paths.half_deleted(found.path):
+        place = paths.existing(found, name)
     links, kept = 0, []
     with _all_locks(place):
         if place.catalog.is_file():
@@ -306,8 +306,8 @@ def delete_collection(
 
 
 def _free(index: IndexFolder, name: str, *, how: str = "") -> Folders:
-    place = folders.folders_of(index, name)
-    if name in folders.half_deleted(index.path):
+    place = paths.folders_of(index, name)
+    if name in paths.half_deleted(index.path):
         raise UsageError(
             f"{name!r} is half deleted; imgclust collections delete {name} finishes that"
         )

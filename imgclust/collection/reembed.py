@@ -6,9 +6,9 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from imgclust import devices, reembed, weights
+from imgclust import devices, paths, reembed, weights
 from imgclust.clusters import Recluster
-from imgclust.collection import folders, ingest
+from imgclust.collection import ingest
 from imgclust.collection.embedder import open_chosen, record_of, require_packages
 from imgclust.collection.link_folder import finish_links
 from imgclust.embedding import Recipe, recipe_of
@@ -36,7 +36,7 @@ def to_recipe(collection: Opened, *, dry_run: bool) -> ReembedResult:
             stack.enter_context(collection.ingest_lock())
         chosen = weights.choose(
             settings.embedding.weights,
-            cache=folders.cache_folder() / "weights",
+            cache=paths.cache_folder() / "weights",
             say=collection.say,
             progress=collection.progress,
             stop=collection.stop,

@@ -9,8 +9,8 @@ import stat as stat_bits
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from imgclust import paths
 from imgclust.catalog import Image, MovedImage, Root
-from imgclust.collection import folders
 from imgclust.collection.results import MovedRoot
 from imgclust.collection.root_list import known_roots, locked, spellings
 from imgclust.errors import NothingThereError, UsageError
@@ -37,7 +37,7 @@ def move_root(collection: Opened, old: bytes, new: bytes, *, dry_run: bool) -> M
     if not os.path.isdir(target):
         raise UsageError(f"{shown} is not a folder; nothing was changed")
     for ours in (collection.folders.root, collection.link_folder):
-        if folders.overlaps(os.fsencode(ours), target):
+        if paths.overlaps(os.fsencode(ours), target):
             raise UsageError(f"{shown} and our own folder {ours} lie inside each other")
     if source is None:
         return _moved_before(collection, old, target)

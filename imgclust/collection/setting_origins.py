@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgclust import config
-from imgclust.collection import folders
+from imgclust import config, paths
 from imgclust.collection.collection import Collection
-from imgclust.collection.folders import IndexFolder
 from imgclust.collection.stored_settings import KEPT
 from imgclust.config import Effective
+from imgclust.paths import IndexFolder
 
 KEPT_BY = "the collection"
 
@@ -51,8 +50,8 @@ def effective_settings(
     UsageError
         When a file or variable says something else than what the collection keeps.
     """
-    found = folders.find_index_folder(index)
-    place = folders.folders_of(found, name)
+    found = paths.find_index_folder(index)
+    place = paths.folders_of(found, name)
     given = effective or config.load()
     values, origin = config.flatten(given.settings), dict(given.origin)
     if place.catalog.is_file():
@@ -69,7 +68,7 @@ def effective_settings(
     return EffectiveSettings(
         index=found,
         collection=name,
-        cache=folders.cache_folder(),
+        cache=paths.cache_folder(),
         settings=tuple(
             SettingRow(key, values[key], defaults[key], origin[key]) for key in defaults
         ),

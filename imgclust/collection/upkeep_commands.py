@@ -61,7 +61,7 @@ class UpkeepCommands(Opened):
 
         Writes nothing without `repair`, and works beside a watcher.
         """
-        from imgclust.collection import folders
+        from imgclust import paths
         from imgclust.doctor import Doctor
         from imgclust.embedding import Recipe
 
@@ -77,7 +77,7 @@ class UpkeepCommands(Opened):
             linking=self.linking(),
             recluster=None if recipe is None else self.recluster(self.catalog),
             ours=self.our_folders(),
-            cache=folders.cache_folder() / "weights",
+            cache=paths.cache_folder() / "weights",
             progress=self.progress,
             stop=self.stop,
         ).examine(repair=repair)

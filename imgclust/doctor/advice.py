@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgclust import weights
-from imgclust.catalog import ASIDE, Catalog, kept_catalogs, sqlite_version
+from imgclust.catalog import Catalog, kept_catalogs, sqlite_version
+from imgclust.paths import ASIDE
 from imgclust.watcher import watch_limits
 from imgclust.wording import size
 

@@ -81,7 +81,7 @@ class Linking:
         self._where = root
         self.mode = cast(Mode, mode)  # as the settings have checked it
         self._names = FolderNames(catalog, names)
-        self._wishes = LinkTargets(catalog, names)
+        self._targets = LinkTargets(catalog, names)
         self._lock = lock
 
     def sync(
@@ -170,7 +170,7 @@ class Linking:
             what = f"the link folder {root} cannot be made: {reason_of(error)}"
             raise StorageError(what) from None
         self._names.count(again=recount)
-        if self._wishes.central_first:
+        if self._targets.central_first:
             self._order_anew()
         done: list[Applied] = []
         while True:
@@ -184,7 +184,7 @@ class Linking:
             with self._catalog.snapshot():
                 reached, images = self._catalog.ledger.queued_links(at_once)
                 current, folders = self._names.wanted()
-                wanted, gone = self._wishes.of(images, current, folders)
+                wanted, gone = self._targets.of(images, current, folders)
             if not self._rename_folders(folders, root, until, done, stop):
                 break
             if images:
@@ -246,7 +246,7 @@ class Linking:
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
             orphans = self._catalog.ledger.orphans()
-            wanted, gone = self._wishes.of([*images, *orphans], *self._names.wanted())
+            wanted, gone = self._targets.of([*images, *orphans], *self._names.wanted())
         planned = plan(wanted, gone, self._ledger, self._where(), self.mode)
         return LinksResult(
             links=planned.kept,
@@ -263,7 +263,7 @@ class Linking:
         progress("checking links", 0, None)
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
-            wanted, _ = self._wishes.of(images, *self._names.wanted())
+            wanted, _ = self._targets.of(images, *self._names.wanted())
         found = check(self._where(), wanted, self._ledger, progress=progress, stop=stop)
         dangling = 0
         if self.mode == "symlink":
