@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError
 from imgclust.projection import HalfWhiteProjection, fit_half_white
-from imgclust.projection.storage import unpacked
+from imgclust.projection.pca import unpacked
 
 
 def spread(n: int, *deviations: float, seed: int = 0, dims: int = 12) -> NDArray[np.float32]:

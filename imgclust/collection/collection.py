@@ -10,8 +10,8 @@ from typing import BinaryIO, Self
 import numpy as np
 import numpy.typing as npt
 
-from imgclust import config
-from imgclust.collection import exports, folders, link_folder, results
+from imgclust import config, paths
+from imgclust.collection import exports, link_folder, results
 from imgclust.collection import images as images_module
 from imgclust.collection.context import Context, ignore
 from imgclust.errors import UsageError
@@ -71,13 +71,13 @@ class Collection:
         UsageError, StorageError, CatalogError
             When the place, the disk or the catalog is not right.
         """
-        found = folders.find_index_folder(None if index is None else Path(index))
+        found = paths.find_index_folder(None if index is None else Path(index))
         if create_for is None:
-            place = folders.existing(found, name)
+            place = paths.existing(found, name)
         else:
-            place = folders.prepare(found, name, [os.fsencode(path) for path in create_for])
+            place = paths.prepare(found, name, [os.fsencode(path) for path in create_for])
             if place.root.parent != found.path:
-                found = folders.IndexFolder(place.root.parent, "outside the images")
+                found = paths.IndexFolder(place.root.parent, "outside the images")
                 say(f"the index folder is {found.path}, since the default one lies in the images")
         chosen = effective or config.load()
         return cls(Context(name, place, found, chosen, progress, say, stop, changing, ask))
@@ -175,7 +175,7 @@ class Collection:
         *,
         n: int = 10,
         min_score: float | None = None,
-        cluster: int | None = None,
+        cluster: int | str | None = None,
         region: results.Region | None = None,
         sheet: Path | None = None,
     ) -> results.QueryResult:
@@ -376,13 +376,11 @@ class Collection:
             Say what would change, and change nothing.
         """
         rules = self.settings.clustering
-        if k is not None and str(k) != "auto" and config.whole_number(str(k)) is None:
-            raise UsageError(f"k = {str(k)[:40]} is neither a number of clusters nor auto")
         if seed is not None and not 0 <= seed < 1 << 31:
             raise UsageError(f"seed = {seed}: use a number from 0 to {(1 << 31) - 1}")
         with self._context.reclustered(keep=not dry_run) as clusters:
             return clusters.cluster(
-                k=str(rules.k if k is None else k),
+                k=rules.k if k is None else k,
                 space=_space(space or rules.space),
                 seed=rules.seed if seed is None else seed,
                 chosen_by="config" if k is None else "user",
@@ -395,14 +393,14 @@ class Collection:
             return clusters.undo()
 
     def split_cluster(
-        self, cluster: int, *, k: int | str = "auto", dry_run: bool = False
+        self, cluster: int | str, *, k: int | str = "auto", dry_run: bool = False
     ) -> results.ClusterResult:
         """Divide one cluster into `k` parts ("auto": its own knee); all others stay."""
         with self._context.reclustered() as clusters:
-            return clusters.split(cluster, k=str(k), dry_run=dry_run)
+            return clusters.split(cluster, k=k, dry_run=dry_run)
 
     def merge_clusters(
-        self, clusters: Sequence[int], *, name: str | None = None, dry_run: bool = False
+        self, clusters: Sequence[int | str], *, name: str | None = None, dry_run: bool = False
     ) -> results.ClusterResult:
         """Put clusters together into the largest of them; all others stay.
 
@@ -422,7 +420,7 @@ class Collection:
 
         return history(self._context.catalog)
 
-    def cluster_life(self, cluster: int) -> results.ClusterLife:
+    def cluster_life(self, cluster: int | str) -> results.ClusterLife:
         """What happened to one cluster, from its beginning."""
         from imgclust.clusters import life
 
@@ -434,14 +432,16 @@ class Collection:
 
         return clusters.rows(self._context)
 
-    def cluster_details(self, cluster: int, *, sheet: Path | None = None) -> results.ClusterDetails:
+    def cluster_details(
+        self, cluster: int | str, *, sheet: Path | None = None
+    ) -> results.ClusterDetails:
         """One cluster with representatives, neighbours and members; draws a contact sheet."""
         from imgclust.collection import clusters
 
         return clusters.details(self._context, cluster, sheet=sheet)
 
     def name_cluster(
-        self, cluster: int, name: str | None, *, release: bool = False
+        self, cluster: int | str, name: str | None, *, release: bool = False
     ) -> results.ClusterRow:
         """Name a cluster, which freezes it: its images stay in it, and so do those that join it.
 

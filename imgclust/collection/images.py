@@ -16,6 +16,7 @@ from imgclust.catalog import Image
 from imgclust.collection.link_folder import finish_links
 from imgclust.errors import NothingThereError
 from imgclust.fs import open_to_read
+from imgclust.numbers import is_digits
 from imgclust.paths import Located
 
 if TYPE_CHECKING:
@@ -215,7 +216,7 @@ def _chosen(context: Context, what: str, *, copies: bool) -> tuple[Removed, list
 def _named(context: Context, what: str) -> Image:
     """The image with this id or at this path."""
     images = context.catalog.images
-    if what.isdecimal():
+    if is_digits(what):
         image = images.numbered(what)
     else:
         image = images.at(os.fsencode(os.path.abspath(what))) or images.at(

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from imgclust.collection.clusters import ClusterRow as ClusterRow
     from imgclust.collection.clusters import Member as Member
     from imgclust.collection.duplicates import Dismissed as Dismissed
-    from imgclust.collection.folders import Folders as Folders
-    from imgclust.collection.folders import IndexFolder as IndexFolder
     from imgclust.collection.images import MissingImage as MissingImage
     from imgclust.collection.images import Removed as Removed
     from imgclust.collection.management import CollectionList as CollectionList
@@ -55,6 +53,8 @@ if TYPE_CHECKING:
     from imgclust.ingest import IngestResult as IngestResult
     from imgclust.links import LinksResult as LinksResult
     from imgclust.maps import MapResult as MapResult
+    from imgclust.paths import Folders as Folders
+    from imgclust.paths import IndexFolder as IndexFolder
     from imgclust.reembed import ReembedResult as ReembedResult
     from imgclust.report import ReportResult as ReportResult
     from imgclust.search import Neighbour as Neighbour
@@ -69,7 +69,7 @@ _HOMES = {
     "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering SweepResult",
     "collection.clusters": "ClusterDetails ClusterRow Member",
     "collection.duplicates": "Dismissed",
-    "collection.folders": "Folders IndexFolder",
+    "paths": "Folders IndexFolder",
     "collection.images": "MissingImage Removed",
     "collection.management": "CollectionList CollectionPlace CollectionRow "
     "Deleted EffectiveSettings SettingRow",

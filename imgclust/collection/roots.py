@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgclust import paths
 from imgclust.catalog import Catalog, Image, MovedImage, Root
-from imgclust.collection import folders
 from imgclust.errors import LockedError, NothingThereError, UsageError
 from imgclust.failpoints import passing
 from imgclust.paths import Located, as_path
 from imgclust.reconcile import is_offline
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -188,9 +189,7 @@ def _named(catalog: Catalog, folder: bytes) -> Root:
     for path in spellings(folder):
         if path in by_path:
             return by_path[path]
-    raise NothingThereError(
-        f"{os.fsdecode(folder)} is not among the folders; {known_roots(catalog)}"
-    )
+    raise NothingThereError(f"{printable(folder)} is not among the folders; {known_roots(catalog)}")
 
 
 def spellings(folder: bytes) -> list[bytes]:
@@ -200,7 +199,7 @@ def spellings(folder: bytes) -> list[bytes]:
 
 def known_roots(catalog: Catalog) -> str:
     """Which folders there are, for an error that says that one is not among them."""
-    paths = [os.fsdecode(root.path) for root in catalog.roots.all()]
+    paths = [printable(root.path) for root in catalog.roots.all()]
     if not paths:
         return "there are none yet"
     more = f" and {len(paths) - 5:,} more" if len(paths) > 5 else ""
@@ -245,7 +244,7 @@ def moved_folders(catalog: Catalog) -> tuple[str, ...]:
         noun = "1 image has" if count == 1 else f"{count:,} images have"
         command = shlex.join(["imgclust", "roots", "move", os.fsdecode(old), os.fsdecode(new)])
         sentences.append(
-            f"in {os.fsdecode(new)} {noun} the content of missing ones in {os.fsdecode(old)}; "
+            f"in {printable(new)} {noun} the content of missing ones in {printable(old)}; "
             f"if that folder has moved, tell imgclust: {command}"
         )
     return tuple(sentences)
@@ -265,13 +264,13 @@ def _parted(old: bytes, new: bytes, root: bytes) -> tuple[bytes, bytes] | None:
 def move_root(context: Context, old: bytes, new: bytes, *, dry_run: bool) -> MovedRoot:
     """See `Collection.move_root`."""
     source, target = _source(context, old), os.path.realpath(new)
-    shown = os.fsdecode(new)
+    shown = printable(new)
     if not os.path.lexists(target):
         raise UsageError(f"the folder {shown} does not exist; nothing was changed")
     if not os.path.isdir(target):
         raise UsageError(f"{shown} is not a folder; nothing was changed")
     for ours in (context.folders.root, context.link_folder):
-        if folders.overlaps(os.fsencode(ours), target):
+        if paths.overlaps(os.fsencode(ours), target):
             raise UsageError(f"{shown} and our own folder {ours} lie inside each other")
     if source is None:
         return _moved_before(context, old, target)
@@ -279,7 +278,7 @@ def move_root(context: Context, old: bytes, new: bytes, *, dry_run: bool) -> Mov
         raise UsageError(f"{shown} is where the images are already")
     if _is_below(source, target) or _is_below(target, source):
         raise UsageError(
-            f"{os.fsdecode(source)} and {os.fsdecode(target)} lie inside each other; "
+            f"{printable(source)} and {printable(target)} lie inside each other; "
             "imgclust watch follows files that move within a folder by itself"
         )
     if dry_run:
@@ -303,9 +302,7 @@ def _moved_before(context: Context, old: bytes, target: bytes) -> MovedRoot:
     for path in spellings(old):
         if context.catalog.folder_moves.target(path) == target:
             return MovedRoot(path, target, already=True)
-    raise NothingThereError(
-        f"no image comes from {os.fsdecode(old)}; {known_roots(context.catalog)}"
-    )
+    raise NothingThereError(f"no image comes from {printable(old)}; {known_roots(context.catalog)}")
 
 
 def _verified(
@@ -337,7 +334,7 @@ def _verified(
             (gone if image.gone else wrong).append(image)
     sample = random.Random(0).sample(there, min(_HASHED, len(there)))
     other = [one for one in sample if _sha256(_target(one.path, source, target)) != one.sha256]
-    what = f"{os.fsdecode(target)} does not have the files of {os.fsdecode(source)}"
+    what = f"{printable(target)} does not have the files of {printable(source)}"
     expected = sum(not image.gone for image in images)
     if not expected:
         wrong, gone, expected = gone, [], len(images)
@@ -345,13 +342,13 @@ def _verified(
         example = os.path.relpath(wrong[0].path, source)
         raise UsageError(
             f"{what}: {len(wrong):,} of {expected:,} are not there or have another size, such "
-            f"as {os.fsdecode(example)}; nothing was changed"
+            f"as {printable(example)}; nothing was changed"
         )
     if len(other) > _TOLERATED * len(sample):
         example = os.path.relpath(other[0].path, source)
         raise UsageError(
             f"{what}: of {len(sample):,} files that were read {len(other):,} have other content, "
-            f"such as {os.fsdecode(example)}; nothing was changed"
+            f"such as {printable(example)}; nothing was changed"
         )
     doubled = len(catalog.folder_moves.doubled(source, target)) + renamed
     moved = MovedRoot(

@@ -29,9 +29,8 @@ from PIL import (
 )
 
 from imgclust.errors import UsageError
-from imgclust.images.colours import from_lab
 from imgclust.images.formats import HEAD_BYTES, PICTURE_SUFFIXES, RAW_FORMATS, recognise, stranger
-from imgclust.images.whole import is_series, reduced, whole_picture
+from imgclust.images.pixels import from_lab, is_series, reduced, whole_picture
 
 # LibRaw's `flip` (libraw_types.h, libraw_image_sizes_t) as an EXIF orientation.
 _FLIPS = {3: 3, 5: 8, 6: 6}

@@ -11,12 +11,12 @@ from typing import Protocol
 
 from imgclust import fs, watcher
 from imgclust.catalog import Root
+from imgclust.fs import has_excluded_name, is_at_or_below, is_below, is_excluded
 from imgclust.images import (
     NO_STAT,
     FileStat,
     Listings,
     file_stat,
-    is_excluded,
     names_in,
     stat_of,
 )
@@ -94,7 +94,7 @@ class LocalDisk:
 
     def mount_points(self, folder: bytes) -> set[bytes]:
         """Paths in a folder, itself included, that something is mounted on."""
-        return watcher.mount_points(folder)
+        return fs.mount_points(folder)
 
     def reads(self, path: bytes) -> bool:
         """True when the disk itself, and not the system's memory, gives some of the file."""
@@ -148,7 +148,7 @@ class Place:
                 continue
             if is_below(path, root.path):
                 best = root
-        if best is None or any(is_below(path, folder) or path == folder for folder in self.ours):
+        if best is None or any(is_at_or_below(path, folder) for folder in self.ours):
             return None
         inside = path[len(best.path) :].strip(b"/")
         return None if any(is_excluded(part) for part in inside.split(b"/")) else best
@@ -174,13 +174,3 @@ def is_away(disk: Disk, path: bytes, top: bytes, listings: Listings) -> bool:
         if not isinstance(error, OSError) and not unforeseen(error):
             raise
         return False
-
-
-def has_excluded_name(path: bytes) -> bool:
-    """True when the last component of the path is one that is left alone."""
-    return is_excluded(os.path.basename(path))
-
-
-def is_below(path: bytes, folder: bytes) -> bool:
-    """True when `path` lies inside `folder` (both absolute)."""
-    return path.startswith(folder if folder.endswith(b"/") else folder + b"/")

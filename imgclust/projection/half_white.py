@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError
-from imgclust.projection.pca import MAX_ROWS, Vectors, checked, to_unit_length
-from imgclust.projection.storage import packed
+from imgclust.projection.pca import MAX_ROWS, Vectors, checked, packed, to_unit_length
 
 AXES = 256
 # Products of float32 are exact to seven digits: an axis with less of the variance of the widest

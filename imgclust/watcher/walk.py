@@ -5,19 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator
 
-_TEMPORARY = (b".part", b".crdownload", b".tmp", b".filepart", b"~")
-
-
-def excluded_name(path: bytes) -> bool:
-    """True for hidden names, `@eaDir` and the suffixes of unfinished downloads and copies."""
-    name = os.path.basename(path)
-    return name.startswith(b".") or name == b"@eaDir" or name.lower().endswith(_TEMPORARY)
+from imgclust.fs import has_excluded_name
 
 
 def scan(
     root: bytes,
     *,
-    excluded: Callable[[bytes], bool] = excluded_name,
+    excluded: Callable[[bytes], bool] = has_excluded_name,
     skip: Collection[bytes] = (),
     trouble: Callable[[bytes, OSError], None],
 ) -> Iterator[tuple[bytes, os.stat_result]]:
