@@ -21,6 +21,7 @@ from imgclust import paths
 from imgclust.catalog import Catalog, Image, MovedImage, Root
 from imgclust.errors import LockedError, NothingThereError, UsageError
 from imgclust.failpoints import passing
+from imgclust.fs import is_at_or_below, is_below
 from imgclust.paths import Located, as_path
 from imgclust.reconcile import is_offline
 from imgclust.wording import printable
@@ -179,8 +180,7 @@ def remove_root(
                     catalog.roots.stop_watching(root.id)
             else:
                 catalog.roots.delete(root.id)
-            shown = root.path.decode("utf-8", "replace")
-            catalog.event("root removed", f"{shown} is not watched any more")
+            catalog.event("root removed", f"{printable(root.path)} is not watched any more")
     return result
 
 
@@ -257,7 +257,7 @@ def _parted(old: bytes, new: bytes, root: bytes) -> tuple[bytes, bytes] | None:
     old, new = os.path.dirname(old), os.path.dirname(new)
     while len(old) > len(root) and os.path.basename(old) == os.path.basename(new):
         old, new = os.path.dirname(old), os.path.dirname(new)
-    inside = new == old or new.startswith(old + b"/") or old.startswith(new + b"/")
+    inside = is_at_or_below(new, old) or is_below(old, new)
     return None if inside else (old, new)
 
 
@@ -276,7 +276,7 @@ def move_root(context: Context, old: bytes, new: bytes, *, dry_run: bool) -> Mov
         return _moved_before(context, old, target)
     if source == target:
         raise UsageError(f"{shown} is where the images are already")
-    if _is_below(source, target) or _is_below(target, source):
+    if is_below(source, target) or is_below(target, source):
         raise UsageError(
             f"{printable(source)} and {printable(target)} lie inside each other; "
             "imgclust watch follows files that move within a folder by itself"
@@ -292,7 +292,7 @@ def _source(context: Context, old: bytes) -> bytes | None:
     """The path by which the catalog knows the folder; None when it does not."""
     roots = context.catalog.roots.all()
     for path in spellings(old):
-        is_root = any(root.path == path or _is_below(root.path, path) for root in roots)
+        is_root = any(is_at_or_below(root.path, path) for root in roots)
         if is_root or next(context.catalog.folder_moves.images(path), None) is not None:
             return path
     return None
@@ -365,11 +365,7 @@ def _write(
     passing("roots.move.before")
     with catalog.transaction():
         lost, taken = _take_newer(context, source, target, set(there))
-        old_roots = [
-            root
-            for root in catalog.roots.all()
-            if root.path == source or _is_below(root.path, source)
-        ]
+        old_roots = [root for root in catalog.roots.all() if is_at_or_below(root.path, source)]
         givers = {image.root for image in catalog.images.some(ids).values()}
         moves.move(source, target)
         moves.forget_mounts(source)
@@ -377,7 +373,7 @@ def _write(
         moves.found([image for image in there if image not in lost])
         catalog.ledger.queue_links(ids)
         moves.note(source, target)
-        catalog.event("moved", f"{_words(source)} has moved to {_words(target)}")
+        catalog.event("moved", f"{printable(source)} has moved to {printable(target)}")
         passing("roots.move.written")
     passing("roots.move.after")
     return MovedRoot(
@@ -393,7 +389,7 @@ def _move_roots(
     old_ids = {root.id for root in old}
     staying = [root for root in catalog.roots.all() if root.id not in old_ids]
     at = {root.path: root for root in staying}
-    above = [root for root in staying if root.path == target or _is_below(target, root.path)]
+    above = [root for root in staying if is_at_or_below(target, root.path)]
     watched = [root for root in above if root.kind == "watched" or root.path == target]
     new_root = max(watched or above, key=lambda root: len(root.path), default=None)
     for root in old:
@@ -405,7 +401,7 @@ def _move_roots(
             moves.merge_root(root.id, into.id)
     for giver in givers - old_ids:
         root_of = catalog.roots.get(giver)
-        if root_of is None or _is_below(target, root_of.path):
+        if root_of is None or is_below(target, root_of.path):
             continue
         if new_root is None:
             new_root = catalog.roots.put(target, root_of.kind)
@@ -489,11 +485,3 @@ def _sha256(path: bytes) -> bytes | None:
     except OSError:
         return None
     return digest.digest()
-
-
-def _is_below(path: bytes, folder: bytes) -> bool:
-    return path.startswith(folder.rstrip(b"/") + b"/") and path != folder
-
-
-def _words(path: bytes) -> str:
-    return path.decode("utf-8", "replace")
