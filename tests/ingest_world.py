@@ -185,7 +185,7 @@ class World:
 
     def remove(self, path: Path, *, copies: bool = False) -> None:
         here: Any = SimpleNamespace(catalog=self.catalog)
-        images.remove(cast(Collection, here), str(path), copies=copies)
+        images.remove(here, images.chosen(here, [str(path)]), copies=copies)
 
 
 def holds(world: World, path: Path, seed: int) -> bool:

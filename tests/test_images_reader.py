@@ -26,7 +26,6 @@ from imgclust.images import (
     Unreadable,
     claim,
     file_stat,
-    is_excluded,
     reader,
     stat_of,
     suffix_of,
@@ -383,28 +382,6 @@ def test_descriptors_are_closed_whatever_happens(tmp_path: Path) -> None:
     for path in paths:
         claim(path)
     assert len(os.listdir("/proc/self/fd")) == before
-
-
-@pytest.mark.parametrize(
-    ("name", "excluded"),
-    [
-        (b"a.jpg", False),
-        (b".a.jpg", True),
-        (b".stfolder", True),
-        (b"@eaDir", True),
-        (b"@eadir.jpg", False),
-        (b"a.jpg.part", True),
-        (b"a.PART", True),
-        (b"a.crdownload", True),
-        (b"a.tmp", True),
-        (b"a.filepart", True),
-        (b"a.jpg~", True),
-        (b"part", False),
-        (b"\xff.jpg", False),
-    ],
-)
-def test_excluded_names(name: bytes, excluded: bool) -> None:
-    assert is_excluded(name) == excluded
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ import pytest
 import imgclust.watcher
 from imgclust.watcher import (
     Watcher,
-    excluded_name,
+    Exclusion,
     filesystem_type,
     is_network,
     scan,
@@ -600,7 +600,7 @@ def test_scan_yields_regular_files_in_order(tmp_path: Path) -> None:
     found = dict(scan(root, skip=[root + b"/ours"], trouble=fail))
     assert [path[len(root) + 1 :] for path in found] == [b"a.jpg", b"b/1.jpg", b"b/2.jpg", b"b/c/3"]
     assert found[root + b"/b/c/3"].st_size == 5
-    everything = list(scan(root, excluded=lambda path: False, trouble=fail))
+    everything = list(scan(root, excluded=lambda path, folder: False, trouble=fail))
     assert len(everything) == 7
 
 
@@ -646,7 +646,6 @@ def test_scan_of_an_absent_root_is_trouble(tmp_path: Path) -> None:
         (b"/a/b.jpg", False),
         (b"/.a/b.jpg", False),
         (b"/a/.b.jpg", True),
-        (b"/a/@eaDir", True),
         (b"/a/b.jpg.part", True),
         (b"/a/B.CRDOWNLOAD", True),
         (b"/a/b.tmp", True),
@@ -656,7 +655,7 @@ def test_scan_of_an_absent_root_is_trouble(tmp_path: Path) -> None:
     ],
 )
 def test_excluded_names(path: bytes, excluded: bool) -> None:
-    assert excluded_name(path) is excluded
+    assert Exclusion((), ()).leaves_out(b"/", path, False) is excluded
 
 
 # --- file systems -----------------------------------------------------------------------------

@@ -29,6 +29,8 @@ commands = Commands()
 imgclust watch ~/Pictures                      until Ctrl-C
 imgclust watch ~/Pictures --once               stop when all of it is in
 imgclust watch ~/Pictures --links ~/Clusters   make the link folders there
+imgclust watch --exclude 'cache/' --exclude '*_thumb.jpg'   leave these out, also next time
+imgclust watch --once --exclude '/Drafts/' --remove-excluded   and take out what was in
 imgclust watch                                 the folders of the last time""",
 )
 def watch(
@@ -65,6 +67,23 @@ def watch(
         ),
     ] = None,
     outliers: Outliers = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Leave out, also next time, as a line of .gitignore; can be given again.",
+        ),
+    ] = None,
+    no_exclude: Annotated[
+        bool, typer.Option("--no-exclude", help="Forget the patterns given before.")
+    ] = False,
+    remove_excluded: Annotated[
+        bool,
+        typer.Option(
+            "--remove-excluded", help="With --once: take out images in places that are left out."
+        ),
+    ] = False,
+    yes: Yes = False,
     log: Annotated[
         str | None,
         typer.Option(
@@ -81,6 +100,12 @@ def watch(
             raise UsageError(f"the folder {folder} does not exist")
         if not os.path.isdir(folder):
             raise UsageError(f"{folder} is not a folder; use imgclust add {folder} for a file")
+    if remove_excluded and not once:
+        raise UsageError("--remove-excluded goes with --once; give both")
+    if exclude:
+        from imgclust.collection import Exclusion
+
+        Exclusion(patterns=exclude)  # a wrong pattern is refused before anything is opened
     flags = {
         "links.mode": link_mode,
         "watch.polling": polling or None,
@@ -95,6 +120,9 @@ def watch(
         stack.enter_context(ignoring_hangup())
         given = [os.path.realpath(os.fsencode(folder)) for folder in folders or ()]
         roots = list(dict.fromkeys([*given, *collection.status().roots]))
+        left_out = {"exclude": exclude or (), "exclude_fresh": no_exclude}
+        if remove_excluded and not _may_leave(call, collection.excluded(**left_out), yes=yes):
+            return None
         live = not once and call.screen.can_live
         if not once and not live:
             call.screen.note(f"watching {', '.join(map(printable, roots))}; Ctrl-C stops")
@@ -102,11 +130,28 @@ def watch(
         view = call.screen.live(roots, collection.standing) if live else None
         listener = Listener(call, every=not once, view=view, log=kept)
         result = collection.watch(
-            folders or (), once=once, links=links, cluster=not no_cluster, emit=listener
+            folders or (),
+            once=once,
+            links=links,
+            cluster=not no_cluster,
+            remove_excluded=remove_excluded,
+            emit=listener,
+            **left_out,
         )
         if once or not call.options.json:
             listener.summary(collection, result)
     return None if once else 0
+
+
+def _may_leave(call: Call, found: Sequence[MissingImage], *, yes: bool) -> bool:
+    """Whether the images in places that are left out may leave."""
+    return not found or agreed(
+        call,
+        f"Take {counted(len(found), 'image')} out, such as {printable(found[0].path)}?",
+        yes=yes,
+        reversible=False,
+        doing=f"{counted(len(found), 'image')} would leave the collection",
+    )
 
 
 @commands.adds(
@@ -132,36 +177,50 @@ def add(
     example="""\
 imgclust remove ~/Pictures/blurred.jpg
 imgclust remove 42 --copies     all files with the same bytes
+imgclust remove 42 43 ~/Pictures/blurred    images and a whole folder
+imgclust remove '~/Pictures/**/*_thumb.jpg'
 imgclust remove 42 -y           do not ask
 imgclust remove 42 --dry-run    say which image that is""",
 )
 def remove(
     call: Call,
-    image: Annotated[str, typer.Argument(metavar="PATH|ID", help="An image, or its id.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH|ID|FOLDER|GLOB",
+            help="Images or their ids, folders, and patterns such as 'Pictures/**/*_thumb.jpg'.",
+        ),
+    ],
     copies: Annotated[
         bool, typer.Option("--copies", help="Take out all images with the same bytes.")
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Take an image out of the collection; its file stays.
+    """Take images out of the collection; their files stay.
 
     No file with the same bytes comes in again, whatever its name, until `imgclust add` names one.
     """
     with call.open() as collection:
         if not dry_run:
-            found = collection.remove(image, copies=copies, dry_run=True)
-            more = f" and {counted(len(found.copies), 'copy', 'copies')}" if copies else ""
+            found = collection.remove_all(images, copies=copies, dry_run=True)
+            named = {one.id for one in found}
+            others = {one for row in found for one, _ in row.copies} - named
+            more = f" and {counted(len(others), 'copy', 'copies')}" if copies else ""
+            what = f"image {found[0].id}"
+            where = f", {printable(found[0].path)}"
+            if len(found) > 1:
+                what, where = f"{len(found):,} images", f", such as {printable(found[0].path)},"
             if not agreed(
                 call,
-                f"Take image {found.id} out, {printable(found.path)}{more}?",
+                f"Take {what} out{where}{more}?",
                 yes=yes,
                 reversible=False,
-                doing=f"image {found.id} would leave the collection",
+                doing=f"{what} would leave the collection",
             ):
                 return
         call.answer(
-            collection.remove(image, copies=copies, dry_run=dry_run),
+            collection.remove_all(images, copies=copies, dry_run=dry_run),
             documents.removed,
             partial(status.removed, would=dry_run),
         )

@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from imgclust.report import ReportResult
     from imgclust.search import LiveIndex as LiveIndex
     from imgclust.search import Neighbour, QueryResult
+    from imgclust.watcher import Exclusion
     from imgclust.weights import Listed, Weights
 
 __all__ = [
@@ -101,6 +102,7 @@ __all__ = [
     "EffectiveSettings",
     "Emit",
     "Event",
+    "Exclusion",
     "ExportResult",
     "Folders",
     "IndexFolder",
@@ -210,6 +212,7 @@ _MODULES = {
     "imgclust.reembed": ("ReembedResult",),
     "imgclust.report": ("ReportResult",),
     "imgclust.search": ("LiveIndex", "Neighbour", "QueryResult"),
+    "imgclust.watcher": ("Exclusion",),
     "imgclust.weights": ("Listed", "Weights"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -44,12 +44,23 @@ class ImageCommands(Opened):
         once: bool = False,
         links: Path | None = None,
         cluster: bool = True,
+        exclude: Sequence[str] = (),
+        exclude_fresh: bool = False,
+        remove_excluded: bool = False,
         emit: collection.Emit = ignore,
     ) -> collection.IngestResult:
         """Ingest what is in the roots, then what arrives, until stopped.
 
         Without roots, those that the collection remembers; new ones are remembered. `once` stops
         when all of it is ingested, assigned and linked.
+
+        Parameters
+        ----------
+        exclude
+            Patterns of what to leave out, as in `.gitignore`; the collection remembers them.
+            `exclude_fresh`: instead of those before.
+        remove_excluded
+            Take images out first that are in places that are left out; see `excluded`.
 
         Raises
         ------
@@ -58,8 +69,10 @@ class ImageCommands(Opened):
         LockedError
             When another process ingests into this collection.
         """
-        from imgclust.collection import ingest
+        from imgclust.collection import exclusions, ingest
 
+        if exclude or exclude_fresh:
+            exclusions.with_patterns(self, exclude, fresh=exclude_fresh)
         return ingest.watch(
             self,
             [os.fsencode(root) for root in roots],
@@ -67,7 +80,18 @@ class ImageCommands(Opened):
             once=once,
             links=links,
             cluster=cluster,
+            remove_excluded=remove_excluded,
         )
+
+    def excluded(
+        self, *, exclude: Sequence[str] = (), exclude_fresh: bool = False
+    ) -> tuple[collection.MissingImage, ...]:
+        """Images that are in, in places that `watch` with these patterns leaves out."""
+        from imgclust.collection import exclusions
+
+        if exclude or exclude_fresh:
+            exclusions.with_patterns(self, exclude, fresh=exclude_fresh)
+        return exclusions.excluded(self)
 
     def query(
         self,
@@ -185,12 +209,32 @@ class ImageCommands(Opened):
         `add` names one. Other images with the same bytes stay, unless `copies` takes them too.
         With `dry_run` say which image that is, and change nothing.
         """
+        from imgclust.collection import images
+
+        image = images.named(self, str(what))
+        return self.remove_all([image.id], copies=copies, dry_run=dry_run)[0]
+
+    def remove_all(
+        self,
+        what: Sequence[Path | str | int],
+        *,
+        copies: bool = False,
+        dry_run: bool = False,
+    ) -> tuple[collection.Removed, ...]:
+        """Take images out of the collection: by id, path, folder or pattern; see `remove`.
+
+        Raises
+        ------
+        NothingThereError
+            When one of them is no image, no folder with images, and matches none.
+        """
         from imgclust.collection import images, link_folder
 
+        found = images.chosen(self, [str(one) for one in what])
         if dry_run:
-            return images.removable(self, str(what), copies=copies)
-        removed, content = images.remove(self, str(what), copies=copies)
-        if content is not None:
+            return images.removable(self, found, copies=copies)
+        removed, contents = images.remove(self, found, copies=copies)
+        for content in contents:
             with contextlib.suppress(OSError):  # a cache
                 self.thumbnails().remove(content)
         link_folder.finish_links(self)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Image
+from imgclust.catalog import Catalog, Image
 from imgclust.collection.results import MissingImage, Removed
 from imgclust.errors import NothingThereError
 from imgclust.ingest import Holds, LocalDisk, forget_lost_mounts
+from imgclust.watcher import path_pattern
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Opened
@@ -115,31 +117,47 @@ def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
     return tuple(image for image in gone if image.id in accepted)
 
 
-def remove(collection: Opened, what: str, *, copies: bool) -> tuple[Removed, int | None]:
-    """See `Collection.remove`; also returns the key of a content that has left with the image."""
+def remove(
+    collection: Opened, found: Sequence[Image], *, copies: bool
+) -> tuple[tuple[Removed, ...], list[int]]:
+    """See `Collection.remove_all`; also returns the keys of contents that have left."""
     catalog = collection.catalog
-    with catalog.transaction():
-        found, images, sha256 = _chosen(collection, what, copies=copies)
-        left = False
-        for image in images:
-            known = catalog.observations.at(image.path)
-            left = catalog.remove_image(image)
-            catalog.removals.put(sha256, image.path, 0 if known is None else known.stat[1])
-            # A path that waits to be read may lead to another content by now.
-            if known is not None and known.state != "seen":
-                catalog.observations.settle(image.path, "removed")
-    return found, images[0].content if left else None
+    removed: list[Removed] = []
+    left: list[int] = []
+    for start in range(0, len(found), _CHUNK):
+        with catalog.transaction():
+            part = catalog.images.some([image.id for image in found[start : start + _CHUNK]])
+            for row, images, sha256 in [
+                _with_copies(catalog, image, copies=copies) for image in part.values()
+            ]:
+                removed.append(row)
+                for image in images:
+                    if catalog.images.get(image.id) is not None:  # else out with another one
+                        left += _take_out(catalog, image, sha256)
+    return tuple(removed), left
 
 
-def removable(collection: Opened, what: str, *, copies: bool) -> Removed:
-    """The image that `remove` would take out."""
-    return _chosen(collection, what, copies=copies)[0]
+def _take_out(catalog: Catalog, image: Image, sha256: bytes) -> list[int]:
+    known = catalog.observations.at(image.path)
+    last = catalog.remove_image(image)
+    catalog.removals.put(sha256, image.path, 0 if known is None else known.stat[1])
+    # A path that waits to be read may lead to another content by now.
+    if known is not None and known.state != "seen":
+        catalog.observations.settle(image.path, "removed")
+    return [image.content] if last else []
 
 
-def _chosen(collection: Opened, what: str, *, copies: bool) -> tuple[Removed, list[Image], bytes]:
+def removable(
+    collection: Opened, found: Sequence[Image], *, copies: bool
+) -> tuple[Removed, ...]:
+    """The images that `remove` would take out."""
+    return tuple(_with_copies(collection.catalog, image, copies=copies)[0] for image in found)
+
+
+def _with_copies(
+    catalog: Catalog, image: Image, *, copies: bool
+) -> tuple[Removed, list[Image], bytes]:
     """What is to leave: as a result, as images, and the SHA-256 of their content."""
-    catalog = collection.catalog
-    image = _named(collection, what)
     content = catalog.contents.get(image.content)
     assert content is not None
     others = [one for one in catalog.images.with_content(image.content) if one.id != image.id]
@@ -152,7 +170,33 @@ def _chosen(collection: Opened, what: str, *, copies: bool) -> tuple[Removed, li
     return found, [image, *(others if copies else ())], content.sha256
 
 
-def _named(collection: Opened, what: str) -> Image:
+def chosen(collection: Opened, what: Sequence[str]) -> list[Image]:
+    """The images that ids, paths, folders and patterns name, each once, in that order."""
+    found: dict[int, Image] = {}
+    for one in what:
+        found.update((image.id, image) for image in _some(collection, one))
+    return list(found.values())
+
+
+def _some(collection: Opened, what: str) -> list[Image]:
+    """The images that one of them names: an image comes first, then a folder, then a pattern."""
+    images = collection.catalog.images
+    try:
+        return [named(collection, what)]
+    except NothingThereError:
+        if what.isdecimal():
+            raise
+        path = os.path.abspath(os.path.expanduser(os.fsencode(what)))
+        below = images.below(path) or images.below(os.path.realpath(path))
+        if not below and any(sign in what for sign in "*?["):
+            matches = path_pattern(os.fsdecode(path))
+            below = [image for image in images.all() if matches(image.path)]
+        if not below:
+            raise
+        return below
+
+
+def named(collection: Opened, what: str) -> Image:
     """The image with this id or at this path."""
     images = collection.catalog.images
     if what.isdecimal():

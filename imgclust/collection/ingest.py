@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from imgclust import devices, reembed
 from imgclust.catalog import key_of
 from imgclust.clusters import ArrivalAssigner, Automatic, ClusterResult
-from imgclust.collection import link_folder
+from imgclust.collection import exclusions, link_folder
 from imgclust.collection.context import MANY_IMAGES, Opened
 from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
 from imgclust.collection.link_folder import finish_links
@@ -31,7 +31,6 @@ from imgclust.ingest import (
     LocalDisk,
     Parts,
 )
-from imgclust.ingest.environment import has_excluded_name
 from imgclust.links import Linking
 from imgclust.watcher import Watcher, is_network
 
@@ -197,7 +196,7 @@ def _prepared(
         stop=collection.stop,
     )
     stack.callback(automatic.close)
-    ours = collection.our_folders()
+    ours, exclusion = collection.our_folders(), collection.exclusion
     watched = [root for root in catalog.roots.all() if root.kind == "watched"]
     network = {
         root.id for root in catalog.roots.all() if settings.watch.polling or is_network(root.path)
@@ -216,14 +215,16 @@ def _prepared(
                 on_path,
                 on_trouble=on_trouble,
                 polling=settings.watch.polling,
-                exclude=has_excluded_name,
+                exclude=exclusion,
                 skip=ours,
             ),
+            disk=LocalDisk(exclusion),
         ),
         recipe=collection.recipe,
         settings=settings,
         ours=ours,
         network=network,
+        exclusion=exclusion,
         workers=workers,
         emit=emit,
         progress=collection.progress,
@@ -255,7 +256,7 @@ def pool(collection: Opened, workers: int) -> DecodePool:
 def _waiting(collection: Opened, *, scan: bool) -> int:
     """Files asked for and (`scan`) in the roots, counted until they are more than `MANY_IMAGES`."""
     catalog = collection.catalog
-    disk, count = LocalDisk(), len(catalog.requests.oldest(MANY_IMAGES + 1))
+    disk, count = LocalDisk(collection.exclusion), len(catalog.requests.oldest(MANY_IMAGES + 1))
     for root in catalog.roots.all():
         if root.kind != "watched" or not scan or count > MANY_IMAGES:
             continue
@@ -280,12 +281,15 @@ def watch(
     once: bool,
     links: Path | None,
     cluster: bool,
+    remove_excluded: bool = False,
 ) -> IngestResult:
     """See `Collection.watch`."""
     catalog = collection.catalog
     roots = [_root(path) for path in paths]
+    _ = collection.exclusion  # a wrong pattern is refused before anything is written
     with collection.ingest_lock():
         with catalog.transaction():
+            exclusions.keep(collection, emit)
             choose_links(collection, links, roots)
             for root in roots:
                 _keep_apart(collection, root)
@@ -301,6 +305,8 @@ def watch(
             away = known.path not in roots and not os.path.isdir(known.path)
             if away and not catalog.images.count(known.id):  # else the scan says what is kept
                 emit(Event("trouble", "this folder is not there now", known.path))
+        if remove_excluded:
+            exclusions.take_out(collection)
         return run(collection, emit, once=once, scan=True, cluster=cluster)
 
 
@@ -325,7 +331,7 @@ def add(collection: Opened, paths: Sequence[bytes], emit: Emit, *, cluster: bool
     if catalog.setting("recipe") is not None:
         _ = collection.recipe  # other weights are refused before anything is queued
     arrivals = _Arrivals(catalog)
-    wanted = _wanted(catalog, tops, emit)
+    wanted = _wanted(collection, tops, emit)
     while part := list(islice(wanted, _CHUNK)):
         collection.stop.check()
         with catalog.transaction():
@@ -379,14 +385,21 @@ def _keep_apart(collection: Opened, path: bytes) -> None:
 
 
 def _wanted(
-    catalog: Catalog, tops: Iterable[tuple[bytes, bool]], emit: Emit
+    collection: Opened, tops: Iterable[tuple[bytes, bool]], emit: Emit
 ) -> Iterator[tuple[bytes, int]]:
     """Each file to be added with its root.
 
+    What a person names is taken, also where it would be left out; in a folder that is named, what
+    the collection leaves out is left out: patterns count from the watched folder that it lies in.
     A folder is a root of its own. A single file belongs to the innermost root above it, and where
     there is none, to its folder.
     """
+    catalog, disk = collection.catalog, LocalDisk(collection.exclusion)
     roots = {root.path: root.id for root in catalog.roots.all()}
+    watched = {root.path for root in catalog.roots.all() if root.kind == "watched"}
+
+    def trouble(folder: bytes, reason: str) -> None:
+        emit(Event("trouble", f"cannot be read: {reason}", folder))
 
     def put(folder: bytes) -> int:
         with catalog.transaction():
@@ -396,7 +409,9 @@ def _wanted(
     for top, is_folder in tops:
         if is_folder:
             root = put(top)
-            yield from ((file, root) for file in _files(top, emit))
+            anchor = next((one for one in (top, *_above(top)) if one in watched), top)
+            for file, _ in disk.scan(top, skip=(), trouble=trouble, anchor=anchor):
+                yield file, root
         else:
             known = next((roots[above] for above in _above(top) if above in roots), None)
             yield top, put(os.path.dirname(top)) if known is None else known
@@ -407,14 +422,6 @@ def _above(path: bytes) -> Iterator[bytes]:
     while (folder := os.path.dirname(path)) != path:
         yield folder
         path = folder
-
-
-def _files(top: bytes, emit: Emit) -> Iterator[bytes]:
-    def trouble(folder: bytes, reason: str) -> None:
-        emit(Event("trouble", f"cannot be read: {reason}", folder))
-
-    for path, _ in LocalDisk().scan(top, skip=(), trouble=trouble):
-        yield path
 
 
 def _take_in(collection: Opened, arrivals: _Arrivals, emit: Emit, *, cluster: bool) -> IngestResult:

@@ -10,7 +10,7 @@ from imgclust import config
 from imgclust.collection import folders
 from imgclust.collection.collection import Collection
 from imgclust.collection.folders import IndexFolder
-from imgclust.collection.stored_settings import KEPT
+from imgclust.collection.stored_settings import KEPT, REPLACED
 from imgclust.config import Effective
 
 KEPT_BY = "the collection"
@@ -58,7 +58,8 @@ def effective_settings(
     if place.catalog.is_file():
         with Collection.open(found.path, name, effective=given) as collection:
             values = config.flatten(collection.settings)
-            origin |= dict.fromkeys(KEPT, KEPT_BY)
+            replaced = {key for key in REPLACED if origin[key] != "default"}
+            origin |= dict.fromkeys(KEPT.keys() - replaced, KEPT_BY)
             weights = collection.catalog.setting("weights")
             if weights is not None:
                 _ = collection.recipe  # other weights are refused, as by every command

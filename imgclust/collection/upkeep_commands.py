@@ -77,6 +77,7 @@ class UpkeepCommands(Opened):
             linking=self.linking(),
             recluster=None if recipe is None else self.recluster(self.catalog),
             ours=self.our_folders(),
+            exclusion=self.exclusion,
             cache=folders.cache_folder() / "weights",
             progress=self.progress,
             stop=self.stop,

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgclust.catalog import Catalog, Image
-from imgclust.images import Listings, is_excluded, stat_of
+from imgclust.images import Listings, stat_of
 from imgclust.progress import StopFlag
 from imgclust.reconcile import same_file
-from imgclust.watcher import is_network, scan
+from imgclust.watcher import Exclusion, is_network, scan
 
 _PAGE = 5000
 
@@ -64,7 +64,9 @@ class DiskFindings:
         return "; ".join(parts)
 
 
-def look_at_disk(catalog: Catalog, *, ours: Sequence[bytes], stop: StopFlag) -> DiskFindings:
+def look_at_disk(
+    catalog: Catalog, *, ours: Sequence[bytes], exclusion: Exclusion, stop: StopFlag
+) -> DiskFindings:
     """Compare every image with its file, and count the files that nobody knows."""
     roots = catalog.roots.all()
     network = {root.id for root in roots if is_network(root.path)}
@@ -92,7 +94,8 @@ def look_at_disk(catalog: Catalog, *, ours: Sequence[bytes], stop: StopFlag) -> 
     watched = [root.path for root in roots if root.kind == "watched"]
     unknown = folders = 0
     for path in watched:
-        seen, found = _unknown(catalog, path, skip=[*ours, *(set(watched) - {path})])
+        skip = [*ours, *(set(watched) - {path})]
+        seen, found = _unknown(catalog, path, exclusion=exclusion, skip=skip)
         unknown += seen
         folders += found
     return DiskFindings(
@@ -119,13 +122,15 @@ def _held(catalog: Catalog) -> int:
     return of_roots + sum(catalog.images.count_missing_below(one.path, one.root) for one in outer)
 
 
-def _unknown(catalog: Catalog, root: bytes, *, skip: Sequence[bytes]) -> tuple[int, int]:
+def _unknown(
+    catalog: Catalog, root: bytes, *, exclusion: Exclusion, skip: Sequence[bytes]
+) -> tuple[int, int]:
     """Files of a root that were never observed, and the folders that hold files."""
     unknown = 0
     folders: set[bytes] = set()
     for path, _ in scan(
         root,
-        excluded=lambda path: is_excluded(os.path.basename(path)),
+        excluded=exclusion.below(root),
         skip=skip,
         trouble=lambda path, error: None,
     ):

@@ -10,7 +10,7 @@ from imgclust.images.decoder import (
     decode,
     region_box,
 )
-from imgclust.images.filestat import NO_STAT, FileStat, file_stat, is_excluded, stat_of, suffix_of
+from imgclust.images.filestat import NO_STAT, FileStat, file_stat, stat_of, suffix_of
 from imgclust.images.formats import (
     HEAD_BYTES,
     PICTURE_SUFFIXES,
@@ -83,7 +83,6 @@ __all__ = [
     "digest",
     "file_stat",
     "header",
-    "is_excluded",
     "is_series",
     "likeness",
     "most_likeness",

@@ -1,4 +1,4 @@
-"""What the file system says about a path, and which names are never looked at."""
+"""What the file system says about a path."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from imgclust.fs import stored
 
-_TEMPORARY_SUFFIXES = (b".part", b".crdownload", b".tmp", b".filepart", b"~")
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 
 
@@ -59,14 +58,6 @@ def stat_of(path: bytes) -> FileStat | None:
             return None
         raise
     return file_stat(result) if stat.S_ISREG(result.st_mode) else None
-
-
-def is_excluded(name: bytes) -> bool:
-    """Whether a file or folder of this name (one path component) is left alone.
-
-    Hidden names, `@eaDir` (thumbnails of NAS systems) and names of unfinished downloads.
-    """
-    return name.startswith(b".") or name == b"@eaDir" or name.lower().endswith(_TEMPORARY_SUFFIXES)
 
 
 def suffix_of(path: bytes) -> str:

@@ -20,6 +20,8 @@ class Scan:
 
     Attributes
     ----------
+    excluded
+        Images in places that are left out now; complete when the scan is finished.
     in_doubt
         True while all roots are scanned again; nothing is to be read until then: a copy of
         what seems to have vanished would take its place before it is known whether it has.
@@ -40,6 +42,7 @@ class Scan:
         self._waiting = deque(self._watched)
         self._over: set[int] = set()
         self.in_doubt = False
+        self.excluded = 0
         self._added = deque(root for root in place.roots if root.kind == "added")
         self._walking: RootPass | None = None
         self._walked: deque[RootPass] = deque()
@@ -86,6 +89,7 @@ class Scan:
                     self._walk_again()
                 else:
                     self._over.add(compared.root.id)
+                    self.excluded += compared.excluded
             return False
         self.seconds = self._clock.monotonic() - self.started
         return True

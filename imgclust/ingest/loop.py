@@ -23,6 +23,7 @@ from imgclust.ingest.maintenance import Upkeep
 from imgclust.ingest.path_tracker import Looking
 from imgclust.ingest.pipeline import Pipeline
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.watcher import Exclusion
 
 # Most inbox messages handled in one turn, so that commits are not kept waiting by a burst.
 _TURN = 500
@@ -41,6 +42,8 @@ class Ingest:
         Folders of ours that are never entered.
     network
         Ids of the roots on network file systems.
+    exclusion
+        What is left out in the roots.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Ingest:
         settings: Settings,
         ours: Iterable[bytes],
         network: Iterable[int] = (),
+        exclusion: Exclusion | None = None,
         workers: int = 2,
         emit: Emit = lambda event: None,
         progress: Progress = silent,
@@ -62,6 +66,7 @@ class Ingest:
         self._rules = settings.watch
         self._ours = tuple(ours)
         self._network = frozenset(network)
+        self._exclusion = exclusion or Exclusion(self._rules.exclude_folders, self._rules.exclude)
         self._emit = emit
         self._stop = stop or StopFlag()
         self._clock = parts.clock
@@ -255,7 +260,9 @@ class Ingest:
 
     def _reload(self) -> None:
         roots = tuple(self._catalog.roots.all())
-        self._place = Place(roots, self._ours, self._network, self._rules.settle_s)
+        self._place = Place(
+            roots, self._ours, self._network, self._rules.settle_s, self._exclusion
+        )
 
     def _scan_some(self) -> None:
         self._overflowed |= self._inbox.overflowed()
@@ -275,10 +282,23 @@ class Ingest:
             if self._network:
                 wait = max(wait, 10 * self._scan.seconds)
             self._scan_due = self._clock.monotonic() + wait
+            self._say_excluded(self._scan.excluded)
             self._emit(Event("scanned", f"scanned in {self._scan.seconds:.1f} s"))
             self._scan = None
             self._upkeep.due = True
             self._pause.over()
+
+    def _say_excluded(self, images: int) -> None:
+        if images and images != self._counts.excluded:
+            one = "image is in a place" if images == 1 else "images are in places"
+            self._emit(
+                Event(
+                    "note",
+                    f"{images:,} {one} that is left out now; imgclust watch --once --remove-excluded "
+                    "takes them out",
+                )
+            )
+        self._counts.excluded = images
 
     def _take_requests(self) -> None:
         now = self._clock.monotonic()

@@ -28,6 +28,8 @@ from imgclust.reconcile import RootScan, hold
 _SLICE = 500
 # Rows compared in one turn, and changed in one transaction.
 _ROWS = 2000
+# What is known of a path that is left out now is forgotten in these states.
+_LET_GO = frozenset({"seen", "skipped", "quarantined"})
 
 
 class RootPass:
@@ -51,6 +53,8 @@ class RootPass:
     doubted
         True when so much seems to have vanished that all roots are to be scanned again before
         that is believed: it may have moved, during the walk, to where that had been already.
+    excluded
+        Images that are there and in, in places that are left out now.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class RootPass:
         self.root = root
         self.files = 0
         self.doubted = False
+        self.excluded = 0
         self._again = again
         # A root that is one added file: its own absence proves nothing about the disk.
         self._single = root.kind == "added" and self._catalog.observations.at(root.path) is not None
@@ -171,6 +176,7 @@ class RootPass:
                 absent.append(image)
             else:
                 met.append((image.path, stat))
+                self.excluded += self.root.kind == "watched" and self._place.excludes(image.path)
                 self._mounts.met(image.path, stat)
         if met:
             self._looking.at_files(met, self.root.id, self._place)
@@ -299,6 +305,12 @@ class RootPass:
             )
         others = [path for path, state in page if state not in {"done", "missing"}]
         seen = self._were_seen(others)
+        with self._catalog.transaction():
+            for (path, state), there in zip(
+                [one for one in page if one[1] not in {"done", "missing"}], seen, strict=True
+            ):
+                if not there and state in _LET_GO and self._place.excludes(path):
+                    self._looking.let_go(path)
         self._listings = Listings(self._disk.names)
         gone = [
             path

@@ -126,9 +126,15 @@ def accepted(screen: Screen, rows: Sequence[MissingImage]) -> None:
         screen.summary("no image is missing")
 
 
-def removed(screen: Screen, result: Removed, *, would: bool) -> None:
-    """An image that was, or would be, taken out."""
+def removed(screen: Screen, results: Sequence[Removed], *, would: bool) -> None:
+    """Images that were, or would be, taken out."""
     taken = "would be taken out" if would else "taken out"
+    if len(results) > 1:
+        for one in results:
+            screen.line(f"{one.id:>8}  {printable(one.path)}")
+        screen.outcome(f"{counted(len(results), 'image')} {taken}; their files stay")
+        return
+    result = results[0]
     screen.outcome(f"image {result.id} {taken}; its file stays: {printable(result.path)}")
     others = counted(len(result.copies), "other image")
     if result.copies and result.copies_removed:

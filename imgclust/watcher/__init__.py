@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from imgclust.watcher.exclusion import Exclusion, path_pattern
 from imgclust.watcher.filesystems import (
     WatchLimits,
     filesystem_type,
@@ -9,16 +10,17 @@ from imgclust.watcher.filesystems import (
     mount_points,
     watch_limits,
 )
-from imgclust.watcher.walk import excluded_name, scan
+from imgclust.watcher.walk import scan
 from imgclust.watcher.watcher import Watcher
 
 __all__ = [
+    "Exclusion",
     "WatchLimits",
     "Watcher",
-    "excluded_name",
     "filesystem_type",
     "is_network",
     "mount_points",
+    "path_pattern",
     "scan",
     "watch_limits",
 ]

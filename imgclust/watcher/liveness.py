@@ -6,8 +6,9 @@ import contextlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 
+from imgclust.watcher.exclusion import Exclusion
 from imgclust.watcher.walk import ignore, scan
 from imgclust.watcher.watched_root import WatchedRoot
 
@@ -46,12 +47,13 @@ class Proof:
 
 
 def known_file(
-    root: WatchedRoot, *, excluded: Callable[[bytes], bool], skip: Collection[bytes]
+    root: WatchedRoot, *, exclusion: Exclusion, skip: Collection[bytes]
 ) -> bytes | None:
     """A file of the root that can be read: the one of the last time while it is there."""
     with contextlib.suppress(OSError):
         if root.known is not None and stat.S_ISREG(os.lstat(root.known).st_mode):
             return root.known
+    excluded = exclusion.below(root.path)
     files = scan(root.path, excluded=excluded, skip=skip, trouble=ignore)
     return next((path for path, _ in files if os.access(path, os.R_OK)), None)
 

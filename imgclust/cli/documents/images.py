@@ -55,6 +55,7 @@ def ingested(result: IngestResult) -> Document:
         "suggestions": list(result.suggestions),
         "removed": result.removed,
         "pending": result.pending,
+        "excluded": result.excluded,
     }
 
 
@@ -101,8 +102,13 @@ def accepted(rows: Sequence[MissingImage]) -> Document:
     return {"accepted": [{"id": row.id, **path_keys(row.path)} for row in rows]}
 
 
-def removed(result: Removed) -> Document:
-    """`remove`."""
+def removed(results: Sequence[Removed]) -> Document:
+    """`remove`; the first image also stands outside the list, where it was alone once."""
+    rows = [_removed(one) for one in results]
+    return {**rows[0], "removed": rows}
+
+
+def _removed(result: Removed) -> Document:
     return {
         "id": result.id,
         **path_keys(result.path),
