@@ -19,6 +19,13 @@ _KINDS = {
     stat.S_IFLNK: "a symbolic link",
 }
 
+# What systems keep in folders of people's pictures; a photo in the trash has left the collection.
+SYSTEM_FOLDERS = (
+    *("#recycle", "@Recycle", "@Recently-Snapshot", "$RECYCLE.BIN", "RECYCLER", ".Trash*"),
+    *("#snapshot", "~snapshot", ".snapshot", "__MACOSX", "lost+found"),
+    *("System Volume Information", "@eaDir"),
+)
+
 
 class NotAFileError(OSError):
     """Something other than a regular file has the name.

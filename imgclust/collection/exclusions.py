@@ -75,9 +75,7 @@ def take_out(collection: Opened) -> int:
 
 
 def _excluded(collection: Opened) -> Iterator[Image]:
-    place = Place(
-        tuple(collection.catalog.roots.all()), (), frozenset(), 0.0, collection.exclusion
-    )
+    place = Place(tuple(collection.catalog.roots.all()), (), frozenset(), 0.0, collection.exclusion)
     for image in collection.catalog.images.all():
         if place.excludes(image.path):
             yield image

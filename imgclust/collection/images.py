@@ -147,9 +147,7 @@ def _take_out(catalog: Catalog, image: Image, sha256: bytes) -> list[int]:
     return [image.content] if last else []
 
 
-def removable(
-    collection: Opened, found: Sequence[Image], *, copies: bool
-) -> tuple[Removed, ...]:
+def removable(collection: Opened, found: Sequence[Image], *, copies: bool) -> tuple[Removed, ...]:
     """The images that `remove` would take out."""
     return tuple(_with_copies(collection.catalog, image, copies=copies)[0] for image in found)
 

@@ -5,17 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from imgclust.fs import SYSTEM_FOLDERS
+
 # Every number fits the libraries that get it: C's int, and a socket's time-out in milliseconds.
 _MOST = 2**31 - 1
 _MOST_S = 2_000_000.0
-
-
-# What systems keep in folders of people's pictures; a photo in the trash has left the collection.
-SYSTEM_FOLDERS = (
-    *("#recycle", "@Recycle", "@Recently-Snapshot", "$RECYCLE.BIN", "RECYCLER", ".Trash*"),
-    *("#snapshot", "~snapshot", ".snapshot", "__MACOSX", "lost+found"),
-    *("System Volume Information", "@eaDir"),
-)
 
 
 def _setting(

@@ -33,6 +33,8 @@ class Decoded:
         WebP bytes, aspect kept; None when thumbnails are off.
     decode_s
         Seconds that decoding took (reading not included).
+    damage
+        What is wrong with the file although there is a picture; empty when nothing was found.
     """
 
     path: bytes
@@ -44,6 +46,7 @@ class Decoded:
     pixels: NDArray[np.uint8] = field(repr=False)
     thumbnail: bytes | None = field(repr=False)
     decode_s: float
+    damage: str = ""
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,7 @@ def claim(
         picture.pixels,
         picture.thumbnail,
         took,
+        picture.damage,
     )
 
 

@@ -260,9 +260,7 @@ class Ingest:
 
     def _reload(self) -> None:
         roots = tuple(self._catalog.roots.all())
-        self._place = Place(
-            roots, self._ours, self._network, self._rules.settle_s, self._exclusion
-        )
+        self._place = Place(roots, self._ours, self._network, self._rules.settle_s, self._exclusion)
 
     def _scan_some(self) -> None:
         self._overflowed |= self._inbox.overflowed()

@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from imgclust.config import Watch
 from imgclust.errors import UsageError
+from imgclust.fs import SYSTEM_FOLDERS
 
 if TYPE_CHECKING:
     from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
@@ -49,7 +49,7 @@ class Exclusion:
 
     def __init__(
         self,
-        folders: Sequence[str] = Watch().exclude_folders,
+        folders: Sequence[str] = SYSTEM_FOLDERS,
         patterns: Sequence[str] = (),
     ) -> None:
         names = [fnmatch.translate(name.lower()) for name in folders]

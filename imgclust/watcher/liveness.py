@@ -46,9 +46,7 @@ class Proof:
         return missing
 
 
-def known_file(
-    root: WatchedRoot, *, exclusion: Exclusion, skip: Collection[bytes]
-) -> bytes | None:
+def known_file(root: WatchedRoot, *, exclusion: Exclusion, skip: Collection[bytes]) -> bytes | None:
     """A file of the root that can be read: the one of the last time while it is there."""
     with contextlib.suppress(OSError):
         if root.known is not None and stat.S_ISREG(os.lstat(root.known).st_mode):

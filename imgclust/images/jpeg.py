@@ -1,0 +1,63 @@
+"""The pixels of a JPEG, and whether its data are damaged.
+
+libjpeg goes on after damage: what follows is shifted, or of another colour. Pillow says nothing of
+that. simplejpeg gives the same pixels, from the same library, and tells what libjpeg has noticed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+# What libjpeg says of coded data; its other warnings are about headers.
+_DAMAGE = re.compile(r"corrupt jpeg data|inconsistent progression|premature end", re.IGNORECASE)
+_EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})")
+# Cameras leave a few bytes behind the data, or fill up with zeros.
+_FEW = 8
+_PADDING = b"\0\xff"
+
+
+def pixels_of(
+    content: bytes, image: Image.Image, scale: int
+) -> tuple[NDArray[np.uint8] | None, str]:
+    """The pixels of an opened JPEG at 1/`scale` of its sides, and what is damaged about it.
+
+    None where Pillow has to decode it: it is in other colours, or damaged.
+    """
+    if image.mode not in {"L", "RGB"}:
+        return None, ""
+    import simplejpeg
+
+    decode: Callable[..., NDArray[np.uint8]] = simplejpeg.decode_jpeg
+    width, height = image.size
+    try:
+        pixels = decode(
+            content,
+            colorspace="GRAY" if image.mode == "L" else "RGB",
+            min_factor=scale,
+            min_width=width,
+            min_height=height,
+        )
+    except ValueError as error:
+        return None, _damage(str(error), content)
+    if pixels.shape[:2] != (height, width):
+        return None, ""
+    return (pixels[..., 0] if image.mode == "L" else pixels), ""
+
+
+def _damage(warning: str, content: bytes) -> str:
+    if not _DAMAGE.search(warning):
+        return ""
+    extraneous = _EXTRANEOUS.search(warning)
+    if extraneous is not None:
+        count, marker = int(extraneous[1]), extraneous[2]
+        end = content.rfind(b"\xff\xd9")
+        if count <= _FEW or (
+            marker == "d9" and end > 0 and not content[max(0, end - count) : end].strip(_PADDING)
+        ):
+            return ""
+    return "its data are damaged: a part of the picture is wrong or lost"
