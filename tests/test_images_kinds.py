@@ -16,7 +16,7 @@ from imgclust.images import Picture, Undecodable, decode
 from tests import pictures
 from tests.test_images_decoder import CORNERS, corners, decoded, near
 
-GREYS = np.kron(np.array([[0, 85], [170, 255]], np.uint16), np.ones((16, 16), np.uint16))
+GREYS: Any = np.kron(np.array([[0, 85], [170, 255]], np.uint16), np.ones((16, 16), np.uint16))
 GREY_CORNERS = [(v, v, v) for v in (0, 85, 170, 255)]
 
 
@@ -35,7 +35,8 @@ def drawing(number: int, colour: object, size: int = 300) -> Image.Image:
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "GIF", "AVIF"])
 @pytest.mark.parametrize("grey", [255, 245, 232])
 def test_white_drawings_show(kind: str, grey: int) -> None:
-    options: dict[str, Any] = {"WEBP": {"lossless": True}, "AVIF": {"quality": 95}}.get(kind, {})
+    sharp: dict[str, dict[str, Any]] = {"WEBP": {"lossless": True}, "AVIF": {"quality": 95}}
+    options = sharp.get(kind, {})
     found = [
         decoded(pictures.encoded(drawing(n, (grey, grey, grey, 255)), kind, **options)).pixels
         for n in range(5)

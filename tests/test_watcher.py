@@ -18,8 +18,8 @@ import pytest
 
 import imgclust.watcher
 from imgclust.watcher import (
-    Watcher,
     Exclusion,
+    Watcher,
     filesystem_type,
     is_network,
     scan,

@@ -12,6 +12,7 @@ from imgclust.catalog.copies import (
     mark,
     marked,
 )
+from imgclust.catalog.details import Details, Facts
 from imgclust.catalog.embedding_validation import damaged_embeddings, finite, must_be_numbers
 from imgclust.catalog.folder_moves import MovedImage
 from imgclust.catalog.image_list import ListedImage
@@ -33,6 +34,8 @@ __all__ = [
     "Clustering",
     "Content",
     "DescribedCluster",
+    "Details",
+    "Facts",
     "Image",
     "KeptCatalog",
     "ListedImage",

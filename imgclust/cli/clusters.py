@@ -13,7 +13,7 @@ from imgclust.cli import completion, documents
 from imgclust.cli.context import Call
 from imgclust.cli.links import Outliers
 from imgclust.cli.questions import agreed
-from imgclust.cli.typer_ext import ClusterId, Commands, DryRun, Yes
+from imgclust.cli.typer_ext import Camera, ClusterId, Commands, DryRun, Since, Until, Yes, selection
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import clusters as tables
 
@@ -176,10 +176,14 @@ def show(
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the contact sheet goes.")
     ] = None,
+    since: Since = None,
+    until: Until = None,
+    camera: Camera = None,
 ) -> None:
     """Show a cluster and its images, from the centre outwards."""
+    chosen = selection(since, until, camera)
     with call.open() as collection:
-        details = collection.cluster_details(cluster, sheet=sheet)
+        details = collection.cluster_details(cluster, selection=chosen, sheet=sheet)
         every = call.options.verbosity > 0
         call.answer(
             details,

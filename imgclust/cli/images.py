@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,11 +15,14 @@ from imgclust.cli import documents
 from imgclust.cli.context import Call, ignoring_hangup
 from imgclust.cli.links import Mode, Outliers
 from imgclust.cli.questions import agreed
-from imgclust.cli.typer_ext import Commands, DryRun, Yes
+from imgclust.cli.typer_ext import Camera, Commands, DryRun, Since, Until, Yes, selection
 from imgclust.cli.watch_output import Listener, log_file
 from imgclust.errors import UsageError
 from imgclust.terminal import printable, status
 from imgclust.terminal.text import counted
+
+if TYPE_CHECKING:
+    from imgclust.collection import MissingImage
 
 commands = Commands()
 
@@ -120,9 +124,10 @@ def watch(
         stack.enter_context(ignoring_hangup())
         given = [os.path.realpath(os.fsencode(folder)) for folder in folders or ()]
         roots = list(dict.fromkeys([*given, *collection.status().roots]))
-        left_out = {"exclude": exclude or (), "exclude_fresh": no_exclude}
-        if remove_excluded and not _may_leave(call, collection.excluded(**left_out), yes=yes):
-            return None
+        if remove_excluded:
+            found = collection.excluded(exclude=exclude or (), exclude_fresh=no_exclude)
+            if not _may_leave(call, found, yes=yes):
+                return None
         live = not once and call.screen.can_live
         if not once and not live:
             call.screen.note(f"watching {', '.join(map(printable, roots))}; Ctrl-C stops")
@@ -134,9 +139,10 @@ def watch(
             once=once,
             links=links,
             cluster=not no_cluster,
+            exclude=exclude or (),
+            exclude_fresh=no_exclude,
             remove_excluded=remove_excluded,
             emit=listener,
-            **left_out,
         )
         if once or not call.options.json:
             listener.summary(collection, result)
@@ -231,9 +237,18 @@ commands.add_typer(quarantine_commands, name="quarantine")
 
 
 @quarantine_commands.alone(example="imgclust quarantine")
-def quarantine(call: Call) -> None:
+def quarantine(
+    call: Call,
+    damaged: Annotated[
+        bool,
+        typer.Option("--damaged", help="Show images that are in although their file is damaged."),
+    ] = False,
+) -> None:
     """Show files that could not be read."""
     with call.open() as collection:
+        if damaged:
+            call.answer(collection.damaged(), documents.damaged, status.damaged)
+            return
         call.answer(collection.quarantine(), documents.quarantine, status.quarantine)
 
 
@@ -261,10 +276,11 @@ commands.add_typer(missing_commands, name="missing")
 
 
 @missing_commands.alone(example="imgclust missing")
-def missing(call: Call) -> None:
+def missing(call: Call, since: Since = None, until: Until = None, camera: Camera = None) -> None:
     """Show images that are not where they were."""
+    chosen = selection(since, until, camera)
     with call.open() as collection:
-        call.answer(collection.missing(), documents.missing, status.missing)
+        call.answer(collection.missing(selection=chosen), documents.missing, status.missing)
 
 
 @missing_commands.adds(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from imgclust.backup import Backup, Manifest, Restored
-    from imgclust.catalog import KeptCatalog, Quarantined
+    from imgclust.catalog import Facts, KeptCatalog, Quarantined
     from imgclust.clustering import Drift
     from imgclust.clusters import (
         ClusterLife,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         ClusterDetails,
         ClusterRow,
         CurrentClustering,
+        DamagedImage,
         Dismissed,
         Member,
         MissingImage,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
         Standing,
         Status,
     )
+    from imgclust.collection.selection import Selection
     from imgclust.collection.setting_origins import (
         EffectiveSettings,
         SettingRow,
@@ -91,6 +93,7 @@ __all__ = [
     "CollectionPlace",
     "CollectionRow",
     "CurrentClustering",
+    "DamagedImage",
     "Deleted",
     "Dismissed",
     "DoctorResult",
@@ -104,6 +107,7 @@ __all__ = [
     "Event",
     "Exclusion",
     "ExportResult",
+    "Facts",
     "Folders",
     "IndexFolder",
     "IngestResult",
@@ -127,6 +131,7 @@ __all__ = [
     "ReportResult",
     "Restored",
     "RootRow",
+    "Selection",
     "SettingRow",
     "Standing",
     "Status",
@@ -151,7 +156,7 @@ __all__ = [
 # Which module each name above is loaded from, on first use: a command loads what it works with.
 _MODULES = {
     "imgclust.backup": ("Backup", "Manifest", "Restored"),
-    "imgclust.catalog": ("KeptCatalog", "Quarantined"),
+    "imgclust.catalog": ("Facts", "KeptCatalog", "Quarantined"),
     "imgclust.clustering": ("Drift",),
     "imgclust.collection.collection": ("Collection",),
     "imgclust.collection.setting_origins": (
@@ -182,6 +187,7 @@ _MODULES = {
         "ClusterDetails",
         "ClusterRow",
         "CurrentClustering",
+        "DamagedImage",
         "Dismissed",
         "Member",
         "MissingImage",
@@ -193,6 +199,7 @@ _MODULES = {
         "Status",
     ),
     "imgclust.collection.embedder": ("download_weights", "list_weights", "verify_weights"),
+    "imgclust.collection.selection": ("Selection",),
     "imgclust.doctor": ("Advisory", "Check", "DoctorResult"),
     "imgclust.duplicates": ("Duplicate", "DuplicateGroup", "DuplicatesResult", "Thresholds"),
     "imgclust.export": ("ExportResult",),

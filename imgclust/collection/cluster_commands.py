@@ -114,12 +114,19 @@ class ClusterCommands(Opened):
         return clusters.rows(self)
 
     def cluster_details(
-        self, cluster: int, *, sheet: Path | None = None
+        self,
+        cluster: int,
+        *,
+        selection: collection.Selection | None = None,
+        sheet: Path | None = None,
     ) -> collection.ClusterDetails:
-        """One cluster with representatives, neighbours and members; draws a contact sheet."""
+        """One cluster with representatives, neighbours and members; draws a contact sheet.
+
+        With `selection` only the members that were taken then, by that camera.
+        """
         from imgclust.collection import clusters
 
-        return clusters.details(self, cluster, sheet=sheet)
+        return clusters.details(self, cluster, selection=selection, sheet=sheet)
 
     def name_cluster(
         self, cluster: int, name: str | None, *, release: bool = False

@@ -13,6 +13,8 @@ from imgclust.clustering import nearest_clusters
 from imgclust.clusters import drifting
 from imgclust.collection import query
 from imgclust.collection.results import ClusterDetails, ClusterRow, Member
+from imgclust.collection.selection import Selection, with_facts
+from imgclust.collection.selection import chosen as chosen_members
 from imgclust.errors import NothingThereError, UsageError
 
 if TYPE_CHECKING:
@@ -52,7 +54,9 @@ def rows(collection: Opened) -> tuple[ClusterRow, ...]:
     return tuple(sorted(found, key=lambda row: row.id))
 
 
-def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterDetails:
+def details(
+    collection: Opened, cluster: int, *, selection: Selection | None = None, sheet: Path | None
+) -> ClusterDetails:
     """See `Collection.cluster_details`."""
     from imgclust.report import representatives_of
 
@@ -84,9 +88,9 @@ def details(collection: Opened, cluster: int, *, sheet: Path | None) -> ClusterD
         _draw(collection, row, shown, drawn)
     return ClusterDetails(
         row=row,
-        representatives=tuple(shown),
+        representatives=with_facts(collection, shown),
         nearest=nearest,
-        members=tuple(members),
+        members=chosen_members(with_facts(collection, members), selection or Selection()),
         sheet=drawn,
     )
 

@@ -13,13 +13,21 @@ from imgclust.errors import UsageError
 if TYPE_CHECKING:
     from imgclust.backup import Backup
     from imgclust.collection.context import Opened
+    from imgclust.collection.selection import Selection
     from imgclust.export import ExportResult, Target
     from imgclust.report import ReportResult
 
 _SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def write(collection: Opened, to: Target, *, format: str, embeddings: bool) -> ExportResult:
+def write(
+    collection: Opened,
+    to: Target,
+    *,
+    format: str,
+    embeddings: bool,
+    selection: Selection | None = None,
+) -> ExportResult:
     """See `Collection.export`."""
     from imgclust.export import check_target, export
 
@@ -34,6 +42,7 @@ def write(collection: Opened, to: Target, *, format: str, embeddings: bool) -> E
         collection=collection.name,
         thumbnail=collection.thumbnail,
         embeddings=embeddings,
+        only=None if selection is None else selection.images(collection),
         progress=collection.progress,
         stop=collection.stop,
     )

@@ -101,6 +101,7 @@ class ImageCommands(Opened):
         min_score: float | None = None,
         cluster: int | None = None,
         region: collection.Region | None = None,
+        selection: collection.Selection | None = None,
         sheet: Path | None = None,
     ) -> collection.QueryResult:
         """The images most similar to an image of the collection (id or path) or to a file.
@@ -113,6 +114,8 @@ class ImageCommands(Opened):
             How many; none below this cosine; only images of this cluster.
         region
             Ask for this part of the one image.
+        selection
+            Only images that were taken then, by that camera.
         sheet
             Draw the answer as a contact sheet there.
 
@@ -134,6 +137,7 @@ class ImageCommands(Opened):
             min_score=min_score,
             cluster=cluster,
             region=region,
+            selection=selection,
             sheet=sheet,
         )
 
@@ -192,6 +196,12 @@ class ImageCommands(Opened):
         """Files that could not be read, with path, reason, tries and since."""
         return tuple(self.catalog.observations.quarantined())
 
+    def damaged(self) -> tuple[collection.DamagedImage, ...]:
+        """Images whose files are damaged and give a picture nevertheless."""
+        from imgclust.collection.results import DamagedImage
+
+        return tuple(DamagedImage(*row) for row in self.catalog.details.damaged())
+
     def retry(
         self, paths: Sequence[Path | str | bytes] = (), *, emit: collection.Emit = ignore
     ) -> collection.IngestResult:
@@ -240,11 +250,14 @@ class ImageCommands(Opened):
         link_folder.finish_links(self)
         return removed
 
-    def missing(self) -> tuple[collection.MissingImage, ...]:
+    def missing(
+        self, *, selection: collection.Selection | None = None
+    ) -> tuple[collection.MissingImage, ...]:
         """Images that are not where they were."""
         from imgclust.collection import images
+        from imgclust.collection.selection import Selection, chosen, with_facts
 
-        return images.missing(self)
+        return chosen(with_facts(self, images.missing(self)), selection or Selection())
 
     def accept_missing(self) -> tuple[collection.MissingImage, ...]:
         """Believe that all missing images are gone; returns them."""

@@ -33,16 +33,19 @@ def read(
     region: Region | None = None,
 ) -> Outcome:
     """A file read and decoded by the settings of the collection; see `images.claim`."""
-    from imgclust.images import claim
+    from imgclust.images import Died, claim
 
     rules = collection.settings.decode
-    return claim(
-        path,
-        thumbnail_px=rules.thumbnail_px if thumbnail_px is None else thumbnail_px,
-        size_cap_bytes=rules.size_cap_mb << 20,
-        pixel_cap=rules.pixel_cap_mp * 1_000_000,
-        region=region,
-    )
+    try:
+        return claim(
+            path,
+            thumbnail_px=rules.thumbnail_px if thumbnail_px is None else thumbnail_px,
+            size_cap_bytes=rules.size_cap_mb << 20,
+            pixel_cap=rules.pixel_cap_mp * 1_000_000,
+            region=region,
+        )
+    except MemoryError:
+        return Died(path, None, "it needs more memory than there is")
 
 
 def picture(collection: Opened, content: int) -> bytes | None:

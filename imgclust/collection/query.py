@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgclust import fs, search
 from imgclust.collection import images as images_module
+from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.search import QueryResult, Subject
 
@@ -27,6 +28,7 @@ def query(
     min_score: float | None,
     cluster: int | None,
     region: Region | None,
+    selection: Selection | None = None,
     sheet: Path | None,
 ) -> QueryResult:
     """See `Collection.query`."""
@@ -52,7 +54,9 @@ def query(
         n=n,
         min_score=min_score,
         cluster=cluster,
+        only=None if selection is None else selection.images(collection),
     )
+    found = replace(found, neighbours=with_facts(collection, found.neighbours))
     # An answer is short: what is there now is asked of the disk.
     found = replace(
         found,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import imgclust.collection
+from imgclust.catalog import Facts
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Member:
     path: bytes
     distance: float
     missing: bool = False
+    facts: Facts = Facts()
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Status:
     images: int
     distinct: int
     quarantined: int
+    damaged: int
     skipped: Mapping[str, int]
     removed: int
     pending: int
@@ -130,6 +133,16 @@ class MissingImage:
     path: bytes
     scans: int
     held: str | None
+    facts: Facts = Facts()
+
+
+@dataclass(frozen=True)
+class DamagedImage:
+    """An image whose file is damaged and gives a picture nevertheless; `reason` says what it is."""
+
+    id: int
+    path: bytes
+    reason: str
 
 
 @dataclass(frozen=True)

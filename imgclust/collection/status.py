@@ -49,6 +49,7 @@ def status(collection: Opened) -> Status:
             images=catalog.images.count(),
             distinct=distinct,
             quarantined=catalog.observations.count_quarantined(),
+            damaged=catalog.details.count_damaged(),
             skipped=catalog.observations.skipped(),
             removed=catalog.observations.count_removed(),
             pending=catalog.observations.pending(),

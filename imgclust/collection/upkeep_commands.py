@@ -135,7 +135,12 @@ class UpkeepCommands(Opened):
         return tuple(kept_catalogs(self.folders.aside))
 
     def export(
-        self, to: Path | BinaryIO, *, format: str, embeddings: bool = False
+        self,
+        to: Path | BinaryIO,
+        *,
+        format: str,
+        embeddings: bool = False,
+        selection: collection.Selection | None = None,
     ) -> collection.ExportResult:
         """Write all images with cluster, distance and map coordinates.
 
@@ -145,6 +150,8 @@ class UpkeepCommands(Opened):
             A path, replaced in one step, or a binary stream.
         format
             "json", "csv", "parquet" (needs pyarrow), "projector" (a folder) or "classic".
+        selection
+            Only images that were taken then, by that camera.
 
         Raises
         ------
@@ -153,7 +160,7 @@ class UpkeepCommands(Opened):
         """
         from imgclust.collection import exports
 
-        return exports.write(self, to, format=format, embeddings=embeddings)
+        return exports.write(self, to, format=format, embeddings=embeddings, selection=selection)
 
     def report(self, to: Path | None = None) -> collection.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.

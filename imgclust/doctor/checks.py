@@ -19,6 +19,7 @@ from imgclust.links import Linking, LinksResult
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.search import LiveIndex
+from imgclust.watcher import Exclusion
 
 # The index keeps unit vectors at half precision: this is more than its rounding.
 _TOLERANCE = 2e-3

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, ListedImage
+from imgclust.catalog import Catalog, Facts, ListedImage
 from imgclust.errors import StorageError
 from imgclust.progress import Progress, StopFlag
 
@@ -36,9 +36,18 @@ class Rows:
     count: int
     progress: Progress
     stop: StopFlag
+    only: Collection[int] | None = None
 
     @classmethod
-    def of(cls, catalog: Catalog, *, recipe: str, progress: Progress, stop: StopFlag) -> Rows:
+    def of(
+        cls,
+        catalog: Catalog,
+        *,
+        recipe: str,
+        progress: Progress,
+        stop: StopFlag,
+        only: Collection[int] | None = None,
+    ) -> Rows:
         """The rows of a collection as it is now."""
         with catalog.snapshot():
             newest = catalog.projections.newest_map(recipe)
@@ -51,10 +60,15 @@ class Rows:
                 axes=("x", "y", "z") if newest is not None and newest[1] == 3 else ("x", "y"),
                 lossy=any(loses(path) for path in catalog.listing.paths()),
                 last=catalog.listing.last(),
-                count=catalog.images.count(),
+                count=catalog.images.count() if only is None else len(only),
                 progress=progress,
                 stop=stop,
+                only=only,
             )
+
+    def facts(self, page: Sequence[ListedImage]) -> dict[int, Facts]:
+        """When and by what the images of a page were taken."""
+        return self.catalog.details.of_images([image.id for image in page])
 
     def pages(self, *, embeddings: bool) -> Iterator[list[ListedImage]]:
         """All images by id, at most 1,000 at a time.
@@ -77,9 +91,11 @@ class Rows:
         ):
             self.stop.check()
             self.progress("exporting", done, self.count)
-            yield page
-            done += len(page)
             after = page[-1].id
+            page = [one for one in page if self.only is None or one.id in self.only]
+            done += len(page)
+            if page:
+                yield page
         newest = self.catalog.projections.newest_map(self.recipe)
         if self.projection is not None and (newest is None or newest[0] != self.projection):
             raise StorageError("the map was recomputed during the export; export again")

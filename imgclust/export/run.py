@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -47,6 +47,7 @@ def export(
     collection: str,
     thumbnail: Callable[[int], bytes | None],
     embeddings: bool = False,
+    only: Collection[int] | None = None,
     progress: Progress = silent,
     stop: StopFlag | None = None,
 ) -> ExportResult:
@@ -64,6 +65,8 @@ def export(
         Encoded picture of a content, None where there is none.
     embeddings
         Write the embeddings too; "projector" always does, "classic" never.
+    only
+        Ids of the images to write; None for all.
 
     Raises
     ------
@@ -86,8 +89,10 @@ def export(
         raise UsageError(f"{format} cannot go to standard output; name a place with --out")
     if format == "parquet":
         require_pyarrow()
-    rows = Rows.of(catalog, recipe=recipe, progress=progress, stop=stop or StopFlag())
+    rows = Rows.of(catalog, recipe=recipe, only=only, progress=progress, stop=stop or StopFlag())
     if not rows.count:
+        if only is not None:
+            raise NothingThereError("no image was taken then, or by that camera")
         raise NothingThereError("the collection has no images to export; add some first")
     if format == "classic" and rows.clustering is None:
         raise NothingThereError("there are no clusters yet; make them with imgclust cluster")

@@ -8,7 +8,7 @@ import json
 import os
 from typing import Any, BinaryIO
 
-from imgclust.catalog import ListedImage
+from imgclust.catalog import Facts, ListedImage
 from imgclust.export.rows import Rows, in_base64, loses, text, vector_in_words
 
 
@@ -17,9 +17,11 @@ def write_json(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
     written = 0
     stream.write(b'{"images":[')
     for page in rows.pages(embeddings=embeddings):
+        facts = rows.facts(page)
         for image in page:
             stream.write(b",\n" if written else b"\n")
-            stream.write(_json(rows, image, embeddings=embeddings).encode())
+            found = facts.get(image.id, Facts())
+            stream.write(_json(rows, image, found, embeddings=embeddings).encode())
             written += 1
     stream.write(b"\n]}\n")
     return written
@@ -31,6 +33,7 @@ def write_csv(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
     An embedding is one cell, a JSON list.
     """
     titles = ["id", "path", "cluster", "name", "distance", *rows.axes, "missing"]
+    titles += ["taken", "taken_from", "camera", "damage"]
     titles += ["path_bytes"] * rows.lossy + ["embedding"] * embeddings
     written = 0
     lines = io.TextIOWrapper(stream, encoding="utf-8", newline="")
@@ -38,7 +41,11 @@ def write_csv(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
         writer = csv.writer(lines)
         writer.writerow(titles)
         for page in rows.pages(embeddings=embeddings):
-            writer.writerows(_cells(rows, image, embeddings=embeddings) for image in page)
+            facts = rows.facts(page)
+            writer.writerows(
+                _cells(rows, image, facts.get(image.id, Facts()), embeddings=embeddings)
+                for image in page
+            )
             written += len(page)
     finally:
         lines.detach()  # the stream is the caller's to close
@@ -68,7 +75,7 @@ def write_classic(stream: BinaryIO, rows: Rows) -> int:
     return written
 
 
-def _json(rows: Rows, image: ListedImage, *, embeddings: bool) -> str:
+def _json(rows: Rows, image: ListedImage, facts: Facts, *, embeddings: bool) -> str:
     entry: dict[str, Any] = {"id": image.id, "path": text(image.path)}
     if loses(image.path):
         entry["path_bytes"] = in_base64(image.path)
@@ -77,6 +84,8 @@ def _json(rows: Rows, image: ListedImage, *, embeddings: bool) -> str:
     entry["distance"] = image.distance
     entry |= dict(zip(rows.axes, _coordinates(rows, image), strict=True))
     entry["missing"] = image.missing
+    entry |= {"taken": facts.taken, "taken_from": facts.taken_from, "camera": facts.camera}
+    entry["damage"] = facts.damage or None
     written = json.dumps(entry, ensure_ascii=False, allow_nan=False)
     if not embeddings:
         return written
@@ -84,10 +93,11 @@ def _json(rows: Rows, image: ListedImage, *, embeddings: bool) -> str:
     return f'{written[:-1]}, "embedding": {vector}}}'
 
 
-def _cells(rows: Rows, image: ListedImage, *, embeddings: bool) -> list[Any]:
+def _cells(rows: Rows, image: ListedImage, facts: Facts, *, embeddings: bool) -> list[Any]:
     name = rows.names.get(image.cluster or 0)
     cells = [image.id, text(image.path), image.cluster, name, image.distance]
     cells += [*_coordinates(rows, image), "true" if image.missing else "false"]
+    cells += [facts.taken, facts.taken_from, facts.camera, facts.damage or None]
     if rows.lossy:
         cells.append(in_base64(image.path) if loses(image.path) else None)
     if embeddings:

@@ -19,7 +19,7 @@ from imgclust.images.formats import (
     raw_installed,
     recognise,
 )
-from imgclust.images.headers import Header, header
+from imgclust.images.headers import Header, Origin, header, read_origin
 from imgclust.images.pixel_similarity import cells, copies, likeness, most_likeness, outlines
 from imgclust.images.pool import (
     MEMORY_LIMIT_BYTES,
@@ -66,6 +66,7 @@ __all__ = [
     "FileStat",
     "Header",
     "Listings",
+    "Origin",
     "Outcome",
     "Picture",
     "ReadFailed",
@@ -89,6 +90,7 @@ __all__ = [
     "names_in",
     "outlines",
     "raw_installed",
+    "read_origin",
     "recognise",
     "reduced",
     "region_box",

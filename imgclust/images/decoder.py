@@ -29,6 +29,7 @@ from PIL import (
 from imgclust.errors import UsageError
 from imgclust.images import jpeg
 from imgclust.images.formats import HEAD_BYTES, PICTURE_SUFFIXES, RAW_FORMATS, recognise
+from imgclust.images.headers import Origin, origin_of, raw_exif
 from imgclust.images.pages import main_page, next_that_shows
 from imgclust.images.png import repaired, significant_bits, wrong_checksum
 from imgclust.images.reasons import is_out_of_memory, reason, stranger
@@ -152,6 +153,7 @@ class Picture:
     pixels: NDArray[np.uint8] = field(repr=False)
     thumbnail: bytes | None = field(repr=False)
     damage: str = ""
+    origin: Origin = Origin()
 
 
 @dataclass(frozen=True)
@@ -180,8 +182,10 @@ def decode(
 
     The first frame that shows something (of a TIFF the largest page, where the first is its
     thumbnail), upright (EXIF orientation), in RGB. Where it is transparent, on white, or on black
-    when it is a white drawing. Wider samples are scaled by the bits that they use. A JPEG is scaled while decoding (libjpeg decodes 1/2, 1/4 or 1/8 of each
-    side in the DCT domain), to no less than `side`; the rest is antialiased bilinear resizing.
+    when it is a white drawing. Wider samples are scaled by the bits that they use. A
+    JPEG is scaled while decoding (libjpeg decodes 1/2, 1/4 or 1/8 of each side in the DCT domain),
+    to no less than `side`; the rest is antialiased bilinear resizing. What fails is tried once
+    more in a slower way that forgives more.
 
     Parameters
     ----------
@@ -294,7 +298,19 @@ def _picture(content: bytes, kind: str, wanted: _Wanted, *, slow: bool) -> Pictu
         square = square.transpose(_UPRIGHT[orientation])
     square = on_ground(square)
     thumbnail = _thumbnail(square, width, height, thumbnail_px) if thumbnail_px else None
-    return Picture(width, height, kind, np.asarray(square), thumbnail, damage)
+    origin = _origin(content, image, kind)
+    return Picture(width, height, kind, np.asarray(square), thumbnail, damage, origin)
+
+
+def _origin(content: bytes, image: Image.Image, kind: str) -> Origin:
+    """When and by what it was taken; a RAW file's preview knows it too."""
+    try:
+        found = origin_of(image.getexif())
+    # Damaged metadata must not lose the picture.
+    except Exception:
+        found = Origin()
+    own = origin_of(raw_exif(content)) if kind in RAW_FORMATS else Origin()
+    return Origin(own.taken or found.taken, own.camera or found.camera)
 
 
 def _shown(image: Image.Image, content: bytes, kind: str, *, slow: bool) -> Image.Image:

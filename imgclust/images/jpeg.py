@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -30,8 +31,6 @@ def pixels_of(
     """
     if image.mode not in {"L", "RGB"}:
         return None, ""
-    import simplejpeg
-
     decode: Callable[..., NDArray[np.uint8]] = simplejpeg.decode_jpeg
     width, height = image.size
     try:

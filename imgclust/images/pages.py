@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from PIL import Image
-
+from PIL import Image, ImageFile
 
 _SUBFILE, _OLD_SUBFILE, _SUB_DIRECTORIES = 254, 255, 330
 # More pages are not looked at; a scanned book has hundreds of one size.
@@ -26,13 +25,13 @@ def main_page(image: Image.Image) -> Image.Image:
     flagged = bool(_whole(tags.get(_SUBFILE)) & 1) or _whole(tags.get(_OLD_SUBFILE)) == 2
     count = getattr(image, "n_frames", 1)
     if count == 1:
-        if flagged and _SUB_DIRECTORIES in tags:
+        if flagged and _SUB_DIRECTORIES in tags and isinstance(image, ImageFile.ImageFile):
             with contextlib.suppress(Exception):  # what cannot be read there is not taken
-                below = image.get_child_images()
-                return max([image, *below], key=lambda one: one.width * one.height)
+                every: list[Image.Image] = [image, *image.get_child_images()]
+                return max(every, key=lambda one: one.width * one.height)
         return image
     first = image.size
-    sizes = {number: size for number, size in _sizes(image, min(count, _MOST_PAGES))}
+    sizes = dict(_sizes(image, min(count, _MOST_PAGES)))
     largest = max(sizes, key=lambda number: (sizes[number][0] * sizes[number][1], -number))
     thumbnail = flagged or (max(first) <= _THUMBNAIL_PX and _is_reduced(first, sizes[largest]))
     image.seek(largest if thumbnail else 0)

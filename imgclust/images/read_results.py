@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.images.filestat import FileStat
+from imgclust.images.headers import Origin
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Decoded:
         Seconds that decoding took (reading not included).
     damage
         What is wrong with the file although there is a picture; empty when nothing was found.
+    origin
+        When and by what it was taken, as the file says.
     """
 
     path: bytes
@@ -47,6 +50,7 @@ class Decoded:
     thumbnail: bytes | None = field(repr=False)
     decode_s: float
     damage: str = ""
+    origin: Origin = Origin()
 
 
 @dataclass(frozen=True)

@@ -135,6 +135,7 @@ def claim(
         picture.thumbnail,
         took,
         picture.damage,
+        picture.origin,
     )
 
 

@@ -15,7 +15,7 @@ _RATIO = 8.0
 
 def shows(image: Image.Image) -> bool:
     """False for a picture that is transparent everywhere."""
-    return image.mode != "RGBA" or bool(image.getchannel("A").getextrema()[1] >= _VISIBLE)
+    return image.mode != "RGBA" or int(np.asarray(image.getchannel("A")).max(initial=0)) >= _VISIBLE
 
 
 def without_hiding_alpha(image: Image.Image) -> Image.Image:

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Content, Image, Observation, key_of
+from imgclust.catalog import Catalog, Content, Details, Image, Observation, key_of
 from imgclust.config import Watch
 from imgclust.errors import CollisionError
 from imgclust.failpoints import passing
@@ -230,6 +230,7 @@ class Committing:
             self._recipe,
             embedded.provenance,
         )
+        self._catalog.details.put((key, _details(one)) for key, one, _ in chosen)
         images = self._catalog.images.insert_all(
             [(one.path, seen.root, key) for key, one, seen in chosen],
             inodes=[0 if seen.root in place.network else one.stat.inode for _, one, seen in chosen],
@@ -320,6 +321,7 @@ class Committing:
             self._catalog.contents.put_embedding(key, self._recipe, vector, embedded.provenance)
             fresh[key] = vector
             embedded_now = True
+        self._catalog.details.put([(key, _details(decoded))])
         taken = self._rows.take(known, key, decoded, place)
         if taken is None:
             return None, None
@@ -387,6 +389,10 @@ _SENTENCES = {
     "replaced": "replaced by other content",
     "removed": "stays out: its content was taken out with imgclust remove",
 }
+
+
+def _details(decoded: Decoded) -> Details:
+    return Details(decoded.origin.taken, decoded.origin.camera, decoded.damage)
 
 
 def _content(decoded: Decoded, key: int) -> Content:

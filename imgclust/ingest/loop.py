@@ -184,6 +184,8 @@ class Ingest:
         self._pipeline.commit()
         while complete and self._upkeep.leave_gone():
             pass
+        while complete and not self._stop.is_set() and self._upkeep.read_details(budget_s=1.0):
+            pass
         self._say()
         self._upkeep.bring_in_step(empty=True, over=True, clusters=complete)
 
@@ -292,8 +294,8 @@ class Ingest:
             self._emit(
                 Event(
                     "note",
-                    f"{images:,} {one} that is left out now; imgclust watch --once --remove-excluded "
-                    "takes them out",
+                    f"{images:,} {one} that is left out now; imgclust watch --once "
+                    "--remove-excluded takes them out",
                 )
             )
         self._counts.excluded = images

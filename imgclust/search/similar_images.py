@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Image
+from imgclust.catalog import Catalog, Facts, Image
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.fs import NotAFileError, open_to_read, stored
 from imgclust.search.catalog_index import LiveIndex
@@ -35,6 +35,7 @@ class Neighbour:
     cluster: int | None
     name: str | None
     missing: bool = False
+    facts: Facts = Facts()
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ def neighbours(
     n: int,
     min_score: float | None,
     cluster: int | None = None,
+    only: Collection[int] | None = None,
 ) -> QueryResult:
     """The `n` most similar images: one row per image, the queried one first, ties by id.
 
@@ -151,6 +153,8 @@ def neighbours(
     cluster
         Only images of this cluster of the current clustering; all of it is compared, so that the
         answer is right wherever its images stand among the others.
+    only
+        Only images with these ids.
 
     Raises
     ------
@@ -159,10 +163,14 @@ def neighbours(
     """
     live.top_up()
     current = catalog.clusterings.current_id()
-    if cluster is None:
+    if cluster is None and only is None:
         rows = _nearest(catalog, live, subject, n)
     else:
-        rows = _nearest_in(catalog, live, subject, _members(catalog, current, cluster), n)
+        members = None if cluster is None else _members(catalog, current, cluster)
+        if only is not None:
+            wanted = {one.content for one in catalog.images.some([*only]).values()}
+            members = sorted(wanted if members is None else wanted.intersection(members))
+        rows = _nearest_in(catalog, live, subject, members or [], n, only)
     rows.sort(key=lambda row: (row[1] != subject.image, -row[0], row[1]))
     names = catalog.clusterings.names()
     found = []
@@ -202,7 +210,12 @@ def _nearest(catalog: Catalog, live: LiveIndex, subject: Subject, n: int) -> lis
 
 
 def _nearest_in(
-    catalog: Catalog, live: LiveIndex, subject: Subject, members: Sequence[int], n: int
+    catalog: Catalog,
+    live: LiveIndex,
+    subject: Subject,
+    members: Sequence[int],
+    n: int,
+    only: Collection[int] | None,
 ) -> list[_Row]:
     """At least the `n` nearest images of these contents, all of which are compared."""
     keys = np.array([key for key in members if key in live.index], np.int64)
@@ -223,6 +236,7 @@ def _nearest_in(
         rows.extend(
             (1.0 if image.id == subject.image else score, image.id, image.path, key)
             for image in catalog.images.with_content(key)
+            if only is None or image.id in only
         )
     return rows
 

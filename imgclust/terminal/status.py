@@ -21,6 +21,7 @@ from imgclust.terminal.text import (
 
 if TYPE_CHECKING:
     from imgclust.collection import (
+        DamagedImage,
         DoctorResult,
         Drifting,
         Listed,
@@ -59,6 +60,13 @@ def status(screen: Screen, result: Status) -> None:
     if result.quarantined:
         facts.append(
             ("quarantine", f"{counted(result.quarantined, 'file')}; see imgclust quarantine")
+        )
+    if result.damaged:
+        facts.append(
+            (
+                "damaged",
+                f"{counted(result.damaged, 'image')}, in; see imgclust quarantine --damaged",
+            )
         )
     if result.skipped:
         facts.append(("skipped", f"no images: {suffixes(result.skipped)}"))
@@ -124,6 +132,17 @@ def accepted(screen: Screen, rows: Sequence[MissingImage]) -> None:
         screen.summary(f"{counted(len(rows), 'image')} taken out of the collection")
     else:
         screen.summary("no image is missing")
+
+
+def damaged(screen: Screen, rows: Sequence[DamagedImage]) -> None:
+    """Images whose files are damaged: they are in."""
+    if not rows:
+        screen.summary("no image is damaged")
+        return
+    screen.table(
+        [Column("id", "number"), Column("reason"), Column("path", "path")],
+        [(str(row.id), printable(row.reason), printable(row.path)) for row in rows],
+    )
 
 
 def removed(screen: Screen, results: Sequence[Removed], *, would: bool) -> None:

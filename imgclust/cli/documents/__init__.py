@@ -22,6 +22,7 @@ from imgclust.cli.documents.collections import (
 from imgclust.cli.documents.duplicates import dismissed, duplicates
 from imgclust.cli.documents.images import (
     accepted,
+    damaged,
     event,
     ingested,
     missing,
@@ -57,6 +58,7 @@ __all__ = [
     "collection_place",
     "collection_row",
     "collections",
+    "damaged",
     "dismissed",
     "doctor",
     "dumps",

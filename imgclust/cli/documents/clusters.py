@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imgclust.cli.documents.output import Document, moment, path_keys, text
+from imgclust.cli.documents.output import Document, facts, moment, path_keys, text
 
 if TYPE_CHECKING:
     from imgclust.collection import (
@@ -163,4 +163,10 @@ def links(result: LinksResult) -> Document:
 
 
 def _member(one: Member) -> Document:
-    return {"id": one.id, **path_keys(one.path), "distance": one.distance, "missing": one.missing}
+    return {
+        "id": one.id,
+        **path_keys(one.path),
+        "distance": one.distance,
+        "missing": one.missing,
+        **facts(one.facts),
+    }

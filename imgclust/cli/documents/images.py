@@ -6,10 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imgclust.cli.documents.output import Document, moment, path_keys, text
+from imgclust.cli.documents.output import Document, facts, moment, path_keys, text
 
 if TYPE_CHECKING:
     from imgclust.collection import (
+        DamagedImage,
         Event,
         IngestResult,
         MissingImage,
@@ -31,6 +32,7 @@ def query(result: QueryResult) -> Document:
                 "cluster": row.cluster,
                 "name": row.name,
                 "missing": row.missing,
+                **facts(row.facts),
             }
             for row in result.neighbours
         ],
@@ -87,11 +89,24 @@ def quarantine(rows: Sequence[Quarantined]) -> Document:
     }
 
 
+def damaged(rows: Sequence[DamagedImage]) -> Document:
+    """`quarantine --damaged`."""
+    return {
+        "damaged": [{"id": row.id, **path_keys(row.path), "reason": row.reason} for row in rows]
+    }
+
+
 def missing(rows: Sequence[MissingImage]) -> Document:
     """`missing`."""
     return {
         "missing": [
-            {"id": row.id, **path_keys(row.path), "scans": row.scans, "held": row.held}
+            {
+                "id": row.id,
+                **path_keys(row.path),
+                "scans": row.scans,
+                "held": row.held,
+                **facts(row.facts),
+            }
             for row in rows
         ]
     }

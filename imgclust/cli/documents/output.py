@@ -8,7 +8,10 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imgclust.collection import Facts
 
 Document = dict[str, Any]
 
@@ -57,3 +60,13 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(one) for one in value]
     return value
+
+
+def facts(found: Facts) -> Document:
+    """When and by what an image was taken, and what is damaged about it."""
+    return {
+        "taken": found.taken,
+        "taken_from": found.taken_from,
+        "camera": found.camera,
+        "damage": found.damage or None,
+    }

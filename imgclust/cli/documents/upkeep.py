@@ -30,6 +30,7 @@ def status(result: Status) -> Document:
         "images": result.images,
         "distinct": result.distinct,
         "quarantined": result.quarantined,
+        "damaged": result.damaged,
         "skipped": dict(result.skipped),
         "pending": result.pending,
         "missing": result.missing,
