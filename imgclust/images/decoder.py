@@ -261,6 +261,8 @@ def _picture(content: bytes, kind: str, wanted: _Wanted, *, slow: bool) -> Pictu
         if kind == "PNG":
             damage = wrong_checksum(content)
             content = repaired(content) if slow else content
+        if slow and kind == "JPEG":
+            content = jpeg.without_descriptions(content)
         image = _opened(content, kind, slow=slow)
         image = image if slow or kind != "TIFF" else main_page(image)
         width, height = image.size
@@ -273,7 +275,7 @@ def _picture(content: bytes, kind: str, wanted: _Wanted, *, slow: bool) -> Pictu
     drafted = None if region or slow else image.draft(None, least)
     box = drafted[1] if drafted else None
     shown: Image.Image | None = None
-    if kind == "JPEG" and not slow:
+    if kind == "JPEG":
         scale = max(1, round(width / image.width))
         pixels, damage = jpeg.pixels_of(content, image, scale)
         shown = None if pixels is None else Image.fromarray(pixels)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from imgclust.images.filestat import suffix_of
 from imgclust.images.formats import HEAD_BYTES, RAW_FORMATS, recognise
@@ -91,7 +91,7 @@ def read_origin(path: bytes) -> Origin | None:
             with Image.open(file) as opened:
                 return origin_of(opened.getexif())
     except OSError as error:
-        return Origin() if isinstance(error, UnidentifiedImageError) else None
+        return Origin() if error.errno is None else None  # Pillow raises it for damage
     except Exception:  # damaged metadata raise nearly anything
         return Origin()
 

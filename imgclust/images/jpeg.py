@@ -20,6 +20,23 @@ _EXTRANEOUS = re.compile(r"(\d+) extraneous bytes before marker 0x([0-9a-f]{2})"
 # Cameras leave a few bytes behind the data, or fill up with zeros.
 _FEW = 8
 _PADDING = b"\0\xff"
+# Segments that say nothing of how the pixels are coded, unlike those of JFIF and Adobe.
+_DESCRIPTIONS = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
+_START_OF_SCAN = 0xDA
+
+
+def without_descriptions(content: bytes) -> bytes:
+    """The file without EXIF and other descriptions, over which Pillow stumbles when damaged."""
+    parts, at = [content[:2]], 2
+    while content[at : at + 1] == b"\xff" and at + 4 <= len(content):
+        marker = content[at + 1]
+        if marker == _START_OF_SCAN:
+            break
+        until = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+        if marker not in _DESCRIPTIONS:
+            parts.append(content[at:until])
+        at = until
+    return b"".join([*parts, content[at:]])
 
 
 def pixels_of(
@@ -50,6 +67,10 @@ def pixels_of(
 
 def _damage(warning: str, content: bytes) -> str:
     if not _DAMAGE.search(warning):
+        return ""
+    try:
+        simplejpeg.decode_jpeg_header(content)
+    except ValueError:  # the same is noticed without the data: a description is wrong
         return ""
     extraneous = _EXTRANEOUS.search(warning)
     if extraneous is not None:

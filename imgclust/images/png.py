@@ -9,6 +9,8 @@ from collections.abc import Iterator
 _SIGNATURE_BYTES = 8
 # Chunks that change the picture although they are not critical.
 _KEPT = {b"tRNS"}
+# Without these the first picture of an animation is left.
+_ANIMATION = {b"acTL", b"fcTL", b"fdAT"}
 _LOWER = 0x20  # this bit of a chunk's first letter says that it can be left out
 
 
@@ -30,10 +32,10 @@ def wrong_checksum(content: bytes) -> str:
 
 
 def repaired(content: bytes) -> bytes:
-    """The file without damaged chunks that can be spared, the checksums of the others right."""
+    """The first picture without damaged chunks that can be spared, the other checksums right."""
     parts = [content[:_SIGNATURE_BYTES]]
     for name, body, good in _chunks(content):
-        if good or _counts(name):
+        if name not in _ANIMATION and (good or _counts(name)):
             checksum = zlib.crc32(name + body)
             parts.append(struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum))
     return b"".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 
 from PIL import TiffImagePlugin, UnidentifiedImageError
@@ -61,6 +62,7 @@ _UNSUPPORTED = (
     *("not available", "cannot handle", "not implemented", "unknown raw mode", "only supported"),
     *("unknown data organization", "cannot be decoded by"),
 )
+_RARE = {34661: "JBIG", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP", 50002: "JPEG XL"}
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CUT = ("truncated", "unexpected end", "not enough data", "buffer is not large enough")
 # Start-of-frame markers of JPEG (ITU T.81, table B.1) that no common decoder knows.
@@ -116,6 +118,8 @@ def reason(error: BaseException, kind: str, content: bytes) -> str:
         frame = _frame(content)
         if frame:
             return f"{frame} is not supported"
+    if kind == "TIFF" and (name := _rare_compression(content)):
+        return f"a TIFF file of a sort that is not supported (compression {name})"
     if any(word in message for word in _UNSUPPORTED) and "not raw" not in message:
         return f"a {kind} file of a sort that is not supported ({_shown(error)})"
     if any(word in message for word in _CUT):
@@ -136,6 +140,14 @@ def _cause(error: BaseException, content: bytes) -> BaseException:
             first = cause.args[0] if cause.args else None
             return first if isinstance(first, Exception) else cause
     return error
+
+
+def _rare_compression(content: bytes) -> str:
+    """What a TIFF is compressed by, where Pillow's decoder may lack that; "" for others."""
+    with contextlib.suppress(Exception):
+        tags = TiffImagePlugin.TiffImageFile(io.BytesIO(content)).tag_v2
+        return _RARE.get(tags.get(259, 1), "")
+    return ""
 
 
 def _shown(error: BaseException) -> str:

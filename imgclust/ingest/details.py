@@ -29,7 +29,7 @@ class DetailReader:
     def advance(self, *, budget_s: float) -> bool:
         """Read for about so long; True when something is left."""
         until = time.monotonic() + budget_s
-        while not self.over and time.monotonic() < until:
+        while not self.over:
             keys = self._catalog.details.lacking(after=self._after, limit=_SLICE)
             self.over = not keys
             found = [(key, details) for key in keys if (details := self._read(key)) is not None]
@@ -38,6 +38,8 @@ class DetailReader:
                     known = self._catalog.contents.known(key for key, _ in found)
                     self._catalog.details.put(one for one in found if one[0] in known)
             self._after = keys[-1] if keys else self._after
+            if time.monotonic() >= until:
+                break
         return not self.over
 
     def _read(self, key: int) -> Details | None:
