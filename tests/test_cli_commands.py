@@ -18,7 +18,7 @@ from tests.conftest import write_picture
 
 COUNTS = [
     *("seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"),
-    *("held", "offline", "suggestions", "removed", "pending"),
+    *("held", "offline", "suggestions", "removed", "pending", "excluded"),
 ]
 LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved", "dangling"]
 CLUSTER_ROW = [

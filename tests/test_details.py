@@ -323,3 +323,23 @@ def test_the_command_line_chooses_and_lists(run: Run, tmp_path: Path) -> None:
     assert run("quarantine", "--damaged", "--json").document == {"damaged": []}
     nothing = run("export", "--format", "json", "--out", str(tmp_path / "x"), "--camera", "Leica")
     assert nothing.code == 3
+
+
+def test_skipped_raw_files_name_the_package_that_reads_them(
+    open_collection: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imgclust.collection import ingest
+
+    monkeypatch.setattr(ingest, "raw_installed", lambda: False)
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    (drop / "a.CR2").write_text("no picture, and so it is skipped")
+    (drop / "b.txt").write_text("no picture")
+    with open_collection() as collection:
+        monkeypatch.setattr("imgclust.images.reader.raw_installed", lambda: False)
+        said: list[str] = []
+        result = collection.watch([drop], once=True, emit=lambda event: said.append(event.sentence))
+    assert result.skipped == 2
+    assert any(
+        '1 RAW file was skipped; pip install "imgclust[raw]"' in s for s in result.suggestions
+    )

@@ -22,7 +22,7 @@ from imgclust.errors import (
     StorageError,
     UsageError,
 )
-from imgclust.images import Decoded, DecodePool
+from imgclust.images import RAW_SUFFIXES, Decoded, DecodePool, raw_installed
 from imgclust.ingest import (
     Emit,
     Event,
@@ -156,6 +156,11 @@ def run(collection: Opened, emit: Emit, *, once: bool, scan: bool, cluster: bool
         raise StoppedError("interrupted; the ingested files are kept; run it again to resume")
     if once and (result.ingested or result.reused):
         result = replace(result, suggestions=moved_folders(collection.catalog))
+    skipped = sum(number for suffix, number in result.suffixes.items() if suffix in RAW_SUFFIXES)
+    if skipped and not raw_installed():
+        files = "1 RAW file was" if skipped == 1 else f"{skipped:,} RAW files were"
+        hint = f'{files} skipped; pip install "imgclust[raw]" installs what reads them'
+        result = replace(result, suggestions=(*result.suggestions, hint))
     return result
 
 

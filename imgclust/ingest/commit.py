@@ -289,7 +289,8 @@ class Committing:
             assert isinstance(outcome, Skipped)
             observations.release(path)
             observations.settle(path, "skipped", suffix=outcome.suffix)
-            return Event("skipped", f"no image ({outcome.suffix or 'no suffix'})", path), None
+            what = f"no image ({outcome.suffix or 'no suffix'})"
+            return Event("skipped", RAW_HINT if outcome.raw else what, path), None
         observations.quarantine(path, verdict.reason, tries=verdict.tries)
         return Event("quarantined", verdict.reason, path), None
 
@@ -371,6 +372,7 @@ def _changed(
     return corrected, list(last.values())
 
 
+RAW_HINT = 'a RAW file; pip install "imgclust[raw]" installs what reads it'
 # What a file is counted as after an event.
 _WORDS = {
     "ingested": "ingested",

@@ -68,8 +68,10 @@ class Disk(Protocol):
 class LocalDisk:
     """The real file system, without what is left out."""
 
+    _exclusion = watcher.Exclusion()
+
     def __init__(self, exclusion: watcher.Exclusion | None = None) -> None:
-        self._exclusion = exclusion or watcher.Exclusion()
+        self._exclusion = exclusion or self._exclusion
 
     def stat(self, path: bytes) -> FileStat | None:
         """Stat of a regular file, None for anything else; OSError when the disk cannot tell."""
