@@ -48,7 +48,7 @@ class DetailTable:
         self._connection = connection
 
     def put(self, rows: Iterable[tuple[int, Details]]) -> None:
-        """Note the details of contents; those of before are replaced."""
+        """Note the details of contents; earlier ones are replaced."""
         self._connection.executemany(
             "INSERT INTO details VALUES (?, ?, ?, ?) ON CONFLICT (content) DO UPDATE SET "
             "taken = excluded.taken, camera = excluded.camera, damage = excluded.damage",

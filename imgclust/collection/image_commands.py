@@ -236,7 +236,7 @@ class ImageCommands(Opened):
         Raises
         ------
         NothingThereError
-            When one of them is no image, no folder with images, and matches none.
+            When one of them does not name any image.
         """
         from imgclust.collection import images, link_folder
 

@@ -184,8 +184,8 @@ def decode(
     thumbnail), upright (EXIF orientation), in RGB. Where it is transparent, on white, or on black
     when it is a white drawing. Wider samples are scaled by the bits that they use. A
     JPEG is scaled while decoding (libjpeg decodes 1/2, 1/4 or 1/8 of each side in the DCT domain),
-    to no less than `side`; the rest is antialiased bilinear resizing. What fails is tried once
-    more in a slower way that forgives more.
+    to no less than `side`; the rest is antialiased bilinear resizing. What fails is tried
+    again in a slower way that forgives more.
 
     Parameters
     ----------
@@ -331,7 +331,7 @@ def _shown(image: Image.Image, content: bytes, kind: str, *, slow: bool) -> Imag
     first = plain(image, packing, reopen)
     found = first
     if not shows(first):
-        first = first.copy()  # it may be the picture that goes on to other frames
+        first = first.copy()  # it may be the picture whose frames follow
     while not shows(found) and next_that_shows(image):
         place, packing = image.tell(), packing_of(image)
         image.load()

@@ -1,6 +1,6 @@
 """The pixels of a JPEG, and whether its data are damaged.
 
-libjpeg goes on after damage: what follows is shifted, or of another colour. Pillow says nothing of
+libjpeg continues after damage: what follows is shifted, or of another colour. Pillow says nothing of
 that. simplejpeg gives the same pixels, from the same library, and tells what libjpeg has noticed.
 """
 

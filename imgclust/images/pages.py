@@ -39,7 +39,7 @@ def main_page(image: Image.Image) -> Image.Image:
 
 
 def next_that_shows(image: Image.Image) -> bool:
-    """Go on to the next frame; False when there is none that may be looked at."""
+    """Seek the next frame; False when there is none that may be looked at."""
     with contextlib.suppress(EOFError):
         if image.tell() < _MOST_FRAMES:
             image.seek(image.tell() + 1)

@@ -95,7 +95,7 @@ def _range(tags: object, samples: NDArray[np.uint16]) -> tuple[int, int]:
 
 
 def _number(value: object) -> int | None:
-    """A tag's value as a whole number; of several the largest."""
+    """A tag's value as an integer; of several the largest."""
     many = value if isinstance(value, tuple) else (value,)
     numbers = [int(one) for one in many if isinstance(one, int | float) and abs(one) < 1 << 32]
     return max(numbers) if numbers and len(numbers) == len(many) else None

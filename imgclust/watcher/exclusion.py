@@ -121,7 +121,7 @@ def _is_out(patterns: Sequence[GitIgnoreSpecPattern], entry: str) -> bool:
 
 
 def _matched(path: bytes) -> str:
-    """A path as the patterns are matched with: in expressions a line break is no character."""
+    """A path as the patterns are matched with: no expression matches a line break."""
     return os.fsdecode(path).replace("\n", "\0")
 
 

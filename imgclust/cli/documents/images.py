@@ -118,7 +118,7 @@ def accepted(rows: Sequence[MissingImage]) -> Document:
 
 
 def removed(results: Sequence[Removed]) -> Document:
-    """`remove`; the first image also stands outside the list, where it was alone once."""
+    """`remove`; the keys of the first image are repeated outside the list."""
     rows = [_removed(one) for one in results]
     return {**rows[0], "removed": rows}
 
