@@ -326,20 +326,18 @@ def test_the_command_line_chooses_and_lists(run: Run, tmp_path: Path) -> None:
 
 
 def test_skipped_raw_files_name_the_package_that_reads_them(
-    open_collection: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from imgclust.collection import ingest
+    from imgclust.ingest import IngestResult
 
     monkeypatch.setattr(ingest, "raw_installed", lambda: False)
-    drop = tmp_path / "drop"
-    drop.mkdir()
-    (drop / "a.CR2").write_text("no picture, and so it is skipped")
-    (drop / "b.txt").write_text("no picture")
-    with open_collection() as collection:
-        monkeypatch.setattr("imgclust.images.reader.raw_installed", lambda: False)
-        said: list[str] = []
-        result = collection.watch([drop], once=True, emit=lambda event: said.append(event.sentence))
-    assert result.skipped == 2
-    assert any(
-        '1 RAW file was skipped; pip install "imgclust[raw]"' in s for s in result.suggestions
+    numbers = dict.fromkeys(
+        ("ingested", "reused", "unchanged", "quarantined", "missing", "seconds"), 0
     )
+    result = IngestResult(seen=4, skipped=4, suffixes={".cr2": 2, ".nef": 1, ".txt": 1}, **numbers)
+    hint = '3 RAW files were skipped; pip install "imgclust[raw]" installs what reads them'
+    assert ingest.raw_hint(result) == hint
+    assert ingest.raw_hint(IngestResult(seen=1, skipped=1, suffixes={".txt": 1}, **numbers)) == ""
+    monkeypatch.setattr(ingest, "raw_installed", lambda: True)
+    assert ingest.raw_hint(result) == ""

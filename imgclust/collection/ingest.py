@@ -156,12 +156,19 @@ def run(collection: Opened, emit: Emit, *, once: bool, scan: bool, cluster: bool
         raise StoppedError("interrupted; the ingested files are kept; run it again to resume")
     if once and (result.ingested or result.reused):
         result = replace(result, suggestions=moved_folders(collection.catalog))
-    skipped = sum(number for suffix, number in result.suffixes.items() if suffix in RAW_SUFFIXES)
-    if skipped and not raw_installed():
-        files = "1 RAW file was" if skipped == 1 else f"{skipped:,} RAW files were"
-        hint = f'{files} skipped; pip install "imgclust[raw]" installs what reads them'
+    hint = raw_hint(result)
+    if hint:
         result = replace(result, suggestions=(*result.suggestions, hint))
     return result
+
+
+def raw_hint(result: IngestResult) -> str:
+    """How RAW files that were skipped can be read; empty where there was none."""
+    skipped = sum(number for suffix, number in result.suffixes.items() if suffix in RAW_SUFFIXES)
+    if not skipped or raw_installed():
+        return ""
+    files = "1 RAW file was" if skipped == 1 else f"{skipped:,} RAW files were"
+    return f'{files} skipped; pip install "imgclust[raw]" installs what reads them'
 
 
 def _prepared(

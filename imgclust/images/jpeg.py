@@ -1,7 +1,7 @@
 """The pixels of a JPEG, and whether its data are damaged.
 
-libjpeg continues after damage: what follows is shifted, or of another colour. Pillow says nothing of
-that. simplejpeg gives the same pixels, from the same library, and tells what libjpeg has noticed.
+libjpeg continues after damage: what follows is shifted, or of another colour. Pillow does not tell.
+simplejpeg gives the same pixels, from the same library, and tells what libjpeg has noticed.
 """
 
 from __future__ import annotations

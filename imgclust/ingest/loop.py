@@ -290,11 +290,11 @@ class Ingest:
 
     def _say_excluded(self, images: int) -> None:
         if images and images != self._counts.excluded:
-            one = "image is in a place" if images == 1 else "images are in places"
+            one = "image is in a place that is" if images == 1 else "images are in places that are"
             self._emit(
                 Event(
                     "note",
-                    f"{images:,} {one} that is left out now; imgclust watch --once "
+                    f"{images:,} {one} left out now; imgclust watch --once "
                     "--remove-excluded takes them out",
                 )
             )

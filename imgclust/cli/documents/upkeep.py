@@ -30,7 +30,6 @@ def status(result: Status) -> Document:
         "images": result.images,
         "distinct": result.distinct,
         "quarantined": result.quarantined,
-        "damaged": result.damaged,
         "skipped": dict(result.skipped),
         "pending": result.pending,
         "missing": result.missing,
@@ -53,6 +52,7 @@ def status(result: Status) -> Document:
         "drift": None if result.drift is None else _drift(result.drift),
         "removed": result.removed,
         "offline": [{**path_keys(path), "images": images} for path, images in result.offline],
+        "damaged": result.damaged,
     }
     if any(loses(root) for root in result.roots):
         document["roots_bytes"] = [in_base64(root) for root in result.roots]
