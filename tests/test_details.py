@@ -332,7 +332,7 @@ def test_skipped_raw_files_name_the_package_that_reads_them(
     from imgclust.ingest import IngestResult
 
     monkeypatch.setattr(ingest, "raw_installed", lambda: False)
-    numbers = dict.fromkeys(
+    numbers: Any = dict.fromkeys(
         ("ingested", "reused", "unchanged", "quarantined", "missing", "seconds"), 0
     )
     result = IngestResult(seen=4, skipped=4, suffixes={".cr2": 2, ".nef": 1, ".txt": 1}, **numbers)
