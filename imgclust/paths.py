@@ -65,5 +65,21 @@ def collections_in(index: Path) -> list[str]:
         return []
 
 
+class Located:
+    """A result about a file or folder: its `path` in bytes, as the system has it."""
+
+    path: bytes
+
+    @property
+    def location(self) -> Path:
+        """The same as a `Path`."""
+        return as_path(self.path)
+
+
+def as_path(raw: bytes) -> Path:
+    """A path in bytes as a `Path`; every name stays what it is."""
+    return Path(os.fsdecode(raw))
+
+
 def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path.expanduser()))

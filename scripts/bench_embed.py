@@ -207,10 +207,11 @@ class Bench:
     def stored(self, index: Path, name: str) -> None:
         """What a run has committed, against the same reference."""
         from imgclust import Collection
+        from imgclust.catalog import Catalog
 
-        with Collection.open(index) as collection:
+        with Collection.open(index) as collection, Catalog(collection.folders.catalog) as catalog:
             ids, found = collection.embeddings()
-            paths = {image.id: image.path for image in collection.catalog.images.all()}
+            paths = {image.id: image.path for image in catalog.images.all()}
         rows = [self._web[os.path.realpath(paths[int(one)])] for one in ids]
         self.agreement[name] = compared(found, self._reference[rows])
 

@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ def tables() -> str:
     """The part of docs/api.md that is made."""
     from imgclust import collection, errors
     from imgclust.collection import Collection
-    from imgclust.collection.context import Opened
 
-    public = [getattr(collection, name) for name in collection.__all__]
-    parts = ["## Collection", "", *_calls(_methods(Collection, Opened))]
+    public = [getattr(collection, name) for name in vars(collection)["__all__"]]
+    methods = [(name, one) for name, one in vars(Collection).items() if name[0] != "_"]
+    parts = ["## Collection", "", *_calls(methods)]
     functions = [one for one in public if inspect.isfunction(one)]
     parts += ["", "## Functions", "", "In `imgclust.collection`:", ""]
     parts += _calls((one.__name__, one) for one in functions)
@@ -50,17 +50,7 @@ def document() -> str:
     return f"{before}{mark}\n{tables()}"
 
 
-def _methods(collection: type, opened: type) -> Iterator[tuple[str, Any]]:
-    """What a person calls: of the class `opened` only what opens, closes and describes."""
-    for name in ("open", "close", "recipe", "link_folder"):
-        yield name, inspect.getattr_static(opened, name)
-    for part in collection.__bases__:
-        for name, method in vars(part).items():
-            if not name.startswith("_"):
-                yield name, method
-
-
-def _calls(functions: Iterator[tuple[str, Any]]) -> list[str]:
+def _calls(functions: Iterable[tuple[str, Any]]) -> list[str]:
     rows = ["| call | does |", "|---|---|"]
     for name, function in functions:
         if isinstance(function, property):
@@ -89,6 +79,10 @@ def _fields(result: type) -> list[str]:
     rows = [f"### {result.__name__}", "", _paragraphs(result), "", "| field | type |", "|---|---|"]
     rows += [
         f"| `{field.name}` | `{_plain(str(field.type))}` |" for field in dataclasses.fields(result)
+    ]
+    rows += [
+        f"| `{name}` (derived) | `{_plain(one.fget.__annotations__['return'])}` |"
+        for name, one in inspect.getmembers(result, lambda one: isinstance(one, property))
     ]
     return rows
 

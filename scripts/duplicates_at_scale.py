@@ -20,7 +20,7 @@ import numpy as np
 from synthetic_collection import DIMENSIONS, made_up, make, path_of, see, vectors_of
 
 from imgclust import config
-from imgclust.catalog import key_of
+from imgclust.catalog import Catalog, key_of
 from imgclust.collection import Collection
 from imgclust.images import ThumbnailStore
 from imgclust.progress import Progress, silent
@@ -142,9 +142,9 @@ def _place(store: ThumbnailStore, photos: Path, number: int, files: Files) -> No
     store.put(key_of(hashlib.sha256(content).digest()), files.thumbnail(number))
 
 
-def arrive(collection: Collection, photos: Path, n: int, count: int) -> None:
+def arrive(catalog: Catalog, recipe: str, store: ThumbnailStore, photos: Path, n: int) -> None:
     """New images, as a watcher takes them: every second one is a copy of one that is there."""
-    catalog, recipe = collection.catalog, collection.recipe
+    count = _ARRIVALS
     numbers = range(n, n + count)
     vectors = vectors_of(n, count)
     root = catalog.roots.put(os.fsencode(photos), "watched").id
@@ -165,7 +165,6 @@ def arrive(collection: Collection, photos: Path, n: int, count: int) -> None:
             [(path, root, one.key) for path, one in zip(paths, contents, strict=True)]
         )
         catalog.observations.done(paths)
-    store = ThumbnailStore(collection.folders.thumbnails)
     for number in numbers:
         _place(store, photos, number, files)
 
@@ -193,7 +192,9 @@ def measure(folder: Path, n: int, *, progress: Progress = silent) -> Scaled:
     if again != found:
         raise SystemExit("the second search has found something else")
     with Collection.open(index, effective=config.load()) as collection:
-        arrive(collection, photos, n, _ARRIVALS)
+        store = ThumbnailStore(collection.folders.thumbnails)
+        with Catalog(collection.folders.catalog) as catalog:
+            arrive(catalog, collection.recipe, store, photos, n)
     arrived, arrived_seconds, arrived_cpu_seconds = search()
     return Scaled(
         images=n,

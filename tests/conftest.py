@@ -16,6 +16,7 @@ from PIL import Image
 from imgclust import config
 from imgclust.collection import Collection
 from imgclust.collection import embedder as embedder_module
+from imgclust.collection.context import Context
 from tests.fakes import FakeEmbedder
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 DIMENSIONS = 2048  # of the trunk's recipe, which the stand-in takes the place of
 
 Open = Callable[..., Collection]
+
+
+def inside(collection: Collection) -> Context:
+    """What the methods of a collection work with: its catalog, settings, links and clusterings."""
+    return collection._context
 
 
 def write_picture(path: Path, seed: int, *, hue: int | None = None) -> Path:

@@ -358,7 +358,7 @@ class Driver:
                 path
                 for (path,) in database.execute(
                     "SELECT path FROM quarantine WHERE reason LIKE '%worker was killed%' "
-                    "OR reason LIKE '%(failpoint %'"
+                    "OR reason LIKE '%(failpoint %' OR reason LIKE 'the system reports: %'"
                 )
             }
         return {path for path, one in wanted.items() if found.get(path) != one} - struck

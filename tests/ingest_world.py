@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pytest
 
 from imgclust.catalog import Image, key_of
-from imgclust.collection import Collection, images
+from imgclust.collection import images
+from imgclust.collection.context import Context
 from imgclust.config import Settings
 from imgclust.failpoints import arm
 from imgclust.images import Outcome, claim
@@ -181,11 +182,11 @@ class World:
         return sum(self.embedder.calls)
 
     def accept(self) -> int:
-        return len(images.accept_missing(cast(Collection, SimpleNamespace(catalog=self.catalog))))
+        return len(images.take_out_missing(cast(Context, SimpleNamespace(catalog=self.catalog))))
 
     def remove(self, path: Path, *, copies: bool = False) -> None:
         here: Any = SimpleNamespace(catalog=self.catalog)
-        images.remove(here, images.chosen(here, [str(path)]), copies=copies)
+        images.take_out(here, images.chosen(here, [str(path)]), copies=copies)
 
 
 def holds(world: World, path: Path, seed: int) -> bool:

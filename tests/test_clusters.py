@@ -39,7 +39,7 @@ from imgclust.projection import (
     refreshed,
     to_unit_length,
 )
-from tests.conftest import Open, write_picture
+from tests.conftest import Open, inside, write_picture
 
 SETTINGS = Settings()
 
@@ -85,14 +85,14 @@ def test_a_clustering_published_during_a_link_sync_keeps_every_link(
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
-    with collection.catalog.transaction():
-        collection.catalog.ledger.queue_review(None)
-    other = open_collection(index=collection.index_folder.path, create_for=None)
+    with inside(collection).catalog.transaction():
+        inside(collection).catalog.ledger.queue_review(None)
+    other = open_collection(index=inside(collection).index_folder.path, create_for=None)
     published: list[int] = []
 
     def plan_late(*arguments: object, **options: object) -> object:
         if not published:
-            published.append(other.recluster().cluster(k="7", space="pca", seed=0).k)
+            published.append(inside(other).recluster().cluster(k="7", space="pca", seed=0).k)
         return plan(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(syncer, "plan", plan_late)
@@ -115,7 +115,7 @@ def test_half_a_sweep_decides_nothing(open_collection: Open, drop: Path) -> None
     collection = open_collection(stop=stop, progress=stop_soon)
     with pytest.raises(StoppedError):
         collection.cluster(k="auto")
-    assert collection.catalog.clusterings.current_id() is None
+    assert inside(collection).catalog.clusterings.current_id() is None
 
 
 @pytest.mark.parametrize(("step", "done"), [("sweep", 3), ("null model", 1)])
@@ -141,17 +141,17 @@ def test_an_interrupted_sweep_keeps_what_is_done(
     assert found.chart is not None
     assert found.chart.is_file()
     again = open_collection()
-    stored = again.catalog.sweeps.newest("pca")
+    stored = inside(again).catalog.sweeps.newest("pca")
     assert stored is not None
     assert stored.summary["k"] == list(found.k)
     assert again.cluster(k=3).inertia == pytest.approx(found.inertia[2], rel=1e-6)
     assert again.cluster(k="auto").chosen_by in {"knee", "silhouette"}  # after a sweep of its own
-    whole = again.catalog.sweeps.newest("pca")
+    whole = inside(again).catalog.sweeps.newest("pca")
     assert whole is not None
     assert whole.summary["complete"]
 
     assert not interrupted().complete
-    kept = again.catalog.sweeps.newest("pca")
+    kept = inside(again).catalog.sweeps.newest("pca")
     assert kept is not None
     assert kept.id == whole.id, "it says more about the same contents"
 
@@ -165,16 +165,16 @@ def test_a_narrow_sweep_does_not_decide_for_auto(open_collection: Open, drop: Pa
 
 def axes_of(collection: Collection) -> PcaProjection:
     """The projection that the current clustering was made in."""
-    number = collection.current().projection
+    number = inside(collection).current().projection
     assert number is not None
-    found = projection_from_bytes(collection.catalog.projections.get(number).blob)
+    found = projection_from_bytes(inside(collection).catalog.projections.get(number).blob)
     assert isinstance(found, PcaProjection)
     return found
 
 
 def everything(collection: Collection) -> NDArray[np.float32]:
     """All embeddings, as `cluster` takes them."""
-    _, vectors = collection.catalog.contents.all_embeddings(collection.recipe)
+    _, vectors = inside(collection).catalog.contents.all_embeddings(collection.recipe)
     return to_unit_length(vectors)
 
 
@@ -193,10 +193,10 @@ def test_axes_learn_what_came_since_the_last_clustering(
     collection.cluster(k=4)  # nothing came, so they stay
     np.testing.assert_array_equal(axes_of(collection).components, first.components)
 
-    before = set(collection.catalog.contents.embedded(collection.recipe).tolist())
+    before = set(inside(collection).catalog.contents.embedded(collection.recipe).tolist())
     collection.add([write_picture(drop / f"late-{n}.png", 70 + n, hue=n % 3) for n in range(5)])
     collection.cluster(k=3)
-    keys, vectors = collection.catalog.contents.all_embeddings(collection.recipe)
+    keys, vectors = inside(collection).catalog.contents.all_embeddings(collection.recipe)
     fresh = to_unit_length(vectors)[[key not in before for key in keys.tolist()]]
     assert len(fresh) == 5
     second = axes_of(collection)
@@ -237,14 +237,14 @@ def test_axes_are_fitted_anew(
 def test_what_a_person_went_back_to_is_not_made_again(open_collection: Open, drop: Path) -> None:
     collection = open_collection()
     collection.watch([drop], once=True)
-    first = collection.current()
+    first = inside(collection).current()
     assert first.provisional
     collection.cluster(k=7)
     collection.undo()
     for number in range(4 * 24):
         write_picture(drop / f"more-{number:03d}.png", 1000 + number, hue=number % 3)
     collection.watch(once=True)
-    assert collection.current().id == first.id
+    assert inside(collection).current().id == first.id
 
 
 def test_what_a_crash_left_unpublished_goes_with_the_next_clustering(
@@ -253,16 +253,16 @@ def test_what_a_crash_left_unpublished_goes_with_the_next_clustering(
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
-    before = collection.current().id
+    before = inside(collection).current().id
 
     def crash(self: object, clustering: int, lineage: object) -> None:
         raise RuntimeError("crash")
 
-    monkeypatch.setattr(type(collection.catalog.clusterings), "publish", crash)
+    monkeypatch.setattr(type(inside(collection).catalog.clusterings), "publish", crash)
     with pytest.raises(RuntimeError):
         collection.cluster(k=5)
     monkeypatch.undo()
-    assert collection.current().id == before
+    assert inside(collection).current().id == before
     collection.cluster(k=4)
     with Catalog(collection.folders.catalog) as catalog:
         assert len(catalog.clusterings.history()) == 2
@@ -275,22 +275,22 @@ def test_contents_that_arrive_during_a_fit_are_assigned_when_it_is_published(
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     late = write_picture(drop / "late.png", 77, hue=1)
-    other = open_collection(index=collection.index_folder.path, create_for=None)
+    other = open_collection(index=inside(collection).index_folder.path, create_for=None)
     came: list[int] = []
 
     def let_it_in(step: str, done: int, total: int | None) -> None:
         if step == "writing assignments" and not came:
             came.append(other.add([late], cluster=False).ingested)
 
-    recluster = collection.recluster(progress=let_it_in)
+    recluster = inside(collection).recluster(progress=let_it_in)
     result = recluster.cluster(k="3", space="pca", seed=0)
     assert came == [1]
     assert sum(result.sizes.values()) == 25
     assert collection.status().unassigned == 0
-    image = collection.catalog.images.at(os.fsencode(late))
+    image = inside(collection).catalog.images.at(os.fsencode(late))
     assert image is not None
     assert result.clustering is not None
-    arrivals = collection.catalog.assignments.arrivals(result.clustering)
+    arrivals = inside(collection).catalog.assignments.arrivals(result.clustering)
     assert sum(count for count, _, _ in arrivals.values()) == 1
 
 
@@ -304,7 +304,7 @@ def test_what_leaves_and_comes_while_assignments_are_written(
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=2)
     late = [write_picture(drop / f"late-{number}.png", 70 + number) for number in range(5)]
-    other = open_collection(index=collection.index_folder.path, create_for=None)
+    other = open_collection(index=inside(collection).index_folder.path, create_for=None)
     steps: list[int] = []
 
     def meddle(step: str, done: int, total: int | None) -> None:
@@ -315,11 +315,11 @@ def test_what_leaves_and_comes_while_assignments_are_written(
                     other.remove(drop / f"picture-{number:02d}.png")
                 other.add(late, cluster=False)
 
-    result = collection.recluster(progress=meddle).cluster(k="4", space="pca", seed=0)
+    result = inside(collection).recluster(progress=meddle).cluster(k="4", space="pca", seed=0)
     assert steps == [0, 5, 10, 15, 20]
     assert result.clustering is not None
     assert sum(result.sizes.values()) == 25
-    catalog = collection.catalog
+    catalog = inside(collection).catalog
     assert catalog.checking.assignments_without_content(result.clustering) == []
     assert collection.status().unassigned == 0
     collection.sync_links()
@@ -333,7 +333,7 @@ def test_undo_assigns_what_came_since(
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
-    first = collection.current().id
+    first = inside(collection).current().id
     sizes = {row.id: row.size for row in collection.clusters()}
     collection.cluster(k=5)
     collection.add([write_picture(drop / f"late-{n}.png", 70 + n) for n in range(5)])
@@ -354,8 +354,8 @@ def test_catching_up_is_resumed_after_a_crash(
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
-    catalog = collection.catalog
-    number = collection.current().id
+    catalog = inside(collection).catalog
+    number = inside(collection).current().id
     contents, clusters, _ = catalog.assignments.of(number)
     expected = dict(zip(contents.tolist(), clusters.tolist(), strict=True))
     with catalog.transaction():
@@ -441,19 +441,19 @@ def test_reclustering_is_counted_from_the_last_clustering_whoever_made_it(
     open_collection(flags=flags).watch([drop], once=True)
     collection = open_collection(flags=flags)
     collection.cluster(k=4)
-    made = collection.current().id
+    made = inside(collection).current().id
 
     def come(numbers: range) -> int:
         for number in numbers:
             write_picture(drop / f"more-{number:03d}.png", 1000 + number, hue=number % 3)
         again = open_collection(flags=flags, create_for=None)  # each time a new process
         again.watch(once=True)
-        return again.current().id
+        return inside(again).current().id
 
     assert come(range(7)) == made
     again = come(range(7, 8))
     assert again > made
-    current = collection.current()
+    current = inside(collection).current()
     assert (current.k, current.chosen_by, current.provisional) == (4, "user", False)
     assert come(range(8, 15)) == again
     collection.undo()
@@ -466,7 +466,7 @@ def test_what_came_since_the_last_clustering_is_counted_change_by_change(
 ) -> None:
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
-    catalog = collection.catalog
+    catalog = inside(collection).catalog
     tally = Tally(catalog, collection.recipe)
 
     def counts() -> tuple[int, int]:
@@ -498,25 +498,25 @@ def test_a_time_is_counted_by_the_wall_clock(open_collection: Open, drop: Path) 
     collection = open_collection(flags={"clustering.recluster_every": "7d"})
     collection.watch([drop], once=True)
     collection.cluster(k=3)
-    made = collection.current().id
+    made = inside(collection).current().id
     collection.add([write_picture(drop / "more.png", 1000)])
     told: list[ClusterResult] = []
     now = time.time()
     automatic = Automatic(
-        collection.catalog,
+        inside(collection).catalog,
         path=collection.folders.catalog,
         recipe=collection.recipe,
         settings=collection.settings,
-        make=collection.recluster,
+        make=inside(collection).recluster,
         tell=told.append,
         clock=lambda: now,
     )
     automatic(empty=True, over=True)
-    assert collection.current().id == made
+    assert inside(collection).current().id == made
     now += 7 * 86400
     automatic(empty=True, over=True)
-    assert [one.clustering for one in told] == [collection.current().id]
-    assert collection.current().id > made
+    assert [one.clustering for one in told] == [inside(collection).current().id]
+    assert inside(collection).current().id > made
 
 
 class SlowRecluster:
@@ -547,7 +547,7 @@ def test_a_watcher_that_stops_does_not_wait_for_its_clustering(
     stop = StopFlag()
     slow = SlowRecluster(stop, looks=looks)
     automatic = Automatic(
-        collection.catalog,
+        inside(collection).catalog,
         path=collection.folders.catalog,
         recipe=collection.recipe,
         settings=collection.settings,
@@ -586,7 +586,7 @@ def test_a_clustering_can_be_interrupted_at_every_step(
 
     def made(stop: StopFlag, progress: Progress) -> ClusterResult:
         return Recluster(
-            collection.catalog,
+            inside(collection).catalog,
             recipe=collection.recipe,
             settings=collection.settings,
             lock=collection.folders.lock("clustering"),
@@ -597,9 +597,9 @@ def test_a_clustering_can_be_interrupted_at_every_step(
 
     with pytest.raises(StoppedError):
         made(stop, stop_at)
-    assert collection.catalog.clusterings.current_id() is None
+    assert inside(collection).catalog.clusterings.current_id() is None
     assert sum(made(StopFlag(), silent).sizes.values()) == 24
-    assert collection.catalog.checking.unpublished() == []
+    assert inside(collection).catalog.checking.unpublished() == []
 
 
 def entries(folder: Path) -> dict[str, str]:
@@ -656,12 +656,14 @@ def test_the_links_of_what_becomes_an_outlier_are_looked_at(
     collection = open_collection(flags={"links.outliers": True})
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=1)
-    before = collection.catalog.assignments.all_outlying(collection.current().id)
-    collection.catalog._connection.execute("UPDATE clustering_clusters SET outlier_from = 0.0")
+    before = inside(collection).catalog.assignments.all_outlying(inside(collection).current().id)
+    inside(collection).catalog._connection.execute(
+        "UPDATE clustering_clusters SET outlier_from = 0.0"
+    )
     collection.links()
     assert set(entries(collection.link_folder).values()) == {"outliers"}
     collection.cluster(k=1)  # the same cluster, the usual limit again
-    after = collection.catalog.assignments.all_outlying(collection.current().id)
+    after = inside(collection).catalog.assignments.all_outlying(inside(collection).current().id)
     assert after == before
     assert collection.links(check=True).in_step
 
@@ -672,13 +674,13 @@ def test_links_are_brought_in_step_in_slices(
     monkeypatch.setattr(syncer, "_SLICE", 5)
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
-    recluster = collection.recluster()
+    recluster = inside(collection).recluster()
     recluster.cluster(k="3", space="pca", seed=0)
-    linking = collection.linking()
+    linking = inside(collection).linking()
     made = []
     while linking.queued:
         assert linking.advance(budget_s=0.0001) is None
-        made.append(collection.catalog.ledger.count())
+        made.append(inside(collection).catalog.ledger.count())
     assert made == [5, 10, 15, 20, 24]
     assert collection.links(check=True).in_step
 
@@ -688,7 +690,7 @@ def test_a_clustering_becomes_current_in_a_transaction_that_writes_no_row_an_ima
 ) -> None:
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
-    catalog = collection.catalog
+    catalog = inside(collection).catalog
     queued: list[tuple[int, bool]] = []
 
     def look(name: str) -> None:
@@ -698,7 +700,7 @@ def test_a_clustering_becomes_current_in_a_transaction_that_writes_no_row_an_ima
     monkeypatch.setattr(publish, "passing", look)
     with catalog.transaction():
         catalog.ledger.unqueue_links(10**9)
-    recluster = collection.recluster()
+    recluster = inside(collection).recluster()
     recluster.cluster(k="3", space="pca", seed=0)
     collection.links()
     recluster.cluster(k="5", space="pca", seed=0)
@@ -723,17 +725,19 @@ def test_a_folder_name_with_a_count_follows_when_a_command_ends(
     assert folders() == [f"{row.id}_24"]
     late = [write_picture(drop / f"late-{n}.png", 70 + n) for n in range(3)]
     other = open_collection(
-        index=collection.index_folder.path, create_for=None, flags={"links.folder": "{id}_{count}"}
+        index=inside(collection).index_folder.path,
+        create_for=None,
+        flags={"links.folder": "{id}_{count}"},
     )
     other.add(late)
     assert folders() == [f"{row.id}_27"]
     assert other.links(check=True).in_step
-    catalog = collection.catalog
+    catalog = inside(collection).catalog
     image = catalog.images.at(os.fsencode(late[0]))
     assert image is not None
     with catalog.transaction():  # a watcher removes it, and does not count at once
         catalog.remove_image(image)
-    linking = collection.linking()
+    linking = inside(collection).linking()
     linking.advance(budget_s=10.0)
     assert folders() == [f"{row.id}_27"]
     assert linking.check().in_step
@@ -768,17 +772,17 @@ def test_few_fits_of_a_long_sweep_are_kept(
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     before = collection.sweep(k_max=24)
-    stored = collection.catalog.sweeps.newest("pca")
+    stored = inside(collection).catalog.sweeps.newest("pca")
     assert stored is not None
-    assert collection.catalog.sweeps.fit_bytes(stored.id).keys() == set(range(1, 25))
+    assert inside(collection).catalog.sweeps.fit_bytes(stored.id).keys() == set(range(1, 25))
     whole = {k: collection.cluster(k=k, dry_run=True).inertia for k in range(1, 25)}
     monkeypatch.setattr(stored_sweeps, "_CENTROID_BYTES", 1000)
     again = collection.sweep(k_max=24)
     assert again.inertia == before.inertia
-    stored = collection.catalog.sweeps.newest("pca")
+    stored = inside(collection).catalog.sweeps.newest("pca")
     assert stored is not None
     assert stored.summary["k"] == list(range(1, 25))
-    kept = collection.catalog.sweeps.fit_bytes(stored.id)
+    kept = inside(collection).catalog.sweeps.fit_bytes(stored.id)
     assert stored.summary["chosen"] in kept
     assert sum(kept.values()) <= 1000
     for k in range(1, 25):
@@ -793,7 +797,7 @@ def test_the_fits_of_an_old_version_leave_and_their_space_is_given_back(
     collection = open_collection()
     collection.watch([drop], once=True)
     collection.sweep()
-    catalog = collection.catalog
+    catalog = inside(collection).catalog
     stored = catalog.sweeps.newest("pca")
     assert stored is not None
     with catalog.transaction():
@@ -824,7 +828,7 @@ def test_the_fits_of_an_old_version_leave_and_their_space_is_given_back(
 def test_a_large_catalog_is_not_copied(open_collection: Open, drop: Path) -> None:
     collection = open_collection()
     collection.watch([drop], once=True)
-    catalog = collection.catalog
+    catalog = inside(collection).catalog
     with catalog.transaction():
         catalog.store("large", "x" * (20 << 20))
     with catalog.transaction():

@@ -10,7 +10,7 @@ import pytest
 
 from imgclust import Collection
 from imgclust.collection import Event, find_index_folder, folders, link_folder
-from imgclust.collection.context import Opened
+from imgclust.collection.context import Context
 from imgclust.errors import (
     ImgclustError,
     LockedError,
@@ -19,7 +19,7 @@ from imgclust.errors import (
     UsageError,
 )
 from imgclust.locks import FileLock
-from tests.conftest import Open, write_picture
+from tests.conftest import Open, inside, write_picture
 from tests.fakes import FakeEmbedder
 
 
@@ -391,14 +391,14 @@ def test_nobody_syncs_the_links_while_they_move(
 ) -> None:
     collection = open_collection()
     collection.watch([drop], once=True)
-    other = open_collection(index=collection.index_folder.path, create_for=None)
+    other = open_collection(index=inside(collection).index_folder.path, create_for=None)
     old = collection.link_folder
     clear = link_folder.clear
 
-    def between(moving: Opened) -> None:
+    def between(moving: Context) -> None:
         clear(moving)
         with pytest.raises(LockedError):
-            other.linking().sync(whole=True, wait_s=0.0)
+            inside(other).linking().sync(whole=True, wait_s=0.0)
 
     monkeypatch.setattr(link_folder, "clear", between)
     collection.move_links(tmp_path / "elsewhere")
@@ -412,7 +412,7 @@ def test_a_sync_that_waited_while_the_links_moved_makes_them_in_the_new_place(
     collection = open_collection()
     collection.watch([drop], once=True)
     old = collection.link_folder
-    waiting = open_collection().linking()
+    waiting = inside(open_collection()).linking()
     collection.move_links(tmp_path / "elsewhere")
     assert waiting.sync(whole=True).links == 24
     assert not list(old.rglob("*.png"))

@@ -13,7 +13,7 @@ from imgclust.catalog.migrations import MIGRATIONS
 from imgclust.collection import Collection
 from imgclust.errors import UsageError
 from tests.command_line import Run
-from tests.conftest import Open, write_picture
+from tests.conftest import Open, inside, write_picture
 
 
 def named_images(collection: Collection) -> dict[str, set[bytes]]:
@@ -39,7 +39,7 @@ def test_forty_reclusterings_keep_ten_named_clusters(open_collection: Open, tmp_
         write_picture(drop / f"picture-{number:02d}.png", number, hue=number % 12)
     collection = open_collection()
     collection.watch([drop], once=True)
-    assert collection.current().provisional
+    assert inside(collection).current().provisional
     collection.cluster(k=14)
     ids = {row.id for row in sorted(collection.clusters(), key=lambda row: -row.size)[:10]}
     for cluster in ids:
@@ -96,7 +96,7 @@ def test_a_number_is_no_name(open_collection: Open, drop: Path, wrong: str) -> N
         collection.name_cluster(first, wrong)
     with pytest.raises(UsageError, match="is a number, and a number is an id"):
         collection.merge_clusters([first, second], name=wrong)
-    assert collection.current().provisional
+    assert inside(collection).current().provisional
     assert collection.name_cluster(first, "7 cats").name == "7 cats"
 
 
@@ -105,10 +105,11 @@ def test_a_name_makes_clusters_final_and_release_keeps_it(
 ) -> None:
     collection = open_collection()
     collection.watch([drop], once=True)
-    number = collection.current().id
+    number = inside(collection).current().id
     cluster = collection.clusters()[0].id
     assert collection.name_cluster(cluster, "cats").frozen
-    assert (collection.current().id, collection.current().provisional) == (number, False)
+    current = inside(collection).current()
+    assert (current.id, current.provisional) == (number, False)
     released = collection.name_cluster(cluster, None, release=True)
     assert (released.name, released.frozen) == ("cats", False)
     assert collection.cluster(k=1).k == 1

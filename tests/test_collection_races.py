@@ -18,7 +18,7 @@ from imgclust.links import Linking, syncer
 from imgclust.locks import FileLock
 from imgclust.progress import StopFlag
 from imgclust.search import LiveIndex
-from tests.conftest import Open, write_picture
+from tests.conftest import Open, inside, write_picture
 
 
 @pytest.fixture(autouse=True)
@@ -67,13 +67,15 @@ def test_an_add_goes_on_alone_when_the_other_ingest_ends(open_collection: Open, 
     def emit(event: Event) -> None:
         if event.kind == "note":
             said.append(event.sentence)
-            assert collection.catalog.setting("recipe") is None  # chosen under the lock only
+            assert (
+                inside(collection).catalog.setting("recipe") is None
+            )  # chosen under the lock only
             lock.release()
 
     result = collection.add([drop], emit=emit)
     assert said == ["another process is ingesting; it takes the files"]
     assert (result.seen, result.ingested) == (24, 24)
-    assert not collection.catalog.requests.oldest(1)
+    assert not inside(collection).catalog.requests.oldest(1)
     assert collection.links(check=True).in_step
 
 
@@ -102,7 +104,7 @@ def test_an_add_can_be_interrupted_while_it_waits(open_collection: Open, drop: P
     collection = open_collection(stop=stop)
     with lock_of(collection, "ingest"), pytest.raises(StoppedError, match="stay queued"):
         collection.add([drop], emit=lambda event: stop.set())
-    assert len(collection.catalog.requests.oldest(100)) == 24
+    assert len(inside(collection).catalog.requests.oldest(100)) == 24
     assert open_collection().add([drop / "picture-00.png"]).ingested == 24
 
 
@@ -128,7 +130,7 @@ def test_a_recipe_that_was_settled_during_a_download_stays(
         return choose(*words, **options)
 
     monkeypatch.setattr(weights, "choose", slowly)
-    embedder.choose_recipe(collection, waiting=1)
+    embedder.choose_recipe(inside(collection), waiting=1)
     assert collection.recipe == "the first one"
 
 
@@ -179,7 +181,7 @@ def test_a_stop_ends_the_wait_for_the_links(open_collection: Open, drop: Path) -
         stop.set()
         collection.remove(1)
     assert len(said) == 1
-    assert collection.linking().queued
+    assert inside(collection).linking().queued
 
 
 def test_a_stop_ends_a_sync_between_its_rounds(
@@ -191,7 +193,7 @@ def test_a_stop_ends_a_sync_between_its_rounds(
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=2)
-    collection.linking().clear()
+    inside(collection).linking().clear()
     linked: list[int] = []
 
     def made(step: str, done: int, total: int | None) -> None:
@@ -200,16 +202,16 @@ def test_a_stop_ends_a_sync_between_its_rounds(
             stop.set()
 
     with pytest.raises(StoppedError):
-        collection.linking().sync(whole=True, progress=made, stop=stop)
+        inside(collection).linking().sync(whole=True, progress=made, stop=stop)
     assert linked == [0, 2]  # a round is finished, the next is not begun
-    steps = collection.catalog.ledger.share_to_review()
+    steps = inside(collection).catalog.ledger.share_to_review()
     with pytest.raises(StoppedError):
-        collection.linking().sync(stop=stop)
-    assert collection.catalog.ledger.share_to_review() == steps
-    assert collection.catalog.ledger.count() == 2
+        inside(collection).linking().sync(stop=stop)
+    assert inside(collection).catalog.ledger.share_to_review() == steps
+    assert inside(collection).catalog.ledger.count() == 2
     collection.sync_links()
     assert collection.links(check=True).in_step
-    assert collection.linking().sync(stop=stop).links == 24  # nothing is left to be stopped
+    assert inside(collection).linking().sync(stop=stop).links == 24  # nothing is left to be stopped
 
 
 def test_a_sync_asks_once_where_the_link_folder_is(open_collection: Open, drop: Path) -> None:
@@ -222,9 +224,11 @@ def test_a_sync_asks_once_where_the_link_folder_is(open_collection: Open, drop: 
         asked.append(collection.link_folder)
         return asked[-1]
 
-    rules = collection.link_rules
+    rules = inside(collection).link_rules
     lock = collection.folders.lock("links")
-    linking = Linking(collection.catalog, root=where, mode=rules.mode, names=rules, lock=lock)
+    linking = Linking(
+        inside(collection).catalog, root=where, mode=rules.mode, names=rules, lock=lock
+    )
     linking.sync(whole=True)
     assert len(asked) == 1
 
@@ -235,13 +239,13 @@ def test_a_link_folder_in_trouble_does_not_end_an_ingest(
 ) -> None:
     collection = open_collection()
     collection.watch([drop], once=True)
-    collection.catalog.ledger.queue_links([1])
+    inside(collection).catalog.ledger.queue_links([1])
     said: list[Event] = []
-    live = collection.open_index(collection.catalog, verify=False)
-    keeper = ingest._Keeper(collection, live, said.append)
+    live = inside(collection).open_index(inside(collection).catalog, verify=False)
+    keeper = ingest._Keeper(inside(collection), live, said.append)
 
     def fail(*_: Any, **options: Any) -> None:
-        assert options["stop"] is collection.stop
+        assert options["stop"] is inside(collection).stop
         raise error
 
     with monkeypatch.context() as patch:
@@ -266,7 +270,7 @@ def test_changed_links_settings_reach_who_is_running(open_collection: Open, drop
     assert {name[:6] for name in folders_of(watcher)} == {"group "}
     assert open_collection().settings.links.folder == "group {id}"
     assert watcher.links(check=True).in_step
-    kept = stored_settings.now(watcher.catalog, watcher.settings, changing=changing)
+    kept = stored_settings.now(inside(watcher).catalog, watcher.settings, changing=changing)
     assert kept.links.folder == watcher.settings.links.folder
 
 
@@ -300,8 +304,8 @@ def test_a_refused_link_folder_is_not_kept(open_collection: Open, drop: Path) ->
     collection = open_collection()
     with pytest.raises(UsageError, match="inside each other"):
         collection.watch([drop], once=True, links=drop / "links")
-    assert collection.catalog.setting("link_folder") is None
-    assert collection.catalog.roots.all() == []
+    assert inside(collection).catalog.setting("link_folder") is None
+    assert inside(collection).catalog.roots.all() == []
     collection.watch([drop], once=True, links=drop.parent / "elsewhere")
     assert collection.link_folder == drop.parent / "elsewhere"
 
@@ -329,19 +333,19 @@ def test_a_removed_image_takes_its_thumbnail_along(open_collection: Open, drop: 
     (drop / "copy.png").write_bytes((drop / "picture-00.png").read_bytes())
     collection = open_collection()
     collection.watch([drop], once=True)
-    image = collection.catalog.images.at(os.fsencode(drop / "copy.png"))
+    image = inside(collection).catalog.images.at(os.fsencode(drop / "copy.png"))
     assert image is not None
     collection.remove(drop / "copy.png")
-    assert collection.thumbnail(image.content) is not None
+    assert inside(collection).thumbnail(image.content) is not None
     collection.remove(drop / "picture-00.png")
-    assert collection.thumbnail(image.content) is None
+    assert inside(collection).thumbnail(image.content) is None
 
 
 # Roots of added files
 
 
 def roots_of(collection: Collection) -> dict[str, str]:
-    return {os.fsdecode(root.path): root.kind for root in collection.catalog.roots.all()}
+    return {os.fsdecode(root.path): root.kind for root in inside(collection).catalog.roots.all()}
 
 
 def test_added_files_share_the_root_of_their_folder(
@@ -385,7 +389,7 @@ def test_an_image_is_removed_as_it_is_now(
     collection = open_collection()
     collection.watch([drop], once=True)
     path = os.fsencode(drop / "picture-02.png")
-    at = collection.catalog.images.at
+    at = inside(collection).catalog.images.at
 
     def looked_up(wanted: bytes) -> Image | None:
         """Nobody else can write between the look and the removal."""
@@ -395,5 +399,5 @@ def test_an_image_is_removed_as_it_is_now(
                 pass
         return at(wanted)
 
-    monkeypatch.setattr(collection.catalog.images, "at", looked_up)
+    monkeypatch.setattr(inside(collection).catalog.images, "at", looked_up)
     assert collection.remove(os.fsdecode(path)).path == path

@@ -11,7 +11,7 @@ import pytest
 
 from imgclust.catalog import Catalog
 from imgclust.collection import link_folder, management
-from imgclust.collection.context import Opened
+from imgclust.collection.context import Context
 from imgclust.collection.folders import LOCKS
 from imgclust.errors import StorageError
 from imgclust.locks import FileLock, is_locked
@@ -210,7 +210,7 @@ def test_nobody_syncs_the_links_while_a_collection_is_deleted(
     clear = link_folder.clear
     held: list[bool] = []
 
-    def between(going: Opened) -> None:
+    def between(going: Context) -> None:
         clear(going)
         held.extend(is_locked(lock) for lock in locks)
 

@@ -75,6 +75,7 @@ def test_blocks_run(document: Path, tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, f"{text}\n{done.stdout.decode()}\n{done.stderr.decode()}"
+        assert b"b'/" not in done.stdout  # paths are printed as paths
 
 
 def test_the_tables_of_the_api_are_current() -> None:

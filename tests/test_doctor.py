@@ -18,6 +18,7 @@ from imgclust.doctor.advice import has_wal_fault
 from imgclust.index import VectorIndex
 from imgclust.locks import FileLock
 from imgclust.watcher import WatchLimits
+from tests.conftest import inside
 from tests.driver import quick_collection
 from tests.pictures import encoded, photo
 
@@ -236,7 +237,7 @@ def test_rows_that_say_different_things_of_a_path(collection: Collection, drop: 
 
 
 def test_a_damaged_catalog_is_said_and_not_touched(collection: Collection) -> None:
-    collection.catalog.checkpoint()
+    inside(collection).catalog.checkpoint()
     execute(collection, "PRAGMA wal_checkpoint(TRUNCATE)")
     path = collection.folders.catalog
     with path.open("r+b") as file:
@@ -281,8 +282,8 @@ def test_a_damaged_index_file_is_made_again(collection: Collection, damage: obje
 
 def test_an_index_file_with_other_contents_or_vectors(collection: Collection) -> None:
     path, recipe = collection.folders.index_file, collection.recipe
-    keys, vectors = collection.catalog.contents.all_embeddings(recipe)
-    sequence = collection.catalog.contents.sequence()
+    keys, vectors = inside(collection).catalog.contents.all_embeddings(recipe)
+    sequence = inside(collection).catalog.contents.sequence()
 
     def write(keys: object, vectors: object, sequence: int) -> str:
         made = VectorIndex(2048)
@@ -297,8 +298,8 @@ def test_an_index_file_with_other_contents_or_vectors(collection: Collection) ->
     assert "lacks 1 contents and holds 1" in write(more, vectors, sequence)
     assert "8 vectors are not the catalog's" in write(keys, vectors[::-1], sequence)
     assert "ahead of the catalog" in write(keys, vectors, sequence + 1)
-    first = [key for _, key, _ in collection.catalog.contents.changes_after(0, 5)]
-    early = collection.catalog.contents.embeddings(first, recipe)
+    first = [key for _, key, _ in inside(collection).catalog.contents.changes_after(0, 5)]
+    early = inside(collection).catalog.contents.embeddings(first, recipe)
     assert "sound" in write(first, early, 5), "the rest is replayed"
     assert collection.doctor(repair=True).ok
 

@@ -20,7 +20,6 @@ from imgclust.collection import (
     Thresholds,
     duplicates,
     images,
-    whole_pictures,
 )
 from imgclust.duplicates import MEASURED, Neighbourhood, Pairs, Pictures, grouped, pair_search
 from imgclust.duplicates.thresholds import LIKE
@@ -28,7 +27,7 @@ from imgclust.errors import NothingThereError, StoppedError, UsageError
 from imgclust.images import cells
 from imgclust.index import RowSearch, VectorIndex
 from imgclust.progress import Progress, StopFlag, silent
-from tests.conftest import Open, write_picture
+from tests.conftest import Open, inside, write_picture
 from tests.fakes import FakeEmbedder
 
 
@@ -388,16 +387,16 @@ def test_a_large_collection_gives_what_all_pairs_give(
     monkeypatch.setattr(pair_search, "_VERY_MANY", 8)
     one = ingested(open_collection)
     found = one.duplicates().groups
-    keys, vectors = one.catalog.contents.all_embeddings(one.recipe)
+    keys, vectors = inside(one).catalog.contents.all_embeddings(one.recipe)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    looks = [cells(one.thumbnail(int(key)) or b"") for key in keys]
+    looks = [cells(inside(one).thumbnail(int(key)) or b"") for key in keys]
     expected = {
         frozenset((int(keys[i]), int(keys[j])))
         for i in range(len(keys))
         for j in range(i)
         if unit[i] @ unit[j] >= MEASURED.near and concordance(looks[i], looks[j]) >= LIKE
     }
-    content = {image.id: image.content for image in one.catalog.images.all()}
+    content = {image.id: image.content for image in inside(one).catalog.images.all()}
     assert {
         frozenset((content[group.images[0].id], content[image.id]))
         for group in found
@@ -421,11 +420,13 @@ def concordance(one: np.ndarray, other: np.ndarray) -> float:
 def test_an_id_named_twice_dismisses_no_copies(open_collection: Open, copied: Path) -> None:
     one = open_collection()
     one.add([copied])
-    ids = {os.path.basename(os.fsdecode(row.path)): row.id for row in one.catalog.images.all()}
+    ids = {
+        os.path.basename(os.fsdecode(row.path)): row.id for row in inside(one).catalog.images.all()
+    }
     one.dismiss_duplicates([ids["large.png"], ids["large.png"], ids["half.jpg"]])
-    content = one.catalog.images.get(ids["large.png"])
+    content = inside(one).catalog.images.get(ids["large.png"])
     assert content is not None
-    assert (content.content, content.content) not in one.catalog.dismissals.pairs()
+    assert (content.content, content.content) not in inside(one).catalog.dismissals.pairs()
 
 
 def test_what_is_dismissed_is_remembered(open_collection: Open, copied: Path) -> None:
@@ -473,7 +474,7 @@ def test_the_second_call_reads_no_picture(
     again = open_collection()
     with monkeypatch.context() as patch:
         patch.setattr(images, "picture", lambda *_: pytest.fail("a picture is read"))
-        patch.setattr(whole_pictures, "DecodePool", lambda **_: pytest.fail("a file is decoded"))
+        patch.setattr(duplicates, "DecodePool", lambda **_: pytest.fail("a file is decoded"))
         written = again.folders.neighbourhood.stat().st_mtime_ns
         assert again.duplicates() == first
         assert again.folders.neighbourhood.stat().st_mtime_ns == written
@@ -486,7 +487,7 @@ def test_the_second_call_reads_no_picture(
 
 def test_interruption(open_collection: Open, copied: Path) -> None:
     one = ingested(open_collection)
-    one.stop.set()
+    inside(one).stop.set()
     with pytest.raises(StoppedError):
         one.duplicates()
 
@@ -502,7 +503,7 @@ def test_another_recipe_is_calibrated_once(
     before = sum(embedder.calls)
     found = one.duplicates()
     assert any("measured once" in line for line in said)
-    contents = one.catalog.contents.count()
+    contents = inside(one).catalog.contents.count()
     assert sum(embedder.calls) == before + 3 * contents
     # Copies of these pictures score 0.999, the stand-in sees little else than mean colours.
     assert 0.95 < found.thresholds.near < 1

@@ -12,7 +12,7 @@ from imgclust.config import Watch
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.watcher import Exclusion, scan
 from tests.command_line import Run
-from tests.conftest import Open, write_picture
+from tests.conftest import Open, inside, write_picture
 
 PATTERNS = (
     ["*.png"],
@@ -205,9 +205,11 @@ def test_remove_takes_ids_folders_and_patterns(open_collection: Open, tmp_path: 
 
     def left() -> list[str]:
         top = len(os.fsencode(drop)) + 1
-        return sorted(os.fsdecode(image.path[top:]) for image in collection.catalog.images.all())
+        return sorted(
+            os.fsdecode(image.path[top:]) for image in inside(collection).catalog.images.all()
+        )
 
-    first = collection.catalog.images.at(os.fsencode(drop / "a.png"))
+    first = inside(collection).catalog.images.at(os.fsencode(drop / "a.png"))
     assert first is not None
     with pytest.raises(NothingThereError, match="nothing\\.png"):
         collection.remove_all([first.id, drop / "b", drop / "nothing.png"])

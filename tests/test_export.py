@@ -30,7 +30,7 @@ from imgclust.errors import (
 from imgclust.export import projector
 from imgclust.progress import StopFlag
 from tests.command_line import make
-from tests.conftest import DIMENSIONS, Open, write_picture
+from tests.conftest import DIMENSIONS, Open, inside, write_picture
 from tests.fakes import FakeEmbedder
 
 QUICK = {
@@ -300,14 +300,14 @@ def test_a_map_that_goes_meanwhile_is_said(collection: Collection) -> None:
         def close(self) -> None:
             raise AssertionError("the stream is the caller's")
 
-    progress = collection.progress
+    progress = inside(collection).progress
 
     def refit(step: str, done: int, total: int | None) -> None:
         if step == "exporting" and done == 0:
-            collection.progress = progress
+            inside(collection).progress = progress
             collection.view(method="pca", refit=True)
 
-    collection.progress = refit
+    inside(collection).progress = refit
     with pytest.raises(StorageError, match="export again"):
         collection.export(Sink(), format="csv")
 

@@ -23,7 +23,8 @@ import pytest
 
 import imgclust.collection
 from imgclust.cli import watch_output
-from imgclust.collection import Event
+from imgclust.collection import Event, MissingImage, MovedRoot, Removed, RootRow
+from imgclust.collection.json_documents import document, dumps
 from imgclust.errors import StoppedError, WeightsError
 from imgclust.locks import FileLock
 from tests.command_line import Run, runner
@@ -461,3 +462,34 @@ def test_the_comparison_sees_each_kind_of_change() -> None:
         {"a": 1, "b": [0.5, None], "c": {}},
     ):
         assert list(differences(before, after)), after
+
+
+def test_paths_times_and_numbers_of_results() -> None:
+    row = RootRow(b"/a\xff", "watched", "held", "why", 3, 1, 0.0, os.makedev(8, 1))
+    assert document([row], rows="roots") == {
+        "roots": [
+            {
+                "path": "/a\ufffd",
+                "path_bytes": "L2H/",
+                "kind": "watched",
+                "state": "held",
+                "reason": "why",
+                "images": 3,
+                "missing": 1,
+                "scanned": "1970-01-01T00:00:00+00:00",
+                "device": "8:1",
+            }
+        ]
+    }
+    moved = document(MovedRoot(b"/a\xff", b"/b", images=2))
+    assert (moved["old"], moved["new"], moved["old_bytes"]) == ("/a\ufffd", "/b", "L2H/")
+    assert "new_bytes" not in moved
+    removed = document(Removed(1, b"/a", copies=((2, b"/a\xff"),)))
+    assert removed["copies"] == [{"id": 2, "path": "/a\ufffd", "path_bytes": "L2H/"}]
+    missing = MissingImage(4, b"/b", 2, None)
+    assert document([missing], rows="accepted") == {"accepted": [{"id": 4, "path": "/b"}]}
+    assert document([], rows="missing") == {"missing": []}
+    event = document(Event("note", "words"), time=0.0)
+    assert list(event)[:3] == ["event", "time", "path"]
+    assert (event["time"], event["path"]) == ("1970-01-01T00:00:00+00:00", None)
+    assert dumps({"a": float("inf"), "b": [float("nan"), 0.5]}) == '{"a": null, "b": [null, 0.5]}'

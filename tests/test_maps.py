@@ -10,7 +10,7 @@ import pytest
 
 from imgclust.catalog.contents import Contents
 from imgclust.maps import AGED_SHARE, make_map
-from tests.conftest import Open, write_picture
+from tests.conftest import Open, inside, write_picture
 
 
 @pytest.mark.parametrize("method", ["pca", "tsne"])
@@ -43,11 +43,11 @@ def test_a_map_takes_arrivals_in_until_it_has_aged(
         "settings": collection.settings,
         "method": method,
     }
-    old = make_map(collection.catalog, dims=2, **options)
+    old = make_map(inside(collection).catalog, dims=2, **options)
     assert int(old.placed.sum()) == 10
     come(range(10, 11))
     assert AGED_SHARE < 11 / 35
-    new = make_map(collection.catalog, dims=2, **options)
+    new = make_map(inside(collection).catalog, dims=2, **options)
     assert new.refitted
     assert not new.placed.any()
     # Turned to the old one: no turn or mirror brings the two nearer to each other.

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from imgclust.images import recognise, suffix_of
-from tests.conftest import Open
+from tests.conftest import Open, inside
 
 pytestmark = pytest.mark.slow
 
@@ -88,10 +88,10 @@ def test_every_file_is_counted_once_and_what_others_read_is_in(
     assert (counted, result.pending) == (result.seen, 0)
     refused = {os.fsdecode(row.path): row.reason for row in collection.quarantine()}
     assert len(refused) == result.quarantined
-    inside = {os.fsdecode(image.path) for image in collection.catalog.images.all()}
+    kept = {os.fsdecode(image.path) for image in inside(collection).catalog.images.all()}
     for path in files:
         kind = recognise(path.read_bytes()[:1024], suffix_of(os.fsencode(path)))
-        if str(path) in inside or kind is None:
+        if str(path) in kept or kind is None:
             continue
         reason = refused[str(path)]
         assert not pillow_reads(path), f"{path.name}: {reason}"

@@ -15,7 +15,7 @@ from imgclust.config import load
 from imgclust.errors import ClusteringError, StoppedError
 from imgclust.progress import StopFlag
 from imgclust.projection import fit_classic, projection_from_bytes
-from tests.conftest import Open, write_picture
+from tests.conftest import Open, inside, write_picture
 
 Vectors = NDArray[np.float32]
 
@@ -160,7 +160,7 @@ def test_a_classic_collection(open_collection: Open, drop: Path) -> None:
     assert collection.view().refitted
     shown = {
         image.id: image.coordinates
-        for image in collection.catalog.listing.page(
+        for image in inside(collection).catalog.listing.page(
             after=0, until=1000, limit=1000, projection=newest(collection)
         )
     }
@@ -179,6 +179,6 @@ def test_a_classic_collection(open_collection: Open, drop: Path) -> None:
 
 
 def newest(collection: Collection) -> int:
-    found = collection.catalog.projections.newest_map(collection.recipe)
+    found = inside(collection).catalog.projections.newest_map(collection.recipe)
     assert found is not None
     return found[0]

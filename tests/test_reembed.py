@@ -17,7 +17,7 @@ from imgclust.embedding import Recipe
 from imgclust.errors import ImgclustError, LockedError, RecipeError
 from imgclust.locks import FileLock
 from tests.command_line import Run
-from tests.conftest import Open
+from tests.conftest import Open, inside
 from tests.fakes import FakeEmbedder
 
 RAW = {"embedding.raw": True}
@@ -58,8 +58,10 @@ def test_the_change(open_collection: Open, drop: Path, embedder: FakeEmbedder) -
     assert not Recipe.parse(changed.recipe).square_root
     # The stand-in embeds the same whatever the recipe: every image stays where it was.
     assert {row.id: (row.name, row.size) for row in changed.clusters()} == before
-    assert changed.catalog.contents.count(changed.recipe) == COUNT
-    assert [one.id for one in changed.catalog.clusterings.history()] == [changed.current().id]
+    assert inside(changed).catalog.contents.count(changed.recipe) == COUNT
+    assert [one.id for one in inside(changed).catalog.clusterings.history()] == [
+        inside(changed).current().id
+    ]
     assert changed.links(check=True).missing == 0
     assert len(changed.query(1, n=3).neighbours) == 3
     assert changed.doctor().ok
@@ -81,7 +83,7 @@ def test_it_goes_on_where_it_was_stopped(
     half = other(open_collection)
     with pytest.raises(OSError, match="failpoint"):
         half.reembed()
-    assert half.catalog.setting("recipe") == old
+    assert inside(half).catalog.setting("recipe") == old
     assert len(half.query(1, n=3).neighbours) == 3  # by the old recipe, meanwhile
     failpoints.arm("")
     plan = half.reembed(dry_run=True)
@@ -93,14 +95,14 @@ def test_it_goes_on_where_it_was_stopped(
 
 def test_a_failure_in_the_change_leaves_all_as_it_was(open_collection: Open, drop: Path) -> None:
     one = ingested(open_collection, drop)
-    old, clustering = one.recipe, one.current().id
+    old, clustering = one.recipe, inside(one).current().id
     one.close()
     failpoints.arm("reembed.change=eio")
     half = other(open_collection)
     with pytest.raises(OSError, match="failpoint"):
         half.reembed()
-    assert (half.catalog.setting("recipe"), half.current().id) == (old, clustering)
-    assert half.catalog.contents.count(old) == COUNT
+    assert (inside(half).catalog.setting("recipe"), inside(half).current().id) == (old, clustering)
+    assert inside(half).catalog.contents.count(old) == COUNT
     failpoints.arm("")
     assert half.reembed().embedded == 0
     assert half.doctor().ok
@@ -116,14 +118,14 @@ def test_files_that_are_gone_or_changed_keep_the_old_recipe(
     half = other(open_collection)
     with pytest.raises(ImgclustError, match=r"1 of 24 .*picture-03\.png.*missing accept"):
         half.reembed()
-    assert half.catalog.setting("recipe") == old
+    assert inside(half).catalog.setting("recipe") == old
     (drop / "away.hidden").rename(drop / "picture-03.png")
     assert half.reembed().embedded == 1
 
 
 def test_a_watcher_keeps_it_away(open_collection: Open, drop: Path) -> None:
     one = ingested(open_collection, drop)
-    with one.ingest_lock():
+    with inside(one).ingest_lock():
         with pytest.raises(LockedError):
             one.reembed()
         assert one.reembed(dry_run=True).waiting == 0
@@ -139,7 +141,7 @@ def test_what_a_crash_leaves_of_the_recipe_before_goes_with_the_next_ingest(
         crash.setattr(reembed, "drop_old", lambda *_, **__: None)
         other(open_collection).reembed()
     changed = open_collection(create_for=None)
-    catalog = changed.catalog
+    catalog = inside(changed).catalog
     assert changed.recipe != before
     assert catalog.contents.count(before) == COUNT
     key = next(iter(catalog.contents.shapes()))
@@ -167,13 +169,13 @@ def test_the_way_back_from_a_recipe_whose_removal_was_cut_off(
         changing=RAW_CHANGES,
         create_for=None,
     )
-    with back.catalog.transaction():
-        back.catalog.contents.drop_embeddings(before, limit=20)
+    with inside(back).catalog.transaction():
+        inside(back).catalog.contents.drop_embeddings(before, limit=20)
     failpoints.arm("reembed.commit=eio@1")
     with pytest.raises(OSError, match="failpoint"):
         back.reembed()
     failpoints.arm("")
-    assert back.catalog.contents.count(before) == COUNT - 12
+    assert inside(back).catalog.contents.count(before) == COUNT - 12
     open_collection(create_for=None).watch([drop], once=True)
     assert back.reembed().embedded == 12
     assert back.recipe == before
@@ -192,11 +194,11 @@ def test_clusters_of_the_recipe_before_come_too_late(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch, work: str
 ) -> None:
     one = ingested(open_collection, drop)
-    begun = one.recluster()
+    begun = inside(one).recluster()
     monkeypatch.setattr(reembed, "drop_old", lambda *_, **__: 0)  # not there yet
     changed = other(open_collection)
     changed.reembed()
-    number = changed.current().id
+    number = inside(changed).current().id
     late = {
         "cluster": lambda: begun.cluster(k="3", space="pca", seed=0),
         "sweep": lambda: begun.sweep(k_min=1, k_max=3, space="pca", seed=0),
@@ -204,8 +206,8 @@ def test_clusters_of_the_recipe_before_come_too_late(
     }
     with pytest.raises(RecipeError, match="another recipe"):
         late[work]()
-    assert changed.current().id == number
-    assert changed.current().recipe == changed.recipe
+    assert inside(changed).current().id == number
+    assert inside(changed).current().recipe == changed.recipe
 
 
 def test_without_clusters_a_clustering_in_the_making_keeps_it_away(
@@ -221,7 +223,7 @@ def test_without_clusters_a_clustering_in_the_making_keeps_it_away(
         pytest.raises(LockedError),
     ):
         changed.reembed()
-    assert changed.catalog.setting("recipe") == old
+    assert inside(changed).catalog.setting("recipe") == old
 
 
 def test_other_weights_are_refused_with_the_command_to_change(

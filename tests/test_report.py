@@ -23,7 +23,7 @@ from imgclust.errors import NothingThereError, StoppedError, StorageError, Usage
 from imgclust.report import MOST_BYTES, ReportResult, html, report
 from imgclust.weights import trunk
 from tests.command_line import make, runner
-from tests.conftest import DIMENSIONS, Open, write_picture
+from tests.conftest import DIMENSIONS, Open, inside, write_picture
 from tests.fakes import FakeEmbedder
 from tests.test_report_html import Seen
 
@@ -144,7 +144,7 @@ def test_an_empty_collection_has_no_report(open_collection: Open, tmp_path: Path
 def test_dismissed_copies_are_not_listed(collection: Collection, tmp_path: Path) -> None:
     copies = [
         image.id
-        for image in collection.catalog.images.all()
+        for image in inside(collection).catalog.images.all()
         if os.path.basename(image.path) in {b"picture-00.png", SCRIPT.encode()}
     ]
     collection.dismiss_duplicates(copies)
@@ -173,14 +173,14 @@ def test_what_stood_there_stays_when_it_is_stopped_or_refused(
     path = tmp_path / "out" / "report.html"
     path.parent.mkdir()
     path.write_text("before")
-    collection.stop.set()
+    inside(collection).stop.set()
     with pytest.raises(StoppedError):
         collection.report(path)
     assert [one.name for one in path.parent.iterdir()] == ["report.html"]
     assert path.read_text() == "before"
     with pytest.raises(StorageError):
         report(
-            collection.catalog,
+            inside(collection).catalog,
             Path("/proc/no/report.html"),
             collection="default",
             recipe=collection.recipe,

@@ -12,7 +12,7 @@ from imgclust.collection import Collection
 from imgclust.errors import StoppedError
 from imgclust.progress import StopFlag
 from imgclust.report import all_representatives, html, representatives_of
-from tests.conftest import Open
+from tests.conftest import Open, inside
 from tests.fakes import FakeEmbedder
 
 
@@ -91,16 +91,16 @@ def collection(open_collection: Open, drop: Path) -> Collection:
 
 
 def chosen(collection: Collection, cluster: int) -> list[int]:
-    current = collection.current()
-    return representatives_of(collection.catalog, current.id, cluster, current.recipe)
+    current = inside(collection).current()
+    return representatives_of(inside(collection).catalog, current.id, cluster, current.recipe)
 
 
 def test_representatives_are_chosen_once(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    current = collection.current()
+    current = inside(collection).current()
     members: dict[int, set[int]] = {}
-    contents, clusters, _ = collection.catalog.assignments.of(current.id)
+    contents, clusters, _ = inside(collection).catalog.assignments.of(current.id)
     for content, cluster in zip(contents.tolist(), clusters.tolist(), strict=True):
         members.setdefault(cluster, set()).add(content)
     first = {cluster: chosen(collection, cluster) for cluster in current.cluster_ids}
@@ -112,27 +112,27 @@ def test_representatives_are_chosen_once(
     monkeypatch.setattr("imgclust.clusters.representatives.representatives", None)
     assert {cluster: chosen(collection, cluster) for cluster in current.cluster_ids} == first
     assert first == all_representatives(
-        collection.catalog, current.id, current.cluster_ids, current.recipe
+        inside(collection).catalog, current.id, current.cluster_ids, current.recipe
     )
 
 
 def test_what_has_left_is_not_shown(collection: Collection) -> None:
-    cluster = collection.current().cluster_ids[0]
+    cluster = inside(collection).current().cluster_ids[0]
     first = chosen(collection, cluster)
     for content in first[:2]:
-        collection.remove(str(collection.catalog.images.with_content(content)[0].id))
+        collection.remove(str(inside(collection).catalog.images.with_content(content)[0].id))
     assert chosen(collection, cluster) == first[2:]
     for content in first[2:]:
-        collection.remove(str(collection.catalog.images.with_content(content)[0].id))
+        collection.remove(str(inside(collection).catalog.images.with_content(content)[0].id))
     assert chosen(collection, cluster) == []
 
 
 def test_representatives_leave_with_their_clustering(
     collection: Collection, embedder: FakeEmbedder
 ) -> None:
-    current = collection.current()
+    current = inside(collection).current()
     chosen(collection, current.cluster_ids[0])
-    catalog = collection.catalog
+    catalog = inside(collection).catalog
     execute = catalog._connection.execute
     assert execute("SELECT count(*) FROM representatives").get > 0
     with catalog.transaction():
@@ -144,8 +144,8 @@ def test_representatives_leave_with_their_clustering(
 def test_a_stop_is_obeyed(collection: Collection) -> None:
     stop = StopFlag()
     stop.set()
-    current = collection.current()
+    current = inside(collection).current()
     with pytest.raises(StoppedError):
         all_representatives(
-            collection.catalog, current.id, current.cluster_ids, current.recipe, stop=stop
+            inside(collection).catalog, current.id, current.cluster_ids, current.recipe, stop=stop
         )

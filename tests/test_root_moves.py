@@ -14,6 +14,7 @@ import pytest
 from imgclust.collection import Collection
 from imgclust.errors import LockedError, NothingThereError, StorageError, UsageError
 from imgclust.failpoints import arm
+from tests.conftest import inside
 from tests.driver import quick_collection
 from tests.test_survival import fill, picture
 
@@ -47,7 +48,7 @@ def ids(collection: Collection, folder: Path) -> dict[str, int]:
     top = os.fsencode(folder) + b"/"
     return {
         os.fsdecode(image.path[len(top) :]): image.id
-        for image in collection.catalog.images.all()
+        for image in inside(collection).catalog.images.all()
         if image.path.startswith(top)
     }
 
@@ -211,9 +212,9 @@ def test_what_a_file_is_now_counts_where_it_has_changed_on_the_way(
 def test_a_watcher_must_be_stopped(collection: Collection, archive: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     shutil.copytree(archive, new)
-    with collection.ingest_lock(), pytest.raises(LockedError, match="stop it and run"):
+    with inside(collection).ingest_lock(), pytest.raises(LockedError, match="stop it and run"):
         collection.move_root(archive, new)
-    with collection.ingest_lock(), pytest.raises(LockedError, match="stop it and run"):
+    with inside(collection).ingest_lock(), pytest.raises(LockedError, match="stop it and run"):
         collection.remove_root(archive)
 
 
@@ -374,7 +375,7 @@ def test_what_was_taken_out_stays_out_in_a_folder_that_moved(
 def test_an_image_whose_path_another_one_has_waits_for_it_at_the_new_place(
     collection: Collection, archive: Path, tmp_path: Path
 ) -> None:
-    catalog = collection.catalog
+    catalog = inside(collection).catalog
     image = catalog.images.at(os.fsencode(archive / "003.png"))
     assert image is not None
     with catalog.transaction():

@@ -10,6 +10,8 @@ from typing import Any
 
 import apsw
 
+from imgclust.paths import Located
+
 Stat = tuple[int, int, int, int, int]  # device, inode, size, mtime_ns, ctime_ns
 
 _COLUMNS = (
@@ -38,7 +40,7 @@ class Observation:
 
 
 @dataclass(frozen=True)
-class Quarantined:
+class Quarantined(Located):
     """A file that could not be read, and why; `since` is a wall clock."""
 
     path: bytes

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from imgclust.cli import completion, documents
+from imgclust.cli import completion
 from imgclust.cli.context import Call
 from imgclust.cli.links import Outliers
 from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Camera, ClusterId, Commands, DryRun, Since, Until, Yes, selection
-from imgclust.errors import NothingThereError, UsageError
+from imgclust.errors import UsageError
 from imgclust.terminal import clusters as tables
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def sweep(
     """Try every k, find the knee, draw the elbow curve."""
     with call.open() as collection:
         found = collection.sweep(k_min=k_min, k_max=k_max, space=space)
-        call.answer(found, documents.sweep, tables.sweep)
+        call.answer(found, tables.sweep)
 
 
 @commands.adds(
@@ -84,9 +84,7 @@ def cluster(
         if not _may_change(call, "Go back to the clustering before?", yes=yes):
             return
         with call.open() as collection:
-            call.answer(
-                collection.undo(), documents.cluster, partial(tables.clustered, first=False)
-            )
+            call.answer(collection.undo(), partial(tables.clustered, first=False))
         return
     if dry_run and (pca_dims or outliers is not None):
         wrong = "--pca-dims" if pca_dims else "--outliers"
@@ -96,9 +94,7 @@ def cluster(
     if dry_run or (ask and not pca_dims):
         with call.open() as collection:
             preview = collection.cluster(k=k, space=space, seed=seed, dry_run=True)
-            call.answer(
-                preview, documents.cluster, partial(tables.clustered, first=first, would=True)
-            )
+            call.answer(preview, partial(tables.clustered, first=first, would=True))
     if dry_run or not _may_change(call, yes=yes, asks=not first):
         return
     flags = {
@@ -109,7 +105,7 @@ def cluster(
     changing = [key for key, value in flags.items() if value is not None]
     with call.open(flags, changing=changing) as collection:
         done = collection.cluster(k=k, seed=seed)
-        call.answer(done, documents.cluster, partial(tables.clustered, first=first))
+        call.answer(done, partial(tables.clustered, first=first))
 
 
 def _may_change(
@@ -125,11 +121,7 @@ def _may_change(
 
 def _has_clusters(call: Call) -> bool:
     with call.open() as collection:
-        try:
-            collection.current()
-        except NothingThereError:
-            return False
-        return True
+        return collection.standing().clusters > 0
 
 
 @commands.adds(
@@ -150,7 +142,7 @@ def view(
     """Draw a map of the images, coloured by cluster."""
     with call.open() as collection:
         drawn = collection.view(method=method, dims=dims, out=out, refit=refit)
-        call.answer(drawn, documents.view, tables.view)
+        call.answer(drawn, tables.view)
 
 
 clusters_commands = Commands()
@@ -161,7 +153,7 @@ commands.add_typer(clusters_commands, name="clusters")
 def clusters(call: Call) -> None:
     """List the clusters; show, name, split or merge them."""
     with call.open() as collection:
-        call.answer(collection.clusters(), documents.clusters, tables.clusters)
+        call.answer(collection.clusters(), tables.clusters, rows="clusters")
 
 
 @clusters_commands.adds(
@@ -185,11 +177,7 @@ def show(
     with call.open() as collection:
         details = collection.cluster_details(cluster, selection=chosen, sheet=sheet)
         every = call.options.verbosity > 0
-        call.answer(
-            details,
-            documents.cluster_details,
-            partial(tables.cluster_details, all_members=every),
-        )
+        call.answer(details, partial(tables.cluster_details, all_members=every))
 
 
 @clusters_commands.adds(
@@ -217,7 +205,7 @@ def name(
         raise UsageError("--release keeps the name and cannot be combined with one")
     with call.open() as collection:
         row = collection.name_cluster(cluster, words, release=release)
-        call.answer(row, documents.cluster_row, tables.named)
+        call.answer(row, tables.named)
 
 
 @clusters_commands.adds(
@@ -282,7 +270,7 @@ def _change(
     if dry_run or (call.screen.can_ask and not yes):
         with call.open() as collection:
             preview = change(collection, True)
-        call.answer(preview, documents.cluster, partial(tables.clustered, first=False, would=True))
+        call.answer(preview, partial(tables.clustered, first=False, would=True))
         nothing = not (preview.new or preview.gone)
         if dry_run or nothing:
             return
@@ -290,7 +278,7 @@ def _change(
         return
     with call.open() as collection:
         done = change(collection, False)
-        call.answer(done, documents.cluster, partial(tables.clustered, first=False))
+        call.answer(done, partial(tables.clustered, first=False))
 
 
 @clusters_commands.adds(
@@ -313,7 +301,7 @@ def history(
     """Show what happened to the clusters, from one clustering to the next."""
     with call.open() as collection:
         if cluster is not None:
-            call.answer(collection.cluster_life(cluster), documents.life, tables.life)
+            call.answer(collection.cluster_life(cluster), tables.life)
             return
         every = call.options.verbosity > 0
-        call.answer(collection.history(), documents.history, partial(tables.history, every=every))
+        call.answer(collection.history(), partial(tables.history, every=every), rows="clusterings")

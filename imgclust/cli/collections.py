@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from imgclust.cli import completion, documents
+from imgclust.cli import completion
 from imgclust.cli.context import Call
 from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
@@ -37,7 +37,7 @@ def list_(call: Call) -> None:
     from imgclust.collection import list_collections
 
     found = list_collections(call.options.index, progress=call.screen.progress)
-    call.answer(found, documents.collections, tables.collections)
+    call.answer(found, tables.collections)
 
 
 @collections_commands.adds(
@@ -51,7 +51,7 @@ def create(call: Call, name: New) -> None:
 
     effective = config.load(call.options.files)
     made = create_collection(name, call.options.index, effective=effective)
-    call.answer(made, documents.collection_place, tables.created)
+    call.answer(made, tables.created)
 
 
 @collections_commands.adds("rename", example="imgclust collections rename default photos")
@@ -64,7 +64,7 @@ def rename(
     from imgclust.collection import rename_collection
 
     renamed = rename_collection(name, to, call.options.index)
-    call.answer(renamed, documents.collection_place, tables.renamed)
+    call.answer(renamed, tables.renamed)
 
 
 @collections_commands.adds(
@@ -84,7 +84,7 @@ def delete(
 
     row = collection_row(name, call.options.index)
     if dry_run:
-        call.answer(row, documents.collection_row, tables.would_delete)
+        call.answer(row, tables.would_delete)
         return
     if not agreed(
         call,
@@ -98,4 +98,4 @@ def delete(
     gone = delete_collection(
         name, call.options.index, progress=call.screen.progress, stop=call.stop
     )
-    call.answer(gone, documents.collection_deleted, tables.deleted)
+    call.answer(gone, tables.deleted)

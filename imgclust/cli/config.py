@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
 import typer
 
-from imgclust.cli import documents
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Commands
 from imgclust.terminal import collections as tables
@@ -43,8 +43,6 @@ def show(
     options = call.options
     effective = config.load(options.files)
     found = effective_settings(options.index, options.collection, effective=effective)
-    call.answer(
-        found,
-        partial(documents.settings, changed=changed),
-        partial(tables.settings, changed=changed),
-    )
+    if changed:
+        found = replace(found, settings=tuple(row for row in found.settings if row.changed))
+    call.answer(found, partial(tables.settings, changed=changed))

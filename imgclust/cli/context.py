@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from imgclust import devices
-from imgclust.cli import documents
+from imgclust.collection.json_documents import document, dumps, error_document
 from imgclust.errors import ImgclustError, StoppedError, reason_of
 from imgclust.progress import StopFlag
 from imgclust.terminal import Screen, stdio
@@ -77,12 +77,13 @@ class Call:
     def answer(
         self,
         result: Result,
-        document: Callable[[Result], documents.Document],
         show: Callable[[Screen, Result], None],
+        *,
+        rows: str = "",
     ) -> None:
-        """Write a result: as its JSON document, or for people."""
+        """Write a result: for people, or as its JSON document (`rows`: the key of a list)."""
         if self.options.json:
-            self.screen.document(documents.dumps(document(result)))
+            self.screen.document(dumps(document(result, rows=rows)))
         else:
             self.screen.clear()
             show(self.screen, result)
@@ -140,7 +141,7 @@ def fail(error: BaseException, options: Globals) -> int:
     screen = Screen(json=options.json)
     try:
         if options.json:
-            screen.document(documents.dumps(documents.error(code, " ".join(message.split()))))
+            screen.document(dumps(error_document(code, message)))
         else:
             screen.error(message)
             sys.stdout.flush()

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from imgclust.cli import documents
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Commands
 from imgclust.errors import UsageError
@@ -55,7 +54,7 @@ def duplicates(
         lesser = (one.path for group in found.groups for one in group.images[1:])
         call.screen.paths(lesser, end=b"\0" if null else b"\n")
     else:
-        call.answer(found, documents.duplicates, tables.similar if similar else tables.duplicates)
+        call.answer(found, tables.similar if similar else tables.duplicates)
 
 
 @duplicates_commands.adds(
@@ -71,6 +70,4 @@ def dismiss(
 ) -> None:
     """Remember that images are not duplicates of each other."""
     with call.open() as collection:
-        call.answer(
-            collection.dismiss_duplicates(ids, undo=undo), documents.dismissed, tables.dismissed
-        )
+        call.answer(collection.dismiss_duplicates(ids, undo=undo), tables.dismissed)

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from imgclust.cli import documents
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Camera, Commands, Since, Until, selection
 from imgclust.errors import UsageError
@@ -55,4 +54,4 @@ def export(
             for note in result.notes:
                 call.screen.note(note)
         else:
-            call.answer(result, documents.exported, exports.exported)
+            call.answer(result, exports.exported)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from imgclust.cli import documents
 from imgclust.cli.context import Call, ignoring_hangup
 from imgclust.cli.links import Mode, Outliers
 from imgclust.cli.questions import agreed
@@ -151,9 +150,10 @@ def watch(
 
 def _may_leave(call: Call, found: Sequence[MissingImage], *, yes: bool) -> bool:
     """Whether the images in places that are left out may leave."""
+    such_as = "such as " if len(found) > 1 else ""
     return not found or agreed(
         call,
-        f"Take {counted(len(found), 'image')} out, such as {printable(found[0].path)}?",
+        f"Take {counted(len(found), 'image')} out, {such_as}{printable(found[0].path)}?",
         yes=yes,
         reversible=False,
         doing=f"{counted(len(found), 'image')} would leave the collection",
@@ -213,13 +213,12 @@ def remove(
             named = {one.id for one in found}
             others = {one for row in found for one, _ in row.copies} - named
             more = f" and {counted(len(others), 'copy', 'copies')}" if copies else ""
-            what = f"image {found[0].id}"
-            where = f", {printable(found[0].path)}"
+            what, where = f"image {found[0].id}", printable(found[0].path)
             if len(found) > 1:
-                what, where = f"{len(found):,} images", f", such as {printable(found[0].path)},"
+                what, where = f"{len(found):,} images", f"such as {where}{',' if more else ''}"
             if not agreed(
                 call,
-                f"Take {what} out{where}{more}?",
+                f"Take {what} out, {where}{more}?",
                 yes=yes,
                 reversible=False,
                 doing=f"{what} would leave the collection",
@@ -227,8 +226,8 @@ def remove(
                 return
         call.answer(
             collection.remove_all(images, copies=copies, dry_run=dry_run),
-            documents.removed,
             partial(status.removed, would=dry_run),
+            rows="removed",
         )
 
 
@@ -247,9 +246,9 @@ def quarantine(
     """Show files that could not be read."""
     with call.open() as collection:
         if damaged:
-            call.answer(collection.damaged(), documents.damaged, status.damaged)
+            call.answer(collection.damaged(), status.damaged, rows="damaged")
             return
-        call.answer(collection.quarantine(), documents.quarantine, status.quarantine)
+        call.answer(collection.quarantine(), status.quarantine, rows="quarantined")
 
 
 @quarantine_commands.adds(
@@ -280,7 +279,7 @@ def missing(call: Call, since: Since = None, until: Until = None, camera: Camera
     """Show images that are not where they were."""
     chosen = selection(since, until, camera)
     with call.open() as collection:
-        call.answer(collection.missing(selection=chosen), documents.missing, status.missing)
+        call.answer(collection.missing(selection=chosen), status.missing, rows="missing")
 
 
 @missing_commands.adds(
@@ -295,15 +294,15 @@ def accept(call: Call, dry_run: DryRun = False, yes: Yes = False) -> None:
     with call.open() as collection:
         waiting = collection.missing()
         if dry_run:
-            call.answer(waiting, documents.accepted, status.missing)
+            call.answer(waiting, status.missing, rows="accepted")
             return
         if waiting and not agreed(
             call,
-            f"Take these {len(waiting)} out of the collection?",
+            f"Take {counted(len(waiting), 'missing image')} out of the collection?",
             yes=yes,
             reversible=False,
             doing=f"{counted(len(waiting), 'missing image')} would leave the collection",
             show=lambda: status.missing(call.screen, waiting),
         ):
             return
-        call.answer(collection.accept_missing(), documents.accepted, status.accepted)
+        call.answer(collection.accept_missing(), status.accepted, rows="accepted")

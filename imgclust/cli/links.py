@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from imgclust.cli import documents
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Commands, DryRun
 from imgclust.errors import UsageError
@@ -80,11 +79,7 @@ def links(
         else:
             result = collection.links(dry_run=dry_run, check=check)
         if check:
-            call.answer(result, documents.links, tables.links_check)
+            call.answer(result, tables.links_check)
             return 0 if result.in_step else 1
-        call.answer(
-            result,
-            documents.links,
-            partial(tables.links, folder=collection.link_folder, would=dry_run),
-        )
+        call.answer(result, partial(tables.links, folder=collection.link_folder, would=dry_run))
         return 0

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from imgclust.cli import documents
 from imgclust.cli.context import Call
 from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
@@ -28,7 +27,7 @@ def status(call: Call) -> None:
     """Show the status of the collection."""
     with call.open() as collection:
         found = collection.status()
-        call.answer(found, documents.status, status_module.status)
+        call.answer(found, status_module.status)
         if call.options.verbosity and not call.options.json:
             status_module.engine(call.screen, found, collection.engine())
             status_module.events(call.screen, found)
@@ -48,7 +47,7 @@ def doctor(
     """Check that disk, catalog, index and links agree."""
     with call.open() as collection:
         found = collection.doctor(repair=repair)
-        call.answer(found, documents.doctor, partial(status_module.doctor, repair=repair))
+        call.answer(found, partial(status_module.doctor, repair=repair))
         return 0 if found.ok else 1
 
 
@@ -93,9 +92,7 @@ def reembed(
                 asks=asks,
             ):
                 return
-        call.answer(
-            collection.reembed(dry_run=dry_run), documents.reembedded, status_module.reembedded
-        )
+        call.answer(collection.reembed(dry_run=dry_run), status_module.reembedded)
 
 
 @commands.adds(
@@ -115,7 +112,7 @@ def report(
 ) -> None:
     """Write the collection as one HTML page, to read, print or send."""
     with call.open() as collection:
-        call.answer(collection.report(out), documents.reported, exports.reported)
+        call.answer(collection.report(out), exports.reported)
 
 
 @commands.adds(
@@ -133,7 +130,7 @@ def backup(
     The images are not in it. An older backup of the collection is replaced by a finished one only.
     """
     with call.open() as collection:
-        call.answer(collection.backup(file), documents.backup, backups.backed_up)
+        call.answer(collection.backup(file), backups.backed_up)
 
 
 @commands.adds(
@@ -169,7 +166,7 @@ def restore(
         progress=call.screen.progress,
         stop=call.stop,
     )
-    call.answer(found, documents.restored, backups.restored)
+    call.answer(found, backups.restored)
 
 
 weights_commands = Commands()
@@ -187,7 +184,7 @@ def weights_list(call: Call) -> None:
     """List the weights that this machine has."""
     from imgclust.collection import list_weights
 
-    call.answer(list_weights(), documents.weights_list, status_module.weights_list)
+    call.answer(list_weights(), status_module.weights_list, rows="weights")
 
 
 @weights_commands.adds("download", example="imgclust weights download")
@@ -196,7 +193,7 @@ def weights_download(call: Call) -> None:
     from imgclust.collection import download_weights
 
     found = download_weights(progress=call.screen.progress, stop=call.stop)
-    call.answer(found, documents.weights_file, status_module.weights_file)
+    call.answer(found, status_module.weights_file)
 
 
 @weights_commands.adds("verify", example="imgclust weights verify inception_v3.h5")
@@ -207,4 +204,4 @@ def weights_verify(
     """Check a file: its kind, structure and digest."""
     from imgclust.collection import verify_weights
 
-    call.answer(verify_weights(file), documents.weights_file, status_module.weights_file)
+    call.answer(verify_weights(file), status_module.weights_file)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from imgclust.cli import completion, documents
+from imgclust.cli import completion
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Camera, Commands, Since, Until, selection
 from imgclust.errors import NothingThereError, UsageError
@@ -100,7 +100,7 @@ def query(
             wanted = pictures == "blocks" or (pictures == "auto" and call.screen.shows_pictures)
             if wanted and not call.options.json:
                 shown = collection.pictures([row.id for row in found.neighbours])
-            call.answer(found, documents.query, partial(tables.query, pictures=shown))
+            call.answer(found, partial(tables.query, pictures=shown))
     if open_best:
         desktop.open_file(_best(found))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from imgclust.cli import completion, documents
+from imgclust.cli import completion
 from imgclust.cli.context import Call
 from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
@@ -28,7 +28,7 @@ def roots(call: Call) -> None:
 def list_(call: Call) -> None:
     """List the folders, with their state and number of images."""
     with call.open() as collection:
-        call.answer(collection.roots(), documents.roots, tables.roots)
+        call.answer(collection.roots(), tables.roots, rows="roots")
 
 
 @roots_commands.adds(
@@ -54,9 +54,7 @@ def move(
     The files at the new place are compared with the catalog first.
     """
     with call.open() as collection:
-        call.answer(
-            collection.move_root(old, new, dry_run=dry_run), documents.root_moved, tables.moved
-        )
+        call.answer(collection.move_root(old, new, dry_run=dry_run), tables.moved)
 
 
 @roots_commands.adds(
@@ -93,6 +91,5 @@ def remove(
                 return
         call.answer(
             collection.remove_root(folder, remove_images=remove_images, dry_run=dry_run),
-            documents.root_removed,
             tables.removed,
         )

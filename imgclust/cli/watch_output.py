@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.cli import documents
 from imgclust.cli.context import Call
+from imgclust.collection.json_documents import document, dumps
 from imgclust.errors import UsageError
 from imgclust.terminal import Screen, ingest, printable, stdio
 
@@ -67,7 +67,7 @@ class Listener:
         options, screen = self._call.options, self._call.screen
         every = options.verbosity > 0 if self._view is not None else self._every
         if self._every and options.json:
-            screen.document(documents.dumps(documents.event(event, time.time())))
+            screen.document(dumps(document(event, time=time.time())))
         elif (options.verbosity and not options.json) or (every and event.kind != "scanned"):
             ingest.event(screen, event)
         elif self._view is not None:
@@ -84,7 +84,7 @@ class Listener:
             screen.outcome(f"links: {printable(collection.link_folder)}")
 
         try:
-            self._call.answer(result, documents.ingested, show)
+            self._call.answer(result, show)
         except OSError:
             if not self._every:
                 raise

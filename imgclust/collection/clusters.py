@@ -5,34 +5,88 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Clustering
-from imgclust.clustering import nearest_clusters
-from imgclust.clusters import drifting
-from imgclust.collection import query
-from imgclust.collection.results import ClusterDetails, ClusterRow, Member
-from imgclust.collection.selection import Selection, with_facts
-from imgclust.collection.selection import chosen as chosen_members
+from imgclust import config
+from imgclust.catalog import Clustering, Facts
+from imgclust.clustering import Drift, nearest_clusters
+from imgclust.clusters import ClusterResult, SweepResult, drifting
+from imgclust.collection import exports
+from imgclust.collection.images import pictures
+from imgclust.collection.link_folder import finish_links
+from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.errors import NothingThereError, UsageError
+from imgclust.paths import Located, as_path
 
 if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
+    from imgclust.collection.context import Context
 
 _SHOWN_NEIGHBOURS = 5
 _LONGEST_NAME = 100
 
 
-def rows(collection: Opened) -> tuple[ClusterRow, ...]:
+@dataclass(frozen=True)
+class ClusterRow:
+    """One cluster; `medoid` is an image id, `coherence` the mean cosine to the centroid.
+
+    `outliers` counts the images that are far from the centre; `drift` says how far from the centre
+    its arrivals are. The images of a `frozen` cluster leave it only by a command about that
+    cluster.
+    """
+
+    id: int
+    name: str | None
+    size: int
+    coherence: float
+    medoid: int | None
+    medoid_path: bytes | None
+    folder: Path | None
+    drift: Drift
+    outliers: int
+    frozen: bool = False
+
+    @property
+    def medoid_location(self) -> Path | None:
+        """`medoid_path` as a `Path`."""
+        return None if self.medoid_path is None else as_path(self.medoid_path)
+
+
+@dataclass(frozen=True)
+class Member(Located):
+    """An image of a cluster, and its distance to the centroid in the clustering's space.
+
+    `missing`: its file was not where it was when the folder was last looked at.
+    """
+
+    id: int
+    path: bytes
+    distance: float
+    missing: bool = False
+    facts: Facts = Facts()
+
+
+@dataclass(frozen=True)
+class ClusterDetails:
+    """A cluster with its representatives, its nearest clusters, and its members by distance."""
+
+    row: ClusterRow
+    representatives: tuple[Member, ...]
+    nearest: tuple[tuple[int, float], ...]
+    members: tuple[Member, ...]
+    sheet: Path | None
+
+
+def rows(context: Context) -> tuple[ClusterRow, ...]:
     """See `Collection.clusters`."""
-    clustering = collection.current()
-    catalog = collection.catalog
+    clustering = context.current()
+    catalog = context.catalog
     sizes = catalog.assignments.sizes(clustering.id)
     names, frozen = catalog.clusterings.names(), catalog.clusterings.frozen()
     drifts = drifting(catalog, clustering).clusters
     outliers = catalog.assignments.outliers(clustering.id)
-    link_folders = collection.linking().folders()
+    link_folders = context.linking().folders()
     found = []
     for one in clustering.described:
         cluster = one.cluster
@@ -55,18 +109,16 @@ def rows(collection: Opened) -> tuple[ClusterRow, ...]:
 
 
 def details(
-    collection: Opened, cluster: int, *, selection: Selection | None = None, sheet: Path | None
+    context: Context, cluster: int, *, selection: Selection | None, sheet: Path | None
 ) -> ClusterDetails:
     """See `Collection.cluster_details`."""
     from imgclust.report import representatives_of
 
-    clustering = collection.current()
-    row = _row(collection, clustering, cluster)
+    clustering = context.current()
+    row = _row(context, clustering, cluster)
     if sheet is not None:
-        from imgclust.collection import exports
-
-        exports.check_sheet(collection, sheet)
-    catalog = collection.catalog
+        exports.check_sheet(context, sheet)
+    catalog = context.catalog
     members: list[Member] = []
     of_content: dict[int, Member] = {}
     for image, path, content, distance, missing in catalog.assignments.images_with_distances(
@@ -83,16 +135,70 @@ def details(
     )
     drawn = sheet
     if sheet is None and catalog.writable:
-        drawn = collection.folders.charts / f"cluster-{cluster:03d}.png"
+        drawn = context.folders.charts / f"cluster-{cluster:03d}.png"
     if drawn is not None:
-        _draw(collection, row, shown, drawn)
+        _draw(context, row, shown, drawn)
     return ClusterDetails(
         row=row,
-        representatives=with_facts(collection, shown),
+        representatives=with_facts(context, shown),
         nearest=nearest,
-        members=chosen_members(with_facts(collection, members), selection or Selection()),
+        members=selected(with_facts(context, members), selection),
         sheet=drawn,
     )
+
+
+def sweep(
+    context: Context, k_min: int | None, k_max: int | None, *, space: str | None, seed: int | None
+) -> SweepResult:
+    """See `Collection.sweep`."""
+    rules = context.settings.clustering
+    low = rules.k_min if k_min is None else k_min
+    high = (rules.k_max or None) if k_max is None else k_max
+    if low < 1 or (high is not None and high < low):
+        raise UsageError(f"k from {low} to {high} is not a range; use 1 <= k-min <= k-max")
+    with context.reclustered() as clusters:
+        return clusters.sweep(
+            k_min=low,
+            k_max=high,
+            space=_space(space or rules.space),
+            seed=rules.seed if seed is None else seed,
+        )
+
+
+def cluster(
+    context: Context, k: str | None, *, space: str | None, seed: int | None, dry_run: bool
+) -> ClusterResult:
+    """See `Collection.cluster`."""
+    rules = context.settings.clustering
+    if k is not None and k != "auto" and config.whole_number(k) is None:
+        raise UsageError(f"k = {k[:40]} is neither a number of clusters nor auto")
+    if seed is not None and not 0 <= seed < 1 << 31:
+        raise UsageError(f"seed = {seed}: use a number from 0 to {(1 << 31) - 1}")
+    with context.reclustered(keep=not dry_run) as clusters:
+        return clusters.cluster(
+            k=str(rules.k if k is None else k),
+            space=_space(space or rules.space),
+            seed=rules.seed if seed is None else seed,
+            chosen_by="config" if k is None else "user",
+            dry_run=dry_run,
+        )
+
+
+def merge(
+    context: Context, clusters: Sequence[int], *, name: str | None, dry_run: bool
+) -> ClusterResult:
+    """See `Collection.merge_clusters`."""
+    chosen = None if name is None else cluster_name(name)
+    if chosen == "":
+        raise UsageError("the name is empty; give one, or omit --name")
+    with context.reclustered() as current:
+        return current.merge(clusters, name=chosen, dry_run=dry_run)
+
+
+def _space(name: str) -> str:
+    if name not in {"embedding", "pca", "tsne"}:
+        raise UsageError(f"there is no space {name!r}; use embedding, pca or tsne")
+    return name
 
 
 def cluster_name(wanted: str) -> str:
@@ -126,16 +232,16 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def name(collection: Opened, cluster: int, wanted: str | None, *, release: bool) -> ClusterRow:
+def name(context: Context, cluster: int, wanted: str | None, *, release: bool) -> ClusterRow:
     """See `Collection.name_cluster`."""
     if release and wanted is not None:
         raise UsageError("--release leaves the name as it is and cannot be combined with a name")
     chosen = cluster_name(wanted or "")
-    catalog = collection.catalog
+    catalog = context.catalog
     clusterings = catalog.clusterings
-    collection.current()
+    context.current()
     with catalog.transaction():  # what is checked in it cannot change until it is written
-        clustering = collection.current()
+        clustering = context.current()
         _require(clustering, cluster)
         if release:
             clusterings.freeze(cluster, False)
@@ -153,12 +259,14 @@ def name(collection: Opened, cluster: int, wanted: str | None, *, release: bool)
             clusterings.name(cluster, chosen or None)
             catalog.ledger.queue_links(catalog.assignments.images_in(clustering.id, cluster))
         clusterings.confirm(clustering.id)
-    return _row(collection, collection.current(), cluster)
+    row = _row(context, context.current(), cluster)
+    finish_links(context)
+    return row
 
 
-def _row(collection: Opened, clustering: Clustering, cluster: int) -> ClusterRow:
+def _row(context: Context, clustering: Clustering, cluster: int) -> ClusterRow:
     _require(clustering, cluster)
-    return next(row for row in rows(collection) if row.id == cluster)
+    return next(row for row in rows(context) if row.id == cluster)
 
 
 def _require(clustering: Clustering, cluster: int) -> None:
@@ -167,13 +275,13 @@ def _require(clustering: Clustering, cluster: int) -> None:
         raise NothingThereError(f"there is no cluster {cluster}; there are {there}")
 
 
-def _draw(collection: Opened, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
+def _draw(context: Context, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
     from imgclust import charts
 
-    pictures = query.pictures(collection, [member.id for member in shown])
+    shown_pictures = pictures(context, [member.id for member in shown])
     captions = [
         ("missing: " if member.missing else "") + os.fsdecode(os.path.basename(member.path))
         for member in shown
     ]
     title = f"cluster {row.id}" + (f", {row.name}" if row.name else "") + f": {row.size} images"
-    charts.contact_sheet(path, pictures, captions, title=title)
+    charts.contact_sheet(path, shown_pictures, captions, title=title)

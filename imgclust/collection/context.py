@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from imgclust import collection, config, devices
+from imgclust import devices
 from imgclust.catalog import Catalog, Clustering
-from imgclust.collection import folders, stored_settings
+from imgclust.collection import stored_settings
 from imgclust.collection.folders import Folders, IndexFolder
 from imgclust.config import Effective, Links, Settings
 from imgclust.errors import NothingThereError
@@ -18,6 +18,13 @@ from imgclust.fs import read_regular
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.watcher import Exclusion
+
+if TYPE_CHECKING:
+    from imgclust.clusters import Recluster
+    from imgclust.images import ThumbnailStore
+    from imgclust.ingest import IngestResult
+    from imgclust.links import Linking
+    from imgclust.search import LiveIndex
 
 # From this many images on, a person is asked before the trunk is used because the download failed.
 MANY_IMAGES = 1000
@@ -27,8 +34,8 @@ def ignore(event: object) -> None:
     """Listen to nothing."""
 
 
-class Opened:
-    """An open collection without its commands."""
+class Context:
+    """What the methods of an open collection work with; each option as `Collection.open` has it."""
 
     def __init__(
         self,
@@ -36,7 +43,6 @@ class Opened:
         place: Folders,
         index: IndexFolder,
         effective: Effective,
-        *,
         progress: Progress = silent,
         say: Callable[[str], None] = ignore,
         stop: StopFlag | None = None,
@@ -60,72 +66,9 @@ class Opened:
         except BaseException:
             self.catalog.close()
             raise
-        self._live: collection.LiveIndex | None = None
+        self._live: LiveIndex | None = None
         # What the ingest that runs has done so far.
-        self.counted: Callable[[], collection.IngestResult] | None = None
-
-    @classmethod
-    def open(
-        cls,
-        index: Path | str | None = None,
-        name: str = "default",
-        *,
-        effective: Effective | None = None,
-        create_for: Iterable[Path | str | bytes] | None = None,
-        progress: Progress = silent,
-        say: Callable[[str], None] = ignore,
-        stop: StopFlag | None = None,
-        changing: frozenset[str] = frozenset(),
-        ask: Callable[[str], bool] | None = None,
-    ) -> Self:
-        """Open a collection.
-
-        Parameters
-        ----------
-        index
-            The index folder; see `find_index_folder` for what is used without one.
-        name
-            Name of the collection.
-        effective
-            Settings and their origins; by default those of the environment.
-        create_for
-            Make the collection when it is absent, for images from these folders; without it an
-            absent collection is an error.
-        progress, say, stop
-            Told of long work; gets lines for people; interrupts.
-        changing
-            Dotted names of kept settings that this use changes.
-        ask
-            Asks a person a yes-or-no question; None when nobody is there to answer.
-
-        Raises
-        ------
-        NothingThereError
-            When there is no such collection, naming the index folder.
-        UsageError, StorageError, CatalogError
-            When the place, the disk or the catalog is not right.
-        """
-        given = None if index is None else Path(index)
-        found = folders.find_index_folder(given)
-        if create_for is None:
-            place = folders.existing(found, name)
-        else:
-            inputs = [os.fsencode(path) for path in create_for]
-            place = folders.prepare(found, name, inputs)
-            if place.root.parent != found.path:
-                found = IndexFolder(place.root.parent, "outside the images")
-                say(f"the index folder is {found.path}, since the default one lies in the images")
-        return cls(
-            name,
-            place,
-            found,
-            effective or config.load(),
-            progress=progress,
-            say=say,
-            stop=stop,
-            changing=changing,
-            ask=ask,
-        )
+        self.counted: Callable[[], IngestResult] | None = None
 
     def close(self) -> None:
         """Close the catalog; nothing happens the second time."""
@@ -146,13 +89,7 @@ class Opened:
 
     @property
     def recipe(self) -> str:
-        """Name of the recipe of the embeddings.
-
-        Raises
-        ------
-        NothingThereError
-            Before the first ingest.
-        """
+        """See `Collection.recipe`."""
         name = self.catalog.setting("recipe")
         if name is None:
             raise NothingThereError(
@@ -164,7 +101,7 @@ class Opened:
 
     @property
     def link_folder(self) -> Path:
-        """The link folder; one inside the collection's folder may be kept relative to that."""
+        """See `Collection.link_folder`."""
         kept = self.catalog.setting("link_folder")
         if not kept:
             return self.folders.links
@@ -188,7 +125,7 @@ class Opened:
         """The same, read from another connection to the catalog."""
         return stored_settings.now(catalog, self.settings, changing=self._changing).links
 
-    def linking(self, catalog: Catalog | None = None) -> collection.Linking:
+    def linking(self, catalog: Catalog | None = None) -> Linking:
         """The link folder's keeper, with what the collection keeps now."""
         from imgclust.links import Linking
 
@@ -202,9 +139,7 @@ class Opened:
             lock=self.folders.lock("links"),
         )
 
-    def recluster(
-        self, catalog: Catalog | None = None, progress: Progress = silent
-    ) -> collection.Recluster:
+    def recluster(self, catalog: Catalog | None = None, progress: Progress = silent) -> Recluster:
         """The maker of clusterings; another thread brings a catalog of its own."""
         from imgclust.clusters import Recluster
 
@@ -217,6 +152,24 @@ class Opened:
             progress=progress,
             stop=self.stop,
         )
+
+    @contextlib.contextmanager
+    def reclustered(self, *, keep: bool = False) -> Iterator[Recluster]:
+        """The maker of clusterings; what it has made is in the link folder when the block ends.
+
+        `keep`: the settings named in `changing` are kept too.
+        """
+        from imgclust.collection import link_folder
+
+        yield self.recluster(progress=self.progress)
+        if keep:
+            self.keep()
+        if keep and "links.outliers" in self._changing:
+            with self.catalog.transaction():
+                far = self.catalog.assignments.all_outlying(self.current().id)
+                self.catalog.ledger.queue_links_of(far)
+        link_folder.finish_links(self)
+        link_folder.finish_space(self)
 
     def current(self) -> Clustering:
         """The current clustering.
@@ -237,13 +190,13 @@ class Opened:
             return read_regular(self.thumbnails().path(content))
         return None
 
-    def thumbnails(self) -> collection.ThumbnailStore:
+    def thumbnails(self) -> ThumbnailStore:
         """The thumbnails of the collection."""
         from imgclust.images import ThumbnailStore
 
         return ThumbnailStore(self.folders.thumbnails)
 
-    def live_index(self) -> collection.LiveIndex:
+    def live_index(self) -> LiveIndex:
         """The index, up to date with the catalog."""
         if self._live is None:
             self._live = self.open_index(self.catalog, mapped=True)
@@ -251,7 +204,7 @@ class Opened:
 
     def open_index(
         self, catalog: Catalog, *, verify: bool = False, mapped: bool = False
-    ) -> collection.LiveIndex:
+    ) -> LiveIndex:
         """Open the index beside another connection to the catalog; see `LiveIndex`."""
         from imgclust.embedding import Recipe
         from imgclust.search import LiveIndex

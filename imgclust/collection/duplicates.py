@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
+from collections import OrderedDict
 from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
-from imgclust import weights
+from imgclust import devices, weights
 from imgclust.collection import images
 from imgclust.collection.embedder import embedder_opener
-from imgclust.collection.results import Dismissed
-from imgclust.collection.whole_pictures import WholePictures
 from imgclust.duplicates import (
     LIKE,
     DuplicatesResult,
@@ -29,14 +32,28 @@ from imgclust.duplicates import (
 )
 from imgclust.embedding import recipe_of
 from imgclust.errors import LockedError, NothingThereError, StorageError, UsageError
+from imgclust.images import WHOLE_PX, Decoded, DecodePool, Outcome, claim
 from imgclust.locks import FileLock
 
 if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
+    from imgclust.collection.context import Context
+
+_WORKERS = 2
+# What decoded pictures may take; the two that are compared are kept in any case.
+_MOST_BYTES = 256 << 20
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class Dismissed:
+    """Images (ids) that are not duplicates of each other, or (`undone`) may be again."""
+
+    images: tuple[int, ...]
+    undone: bool
 
 
 def duplicates(
-    collection: Opened, *, min_score: float | None, keep: Sequence[bytes]
+    context: Context, *, min_score: float | None, keep: Sequence[bytes]
 ) -> DuplicatesResult:
     """See `Collection.duplicates`."""
     if min_score is not None and not 0 < min_score <= 1:
@@ -44,41 +61,39 @@ def duplicates(
     for folder in keep:
         if not os.path.isdir(folder):
             raise UsageError(f"--keep {os.fsdecode(folder)} is not a folder")
-    recipe = collection.recipe
-    collection.progress("comparing images", 0, None)
-    live = collection.live_index()
+    recipe = context.recipe
+    context.progress("comparing images", 0, None)
+    live = context.live_index()
     live.top_up()
-    pictures = Pictures(lambda key: images.picture(collection, key))
-    thresholds = known(collection.catalog, recipe, trunk=recipe_of(weights.trunk()).name)
+    pictures = Pictures(lambda key: images.picture(context, key))
+    thresholds = known(context.catalog, recipe, trunk=recipe_of(weights.trunk()).name)
     if min_score is not None:
         similar = min_score if thresholds is None else max(min_score, thresholds.similar)
         thresholds = Thresholds(min_score, similar, 0)
     elif thresholds is None:
-        collection.say(
+        context.say(
             "what a copy scores by this recipe is measured once, on copies of 200 images; "
             "the network is needed for that"
         )
         thresholds = calibrate(
-            collection.catalog,
+            context.catalog,
             recipe,
             index=live.index,
-            embedder=embedder_opener(collection)(),
-            read=lambda key: images.bytes_of(collection, key),
+            embedder=embedder_opener(context)(),
+            read=lambda key: images.bytes_of(context, key),
             cells=pictures.cells,
-            progress=collection.progress,
-            stop=collection.stop,
+            progress=context.progress,
+            stop=context.stop,
         )
-    shapes = collection.catalog.contents.shapes()
+    shapes = context.catalog.contents.shapes()
     keys = np.array(sorted(key for key in shapes if key in live.index), np.int64)
-    file = collection.folders.neighbourhood
+    file = context.folders.neighbourhood
     kept = Neighbourhood.load(file, recipe=recipe, likeness=LIKE)
-    neighbourhood = renewed(
-        kept, live.index, keys, progress=collection.progress, stop=collection.stop
-    )
-    originals = WholePictures(collection)
+    neighbourhood = renewed(kept, live.index, keys, progress=context.progress, stop=context.stop)
+    originals = WholePictures(context)
     try:
         return find(
-            collection.catalog,
+            context.catalog,
             live.index,
             shapes=shapes,
             thresholds=thresholds,
@@ -86,8 +101,8 @@ def duplicates(
             originals=originals,
             ranking=Ranking(keep=[os.path.realpath(folder) for folder in keep]),
             neighbourhood=neighbourhood,
-            progress=collection.progress,
-            stop=collection.stop,
+            progress=context.progress,
+            stop=context.stop,
         )
     finally:  # what an interruption left counts the next time
         originals.close()
@@ -95,25 +110,108 @@ def duplicates(
         with contextlib.suppress(OSError, StorageError, LockedError):
             if not neighbourhood.same_as(kept):
                 with FileLock(
-                    collection.folders.lock("duplicates"), purpose="keeping the neighbours of"
+                    context.folders.lock("duplicates"), purpose="keeping the neighbours of"
                 ):
                     neighbourhood.save(file, recipe=recipe, likeness=LIKE)
 
 
-def dismiss(collection: Opened, ids: Sequence[int], *, undo: bool) -> Dismissed:
+def dismiss(context: Context, ids: Sequence[int], *, undo: bool) -> Dismissed:
     """See `Collection.dismiss_duplicates`."""
     if len(set(ids)) < 2:
         raise UsageError("name two images or more by their ids, as imgclust duplicates shows them")
     contents = []
     for one in dict.fromkeys(ids):
-        image = collection.catalog.images.get(one)
+        image = context.catalog.images.get(one)
         if image is None:
             raise NothingThereError(f"no image has the id {one}")
         contents.append(image.content)
     pairs = list(itertools.combinations(contents, 2))
-    with collection.catalog.transaction():
+    with context.catalog.transaction():
         if undo:
-            collection.catalog.dismissals.remove(pairs)
+            context.catalog.dismissals.remove(pairs)
         else:
-            collection.catalog.dismissals.add(pairs)
+            context.catalog.dismissals.add(pairs)
     return Dismissed(images=tuple(ids), undone=undo)
+
+
+class WholePictures:
+    """Decodes contents once each as long as there is room; the workers start when needed."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._pool: DecodePool | None = None
+        self._futures: dict[int, Future[Outcome]] = {}
+        self._kept: OrderedDict[int, npt.NDArray[np.uint8] | None] = OrderedDict()
+        self._bytes = 0
+
+    def request(self, key: int) -> None:
+        """Begin to decode a content, unless that was done."""
+        if key in self._kept or key in self._futures:
+            return
+        known = self._context.catalog.observations
+        for image in self._context.catalog.images.with_content(key):
+            there = known.at(image.path)
+            if image.state == "present" and there is not None and there.state == "done":
+                future: Future[Outcome] = Future()
+                self._started().submit(image.path, functools.partial(_settle, future))
+                self._futures[key] = future
+                return
+        self._kept[key] = None
+
+    def get(self, key: int) -> npt.NDArray[np.uint8] | None:
+        """See `images.whole_picture`; None: no file holds the content, or it is not compared."""
+        self.request(key)
+        future = self._futures.pop(key, None)
+        if future is not None:
+            outcome = self._waited(future)
+            content = self._context.catalog.contents.get(key)
+            self._kept[key] = None
+            if isinstance(outcome, Decoded) and content is not None:
+                # The file may hold another picture by now.
+                self._kept[key] = outcome.pixels if outcome.sha256 == content.sha256 else None
+            self._bytes += _size(self._kept[key])
+        self._kept.move_to_end(key)
+        found = self._kept[key]
+        while len(self._kept) > 2 and self._bytes > _MOST_BYTES:
+            self._bytes -= _size(self._kept.popitem(last=False)[1])
+        return found
+
+    def close(self) -> None:
+        """Stop the workers."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def _waited(self, future: Future[Outcome]) -> Outcome | None:
+        while True:
+            self._context.stop.check()
+            try:
+                return future.result(timeout=_POLL_S)
+            except TimeoutError:
+                continue
+            except CancelledError:
+                return None
+
+    def _started(self) -> DecodePool:
+        if self._pool is None:
+            rules = self._context.settings.decode
+            self._pool = DecodePool(
+                workers=min(rules.workers or _WORKERS, devices.cpu_count()),
+                time_limit_s=rules.time_limit_s,
+                memory_limit_bytes=rules.memory_limit_mb << 20,
+                task=functools.partial(
+                    claim,
+                    thumbnail_px=0,
+                    size_cap_bytes=rules.size_cap_mb << 20,
+                    pixel_cap=rules.pixel_cap_mp * 1_000_000,
+                    whole_px=WHOLE_PX,
+                ),
+            )
+        return self._pool
+
+
+def _size(pixels: npt.NDArray[np.uint8] | None) -> int:
+    return 0 if pixels is None else pixels.nbytes
+
+
+def _settle(future: Future[Outcome], outcome: Outcome) -> None:
+    future.set_result(outcome)

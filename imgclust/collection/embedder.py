@@ -1,30 +1,33 @@
-"""The network of a collection: its weights, its recipe, its embedder."""
+"""The network of a collection: its weights, its recipe, its embedder, and a change of recipe."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from imgclust import devices, weights
-from imgclust.collection import folders
+from imgclust.collection.folders import cache_folder
 from imgclust.collection.images import read
+from imgclust.collection.link_folder import finish_links
 from imgclust.embedding import Embedder, Recipe, open_embedder, recipe_of, why_engine
-from imgclust.errors import (
-    ImgclustError,
-    RecipeError,
-)
+from imgclust.errors import ImgclustError, NothingThereError, RecipeError
 from imgclust.images import Decoded, Region
+from imgclust.locks import FileLock
+from imgclust.progress import Progress, StopFlag, silent
 
 if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
-from pathlib import Path
+    from imgclust.collection.context import Context
+    from imgclust.reembed import ReembedResult
 
-from imgclust.collection.folders import cache_folder
-from imgclust.progress import Progress, StopFlag, silent
+# Images embedded at a time.
+_BATCH = 32
 
 
 def list_weights() -> tuple[weights.Listed, ...]:
@@ -56,40 +59,36 @@ def verify_weights(path: Path) -> weights.Weights:
     return weights.verify(path)
 
 
-# Query images embedded at a time.
-_BATCH = 32
-
-
 def require_packages() -> None:
     """Raise `MissingPackageError` unless FAISS and TensorFlow are installed."""
     devices.require("faiss")
     devices.require("tensorflow")
 
 
-def choose_recipe(collection: Opened, *, waiting: int) -> None:
+def choose_recipe(context: Context, *, waiting: int) -> None:
     """Settle on weights at the first ingest; later, check that they are still the same.
 
     The caller holds the ingest lock.
     """
-    catalog = collection.catalog
+    catalog = context.catalog
     if catalog.setting("recipe") is not None:
-        _ = collection.recipe
+        _ = context.recipe
         return
-    wanted = collection.settings.embedding
+    wanted = context.settings.embedding
     chosen = weights.choose(
         wanted.weights,
-        cache=folders.cache_folder() / "weights",
-        say=collection.say,
-        accept_trunk=lambda reason: collection.accept_trunk(reason, waiting),
-        progress=collection.progress,
-        stop=collection.stop,
+        cache=cache_folder() / "weights",
+        say=context.say,
+        accept_trunk=lambda reason: context.accept_trunk(reason, waiting),
+        progress=context.progress,
+        stop=context.stop,
     )
     recipe = recipe_of(chosen, raw=wanted.raw)
     with catalog.transaction():
         if catalog.setting("recipe") is None:  # a recipe is for good, whatever a download has taken
             catalog.store("recipe", recipe.name)
             catalog.store("weights", record_of(chosen))
-    _ = collection.recipe
+    _ = context.recipe
 
 
 def record_of(chosen: weights.Weights) -> dict[str, str]:
@@ -97,21 +96,21 @@ def record_of(chosen: weights.Weights) -> dict[str, str]:
     return {"name": chosen.name, "path": str(chosen.path.absolute()), "sha256": chosen.sha256}
 
 
-def embedder_opener(collection: Opened) -> Callable[[], Embedder]:
+def embedder_opener(context: Context) -> Callable[[], Embedder]:
     """What loads the network of the collection's recipe, in any thread: the catalog is read now.
 
     The loader raises RecipeError when the weights are not those of the recipe any more.
     """
     require_packages()
-    recipe = Recipe.parse(collection.recipe)
-    kept = collection.catalog.setting("weights")
+    recipe = Recipe.parse(context.recipe)
+    kept = context.catalog.setting("weights")
 
     def load() -> Embedder:
         chosen = weights.choose(
             kept["path"] if kept["name"] == "file" else kept["name"],
-            cache=folders.cache_folder() / "weights",
-            say=collection.say,
-            progress=collection.progress,
+            cache=cache_folder() / "weights",
+            say=context.say,
+            progress=context.progress,
         )
         if chosen.sha256 != recipe.weights_sha256:
             raise RecipeError(
@@ -119,35 +118,35 @@ def embedder_opener(collection: Opened) -> Callable[[], Embedder]:
                 f"{chosen.name} is {chosen.sha256[:12]} now; embeddings of two recipes never mix: "
                 "imgclust reembed changes over"
             )
-        return open_chosen(collection, chosen, recipe)
+        return open_chosen(context, chosen, recipe)
 
     return load
 
 
-def open_chosen(collection: Opened, chosen: weights.Weights, recipe: Recipe) -> Embedder:
+def open_chosen(context: Context, chosen: weights.Weights, recipe: Recipe) -> Embedder:
     """Load the network of these weights as the settings say."""
-    rules = collection.settings.embedding
+    rules = context.settings.embedding
     return open_embedder(
         chosen,
         recipe=recipe,
-        cache=folders.cache_folder() / "networks",
+        cache=cache_folder() / "networks",
         device=rules.device,
         precision=rules.precision,
         engine=rules.engine,
         threads=rules.threads,
-        say=collection.say,
+        say=context.say,
     )
 
 
-def engine(collection: Opened) -> str | None:
+def engine(context: Context) -> str | None:
     """See `Collection.engine`."""
-    recipe = collection.catalog.setting("recipe")
-    rules = collection.settings.embedding
+    recipe = context.catalog.setting("recipe")
+    rules = context.settings.embedding
     if recipe is None:
         return None
     return why_engine(
         Recipe.parse(recipe),
-        cache=folders.cache_folder() / "networks",
+        cache=cache_folder() / "networks",
         device=rules.device,
         precision=rules.precision,
         engine=rules.engine,
@@ -155,7 +154,7 @@ def engine(collection: Opened) -> str | None:
 
 
 def embed_files(
-    collection: Opened, paths: Sequence[bytes], *, region: Region | None = None
+    context: Context, paths: Sequence[bytes], *, region: Region | None = None
 ) -> npt.NDArray[np.float32]:
     """Embeddings `(n, d)` of files, or of the same region of each.
 
@@ -168,15 +167,135 @@ def embed_files(
     """
     pixels = []
     for path in paths:
-        outcome = read(collection, os.path.realpath(path), thumbnail_px=0, region=region)
+        outcome = read(context, os.path.realpath(path), thumbnail_px=0, region=region)
         if not isinstance(outcome, Decoded):
             reason = getattr(outcome, "reason", "it is not an image of a known kind")
             raise ImgclustError(f"{os.fsdecode(path)} cannot be used: {reason}")
         pixels.append(outcome.pixels)
-    embedder = embedder_opener(collection)()
+    embedder = embedder_opener(context)()
     parts = [
         np.asarray(embedder.embed(np.stack(pixels[start : start + _BATCH])), np.float32)
         for start in range(0, len(pixels), _BATCH)
     ]
     embeddings: npt.NDArray[np.float32] = np.concatenate(parts)
     return embeddings
+
+
+def reembed(context: Context, *, dry_run: bool) -> ReembedResult:
+    """See `Collection.reembed`."""
+    from imgclust import reembed as steps
+    from imgclust.collection.ingest import pool
+    from imgclust.reembed import ReembedResult
+
+    require_packages()
+    catalog, settings = context.catalog, context.settings
+    kept = catalog.setting("recipe")
+    if kept is None:
+        raise NothingThereError("the collection has no images yet; there is nothing to embed again")
+    before = Recipe.parse(kept)
+    began = time.monotonic()
+    with contextlib.ExitStack() as stack:
+        if not dry_run:
+            stack.enter_context(context.ingest_lock())
+        chosen = weights.choose(
+            settings.embedding.weights,
+            cache=cache_folder() / "weights",
+            say=context.say,
+            progress=context.progress,
+            stop=context.stop,
+        )
+        recipe = recipe_of(chosen, raw=settings.embedding.raw)
+        waiting = len(catalog.checking.contents_without_embedding(recipe.name))
+        embedded, clusters, continued = 0, None, 0
+        seconds = 0.0
+        if waiting:
+            decoder = pool(context, max(1, min(4, devices.cpu_count())))
+            stack.callback(decoder.close)
+            embedder = open_chosen(context, chosen, recipe)
+            if dry_run:
+                seconds = steps.estimate(
+                    catalog, recipe.name, embedder=embedder, decoder=decoder, stop=context.stop
+                )
+            else:
+                embedded = steps.embed_all(
+                    catalog,
+                    recipe.name,
+                    embedder=embedder,
+                    decoder=decoder,
+                    batch=settings.embedding.batch or _BATCH,
+                    progress=context.progress,
+                    stop=context.stop,
+                )
+        if not dry_run:
+            if recipe != before:
+                clusters, continued = _change_over(context, chosen, recipe)
+            steps.drop_old(catalog, recipe.name, progress=context.progress, stop=context.stop)
+            context.recluster().drop_unfinished()
+            live = context.open_index(catalog, verify=False)
+            live.close(save=True)
+            seconds = time.monotonic() - began
+    if not dry_run:
+        finish_links(context)
+    return ReembedResult(
+        before=before.short,
+        after=recipe.short,
+        contents=catalog.contents.count(),
+        embedded=embedded,
+        waiting=waiting if dry_run else 0,
+        clusters=clusters,
+        kept=continued,
+        seconds=seconds,
+        dry_run=dry_run,
+    )
+
+
+def _change_over(
+    context: Context, chosen: weights.Weights, recipe: Recipe
+) -> tuple[int | None, int]:
+    """Cluster in the new space, as many clusters as there were, and change over with that.
+
+    Returns the clusters and how many of them continue one from before.
+    """
+    from imgclust.clusters import Recluster
+    from imgclust.reembed import change_over
+
+    catalog = context.catalog
+
+    def change() -> None:
+        kept = catalog.setting("kept") or {}
+        change_over(
+            catalog,
+            recipe=recipe.name,
+            settings={
+                "weights": record_of(chosen),
+                "kept": kept | {"embedding.raw": context.settings.embedding.raw},
+            },
+        )
+        # What the file holds is of the old recipe; it is a cache, and made again at once.
+        with contextlib.suppress(OSError):
+            context.folders.index_file.unlink(missing_ok=True)
+
+    lock = context.folders.lock("clustering")
+    current = catalog.clusterings.current()
+    if current is None:
+        # A clustering that is being made is of the recipe from before: it must not come after.
+        with FileLock(lock, purpose="clustering"), catalog.transaction():
+            change()
+        return None, 0
+    made = Recluster(
+        catalog,
+        recipe=recipe.name,
+        settings=context.settings,
+        lock=lock,
+        charts_folder=context.folders.charts,
+        progress=context.progress,
+        stop=context.stop,
+    ).cluster(
+        k=str(current.k),
+        space=current.space,
+        seed=current.seed,
+        chosen_by=current.chosen_by,
+        provisional=current.provisional,
+        also=change,
+    )
+    return made.k, len(made.kept)

@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 
 from imgclust.catalog import Image
 from imgclust.collection import stored_settings
-from imgclust.collection.results import MissingImage
+from imgclust.collection.images import MissingImage
 from imgclust.ingest import Emit, Event, Place
 from imgclust.watcher import Exclusion
 
 if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
+    from imgclust.collection.context import Context
 
 # Images taken out in one transaction.
 _CHUNK = 1000
 
 
-def with_patterns(collection: Opened, patterns: Sequence[str], *, fresh: bool) -> None:
+def with_patterns(context: Context, patterns: Sequence[str], *, fresh: bool) -> None:
     """Leave out these patterns too, or (`fresh`) instead of those before, from here on.
 
     Raises
@@ -26,18 +26,20 @@ def with_patterns(collection: Opened, patterns: Sequence[str], *, fresh: bool) -
     UsageError
         For a pattern that matches nothing.
     """
-    before = () if fresh else collection.settings.watch.exclude
+    if not patterns and not fresh:
+        return
+    before = () if fresh else context.settings.watch.exclude
     chosen = tuple(dict.fromkeys([*before, *patterns]))
     Exclusion(patterns=chosen)
-    collection.settings = stored_settings.replaced(collection.settings, {"watch.exclude": chosen})
+    context.settings = stored_settings.replaced(context.settings, {"watch.exclude": chosen})
 
 
-def keep(collection: Opened, emit: Emit) -> None:
+def keep(context: Context, emit: Emit) -> None:
     """Store what is left out, and say what differs from the last time; in a transaction."""
-    _ = collection.exclusion  # a wrong pattern is refused before anything is stored
-    kept = collection.catalog.setting("kept") or {}
+    _ = context.exclusion  # a wrong pattern is refused before anything is stored
+    kept = context.catalog.setting("kept") or {}
     for key, what in _WORDS.items():
-        now = list(getattr(collection.settings.watch, key.partition(".")[2]))
+        now = list(getattr(context.settings.watch, key.partition(".")[2]))
         before = kept.get(key)
         if before is not None and before != now:
             added = [one for one in now if one not in before]
@@ -45,23 +47,26 @@ def keep(collection: Opened, emit: Emit) -> None:
             changes = [f"{', '.join(added)} left out now"] if added else []
             changes += [f"{', '.join(gone)} not left out any more"] if gone else []
             emit(Event("note", f"{what}: {'; '.join(changes or ['in another order'])}"))
-    stored_settings.keep(collection.catalog, collection.settings, changing=frozenset(_WORDS))
+    stored_settings.keep(context.catalog, context.settings, changing=frozenset(_WORDS))
 
 
 _WORDS = {"watch.exclude": "patterns", "watch.exclude_folders": "folders"}
 
 
-def excluded(collection: Opened) -> tuple[MissingImage, ...]:
+def excluded(
+    context: Context, patterns: Sequence[str] = (), *, fresh: bool = False
+) -> tuple[MissingImage, ...]:
     """See `Collection.excluded`."""
+    with_patterns(context, patterns, fresh=fresh)
     return tuple(
-        MissingImage(image.id, image.path, image.misses, None) for image in _excluded(collection)
+        MissingImage(image.id, image.path, image.misses, None) for image in _excluded(context)
     )
 
 
-def take_out(collection: Opened) -> int:
+def take_out(context: Context) -> int:
     """Take the images out that are in places that are left out; returns how many."""
-    catalog, taken = collection.catalog, 0
-    found = [image.id for image in _excluded(collection)]
+    catalog, taken = context.catalog, 0
+    found = [image.id for image in _excluded(context)]
     for start in range(0, len(found), _CHUNK):
         with catalog.transaction():
             for image in catalog.images.some(found[start : start + _CHUNK]).values():
@@ -70,12 +75,13 @@ def take_out(collection: Opened) -> int:
                 taken += 1
     if taken:
         with catalog.transaction():
-            catalog.event("excluded", f"{taken} images left, as their places are left out")
+            images = "1 image" if taken == 1 else f"{taken:,} images"
+            catalog.event("excluded", f"{images} taken out, in places that are left out")
     return taken
 
 
-def _excluded(collection: Opened) -> Iterator[Image]:
-    place = Place(tuple(collection.catalog.roots.all()), (), frozenset(), 0.0, collection.exclusion)
-    for image in collection.catalog.images.all():
+def _excluded(context: Context) -> Iterator[Image]:
+    place = Place(tuple(context.catalog.roots.all()), (), frozenset(), 0.0, context.exclusion)
+    for image in context.catalog.images.all():
         if place.excludes(image.path):
             yield image

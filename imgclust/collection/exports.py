@@ -7,98 +7,135 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import fs
-from imgclust.collection import folders
+from imgclust.collection import folders, images
 from imgclust.errors import UsageError
 
 if TYPE_CHECKING:
     from imgclust.backup import Backup
-    from imgclust.collection.context import Opened
+    from imgclust.collection.context import Context
     from imgclust.collection.selection import Selection
     from imgclust.export import ExportResult, Target
+    from imgclust.maps import MapResult
     from imgclust.report import ReportResult
 
 _SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 
 
+def view(
+    context: Context, method: str | None, dims: int | None, out: Path | None, *, refit: bool
+) -> MapResult:
+    """See `Collection.view`."""
+    from imgclust.maps import draw, make_map
+
+    views = context.settings.views
+    method, dims = method or views.method, dims or views.dims
+    if method not in {"pca", "tsne"} or dims not in {2, 3}:
+        raise UsageError(f"{method} in {dims} dimensions is not supported; use pca or tsne, 2 or 3")
+    path = out or context.folders.charts / f"map-{method}-{dims}d.png"
+    if path.suffix.lower() not in {".png", ".svg"}:
+        raise UsageError(f"{path.name}: a map is a .png or .svg file")
+    if out is not None:
+        require_file(out)
+        keep_out(context, out)
+    drawn = make_map(
+        context.catalog,
+        recipe=context.recipe,
+        settings=context.settings,
+        method=method,
+        dims=dims,
+        refit=refit,
+        progress=context.progress,
+        stop=context.stop,
+    )
+    return draw(
+        context.catalog,
+        drawn,
+        path.absolute(),
+        method=method,
+        thumbnail=context.thumbnail,
+        most_thumbnails=views.thumbnails,
+        collection=context.name,
+    )
+
+
 def write(
-    collection: Opened,
+    context: Context,
     to: Target,
     *,
     format: str,
     embeddings: bool,
-    selection: Selection | None = None,
+    selection: Selection | None,
 ) -> ExportResult:
     """See `Collection.export`."""
     from imgclust.export import check_target, export
 
     if isinstance(to, Path):
         to = check_target(Path(os.path.abspath(to.expanduser())), folder=format == "projector")
-        keep_out(collection, to)
+        keep_out(context, to)
     return export(
-        collection.catalog,
+        context.catalog,
         to,
         format=format,
-        recipe=collection.recipe,
-        collection=collection.name,
-        thumbnail=collection.thumbnail,
+        recipe=context.recipe,
+        collection=context.name,
+        thumbnail=context.thumbnail,
         embeddings=embeddings,
-        only=None if selection is None else selection.images(collection),
-        progress=collection.progress,
-        stop=collection.stop,
+        only=None if selection is None else selection.images(context),
+        progress=context.progress,
+        stop=context.stop,
     )
 
 
-def report(collection: Opened, to: Path | None) -> ReportResult:
+def report(context: Context, to: Path | None) -> ReportResult:
     """See `Collection.report`."""
     from imgclust.export import check_target
 
-    path = collection.folders.charts / "report.html"
+    path = context.folders.charts / "report.html"
     if to is not None:
         if to.is_dir():
             raise UsageError(f"{to} is a folder; name a file for the report")
         path = check_target(Path(os.path.abspath(to.expanduser())), folder=False)
-        keep_out(collection, path)
-    collection.progress("reading the collection", 0, None)
-    from imgclust.collection import images
+        keep_out(context, path)
+    context.progress("reading the collection", 0, None)
     from imgclust.report import report as write_report
 
     return write_report(
-        collection.catalog,
+        context.catalog,
         path,
-        collection=collection.name,
-        recipe=collection.recipe,
-        settings=collection.settings,
-        thumbnail=lambda key: images.picture(collection, key),
-        progress=collection.progress,
-        stop=collection.stop,
+        collection=context.name,
+        recipe=context.recipe,
+        settings=context.settings,
+        thumbnail=lambda key: images.picture(context, key),
+        progress=context.progress,
+        stop=context.stop,
     )
 
 
-def backup(collection: Opened, to: Path) -> Backup:
+def backup(context: Context, to: Path) -> Backup:
     """See `Collection.backup`; among the images a backup does no harm, as it is none."""
     from imgclust import __version__
     from imgclust.backup import write_backup
 
     path = Path(os.path.abspath(to.expanduser()))
     if not path.is_dir():  # which may hold our own folders, and is refused for what it is
-        _keep_out_of_ours(collection, path)
+        _keep_out_of_ours(context, path)
     return write_backup(
-        collection.catalog,
+        context.catalog,
         path,
-        collection=collection.name,
-        folder=collection.folders.root,
+        collection=context.name,
+        folder=context.folders.root,
         version=__version__,
-        progress=collection.progress,
-        stop=collection.stop,
+        progress=context.progress,
+        stop=context.stop,
     )
 
 
-def check_sheet(collection: Opened, path: Path) -> None:
+def check_sheet(context: Context, path: Path) -> None:
     """Refuse a contact sheet of no known kind, or where no file of ours may be."""
     if path.suffix.lower() not in _SHEETS:
         raise UsageError(f"{path.name}: a contact sheet is a file in {', '.join(_SHEETS)}")
     require_file(path)
-    keep_out(collection, path)
+    keep_out(context, path)
 
 
 def require_file(path: Path) -> None:
@@ -109,20 +146,20 @@ def require_file(path: Path) -> None:
         raise UsageError(f"{path} is {error.kind}; name a file for the picture") from None
 
 
-def keep_out(collection: Opened, path: Path) -> None:
+def keep_out(context: Context, path: Path) -> None:
     """Refuse a path among the images or among our own files."""
     path = Path(os.path.abspath(path))
-    for root in collection.catalog.roots.all():
+    for root in context.catalog.roots.all():
         if folders.overlaps(os.fsencode(path), root.path):
             raise UsageError(
                 f"{path} lies among the images in {os.fsdecode(root.path)}; choose another place"
             )
-    _keep_out_of_ours(collection, path)
+    _keep_out_of_ours(context, path)
 
 
-def _keep_out_of_ours(collection: Opened, path: Path) -> None:
-    whole = os.path.realpath(os.fsencode(collection.index_folder.path))  # others' collections too
-    for ours in (*collection.our_folders(), whole):
+def _keep_out_of_ours(context: Context, path: Path) -> None:
+    whole = os.path.realpath(os.fsencode(context.index_folder.path))  # others' collections too
+    for ours in (*context.our_folders(), whole):
         if folders.overlaps(os.fsencode(path), ours):
             raise UsageError(
                 f"{path} lies in our own folder {os.fsdecode(ours)}; choose another place"

@@ -1,32 +1,70 @@
-"""Images that leave a collection: missing ones that are accepted as gone, and removed ones."""
+"""Images of a collection: read from their files, shown, missing, taken out."""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Catalog, Image
-from imgclust.collection.results import MissingImage, Removed
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.catalog import Catalog, Facts, Image
+from imgclust.collection.link_folder import finish_links
+from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.errors import NothingThereError
-from imgclust.ingest import Holds, LocalDisk, forget_lost_mounts
+from imgclust.fs import open_to_read
+from imgclust.paths import Located
 from imgclust.watcher import path_pattern
 
 if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
-import contextlib
-import hashlib
-from typing import TYPE_CHECKING
-
-from imgclust.fs import open_to_read
-
-if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
+    from imgclust.collection.context import Context
     from imgclust.images import Outcome, Region
+
+# Images removed in one transaction: a watcher is not kept waiting.
+_CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class MissingImage(Located):
+    """An image that is not where it was; `held` says why it is kept for now."""
+
+    id: int
+    path: bytes
+    scans: int
+    held: str | None
+    facts: Facts = Facts()
+
+
+@dataclass(frozen=True)
+class DamagedImage(Located):
+    """An image whose file is damaged and gives a picture nevertheless; `reason` says what it is."""
+
+    id: int
+    path: bytes
+    reason: str
+
+
+@dataclass(frozen=True)
+class Removed(Located):
+    """An image that was taken out of the collection; its file is untouched.
+
+    `copies` are the other images with the same bytes (id and path): they stay in, unless
+    `copies_removed` says that they were taken out too.
+    """
+
+    id: int
+    path: bytes
+    copies: tuple[tuple[int, bytes], ...] = ()
+    copies_removed: bool = False
 
 
 def read(
-    collection: Opened,
+    context: Context,
     path: bytes,
     *,
     thumbnail_px: int | None = None,
@@ -35,7 +73,7 @@ def read(
     """A file read and decoded by the settings of the collection; see `images.claim`."""
     from imgclust.images import Died, claim
 
-    rules = collection.settings.decode
+    rules = context.settings.decode
     try:
         return claim(
             path,
@@ -48,32 +86,51 @@ def read(
         return Died(path, None, "it needs more memory than there is")
 
 
-def picture(collection: Opened, content: int) -> bytes | None:
+def picture(context: Context, content: int) -> bytes | None:
     """The thumbnail of a content; where there is none, one is made from its file."""
     from imgclust.images import Decoded
 
-    kept = collection.thumbnail(content)
+    kept = context.thumbnail(content)
     if kept is not None:
         return kept
-    known = collection.catalog.contents.get(content)
-    for image in collection.catalog.images.with_content(content):
-        outcome = read(collection, image.path)
+    known = context.catalog.contents.get(content)
+    for image in context.catalog.images.with_content(content):
+        outcome = read(context, image.path)
         if known is None or not isinstance(outcome, Decoded) or outcome.thumbnail is None:
             continue
         if outcome.sha256 == known.sha256:  # the file may hold another picture by now
-            if collection.settings.decode.thumbnails:
+            if context.settings.decode.thumbnails:
                 with contextlib.suppress(OSError):  # a cache
-                    collection.thumbnails().put(content, outcome.thumbnail)
+                    context.thumbnails().put(content, outcome.thumbnail)
             return outcome.thumbnail
     return None
 
 
-def bytes_of(collection: Opened, content: int) -> bytes | None:
+def pictures(context: Context, images: Sequence[int]) -> tuple[bytes | None, ...]:
+    """See `Collection.pictures`."""
+    rows = [context.catalog.images.get(number) for number in images]
+    return tuple(None if image is None else picture(context, image.content) for image in rows)
+
+
+def embeddings(context: Context) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """See `Collection.embeddings`."""
+    keys, vectors = context.catalog.contents.all_embeddings(context.recipe)
+    row_of = {int(key): row for row, key in enumerate(keys)}
+    pairs = [
+        (image.id, row_of[image.content])
+        for image in context.catalog.images.all()
+        if image.content in row_of
+    ]
+    ids = np.array([image for image, _ in pairs], np.int64)
+    return ids, vectors[[row for _, row in pairs]]
+
+
+def bytes_of(context: Context, content: int) -> bytes | None:
     """The bytes of a content, None where no file holds them any more or they are too many."""
-    known = collection.catalog.contents.get(content)
-    if known is None or known.bytes > collection.settings.decode.size_cap_mb << 20:
+    known = context.catalog.contents.get(content)
+    if known is None or known.bytes > context.settings.decode.size_cap_mb << 20:
         return None
-    for image in collection.catalog.images.with_content(content):
+    for image in context.catalog.images.with_content(content):
         with contextlib.suppress(OSError), open_to_read(image.path) as file:
             found = file.read(known.bytes + 1)
             if hashlib.sha256(found).digest() == known.sha256:
@@ -81,23 +138,36 @@ def bytes_of(collection: Opened, content: int) -> bytes | None:
     return None
 
 
-# Images removed in one transaction: a watcher is not kept waiting.
-_CHUNK = 1000
-
-
-def missing(collection: Opened) -> tuple[MissingImage, ...]:
+def missing(context: Context, selection: Selection | None = None) -> tuple[MissingImage, ...]:
     """See `Collection.missing`."""
-    holds = Holds.of(collection.catalog)
-    return tuple(
+    from imgclust.ingest import Holds
+
+    holds = Holds.of(context.catalog)
+    rows = [
         MissingImage(image.id, image.path, image.misses, holds.reason(image))
-        for image in collection.catalog.images.missing()
-    )
+        for image in context.catalog.images.missing()
+    ]
+    return selected(with_facts(context, rows), selection)
 
 
-def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
+def damaged(context: Context) -> tuple[DamagedImage, ...]:
+    """See `Collection.damaged`."""
+    return tuple(DamagedImage(*row) for row in context.catalog.details.damaged())
+
+
+def accept_missing(context: Context) -> tuple[MissingImage, ...]:
     """See `Collection.accept_missing`."""
-    catalog = collection.catalog
-    gone = missing(collection)
+    gone = take_out_missing(context)
+    finish_links(context)
+    return gone
+
+
+def take_out_missing(context: Context) -> tuple[MissingImage, ...]:
+    """Remove all missing images from the catalog; returns them."""
+    from imgclust.ingest import LocalDisk, forget_lost_mounts
+
+    catalog = context.catalog
+    gone = missing(context)
     taken = []
     for start in range(0, len(gone), _CHUNK):
         with catalog.transaction():
@@ -115,16 +185,34 @@ def accept_missing(collection: Opened) -> tuple[MissingImage, ...]:
             catalog.roots.hold(root.id, None)
         forget_lost_mounts(catalog, LocalDisk())
         if taken:
-            catalog.event("accepted", f"{len(taken)} missing images were accepted as gone")
+            images = "1 missing image" if len(taken) == 1 else f"{len(taken):,} missing images"
+            catalog.event("accepted", f"{images} accepted as gone")
     accepted = set(taken)
     return tuple(image for image in gone if image.id in accepted)
 
 
 def remove(
-    collection: Opened, found: Sequence[Image], *, copies: bool
+    context: Context, what: Sequence[Path | str | int], *, copies: bool, dry_run: bool
+) -> tuple[Removed, ...]:
+    """See `Collection.remove_all`."""
+    found = chosen(context, [str(one) for one in what])
+    if dry_run:
+        return tuple(_with_copies(context.catalog, image, copies=copies)[0] for image in found)
+    removed, contents = take_out(context, found, copies=copies)
+    if not removed:
+        raise NothingThereError("these images have left the collection meanwhile")
+    for content in contents:
+        with contextlib.suppress(OSError):  # a cache
+            context.thumbnails().remove(content)
+    finish_links(context)
+    return removed
+
+
+def take_out(
+    context: Context, found: Sequence[Image], *, copies: bool
 ) -> tuple[tuple[Removed, ...], list[int]]:
-    """See `Collection.remove_all`; also returns the keys of contents that have left."""
-    catalog = collection.catalog
+    """Remove images from the catalog; also returns the keys of contents that left with them."""
+    catalog = context.catalog
     removed: list[Removed] = []
     left: list[int] = []
     for start in range(0, len(found), _CHUNK):
@@ -150,11 +238,6 @@ def _take_out(catalog: Catalog, image: Image, sha256: bytes) -> list[int]:
     return [image.content] if last else []
 
 
-def removable(collection: Opened, found: Sequence[Image], *, copies: bool) -> tuple[Removed, ...]:
-    """The images that `remove` would take out."""
-    return tuple(_with_copies(collection.catalog, image, copies=copies)[0] for image in found)
-
-
 def _with_copies(
     catalog: Catalog, image: Image, *, copies: bool
 ) -> tuple[Removed, list[Image], bytes]:
@@ -171,19 +254,19 @@ def _with_copies(
     return found, [image, *(others if copies else ())], content.sha256
 
 
-def chosen(collection: Opened, what: Sequence[str]) -> list[Image]:
+def chosen(context: Context, what: Sequence[str]) -> list[Image]:
     """The images that ids, paths, folders and patterns name, each once, in that order."""
     found: dict[int, Image] = {}
     for one in what:
-        found.update((image.id, image) for image in _some(collection, one))
+        found.update((image.id, image) for image in _some(context, one))
     return list(found.values())
 
 
-def _some(collection: Opened, what: str) -> list[Image]:
+def _some(context: Context, what: str) -> list[Image]:
     """The images that one of them names: an image comes first, then a folder, then a pattern."""
-    images = collection.catalog.images
+    images = context.catalog.images
     try:
-        return [named(collection, what)]
+        return [named(context, what)]
     except NothingThereError:
         if what.isdecimal():
             raise
@@ -197,9 +280,9 @@ def _some(collection: Opened, what: str) -> list[Image]:
         return below
 
 
-def named(collection: Opened, what: str) -> Image:
+def named(context: Context, what: str) -> Image:
     """The image with this id or at this path."""
-    images = collection.catalog.images
+    images = context.catalog.images
     if what.isdecimal():
         image = images.numbered(what)
     else:
@@ -208,7 +291,6 @@ def named(collection: Opened, what: str) -> Image:
         )
     if image is None:
         raise NothingThereError(
-            f"no image of the collection {collection.name!r} in "
-            f"{collection.index_folder.path} is {what}"
+            f"no image of the collection {context.name!r} in {context.index_folder.path} is {what}"
         )
     return image

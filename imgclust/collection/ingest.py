@@ -3,59 +3,38 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat as stat_bits
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import devices, reembed
-from imgclust.catalog import key_of
+from imgclust.catalog import Catalog, key_of
 from imgclust.clusters import ArrivalAssigner, Automatic, ClusterResult
-from imgclust.collection import exclusions, link_folder
-from imgclust.collection.context import MANY_IMAGES, Opened
+from imgclust.collection import exclusions, folders, link_folder
+from imgclust.collection.context import MANY_IMAGES, Context
 from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
-from imgclust.collection.link_folder import finish_links
-from imgclust.collection.root_list import moved_folders
+from imgclust.collection.link_folder import choose_links, finish_links
+from imgclust.collection.roots import moved_folders
 from imgclust.errors import (
     LockedError,
+    NothingThereError,
     StoppedError,
     StorageError,
     UsageError,
 )
+from imgclust.fs import kind_of
 from imgclust.images import RAW_SUFFIXES, Decoded, DecodePool, raw_installed
-from imgclust.ingest import (
-    Emit,
-    Event,
-    Ingest,
-    IngestResult,
-    LocalDisk,
-    Parts,
-)
+from imgclust.ingest import Counts, Emit, Event, Ingest, IngestResult, LocalDisk, Parts
 from imgclust.links import Linking
 from imgclust.watcher import Watcher, is_network
 
 if TYPE_CHECKING:
     from imgclust.search import LiveIndex
-import os
-import stat as stat_bits
-from collections.abc import Iterable, Iterator
-from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from imgclust.catalog import Catalog
-from imgclust.collection import folders
-from imgclust.collection.link_folder import choose_links
-from imgclust.errors import (
-    NothingThereError,
-)
-from imgclust.fs import kind_of
-from imgclust.ingest import (
-    Counts,
-)
-
-if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
 
 # How often a watcher compares the whole link folder with the catalog (10 s at 100,000 links).
 _WHOLE_TREE_S = 6 * 3600.0
@@ -65,13 +44,17 @@ _LINKS_S = 0.5
 _RECOUNT_S = 600.0
 # How often a watcher makes the pages of folders that have changed.
 _PAGES_S = 60.0
+# How often `add` looks whether another process has taken its paths, or lets it take them.
+_WAIT_S = 0.2
+# Requests written in one transaction: other processes are not kept waiting.
+_CHUNK = 1000
 
 
 @dataclass
 class _Keeper:
     """What an ingest does after each commit: index, thumbnails, links."""
 
-    collection: Opened
+    context: Context
     live: LiveIndex
     emit: Emit
     said: set[str] = field(default_factory=set)
@@ -81,18 +64,18 @@ class _Keeper:
 
     def after_commit(self, fresh: Sequence[Decoded]) -> None:
         """Store thumbnails, bring the index up to date, save it when that is due."""
-        store = self.collection.thumbnails()
+        store = self.context.thumbnails()
         for decoded in fresh:
             if decoded.thumbnail is not None:
                 with contextlib.suppress(OSError):  # a cache
                     store.put(key_of(decoded.sha256), decoded.thumbnail)
         self.live.top_up()
-        rules = self.collection.settings.index
+        rules = self.context.settings.index
         self.live.save_when_due(least=rules.checkpoint_images, share=rules.checkpoint_share)
 
     def links(self) -> bool:
         """Sync some of the queue, sometimes all; False when another process syncs."""
-        linking = self.collection.linking()
+        linking = self.context.linking()
         now = time.monotonic()
         self._pages(linking, now)
         whole = now - self.checked >= _WHOLE_TREE_S
@@ -100,8 +83,8 @@ class _Keeper:
         if not whole and not recount and not linking.queued:
             return True
         # What was committed before a stop is still linked; copying it may take long.
-        stopping = self.collection.stop.is_set() and linking.mode != "copy"
-        stop = None if stopping else self.collection.stop
+        stopping = self.context.stop.is_set() and linking.mode != "copy"
+        stop = None if stopping else self.context.stop
         try:
             fell_back = linking.advance(budget_s=_LINKS_S, whole=whole, recount=recount, stop=stop)
         except (LockedError, StoppedError):
@@ -124,7 +107,7 @@ class _Keeper:
         if now - self.paged < _PAGES_S or linking.queued:
             return
         try:
-            if link_folder.write(self.collection, budget_s=_LINKS_S):
+            if link_folder.write(self.context, budget_s=_LINKS_S):
                 self.paged = now
         except (LockedError, StoppedError):
             return
@@ -140,22 +123,22 @@ class _Keeper:
             self.emit(Event("trouble", sentence))
 
 
-def run(collection: Opened, emit: Emit, *, once: bool, scan: bool, cluster: bool) -> IngestResult:
+def run(context: Context, emit: Emit, *, once: bool, scan: bool, cluster: bool) -> IngestResult:
     """Run an ingest; the caller holds the ingest lock."""
     require_packages()
     with contextlib.ExitStack() as stack:  # no start that fails leaves a process or thread behind
-        ingest = _prepared(collection, emit, stack, once=once, scan=scan, cluster=cluster)
-        collection.counted = ingest.result
+        ingest = _prepared(context, emit, stack, once=once, scan=scan, cluster=cluster)
+        context.counted = ingest.result
         try:
             result = ingest.run(once=once, scan=scan)
         finally:
-            collection.counted = None
-    if not collection.stop.is_set():
-        finish_links(collection)
-    if once and collection.stop.is_set():
+            context.counted = None
+    if not context.stop.is_set():
+        finish_links(context)
+    if once and context.stop.is_set():
         raise StoppedError("interrupted; the ingested files are kept; run it again to resume")
     if once and (result.ingested or result.reused):
-        result = replace(result, suggestions=moved_folders(collection.catalog))
+        result = replace(result, suggestions=moved_folders(context.catalog))
     hint = raw_hint(result)
     if hint:
         result = replace(result, suggestions=(*result.suggestions, hint))
@@ -172,7 +155,7 @@ def raw_hint(result: IngestResult) -> str:
 
 
 def _prepared(
-    collection: Opened,
+    context: Context,
     emit: Emit,
     stack: contextlib.ExitStack,
     *,
@@ -181,34 +164,34 @@ def _prepared(
     cluster: bool,
 ) -> Ingest:
     """The ingest with all its parts; what must be closed after it is on the stack."""
-    catalog, settings = collection.catalog, collection.settings
+    catalog, settings = context.catalog, context.settings
     # Workers start first: they share nothing with what is loaded later.
     wanted = settings.embedding
     workers = settings.decode.workers or devices.decode_workers(
         device=wanted.device, engine=wanted.engine
     )
-    decoder = pool(collection, workers)
+    decoder = pool(context, workers)
     stack.callback(decoder.close)
-    choose_recipe(collection, waiting=_waiting(collection, scan=scan))
-    live = collection.open_index(catalog, verify=not once)
+    choose_recipe(context, waiting=_waiting(context, scan=scan))
+    live = context.open_index(catalog, verify=not once)
     stack.callback(live.close, save=True)
-    keeper = _Keeper(collection, live, emit)
+    keeper = _Keeper(context, live, emit)
     assigner = ArrivalAssigner(catalog)
-    assigner.catch_up(collection.recipe)
-    collection.recluster().drop_unfinished()
+    assigner.catch_up(context.recipe)
+    context.recluster().drop_unfinished()
     with contextlib.suppress(StoppedError):  # the next one resumes
-        reembed.drop_retired(catalog, progress=collection.progress, stop=collection.stop)
+        reembed.drop_retired(catalog, progress=context.progress, stop=context.stop)
     automatic = Automatic(
         catalog,
-        path=collection.folders.catalog,
-        recipe=collection.recipe,
+        path=context.folders.catalog,
+        recipe=context.recipe,
         settings=settings,
-        make=collection.recluster,
+        make=context.recluster,
         tell=lambda result: emit(Event("clustered", _clustered(result))),
-        stop=collection.stop,
+        stop=context.stop,
     )
     stack.callback(automatic.close)
-    ours, exclusion = collection.our_folders(), collection.exclusion
+    ours, exclusion = context.our_folders(), context.exclusion
     watched = [root for root in catalog.roots.all() if root.kind == "watched"]
     network = {
         root.id for root in catalog.roots.all() if settings.watch.polling or is_network(root.path)
@@ -217,7 +200,7 @@ def _prepared(
         catalog,
         Parts(
             decoder=decoder,
-            open_embedder=embedder_opener(collection),
+            open_embedder=embedder_opener(context),
             assigner=assigner,
             after_commit=keeper.after_commit,
             links=keeper.links,
@@ -232,15 +215,15 @@ def _prepared(
             ),
             disk=LocalDisk(exclusion),
         ),
-        recipe=collection.recipe,
+        recipe=context.recipe,
         settings=settings,
         ours=ours,
         network=network,
         exclusion=exclusion,
         workers=workers,
         emit=emit,
-        progress=collection.progress,
-        stop=collection.stop,
+        progress=context.progress,
+        stop=context.stop,
     )
 
 
@@ -252,9 +235,9 @@ def _clustered(result: ClusterResult) -> str:
     return "; ".join((f"{result.k} clusters ({result.sentence})", *result.notes))
 
 
-def pool(collection: Opened, workers: int) -> DecodePool:
+def pool(context: Context, workers: int) -> DecodePool:
     """Decode workers by the settings of the collection; they start at once."""
-    rules = collection.settings.decode
+    rules = context.settings.decode
     return DecodePool(
         workers=workers,
         thumbnail_px=rules.thumbnail_px if rules.thumbnails else 0,
@@ -265,52 +248,49 @@ def pool(collection: Opened, workers: int) -> DecodePool:
     )
 
 
-def _waiting(collection: Opened, *, scan: bool) -> int:
+def _waiting(context: Context, *, scan: bool) -> int:
     """Files asked for and (`scan`) in the roots, counted until they are more than `MANY_IMAGES`."""
-    catalog = collection.catalog
-    disk, count = LocalDisk(collection.exclusion), len(catalog.requests.oldest(MANY_IMAGES + 1))
+    catalog = context.catalog
+    disk, count = LocalDisk(context.exclusion), len(catalog.requests.oldest(MANY_IMAGES + 1))
     for root in catalog.roots.all():
         if root.kind != "watched" or not scan or count > MANY_IMAGES:
             continue
-        for _ in disk.scan(root.path, skip=collection.our_folders(), trouble=lambda *_: None):
+        for _ in disk.scan(root.path, skip=context.our_folders(), trouble=lambda *_: None):
             count += 1
             if count > MANY_IMAGES:
                 return count
     return count
 
 
-# How often `add` looks whether another process has taken its paths, or lets it take them.
-_WAIT_S = 0.2
-# Requests written in one transaction: other processes are not kept waiting.
-_CHUNK = 1000
-
-
 def watch(
-    collection: Opened,
+    context: Context,
     paths: Sequence[bytes],
     emit: Emit,
     *,
     once: bool,
     links: Path | None,
     cluster: bool,
+    exclude: Sequence[str] = (),
+    exclude_fresh: bool = False,
     remove_excluded: bool = False,
 ) -> IngestResult:
     """See `Collection.watch`."""
-    catalog = collection.catalog
+    catalog = context.catalog
     roots = [_root(path) for path in paths]
-    _ = collection.exclusion  # a wrong pattern is refused before anything is written
-    with collection.ingest_lock():
+    exclusions.with_patterns(context, exclude, fresh=exclude_fresh)
+    _ = context.exclusion  # a wrong pattern is refused before anything is written
+    with context.ingest_lock():
         with catalog.transaction():
-            exclusions.keep(collection, emit)
-            choose_links(collection, links, roots)
+            exclusions.keep(context, emit)
+            choose_links(context, links, roots)
             for root in roots:
-                _keep_apart(collection, root)
+                _keep_apart(context, root)
             for root in roots:
                 catalog.roots.put(root, "watched")
         watched = [root for root in catalog.roots.all() if root.kind == "watched"]
         if not watched:
             raise UsageError(
-                f"the collection {collection.name!r} watches no folder yet; "
+                f"the collection {context.name!r} watches no folder yet; "
                 "name one: imgclust watch FOLDER"
             )
         for known in watched:
@@ -318,15 +298,15 @@ def watch(
             if away and not catalog.images.count(known.id):  # else the scan says what is kept
                 emit(Event("trouble", "this folder is not there now", known.path))
         if remove_excluded:
-            exclusions.take_out(collection)
-        return run(collection, emit, once=once, scan=True, cluster=cluster)
+            exclusions.take_out(context)
+        return run(context, emit, once=once, scan=True, cluster=cluster)
 
 
-def add(collection: Opened, paths: Sequence[bytes], emit: Emit, *, cluster: bool) -> IngestResult:
+def add(context: Context, paths: Sequence[bytes], emit: Emit, *, cluster: bool) -> IngestResult:
     """See `Collection.add`."""
     if not paths:
         raise UsageError("no path given; name at least one file or folder")
-    catalog = collection.catalog
+    catalog = context.catalog
     tops: list[tuple[bytes, bool]] = []
     for path in paths:
         absolute = os.path.abspath(path)
@@ -338,23 +318,23 @@ def add(collection: Opened, paths: Sequence[bytes], emit: Emit, *, cluster: bool
             kind = kind_of(mode)
             raise UsageError(f"{os.fsdecode(absolute)} is {kind}; name a file or a folder")
         real = os.path.realpath(absolute)
-        _keep_apart(collection, real)
+        _keep_apart(context, real)
         tops.append((real, stat_bits.S_ISDIR(mode)))
     if catalog.setting("recipe") is not None:
-        _ = collection.recipe  # other weights are refused before anything is queued
+        _ = context.recipe  # other weights are refused before anything is queued
     arrivals = _Arrivals(catalog)
-    wanted = _wanted(collection, tops, emit)
+    wanted = _wanted(context, tops, emit)
     while part := list(islice(wanted, _CHUNK)):
-        collection.stop.check()
+        context.stop.check()
         with catalog.transaction():
             for file, root in part:
                 arrivals.request(file, root)
-    return _take_in(collection, arrivals, emit, cluster=cluster)
+    return _take_in(context, arrivals, emit, cluster=cluster)
 
 
-def retry(collection: Opened, paths: Sequence[bytes], emit: Emit) -> IngestResult:
+def retry(context: Context, paths: Sequence[bytes], emit: Emit) -> IngestResult:
     """See `Collection.retry`."""
-    catalog = collection.catalog
+    catalog = context.catalog
     wanted = [row.path for row in catalog.observations.quarantined()]
     if paths:
         asked = {os.path.abspath(path) for path in paths}
@@ -372,7 +352,7 @@ def retry(collection: Opened, paths: Sequence[bytes], emit: Emit) -> IngestResul
             if known is not None:
                 arrivals.request(path, known.root)
                 catalog.observations.forget(path)
-    return _take_in(collection, arrivals, emit, cluster=True)
+    return _take_in(context, arrivals, emit, cluster=True)
 
 
 def _root(path: bytes) -> bytes:
@@ -387,8 +367,8 @@ def _root(path: bytes) -> bytes:
     return real
 
 
-def _keep_apart(collection: Opened, path: bytes) -> None:
-    for ours in (collection.folders.root, collection.link_folder):
+def _keep_apart(context: Context, path: bytes) -> None:
+    for ours in (context.folders.root, context.link_folder):
         if folders.overlaps(os.fsencode(ours), path):
             raise UsageError(
                 f"{os.fsdecode(path)} and our own folder {ours} lie inside each other; "
@@ -397,7 +377,7 @@ def _keep_apart(collection: Opened, path: bytes) -> None:
 
 
 def _wanted(
-    collection: Opened, tops: Iterable[tuple[bytes, bool]], emit: Emit
+    context: Context, tops: Iterable[tuple[bytes, bool]], emit: Emit
 ) -> Iterator[tuple[bytes, int]]:
     """Each file to be added with its root.
 
@@ -406,7 +386,7 @@ def _wanted(
     A folder is a root of its own. A single file belongs to the innermost root above it, and where
     there is none, to its folder.
     """
-    catalog, disk = collection.catalog, LocalDisk(collection.exclusion)
+    catalog, disk = context.catalog, LocalDisk(context.exclusion)
     roots = {root.path: root.id for root in catalog.roots.all()}
     watched = {root.path for root in catalog.roots.all() if root.kind == "watched"}
 
@@ -436,25 +416,25 @@ def _above(path: bytes) -> Iterator[bytes]:
         path = folder
 
 
-def _take_in(collection: Opened, arrivals: _Arrivals, emit: Emit, *, cluster: bool) -> IngestResult:
+def _take_in(context: Context, arrivals: _Arrivals, emit: Emit, *, cluster: bool) -> IngestResult:
     """Ingest what was asked for, unless another process that ingests takes it."""
     waited = False
     while not arrivals.taken():
         with contextlib.ExitStack() as stack:
             try:
-                stack.enter_context(collection.ingest_lock())
+                stack.enter_context(context.ingest_lock())
             except LockedError:
                 if not waited:
                     emit(Event("note", "another process is ingesting; it takes the files"))
                 waited = True
             else:
-                result = run(collection, emit, once=True, scan=False, cluster=cluster)
+                result = run(context, emit, once=True, scan=False, cluster=cluster)
                 return arrivals.result() if waited else result
-        if collection.stop.wait(_WAIT_S):
+        if context.stop.wait(_WAIT_S):
             raise StoppedError("interrupted; the files stay queued, and are still ingested")
-        collection.progress("waiting for another process", *arrivals.progress)
-    finish_links(collection)
-    return replace(arrivals.result(), suggestions=moved_folders(collection.catalog))
+        context.progress("waiting for another process", *arrivals.progress)
+    finish_links(context)
+    return replace(arrivals.result(), suggestions=moved_folders(context.catalog))
 
 
 class _Arrivals:

@@ -1,34 +1,22 @@
-"""The pages of the link folder, written when the links are up to date."""
+"""The link folder of a collection: its links brought up to date, its pages, where it is."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-from typing import TYPE_CHECKING
-
-from imgclust.links import OUTLIERS
-from imgclust.locks import FileLock
-from imgclust.report import FolderPages
-
-if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
+import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.collection import folders, link_folder
-from imgclust.errors import UsageError
+from imgclust.collection import folders
+from imgclust.errors import LockedError, StoppedError, UsageError
+from imgclust.locks import FileLock
 
 if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
-import contextlib
-import time
-from typing import TYPE_CHECKING
-
-from imgclust.errors import LockedError, StoppedError
-
-if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
-
+    from imgclust.collection.context import Context
+    from imgclust.links import LinksResult
+    from imgclust.report import FolderPages
 
 # How often, and for how long in all, finished work checks whether it may update the links.
 _LINKS_WAIT_S = 0.2
@@ -38,84 +26,101 @@ _LINKS_PATIENCE_S = 300.0
 _MOST_BESIDE_BYTES, _MOST_BYTES = 256 << 20, 2 << 30
 
 
-def finish_links(collection: Opened) -> None:
+def update(context: Context, *, dry_run: bool = False, check: bool = False) -> LinksResult:
+    """See `Collection.links`."""
+    linking = context.linking()
+    if check:
+        return linking.check(progress=context.progress, stop=context.stop)
+    if dry_run:
+        return linking.dry_run()
+    result = linking.sync(whole=True, progress=context.progress, stop=context.stop)
+    context.keep()
+    context.catalog.ledger.queue_all_pages()
+    finish_pages(context)
+    return result
+
+
+def sync(context: Context) -> LinksResult:
+    """See `Collection.sync_links`."""
+    return context.linking().sync(progress=context.progress, stop=context.stop)
+
+
+def finish_links(context: Context) -> None:
     """Update the links after work that has succeeded.
 
     Another process may be at them: it takes what is queued too, or lets us. When neither happens
     in some minutes, or the person asks to stop, that is said and the links stay queued.
     """
     deadline = time.monotonic() + _LINKS_PATIENCE_S
-    linking = collection.linking()
+    linking = context.linking()
     outdated = linking.counts_images
     while outdated or linking.queued:
         try:
-            linking.sync(wait_s=0.0, progress=collection.progress, stop=collection.stop)
+            linking.sync(wait_s=0.0, progress=context.progress, stop=context.stop)
             outdated = False
         except LockedError as error:
-            if time.monotonic() < deadline and not collection.stop.wait(_LINKS_WAIT_S):
+            if time.monotonic() < deadline and not context.stop.wait(_LINKS_WAIT_S):
                 continue
-            collection.say(f"{error}; the links follow later, or with imgclust links")
+            context.say(f"{error}; the links follow later, or with imgclust links")
             return
         except StoppedError:
-            collection.say("the links are not all up to date yet; run imgclust links to finish")
+            context.say("the links are not all up to date yet; run imgclust links to finish")
             return
-    finish_pages(collection)
+    finish_pages(context)
 
 
-def finish_space(collection: Opened) -> None:
+def finish_space(context: Context) -> None:
     """Give space that the catalog no longer needs back to the disk, if that takes moments."""
-    most = _MOST_BESIDE_BYTES if collection.is_watching else _MOST_BYTES
+    most = _MOST_BESIDE_BYTES if context.is_watching else _MOST_BYTES
     with contextlib.suppress(OSError):
-        collection.catalog.shrink(most_bytes=most)
+        context.catalog.shrink(most_bytes=most)
 
 
-def finish_pages(collection: Opened) -> None:
+def finish_pages(context: Context) -> None:
     """Make the pages of the link folder again; they are an aid, so that nothing fails for them."""
     try:
-        link_folder.write(collection)
+        write(context)
     except LockedError:
         return  # whoever is at the links makes them
     except StoppedError:
-        collection.say(
-            "the pages of the link folder are not all made; run imgclust links to finish"
-        )
+        context.say("the pages of the link folder are not all made; run imgclust links to finish")
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
             raise
-        collection.say(f"the pages of the link folder are made later: {error}")
+        context.say(f"the pages of the link folder are made later: {error}")
 
 
-def choose_links(collection: Opened, links: Path | None, roots: Sequence[bytes]) -> None:
+def choose_links(context: Context, links: Path | None, roots: Sequence[bytes]) -> None:
     """Keep the link folder that a new collection is given; the caller holds the transaction."""
     if links is None:
         return
     wanted = Path(os.path.abspath(links.expanduser()))
-    catalog = collection.catalog
+    catalog = context.catalog
     if catalog.setting("link_folder") is None and not catalog.images.count():
         _keep_apart(wanted, [*roots, *(known.path for known in catalog.roots.all())])
         catalog.store("link_folder", os.fsencode(wanted).hex())
-    elif wanted != collection.link_folder:
+    elif wanted != context.link_folder:
         raise UsageError(
-            f"the links of this collection are in {collection.link_folder}; "
+            f"the links of this collection are in {context.link_folder}; "
             f"imgclust links --links {links} moves them"
         )
 
 
-def move_links(collection: Opened, to: Path) -> None:
+def move_links(context: Context, to: Path) -> LinksResult:
     """See `Collection.move_links`."""
-    catalog = collection.catalog
+    catalog = context.catalog
     wanted = Path(os.path.abspath(to.expanduser()))
     _keep_apart(wanted, [root.path for root in catalog.roots.all()])
     # Held throughout: a sync in between would make the links again where nobody looks for them.
-    lock = FileLock(collection.folders.lock("links"), purpose="syncing the links of", wait_s=10.0)
+    lock = FileLock(context.folders.lock("links"), purpose="syncing the links of", wait_s=10.0)
     with lock:
-        if wanted == collection.link_folder:
-            return
-        collection.linking().clear(progress=collection.progress, stop=collection.stop)
-        link_folder.clear(collection)
-        with catalog.transaction():
-            catalog.store("link_folder", os.fsencode(wanted).hex())
-            catalog.store("link_folders", {})
+        if wanted != context.link_folder:
+            context.linking().clear(progress=context.progress, stop=context.stop)
+            clear(context)
+            with catalog.transaction():
+                catalog.store("link_folder", os.fsencode(wanted).hex())
+                catalog.store("link_folders", {})
+    return update(context)
 
 
 def _keep_apart(links: Path, roots: Iterable[bytes]) -> None:
@@ -127,7 +132,7 @@ def _keep_apart(links: Path, roots: Iterable[bytes]) -> None:
             )
 
 
-def write(collection: Opened, *, budget_s: float | None = None) -> bool:
+def write(context: Context, *, budget_s: float | None = None) -> bool:
     """Make the pages again whose folders have changed; False when the time did not suffice.
 
     Raises
@@ -137,35 +142,38 @@ def write(collection: Opened, *, budget_s: float | None = None) -> bool:
     OSError
         When the disk refuses.
     """
-    with FileLock(collection.folders.lock("links"), purpose="syncing the links of"):
-        pages = _pages(collection)  # under the lock, since the link folder may move until then
-        rules = collection.link_rules
+    from imgclust.links import OUTLIERS
+
+    with FileLock(context.folders.lock("links"), purpose="syncing the links of"):
+        pages = _pages(context)  # under the lock, since the link folder may move until then
+        rules = context.link_rules
         if not rules.pages:
             pages.clear()
             return True
-        folders = {
-            cluster: os.fsencode(path.name)
-            for cluster, path in collection.linking().folders().items()
+        names = {
+            cluster: os.fsencode(path.name) for cluster, path in context.linking().folders().items()
         }
         return pages.write(
-            folders,
+            names,
             outliers=OUTLIERS if rules.outliers else None,
             budget_s=budget_s,
-            progress=collection.progress,
-            stop=collection.stop,
+            progress=context.progress,
+            stop=context.stop,
         )
 
 
-def clear(collection: Opened) -> None:
+def clear(context: Context) -> None:
     """Take the pages away; those that are made next are made whole."""
-    _pages(collection).clear()
-    collection.catalog.ledger.queue_all_pages()
+    _pages(context).clear()
+    context.catalog.ledger.queue_all_pages()
 
 
-def _pages(collection: Opened) -> FolderPages:
+def _pages(context: Context) -> FolderPages:
+    from imgclust.report import FolderPages
+
     return FolderPages(
-        collection.catalog,
-        root=collection.link_folder,
-        thumbnails=collection.folders.thumbnails,
-        collection=collection.name,
+        context.catalog,
+        root=context.link_folder,
+        thumbnails=context.folders.thumbnails,
+        collection=context.name,
     )

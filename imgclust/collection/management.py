@@ -1,4 +1,4 @@
-"""Collections made, renamed and deleted in an index folder."""
+"""Collections by name: listed, made, renamed, restored and deleted; the settings of one."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from imgclust import collection, config
+from imgclust import config
 from imgclust.catalog import Catalog
-from imgclust.collection import folders, link_folder
-from imgclust.collection.collection import Collection
+from imgclust.collection import folders, link_folder, results
+from imgclust.collection.context import Context
 from imgclust.collection.folders import LOCKS, Folders, IndexFolder
+from imgclust.collection.stored_settings import KEPT, REPLACED
 from imgclust.errors import ImgclustError, UsageError
 from imgclust.fs import sync_folder
 from imgclust.locks import FileLock, is_locked
+from imgclust.paths import as_path
 from imgclust.progress import Progress, StopFlag, silent
 
 
@@ -35,6 +38,11 @@ class CollectionRow:
     roots: tuple[bytes, ...]
     watching: bool
     trouble: str | None = None
+
+    @property
+    def root_locations(self) -> tuple[Path, ...]:
+        """`roots` as `Path`s."""
+        return tuple(map(as_path, self.roots))
 
 
 @dataclass(frozen=True)
@@ -150,8 +158,9 @@ def create_collection(
     place = _free(found, name)
     ours = _claimed(place)
     try:
-        with Collection.open(found.path, name, effective=effective, create_for=()) as made:
-            return CollectionPlace(name, made.folders.root)
+        made = folders.prepare(found, name, ())
+        with Context(name, made, found, effective or config.load()):
+            return CollectionPlace(name, made.root)
     except BaseException:
         if ours:
             _take_back(place)
@@ -216,7 +225,7 @@ def restore_collection(
     dry_run: bool = False,
     progress: Progress = silent,
     stop: StopFlag | None = None,
-) -> collection.Restored:
+) -> results.Restored:
     """Make a collection from a backup; whole, or not at all.
 
     Parameters
@@ -285,9 +294,7 @@ def delete_collection(
             plain = config.Effective(
                 config.Settings(), dict.fromkeys(config.flatten(config.Settings()), "default")
             )
-            with Collection.open(
-                found.path, name, effective=plain, progress=progress, stop=stop
-            ) as going:
+            with Context(name, place, found, plain, progress=progress, stop=stop) as going:
                 links = going.linking().clear(progress=progress, stop=stop).removed
                 link_folder.clear(going)
                 folder = going.link_folder
@@ -359,3 +366,67 @@ def _below(path: Path, folder: Path) -> str | None:
         return str(Path(os.path.realpath(path)).relative_to(os.path.realpath(folder)))
     except ValueError:
         return None
+
+
+KEPT_BY = "the collection"
+
+
+@dataclass(frozen=True)
+class SettingRow:
+    """A setting by dotted name; `origin` is "default", a file, a variable, or "the collection"."""
+
+    key: str
+    value: Any
+    default: Any
+    origin: str
+
+    @property
+    def changed(self) -> bool:
+        """True when the value is not the default one."""
+        return bool(self.value != self.default)
+
+
+@dataclass(frozen=True)
+class EffectiveSettings:
+    """The settings that commands work with, and the folders that they work in."""
+
+    index: IndexFolder
+    collection: str
+    cache: Path
+    settings: tuple[SettingRow, ...]
+
+
+def effective_settings(
+    index: Path | None = None, name: str = "default", *, effective: config.Effective | None = None
+) -> EffectiveSettings:
+    """Every setting with its value and origin; a collection need not be there.
+
+    Raises
+    ------
+    UsageError
+        When a file or variable says something else than what the collection keeps.
+    """
+    found = folders.find_index_folder(index)
+    place = folders.folders_of(found, name)
+    given = effective or config.load()
+    values, origin = config.flatten(given.settings), dict(given.origin)
+    if place.catalog.is_file():
+        with Context(name, folders.existing(found, name), found, given) as context:
+            values = config.flatten(context.settings)
+            replaced = {key for key in REPLACED if origin[key] != "default"}
+            origin |= dict.fromkeys(KEPT.keys() - replaced, KEPT_BY)
+            weights = context.catalog.setting("weights")
+            if weights is not None:
+                _ = context.recipe  # other weights are refused, as by every command
+                chosen = weights["path"] if weights["name"] == "file" else weights["name"]
+                values["embedding.weights"] = chosen
+                origin["embedding.weights"] = KEPT_BY
+    defaults = config.flatten(config.Settings())
+    return EffectiveSettings(
+        index=found,
+        collection=name,
+        cache=folders.cache_folder(),
+        settings=tuple(
+            SettingRow(key, values[key], defaults[key], origin[key]) for key in defaults
+        ),
+    )

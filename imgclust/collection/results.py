@@ -1,219 +1,105 @@
-"""What the methods of a collection return, besides the results of the layers below."""
+"""The frozen results of a collection's methods, and what its callers pass, loaded on first use.
+
+An annotation `results.SweepResult` costs nothing until `typing.get_type_hints` asks for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-import imgclust.collection
-from imgclust.catalog import Facts
+if TYPE_CHECKING:
+    from imgclust.backup import Backup as Backup
+    from imgclust.backup import Manifest as Manifest
+    from imgclust.backup import Restored as Restored
+    from imgclust.catalog import Facts as Facts
+    from imgclust.catalog import KeptCatalog as KeptCatalog
+    from imgclust.catalog import Quarantined as Quarantined
+    from imgclust.clustering import Drift as Drift
+    from imgclust.clusters import ClusterLife as ClusterLife
+    from imgclust.clusters import ClusterResult as ClusterResult
+    from imgclust.clusters import Drifting as Drifting
+    from imgclust.clusters import LifeEvent as LifeEvent
+    from imgclust.clusters import PastClustering as PastClustering
+    from imgclust.clusters import SweepResult as SweepResult
+    from imgclust.collection.clusters import ClusterDetails as ClusterDetails
+    from imgclust.collection.clusters import ClusterRow as ClusterRow
+    from imgclust.collection.clusters import Member as Member
+    from imgclust.collection.duplicates import Dismissed as Dismissed
+    from imgclust.collection.folders import Folders as Folders
+    from imgclust.collection.folders import IndexFolder as IndexFolder
+    from imgclust.collection.images import DamagedImage as DamagedImage
+    from imgclust.collection.images import MissingImage as MissingImage
+    from imgclust.collection.images import Removed as Removed
+    from imgclust.collection.management import CollectionList as CollectionList
+    from imgclust.collection.management import CollectionPlace as CollectionPlace
+    from imgclust.collection.management import CollectionRow as CollectionRow
+    from imgclust.collection.management import Deleted as Deleted
+    from imgclust.collection.management import EffectiveSettings as EffectiveSettings
+    from imgclust.collection.management import SettingRow as SettingRow
+    from imgclust.collection.roots import MovedRoot as MovedRoot
+    from imgclust.collection.roots import RemovedRoot as RemovedRoot
+    from imgclust.collection.roots import RootRow as RootRow
+    from imgclust.collection.selection import Selection as Selection
+    from imgclust.collection.status import CurrentClustering as CurrentClustering
+    from imgclust.collection.status import Standing as Standing
+    from imgclust.collection.status import Status as Status
+    from imgclust.doctor import Advisory as Advisory
+    from imgclust.doctor import Check as Check
+    from imgclust.doctor import DoctorResult as DoctorResult
+    from imgclust.duplicates import Duplicate as Duplicate
+    from imgclust.duplicates import DuplicateGroup as DuplicateGroup
+    from imgclust.duplicates import DuplicatesResult as DuplicatesResult
+    from imgclust.duplicates import Thresholds as Thresholds
+    from imgclust.export import ExportResult as ExportResult
+    from imgclust.images import Region as Region
+    from imgclust.ingest import Emit as Emit
+    from imgclust.ingest import Event as Event
+    from imgclust.ingest import IngestResult as IngestResult
+    from imgclust.links import LinksResult as LinksResult
+    from imgclust.maps import MapResult as MapResult
+    from imgclust.reembed import ReembedResult as ReembedResult
+    from imgclust.report import ReportResult as ReportResult
+    from imgclust.search import Neighbour as Neighbour
+    from imgclust.search import QueryResult as QueryResult
+    from imgclust.watcher import Exclusion as Exclusion
+    from imgclust.weights import Listed as Listed
+    from imgclust.weights import Weights as Weights
 
+_HOMES = {
+    "backup": "Backup Manifest Restored",
+    "catalog": "Facts KeptCatalog Quarantined",
+    "clustering": "Drift",
+    "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering SweepResult",
+    "collection.clusters": "ClusterDetails ClusterRow Member",
+    "collection.duplicates": "Dismissed",
+    "collection.folders": "Folders IndexFolder",
+    "collection.images": "DamagedImage MissingImage Removed",
+    "collection.management": "CollectionList CollectionPlace CollectionRow "
+    "Deleted EffectiveSettings SettingRow",
+    "collection.roots": "MovedRoot RemovedRoot RootRow",
+    "collection.selection": "Selection",
+    "collection.status": "CurrentClustering Standing Status",
+    "doctor": "Advisory Check DoctorResult",
+    "duplicates": "Duplicate DuplicateGroup DuplicatesResult Thresholds",
+    "export": "ExportResult",
+    "images": "Region",
+    "ingest": "Emit Event IngestResult",
+    "links": "LinksResult",
+    "maps": "MapResult",
+    "reembed": "ReembedResult",
+    "report": "ReportResult",
+    "search": "Neighbour QueryResult",
+    "watcher": "Exclusion",
+    "weights": "Listed Weights",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-@dataclass(frozen=True)
-class ClusterRow:
-    """One cluster; `medoid` is an image id, `coherence` the mean cosine to the centroid.
+if not TYPE_CHECKING:  # type checkers read the imports above
+    __all__ = sorted(_HOME_OF)
 
-    `outliers` counts the images that are far from the centre; `drift` says how far from the centre
-    its arrivals are. The images of a `frozen` cluster leave it only by a command about that
-    cluster.
-    """
-
-    id: int
-    name: str | None
-    size: int
-    coherence: float
-    medoid: int | None
-    medoid_path: bytes | None
-    folder: Path | None
-    drift: imgclust.collection.Drift
-    outliers: int
-    frozen: bool = False
-
-
-@dataclass(frozen=True)
-class Member:
-    """An image of a cluster, and its distance to the centroid in the clustering's space.
-
-    `missing`: its file was not where it was when the folder was last looked at.
-    """
-
-    id: int
-    path: bytes
-    distance: float
-    missing: bool = False
-    facts: Facts = Facts()
-
-
-@dataclass(frozen=True)
-class ClusterDetails:
-    """A cluster with its representatives, its nearest clusters, and its members by distance."""
-
-    row: ClusterRow
-    representatives: tuple[Member, ...]
-    nearest: tuple[tuple[int, float], ...]
-    members: tuple[Member, ...]
-    sheet: Path | None
-
-
-@dataclass(frozen=True)
-class CurrentClustering:
-    """The current clustering in short; `created` in seconds since 1970."""
-
-    id: int
-    k: int
-    space: str
-    inertia: float
-    created: float
-    provisional: bool
-    chosen_by: str
-    generation: int
-
-
-@dataclass(frozen=True)
-class Status:
-    """The status of a collection.
-
-    `held` are folders whose images are kept although some are not there, with the reason;
-    `offline` are those of them whose disk is away, with the number of their images.
-    """
-
-    collection: str
-    folder: Path
-    recipe: str | None
-    weights: str | None
-    images: int
-    distinct: int
-    quarantined: int
-    damaged: int
-    skipped: Mapping[str, int]
-    removed: int
-    pending: int
-    missing: int
-    held: tuple[tuple[bytes, str], ...]
-    held_images: int
-    offline: tuple[tuple[bytes, int], ...]
-    clusters: int
-    clustering: CurrentClustering | None
-    unassigned: int
-    roots: tuple[bytes, ...]
-    added: int
-    link_mode: str
-    link_folder: Path
-    watching: bool
-    drift: imgclust.collection.Drifting | None
-    provenances: Mapping[str, int]
-    events: tuple[tuple[float, str, str], ...]
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How far a running ingest is: what is left to read and to link, and how the clusters fit.
-
-    `drift` is None before the first clustering, `run` where nothing is ingested now: what the run
-    did so far.
-    """
-
-    images: int
-    pending: int
-    quarantined: int
-    missing: int
-    unlinked: int
-    clusters: int
-    provisional: bool
-    drift: imgclust.collection.Drifting | None
-    run: imgclust.collection.IngestResult | None = None
-
-
-@dataclass(frozen=True)
-class MissingImage:
-    """An image that is not where it was; `held` says why it is kept for now."""
-
-    id: int
-    path: bytes
-    scans: int
-    held: str | None
-    facts: Facts = Facts()
-
-
-@dataclass(frozen=True)
-class DamagedImage:
-    """An image whose file is damaged and gives a picture nevertheless; `reason` says what it is."""
-
-    id: int
-    path: bytes
-    reason: str
-
-
-@dataclass(frozen=True)
-class Removed:
-    """An image that was taken out of the collection; its file is untouched.
-
-    `copies` are the other images with the same bytes (id and path): they stay in, unless
-    `copies_removed` says that they were taken out too.
-    """
-
-    id: int
-    path: bytes
-    copies: tuple[tuple[int, bytes], ...] = ()
-    copies_removed: bool = False
-
-
-@dataclass(frozen=True)
-class Dismissed:
-    """Images (ids) that are not duplicates of each other, or (`undone`) may be again."""
-
-    images: tuple[int, ...]
-    undone: bool
-
-
-@dataclass(frozen=True)
-class RootRow:
-    """A folder that images come from, or (`kind` "mount") a disk that is mounted below one.
-
-    `kind` is "watched", "added" or "mount". `state` is the kind when all is well ("mounted" for a
-    mount), "offline" when the disk is away, "held" when images are kept for another `reason`,
-    "missing" when the folder is not there and no scan has seen that yet. `scanned` is the wall
-    clock at the end of the last scan.
-    """
-
-    path: bytes
-    kind: str
-    state: str
-    reason: str | None
-    images: int
-    missing: int
-    scanned: float | None
-    device: int | None
-
-
-@dataclass(frozen=True)
-class MovedRoot:
-    """A folder that has moved, with its images.
-
-    `compared` files were read to the end, `absent` were not at the new place, `doubled` images had
-    a newer row there, which is gone; `already` says that the folder had been moved before.
-    """
-
-    old: bytes
-    new: bytes
-    images: int = 0
-    compared: int = 0
-    absent: int = 0
-    doubled: int = 0
-    dry_run: bool = False
-    already: bool = False
-
-
-@dataclass(frozen=True)
-class RemovedRoot:
-    """A folder that is not watched any more; `watched` says whether it was.
-
-    Its images stay (`images_removed` False), or have left the collection too.
-    """
-
-    path: bytes
-    watched: bool
-    images: int
-    images_removed: bool
-    dry_run: bool
+    def __getattr__(name: str) -> Any:
+        if name not in _HOME_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(f"imgclust.{_HOME_OF[name]}"), name)
+        return value

@@ -12,7 +12,7 @@ from imgclust.catalog import Facts
 from imgclust.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
+    from imgclust.collection.context import Context
 
 _DATE = re.compile(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2}(T[0-9]{2}(:[0-9]{2}(:[0-9]{2})?)?)?)?)?")
 _WHOLE = "0000-01-01T00:00:00"
@@ -63,11 +63,11 @@ class Selection:
             not until or facts.taken[: len(until)] <= until
         )
 
-    def images(self, collection: Opened) -> frozenset[int] | None:
+    def images(self, context: Context) -> frozenset[int] | None:
         """Ids of the chosen images; None for all."""
         if not self:
             return None
-        every = collection.catalog.details.all()
+        every = context.catalog.details.all()
         return frozenset(image for image, facts in every if self.has(facts))
 
 
@@ -82,15 +82,15 @@ class _Row(Protocol):
 T = TypeVar("T", bound=_Row)
 
 
-def with_facts(collection: Opened, rows: Sequence[T]) -> tuple[T, ...]:
+def with_facts(context: Context, rows: Sequence[T]) -> tuple[T, ...]:
     """The rows with the facts of their images."""
-    found = collection.catalog.details.of_images([row.id for row in rows])
+    found = context.catalog.details.of_images([row.id for row in rows])
     return tuple(replace(row, facts=found.get(row.id, row.facts)) for row in rows)  # type: ignore[type-var]
 
 
-def chosen(rows: Iterable[T], selection: Selection) -> tuple[T, ...]:
+def selected(rows: Iterable[T], selection: Selection | None) -> tuple[T, ...]:
     """Those of the rows, with their facts, that are chosen."""
-    return tuple(row for row in rows if selection.has(row.facts))
+    return tuple(row for row in rows if selection is None or selection.has(row.facts))
 
 
 def _date(text: str, name: str) -> str:

@@ -1,22 +1,101 @@
-"""The status of a collection: in full for a person who asks, in short for a watcher's screen."""
+"""The status of a collection: in full, in short for a watcher's screen, and its health."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.clusters import drifting
-from imgclust.collection.results import CurrentClustering, Standing, Status
+from imgclust.clusters import Drifting, drifting
+from imgclust.collection import folders
 from imgclust.embedding import Recipe
-from imgclust.ingest import Holds, held_folders
+from imgclust.ingest import Holds, IngestResult, held_folders
+from imgclust.paths import as_path
 
 if TYPE_CHECKING:
-    from imgclust.collection.context import Opened
+    from imgclust.collection.context import Context
+    from imgclust.doctor import DoctorResult
 
 
-def status(collection: Opened) -> Status:
+@dataclass(frozen=True)
+class CurrentClustering:
+    """The current clustering in short; `created` in seconds since 1970."""
+
+    id: int
+    k: int
+    space: str
+    inertia: float
+    created: float
+    provisional: bool
+    chosen_by: str
+    generation: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """The status of a collection.
+
+    `held` are folders whose images are kept although some are not there, with the reason;
+    `offline` are those of them whose disk is away, with the number of their images.
+    """
+
+    collection: str
+    folder: Path
+    recipe: str | None
+    weights: str | None
+    images: int
+    distinct: int
+    quarantined: int
+    damaged: int
+    skipped: Mapping[str, int]
+    removed: int
+    pending: int
+    missing: int
+    held: tuple[tuple[bytes, str], ...]
+    held_images: int
+    offline: tuple[tuple[bytes, int], ...]
+    clusters: int
+    clustering: CurrentClustering | None
+    unassigned: int
+    roots: tuple[bytes, ...]
+    added: int
+    link_mode: str
+    link_folder: Path
+    watching: bool
+    drift: Drifting | None
+    provenances: Mapping[str, int]
+    events: tuple[tuple[float, str, str], ...]
+
+    @property
+    def root_locations(self) -> tuple[Path, ...]:
+        """`roots` as `Path`s."""
+        return tuple(map(as_path, self.roots))
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a running ingest is: what is left to read and to link, and how the clusters fit.
+
+    `drift` is None before the first clustering, `run` where nothing is ingested now: what the run
+    did so far.
+    """
+
+    images: int
+    pending: int
+    quarantined: int
+    missing: int
+    unlinked: int
+    clusters: int
+    provisional: bool
+    drift: Drifting | None
+    run: IngestResult | None = None
+
+
+def status(context: Context) -> Status:
     """See `Collection.status`."""
-    catalog = collection.catalog
+    catalog = context.catalog
     with catalog.snapshot():
         recipe = catalog.setting("recipe")
         kept = catalog.setting("weights")
@@ -42,8 +121,8 @@ def status(collection: Opened) -> Status:
                 generation=clustering.generation,
             )
         return Status(
-            collection=collection.name,
-            folder=collection.folders.root,
+            collection=context.name,
+            folder=context.folders.root,
             recipe=None if recipe is None else Recipe.parse(recipe).short,
             weights=None if kept is None else str(kept["name"]),
             images=catalog.images.count(),
@@ -62,18 +141,18 @@ def status(collection: Opened) -> Status:
             unassigned=unassigned,
             roots=tuple(root.path for root in roots if root.kind == "watched"),
             added=sum(root.kind == "added" for root in roots),
-            link_mode=collection.settings.links.mode,
-            link_folder=collection.link_folder,
-            watching=collection.is_watching,
+            link_mode=context.settings.links.mode,
+            link_folder=context.link_folder,
+            watching=context.is_watching,
             drift=drift,
             provenances=catalog.contents.provenances(),
             events=tuple(catalog.events(10)),
         )
 
 
-def standing(collection: Opened) -> Standing:
+def standing(context: Context) -> Standing:
     """See `Collection.standing`."""
-    catalog = collection.catalog
+    catalog = context.catalog
     clustering = catalog.clusterings.current()
     images = catalog.images.count()
     to_review = math.ceil(images * catalog.ledger.share_to_review())
@@ -86,5 +165,28 @@ def standing(collection: Opened) -> Standing:
         clusters=0 if clustering is None else len(clustering.cluster_ids),
         provisional=clustering is not None and clustering.provisional,
         drift=None if clustering is None else drifting(catalog, clustering),
-        run=None if collection.counted is None else collection.counted(),
+        run=None if context.counted is None else context.counted(),
     )
+
+
+def doctor(context: Context, *, repair: bool) -> DoctorResult:
+    """See `Collection.doctor`."""
+    from imgclust.doctor import Doctor
+
+    recipe = context.catalog.setting("recipe")
+    return Doctor(
+        context.catalog,
+        recipe=recipe,
+        dimensions=0 if recipe is None else Recipe.parse(recipe).dimensions,
+        folder=context.folders.root,
+        index_file=context.folders.index_file,
+        aside=context.folders.aside,
+        ingest_lock=context.folders.lock("ingest"),
+        linking=context.linking(),
+        recluster=None if recipe is None else context.recluster(context.catalog),
+        ours=context.our_folders(),
+        exclusion=context.exclusion,
+        cache=folders.cache_folder() / "weights",
+        progress=context.progress,
+        stop=context.stop,
+    ).examine(repair=repair)

@@ -22,9 +22,13 @@ from imgclust.fs import open_new, read_regular
 
 # Of what is kept; another one starts over. The likeness that was judged by is part of it.
 # Version 2: verdicts by all pixels. Other limits in images/sameness.py need another version.
-_VERSION = 2
+# Version 3: outlines of small pictures and of those that have their shape.
+_VERSION = 3
 _CHECKSUM_BYTES = 4
-_FIELDS = ("keys", "asked", "one", "other", "cosines", "judged", "verdicts")
+_CONTENTS = ("keys", "asked", "outlines", "spreads", "matched")
+_FIELDS = (*_CONTENTS, "one", "other", "cosines", "judged", "verdicts")
+# Numbers of an outline: 4 x 4 cells of three colours.
+OUTLINE = 48
 
 Positions = npt.NDArray[np.int32]
 
@@ -63,6 +67,10 @@ class Neighbourhood:
         Contents, ascending, int64 `(n,)`.
     asked
         How many neighbours of each were asked for, int32 `(n,)`; 0: they have to be looked for.
+    outlines, spreads, matched
+        Mean colours of 4 x 4 cells, uint8 `(n, 48)`, and how far the colours lie from their mean,
+        float32 `(n,)`, -1 where both are not known; whether these were compared with all others
+        that are known, bool `(n,)`. See `small_pictures`.
     one, other, cosines
         A row `(m,)` for each neighbour of each content, int32, int32, float32: by content, the
         nearest first.
@@ -73,6 +81,9 @@ class Neighbourhood:
 
     keys: npt.NDArray[np.int64]
     asked: Positions
+    outlines: npt.NDArray[np.uint8]
+    spreads: npt.NDArray[np.float32]
+    matched: npt.NDArray[np.bool_]
     one: Positions
     other: Positions
     cosines: npt.NDArray[np.float32]
@@ -86,6 +97,9 @@ class Neighbourhood:
         return cls(
             keys=keys,
             asked=np.zeros(len(keys), np.int32),
+            outlines=np.zeros((len(keys), OUTLINE), np.uint8),
+            spreads=np.full(len(keys), -1, np.float32),
+            matched=np.zeros(len(keys), bool),
             one=empty,
             other=empty,
             cosines=np.empty(0, np.float32),
@@ -105,22 +119,16 @@ class Neighbourhood:
         position = np.where(stays, at, -1).astype(np.int32)
         new = np.ones(len(keys), bool)
         new[position[stays]] = False
-        asked = np.zeros(len(keys), np.int32)
-        asked[position[stays]] = self.asked[stays]
+        found = Neighbourhood.of(keys)
+        for name in _CONTENTS[1:]:
+            getattr(found, name)[position[stays]] = getattr(self, name)[stays]
         one, other = position[self.one], position[self.other]
-        asked[one[(one >= 0) & (other < 0)]] = 0
+        found.asked[one[(one >= 0) & (other < 0)]] = 0
         kept = (one >= 0) & (other >= 0)
+        found.one, found.other, found.cosines = one[kept], other[kept], self.cosines[kept]
         judged = position[self.judged]
         known = (judged >= 0).all(axis=1)
-        found = Neighbourhood(
-            keys=keys,
-            asked=asked,
-            one=one[kept],
-            other=other[kept],
-            cosines=self.cosines[kept],
-            judged=judged[known],
-            verdicts=self.verdicts[known],
-        )
+        found.judged, found.verdicts = judged[known], self.verdicts[known]
         return found, new
 
     def reach(self) -> npt.NDArray[np.float32]:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from imgclust.duplicates.neighbour_cache import Neighbourhood, Verdict
 from imgclust.duplicates.pairs import Pairs
 from imgclust.duplicates.pixel_check import Pictures
-from imgclust.duplicates.thresholds import LIKE, Thresholds
+from imgclust.duplicates.small_pictures import candidates, least_likeness, matching, same_ratio
+from imgclust.duplicates.thresholds import Thresholds
 from imgclust.index import RowSearch, VectorIndex
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.projection import fit_pca
@@ -36,8 +37,6 @@ _FEWER_DIMS = 256
 # Above so many the rows are divided into parts, of which the nearest are searched.
 _VERY_MANY = 20_000
 _PCA_ROWS = 4096
-# Sides of a copy are rounded to whole pixels, and some programs round to even ones.
-_ROUNDED_PX = 1.5
 
 _Rows = npt.NDArray[np.int64]
 # Positions (m, count) of the neighbours of some contents, these themselves among them.
@@ -108,8 +107,8 @@ def look(
                 search = _search(index, keys, len(asked), progress, stop)
             _ask(neighbourhood, asked, number, index, search, progress, stop)
         pairs, cosines = neighbourhood.pairs()
-        alike = (cosines >= thresholds.near) & _same_ratio(sides[pairs[:, 0]], sides[pairs[:, 1]])
-        _judge(neighbourhood, pairs[alike], pictures, progress, stop)
+        alike = (cosines >= thresholds.near) & same_ratio(sides[pairs[:, 0]], sides[pairs[:, 1]])
+        _judge(neighbourhood, pairs[alike], sides, pictures, progress, stop)
         asked = _full(neighbourhood)
         if len(asked):
             number = _MORE * int(neighbourhood.asked[asked].min())
@@ -119,12 +118,15 @@ def look(
     same = alike & Verdict.agree(neighbourhood.seen(pairs))
     found = Pairs(keys[pairs], cosines)
     linked = _linked(pairs[same], len(keys))
-    linked = linked[_same_ratio(sides[linked[:, 0]], sides[linked[:, 1]])]
+    linked = linked[same_ratio(sides[linked[:, 0]], sides[linked[:, 1]])]
     linked = linked[neighbourhood.seen(linked) != Verdict.OTHER]
-    _judge(neighbourhood, linked, pictures, progress, stop, other=Verdict.LINKED)
+    _judge(neighbourhood, linked, sides, pictures, progress, stop, other=Verdict.LINKED)
     linked = linked[Verdict.agree(neighbourhood.seen(linked))]
-    more = Pairs(keys[linked], _paired_cosines(index, keys, linked))
-    near = Pairs.of([found.where(same), more])
+    small = candidates(neighbourhood, sides=sides, pictures=pictures, progress=progress, stop=stop)
+    _judge(neighbourhood, small, sides, pictures, progress, stop)
+    neighbourhood.matched = neighbourhood.spreads >= 0
+    others = np.concatenate([linked, matching(neighbourhood, sides)])
+    near = Pairs.of([found.where(same), Pairs(keys[others], _paired_cosines(index, keys, others))])
     return near, found.where(~same & (cosines >= thresholds.similar))
 
 
@@ -185,6 +187,7 @@ def _ask(
 def _judge(
     neighbourhood: Neighbourhood,
     pairs: _Rows,
+    sides: npt.NDArray[np.float64],
     pictures: Pictures,
     progress: Progress,
     stop: StopFlag,
@@ -198,7 +201,7 @@ def _judge(
         progress("comparing pictures", start, len(new))
         part = new[start : start + _JUDGED]
         first, second = keys[part[:, 0]], keys[part[:, 1]]
-        same = pictures.alike(first, second, least=LIKE, stop=stop)
+        same = pictures.alike(first, second, least=least_likeness(sides, part), stop=stop)
         told = pictures.told(first) & pictures.told(second)
         verdicts = np.where(same, int(Verdict.ALIKE), int(other)).astype(np.int8)
         neighbourhood.judge(part[told], verdicts[told])
@@ -276,13 +279,3 @@ def _cosines(
         beside = index.reconstruct(keys[other[part]])
         scores[part] = np.einsum("ij,ij->i", own[here[part]], beside)
     return scores
-
-
-def _same_ratio(
-    one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]
-) -> npt.NDArray[np.bool_]:
-    """Whether the sides `(m, 2)` could be one picture's, but for rounding to whole pixels."""
-    off = np.abs(np.log(one[:, 0] * other[:, 1]) - np.log(one[:, 1] * other[:, 0]))
-    least = np.minimum(one.min(axis=1), other.min(axis=1))
-    found: npt.NDArray[np.bool_] = off <= np.log1p(_ROUNDED_PX / least)
-    return found

@@ -45,21 +45,22 @@ class Pictures:
         some: npt.NDArray[np.int64],
         others: npt.NDArray[np.int64],
         *,
-        least: float,
+        least: float | npt.NDArray[np.float32],
         stop: StopFlag,
     ) -> npt.NDArray[np.bool_]:
-        """Which pairs of contents `(m,)` have at least this likeness; read as needed."""
+        """Which pairs of contents `(m,)` have at least this likeness (each); read as needed."""
+        least = np.broadcast_to(np.float32(least), len(some))
         found = np.zeros(len(some), bool)
         for start in range(0, len(some), _BLOCK):
             one = self._rows(some[start : start + _BLOCK], stop)
             other = self._rows(others[start : start + _BLOCK], stop)
             seen = np.flatnonzero((one >= 0) & (other >= 0))
             most = most_likeness(self._outlines[one[seen]], self._outlines[other[seen]])
-            close = start + seen[most >= least - _ROUNDING]
+            close = start + seen[most >= least[start + seen] - _ROUNDING]
             for at in close:
                 first, second = self.cells(int(some[at])), self.cells(int(others[at]))
                 if first is not None and second is not None:
-                    found[at] = likeness(first[None], second[None])[0] >= least
+                    found[at] = likeness(first[None], second[None])[0] >= least[at]
         return found
 
     def told(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

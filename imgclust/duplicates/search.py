@@ -20,6 +20,7 @@ from imgclust.duplicates.verification import Originals, Verifier
 from imgclust.fs import stored
 from imgclust.images import Header, Listings
 from imgclust.index import VectorIndex
+from imgclust.paths import Located
 from imgclust.progress import Progress, StopFlag
 
 # `bytes` is a number in the class that needs this.
@@ -27,7 +28,7 @@ _Paths = tuple[bytes, ...]
 
 
 @dataclass(frozen=True)
-class Duplicate:
+class Duplicate(Located):
     """An image of a group.
 
     `score` is the cosine similarity to the group's best copy. `relation` to it is "best" (it is
@@ -179,7 +180,8 @@ def find(
     groups = [made for group in (*exact, *copies) if (made := of_copies(group)) is not None]
     shown_ids = {one.id for group in groups for one in group.images}
     leaders = {group[0][0] for group in (*exact, *copies) if images[group[0][0]][0].id in shown_ids}
-    pairs = Pairs.of([similar, alike])
+    # Small pictures are compared with all that have their shape, whatever the network sees.
+    pairs = Pairs.of([similar, alike.where(alike.scores >= thresholds.near)])
     one, other = np.isin(pairs.keys, np.array(sorted(leaders), np.int64)).T
     lesser = near - leaders
     # The best copies of other groups come first, so that they are in no group of similar images.

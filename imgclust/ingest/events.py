@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from imgclust.ingest.holds import HeldFolder
 
 from imgclust.images import suffix_of
+from imgclust.paths import as_path
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,11 @@ class Event:
     image: int | None = None
     cluster: int | None = None
     cluster_name: str | None = None
+
+    @property
+    def location(self) -> Path | None:
+        """`path` as a `Path`."""
+        return None if self.path is None else as_path(self.path)
 
 
 Emit = Callable[[Event], None]

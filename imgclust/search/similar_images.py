@@ -13,6 +13,7 @@ import numpy.typing as npt
 from imgclust.catalog import Catalog, Facts, Image
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.fs import NotAFileError, open_to_read, stored
+from imgclust.paths import Located
 from imgclust.search.catalog_index import LiveIndex
 
 # Embeddings compared at a time: 8 MiB.
@@ -23,7 +24,7 @@ _NO_DIRECTION = 1e-6
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class Neighbour(Located):
     """A similar image: `score` is the cosine similarity, `name` that of its cluster.
 
     `missing`: its file is not there now.
