@@ -1,11 +1,17 @@
-"""What lasts through a loss of power."""
+"""The file system: opening and replacing files, names and folders, what a path is mounted on."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
+import re
+import shutil
 import stat
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
@@ -19,12 +25,70 @@ _KINDS = {
     stat.S_IFLNK: "a symbolic link",
 }
 
+_TEMPORARY_SUFFIXES = (b".part", b".crdownload", b".tmp", b".filepart", b"~")
 # What systems keep in folders of people's pictures; a photo in the trash has left the collection.
 SYSTEM_FOLDERS = (
     *("#recycle", "@Recycle", "@Recently-Snapshot", "$RECYCLE.BIN", "RECYCLER", ".Trash*"),
     *("#snapshot", "~snapshot", ".snapshot", "__MACOSX", "lost+found"),
     *("System Volume Information", "@eaDir"),
 )
+
+# A folder that cannot be synced, as on some network disks, is as good as one that is.
+_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
+
+# Changes made by another machine (or on the other side of a virtual machine) raise no event here,
+# and SQLite's WAL needs memory shared by everyone who opens the file.
+_NETWORK = frozenset(
+    {
+        "9p",
+        "acfs",
+        "afs",
+        "beegfs",
+        "ceph",
+        "cifs",
+        "coda",
+        "davfs",
+        "davfs2",
+        "fuse.ceph",
+        "fuse.cephfs",
+        "fuse.curlftpfs",
+        "fuse.davfs",
+        "fuse.davfs2",
+        "fuse.gcsfuse",
+        "fuse.glusterfs",
+        "fuse.goofys",
+        "fuse.google-drive-ocamlfuse",
+        "fuse.gvfsd-fuse",
+        "fuse.juicefs",
+        "fuse.moosefs",
+        "fuse.onedriver",
+        "fuse.rclone",
+        "fuse.s3fs",
+        "fuse.seaweedfs",
+        "fuse.smbnetfs",
+        "fuse.sshfs",
+        "fuse.vmhgfs-fuse",
+        "gfs2",
+        "glusterfs",
+        "gpfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "orangefs",
+        "prl_fs",
+        "pvfs2",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "virtiofs",
+        "vmhgfs",
+    }
+)
+
+_MOUNTS = Path("/proc/self/mountinfo")
 
 
 class NotAFileError(OSError):
@@ -138,11 +202,104 @@ def read_regular(path: Path | str | bytes, *, most_bytes: int | None = None) -> 
     return content
 
 
-def open_new(path: Path | str | bytes) -> BinaryIO:
+def open_new(path: Path | str | bytes, *, mode: int = 0o666) -> BinaryIO:
     """A new file to write; what had its name, such as what a crash has left, is removed."""
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    return open(path, "xb")
+    return open(path, "xb", opener=lambda name, flags: os.open(name, flags, mode))
+
+
+@contextlib.contextmanager
+def replacing(
+    path: Path,
+    *,
+    temporary: Path | None = None,
+    mode: int = 0o666,
+    lasting: bool = True,
+    check: Callable[[Path], object] | None = None,
+) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` when the block ends well.
+
+    A reader finds the old file or the new one, each whole, also after a crash or a loss of power.
+    When anything fails, the old file stays and the new one is gone.
+
+    Parameters
+    ----------
+    temporary
+        Where it is written: for a file that only one process writes, a fixed name, so that the
+        next one takes away what a crash left. By default a hidden name of this thread's.
+    mode
+        Its permissions, less the umask.
+    lasting
+        False for a cache: the disk may take its time, and a loss of power may cost the file.
+    check
+        Called with the finished file just before it replaces `path`; what it raises prevents that.
+
+    Raises
+    ------
+    OSError
+        When the disk refuses.
+    """
+    made = temporary or _beside(path)
+    try:
+        with open_new(made, mode=mode) as file:
+            yield file
+            file.flush()
+            if lasting:
+                os.fsync(file.fileno())
+        if check is not None:
+            check(made)
+        if lasting:
+            put_in_place(made, path)
+        else:
+            os.replace(made, path)
+    finally:
+        with contextlib.suppress(OSError):
+            made.unlink(missing_ok=True)
+
+
+def put_in_place(finished: Path, path: Path) -> None:
+    """Rename a file that is on disk to `path`, whatever was there, and have the name last.
+
+    Raises
+    ------
+    OSError
+        When the disk refuses.
+    """
+    os.replace(finished, path)
+    try:
+        sync_folder(path.parent)
+    except OSError as error:
+        if error.errno not in _NO_FOLDER_SYNC:
+            raise
+
+
+@contextlib.contextmanager
+def making_folder(folder: Path) -> Iterator[Path]:
+    """A new folder that takes the place of `folder`, a cache, when the block ends well.
+
+    Another process may make the same meanwhile: the one that is there first stays.
+
+    Raises
+    ------
+    OSError
+        When the disk refuses.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name.partition('-')[0]}-"))
+    try:
+        yield made
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(FileExistsError):
+            made.rename(folder)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name, which no watcher takes in, of one length however long that of `path` is."""
+    mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    return path.with_name(f".imgclust-{mark}-{threading.get_native_id()}.part")
 
 
 def sync_file(path: Path) -> None:
@@ -173,3 +330,92 @@ def sync_folder(folder: Path | bytes) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def free_bytes(folder: Path) -> int:
+    """Room that is left to this user on the disk of a folder."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+def is_below(path: bytes, folder: bytes) -> bool:
+    """True when `path` lies inside `folder`, at any depth (both absolute); a folder is not below
+    itself.
+    """
+    return path.startswith(folder if folder.endswith(b"/") else folder + b"/") and path != folder
+
+
+def is_at_or_below(path: bytes, folder: bytes) -> bool:
+    """True when `path` is `folder` or lies inside it."""
+    return path == folder or is_below(path, folder)
+
+
+def is_excluded(name: bytes) -> bool:
+    """Whether a file or folder of this name (one path component) is left alone.
+
+    Hidden names, and names of unfinished downloads and copies.
+    """
+    return name.startswith(b".") or name.lower().endswith(_TEMPORARY_SUFFIXES)
+
+
+def has_excluded_name(path: bytes) -> bool:
+    """Whether the last component of a path is a name that is left alone."""
+    return is_excluded(os.path.basename(path))
+
+
+def filesystem_type(path: bytes) -> str:
+    """Name of the file system that `path` is on or would be on, as the mount table has it.
+
+    Parameters
+    ----------
+    path
+        Any path; parts that do not exist yet belong to the folder above.
+
+    Returns
+    -------
+    str
+        Such as "ext4", "nfs4" or "fuse.sshfs"; empty where there is no mount table.
+    """
+    real = os.path.realpath(path)
+    best, kind = -1, ""
+    for point, found in _mounted():
+        below = point.rstrip(b"/") + b"/"
+        # Of two mounts on one point the later hides the earlier, hence >=.
+        if (real + b"/").startswith(below) and len(below) >= best:
+            best, kind = len(below), found
+    return kind
+
+
+def mount_points(folder: bytes) -> set[bytes]:
+    """Paths in a folder, itself included, that something is mounted on, as the mount table says.
+
+    This knows bind mounts, whose device is often that of the folder above; subvolumes of btrfs are
+    not in it. Empty where there is no mount table.
+    """
+    return {point for point, _ in _mounted() if is_at_or_below(point, folder)}
+
+
+def _mounted() -> Iterator[tuple[bytes, str]]:
+    """Mount points and the types of their file systems, in the order of the mount table."""
+    try:
+        table = _MOUNTS.read_bytes()
+    except OSError:
+        return
+    for line in table.splitlines():
+        fields = line.split(b" ")
+        try:
+            yield (
+                _unescaped(fields[4]),
+                fields[fields.index(b"-", 6) + 1].decode("ascii", "replace"),
+            )
+        except (IndexError, ValueError):
+            continue
+
+
+def is_network(path: bytes) -> bool:
+    """True when `path` is on a file system that others may change without an event here."""
+    return filesystem_type(path) in _NETWORK
+
+
+def _unescaped(field: bytes) -> bytes:
+    return re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), field)

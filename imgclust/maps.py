@@ -26,6 +26,7 @@ from imgclust.projection import (
     projection_from_bytes,
     to_unit_length,
 )
+from imgclust.wording import counted
 
 # A map is recomputed when more than this share of it was placed and not fitted.
 AGED_SHARE = 0.3
@@ -262,7 +263,7 @@ def draw(
             clusters[known] = assigned[rows[known]]
     names = catalog.clusterings.names()
     words = {"tsne": "t-SNE", "pca": "PCA"}[method]
-    images = "1 image" if len(drawn.keys) == 1 else f"{len(drawn.keys)} images"
+    images = counted(len(drawn.keys), "image")
     title = f"{collection}: {images} by {words}"
     if dims == 2:
         charts.map_2d(

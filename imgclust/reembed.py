@@ -6,7 +6,6 @@ is what is left to do, so an interruption or a crash costs one batch.
 
 from __future__ import annotations
 
-import os
 import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from imgclust.errors import ImgclustError
 from imgclust.failpoints import passing
 from imgclust.images import Decoded, Decoder, Outcome
 from imgclust.progress import Progress, StopFlag
+from imgclust.wording import printable
 
 # Old embeddings removed in one transaction.
 _CHUNK = 2000
@@ -127,7 +127,7 @@ def embed_all(
         commit()
     left = catalog.checking.contents_without_embedding(recipe)
     if left:
-        path = os.fsdecode(catalog.images.with_content(left[0])[0].path)
+        path = printable(catalog.images.with_content(left[0])[0].path)
         raise ImgclustError(
             f"{len(left)} of {total} distinct images cannot be embedded again: their files are "
             f"gone or changed ({path}); bring them back, or let imgclust know by imgclust watch "

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import imgclust.charts
-from imgclust.charts import contact_sheet, elbow, layout, map_2d, map_3d, scatter_thumbnails
+from imgclust.charts import contact_sheet, elbow, layout, map_2d, map_3d, scatter
 from imgclust.charts.figure import colour, legible, new_figure
 from imgclust.charts.layout import (
     EDGE_PX,
@@ -140,7 +140,7 @@ def test_no_picture_is_cut_off_at_the_edge(
             drawn.append(room)
         return room
 
-    monkeypatch.setattr(scatter_thumbnails, "free_box", kept)
+    monkeypatch.setattr(scatter, "free_box", kept)
     path = map_2d(
         tmp_path / "m.png",
         coordinates=coordinates,

@@ -131,7 +131,9 @@ def test_what_cannot_be_done_is_one_line(run: Run, ready: Path) -> None:
     one = str(min(sizes(run)))
     assert "there is no cluster 99" in run("clusters", "merge", one, "99").refused(3)
     assert "two or more different" in run("clusters", "merge", one, one).refused(2)
-    assert "2 or more, or auto" in run("clusters", "split", one, "-k", "1").refused(2)
+    assert "neither auto nor a whole number from 2" in run(
+        "clusters", "split", one, "-k", "1"
+    ).refused(2)
     document = run("clusters", "split", "99", "--json").document
     assert document["error"]["code"] == "nothing"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgclust import Collection
-from imgclust.collection import Event, find_index_folder, folders, link_folder
+from imgclust import Collection, paths
+from imgclust.collection import Event, find_index_folder, link_folder
 from imgclust.collection.context import Context
 from imgclust.errors import (
     ImgclustError,
@@ -305,8 +305,8 @@ def test_a_removed_image_stays_away_until_it_is_added(open_collection: Open, dro
 def test_an_index_folder_on_a_network_file_system_is_refused(
     open_collection: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folders, "filesystem_type", lambda path: "nfs4")
-    monkeypatch.setattr(folders, "is_network", lambda path: True)
+    monkeypatch.setattr(paths, "filesystem_type", lambda path: "nfs4")
+    monkeypatch.setattr(paths, "is_network", lambda path: True)
     with pytest.raises(UsageError, match=r"network file system \(nfs4\).*such as --index /"):
         open_collection(index=tmp_path / "far")
     assert not (tmp_path / "far").exists()

@@ -13,7 +13,7 @@ from rich.console import Console
 from imgclust.collection import Drift, Drifting, Event, Standing
 from imgclust.errors import StorageError
 from imgclust.terminal import watch_state
-from imgclust.terminal.text import cells
+from imgclust.terminal.table import cells
 from imgclust.terminal.watch_state import Watching, heard, lines, progressed, rate
 from imgclust.terminal.watch_view import LiveView
 

@@ -12,9 +12,9 @@ import pytest
 from imgclust.catalog import Catalog
 from imgclust.collection import link_folder, management
 from imgclust.collection.context import Context
-from imgclust.collection.folders import LOCKS
 from imgclust.errors import StorageError
 from imgclust.locks import FileLock, is_locked
+from imgclust.paths import LOCKS
 from imgclust.terminal import Screen
 from tests.command_line import Run
 from tests.conftest import write_picture

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from imgclust.config import Settings, default_toml, find_file, flatten, load, loader, recurrence
+from imgclust.config import Settings, default_toml, find_file, flatten, load, loader
 from imgclust.errors import UsageError
+from imgclust.numbers import recurrence
 
 ROOT = Path(__file__).parent.parent
 
@@ -163,9 +164,9 @@ WRONG: list[tuple[str, Any, str]] = [
     ("embedding.batch", -1, "is less than 0"),
     ("embedding.device", "tpu", "is not one of auto, cpu, gpu"),
     ("clustering.space", "umap", "is not one of embedding, pca, tsne"),
-    ("clustering.k", "many", "is neither auto nor a positive number"),
-    ("clustering.k", 0, "is neither auto nor a positive number"),
-    ("clustering.k", 2.5, "is neither auto nor a positive number"),
+    ("clustering.k", "many", "is neither auto nor a whole number"),
+    ("clustering.k", 0, "is neither auto nor a whole number"),
+    ("clustering.k", 2.5, "is neither auto nor a whole number"),
     ("views.dims", 4, "is not one of 2, 3"),
 ]
 

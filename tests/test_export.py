@@ -288,7 +288,7 @@ def test_a_stop_leaves_what_stood_there(
     before = stood()
     flag = StopFlag()
     flag.set()
-    monkeypatch.setattr(collection, "stop", flag)
+    monkeypatch.setattr(inside(collection), "stop", flag)
     with pytest.raises(StoppedError):
         collection.export(place, format=format)
     assert stood() == before

@@ -31,7 +31,7 @@ from imgclust.errors import (
     UsageError,
 )
 from imgclust.index import FORMAT_VERSION, RowSearch, VectorIndex, check, header_of, set_aside
-from imgclust.index.gpu import GpuCopy
+from imgclust.index.vector_index import GpuCopy
 
 RECIPE = "inceptionv3/trunk/float"
 Vectors = NDArray[np.float32]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.ingest import Event, inbox, path_tracker
+from imgclust.ingest import Event, loop, path_tracker
 from tests.ingest_world import Waits, World, opened, picture
 
 
@@ -50,7 +50,7 @@ def test_a_lost_event_is_found_by_the_scan_that_an_overflow_asks_for(world: Worl
 def test_a_burst_of_events_is_dropped_and_found_by_a_scan(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inbox, "_MOST", 5)
+    monkeypatch.setattr(loop, "_MOST", 5)
     late = [world.drop / f"late-{number}.png" for number in range(9)]
 
     def until(event: Event) -> bool:

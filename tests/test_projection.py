@@ -23,7 +23,7 @@ from imgclust.projection import (
     projection_from_bytes,
     refreshed,
 )
-from imgclust.projection.knn import nearby_others, nearest_others
+from imgclust.projection.tsne import nearby_others, nearest_others
 
 
 def rows_of(n: int, d: int, seed: int = 0) -> NDArray[np.float32]:

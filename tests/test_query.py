@@ -100,7 +100,7 @@ def test_a_cluster_is_searched_whole(collection: Collection) -> None:
         assert {row.id for row in everything} == members
     plain = {row.id: row.score for row in collection.query(1, n=100).neighbours}
     assert all(row.score == pytest.approx(plain[row.id], abs=1e-5) for row in everything)
-    with pytest.raises(NothingThereError, match="there is no cluster 99; there are 1, "):
+    with pytest.raises(NothingThereError, match=r"no cluster 99; there are [0-9]+ clusters: 1, "):
         collection.query(1, cluster=99)
 
 

@@ -309,13 +309,13 @@ def test_undo_of_an_undo_and_after_names_changed(world: World) -> None:
 def test_a_clustering_that_an_undo_left_half_adapted_can_be_gone_back_to(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from imgclust.clusters import adapting
+    from imgclust.clusters import frozen_adaptation
 
     world.cluster(8, seed=3)
     for cluster in look(world.path).centroids:
         name(world, cluster, f"name of {cluster}")
     before, names = members(world), look(world.path).names
-    monkeypatch.setattr(adapting, "_CHUNK", 3)
+    monkeypatch.setattr(frozen_adaptation, "_CHUNK", 3)
     crashes = 0
     while crashes < 20:
         steps: list[str] = []
@@ -326,7 +326,7 @@ def test_a_clustering_that_an_undo_left_half_adapted_can_be_gone_back_to(
                 raise RuntimeError("crash")
 
         with monkeypatch.context() as patch:
-            patch.setattr(adapting, "passing", crash)
+            patch.setattr(frozen_adaptation, "passing", crash)
             try:
                 world.recluster().undo()
             except RuntimeError:

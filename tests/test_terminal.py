@@ -1,4 +1,4 @@
-"""The terminal: words, tables of every width, and what a screen leaves away."""
+"""The terminal: tables of every width, and what a screen leaves away."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import os
 import pty
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -20,9 +19,9 @@ from imgclust.collection import (
     Neighbour,
     QueryResult,
 )
-from imgclust.terminal import Screen, clusters, ingest, printable, query, shortened
-from imgclust.terminal.table import Column
-from imgclust.terminal.text import cells, counted, duration, one_line, size, suffixes
+from imgclust.terminal import Screen, clusters, ingest, query, shortened
+from imgclust.terminal.table import Column, cells
+from imgclust.wording import printable
 
 PATHS = [
     b"/home/someone/Pictures/2023/summer holiday by the sea/IMG_0001.jpg",
@@ -42,26 +41,7 @@ FOUND = QueryResult(
 )
 
 
-# Words
-
-
-@pytest.mark.parametrize(
-    ("given", "shown"),
-    [
-        ("plain.jpg", "plain.jpg"),
-        ("Été 写真.jpg", "Été 写真.jpg"),
-        (b"caf\xe9.jpg", "caf\\xe9.jpg"),
-        ("a\nb\x1b[0m.jpg", "a\\nb\\x1b[0m.jpg"),
-        (Path("a b"), "a b"),
-    ],
-)
-def test_printable(given: str | bytes | Path, shown: str) -> None:
-    assert printable(given) == shown
-    assert printable(shown) == shown
-
-
-def test_a_message_is_one_line() -> None:
-    assert one_line("one\n  two\x07") == "one two\\x07"
+# Widths
 
 
 @pytest.mark.parametrize("path", [printable(path) for path in PATHS])
@@ -80,26 +60,6 @@ def test_shortened_keeps_the_name_longest() -> None:
     path = "/home/someone/Pictures/summer/IMG_0001.jpg"
     assert shortened(path, 26) == "/home/so...er/IMG_0001.jpg"
     assert shortened(path, 13) == "...G_0001.jpg"
-
-
-def test_numbers() -> None:
-    assert counted(1, "image") == "1 image"
-    assert counted(12345, "image") == "12,345 images"
-    assert counted(2, "entry", "entries") == "2 entries"
-    assert [duration(one) for one in (0.44, 12, 65, 7800)] == [
-        "0.4 s",
-        "12 s",
-        "1 min 05 s",
-        "2 h 10 min",
-    ]
-    assert [size(one) for one in (1, 999, 1500, 10_808_468, 2_000_000_000)] == [
-        "1 byte",
-        "999 bytes",
-        "1.5 kB",
-        "11 MB",
-        "2.0 GB",
-    ]
-    assert suffixes({".xmp": 1, ".mov": 2, "": 1}) == "2 .mov, 1 without suffix, 1 .xmp"
 
 
 # Screens

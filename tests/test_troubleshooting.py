@@ -12,7 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from imgclust.collection import folders
+from imgclust import paths
+from imgclust.catalog import Catalog
 from imgclust.locks import FileLock
 from tests.command_line import Run, Said, runner
 from tests.test_earlier_catalogs import EARLIER, unpacked
@@ -44,6 +45,18 @@ class Place:
     def no_such_cluster(self) -> Said:
         return self.run("clusters", "show", "999")
 
+    def no_such_name(self) -> Said:
+        return self.run("clusters", "show", "nobody")
+
+    def one_name_twice(self) -> Said:
+        with Catalog(self.catalog) as catalog, catalog.transaction():
+            for cluster in (1, 2):
+                catalog.clusterings.name(cluster, "twins")
+        return self.run("clusters", "show", "twins")
+
+    def no_number(self) -> Said:
+        return self.run("cluster", "-k", "\u00b2")
+
     def no_such_id(self) -> Said:
         return self.run("query", "999")
 
@@ -57,7 +70,7 @@ class Place:
         return self.run("watch", self.top / "index" / "default", "--once")
 
     def network(self) -> Said:
-        self.patch.setattr(folders, "is_network", lambda path: True)
+        self.patch.setattr(paths, "is_network", lambda path: True)
         return self.run("--collection", "shared", "watch", self.top / "drop", "--once")
 
     def second_watcher(self) -> Said:
@@ -119,6 +132,9 @@ CAUSES: dict[str, Callable[[Place], Said]] = {
     "has no images yet": Place.nothing_in_it,
     "there are no clusters yet": Place.no_clusters,
     "there is no cluster": Place.no_such_cluster,
+    "no cluster is called": Place.no_such_name,
+    "are all called": Place.one_name_twice,
+    "is neither auto nor a whole number": Place.no_number,
     "no image has the id": Place.no_such_id,
     "there is no file": Place.no_such_file,
     "does not exist": Place.no_such_folder,

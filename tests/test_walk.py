@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from imgclust.terminal.text import cells
+from imgclust.terminal.table import cells
 
 CHECKOUT = Path(__file__).parents[1]
 CAPTURES = CHECKOUT / "docs" / "walk"

@@ -17,15 +17,9 @@ from typing import Any
 import pytest
 
 import imgclust.watcher
-from imgclust.watcher import (
-    Exclusion,
-    Watcher,
-    filesystem_type,
-    is_network,
-    scan,
-    watch_limits,
-)
-from imgclust.watcher import filesystems as filesystems_module
+from imgclust import fs
+from imgclust.watcher import Exclusion, Watcher, scan, watch_limits
+from imgclust.watcher import watcher as watcher_module
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux")
 
@@ -566,7 +560,7 @@ def test_polling_and_network_folders_have_no_observer(
     polling.check()
     assert polling.scanning
     mounts = tmp_path / "mountinfo"
-    monkeypatch.setattr(filesystems_module, "_MOUNTS", mounts)
+    monkeypatch.setattr(fs, "_MOUNTS", mounts)
     mounts.write_text(f"1 0 0:1 / {bench.root} rw - nfs4 server:/export rw\n")
     remote = bench.watcher()
     remote.check()
@@ -658,54 +652,11 @@ def test_excluded_names(path: bytes, excluded: bool) -> None:
     assert Exclusion((), ()).leaves_out(b"/", path, False) is excluded
 
 
-# --- file systems -----------------------------------------------------------------------------
-
-MOUNTS = rb"""22 1 0:1 / / rw shared:1 - ext4 /dev/sda1 rw
-23 22 0:2 / /proc rw - proc proc rw
-24 22 0:3 / /net rw - autofs auto rw
-25 24 0:4 / /net/photos rw shared:2 master:3 - nfs4 server:/photos rw,vers=4.2
-26 22 0:5 / /net/with\040space rw - fuse.sshfs me@server: rw
-27 25 8:2 / /net/photos/local rw - xfs /dev/sdb rw
-28 22 0:6 / /over rw - cifs //server/share rw
-29 28 0:7 / /over rw - tmpfs none rw
-a line that cannot be read
-"""
-
-
-@pytest.mark.parametrize(
-    ("path", "kind", "network"),
-    [
-        (b"/home/me", "ext4", False),
-        (b"/net/photos", "nfs4", True),
-        (b"/net/photos/2024/not/there/yet", "nfs4", True),
-        (b"/net/photos-of-mine", "autofs", False),
-        (b"/net/with space/x", "fuse.sshfs", True),
-        (b"/net/photos/local/x", "xfs", False),
-        (b"/over/x", "tmpfs", False),
-    ],
-)
-def test_file_system_types(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: bytes, kind: str, network: bool
-) -> None:
-    (tmp_path / "mountinfo").write_bytes(MOUNTS)
-    monkeypatch.setattr(filesystems_module, "_MOUNTS", tmp_path / "mountinfo")
-    assert filesystem_type(path) == kind
-    assert is_network(path) is network
-
-
-def test_file_system_types_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert filesystem_type(b"/proc/self") == "proc"
-    assert filesystem_type(os.fsencode(tmp_path)) != ""
-    monkeypatch.setattr(filesystems_module, "_MOUNTS", tmp_path / "absent")
-    assert filesystem_type(b"/") == ""
-    assert not is_network(b"/")
-
-
 def test_watch_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = watch_limits()
     assert limits.watches is not None
     assert limits.watches > 0
-    monkeypatch.setattr(filesystems_module, "_LIMITS", tmp_path)
+    monkeypatch.setattr(watcher_module, "_LIMITS", tmp_path)
     (tmp_path / "max_queued_events").write_text("16384\n")
     assert (watch_limits().queued_events, watch_limits().watches) == (16384, None)
 

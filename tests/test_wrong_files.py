@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.command_line import Run, make, runner
-from tests.test_fs_files import NO_FILES, fifo
+from tests.test_fs import NO_FILES, fifo
 
 # `{}` stands for the path.
 REFUSED = [

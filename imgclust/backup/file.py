@@ -22,6 +22,7 @@ from typing import Any, BinaryIO
 from imgclust.catalog import VERSION, marked
 from imgclust.errors import BackupError, NothingThereError, StorageError, UsageError, reason_of
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.wording import printable
 
 # "imgb"
 APPLICATION_ID = 0x696D6762
@@ -135,7 +136,7 @@ def extract(
                 stream, end, target, only=length, progress=progress, stop=stop or StopFlag()
             )
         except _ReadError as error:
-            raise BackupError(f"{path} cannot be read: {reason_of(error.why)}") from None
+            raise BackupError(f"{printable(path)} cannot be read: {reason_of(error.why)}") from None
         except OSError as error:
             raise StorageError(f"{to} cannot be written: {reason_of(error)}") from None
         if found != digest:
@@ -150,9 +151,9 @@ def opened(path: Path) -> Iterator[BinaryIO]:
         # Without O_NONBLOCK a FIFO would be waited for.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise NothingThereError(f"there is no file {path}") from None
+        raise NothingThereError(f"there is no file {printable(path)}") from None
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {reason_of(error)}") from None
+        raise StorageError(f"{printable(path)} cannot be read: {reason_of(error)}") from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise not_a_file(path)
@@ -163,7 +164,7 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 def not_a_file(path: Path) -> UsageError:
     """The error for a folder, a FIFO, a device."""
     kind = "a folder" if path.is_dir() else "not a regular file"
-    return UsageError(f"{path} is {kind}; name a file")
+    return UsageError(f"{printable(path)} is {kind}; name a file")
 
 
 def _manifest(stream: BinaryIO, path: Path) -> tuple[Manifest, int, bytes]:
@@ -177,7 +178,7 @@ def _manifest(stream: BinaryIO, path: Path) -> tuple[Manifest, int, bytes]:
         if mark != _MARK:
             if marked(start, APPLICATION_ID):
                 raise _damaged(path, "its end is missing")
-            raise UsageError(f"{path} is not an imgclust backup")
+            raise UsageError(f"{printable(path)} is not an imgclust backup")
         length, written = _LENGTHS.unpack(lengths)
         if length + written + _END != size or written > _MOST_MANIFEST:
             raise _damaged(path, "its length is not right")
@@ -185,12 +186,13 @@ def _manifest(stream: BinaryIO, path: Path) -> tuple[Manifest, int, bytes]:
         text = stream.read(written)
         stream.seek(0)
     except OSError as error:
-        raise StorageError(f"{path} cannot be read: {reason_of(error)}") from None
+        raise StorageError(f"{printable(path)} cannot be read: {reason_of(error)}") from None
     try:
         values = json.loads(text)
         if values["format"] > _FORMAT or values["schema"] > VERSION:
             raise BackupError(
-                f"{path} was made by a newer imgclust ({values['imgclust']}); upgrade imgclust"
+                f"{printable(path)} was made by a newer imgclust ({values['imgclust']}); "
+                "upgrade imgclust"
             )
         return _parsed(values), length, digest
     except (ValueError, TypeError, KeyError, AttributeError):
@@ -205,7 +207,7 @@ def _parsed(values: dict[str, Any]) -> Manifest:
 
 
 def _damaged(path: Path, why: str) -> BackupError:
-    return BackupError(f"the backup {path} is damaged ({why}); use another one")
+    return BackupError(f"the backup {printable(path)} is damaged ({why}); use another one")
 
 
 class _ReadError(Exception):

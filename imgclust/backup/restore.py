@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,11 @@ from imgclust.backup.file import Manifest, extract, read_manifest, verify
 from imgclust.catalog import Catalog, facts_of
 from imgclust.errors import BackupError, CatalogError, StorageError, UsageError, reason_of
 from imgclust.failpoints import passing
-from imgclust.fs import sync_file, sync_folder
+from imgclust.fs import free_bytes, sync_file, sync_folder
 from imgclust.locks import FileLock
 from imgclust.paths import CATALOG, collections_in
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.wording import minute, no_room, printable
 
 # What is being restored lies here, in an index folder; collections lie one folder higher.
 RESTORING = ".restoring"
@@ -93,7 +93,9 @@ def restore_into(
             try:
                 facts_of(half / CATALOG, progress=progress, stop=stop)
             except CatalogError as error:
-                raise BackupError(f"the catalog in {file} is damaged ({error})") from None
+                raise BackupError(
+                    f"the catalog in {printable(file)} is damaged ({error})"
+                ) from None
             catalogs.mark(half / CATALOG, catalogs.APPLICATION_ID)
             link_folder, moved = _prepare(half / CATALOG, manifest, folder)
             sync_file(half / CATALOG)
@@ -145,7 +147,7 @@ def _prepare(path: Path, manifest: Manifest, folder: Path) -> tuple[Path, bool]:
             # What the ledger says is there may not be; a look at each link makes it so.
             catalog.ledger.queue_review(None)
             catalog.ledger.queue_links(catalog.ledger.orphans())
-            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(manifest.made))
+            when = minute(manifest.made)
             catalog.event(
                 "restore", f"restored from a backup of {when} by imgclust {manifest.imgclust}"
             )
@@ -172,13 +174,10 @@ def _has_links_at(links: Path, manifest: Manifest, folder: Path) -> bool:
 
 def _require_space(file: Path, folder: Path) -> None:
     needed = file.stat().st_size + _MORE_BYTES
-    disk = os.statvfs(folder)
-    free = disk.f_bavail * disk.f_frsize
+    free = free_bytes(folder)
     if free < needed:
-        raise StorageError(
-            f"the collection needs {needed / 1e6:,.1f} MB in {folder.parents[1]}, and "
-            f"{free / 1e6:,.1f} MB are free; free some space, or use another disk"
-        )
+        said = no_room("the collection", needed, folder.parents[1], free)
+        raise StorageError(f"{said}; free some space, or use another disk")
 
 
 @contextlib.contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
@@ -27,13 +26,12 @@ from imgclust.errors import (
     reason_of,
 )
 from imgclust.failpoints import passing
-from imgclust.fs import sync_folder
+from imgclust.fs import free_bytes, put_in_place
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.wording import no_room, printable
 
 # What the manifest needs beside the catalog, generously.
 _MORE_BYTES = 1 << 20
-# A folder that cannot be synced, as on some network disks, is as good as one that is.
-_NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 
 
 @dataclass(frozen=True)
@@ -108,13 +106,8 @@ def write_backup(
         os.fsync(stream.fileno())
         passing("backup.written")
         replaced = _check_target(target, identity)
-        os.replace(temporary, target)
+        put_in_place(temporary, target)
         passing("backup.renamed")
-        try:
-            sync_folder(target.parent)
-        except OSError as error:
-            if error.errno not in _NO_FOLDER_SYNC:
-                raise
     return Backup(target, size, digest, manifest, replaced)
 
 
@@ -137,7 +130,7 @@ def _check_target(target: Path, identity: str) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise StorageError(f"{target} cannot be written: {reason_of(error)}") from None
+        raise StorageError(f"{printable(target)} cannot be written: {reason_of(error)}") from None
     if not stat.S_ISREG(mode):
         raise not_a_file(target)
     try:
@@ -146,32 +139,32 @@ def _check_target(target: Path, identity: str) -> bool:
         return False
     except UsageError:
         raise UsageError(
-            f"{target} exists and is not an imgclust backup; choose another name"
+            f"{printable(target)} exists and is not an imgclust backup; choose another name"
         ) from None
     except BackupError as error:
         raise UsageError(f"{error}, or move it away to write a new one there") from None
     if there.id != identity:
         raise UsageError(
-            f"{target} is the backup of another collection ({there.collection}, in "
-            f"{os.fsdecode(there.folder)}); choose another name"
+            f"{printable(target)} is the backup of another collection ({there.collection}, in "
+            f"{printable(there.folder)}); choose another name"
         )
     return True
 
 
 def _require_space(catalog: Catalog, target: Path) -> None:
     needed = catalog.size_bytes + _MORE_BYTES
-    disk = os.statvfs(target.parent)
-    free = disk.f_bavail * disk.f_frsize
+    free = free_bytes(target.parent)
     if free < needed:
-        raise StorageError(
-            f"the backup needs {needed / 1e6:,.1f} MB in {target.parent}, and {free / 1e6:,.1f} MB "
-            "are free; free some space, or use another disk"
-        )
+        said = no_room("the backup", needed, target.parent, free)
+        raise StorageError(f"{said}; free some space, or use another disk")
 
 
 @contextlib.contextmanager
 def _temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """An empty file beside the target, of this process alone; gone unless it was renamed."""
+    """An empty file beside the target, of this process alone; gone unless it was renamed.
+
+    Not `fs.replacing`: SQLite writes it by its path, and a lock on it keeps other processes away.
+    """
     # Hidden, so that no watcher takes it in; of one length, however long the target's name is.
     mark = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
     path = target.with_name(f".imgclust-backup-{mark}.part")
@@ -183,7 +176,9 @@ def _temporary(target: Path) -> Iterator[tuple[BinaryIO, Path]]:
         except BlockingIOError:
             theirs = True
         if theirs:
-            raise LockedError(f"another process is writing {target}; wait for it or stop it")
+            raise LockedError(
+                f"another process is writing {printable(target)}; wait for it or stop it"
+            )
         try:
             os.ftruncate(stream.fileno(), 0)  # what a killed backup has left
             yield stream, path
@@ -204,4 +199,4 @@ def _reporting(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageError(f"{target} cannot be written: {reason_of(error)}") from None
+        raise StorageError(f"{printable(target)} cannot be written: {reason_of(error)}") from None

@@ -16,20 +16,15 @@ from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.connection import connect, hindrance
 from imgclust.catalog.contents import Contents
 from imgclust.catalog.cursor import DAMAGED, REFUSED, Cursor, damaged, parsed
+from imgclust.catalog.decisions import Dismissals, Removals
 from imgclust.catalog.details import DetailTable
-from imgclust.catalog.dismissals import Dismissals
-from imgclust.catalog.folder_moves import FolderMoves
-from imgclust.catalog.image_list import Listing
-from imgclust.catalog.images import Image, Images
+from imgclust.catalog.images import Image, Images, Listing
 from imgclust.catalog.integrity import Checking
 from imgclust.catalog.links import LinkLedger
-from imgclust.catalog.mounts import Mounts
-from imgclust.catalog.moves import Moves
-from imgclust.catalog.observations import Observations
+from imgclust.catalog.moves import FolderMoves, Moves
+from imgclust.catalog.observations import Observations, Requests
 from imgclust.catalog.projections import Projections
-from imgclust.catalog.removals import Removals
-from imgclust.catalog.requests import Requests
-from imgclust.catalog.roots import Roots
+from imgclust.catalog.roots import Mounts, Roots
 from imgclust.catalog.sweeps import Sweeps
 from imgclust.errors import CatalogError, ImgclustError, StorageError
 from imgclust.progress import Progress, StopFlag, silent

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 import time
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import apsw
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog.cluster_names import ClusterNames
 from imgclust.catalog.cursor import parsed
-from imgclust.errors import NothingThereError
+from imgclust.errors import NothingThereError, UsageError
+from imgclust.numbers import is_digits
+from imgclust.wording import NO_CLUSTERS, cluster_shown, joined, no_such_cluster
 
 _COLUMNS = (
     "c.id, c.generation, c.previous, c.created, c.published, c.provisional, c.space, c.k, "
@@ -85,8 +88,72 @@ class PublishedClustering:
     lineage: Mapping[str, Any]
 
 
-class Clusterings(ClusterNames):
+class Clusterings:
     """The tables clusters, clusterings and clustering_clusters."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def names(self) -> dict[int, str]:
+        """Names of the clusters that have one, gone ones included."""
+        rows = self._connection.execute("SELECT id, name FROM clusters WHERE name IS NOT NULL")
+        return {int(cluster): str(name) for cluster, name in rows}
+
+    def name(self, cluster: int, name: str | None) -> None:
+        """Give a cluster a name, which freezes it, or take it away, which releases it."""
+        self._connection.execute(
+            "UPDATE clusters SET name = ?, frozen = ? WHERE id = ?",
+            (name, int(name is not None), cluster),
+        )
+
+    def freeze(self, cluster: int, frozen: bool) -> None:
+        """Freeze a cluster, or release it, and leave its name as it is."""
+        self._connection.execute(
+            "UPDATE clusters SET frozen = ? WHERE id = ?", (int(frozen), cluster)
+        )
+
+    def find(self, wanted: int | str, *, past: bool = False) -> int:
+        """The id of the cluster that a person gave by id (digits alone) or by name.
+
+        Parameters
+        ----------
+        wanted
+            Of a cluster of the current clustering; its name as it was given, spaces around it
+            left out.
+        past
+            Clusters that are gone count too; of two with one name, the one that is there.
+
+        Raises
+        ------
+        NothingThereError
+            When there is none; the message names what there is.
+        UsageError
+            When several have this name, as after an undo.
+        """
+        current = self.current_id()
+        if current is None and not past:
+            raise NothingThereError(NO_CLUSTERS)
+        here = [] if current is None else self.cluster_ids(current)
+        ever = [int(one) for (one,) in self._connection.execute("SELECT id FROM clusters")]
+        text, names = unicodedata.normalize("NFC", str(wanted).strip()), self.names()
+        if isinstance(wanted, int) or is_digits(text):
+            text = text.lstrip("0") or text
+            found = [one for one in (ever if past else here) if str(one) == text]
+        else:
+            found = [one for one in here if names.get(one) == text]
+            if past and not found:
+                found = [one for one in ever if names.get(one) == text]
+        if not found and past:
+            raise NothingThereError(
+                f"there never was a cluster {cluster_shown(text)}; "
+                "imgclust clusters history shows all"
+            )
+        if not found:
+            called = [names[one] for one in here if one in names]
+            raise NothingThereError(no_such_cluster(text, here, called))
+        if len(found) > 1:
+            raise UsageError(f"the clusters {joined(found)} are all called {text!r}; give an id")
+        return found[0]
 
     def current_id(self) -> int | None:
         """Number of the current clustering, None before the first."""

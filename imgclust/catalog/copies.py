@@ -12,8 +12,11 @@ import apsw
 from imgclust.catalog.cursor import DAMAGED, REFUSED, damaged
 from imgclust.errors import DISK_FULL, CatalogError, StorageError, reason_of
 from imgclust.failpoints import passing
-from imgclust.fs import sync_file, sync_folder
+from imgclust.fs import free_bytes, put_in_place, sync_file, sync_folder
+from imgclust.numbers import is_digits
+from imgclust.paths import ASIDE
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.wording import no_room
 
 # Pages copied between two looks at the stop flag: 8 MB.
 _PAGES = 2000
@@ -24,7 +27,6 @@ _STEPS = 1_000_000
 _JOURNAL_AT, _NO_LOG = 18, b"\x01\x01"
 _APPLICATION_AT = 68
 
-ASIDE = "set-aside"
 _KEPT = "catalog-v{}.sqlite3"
 
 # In the words of every version of the tables.
@@ -184,15 +186,15 @@ def keep_before_upgrade(connection: apsw.Connection, version: int) -> Path | Non
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         temporary.unlink(missing_ok=True)
-        disk = os.statvfs(folder)
-        free = disk.f_bavail * disk.f_frsize
+        free = free_bytes(folder)
         if free < needed:
+            said = no_room("that", needed, folder, free)
             raise StorageError(
                 f"the catalog {path} is of version {version} and is copied before it is brought "
-                f"up to date: that needs {needed / 1e6:,.1f} MB in {folder}, and "
-                f"{free / 1e6:,.1f} MB are free; free some space"
+                f"up to date: {said}; free some space"
             )
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        # Not `fs.replacing`: SQLite writes the copy by its path.
         # SQLite copies no connection that writes; another one sees what this one has locked.
         with contextlib.closing(
             apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
@@ -201,9 +203,8 @@ def keep_before_upgrade(connection: apsw.Connection, version: int) -> Path | Non
             copy_into(reader, temporary, application_id=application)
         passing("upgrade.copied")
         sync_file(temporary)
-        os.replace(temporary, kept)
+        put_in_place(temporary, kept)
         passing("upgrade.kept")
-        sync_folder(folder)
         sync_folder(path.parent)
     except OSError as error:
         raise StorageError(f"{folder} cannot be written: {reason_of(error)}") from None
@@ -218,6 +219,6 @@ def kept_catalogs(folder: Path) -> list[KeptCatalog]:
     found = []
     for file in folder.glob(_KEPT.format("*")):
         version = file.name.removeprefix("catalog-v").removesuffix(".sqlite3")
-        if version.isdecimal():
+        if is_digits(version):
             found.append(KeptCatalog(int(version), file, file.stat().st_size))
     return sorted(found, key=lambda one: one.version)

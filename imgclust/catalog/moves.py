@@ -12,15 +12,34 @@ displaced    another image has its path now; until its content is found elsewher
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import apsw
 
-from imgclust.catalog.images import Image
+from imgclust.catalog.images import Image, bounds_below
 
 _COLUMNS = "id, path, root, content, state, misses, added, inode, doubt"
 # What the index of such rows holds; SQLite uses it where a query says so in these words.
 _LOOSE = "(doubt <> '' OR state = 'missing')"
+
+# The path that a row `r` below the old folder gets: ?3 is the new folder, ?4 what is kept of the
+# path. Paths are bytes; what SQLite puts together is text until it is cast.
+_TARGET = "CAST(?3 || substr(r.path, ?4) AS BLOB)"
+
+_BELOW = "r.path > ?1 AND r.path < ?2"
+
+# All columns that hold paths of files.
+_PATHS = (
+    ("images", "path"),
+    ("images", "former"),
+    ("observations", "path"),
+    ("quarantine", "path"),
+    ("requests", "path"),
+    ("removals", "path"),
+    ("removals_unread", "path"),
+)
 
 
 class Moves:
@@ -100,3 +119,161 @@ class Moves:
         self._connection.execute(
             "UPDATE images SET doubt = '', former = NULL WHERE id = ?", (image,)
         )
+
+
+@dataclass(frozen=True)
+class MovedImage:
+    """An image below a folder that has moved, and what its file is known to be.
+
+    `gone`: a scan had found before that there is no such file at its path.
+    """
+
+    id: int
+    path: bytes
+    content: int
+    sha256: bytes
+    bytes: int
+    gone: bool
+
+
+@dataclass(frozen=True)
+class DoubledImage:
+    """An image below a folder that has moved, and the newer one that is at its new path."""
+
+    id: int
+    content: int
+    newer: int
+    newer_content: int
+
+
+class FolderMoves:
+    """The table folder_moves, and the rows of others by folder; the caller holds the transaction.
+
+    Neither of two folders may lie in the other.
+    """
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def target(self, old: bytes) -> bytes | None:
+        """Where this folder was moved to."""
+        row = self._connection.execute(
+            "SELECT new FROM folder_moves WHERE old = ?", (old,)
+        ).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def note(self, old: bytes, new: bytes) -> None:
+        """Remember that a folder was moved."""
+        self._connection.execute("DELETE FROM folder_moves WHERE old = ?", (new,))
+        self._connection.execute(
+            "INSERT OR REPLACE INTO folder_moves VALUES (?, ?, ?)", (old, new, time.time())
+        )
+
+    def images(self, folder: bytes) -> Iterator[MovedImage]:
+        """All images below a folder, with what their files are known to be."""
+        rows = self._connection.execute(
+            "SELECT i.id, i.path, i.content, c.sha256, c.bytes, "
+            "i.misses > 0 OR i.doubt = 'displaced' FROM images i "
+            "JOIN contents c ON c.key = i.content WHERE i.path > ? AND i.path < ?",
+            bounds_below(folder),
+        )
+        for row in rows:
+            yield MovedImage(*row)
+
+    def doubled(self, old: bytes, new: bytes) -> list[DoubledImage]:
+        """Images below `old` to whose new path another image has come already."""
+        rows = self._connection.execute(
+            "SELECT r.id, r.content, n.id, n.content FROM images r "
+            f"JOIN images n ON n.path = {_TARGET} WHERE {_BELOW}",
+            _values(old, new),
+        )
+        return [DoubledImage(*row) for row in rows]
+
+    def contents_below(self, folder: bytes) -> dict[int, list[int]]:
+        """Ids of the images below a folder that are there, by content."""
+        found: dict[int, list[int]] = {}
+        rows = self._connection.execute(
+            "SELECT content, id FROM images WHERE path > ? AND path < ? AND state = 'present' "
+            "ORDER BY id",
+            bounds_below(folder),
+        )
+        for content, image in rows:
+            found.setdefault(content, []).append(image)
+        return found
+
+    def move(self, old: bytes, new: bytes) -> None:
+        """Change all paths below a folder: of images, of what was observed, asked and taken out.
+
+        No image may be at a new path. What was observed there stays: it is the newer.
+        """
+        values = _values(old, new)
+        for table in ("observations", "quarantine", "requests", "removals_unread"):
+            self._connection.execute(
+                f"DELETE FROM {table} AS r WHERE {_BELOW} AND EXISTS "
+                f"(SELECT 1 FROM {table} n WHERE n.path = {_TARGET})",
+                values,
+            )
+        for table, column in _PATHS:
+            self._connection.execute(
+                f"UPDATE {table} AS r SET {column} = {_TARGET.replace('path', column)} "
+                f"WHERE {_BELOW.replace('path', column)}",
+                values,
+            )
+        self._connection.execute(  # 0: an inode tells nothing there
+            "UPDATE images AS r SET inode = o.inode FROM observations o "
+            f"WHERE {_BELOW} AND r.inode <> 0 AND o.path = r.path AND o.state = 'done'",
+            bounds_below(new),
+        )
+
+    def move_root(self, root: int, path: bytes) -> None:
+        """Give a root another path; which disk it is on there is not known yet."""
+        self._connection.execute("DELETE FROM mounts WHERE root = ?", (root,))
+        self._connection.execute(
+            "UPDATE roots SET path = ?, device = 0, inode = 0, held = NULL WHERE id = ?",
+            (path, root),
+        )
+
+    def merge_root(self, root: int, into: int) -> None:
+        """Have another root take over all that belongs to a root, which goes."""
+        self._connection.execute("DELETE FROM mounts WHERE root = ?", (root,))
+        for table in ("images", "observations", "requests"):
+            self._connection.execute(f"UPDATE {table} SET root = ? WHERE root = ?", (into, root))
+        self._connection.execute(
+            "UPDATE roots SET kind = 'watched' WHERE id = ? AND "
+            "(SELECT kind FROM roots WHERE id = ?) = 'watched'",
+            (into, root),
+        )
+        self._connection.execute("DELETE FROM roots WHERE id = ?", (root,))
+
+    def hand_over(self, folder: bytes, *, root: int, into: int) -> None:
+        """Have another root take over what a root has below a folder."""
+        for table in ("images", "observations", "requests"):
+            self._connection.execute(
+                f"UPDATE {table} SET root = ? WHERE root = ? AND path > ? AND path < ?",
+                (into, root, *bounds_below(folder)),
+            )
+
+    def forget_mounts(self, folder: bytes) -> None:
+        """Forget which mounts there were at and below a folder."""
+        self._connection.execute(
+            "DELETE FROM mounts WHERE path = ? OR (path > ? AND path < ?)",
+            (folder, *bounds_below(folder)),
+        )
+
+    def found(self, images: Sequence[int]) -> None:
+        """The files of these images are there."""
+        values = [(image,) for image in images]
+        self._connection.executemany(
+            "UPDATE images SET state = 'present', misses = 0 WHERE id = ? AND state <> 'present'",
+            values,
+        )
+        self._connection.executemany(
+            "UPDATE observations SET state = 'done' WHERE state = 'missing' AND path = "
+            "(SELECT path FROM images WHERE id = ?)",
+            values,
+        )
+
+
+def _values(old: bytes, new: bytes) -> tuple[bytes, bytes, bytes, int]:
+    top = old.rstrip(b"/")
+    return (*bounds_below(old), new.rstrip(b"/"), len(top) + 1)

@@ -2,8 +2,7 @@
 
 from imgclust.charts.elbow_curve import elbow
 from imgclust.charts.figure import colour
-from imgclust.charts.image_sheet import contact_sheet
+from imgclust.charts.image_sheet import contact_sheet, sprite
 from imgclust.charts.scatter import map_2d, map_3d
-from imgclust.charts.sprite_sheet import sprite
 
 __all__ = ["colour", "contact_sheet", "elbow", "map_2d", "map_3d", "sprite"]

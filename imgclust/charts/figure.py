@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import colorsys
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+from imgclust import fs
 from imgclust.errors import StorageError, reason_of
+from imgclust.wording import printable
 
 _DPI = 120
 _GOLDEN = 0.618033988749895  # turns that never repeat: neighbouring ids differ most in hue
@@ -26,37 +27,34 @@ def new_figure(width_in: float, height_in: float) -> Any:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that replaces it on success.
+def new_picture(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `path` on success.
 
     Raises
     ------
     StorageError
         When the picture, or its folder where there was none, cannot be written.
     """
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.unlink(missing_ok=True)
-            yield temporary
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with fs.replacing(path) as file:
+            yield file
     except OSError as error:
-        raise StorageError(f"the picture {path} cannot be written: {reason_of(error)}") from None
+        raise StorageError(
+            f"the picture {printable(path)} cannot be written: {reason_of(error)}"
+        ) from None
 
 
 def save(figure: Any, path: Path) -> Path:
-    """Write the figure as its suffix says (.png or .svg), whole or not at all; see `replacing`."""
+    """Write the figure as its suffix says (.png or .svg), whole or not at all."""
     import matplotlib
 
     suffix = path.suffix.lower()
     metadata: dict[str, None] = {"Date": None} if suffix == ".svg" else {"Software": None}
     # The salt makes the ids inside an SVG repeat.
     settings: Any = {"svg.hashsalt": "imgclust", "svg.fonttype": "path"}
-    with replacing(path) as temporary, matplotlib.rc_context(settings):
-        figure.savefig(temporary, format=suffix.lstrip("."), metadata=metadata)
+    with new_picture(path) as file, matplotlib.rc_context(settings):
+        figure.savefig(file, format=suffix.lstrip("."), metadata=metadata)
     return path
 
 

@@ -1,14 +1,14 @@
-"""Contact sheets: small pictures in rows, each with a caption."""
+"""Contact sheets, small pictures in rows with captions, and sprites, pictures in one grid."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, UnidentifiedImageError
 
-from imgclust.charts.figure import replacing
+from imgclust.charts.figure import new_picture
 
 Picture = Image.Image | bytes | None
 
@@ -86,8 +86,8 @@ def contact_sheet(
             room_x, room_y = cell_px - image.width, cell_px - image.height
             sheet.paste(image, (left + room_x // 2, top + room_y // 2))
         pen.text((left, top + cell_px + 4), _fitted(pen, caption, font, cell_px), "black", font)
-    with replacing(path) as temporary:
-        sheet.save(temporary)
+    with new_picture(path) as file:
+        sheet.save(file, Image.registered_extensions()[path.suffix.lower()])
     return path
 
 
@@ -103,3 +103,37 @@ def _fitted(
     while shown and pen.textlength(shown + "…", font=font) > width:
         shown = shown[:-1]
     return shown + "…"
+
+
+def sprite(path: Path, pictures: Iterable[Picture], *, count: int, cell_px: int) -> Path:
+    """Draw a sprite.
+
+    Parameters
+    ----------
+    path
+        A .png file, in a folder that the caller makes and replaces in one step.
+    pictures
+        Images, encoded bytes, or None (an empty cell).
+    count
+        How many they are; the grid has the fewest columns whose square holds them all.
+    cell_px
+        Side of the square that each picture is fitted into, in pixels.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
+    """
+    columns = next(side for side in range(1, count + 1) if side * side >= count)
+    rows = -(-count // columns)
+    sheet = Image.new("RGB", (columns * cell_px, rows * cell_px), "white")
+    for number, picture in enumerate(pictures):
+        image = opened(picture)
+        if image is None:
+            continue
+        image.thumbnail((cell_px, cell_px), Image.Resampling.LANCZOS)
+        left = number % columns * cell_px + (cell_px - image.width) // 2
+        top = number // columns * cell_px + (cell_px - image.height) // 2
+        sheet.paste(image, (left, top))
+    sheet.save(path)
+    return path

@@ -13,7 +13,6 @@ import typer
 from imgclust.cli import (
     clusters,
     collections,
-    config,
     duplicates,
     export,
     images,
@@ -33,15 +32,6 @@ imgclust watch ~/Pictures             ingest what is there, then what arrives
 imgclust query ~/Pictures/cat.jpg     the most similar images
 imgclust cluster                      re-cluster; ids and names are kept
 imgclust status                       the status of the collection"""
-
-
-# What Typer calls a kind of value, and what people do.
-_KINDS = {
-    "not a valid int range": "no whole number",
-    "not a valid int": "no whole number",
-    "not a valid float range": "no number",
-    "not a valid float": "no number",
-}
 
 
 class Application(Commands):
@@ -85,7 +75,6 @@ for _group in (
     maintenance,
     roots,
     collections,
-    config,
 ):
     app.add_typer(_group.commands)
 
@@ -99,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Without the program's name; those of this process by default.
     """
     stdio.complete()
+    stdio.forget_nonsense()
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
     try:
@@ -121,8 +111,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _hint(error: typer.TyperException) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     message = message[:1].lower() + message[1:]
-    for theirs, ours in _KINDS.items():
-        message = message.replace(theirs, ours)
     context = getattr(error, "ctx", None)
     if message.endswith("?"):
         return message

@@ -13,7 +13,18 @@ from imgclust.cli import completion
 from imgclust.cli.context import Call
 from imgclust.cli.links import Outliers
 from imgclust.cli.questions import agreed
-from imgclust.cli.typer_ext import Camera, ClusterId, Commands, DryRun, Since, Until, Yes, selection
+from imgclust.cli.typer_ext import (
+    Camera,
+    Cluster,
+    Commands,
+    DryRun,
+    Since,
+    Until,
+    Yes,
+    count_or_auto,
+    selection,
+    whole,
+)
 from imgclust.errors import UsageError
 from imgclust.terminal import clusters as tables
 
@@ -33,8 +44,10 @@ imgclust sweep --k-max 60 --space embedding""",
 )
 def sweep(
     call: Call,
-    k_min: Annotated[int | None, typer.Option(min=1, metavar="K", help="First k.")] = None,
-    k_max: Annotated[int | None, typer.Option(min=1, metavar="K", help="Last k.")] = None,
+    k_min: Annotated[
+        int | None, typer.Option(parser=whole(1), metavar="K", help="First k.")
+    ] = None,
+    k_max: Annotated[int | None, typer.Option(parser=whole(1), metavar="K", help="Last k.")] = None,
     space: Annotated[SpaceName | None, typer.Option(help="What k-means runs in.")] = None,
 ) -> None:
     """Try every k, find the knee, draw the elbow curve."""
@@ -55,16 +68,26 @@ imgclust cluster --undo      back to the clusters before""",
 def cluster(
     call: Call,
     k: Annotated[
-        str | None, typer.Option("-k", metavar="N|auto", help="How many; auto: the knee.")
+        str | None,
+        typer.Option(
+            "-k", parser=count_or_auto(1), metavar="N|auto", help="How many; auto: the knee."
+        ),
     ] = None,
     space: Annotated[
         SpaceName | None, typer.Option(help="What k-means runs in, from now on.")
     ] = None,
     pca_dims: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Dimensions of the space pca, from now on."),
+        typer.Option(
+            parser=whole(1), metavar="N", help="Dimensions of the space pca, from now on."
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the random choices.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            parser=whole(0, (1 << 31) - 1), metavar="N", help="Seed of the random choices."
+        ),
+    ] = None,
     outliers: Outliers = None,
     fresh: Annotated[
         bool,
@@ -134,7 +157,7 @@ def view(
     call: Call,
     method: Annotated[Literal["pca", "tsne"] | None, typer.Option(help="Projection.")] = None,
     dims: Annotated[
-        int | None, typer.Option(min=2, max=3, metavar="2|3", help="Dimensions of the map.")
+        int | None, typer.Option(parser=whole(2, 3), metavar="2|3", help="Dimensions of the map.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="A .png or .svg file.")] = None,
     refit: Annotated[bool, typer.Option("--refit", help="Recompute the map.")] = False,
@@ -160,11 +183,12 @@ def clusters(call: Call) -> None:
     "show",
     example="""\
 imgclust clusters show 7
+imgclust clusters show "red things"
 imgclust clusters show 7 --sheet seven.png""",
 )
 def show(
     call: Call,
-    cluster: ClusterId,
+    cluster: Cluster,
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the contact sheet goes.")
     ] = None,
@@ -189,7 +213,7 @@ imgclust clusters name 7 --release          keep the name, let its images move""
 )
 def name(
     call: Call,
-    cluster: ClusterId,
+    cluster: Cluster,
     words: Annotated[
         str | None, typer.Argument(metavar="NAME", help="Its name; its folder follows.")
     ] = None,
@@ -217,9 +241,12 @@ imgclust clusters split 7 --dry-run    what would change""",
 )
 def split(
     call: Call,
-    cluster: ClusterId,
+    cluster: Cluster,
     k: Annotated[
-        str, typer.Option("-k", metavar="N|auto", help="How many parts; auto: the knee.")
+        str,
+        typer.Option(
+            "-k", parser=count_or_auto(2), metavar="N|auto", help="How many parts; auto: the knee."
+        ),
     ] = "auto",
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -243,9 +270,11 @@ imgclust clusters merge 3 9 12 -y      of three, without asking""",
 def merge(
     call: Call,
     ids: Annotated[
-        list[int],
+        list[str],
         typer.Argument(
-            metavar="ID", autocompletion=completion.clusters, help="Ids of the clusters."
+            metavar="CLUSTER",
+            autocompletion=completion.clusters,
+            help="Ids or names of the clusters.",
         ),
     ],
     name: Annotated[
@@ -290,11 +319,11 @@ imgclust clusters history 7            the life of one cluster""",
 def history(
     call: Call,
     cluster: Annotated[
-        int | None,
+        str | None,
         typer.Argument(
-            metavar="ID",
+            metavar="CLUSTER",
             autocompletion=completion.clusters,
-            help="Id of a cluster, gone ones too.",
+            help="Id or name of a cluster, gone ones too.",
         ),
     ] = None,
 ) -> None:

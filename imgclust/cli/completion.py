@@ -35,9 +35,11 @@ def collections(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def clusters(context: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Ids of the current clusters, each with its name."""
+    """Ids of the current clusters, each with its name; names once a person types one."""
     with contextlib.suppress(Exception):
         rows = [(str(cluster), name) for cluster, name in _select(context, _CLUSTERS)]
+        if incomplete and not incomplete.isdigit():
+            rows = [(name, f"cluster {cluster}") for cluster, name in rows if name]
         return [row for row in rows if row[0].startswith(incomplete)]
     return []
 

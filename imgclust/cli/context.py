@@ -18,6 +18,7 @@ from imgclust.collection.json_documents import document, dumps, error_document
 from imgclust.errors import ImgclustError, StoppedError, reason_of
 from imgclust.progress import StopFlag
 from imgclust.terminal import Screen, stdio
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection import Collection
@@ -152,7 +153,7 @@ def fail(error: BaseException, options: Globals) -> int:
 
 def _refused(error: OSError) -> str:
     named = isinstance(error.filename, str | bytes | os.PathLike)  # else a descriptor, or nothing
-    where = f"{os.fsdecode(error.filename)}: " if named else ""
+    where = f"{printable(error.filename)}: " if named else ""
     return f"the system refuses: {where}{reason_of(error)}"
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from imgclust.cli.context import Call
-from imgclust.cli.typer_ext import Commands
+from imgclust.cli.typer_ext import Commands, decimal, whole
 from imgclust.errors import UsageError
 from imgclust.terminal import duplicates as tables
 
@@ -31,7 +31,11 @@ def duplicates(
     ] = False,
     min_score: Annotated[
         float | None,
-        typer.Option(metavar="SCORE", help="Least score of a near copy.  [default: by recipe]"),
+        typer.Option(
+            parser=decimal,
+            metavar="SCORE",
+            help="Least score of a near copy.  [default: by recipe]",
+        ),
     ] = None,
     keep: Annotated[
         list[str] | None,
@@ -65,7 +69,10 @@ imgclust duplicates dismiss 12 40 --undo""",
 )
 def dismiss(
     call: Call,
-    ids: Annotated[list[int], typer.Argument(metavar="ID", help="Images, by their ids.")],
+    ids: Annotated[
+        list[int],
+        typer.Argument(parser=whole(0, 10**19), metavar="ID", help="Images, by their ids."),
+    ],
     undo: Annotated[bool, typer.Option("--undo", help="They may be duplicates again.")] = False,
 ) -> None:
     """Remember that images are not duplicates of each other."""

@@ -14,11 +14,11 @@ import typer
 from imgclust.cli.context import Call, ignoring_hangup
 from imgclust.cli.links import Mode, Outliers
 from imgclust.cli.questions import agreed
-from imgclust.cli.typer_ext import Camera, Commands, DryRun, Since, Until, Yes, selection
+from imgclust.cli.typer_ext import Camera, Commands, DryRun, Since, Until, Yes, decimal, selection
 from imgclust.cli.watch_output import Listener, log_file
 from imgclust.errors import UsageError
-from imgclust.terminal import printable, status
-from imgclust.terminal.text import counted
+from imgclust.terminal import status
+from imgclust.wording import counted, printable
 
 if TYPE_CHECKING:
     from imgclust.collection import MissingImage
@@ -53,12 +53,16 @@ def watch(
     settle_s: Annotated[
         float | None,
         typer.Option(
-            metavar="SECONDS", help="Wait until a file is unchanged for this long.  [default: 1]"
+            parser=decimal,
+            metavar="SECONDS",
+            help="Wait until a file is unchanged for this long.  [default: 1]",
         ),
     ] = None,
     rescan_s: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Time between full scans.  [default: 300]"),
+        typer.Option(
+            parser=decimal, metavar="SECONDS", help="Time between full scans.  [default: 300]"
+        ),
     ] = None,
     no_cluster: Annotated[
         bool, typer.Option("--no-cluster", help="Make no clusters automatically.")
@@ -100,9 +104,10 @@ def watch(
     # Looked at before a collection is made for them.
     for folder in folders or ():
         if not os.path.lexists(folder):
-            raise UsageError(f"the folder {folder} does not exist")
+            raise UsageError(f"the folder {printable(folder)} does not exist")
         if not os.path.isdir(folder):
-            raise UsageError(f"{folder} is not a folder; use imgclust add {folder} for a file")
+            shown = printable(folder)
+            raise UsageError(f"{shown} is not a folder; use imgclust add {shown} for a file")
     if remove_excluded and not once:
         raise UsageError("--remove-excluded goes with --once; give both")
     if exclude:
@@ -172,7 +177,7 @@ def add(
     """Ingest files and folders once."""
     for path in paths:
         if not os.path.lexists(path):
-            raise UsageError(f"{path} does not exist")
+            raise UsageError(f"{printable(path)} does not exist")
     with call.open(create_for=paths) as collection:
         listener = Listener(call)
         listener.summary(collection, collection.add(paths, emit=listener))

@@ -11,7 +11,7 @@ import typer
 from imgclust.cli.context import Call
 from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
-from imgclust.terminal import backups, exports
+from imgclust.terminal import exports
 from imgclust.terminal import status as status_module
 
 commands = Commands()
@@ -31,7 +31,7 @@ def status(call: Call) -> None:
         if call.options.verbosity and not call.options.json:
             status_module.engine(call.screen, found, collection.engine())
             status_module.events(call.screen, found)
-            backups.kept(call.screen, collection.kept_catalogs())
+            exports.kept(call.screen, collection.kept_catalogs())
 
 
 @commands.adds(
@@ -130,7 +130,7 @@ def backup(
     The images are not in it. An older backup of the collection is replaced by a finished one only.
     """
     with call.open() as collection:
-        call.answer(collection.backup(file), backups.backed_up)
+        call.answer(collection.backup(file), exports.backed_up)
 
 
 @commands.adds(
@@ -166,7 +166,7 @@ def restore(
         progress=call.screen.progress,
         stop=call.stop,
     )
-    call.answer(found, backups.restored)
+    call.answer(found, exports.restored)
 
 
 weights_commands = Commands()

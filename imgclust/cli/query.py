@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from imgclust import numbers
 from imgclust.cli import completion
 from imgclust.cli.context import Call
-from imgclust.cli.typer_ext import Camera, Commands, Since, Until, selection
+from imgclust.cli.typer_ext import Camera, Commands, Since, Until, decimal, selection, whole
 from imgclust.errors import NothingThereError, UsageError
-from imgclust.terminal import desktop
 from imgclust.terminal import query as tables
 
 if TYPE_CHECKING:
@@ -36,16 +36,16 @@ imgclust query cat.jpg --sheet similar.png""",
 def query(
     call: Call,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE|ID", help="Files, or images' ids.")],
-    number: Annotated[int, typer.Option("-n", min=1, metavar="N", help="How many.")] = 10,
+    number: Annotated[int, typer.Option("-n", parser=whole(1), metavar="N", help="How many.")] = 10,
     min_score: Annotated[
-        float | None, typer.Option(metavar="SCORE", help="Leave out those below.")
+        float | None, typer.Option(parser=decimal, metavar="SCORE", help="Leave out those below.")
     ] = None,
     cluster: Annotated[
-        int | None,
+        str | None,
         typer.Option(
-            metavar="ID",
+            metavar="CLUSTER",
             autocompletion=completion.clusters,
-            help="Only images of this cluster.",
+            help="Only images of this cluster (id or name).",
         ),
     ] = None,
     region: Annotated[
@@ -102,18 +102,17 @@ def query(
                 shown = collection.pictures([row.id for row in found.neighbours])
             call.answer(found, partial(tables.query, pictures=shown))
     if open_best:
-        desktop.open_file(_best(found))
+        tables.open_file(_best(found))
 
 
 def _region(text: str) -> Region:
     from imgclust.collection import Region
 
-    try:
-        x, y, width, height = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"--region {text}: give four numbers, such as 10,20,300,200") from None
-    most = float("inf")
-    if not (0 <= x < most and 0 <= y < most and 0 < width < most and 0 < height < most):
+    parts = [number for part in text.split(",") if (number := numbers.number(part)) is not None]
+    if len(parts) != 4 or text.count(",") != 3:
+        raise UsageError(f"--region {text}: give four numbers, such as 10,20,300,200")
+    x, y, width, height = parts
+    if x < 0 or y < 0 or width <= 0 or height <= 0:
         raise UsageError(f"--region {text}: X and Y are at least 0, W and H above 0")
     return Region(x, y, width, height)
 

@@ -11,7 +11,7 @@ from imgclust.cli.context import Call
 from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
 from imgclust.terminal import roots as tables
-from imgclust.terminal.text import counted
+from imgclust.wording import counted
 
 commands = Commands()
 roots_commands = Commands()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from imgclust import __version__
+from imgclust import __version__, numbers
 from imgclust.cli import completion
 from imgclust.cli.context import Globals, perform
 from imgclust.errors import UsageError
@@ -271,6 +271,42 @@ class Commands(typer.Typer):
         return register
 
 
+def whole(least: int, most: int = numbers.MOST) -> Callable[[str | int], int]:
+    """What reads an option that is a whole number in this range."""
+
+    def read(given: str | int) -> int:
+        found = numbers.whole(str(given))
+        if found is None:
+            raise typer.BadParameter(f"{numbers.quoted(str(given))} is not a whole number")
+        if not least <= found <= most:
+            which = f"less than {least:,}" if found < least else f"more than {most:,}"
+            raise typer.BadParameter(f"{found} is {which}")
+        return found
+
+    return read
+
+
+def decimal(given: str | float) -> float:
+    """What reads an option that is a number."""
+    found = numbers.number(str(given))
+    if found is None:
+        raise typer.BadParameter(f"{numbers.quoted(str(given))} is not a number")
+    return found
+
+
+def count_or_auto(least: int) -> Callable[[str], str]:
+    """What reads an option that takes N|auto."""
+
+    def read(given: str) -> str:
+        try:
+            numbers.count_or_auto(given, least=least)
+        except UsageError as error:
+            raise typer.BadParameter(str(error)) from None
+        return given
+
+    return read
+
+
 Version = Annotated[
     bool,
     typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
@@ -286,9 +322,11 @@ def selection(since: str | None, until: str | None, camera: str | None) -> Selec
     return Selection(since, until, camera)
 
 
-ClusterId = Annotated[
-    int,
-    typer.Argument(metavar="ID", autocompletion=completion.clusters, help="Id of the cluster."),
+Cluster = Annotated[
+    str,
+    typer.Argument(
+        metavar="CLUSTER", autocompletion=completion.clusters, help="Id or name of the cluster."
+    ),
 ]
 Since = Annotated[
     str | None,

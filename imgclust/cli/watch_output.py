@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from imgclust.cli.context import Call
 from imgclust.collection.json_documents import document, dumps
 from imgclust.errors import UsageError
-from imgclust.terminal import Screen, ingest, printable, stdio
+from imgclust.fs import is_below
+from imgclust.terminal import Screen, ingest, stdio
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection import Collection, Event, IngestResult
@@ -116,9 +118,9 @@ def log_file(
         path = Path(chosen).expanduser()
     real = os.path.realpath(os.fsencode(path))
     for root in roots:
-        if real.startswith(root.rstrip(b"/") + b"/"):
+        if is_below(real, root):
             raise UsageError(
-                f"the log file {path} lies in the watched folder {os.fsdecode(root)}; "
+                f"the log file {printable(path)} lies in the watched folder {printable(root)}; "
                 "choose another place, or auto"
             )
     with (

@@ -3,6 +3,7 @@
 Arrays in, frozen results out; nothing here knows a catalog or a setting.
 """
 
+from imgclust.clustering.burst_groups import BurstRule, burst_rule, group_bursts
 from imgclust.clustering.choose_k import Suggestion, preferred, suggest
 from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
 from imgclust.clustering.constraints import (
@@ -20,24 +21,37 @@ from imgclust.clustering.drift_test import (
     pooled,
     spread,
 )
+from imgclust.clustering.group_count import GroupCount, group_count
 from imgclust.clustering.id_map import Matching, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
 from imgclust.clustering.kmeans import Fit, assign, fit
+from imgclust.clustering.smoothing import Smoothed, smooth
+from imgclust.clustering.warm_start import Continued, coarser, continued, finer, resized
 
 __all__ = [
+    "BurstRule",
     "Constraints",
+    "Continued",
     "Drift",
     "Fit",
+    "GroupCount",
     "Matching",
+    "Smoothed",
     "Spread",
     "Suggestion",
     "Sweep",
     "assign",
+    "burst_rule",
+    "coarser",
     "coherence",
     "constrained_fit",
+    "continued",
     "default_k_max",
     "drift",
+    "finer",
     "fit",
+    "group_bursts",
+    "group_count",
     "is_nowhere",
     "left_out",
     "match",
@@ -49,6 +63,8 @@ __all__ = [
     "preferred",
     "regrouped",
     "representatives",
+    "resized",
+    "smooth",
     "spread",
     "suggest",
     "sweep",

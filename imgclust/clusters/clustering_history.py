@@ -8,13 +8,13 @@ from typing import Any
 
 from imgclust.catalog import Catalog, Clustering, PublishedClustering
 from imgclust.clustering import regrouped
-from imgclust.clusters.adapting import adapted
+from imgclust.clusters.frozen_adaptation import adapted
 from imgclust.clusters.model import ArrivalAssigner
-from imgclust.clusters.partial_update import joined, listed
 from imgclust.clusters.publish import make_current
 from imgclust.clusters.results import ClusterResult
 from imgclust.clusters.succession import ChangedMeanwhileError
 from imgclust.errors import NothingThereError
+from imgclust.wording import joined, listed
 
 
 def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
@@ -190,7 +190,7 @@ def history(catalog: Catalog) -> tuple[PastClustering, ...]:
     )
 
 
-def life(catalog: Catalog, cluster: int) -> ClusterLife:
+def life(catalog: Catalog, wanted: int | str) -> ClusterLife:
     """What happened to one cluster in every clustering that knows it.
 
     Raises
@@ -199,6 +199,7 @@ def life(catalog: Catalog, cluster: int) -> ClusterLife:
         When there never was such a cluster.
     """
     with catalog.snapshot():
+        cluster = catalog.clusterings.find(wanted, past=True)
         rows = catalog.clusterings.history()
         current = catalog.clusterings.current_id()
         names = catalog.clusterings.names()

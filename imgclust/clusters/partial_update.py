@@ -19,10 +19,10 @@ from imgclust.clusters.succession import ChangedMeanwhileError, Succession
 from imgclust.errors import NothingThereError, RecipeError, UsageError
 from imgclust.failpoints import passing
 from imgclust.progress import Progress
+from imgclust.wording import NO_CLUSTERS, joined
 
 # Assignments written in one transaction: the watcher waits for no more than that.
 _CHUNK = 5000
-_IDS_NAMED = 12
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,9 @@ def group_of(
     """
     base = catalog.clusterings.current()
     if base is None:
-        raise NothingThereError("there are no clusters yet; make them with imgclust cluster")
+        raise NothingThereError(NO_CLUSTERS)
     for cluster in clusters:
-        if cluster not in base.cluster_ids:
-            there = sorted(base.cluster_ids)
-            raise NothingThereError(f"there is no cluster {cluster}; there are {listed(there)}")
+        catalog.clusterings.find(cluster)
     if base.recipe != recipe:
         raise RecipeError(
             f"the clusters are of the recipe {base.recipe}, the collection is of {recipe}; "
@@ -295,16 +293,3 @@ def unchanged(
         notes=(),
         frozen=group.frozen,
     )
-
-
-def joined(ids: Sequence[object]) -> str:
-    """ "3 and 9", "1, 2 and 3"; of many not all are named."""
-    if 1 < len(ids) <= _IDS_NAMED:
-        return f"{listed(ids[:-1])} and {ids[-1]}"
-    return listed(ids)
-
-
-def listed(ids: Sequence[object]) -> str:
-    """ "7, 41"; of many not all are named."""
-    named = ", ".join(str(one) for one in ids[:_IDS_NAMED])
-    return named + (f" and {len(ids) - _IDS_NAMED} more" if len(ids) > _IDS_NAMED else "")

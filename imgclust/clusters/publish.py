@@ -17,9 +17,9 @@ from imgclust.clustering import (
     spread,
 )
 from imgclust.clusters.feature_space import Space, apart, store
-from imgclust.clusters.fitting import Standing
 from imgclust.clusters.model import Model
 from imgclust.clusters.results import lineage
+from imgclust.clusters.space_fit import Standing
 from imgclust.clusters.succession import ChangedMeanwhileError, Succession
 from imgclust.errors import StoppedError
 from imgclust.failpoints import passing

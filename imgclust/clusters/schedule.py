@@ -14,8 +14,9 @@ from pathlib import Path
 from imgclust.catalog import Catalog
 from imgclust.clusters.results import ClusterResult
 from imgclust.clusters.service import Recluster
-from imgclust.config import Settings, recurrence
+from imgclust.config import Settings
 from imgclust.errors import ImgclustError, StoppedError
+from imgclust.numbers import recurrence
 from imgclust.progress import SideThread, StopFlag
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,10 @@ from imgclust.clustering import Fit, Suggestion, Sweep, preferred
 from imgclust.clusters import split_merge, stored_sweeps
 from imgclust.clusters.clustering_history import undo
 from imgclust.clusters.feature_space import Space, build
-from imgclust.clusters.fitting import (
+from imgclust.clusters.model import ArrivalAssigner
+from imgclust.clusters.publish import drop_unpublished, publish
+from imgclust.clusters.results import ClusterResult, SweepResult
+from imgclust.clusters.space_fit import (
     Standing,
     as_asked,
     as_suggested,
@@ -23,14 +26,12 @@ from imgclust.clusters.fitting import (
     sentence_of,
     standing_of,
 )
-from imgclust.clusters.model import ArrivalAssigner
-from imgclust.clusters.publish import drop_unpublished, publish
-from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.stored_sweeps import draw_elbow, stored_sweep, sweep_and_store
 from imgclust.clusters.succession import ChangedMeanwhileError
 from imgclust.config import Settings
 from imgclust.errors import LockedError, NothingThereError, RecipeError
 from imgclust.locks import FileLock, is_locked
+from imgclust.numbers import count_or_auto
 from imgclust.progress import Progress, StopFlag, silent
 
 
@@ -93,7 +94,7 @@ class Recluster:
     def cluster(
         self,
         *,
-        k: str,
+        k: int | str,
         space: str,
         seed: int,
         chosen_by: str = "user",
@@ -132,14 +133,15 @@ class Recluster:
             For a k below 1, or a user's below the number of named clusters.
         """
         strict = chosen_by == "user" and not automatic
+        wanted = count_or_auto(k, name="k")
 
         def make() -> ClusterResult:
-            if k != "auto":  # before anything takes long
-                as_asked(k, len(self._catalog.clusterings.frozen()), strict=strict)
+            if wanted is not None:  # before anything takes long
+                as_asked(wanted, len(self._catalog.clusterings.frozen()), strict=strict)
             room = self._space(space, seed)
             self._stop.check()
             standing = standing_of(self._catalog, room)
-            done, by, sentence = self._fit(room, standing, k, seed, chosen_by, strict)
+            done, by, sentence = self._fit(room, standing, wanted, seed, chosen_by, strict)
             self._stop.check()
             matching = match_room(self._catalog, room, standing, done)
             number = None
@@ -173,8 +175,8 @@ class Recluster:
 
         return self._changing(make, dry_run=dry_run)
 
-    def split(self, cluster: int, *, k: str, dry_run: bool = False) -> ClusterResult:
-        """Divide one cluster, see `splitting.split`; all others stay as they are."""
+    def split(self, cluster: int | str, *, k: int | str, dry_run: bool = False) -> ClusterResult:
+        """Divide one cluster, see `split_merge.split`; all others stay as they are."""
         return self._changing(
             lambda: split_merge.split(
                 self._catalog,
@@ -191,9 +193,9 @@ class Recluster:
         )
 
     def merge(
-        self, clusters: Sequence[int], *, name: str | None = None, dry_run: bool = False
+        self, clusters: Sequence[int | str], *, name: str | None = None, dry_run: bool = False
     ) -> ClusterResult:
-        """Put clusters together, see `splitting.merge`; all others stay as they are."""
+        """Put clusters together, see `split_merge.merge`; all others stay as they are."""
         return self._changing(
             lambda: split_merge.merge(
                 self._catalog,
@@ -289,11 +291,17 @@ class Recluster:
         )
 
     def _fit(
-        self, room: Space, standing: Standing, k: str, seed: int, chosen_by: str, strict: bool
+        self,
+        room: Space,
+        standing: Standing,
+        k: int | None,
+        seed: int,
+        chosen_by: str,
+        strict: bool,
     ) -> tuple[Fit, str, str]:
         named = len(standing.constraints.kept)
         stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
-        if k == "auto":
+        if k is None:
             k_min = self._settings.clustering.k_min
             k_max = self._settings.clustering.k_max or None
             asked = [k_min, k_max]

@@ -16,24 +16,25 @@ from imgclust.clusters.partial_update import (
     Group,
     carry_out,
     group_of,
-    joined,
     unchanged,
     with_others,
 )
 from imgclust.clusters.results import ClusterResult
 from imgclust.clusters.stored_sweeps import fit_of
-from imgclust.config import Settings, whole_number
+from imgclust.config import Settings
 from imgclust.errors import NothingThereError, UsageError
+from imgclust.numbers import count_or_auto
 from imgclust.progress import Progress, StopFlag
+from imgclust.wording import joined
 
 _ROWS = 10_000  # rows that distances are measured of at a time
 
 
 def split(
     catalog: Catalog,
-    cluster: int,
+    cluster: int | str,
     *,
-    k: str,
+    k: int | str,
     recipe: str,
     settings: Settings,
     gpu: bool,
@@ -57,11 +58,11 @@ def split(
     UsageError
         When `k` is neither "auto" nor 2 or more.
     """
-    if k != "auto" and (whole_number(k) or 0) < 2:
-        raise UsageError(f"k = {k[:40]} splits nothing; use 2 or more, or auto")
+    wanted = count_or_auto(k, name="k", least=2)
+    cluster = catalog.clusterings.find(cluster)
     group = group_of(catalog, (cluster,), recipe=recipe, progress=progress)
     _must_differ(group, cluster)
-    done, chosen_by, reason = _parts(group, k, settings, gpu, progress, stop)
+    done, chosen_by, reason = _parts(group, wanted, settings, gpu, progress, stop)
     stop.check()
     if done.k == 1:
         sentence = f"cluster {cluster} stays whole: {reason}"
@@ -93,7 +94,7 @@ def split(
 
 def merge(
     catalog: Catalog,
-    clusters: Sequence[int],
+    clusters: Sequence[int | str],
     *,
     name: str | None,
     recipe: str,
@@ -115,7 +116,9 @@ def merge(
     UsageError
         When fewer than two different clusters are given.
     """
-    chosen = tuple(sorted(set(clusters)))
+    chosen: tuple[int, ...] = ()
+    if len(set(clusters)) > 1:
+        chosen = tuple(sorted({catalog.clusterings.find(one) for one in clusters}))
     if len(chosen) < 2:
         raise UsageError("merging takes two or more different clusters")
     group = group_of(catalog, chosen, recipe=recipe, progress=progress)
@@ -181,12 +184,12 @@ def _must_differ(group: Group, cluster: int) -> None:
 
 
 def _parts(
-    group: Group, k: str, settings: Settings, gpu: bool, progress: Progress, stop: StopFlag
+    group: Group, k: int | None, settings: Settings, gpu: bool, progress: Progress, stop: StopFlag
 ) -> tuple[Fit, str, str]:
     """The fit of a cluster's contents, who chose its k, and why."""
     seed = group.base.seed
-    if k != "auto":
-        done = fit(group.room.points, int(k), seed=seed, gpu=gpu, progress=progress, stop=stop)
+    if k is not None:
+        done = fit(group.room.points, k, seed=seed, gpu=gpu, progress=progress, stop=stop)
         return done, "user", done.sentence
     found = sweep(
         group.room.points,

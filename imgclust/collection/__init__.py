@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from imgclust.collection.embedder import download_weights as download_weights
     from imgclust.collection.embedder import list_weights as list_weights
     from imgclust.collection.embedder import verify_weights as verify_weights
-    from imgclust.collection.folders import cache_folder as cache_folder
-    from imgclust.collection.folders import collections_in as collections_in
-    from imgclust.collection.folders import find_index_folder as find_index_folder
     from imgclust.collection.management import collection_row as collection_row
     from imgclust.collection.management import create_collection as create_collection
     from imgclust.collection.management import delete_collection as delete_collection
@@ -23,11 +20,14 @@ if TYPE_CHECKING:
     from imgclust.collection.management import rename_collection as rename_collection
     from imgclust.collection.management import restore_collection as restore_collection
     from imgclust.collection.results import *
+    from imgclust.paths import cache_folder as cache_folder
+    from imgclust.paths import collections_in as collections_in
+    from imgclust.paths import find_index_folder as find_index_folder
 
 _HOMES = {
     "collection.collection": "Collection",
     "collection.embedder": "download_weights list_weights verify_weights",
-    "collection.folders": "cache_folder collections_in find_index_folder",
+    "paths": "cache_folder collections_in find_index_folder",
     "collection.management": "collection_row create_collection delete_collection "
     "effective_settings list_collections rename_collection restore_collection",
 }

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust import config
-from imgclust.catalog import Clustering, Facts
+from imgclust.catalog import Facts
 from imgclust.clustering import Drift, nearest_clusters
 from imgclust.clusters import ClusterResult, SweepResult, drifting
 from imgclust.collection import exports
 from imgclust.collection.images import pictures
 from imgclust.collection.link_folder import finish_links
 from imgclust.collection.selection import Selection, selected, with_facts
-from imgclust.errors import NothingThereError, UsageError
+from imgclust.errors import UsageError
 from imgclust.paths import Located, as_path
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -109,13 +109,14 @@ def rows(context: Context) -> tuple[ClusterRow, ...]:
 
 
 def details(
-    context: Context, cluster: int, *, selection: Selection | None, sheet: Path | None
+    context: Context, wanted: int | str, *, selection: Selection | None, sheet: Path | None
 ) -> ClusterDetails:
     """See `Collection.cluster_details`."""
     from imgclust.report import representatives_of
 
     clustering = context.current()
-    row = _row(context, clustering, cluster)
+    cluster = context.catalog.clusterings.find(wanted)
+    row = _row(context, cluster)
     if sheet is not None:
         exports.check_sheet(context, sheet)
     catalog = context.catalog
@@ -166,17 +167,15 @@ def sweep(
 
 
 def cluster(
-    context: Context, k: str | None, *, space: str | None, seed: int | None, dry_run: bool
+    context: Context, k: int | str | None, *, space: str | None, seed: int | None, dry_run: bool
 ) -> ClusterResult:
     """See `Collection.cluster`."""
     rules = context.settings.clustering
-    if k is not None and k != "auto" and config.whole_number(k) is None:
-        raise UsageError(f"k = {k[:40]} is neither a number of clusters nor auto")
     if seed is not None and not 0 <= seed < 1 << 31:
         raise UsageError(f"seed = {seed}: use a number from 0 to {(1 << 31) - 1}")
     with context.reclustered(keep=not dry_run) as clusters:
         return clusters.cluster(
-            k=str(rules.k if k is None else k),
+            k=rules.k if k is None else k,
             space=_space(space or rules.space),
             seed=rules.seed if seed is None else seed,
             chosen_by="config" if k is None else "user",
@@ -185,7 +184,7 @@ def cluster(
 
 
 def merge(
-    context: Context, clusters: Sequence[int], *, name: str | None, dry_run: bool
+    context: Context, clusters: Sequence[int | str], *, name: str | None, dry_run: bool
 ) -> ClusterResult:
     """See `Collection.merge_clusters`."""
     chosen = None if name is None else cluster_name(name)
@@ -232,7 +231,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def name(context: Context, cluster: int, wanted: str | None, *, release: bool) -> ClusterRow:
+def name(context: Context, which: int | str, wanted: str | None, *, release: bool) -> ClusterRow:
     """See `Collection.name_cluster`."""
     if release and wanted is not None:
         raise UsageError("--release leaves the name as it is and cannot be combined with a name")
@@ -242,7 +241,7 @@ def name(context: Context, cluster: int, wanted: str | None, *, release: bool) -
     context.current()
     with catalog.transaction():  # what is checked in it cannot change until it is written
         clustering = context.current()
-        _require(clustering, cluster)
+        cluster = clusterings.find(which)
         if release:
             clusterings.freeze(cluster, False)
         else:
@@ -259,20 +258,13 @@ def name(context: Context, cluster: int, wanted: str | None, *, release: bool) -
             clusterings.name(cluster, chosen or None)
             catalog.ledger.queue_links(catalog.assignments.images_in(clustering.id, cluster))
         clusterings.confirm(clustering.id)
-    row = _row(context, context.current(), cluster)
+    row = _row(context, cluster)
     finish_links(context)
     return row
 
 
-def _row(context: Context, clustering: Clustering, cluster: int) -> ClusterRow:
-    _require(clustering, cluster)
+def _row(context: Context, cluster: int) -> ClusterRow:
     return next(row for row in rows(context) if row.id == cluster)
-
-
-def _require(clustering: Clustering, cluster: int) -> None:
-    if cluster not in clustering.cluster_ids:
-        there = ", ".join(str(one) for one in sorted(clustering.cluster_ids)[:12])
-        raise NothingThereError(f"there is no cluster {cluster}; there are {there}")
 
 
 def _draw(context: Context, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
@@ -280,7 +272,7 @@ def _draw(context: Context, row: ClusterRow, shown: Sequence[Member], path: Path
 
     shown_pictures = pictures(context, [member.id for member in shown])
     captions = [
-        ("missing: " if member.missing else "") + os.fsdecode(os.path.basename(member.path))
+        ("missing: " if member.missing else "") + printable(os.path.basename(member.path))
         for member in shown
     ]
     title = f"cluster {row.id}" + (f", {row.name}" if row.name else "") + f": {row.size} images"

@@ -10,9 +10,9 @@ from typing import BinaryIO, Self
 import numpy as np
 import numpy.typing as npt
 
-from imgclust import config
+from imgclust import config, paths
 from imgclust.catalog import kept_catalogs
-from imgclust.collection import exports, folders, link_folder, results
+from imgclust.collection import exports, link_folder, results
 from imgclust.collection import images as images_module
 from imgclust.collection.context import Context, ignore
 from imgclust.collection.selection import Selection
@@ -72,7 +72,7 @@ class Collection:
         UsageError, StorageError, CatalogError
             When the place, the disk or the catalog is not right.
         """
-        found, place = folders.place_of(index, name, create_for, say)
+        found, place = paths.place_of(index, name, create_for, say)
         chosen = effective or config.load()
         return cls(Context(name, place, found, chosen, progress, say, stop, changing, ask))
 
@@ -187,7 +187,7 @@ class Collection:
         *,
         n: int = 10,
         min_score: float | None = None,
-        cluster: int | None = None,
+        cluster: int | str | None = None,
         region: results.Region | None = None,
         selection: Selection | None = None,
         sheet: Path | None = None,
@@ -389,8 +389,7 @@ class Collection:
         """
         from imgclust.collection import clusters
 
-        chosen = None if k is None else str(k)
-        return clusters.cluster(self._context, chosen, space=space, seed=seed, dry_run=dry_run)
+        return clusters.cluster(self._context, k, space=space, seed=seed, dry_run=dry_run)
 
     def undo(self) -> results.ClusterResult:
         """Go back to the clustering before the current one."""
@@ -398,14 +397,14 @@ class Collection:
             return clusters.undo()
 
     def split_cluster(
-        self, cluster: int, *, k: int | str = "auto", dry_run: bool = False
+        self, cluster: int | str, *, k: int | str = "auto", dry_run: bool = False
     ) -> results.ClusterResult:
         """Divide one cluster into `k` parts ("auto": its own knee); all others stay."""
         with self._context.reclustered() as clusters:
-            return clusters.split(cluster, k=str(k), dry_run=dry_run)
+            return clusters.split(cluster, k=k, dry_run=dry_run)
 
     def merge_clusters(
-        self, clusters: Sequence[int], *, name: str | None = None, dry_run: bool = False
+        self, clusters: Sequence[int | str], *, name: str | None = None, dry_run: bool = False
     ) -> results.ClusterResult:
         """Put clusters together into the largest of them; all others stay.
 
@@ -421,7 +420,7 @@ class Collection:
 
         return history(self._context.catalog)
 
-    def cluster_life(self, cluster: int) -> results.ClusterLife:
+    def cluster_life(self, cluster: int | str) -> results.ClusterLife:
         """What happened to one cluster, from its beginning."""
         from imgclust.clusters import life
 
@@ -434,7 +433,7 @@ class Collection:
         return clusters.rows(self._context)
 
     def cluster_details(
-        self, cluster: int, *, selection: Selection | None = None, sheet: Path | None = None
+        self, cluster: int | str, *, selection: Selection | None = None, sheet: Path | None = None
     ) -> results.ClusterDetails:
         """One cluster with representatives, neighbours and members; draws a contact sheet.
 
@@ -445,7 +444,7 @@ class Collection:
         return clusters.details(self._context, cluster, selection=selection, sheet=sheet)
 
     def name_cluster(
-        self, cluster: int, name: str | None, *, release: bool = False
+        self, cluster: int | str, name: str | None, *, release: bool = False
     ) -> results.ClusterRow:
         """Name a cluster, which freezes it: its images stay in it, and so do those that join it.
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Self
 from imgclust import devices
 from imgclust.catalog import Catalog, Clustering
 from imgclust.collection import stored_settings
-from imgclust.collection.folders import Folders, IndexFolder
 from imgclust.config import Effective, Links, Settings
 from imgclust.errors import NothingThereError
 from imgclust.fs import read_regular
 from imgclust.locks import FileLock, is_locked
+from imgclust.paths import Folders, IndexFolder
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.watcher import Exclusion
+from imgclust.wording import NO_CLUSTERS
 
 if TYPE_CHECKING:
     from imgclust.clusters import Recluster
@@ -181,7 +182,7 @@ class Context:
         """
         clustering = self.catalog.clusterings.current()
         if clustering is None:
-            raise NothingThereError("there are no clusters yet; make them with imgclust cluster")
+            raise NothingThereError(NO_CLUSTERS)
         return clustering
 
     def thumbnail(self, content: int) -> bytes | None:

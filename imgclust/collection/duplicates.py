@@ -34,6 +34,7 @@ from imgclust.embedding import recipe_of
 from imgclust.errors import LockedError, NothingThereError, StorageError, UsageError
 from imgclust.images import WHOLE_PX, Decoded, DecodePool, Outcome, claim
 from imgclust.locks import FileLock
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -60,7 +61,7 @@ def duplicates(
         raise UsageError(f"--min-score {min_score} is not a cosine similarity; use 0 to 1")
     for folder in keep:
         if not os.path.isdir(folder):
-            raise UsageError(f"--keep {os.fsdecode(folder)} is not a folder")
+            raise UsageError(f"--keep {printable(folder)} is not a folder")
     recipe = context.recipe
     context.progress("comparing images", 0, None)
     live = context.live_index()

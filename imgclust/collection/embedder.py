@@ -13,14 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust import devices, weights
-from imgclust.collection.folders import cache_folder
 from imgclust.collection.images import read
 from imgclust.collection.link_folder import finish_links
 from imgclust.embedding import Embedder, Recipe, open_embedder, recipe_of, why_engine
 from imgclust.errors import ImgclustError, NothingThereError, RecipeError
 from imgclust.images import Decoded, Region
 from imgclust.locks import FileLock
+from imgclust.paths import cache_folder
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -170,7 +171,7 @@ def embed_files(
         outcome = read(context, os.path.realpath(path), thumbnail_px=0, region=region)
         if not isinstance(outcome, Decoded):
             reason = getattr(outcome, "reason", "it is not an image of a known kind")
-            raise ImgclustError(f"{os.fsdecode(path)} cannot be used: {reason}")
+            raise ImgclustError(f"{printable(path)} cannot be used: {reason}")
         pixels.append(outcome.pixels)
     embedder = embedder_opener(context)()
     parts = [

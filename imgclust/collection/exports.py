@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust import fs
-from imgclust.collection import folders, images
+from imgclust import fs, paths
+from imgclust.collection import images
 from imgclust.errors import UsageError
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.backup import Backup
@@ -93,7 +94,7 @@ def report(context: Context, to: Path | None) -> ReportResult:
     path = context.folders.charts / "report.html"
     if to is not None:
         if to.is_dir():
-            raise UsageError(f"{to} is a folder; name a file for the report")
+            raise UsageError(f"{printable(to)} is a folder; name a file for the report")
         path = check_target(Path(os.path.abspath(to.expanduser())), folder=False)
         keep_out(context, path)
     context.progress("reading the collection", 0, None)
@@ -143,16 +144,19 @@ def require_file(path: Path) -> None:
     try:
         fs.require_regular(path)
     except fs.NotAFileError as error:
-        raise UsageError(f"{path} is {error.kind}; name a file for the picture") from None
+        raise UsageError(
+            f"{printable(path)} is {error.kind}; name a file for the picture"
+        ) from None
 
 
 def keep_out(context: Context, path: Path) -> None:
     """Refuse a path among the images or among our own files."""
     path = Path(os.path.abspath(path))
     for root in context.catalog.roots.all():
-        if folders.overlaps(os.fsencode(path), root.path):
+        if paths.overlaps(os.fsencode(path), root.path):
             raise UsageError(
-                f"{path} lies among the images in {os.fsdecode(root.path)}; choose another place"
+                f"{printable(path)} lies among the images in {printable(root.path)}; "
+                "choose another place"
             )
     _keep_out_of_ours(context, path)
 
@@ -160,7 +164,7 @@ def keep_out(context: Context, path: Path) -> None:
 def _keep_out_of_ours(context: Context, path: Path) -> None:
     whole = os.path.realpath(os.fsencode(context.index_folder.path))  # others' collections too
     for ours in (*context.our_folders(), whole):
-        if folders.overlaps(os.fsencode(path), ours):
+        if paths.overlaps(os.fsencode(path), ours):
             raise UsageError(
-                f"{path} lies in our own folder {os.fsdecode(ours)}; choose another place"
+                f"{printable(path)} lies in our own folder {printable(ours)}; choose another place"
             )

@@ -18,6 +18,7 @@ from imgclust.collection.link_folder import finish_links
 from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.errors import NothingThereError
 from imgclust.fs import open_to_read
+from imgclust.numbers import is_digits
 from imgclust.paths import Located
 from imgclust.watcher import path_pattern
 
@@ -283,7 +284,7 @@ def _some(context: Context, what: str) -> list[Image]:
 def named(context: Context, what: str) -> Image:
     """The image with this id or at this path."""
     images = context.catalog.images
-    if what.isdecimal():
+    if is_digits(what):
         image = images.numbered(what)
     else:
         image = images.at(os.fsencode(os.path.abspath(what))) or images.at(

@@ -12,10 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust import devices, reembed
+from imgclust import devices, paths, reembed
 from imgclust.catalog import Catalog, key_of
 from imgclust.clusters import ArrivalAssigner, Automatic, ClusterResult
-from imgclust.collection import exclusions, folders, link_folder
+from imgclust.collection import exclusions, link_folder
 from imgclust.collection.context import MANY_IMAGES, Context
 from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
 from imgclust.collection.link_folder import choose_links, finish_links
@@ -27,11 +27,12 @@ from imgclust.errors import (
     StorageError,
     UsageError,
 )
-from imgclust.fs import kind_of
+from imgclust.fs import is_network, kind_of
 from imgclust.images import RAW_SUFFIXES, Decoded, DecodePool, raw_installed
 from imgclust.ingest import Counts, Emit, Event, Ingest, IngestResult, LocalDisk, Parts
 from imgclust.links import Linking
-from imgclust.watcher import Watcher, is_network
+from imgclust.watcher import Watcher
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.search import LiveIndex
@@ -313,10 +314,10 @@ def add(context: Context, paths: Sequence[bytes], emit: Emit, *, cluster: bool) 
         try:
             mode = os.stat(absolute).st_mode
         except OSError as error:
-            raise UsageError(f"{os.fsdecode(absolute)} cannot be added: {error.strerror}") from None
+            raise UsageError(f"{printable(absolute)} cannot be added: {error.strerror}") from None
         if not stat_bits.S_ISDIR(mode) and not stat_bits.S_ISREG(mode):
             kind = kind_of(mode)
-            raise UsageError(f"{os.fsdecode(absolute)} is {kind}; name a file or a folder")
+            raise UsageError(f"{printable(absolute)} is {kind}; name a file or a folder")
         real = os.path.realpath(absolute)
         _keep_apart(context, real)
         tops.append((real, stat_bits.S_ISDIR(mode)))
@@ -340,7 +341,7 @@ def retry(context: Context, paths: Sequence[bytes], emit: Emit) -> IngestResult:
         asked = {os.path.abspath(path) for path in paths}
         unknown = asked - set(wanted)
         if unknown:
-            name = os.fsdecode(min(unknown))
+            name = printable(min(unknown))
             raise NothingThereError(f"{name} is not in quarantine; see imgclust quarantine")
         wanted = sorted(asked)
     if not wanted:
@@ -357,7 +358,7 @@ def retry(context: Context, paths: Sequence[bytes], emit: Emit) -> IngestResult:
 
 def _root(path: bytes) -> bytes:
     real = os.path.realpath(path)
-    shown = os.fsdecode(path)
+    shown = printable(path)
     if not os.path.lexists(path):
         raise UsageError(f"the folder {shown} does not exist")
     if not os.path.isdir(real):
@@ -369,9 +370,9 @@ def _root(path: bytes) -> bytes:
 
 def _keep_apart(context: Context, path: bytes) -> None:
     for ours in (context.folders.root, context.link_folder):
-        if folders.overlaps(os.fsencode(ours), path):
+        if paths.overlaps(os.fsencode(ours), path):
             raise UsageError(
-                f"{os.fsdecode(path)} and our own folder {ours} lie inside each other; "
+                f"{printable(path)} and our own folder {ours} lie inside each other; "
                 "links of links would be ingested: choose other folders"
             )
 

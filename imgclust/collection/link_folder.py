@@ -9,9 +9,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.collection import folders
+from imgclust import paths
 from imgclust.errors import LockedError, StoppedError, UsageError
 from imgclust.locks import FileLock
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -125,9 +126,9 @@ def move_links(context: Context, to: Path) -> LinksResult:
 
 def _keep_apart(links: Path, roots: Iterable[bytes]) -> None:
     for root in roots:
-        if folders.overlaps(os.fsencode(links), root):
+        if paths.overlaps(os.fsencode(links), root):
             raise UsageError(
-                f"the link folder {links} and the images in {os.fsdecode(root)} lie inside each "
+                f"the link folder {links} and the images in {printable(root)} lie inside each "
                 "other; choose another place with --links DIR"
             )
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgclust import config
+from imgclust import config, paths
 from imgclust.catalog import Catalog
-from imgclust.collection import folders, link_folder, results
+from imgclust.collection import link_folder, results
 from imgclust.collection.context import Context
-from imgclust.collection.folders import LOCKS, Folders, IndexFolder
 from imgclust.collection.stored_settings import KEPT, REPLACED
 from imgclust.errors import ImgclustError, UsageError
 from imgclust.fs import sync_folder
 from imgclust.locks import FileLock, is_locked
-from imgclust.paths import as_path
+from imgclust.paths import LOCKS, Folders, IndexFolder, as_path
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.wording import printable
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,13 @@ def list_collections(index: Path | None = None, *, progress: Progress = silent) 
 
     A collection that a crash has left half deleted is among them, with its trouble.
     """
-    found = folders.find_index_folder(index)
-    whole = folders.collections_in(found.path)
-    names = sorted({*whole, *folders.half_deleted(found.path)})
+    found = paths.find_index_folder(index)
+    whole = paths.collections_in(found.path)
+    names = sorted({*whole, *paths.half_deleted(found.path)})
     rows = []
     for done, name in enumerate(names):
         progress("measuring", done, len(names))
-        rows.append(_row(folders.folders_of(found, name), name, whole=name in whole))
+        rows.append(_row(paths.folders_of(found, name), name, whole=name in whole))
     progress("measuring", len(names), len(names))
     return CollectionList(found, tuple(rows))
 
@@ -77,11 +77,11 @@ def collection_row(name: str, index: Path | None = None) -> CollectionRow:
     NothingThereError
         When there is none of that name.
     """
-    found = folders.find_index_folder(index)
-    place = folders.folders_of(found, name)
-    whole = name not in folders.half_deleted(found.path)
+    found = paths.find_index_folder(index)
+    place = paths.folders_of(found, name)
+    whole = name not in paths.half_deleted(found.path)
     if whole:
-        place = folders.existing(found, name)
+        place = paths.existing(found, name)
     return _row(place, name, whole=whole)
 
 
@@ -121,7 +121,7 @@ def _size(folder: Path) -> int:
 # What imgclust makes in the folder of a collection, beside the link folder and the catalog.
 _OUR_FOLDERS = ("charts", "log", "set-aside", "thumbnails")
 _OUR_FILES = ("index.faiss*", "neighbourhood.bin*", ".probe")
-_CATALOG_FILES = (folders.CATALOG, f"{folders.CATALOG}-wal", f"{folders.CATALOG}-shm")
+_CATALOG_FILES = (paths.CATALOG, f"{paths.CATALOG}-wal", f"{paths.CATALOG}-shm")
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,11 @@ def create_collection(
     StorageError
         When the disk refuses.
     """
-    found = folders.find_index_folder(index)
+    found = paths.find_index_folder(index)
     place = _free(found, name)
     ours = _claimed(place)
     try:
-        made = folders.prepare(found, name, ())
+        made = paths.prepare(found, name, ())
         with Context(name, made, found, effective or config.load()):
             return CollectionPlace(name, made.root)
     except BaseException:
@@ -202,8 +202,8 @@ def rename_collection(name: str, to: str, index: Path | None = None) -> Collecti
     LockedError
         When another process works on the collection.
     """
-    found = folders.find_index_folder(index)
-    place = folders.existing(found, name)
+    found = paths.find_index_folder(index)
+    place = paths.existing(found, name)
     target = _free(found, to)
     with _all_locks(place):
         with Catalog(place.catalog) as catalog:
@@ -250,14 +250,14 @@ def restore_collection(
     """
     from imgclust.backup import read_manifest, restore_into
 
-    found = folders.find_index_folder(index)
+    found = paths.find_index_folder(index)
     manifest = read_manifest(file)
     place = _free(found, name or manifest.collection, how=" with --collection NAME")
-    folders.require_local(place)
+    paths.require_local(place)
     for root in manifest.roots:
-        if folders.overlaps(os.fsencode(place.root), root):
+        if paths.overlaps(os.fsencode(place.root), root):
             raise UsageError(
-                f"the index folder {place.root} and the images in {os.fsdecode(root)} lie inside "
+                f"the index folder {place.root} and the images in {printable(root)} lie inside "
                 "each other; choose another place with --to DIR"
             )
     return restore_into(file, place.root, dry_run=dry_run, progress=progress, stop=stop)
@@ -282,10 +282,10 @@ def delete_collection(
     LockedError
         When another process works on it; nothing was deleted then.
     """
-    found = folders.find_index_folder(index)
-    place = folders.folders_of(found, name)
-    if name not in folders.half_deleted(found.path):
-        place = folders.existing(found, name)
+    found = paths.find_index_folder(index)
+    place = paths.folders_of(found, name)
+    if name not in paths.half_deleted(found.path):
+        place = paths.existing(found, name)
     links, kept = 0, []
     with _all_locks(place):
         if place.catalog.is_file():
@@ -312,8 +312,8 @@ def delete_collection(
 
 
 def _free(index: IndexFolder, name: str, *, how: str = "") -> Folders:
-    place = folders.folders_of(index, name)
-    if name in folders.half_deleted(index.path):
+    place = paths.folders_of(index, name)
+    if name in paths.half_deleted(index.path):
         raise UsageError(
             f"{name!r} is half deleted; imgclust collections delete {name} finishes that"
         )
@@ -406,12 +406,12 @@ def effective_settings(
     UsageError
         When a file or variable says something else than what the collection keeps.
     """
-    found = folders.find_index_folder(index)
-    place = folders.folders_of(found, name)
+    found = paths.find_index_folder(index)
+    place = paths.folders_of(found, name)
     given = effective or config.load()
     values, origin = config.flatten(given.settings), dict(given.origin)
     if place.catalog.is_file():
-        with Context(name, folders.existing(found, name), found, given) as context:
+        with Context(name, paths.existing(found, name), found, given) as context:
             values = config.flatten(context.settings)
             replaced = {key for key in REPLACED if origin[key] != "default"}
             origin |= dict.fromkeys(KEPT.keys() - replaced, KEPT_BY)
@@ -425,7 +425,7 @@ def effective_settings(
     return EffectiveSettings(
         index=found,
         collection=name,
-        cache=folders.cache_folder(),
+        cache=paths.cache_folder(),
         settings=tuple(
             SettingRow(key, values[key], defaults[key], origin[key]) for key in defaults
         ),

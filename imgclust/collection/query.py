@@ -13,7 +13,9 @@ from imgclust import fs, search
 from imgclust.collection.images import pictures
 from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
+from imgclust.numbers import is_digits
 from imgclust.search import QueryResult, Subject
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -26,7 +28,7 @@ def query(
     *,
     n: int,
     min_score: float | None,
-    cluster: int | None,
+    cluster: int | str | None,
     region: Region | None,
     selection: Selection | None,
     sheet: Path | None,
@@ -93,14 +95,14 @@ def _of_region(context: Context, asked: str, region: Region) -> Subject:
     from imgclust.collection import embedder
 
     path = os.fsencode(os.path.abspath(asked))
-    if asked.isdecimal():
+    if is_digits(asked):
         path = search.image_with_id(context.catalog, asked).path
     if not os.path.lexists(path):
-        raise NothingThereError(f"there is no file {os.fsdecode(path)}")
+        raise NothingThereError(f"there is no file {printable(path)}")
     try:
         fs.require_regular(path)
     except fs.NotAFileError as error:
-        raise UsageError(f"{os.fsdecode(path)} is {error.kind}; name an image") from None
+        raise UsageError(f"{printable(path)} is {error.kind}; name an image") from None
     return Subject(embedder.embed_files(context, [path], region=region)[0], None, None)
 
 
@@ -109,7 +111,7 @@ def _draw(context: Context, found: QueryResult, path: Path) -> None:
 
     captions = [
         f"{row.score:.3f} {'missing: ' if row.missing else ''}"
-        f"{os.fsdecode(os.path.basename(row.path))}"
+        f"{printable(os.path.basename(row.path))}"
         for row in found.neighbours
     ]
     charts.contact_sheet(

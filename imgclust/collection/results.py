@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from imgclust.collection.clusters import ClusterRow as ClusterRow
     from imgclust.collection.clusters import Member as Member
     from imgclust.collection.duplicates import Dismissed as Dismissed
-    from imgclust.collection.folders import Folders as Folders
-    from imgclust.collection.folders import IndexFolder as IndexFolder
     from imgclust.collection.images import DamagedImage as DamagedImage
     from imgclust.collection.images import MissingImage as MissingImage
     from imgclust.collection.images import Removed as Removed
@@ -58,6 +56,8 @@ if TYPE_CHECKING:
     from imgclust.ingest import IngestResult as IngestResult
     from imgclust.links import LinksResult as LinksResult
     from imgclust.maps import MapResult as MapResult
+    from imgclust.paths import Folders as Folders
+    from imgclust.paths import IndexFolder as IndexFolder
     from imgclust.reembed import ReembedResult as ReembedResult
     from imgclust.report import ReportResult as ReportResult
     from imgclust.search import Neighbour as Neighbour
@@ -73,7 +73,6 @@ _HOMES = {
     "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering SweepResult",
     "collection.clusters": "ClusterDetails ClusterRow Member",
     "collection.duplicates": "Dismissed",
-    "collection.folders": "Folders IndexFolder",
     "collection.images": "DamagedImage MissingImage Removed",
     "collection.management": "CollectionList CollectionPlace CollectionRow "
     "Deleted EffectiveSettings SettingRow",
@@ -87,6 +86,7 @@ _HOMES = {
     "ingest": "Emit Event IngestResult",
     "links": "LinksResult",
     "maps": "MapResult",
+    "paths": "Folders IndexFolder",
     "reembed": "ReembedResult",
     "report": "ReportResult",
     "search": "Neighbour QueryResult",

@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgclust import paths
 from imgclust.catalog import Catalog, Image, MovedImage, Root
-from imgclust.collection import folders
 from imgclust.collection.link_folder import finish_links
 from imgclust.errors import LockedError, NothingThereError, UsageError
 from imgclust.failpoints import passing
+from imgclust.fs import is_at_or_below, is_below
 from imgclust.paths import Located, as_path
 from imgclust.reconcile import is_offline
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -179,8 +181,7 @@ def remove_root(
                     catalog.roots.stop_watching(root.id)
             else:
                 catalog.roots.delete(root.id)
-            shown = root.path.decode("utf-8", "replace")
-            catalog.event("root removed", f"{shown} is not watched any more")
+            catalog.event("root removed", f"{printable(root.path)} is not watched any more")
     finish_links(context)
     return result
 
@@ -190,9 +191,7 @@ def _named(catalog: Catalog, folder: bytes) -> Root:
     for path in spellings(folder):
         if path in by_path:
             return by_path[path]
-    raise NothingThereError(
-        f"{os.fsdecode(folder)} is not among the folders; {known_roots(catalog)}"
-    )
+    raise NothingThereError(f"{printable(folder)} is not among the folders; {known_roots(catalog)}")
 
 
 def spellings(folder: bytes) -> list[bytes]:
@@ -202,7 +201,7 @@ def spellings(folder: bytes) -> list[bytes]:
 
 def known_roots(catalog: Catalog) -> str:
     """Which folders there are, for an error that says that one is not among them."""
-    paths = [os.fsdecode(root.path) for root in catalog.roots.all()]
+    paths = [printable(root.path) for root in catalog.roots.all()]
     if not paths:
         return "there are none yet"
     more = f" and {len(paths) - 5:,} more" if len(paths) > 5 else ""
@@ -247,7 +246,7 @@ def moved_folders(catalog: Catalog) -> tuple[str, ...]:
         noun = "1 image has" if count == 1 else f"{count:,} images have"
         command = shlex.join(["imgclust", "roots", "move", os.fsdecode(old), os.fsdecode(new)])
         sentences.append(
-            f"in {os.fsdecode(new)} {noun} the content of missing ones in {os.fsdecode(old)}; "
+            f"in {printable(new)} {noun} the content of missing ones in {printable(old)}; "
             f"if that folder has moved, tell imgclust: {command}"
         )
     return tuple(sentences)
@@ -260,20 +259,20 @@ def _parted(old: bytes, new: bytes, root: bytes) -> tuple[bytes, bytes] | None:
     old, new = os.path.dirname(old), os.path.dirname(new)
     while len(old) > len(root) and os.path.basename(old) == os.path.basename(new):
         old, new = os.path.dirname(old), os.path.dirname(new)
-    inside = new == old or new.startswith(old + b"/") or old.startswith(new + b"/")
+    inside = is_at_or_below(new, old) or is_below(old, new)
     return None if inside else (old, new)
 
 
 def move_root(context: Context, old: bytes, new: bytes, *, dry_run: bool) -> MovedRoot:
     """See `Collection.move_root`."""
     source, target = _source(context, old), os.path.realpath(new)
-    shown = os.fsdecode(new)
+    shown = printable(new)
     if not os.path.lexists(target):
         raise UsageError(f"the folder {shown} does not exist; nothing was changed")
     if not os.path.isdir(target):
         raise UsageError(f"{shown} is not a folder; nothing was changed")
     for ours in (context.folders.root, context.link_folder):
-        if folders.overlaps(os.fsencode(ours), target):
+        if paths.overlaps(os.fsencode(ours), target):
             raise UsageError(f"{shown} and our own folder {ours} lie inside each other")
     if source is None:
         moved = _moved_before(context, old, target)
@@ -282,9 +281,9 @@ def move_root(context: Context, old: bytes, new: bytes, *, dry_run: bool) -> Mov
         return moved
     if source == target:
         raise UsageError(f"{shown} is where the images are already")
-    if _is_below(source, target) or _is_below(target, source):
+    if is_below(source, target) or is_below(target, source):
         raise UsageError(
-            f"{os.fsdecode(source)} and {os.fsdecode(target)} lie inside each other; "
+            f"{printable(source)} and {printable(target)} lie inside each other; "
             "imgclust watch follows files that move within a folder by itself"
         )
     if dry_run:
@@ -300,7 +299,7 @@ def _source(context: Context, old: bytes) -> bytes | None:
     """The path by which the catalog knows the folder; None when it does not."""
     roots = context.catalog.roots.all()
     for path in spellings(old):
-        is_root = any(root.path == path or _is_below(root.path, path) for root in roots)
+        is_root = any(is_at_or_below(root.path, path) for root in roots)
         if is_root or next(context.catalog.folder_moves.images(path), None) is not None:
             return path
     return None
@@ -310,9 +309,7 @@ def _moved_before(context: Context, old: bytes, target: bytes) -> MovedRoot:
     for path in spellings(old):
         if context.catalog.folder_moves.target(path) == target:
             return MovedRoot(path, target, already=True)
-    raise NothingThereError(
-        f"no image comes from {os.fsdecode(old)}; {known_roots(context.catalog)}"
-    )
+    raise NothingThereError(f"no image comes from {printable(old)}; {known_roots(context.catalog)}")
 
 
 def _verified(
@@ -344,7 +341,7 @@ def _verified(
             (gone if image.gone else wrong).append(image)
     sample = random.Random(0).sample(there, min(_HASHED, len(there)))
     other = [one for one in sample if _sha256(_target(one.path, source, target)) != one.sha256]
-    what = f"{os.fsdecode(target)} does not have the files of {os.fsdecode(source)}"
+    what = f"{printable(target)} does not have the files of {printable(source)}"
     expected = sum(not image.gone for image in images)
     if not expected:
         wrong, gone, expected = gone, [], len(images)
@@ -352,13 +349,13 @@ def _verified(
         example = os.path.relpath(wrong[0].path, source)
         raise UsageError(
             f"{what}: {len(wrong):,} of {expected:,} are not there or have another size, such "
-            f"as {os.fsdecode(example)}; nothing was changed"
+            f"as {printable(example)}; nothing was changed"
         )
     if len(other) > _TOLERATED * len(sample):
         example = os.path.relpath(other[0].path, source)
         raise UsageError(
             f"{what}: of {len(sample):,} files that were read {len(other):,} have other content, "
-            f"such as {os.fsdecode(example)}; nothing was changed"
+            f"such as {printable(example)}; nothing was changed"
         )
     doubled = len(catalog.folder_moves.doubled(source, target)) + renamed
     moved = MovedRoot(
@@ -375,11 +372,7 @@ def _write(
     passing("roots.move.before")
     with catalog.transaction():
         lost, taken = _take_newer(context, source, target, set(there))
-        old_roots = [
-            root
-            for root in catalog.roots.all()
-            if root.path == source or _is_below(root.path, source)
-        ]
+        old_roots = [root for root in catalog.roots.all() if is_at_or_below(root.path, source)]
         givers = {image.root for image in catalog.images.some(ids).values()}
         moves.move(source, target)
         moves.forget_mounts(source)
@@ -387,7 +380,7 @@ def _write(
         moves.found([image for image in there if image not in lost])
         catalog.ledger.queue_links(ids)
         moves.note(source, target)
-        catalog.event("moved", f"{_words(source)} has moved to {_words(target)}")
+        catalog.event("moved", f"{printable(source)} has moved to {printable(target)}")
         passing("roots.move.written")
     passing("roots.move.after")
     return MovedRoot(
@@ -403,7 +396,7 @@ def _move_roots(
     old_ids = {root.id for root in old}
     staying = [root for root in catalog.roots.all() if root.id not in old_ids]
     at = {root.path: root for root in staying}
-    above = [root for root in staying if root.path == target or _is_below(target, root.path)]
+    above = [root for root in staying if is_at_or_below(target, root.path)]
     watched = [root for root in above if root.kind == "watched" or root.path == target]
     new_root = max(watched or above, key=lambda root: len(root.path), default=None)
     for root in old:
@@ -415,7 +408,7 @@ def _move_roots(
             moves.merge_root(root.id, into.id)
     for giver in givers - old_ids:
         root_of = catalog.roots.get(giver)
-        if root_of is None or _is_below(target, root_of.path):
+        if root_of is None or is_below(target, root_of.path):
             continue
         if new_root is None:
             new_root = catalog.roots.put(target, root_of.kind)
@@ -499,11 +492,3 @@ def _sha256(path: bytes) -> bytes | None:
     except OSError:
         return None
     return digest.digest()
-
-
-def _is_below(path: bytes, folder: bytes) -> bool:
-    return path.startswith(folder.rstrip(b"/") + b"/") and path != folder
-
-
-def _words(path: bytes) -> str:
-    return path.decode("utf-8", "replace")

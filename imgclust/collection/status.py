@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgclust import paths
 from imgclust.clusters import Drifting, drifting
-from imgclust.collection import folders
 from imgclust.embedding import Recipe
 from imgclust.ingest import Holds, IngestResult, held_folders
 from imgclust.paths import as_path
@@ -186,7 +186,7 @@ def doctor(context: Context, *, repair: bool) -> DoctorResult:
         recluster=None if recipe is None else context.recluster(context.catalog),
         ours=context.our_folders(),
         exclusion=context.exclusion,
-        cache=folders.cache_folder() / "weights",
+        cache=paths.cache_folder() / "weights",
         progress=context.progress,
         stop=context.stop,
     ).examine(repair=repair)

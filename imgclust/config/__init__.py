@@ -12,9 +12,7 @@ from imgclust.config.loader import (
     find_file,
     flatten,
     load,
-    recurrence,
     variable_of,
-    whole_number,
 )
 from imgclust.config.settings import (
     Clustering,
@@ -43,7 +41,5 @@ __all__ = [
     "find_file",
     "flatten",
     "load",
-    "recurrence",
     "variable_of",
-    "whole_number",
 ]

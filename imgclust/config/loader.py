@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from imgclust import numbers
 from imgclust.config.settings import Settings
 from imgclust.errors import UsageError
 from imgclust.fs import NotAFileError, read_regular, require_regular
@@ -20,12 +21,10 @@ from imgclust.fs import NotAFileError, read_regular, require_regular
 # Variables that are not settings: where things lie, and faults that tests ask for.
 OTHER_VARIABLES = ("IMGCLUST_CACHE", "IMGCLUST_FAILPOINTS", "IMGCLUST_INDEX")
 
-# A whole number in a text setting; a file of settings; a wait; characters of a value in a message.
-_MOST_WHOLE = 999_999_999
+# A file of settings; a wait; characters of a value in a message.
 _MOST_BYTES = 1 << 20
 _MOST_WAIT_S = 1e6
 _MOST_SHOWN = 80
-_UNIT_S = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def environment(name: str) -> str | None:
@@ -207,14 +206,12 @@ def _checked(key: str, value: Any, where: str) -> Any:
     kind = _kind(key)
     wrong = UsageError(f"{where}: {key} = {_shown(value)} is no {_in_words(kind)}")
     if key == "clustering.k":
-        if _text(value) != "auto" and whole_number(_text(value)) is None:
-            raise UsageError(
-                f"{where}: {key} = {_shown(value)} is neither auto nor a positive number "
-                f"up to {_MOST_WHOLE:,}"
-            )
+        numbers.count_or_auto(value, name=f"{where}: {key}")
         return str(value)
     if key == "clustering.recluster_every":
-        if isinstance(value, bool) or (value != "off" and recurrence(_text(value)) is None):
+        if isinstance(value, bool) or (
+            value != "off" and numbers.recurrence(numbers.written(value)) is None
+        ):
             raise UsageError(
                 f"{where}: {key} = {_shown(value)} is neither a number of images (5000), a time "
                 "(12h, 7d) nor off"
@@ -248,28 +245,6 @@ def _checked(key: str, value: Any, where: str) -> Any:
     if kind in (int, float) and value > most:
         raise UsageError(f"{where}: {key} = {_shown(value)} is more than {most:.0f}")
     return value
-
-
-def recurrence(text: str) -> tuple[int | None, float | None] | None:
-    """What "5000", "90m", "12h" or "7d" says: a number of images, or seconds; None for others."""
-    images, number = whole_number(text), whole_number(text[:-1])
-    if images is not None:
-        return images, None
-    if text[-1:] in _UNIT_S and number is not None:
-        return None, number * _UNIT_S[text[-1]]
-    return None
-
-
-def whole_number(text: str) -> int | None:
-    """The whole number from 1 to 999,999,999 that these digits give, None for other text."""
-    if not text.isdecimal() or len(text) > len(str(_MOST_WHOLE)):
-        return None
-    return int(text) or None
-
-
-def _text(value: Any) -> str:
-    """A value that may be given as text or as a number, as text."""
-    return value if isinstance(value, str) else _shown(value)
 
 
 def _shown(value: Any) -> str:
@@ -307,16 +282,15 @@ def _in_words(kind: Any) -> str:
 
 def _from_text(key: str, text: str) -> Any:
     kind = _kind(key)
-    try:
-        if kind is bool:
-            return {"1": True, "true": True, "0": False, "false": False}[text.lower()]
-        if kind == tuple[str, ...]:
-            return [part for part in text.split(",") if part]
-        if get_args(kind):
-            return [float(part) for part in text.split(",")]
-        return kind(text)
-    except (ValueError, KeyError):
-        return text
+    if kind is bool:
+        return {"1": True, "true": True, "0": False, "false": False}.get(text.lower(), text)
+    if kind == tuple[str, ...]:
+        return [part for part in text.split(",") if part]
+    if get_args(kind):
+        parts = [numbers.number(part) for part in text.split(",")]
+        return text if None in parts else parts
+    found = text if kind is str else (numbers.whole if kind is int else numbers.number)(text)
+    return text if found is None else found
 
 
 def _to_toml(value: Any) -> str:

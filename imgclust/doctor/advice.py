@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imgclust import weights
-from imgclust.catalog import ASIDE, Catalog, kept_catalogs, sqlite_version
+from imgclust.catalog import Catalog, kept_catalogs, sqlite_version
+from imgclust.paths import ASIDE
 from imgclust.watcher import watch_limits
+from imgclust.wording import size
 
 # The WAL-reset fault (https://sqlite.org/wal.html#walresetbug), and the releases that fix it.
 _FAULTY = ((3, 7, 0), (3, 51, 2))
@@ -105,7 +107,7 @@ def _upgrades(aside: Path) -> list[Advisory]:
             "upgrade",
             True,
             f"the catalog as it was before the upgrade from version {one.version} "
-            f"({one.bytes / 1e6:,.1f} MB) is kept in {one.path}; delete it when you will not go "
+            f"({size(one.bytes)}) is kept in {one.path}; delete it when you will not go "
             "back to the older imgclust",
         )
         for one in kept_catalogs(aside)

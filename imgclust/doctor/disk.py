@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgclust.catalog import Catalog, Image
+from imgclust.fs import is_below, is_network
 from imgclust.images import Listings, stat_of
 from imgclust.progress import StopFlag
 from imgclust.reconcile import same_file
-from imgclust.watcher import Exclusion, is_network, scan
+from imgclust.watcher import Exclusion, scan
+from imgclust.wording import NEXT_STEP, printable
 
 _PAGE = 5000
 
@@ -43,7 +45,7 @@ class DiskFindings:
         """What was found, for people."""
         parts = []
         for folder in self.lost:
-            parts.append(f"the folder {os.fsdecode(folder)} is not there")
+            parts.append(f"the folder {printable(folder)} is not there")
         if self.absent:
             parts.append(f"{len(self.absent):,} images are not there and not marked missing")
         if self.changed:
@@ -53,10 +55,7 @@ class DiskFindings:
         if self.missing:
             parts.append(f"{self.missing:,} are marked missing (see imgclust missing)")
         if self.held:
-            parts.append(
-                f"{self.held:,} of them are held: bring them back, or let them go with imgclust "
-                "missing accept"
-            )
+            parts.append(f"{self.held:,} of them are held: {NEXT_STEP}")
         if self.unknown:
             parts.append(f"{self.unknown:,} files are not ingested yet: the next watch takes them")
         if self.pending:
@@ -116,9 +115,7 @@ def _held(catalog: Catalog) -> int:
     held = {root.id for root in catalog.roots.all() if root.held}
     of_roots = sum(catalog.images.count_missing(root) for root in held)
     mounts = [mount for mount in catalog.mounts.held() if mount.root not in held]
-    outer = [
-        one for one in mounts if not any(one.path.startswith(other.path + b"/") for other in mounts)
-    ]
+    outer = [one for one in mounts if not any(is_below(one.path, other.path) for other in mounts)]
     return of_roots + sum(catalog.images.count_missing_below(one.path, one.root) for one in outer)
 
 

@@ -4,10 +4,9 @@ from imgclust.duplicates.best import REASONS, Ranking, is_derived, raw_beside, r
 from imgclust.duplicates.neighbour_cache import Neighbourhood, Verdict
 from imgclust.duplicates.pair_search import look, renewed
 from imgclust.duplicates.pairs import Pairs, grouped
-from imgclust.duplicates.pixel_check import Pictures
+from imgclust.duplicates.pixel_check import Originals, Pictures, Verifier
 from imgclust.duplicates.search import Duplicate, DuplicateGroup, DuplicatesResult, find
 from imgclust.duplicates.thresholds import LIKE, MEASURED, Thresholds, calibrate, known
-from imgclust.duplicates.verification import Originals, Verifier
 
 __all__ = [
     "LIKE",

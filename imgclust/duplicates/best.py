@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from imgclust.catalog import Image
-from imgclust.images import RAW_SUFFIXES, Header, header
+from imgclust.fs import is_below
+from imgclust.images import RAW_SUFFIXES, Header, Listings, header
 
 # Names that messengers, screenshots, editors and file managers give to what they make.
 _DERIVED = re.compile(
@@ -33,7 +34,7 @@ class Ranking:
     Attributes
     ----------
     keep
-        Folders whose images are preferred, resolved, without a slash at the end.
+        Folders whose images are preferred, resolved.
     header
         What reads the header of a file.
     """
@@ -58,7 +59,7 @@ class Ranking:
         width, height, size = shape
         stem = os.path.splitext(image.path)[0]
         return (
-            int(not any(image.path.startswith(folder + b"/") for folder in self.keep)),
+            int(not any(is_below(image.path, folder) for folder in self.keep)),
             int(not known.camera),
             int(stem not in raw),
             known.taken or "~",
@@ -101,3 +102,29 @@ def reason(ranks: Sequence[Rank]) -> str:
         return DETAIL
     places = range(len(REASONS))
     return REASONS[min(place for place in places for one in others if one[place] != best[place])]
+
+
+def by_file(
+    images: Iterable[tuple[Image, os.stat_result]],
+    tops: Mapping[int, bytes],
+    listings: Listings,
+) -> list[list[Image]]:
+    """Images, in their order, put together by the file that they are: device and inode.
+
+    A name that a stat finds and no listing has is none: another one represents that file.
+
+    Parameters
+    ----------
+    tops
+        Folder of every root, by its number.
+    """
+    files: dict[tuple[int, int], list[Image]] = {}
+    for image, there in images:
+        files.setdefault((there.st_dev, there.st_ino), []).append(image)
+    found = []
+    for same in files.values():
+        if len(same) > 1:
+            listed = [one for one in same if listings.has(one.path, tops.get(one.root, b"/"))]
+            same = listed or same[:1]
+        found.append(same)
+    return found

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import enum
 import io
-import os
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.fs import open_new, read_regular
+from imgclust.fs import read_regular, replacing
 
 # Of what is kept; another one starts over. The likeness that was judged by is part of it.
 # Version 2: verdicts by all pixels. Other limits in images/sameness.py need another version.
@@ -231,17 +230,9 @@ class Neighbourhood:
             **{name: getattr(self, name) for name in _FIELDS}
             | {"judged": self.judged[near], "verdicts": self.verdicts[near]},
         )
-        temporary = path.with_name(f"{path.name}.tmp")
-        try:
-            with open_new(temporary) as file:
-                file.write(zlib.crc32(content.getbuffer()).to_bytes(_CHECKSUM_BYTES, "little"))
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            # The folder need not be synced: the file before, should it come back, is as whole.
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path, temporary=path.with_name(f"{path.name}.tmp")) as file:
+            file.write(zlib.crc32(content.getbuffer()).to_bytes(_CHECKSUM_BYTES, "little"))
+            file.write(content.getbuffer())
 
     @classmethod
     def load(cls, path: Path, *, recipe: str, likeness: float) -> Neighbourhood:

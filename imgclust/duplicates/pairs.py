@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.duplicates.neighbour_cache import Verdict
-from imgclust.duplicates.verification import Compare
+from imgclust.duplicates.pixel_check import Compare
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from imgclust.catalog import Catalog, Image
-from imgclust.duplicates.best import Rank, Ranking, raw_beside, reason
-from imgclust.duplicates.files import by_file
+from imgclust.duplicates.best import Rank, Ranking, by_file, raw_beside, reason
 from imgclust.duplicates.neighbour_cache import Neighbourhood
 from imgclust.duplicates.pair_search import look
 from imgclust.duplicates.pairs import Pairs, grouped
-from imgclust.duplicates.pixel_check import Pictures
+from imgclust.duplicates.pixel_check import Originals, Pictures, Verifier
 from imgclust.duplicates.thresholds import Thresholds
-from imgclust.duplicates.verification import Originals, Verifier
 from imgclust.fs import stored
 from imgclust.images import Header, Listings
 from imgclust.index import VectorIndex

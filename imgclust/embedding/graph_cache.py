@@ -5,16 +5,12 @@ Everything here is a cache: a graph that is absent, damaged or of another versio
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 
 import imgclust
 from imgclust import devices
@@ -22,7 +18,7 @@ from imgclust.embedding.precision import AGREEMENT, agreement, pictures, timed, 
 from imgclust.embedding.recipe import Recipe
 from imgclust.embedding.tf_c_api import LibraryEmbedder, tensorflow_version
 from imgclust.errors import reason_of
-from imgclust.fs import open_new, read_regular
+from imgclust.fs import making_folder, read_regular, replacing
 
 _DIGEST_BYTES = 32
 
@@ -82,20 +78,9 @@ def keep_graph(folder: Path, make: Callable[[], bytes], say: Callable[[str], Non
         return graph
     graph = make()
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(mkdtemp(dir=folder.parent, prefix=".tensorflow-"))
-        try:
-            with (made / "graph.pb").open("wb") as target:
-                target.write(graph)
-                target.write(hashlib.sha256(graph).digest())
-                target.flush()
-                os.fsync(target.fileno())
-            shutil.rmtree(folder, ignore_errors=True)
-            # another process may have put its own there meanwhile, which is as good
-            with contextlib.suppress(FileExistsError):
-                made.rename(folder)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
+        with making_folder(folder) as made, replacing(made / "graph.pb") as file:
+            file.write(graph)
+            file.write(hashlib.sha256(graph).digest())
     except OSError as error:
         say(f"{_not_kept(folder, error)}; every start takes longer")
     return graph
@@ -151,12 +136,9 @@ def try_precisions(
             break
     if not found.precision:
         found = Verdict("", 0.0, f"does not agree with float32 here ({'; '.join(reasons)})")
-    path = _verdict(folder, precisions)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        with open_new(temporary) as file:
+        with replacing(_verdict(folder, precisions), lasting=False) as file:
             file.write(json.dumps(dataclasses.asdict(found)).encode())
-        temporary.replace(path)
     except OSError as error:
         say(f"{_not_kept(folder, error)}; every start tries again")
     return found

@@ -14,13 +14,11 @@ import hashlib
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import IO, Any
 
 import numpy as np
@@ -40,7 +38,7 @@ from imgclust.embedding.precision import (
 )
 from imgclust.embedding.recipe import Recipe
 from imgclust.errors import EmbeddingError, MissingPackageError, StorageError, reason_of
-from imgclust.fs import open_to_read, read_regular, require_regular
+from imgclust.fs import making_folder, open_to_read, read_regular, require_regular
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 _PROBE_TIMEOUT_S = 300.0
@@ -175,9 +173,7 @@ def probe(
         When the cache folder cannot be written.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        made = Path(mkdtemp(dir=folder.parent, prefix=".openvino-"))
-        try:
+        with making_folder(folder) as made:
             (made / "graph.pb").write_bytes(graph)
             verdict = _try(made, reference, recipe, precisions, threads, command)
             for name in os.listdir(made):
@@ -185,12 +181,6 @@ def probe(
                     (made / name).unlink()
             text = json.dumps(dataclasses.asdict(verdict))
             (made / "verdict.json").write_text(text, encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
-            # another process may have put its own there meanwhile, which is as good
-            with contextlib.suppress(FileExistsError):
-                made.rename(folder)
-        finally:
-            shutil.rmtree(made, ignore_errors=True)
     except OSError as error:
         raise StorageError(
             f"the converted network cannot be kept in {folder.parent}: {reason_of(error)}"

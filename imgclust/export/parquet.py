@@ -8,7 +8,8 @@ import numpy as np
 
 from imgclust.catalog import Facts, ListedImage
 from imgclust.errors import MissingPackageError
-from imgclust.export.rows import Rows, loses, text
+from imgclust.export.rows import Rows
+from imgclust.wording import loses, path_text
 
 
 def write_parquet(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
@@ -70,7 +71,7 @@ def _columns(rows: Rows, page: list[ListedImage]) -> dict[str, list[Any]]:
     places = [image.coordinates or (None,) * len(rows.axes) for image in page]
     return {
         "id": [image.id for image in page],
-        "path": [text(image.path) for image in page],
+        "path": [path_text(image.path) for image in page],
         "cluster": [image.cluster for image in page],
         "distance": [image.distance for image in page],
         "missing": [image.missing for image in page],

@@ -11,7 +11,8 @@ import numpy as np
 from imgclust import charts
 from imgclust.catalog import ListedImage
 from imgclust.errors import NothingThereError
-from imgclust.export.rows import Rows, text, vector_in_words
+from imgclust.export.rows import Rows, vector_in_words
+from imgclust.wording import path_text
 
 # The projector shows no picture that is wider or higher (a texture of the browser).
 _SPRITE_PX = 8192
@@ -106,7 +107,8 @@ def _pictures(
 def _described(rows: Rows, image: ListedImage) -> str:
     name = rows.names.get(image.cluster or 0, "")
     cluster = "" if image.cluster is None else str(image.cluster)
-    cells = (text(os.path.basename(image.path)), cluster, name, str(image.id), text(image.path))
+    file = path_text(os.path.basename(image.path))
+    cells = (file, cluster, name, str(image.id), path_text(image.path))
     return "\t".join(_cell(cell) for cell in cells)
 
 

@@ -1,11 +1,15 @@
-"""Rows of an export, read page by page, and how their values are written as text."""
+"""Rows of an export, and what is made of them as text: JSON, CSV, image_clustering's labels."""
 
 from __future__ import annotations
 
-import base64
+import csv
 import functools
+import io
+import json
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +17,111 @@ import numpy.typing as npt
 from imgclust.catalog import Catalog, Facts, ListedImage
 from imgclust.errors import StorageError
 from imgclust.progress import Progress, StopFlag
+from imgclust.wording import in_base64, loses, path_text
 
 _PAGE = 1000
+
+
+def write_json(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
+    """Write `{"images": [...]}`, an image a line; returns how many."""
+    written = 0
+    stream.write(b'{"images":[')
+    for page in rows.pages(embeddings=embeddings):
+        facts = rows.facts(page)
+        for image in page:
+            stream.write(b",\n" if written else b"\n")
+            found = facts.get(image.id, Facts())
+            stream.write(_json(rows, image, found, embeddings=embeddings).encode())
+            written += 1
+    stream.write(b"\n]}\n")
+    return written
+
+
+def write_csv(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
+    """Write a line an image under a line of titles (RFC 4180, UTF-8); returns how many.
+
+    An embedding is one cell, a JSON list.
+    """
+    titles = ["id", "path", "cluster", "name", "distance", *rows.axes, "missing"]
+    titles += ["taken", "taken_from", "camera", "damage"]
+    titles += ["path_bytes"] * rows.lossy + ["embedding"] * embeddings
+    written = 0
+    lines = io.TextIOWrapper(stream, encoding="utf-8", newline="")
+    try:
+        writer = csv.writer(lines)
+        writer.writerow(titles)
+        for page in rows.pages(embeddings=embeddings):
+            facts = rows.facts(page)
+            writer.writerows(
+                _cells(rows, image, facts.get(image.id, Facts()), embeddings=embeddings)
+                for image in page
+            )
+            written += len(page)
+    finally:
+        lines.detach()  # the stream is the caller's to close
+    return written
+
+
+def write_classic(stream: BinaryIO, rows: Rows) -> int:
+    """Write `{"data": [...]}` as image_clustering did, an image a line; returns how many.
+
+    Images that belong to no cluster are left out.
+    """
+    written = 0
+    stream.write(b'{"data":[')
+    for page in rows.pages(embeddings=False):
+        for image in page:
+            if image.cluster is None:
+                continue
+            entry = {
+                "img_file": path_text(os.path.basename(image.path)),
+                "label": str(image.cluster),
+                "prob": "1.0",
+            }
+            stream.write(b",\n" if written else b"\n")
+            stream.write(json.dumps(entry, ensure_ascii=False).encode())
+            written += 1
+    stream.write(b"\n]}\n")
+    return written
+
+
+def _json(rows: Rows, image: ListedImage, facts: Facts, *, embeddings: bool) -> str:
+    entry: dict[str, Any] = {"id": image.id, "path": path_text(image.path)}
+    if loses(image.path):
+        entry["path_bytes"] = in_base64(image.path)
+    entry["cluster"] = image.cluster
+    entry["name"] = rows.names.get(image.cluster or 0)
+    entry["distance"] = image.distance
+    entry |= dict(zip(rows.axes, _coordinates(rows, image), strict=True))
+    entry["missing"] = image.missing
+    entry |= {"taken": facts.taken, "taken_from": facts.taken_from, "camera": facts.camera}
+    entry["damage"] = facts.damage or None
+    written = json.dumps(entry, ensure_ascii=False, allow_nan=False)
+    if not embeddings:
+        return written
+    vector = "null" if image.embedding is None else _list(image)
+    return f'{written[:-1]}, "embedding": {vector}}}'
+
+
+def _cells(rows: Rows, image: ListedImage, facts: Facts, *, embeddings: bool) -> list[Any]:
+    name = rows.names.get(image.cluster or 0)
+    cells = [image.id, path_text(image.path), image.cluster, name, image.distance]
+    cells += [*_coordinates(rows, image), "true" if image.missing else "false"]
+    cells += [facts.taken, facts.taken_from, facts.camera, facts.damage or None]
+    if rows.lossy:
+        cells.append(in_base64(image.path) if loses(image.path) else None)
+    if embeddings:
+        cells.append(None if image.embedding is None else _list(image))
+    return cells
+
+
+def _coordinates(rows: Rows, image: ListedImage) -> tuple[float | None, ...]:
+    return image.coordinates or (None,) * len(rows.axes)
+
+
+def _list(image: ListedImage) -> str:
+    assert image.embedding is not None
+    return f"[{vector_in_words(image.embedding, ',')}]"
 
 
 @dataclass(frozen=True)
@@ -100,21 +207,6 @@ class Rows:
         if self.projection is not None and (newest is None or newest[0] != self.projection):
             raise StorageError("the map was recomputed during the export; export again")
         self.progress("exporting", self.count, self.count)
-
-
-def text(path: bytes) -> str:
-    """A path as UTF-8 with U+FFFD."""
-    return path.decode("utf-8", "replace")
-
-
-def loses(path: bytes) -> bool:
-    """Whether `text` is not the whole truth about a path."""
-    return text(path).encode() != path
-
-
-def in_base64(path: bytes) -> str:
-    """A path exactly."""
-    return base64.b64encode(path).decode("ascii")
 
 
 def vector_in_words(vector: npt.NDArray[np.float16], separator: str) -> str:

@@ -10,7 +10,15 @@ from imgclust.images.decoder import (
     decode,
     region_box,
 )
-from imgclust.images.filestat import NO_STAT, FileStat, file_stat, stat_of, suffix_of
+from imgclust.images.filestat import (
+    NO_STAT,
+    FileStat,
+    Listings,
+    file_stat,
+    names_in,
+    stat_of,
+    suffix_of,
+)
 from imgclust.images.formats import (
     HEAD_BYTES,
     PICTURE_SUFFIXES,
@@ -21,6 +29,7 @@ from imgclust.images.formats import (
 )
 from imgclust.images.headers import Header, Origin, header, read_origin
 from imgclust.images.pixel_similarity import cells, copies, likeness, most_likeness, outlines
+from imgclust.images.pixels import WHOLE_PX, is_series, reduced, whole_picture
 from imgclust.images.pool import (
     MEMORY_LIMIT_BYTES,
     TASKS_PER_WORKER,
@@ -28,7 +37,6 @@ from imgclust.images.pool import (
     DecodePool,
     Decoder,
 )
-from imgclust.images.presence import Listings, names_in
 from imgclust.images.read_results import (
     Again,
     Decoded,
@@ -41,7 +49,6 @@ from imgclust.images.read_results import (
 from imgclust.images.reader import SIZE_CAP_BYTES, claim, digest
 from imgclust.images.sameness import Difference, Sameness, difference, sameness
 from imgclust.images.thumbnails import ThumbnailStore
-from imgclust.images.whole import WHOLE_PX, is_series, reduced, whole_picture
 
 __all__ = [
     "HEAD_BYTES",

@@ -31,11 +31,11 @@ from imgclust.images import jpeg
 from imgclust.images.formats import HEAD_BYTES, PICTURE_SUFFIXES, RAW_FORMATS, recognise
 from imgclust.images.headers import Origin, origin_of, raw_exif
 from imgclust.images.pages import main_page, next_that_shows
+from imgclust.images.pixels import is_series, reduced, whole_picture
 from imgclust.images.png import repaired, significant_bits, wrong_checksum
 from imgclust.images.reasons import is_out_of_memory, reason, stranger
 from imgclust.images.samples import packing_of, plain
 from imgclust.images.transparency import on_ground, shows, without_hiding_alpha
-from imgclust.images.whole import is_series, reduced, whole_picture
 
 # LibRaw's `flip` (libraw_types.h, libraw_image_sizes_t) as an EXIF orientation.
 _FLIPS = {3: 3, 5: 8, 6: 6}

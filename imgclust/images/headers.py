@@ -15,6 +15,7 @@ from PIL import Image
 
 from imgclust.images.filestat import suffix_of
 from imgclust.images.formats import HEAD_BYTES, RAW_FORMATS, recognise
+from imgclust.numbers import is_digits
 
 _MAKE, _MODEL, _EXIF = 0x010F, 0x0110, 0x8769
 _EXPOSURE, _TAKEN, _DIGITISED = 0x829A, 0x9003, 0x9004
@@ -153,5 +154,5 @@ def header(path: bytes) -> Header:
             details = exif.get_ifd(_EXIF)
         camera = any(exif.get(tag) for tag in (_MAKE, _MODEL)) or bool(details.get(_EXPOSURE))
         taken = details.get(_TAKEN) or details.get(_DIGITISED)
-        return Header(camera, taken if isinstance(taken, str) and taken[:4].isdigit() else "")
+        return Header(camera, taken if isinstance(taken, str) and is_digits(taken[:4]) else "")
     return Header()

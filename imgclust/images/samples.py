@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
+from imgclust.images.pixels import from_lab
+
 _BITS, _PHOTOMETRIC = 258, 262
 # Least and largest value of the samples (TIFF 6.0, sections 8 and 20): those of `S...` first.
 _RANGES = ((340, 341), (280, 281))
@@ -41,7 +43,7 @@ def plain(image: Image.Image, packing: str, reopen: Callable[[], Image.Image]) -
     if mode in {"1", "L"}:
         return image.convert("L")
     if mode == "LAB":
-        return _from_lab(image)
+        return from_lab(image)
     # Pillow takes every CMYK JPEG for one of Adobe's, whose ink is stored upside down.
     if mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
         return ImageChops.invert(image).convert("RGB")
@@ -155,16 +157,3 @@ def _wide_samples(samples: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _eight_bits(samples: NDArray[np.generic]) -> Image.Image:
     return Image.fromarray(samples.astype(np.uint8))
-
-
-def _from_lab(image: Image.Image) -> Image.Image:
-    """A picture in the colours L*a*b* as RGB."""
-    from PIL import ImageCms
-
-    transform = ImageCms.buildTransform(
-        ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
-    )
-    converted = ImageCms.applyTransform(image, transform)
-    if converted is None:
-        raise ValueError("no conversion")
-    return converted

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
-from imgclust.fs import open_new
+from imgclust.fs import replacing
 
 
 class ThumbnailStore:
@@ -26,16 +24,9 @@ class ThumbnailStore:
     def put(self, key: int, webp: bytes) -> None:
         """Keep `webp` as the thumbnail of content `key`; a reader never sees half of it."""
         path = self.path(key)
-        temporary = path.with_suffix(f".{os.getpid()}.tmp")
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open_new(temporary) as file:
-                file.write(webp)
-            temporary.replace(path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+        with replacing(path, lasting=False) as file:
+            file.write(webp)
 
     def remove(self, key: int) -> None:
         """Forget the thumbnail of content `key`, if there is one."""

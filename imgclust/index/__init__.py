@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from imgclust.index.bulk_search import RowSearch
 from imgclust.index.index_file import FORMAT_VERSION, IndexHeader, check, header_of, set_aside
-from imgclust.index.vector_index import Neighbours, VectorIndex
+from imgclust.index.vector_index import Neighbours, RowSearch, VectorIndex
 
 __all__ = [
     "FORMAT_VERSION",

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from imgclust.errors import IndexFileError, StorageError, reason_of
 from imgclust.failpoints import passing
-from imgclust.fs import open_regular, sync_folder
+from imgclust.fs import open_regular, replacing
 
 FORMAT_VERSION = 1
 BLOCK_BYTES = 4 << 20
@@ -214,21 +214,15 @@ def write(
     StorageError
         When the disk refuses; the old file is untouched and the temporary is gone.
     """
-    temporary = path.with_name(path.name + ".tmp")
+
+    def written(temporary: Path) -> None:
+        passing("checkpoint.temporary")
+        passing("checkpoint.rename")
+
+    temporary = path.with_name(path.name + ".tmp")  # only one process writes here
     try:
-        temporary.unlink(missing_ok=True)  # what a crash left; only one process writes here
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            with open(os.open(temporary, flags, 0o600), "wb", buffering=0) as file:
-                _write_all(file, header, keys, block)
-                os.fsync(file.fileno())
-            passing("checkpoint.temporary")
-            passing("checkpoint.rename")
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync_folder(path.parent)
+        with replacing(path, temporary=temporary, mode=0o600, check=written) as file:
+            _write_all(file, header, keys, block)
     except OSError as error:
         raise StorageError(f"the index cannot be saved to {path}: {reason_of(error)}") from error
 
@@ -240,9 +234,7 @@ def _write_all(
     block: Callable[[int, int], NDArray[np.float16]],
 ) -> None:
     def put(piece: bytes) -> int:
-        left = memoryview(piece)
-        while left:
-            left = left[file.write(left) :]
+        file.write(piece)
         return zlib.crc32(piece)
 
     text = json.dumps(asdict(header)).encode()

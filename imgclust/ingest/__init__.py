@@ -2,11 +2,10 @@
 
 from imgclust.ingest.commit import Assigner, Embedded
 from imgclust.ingest.dependencies import Clusters, Events, Parts
-from imgclust.ingest.environment import Clock, Disk, LocalDisk, Place, SystemClock, is_below
+from imgclust.ingest.environment import Clock, Disk, LocalDisk, Place, SystemClock
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
-from imgclust.ingest.holds import HeldFolder, Holds, held_folders
 from imgclust.ingest.loop import Ingest
-from imgclust.ingest.mounts import forget_lost_mounts
+from imgclust.ingest.mounts import HeldFolder, Holds, forget_lost_mounts, held_folders
 
 __all__ = [
     "Assigner",
@@ -28,5 +27,4 @@ __all__ = [
     "SystemClock",
     "forget_lost_mounts",
     "held_folders",
-    "is_below",
 ]

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from imgclust import fs, watcher
 from imgclust.catalog import Root
+from imgclust.fs import is_at_or_below, is_below
 from imgclust.images import (
     NO_STAT,
     FileStat,
@@ -98,7 +99,7 @@ class LocalDisk:
 
     def mount_points(self, folder: bytes) -> set[bytes]:
         """Paths in a folder, itself included, that something is mounted on."""
-        return watcher.mount_points(folder)
+        return fs.mount_points(folder)
 
     def reads(self, path: bytes) -> bool:
         """True when the disk itself, and not the system's memory, gives some of the file."""
@@ -157,7 +158,7 @@ class Place:
     def root_of(self, path: bytes) -> Root | None:
         """The innermost watched root above `path`; None when no root has it, or it is excluded."""
         best = self.watched_above(path)
-        if best is None or any(is_below(path, folder) or path == folder for folder in self.ours):
+        if best is None or any(is_at_or_below(path, folder) for folder in self.ours):
             return None
         return None if self.exclusion.covers(best.path, path) else best
 
@@ -197,8 +198,3 @@ def is_away(disk: Disk, path: bytes, top: bytes, listings: Listings) -> bool:
         if not isinstance(error, OSError) and not unforeseen(error):
             raise
         return False
-
-
-def is_below(path: bytes, folder: bytes) -> bool:
-    """True when `path` lies inside `folder` (both absolute)."""
-    return path.startswith(folder if folder.endswith(b"/") else folder + b"/")

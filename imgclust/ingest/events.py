@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from imgclust.ingest.holds import HeldFolder
+    from imgclust.ingest.mounts import HeldFolder
 
 from imgclust.images import suffix_of
 from imgclust.paths import as_path

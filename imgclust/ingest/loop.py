@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import queue
+from collections.abc import Iterable, Iterator, Sequence
 
 from imgclust import devices
 from imgclust.catalog import Catalog, key_of
@@ -16,12 +17,11 @@ from imgclust.ingest.embedding_thread import Done
 from imgclust.ingest.environment import POLL_S, Place
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
 from imgclust.ingest.faults import Faults
-from imgclust.ingest.full_scan import Scan
-from imgclust.ingest.holds import held_folders
-from imgclust.ingest.inbox import Inbox, Message
 from imgclust.ingest.maintenance import Upkeep
+from imgclust.ingest.mounts import held_folders
 from imgclust.ingest.path_tracker import Looking
 from imgclust.ingest.pipeline import Pipeline
+from imgclust.ingest.root_scan import Scan
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.watcher import Exclusion
 
@@ -31,6 +31,13 @@ _TURN = 500
 _WAIT_S, _SCANNING_S = 0.05, 0.01
 # How long `once` waits for files that never come to rest, beyond all retries.
 _PATIENCE_S = 60.0
+
+# Paths that events name are not taken when so much waits (some MB): a scan finds what is dropped.
+_MOST = 50_000
+
+# A path that needs a look, an outcome with its generation, an embedded batch, words for people, or
+# the reason why the network cannot be loaded.
+Message = bytes | tuple[int, Outcome] | Done | Event | BaseException
 
 
 class Ingest:
@@ -342,3 +349,40 @@ class Ingest:
 
     def _trouble(self, code: str, sentence: str) -> None:
         self._inbox.put(Event("trouble", sentence))
+
+
+class Inbox:
+    """A queue that a burst of file events does not fill."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._dropped = False
+        self.put = self._queue.put
+        self.empty = self._queue.empty
+
+    def put_path(self, path: bytes) -> None:
+        """Take a path that an event names, if there is room."""
+        if self._queue.qsize() < _MOST:
+            self._queue.put(path)
+        else:
+            self._dropped = True
+
+    def overflowed(self) -> bool:
+        """True once after a path was dropped."""
+        if not self._dropped:
+            return False
+        self._dropped = False  # what is dropped before the caller's scan is found by it
+        return True
+
+    def get(self) -> Message:
+        """The next message, however long it takes to come."""
+        return self._queue.get()
+
+    def take(self, most: int, *, timeout_s: float) -> Iterator[Message]:
+        """The next messages, at most so many; waits for the first."""
+        try:
+            yield self._queue.get(timeout=timeout_s) if timeout_s else self._queue.get_nowait()
+            for _ in range(most - 1):
+                yield self._queue.get_nowait()
+        except queue.Empty:
+            return

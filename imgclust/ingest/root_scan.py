@@ -1,12 +1,14 @@
-"""The scan of one root: what is there, and which of its images are missing or gone."""
+"""Scans: the full scan of all roots, step by step, and the scan of one root."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -15,12 +17,12 @@ import numpy.typing as npt
 from imgclust.catalog import Image, Root
 from imgclust.config import Watch
 from imgclust.failpoints import passing
+from imgclust.fs import is_below
 from imgclust.images import FileStat, Listings
 from imgclust.ingest.environment import Place, is_away
 from imgclust.ingest.events import Event
 from imgclust.ingest.faults import sentence, unforeseen
-from imgclust.ingest.holds import write_hold
-from imgclust.ingest.mounts import RootMounts
+from imgclust.ingest.mounts import RootMounts, write_hold
 from imgclust.ingest.path_tracker import Looking
 from imgclust.reconcile import RootScan, hold
 
@@ -104,7 +106,7 @@ class RootPass:
             others = [
                 other.path
                 for other in self._place.roots
-                if other.kind == "watched" and other.path.startswith(root.path + b"/")
+                if other.kind == "watched" and is_below(other.path, root.path)
             ]
             self._walk = self._disk.scan(
                 root.path, skip=[*self._place.ours, *others], trouble=self._trouble
@@ -162,7 +164,7 @@ class RootPass:
         for image in (image for image, there in zip(page, seen, strict=True) if not there):
             if image.doubt == "displaced":  # there was never a file at its path
                 continue
-            if any(image.path.startswith(folder + b"/") for folder in self._troubles):
+            if any(is_below(image.path, folder) for folder in self._troubles):
                 continue
             try:
                 stat = self._disk.stat(image.path)
@@ -355,3 +357,98 @@ _Step = Callable[[], "_Step | None"]
 
 def _hash(path: bytes, salt: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(path, digest_size=8, salt=salt).digest(), "big")
+
+
+class Scan:
+    """One scan of all roots, in steps; call `advance` until it returns True.
+
+    `said` holds the folders whose trouble was already reported.
+
+    Attributes
+    ----------
+    excluded
+        Images in places that are left out now; complete when the scan is finished.
+    in_doubt
+        True while all roots are scanned again; nothing is to be read until then: a copy of
+        what seems to have vanished would take its place before it is known whether it has.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        *,
+        looking: Looking,
+        rules: Watch,
+        said: set[bytes],
+    ) -> None:
+        self._pass = partial(RootPass, place=place, looking=looking, rules=rules, said=said)
+        self._clock = looking.clock
+        self._say = looking.say
+        self._watched = [root for root in place.roots if root.kind == "watched"]
+        self._waiting = deque(self._watched)
+        self._over: set[int] = set()
+        self.in_doubt = False
+        self.excluded = 0
+        self._added = deque(root for root in place.roots if root.kind == "added")
+        self._walking: RootPass | None = None
+        self._walked: deque[RootPass] = deque()
+        self.started = self._clock.monotonic()
+        self.seconds = 0.0
+
+    def advance(self, *, lasting: bool = False) -> bool:
+        """Do the next step, in one short transaction at most; True when the scan is finished.
+
+        With `lasting` a scan that meets a fault is given up: the next one looks.
+
+        Raises
+        ------
+        StorageError
+            When the disk refuses; the next call tries the same step again.
+        """
+        try:
+            return self._advance()
+        except BaseException as error:
+            if not lasting or not unforeseen(error):
+                raise
+            self._say(Event("trouble", f"{sentence(error, 'scanning')}; the next scan looks again"))
+            return True
+
+    def _advance(self) -> bool:
+        # All roots are walked before one is compared: what has left it may have moved to another.
+        if self._walking is None and self._waiting:
+            self._walking = self._pass(self._waiting[0])
+            self._waiting.popleft()
+        if self._walking is not None:
+            if self._walking.walk():
+                if self._walking.root.id not in self._over:
+                    self._walked.append(self._walking)
+                self._walking = None
+            return False
+        if not self._walked and self._added:
+            self._walked.append(self._pass(self._added[0]))
+            self._added.popleft()
+        if self._walked:
+            if self._walked[0].compare():
+                compared = self._walked.popleft()
+                self.in_doubt = compared.doubted
+                if compared.doubted:
+                    self._walk_again()
+                else:
+                    self._over.add(compared.root.id)
+                    self.excluded += compared.excluded
+            return False
+        self.seconds = self._clock.monotonic() - self.started
+        return True
+
+    def _walk_again(self) -> None:
+        """Scan all roots again, then compare those that are not over."""
+        self._pass = partial(self._pass, again=True)
+        self._say(
+            Event(
+                "note",
+                "so many images seem to have vanished that all folders are scanned again "
+                "to make sure; what arrives waits until then",
+            )
+        )
+        self._waiting.extend(self._watched)
+        self._walked.clear()

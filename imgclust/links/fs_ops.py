@@ -17,6 +17,7 @@ from imgclust.errors import StorageError
 from imgclust.fs import open_regular, sync_folder
 from imgclust.links.inspect import SYNCING, Tree, original_of
 from imgclust.links.ledger import Mode
+from imgclust.wording import printable
 
 # What is tried, in order, when a mode is asked for.
 FALL_BACKS: dict[Mode, tuple[Mode, ...]] = {
@@ -197,7 +198,7 @@ def syncing(tree: Tree) -> Iterator[bytes]:
     os.makedirs(tree.root, exist_ok=True)
     if tree.is_blocked(SYNCING):
         raise StorageError(
-            f"{os.fsdecode(path)} already exists and was not made by imgclust: move it elsewhere"
+            f"{printable(path)} already exists and was not made by imgclust: move it elsewhere"
         )
     with contextlib.suppress(FileExistsError):
         os.mkdir(path)

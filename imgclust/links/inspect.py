@@ -16,6 +16,7 @@ from pathlib import Path
 from imgclust.errors import StorageError, UsageError, reason_of
 from imgclust.fs import open_to_read, stored
 from imgclust.links.ledger import LedgerRow, Mode
+from imgclust.wording import printable
 
 # A directory while a sync runs; links are made in it and then moved into place, so that whatever
 # a crash leaves behind lies in one folder that is ours whole.
@@ -142,8 +143,8 @@ class Tree:
             real = os.path.realpath(head)
             if os.path.commonpath([real, self.root]) == self.root:
                 raise UsageError(
-                    f"the link folder {os.fsdecode(self.root)} holds the images themselves "
-                    f"({os.fsdecode(real)}): choose another with --links"
+                    f"the link folder {printable(self.root)} holds the images themselves "
+                    f"({printable(real)}): choose another with --links"
                 )
             seen = os.path.relpath(real, self.path(b"cluster"))
             self._folders_seen_from_a_cluster[head] = seen
@@ -230,6 +231,6 @@ def on_disk(tree: Tree) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"the link folder {os.fsdecode(tree.root)} cannot be updated "
+            f"the link folder {printable(tree.root)} cannot be updated "
             f"({reason_of(error)}); imgclust links tries it again"
         ) from error

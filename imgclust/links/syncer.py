@@ -13,10 +13,9 @@ from imgclust.catalog import Catalog
 from imgclust.config import Links
 from imgclust.errors import StorageError, reason_of
 from imgclust.links.apply_plan import Applied, apply, rename_folder
-from imgclust.links.folder_names import FolderNames
+from imgclust.links.folder_names import FolderNames, LinkTargets
 from imgclust.links.ledger import CatalogLedger, Mode
 from imgclust.links.link_plan import check, plan
-from imgclust.links.targets import Wishes
 from imgclust.locks import FileLock
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -82,7 +81,7 @@ class Linking:
         self._where = root
         self.mode = cast(Mode, mode)  # as the settings have checked it
         self._names = FolderNames(catalog, names)
-        self._wishes = Wishes(catalog, names)
+        self._targets = LinkTargets(catalog, names)
         self._lock = lock
 
     def sync(
@@ -171,7 +170,7 @@ class Linking:
             what = f"the link folder {root} cannot be made: {reason_of(error)}"
             raise StorageError(what) from None
         self._names.count(again=recount)
-        if self._wishes.central_first:
+        if self._targets.central_first:
             self._order_anew()
         done: list[Applied] = []
         while True:
@@ -185,7 +184,7 @@ class Linking:
             with self._catalog.snapshot():
                 reached, images = self._catalog.ledger.queued_links(at_once)
                 current, folders = self._names.wanted()
-                wanted, gone = self._wishes.of(images, current, folders)
+                wanted, gone = self._targets.of(images, current, folders)
             if not self._rename_folders(folders, root, until, done, stop):
                 break
             if images:
@@ -247,7 +246,7 @@ class Linking:
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
             orphans = self._catalog.ledger.orphans()
-            wanted, gone = self._wishes.of([*images, *orphans], *self._names.wanted())
+            wanted, gone = self._targets.of([*images, *orphans], *self._names.wanted())
         planned = plan(wanted, gone, self._ledger, self._where(), self.mode)
         return LinksResult(
             links=planned.kept,
@@ -264,7 +263,7 @@ class Linking:
         progress("checking links", 0, None)
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
-            wanted, _ = self._wishes.of(images, *self._names.wanted())
+            wanted, _ = self._targets.of(images, *self._names.wanted())
         found = check(self._where(), wanted, self._ledger, progress=progress, stop=stop)
         dangling = 0
         if self.mode == "symlink":

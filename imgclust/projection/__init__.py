@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from imgclust.errors import ClusteringError
-from imgclust.projection import storage
-from imgclust.projection.alignment import Turn, align
+from imgclust.projection import pca
 from imgclust.projection.classic import fit_classic
-from imgclust.projection.pca import PcaProjection, fit_pca, refreshed, to_unit_length
+from imgclust.projection.half_white import HalfWhiteProjection, fit_half_white
+from imgclust.projection.pca import (
+    PcaProjection,
+    Turn,
+    align,
+    fit_pca,
+    refreshed,
+    to_unit_length,
+)
 from imgclust.projection.tsne import TsneProjection, fit_tsne
 
 __all__ = [
+    "HalfWhiteProjection",
     "PcaProjection",
     "TsneProjection",
     "Turn",
     "align",
     "fit_classic",
+    "fit_half_white",
     "fit_pca",
     "fit_tsne",
     "projection_from_bytes",
@@ -31,7 +40,7 @@ def projection_from_bytes(blob: bytes) -> PcaProjection | TsneProjection:
     ClusteringError
         When the bytes are not a projection, damaged, or of a newer format.
     """
-    kind, arrays = storage.unpacked(blob)
+    kind, arrays = pca.unpacked(blob)
     try:
         if kind == PcaProjection.kind:
             return PcaProjection.of(arrays)

@@ -1,7 +1,9 @@
-"""PCA by scikit-learn, as an immutable value."""
+"""PCA by scikit-learn, as an immutable value; turns of coordinates; projections as bytes."""
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError
-from imgclust.projection.alignment import Turn
-from imgclust.projection.storage import packed
+
+_FORMAT = 1
 
 
 def to_unit_length(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -335,3 +337,76 @@ def refreshed(projection: PcaProjection, fresh: NDArray[Any]) -> PcaProjection:
         rows=int(model.n_samples_seen_),
         fitted=projection.fitted,
     )
+
+
+def packed(kind: str, arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """The arrays and what they are; the same arrays give the same bytes."""
+    stream = io.BytesIO()
+    everything: dict[str, Any] = {**arrays, "kind": np.array(kind), "format": np.array(_FORMAT)}
+    np.savez(stream, **everything)
+    return stream.getvalue()
+
+
+def unpacked(blob: bytes) -> tuple[str, dict[str, NDArray[Any]]]:
+    """What `packed` was given.
+
+    Raises
+    ------
+    ClusteringError
+        When the bytes are not a projection, damaged, or of a newer format.
+    """
+    try:
+        with np.load(io.BytesIO(blob), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        kind, version = str(arrays.pop("kind")), int(arrays.pop("format"))
+    except (KeyError, ValueError, OSError, TypeError, EOFError, zipfile.BadZipFile) as problem:
+        raise ClusteringError(
+            f"the stored projection cannot be read ({problem}); cluster again to replace it"
+        ) from problem
+    if version > _FORMAT:
+        raise ClusteringError(
+            f"the stored projection has format {version}, newer than {_FORMAT}; update imgclust"
+        )
+    return kind, arrays
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """A rigid motion of coordinates: `coordinates @ rotation + shift`.
+
+    Attributes
+    ----------
+    rotation
+        Orthogonal, a mirror allowed, float64, shape (dims, dims).
+    shift
+        float64, shape (dims,).
+    """
+
+    rotation: NDArray[np.float64]
+    shift: NDArray[np.float64]
+
+    def apply(self, coordinates: NDArray[Any]) -> NDArray[np.float32]:
+        """Turned coordinates, float32, shape (n, dims)."""
+        moved = np.asarray(coordinates, dtype=np.float64) @ self.rotation + self.shift
+        return moved.astype(np.float32)
+
+
+def align(new: NDArray[Any], old: NDArray[Any]) -> Turn:
+    """The turn that lays new coordinates over old ones (orthogonal Procrustes, Schoenemann 1966).
+
+    Parameters
+    ----------
+    new, old
+        Coordinates of the same rows, shape (n, dims); a row with NaN in either is left out.
+    """
+    from scipy.linalg import orthogonal_procrustes
+
+    fresh = np.asarray(new, dtype=np.float64)
+    before = np.asarray(old, dtype=np.float64)
+    known = np.isfinite(fresh).all(axis=1) & np.isfinite(before).all(axis=1)
+    dims = fresh.shape[1]
+    if known.sum() < 2:
+        return Turn(np.eye(dims), np.zeros(dims))
+    fresh, before = fresh[known], before[known]
+    rotation, _ = orthogonal_procrustes(fresh - fresh.mean(axis=0), before - before.mean(axis=0))
+    return Turn(rotation, before.mean(axis=0) - fresh.mean(axis=0) @ rotation)

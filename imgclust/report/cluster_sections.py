@@ -13,6 +13,7 @@ from imgclust.clusters.drift import drifting
 from imgclust.clusters.representatives import MOST, all_representatives
 from imgclust.progress import Progress, StopFlag
 from imgclust.report import html
+from imgclust.wording import counted
 
 # Clusters with pictures; the others, the smallest, are rows of a table of at most so many.
 _PICTURED = 4000
@@ -154,7 +155,7 @@ def _told(clusters: list[ShownCluster], share: Share) -> str:
 def _section(one: ShownCluster, pictures: Iterable[str]) -> Iterator[str]:
     dot = "#" + "".join(f"{round(255 * part):02x}" for part in colour(one.id))
     name = f"<b>{one.id}</b>{'' if one.name is None else f' {html.escaped(one.name)}'}"
-    facts = [f"{one.size:,} image{'' if one.size == 1 else 's'}"]
+    facts = [counted(one.size, "image")]
     if one.size:
         facts.append(f"coherence {one.coherence:.2f}")
     if one.drift.arrivals:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from imgclust.errors import ClusteringError
 from imgclust.maps import Map, draw, make_map
 from imgclust.progress import Progress, StopFlag
 from imgclust.report import html
+from imgclust.wording import minute
 
 # Up to so many contents a map takes seconds and is brought up to date; above, it is drawn as kept.
 _QUICK = 5000
@@ -115,7 +115,7 @@ def elbow_section(catalog: Catalog, clustering: Clustering | None, *, recipe: st
             title=f"Elbow curve in the space {sweep.space}",
         )
         address = html.data_uri(path.read_bytes())
-    day = time.strftime("%Y-%m-%d %H:%M", time.localtime(sweep.created))
+    day = minute(sweep.created)
     told = f"Of {sweep.contents:,} distinct images, swept on {day}: {summary['sentence']}."
     yield html.picture(address, f"Inertia for {len(summary['k'])} values of k")
     yield f'<p class="soft">{html.escaped(told)}</p>\n</section>\n'

@@ -8,6 +8,8 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from imgclust.wording import path_text
+
 # They change the order of the text around them, or end a line.
 _MISLEADING = {"Cc", "Cs", "Zl", "Zp"}
 _TURNING = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -86,8 +88,7 @@ tr:last-child td { border-bottom: 0; }
 
 def shown(text: str | bytes | os.PathLike[str]) -> str:
     """Text or a path as a person can read it: U+FFFD for what is not UTF-8 or not a character."""
-    raw = text if isinstance(text, str | bytes) else os.fsencode(text)
-    decoded = raw if isinstance(raw, str) else raw.decode("utf-8", "replace")
+    decoded = text if isinstance(text, str) else path_text(text)
     return "".join(
         "\ufffd" if one in _TURNING or unicodedata.category(one) in _MISLEADING else one
         for one in decoded

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -15,15 +16,22 @@ from imgclust.clusters.representatives import MOST
 from imgclust.config import Settings
 from imgclust.embedding import Recipe
 from imgclust.errors import NothingThereError
-from imgclust.export.target import replacing_file
+from imgclust.export.run import replacing_file
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.report import html
 from imgclust.report.cluster_sections import clusters_of, clusters_section, share_of
 from imgclust.report.figures import elbow_section, map_section
-from imgclust.report.tables import duplicates_section, quarantine_section
+from imgclust.wording import NO_CLUSTERS, counted, day, minute
 
 MOST_BYTES = 20_000_000
 _ROOTS = 20
+
+# Rows of a list, paths of a group, and characters of a path: what bounds the page.
+_ROWS = 200
+
+_PATHS = 5
+
+_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
@@ -117,8 +125,7 @@ def report(
 
 
 _NO_CLUSTERS = (
-    '<section>\n<h2>Clusters</h2>\n<p class="soft">There are no clusters yet; make them with '
-    "imgclust cluster.</p>\n</section>\n"
+    f'<section>\n<h2>Clusters</h2>\n<p class="soft">{NO_CLUSTERS.capitalize()}.</p>\n</section>\n'
 )
 
 
@@ -127,7 +134,7 @@ def _head(
 ) -> Iterator[str]:
     """What the collection is, and how it stands."""
     yield f"<header>\n<h1>{html.escaped(collection)}</h1>\n"
-    yield f'<p class="soft">Made {_moment(made)} by imgclust {__version__}</p>\n</header>\n'
+    yield f'<p class="soft">Made {minute(made)} by imgclust {__version__}</p>\n</header>\n'
     images, distinct = catalog.images.count(), catalog.contents.count()
     rows = {"images": f"{images:,}" + ("" if images == distinct else f", {distinct:,} distinct")}
     if clustering is not None:
@@ -135,7 +142,7 @@ def _head(
             "provisional, made automatically" if clustering.provisional else _chosen(clustering)
         )
         rows["clusters"] = (
-            f"{clustering.k:,}, made {_moment(clustering.created)} in the space "
+            f"{clustering.k:,}, made {minute(clustering.created)} in the space "
             f"{clustering.space}; {chosen}"
         )
         drift = drifting(catalog, clustering)
@@ -180,5 +187,63 @@ def _drift(ratio: float, arrivals: int, suggestion: str | None) -> str:
     return f'<span class="mark">{words}; imgclust cluster updates the clusters</span>'
 
 
-def _moment(wall: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(wall))
+def quarantine_section(catalog: Catalog) -> Iterator[str]:
+    """Files that could not be read, with the reasons."""
+    rows = catalog.observations.quarantined()
+    yield f"<section>\n<h2>Quarantine ({len(rows):,})</h2>\n"
+    if not rows:
+        yield '<p class="soft">Every image could be read.</p>\n</section>\n'
+        return
+    if len(rows) > _ROWS:
+        reasons = Counter(row.reason for row in rows).most_common(_ROWS)
+        several = [(_cut(reason), f"{count:,}") for reason, count in reasons]
+        yield _boxed(html.table(["reason", "files"], several, numbers=1))
+    listed = ((_cut(row.path), _cut(row.reason), day(row.since)) for row in rows[:_ROWS])
+    yield _boxed(html.table(["file", "reason", "since"], listed, numbers=1))
+    yield _more(len(rows) - _ROWS, "files", "imgclust quarantine lists all")
+    yield "</section>\n"
+
+
+def duplicates_section(catalog: Catalog) -> Iterator[str]:
+    """Images with the same bytes."""
+    groups = catalog.listing.copied()
+    spare = sum(count - 1 for _, count in groups)
+    yield f"<section>\n<h2>Exact duplicates ({len(groups):,})</h2>\n"
+    if groups:
+        images = "image" if len(groups) == 1 else "different images"
+        copies = counted(spare, "spare copy", "spare copies")
+        yield f"<p>{copies} of {len(groups):,} {images}.</p>\n"
+        listed = ((_paths(catalog, content), f"{count:,}") for content, count in groups[:_ROWS])
+        yield _boxed(html.table(["files with the same bytes", "copies"], listed, numbers=1))
+        yield _more(len(groups) - _ROWS, "groups", "imgclust duplicates lists all")
+    else:
+        yield '<p class="soft">No two images have the same bytes.</p>\n'
+    yield (
+        '<p class="soft">Near duplicates, the same picture at another size or encoding, are found '
+        "by imgclust duplicates.</p>\n</section>\n"
+    )
+
+
+def _paths(catalog: Catalog, content: int) -> list[str]:
+    images = [one for one in catalog.images.with_content(content) if one.state == "present"]
+    lines = [_cut(image.path) for image in images[:_PATHS]]
+    if len(images) > _PATHS:
+        lines.append(f"and {len(images) - _PATHS:,} more")
+    return lines
+
+
+def _cut(text: str | bytes) -> str:
+    """The text, what is too long of it left out in the middle."""
+    words = html.shown(text)
+    if len(words) <= _CHARACTERS:
+        return words
+    half = _CHARACTERS // 2
+    return f"{words[:half]}…{words[-half:]}"
+
+
+def _boxed(inner: str) -> str:
+    return f'<div class="box">\n{inner}</div>\n'
+
+
+def _more(count: int, noun: str, where: str) -> str:
+    return f'<p class="soft">And {count:,} {noun} more; {where}.</p>\n' if count > 0 else ""

@@ -19,6 +19,7 @@ from imgclust.images import ThumbnailStore
 from imgclust.links import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.report import html
+from imgclust.wording import counted, printable
 
 # Thumbnails on one page: a browser shows so many at once, and an arrival changes one page.
 _A_PAGE = 500
@@ -92,7 +93,7 @@ class FolderPages:
         if not _is_folder(self._pages):
             raise FileExistsError(
                 errno.EEXIST,
-                f"{os.fsdecode(self._pages)} already exists and was not made by imgclust",
+                f"{printable(self._pages)} already exists and was not made by imgclust",
             )
         by_folder = {one.folder: one for one in shown}
         for done, folder in enumerate(queued):
@@ -145,7 +146,7 @@ class FolderPages:
             body = [
                 f'<p><a href="../{os.fsdecode(INDEX)}">all clusters</a></p>\n',
                 f"<h1>{html.escaped(shown.title)}</h1>\n",
-                f'<p class="soft">{_images(len(entries))}</p>\n{turning}',
+                f'<p class="soft">{counted(len(entries), "image")}</p>\n{turning}',
                 *html.cards(
                     self._card(shown.folder, *entry, damaged=entry[2] in damaged) for entry in part
                 ),
@@ -173,14 +174,14 @@ class FolderPages:
             contents = all_representatives(self._catalog, current.id, known, current.recipe)
         body = [
             f"<h1>{html.escaped(self._collection)}</h1>\n",
-            f'<p class="soft">{_images(sum(sizes.values()))}</p>\n',
+            f'<p class="soft">{counted(sum(sizes.values()), "image")}</p>\n',
         ]
         for one in shown:
             if not sizes.get(one.folder):
                 continue
             target = f"{os.fsdecode(PAGES)}/{_page(one, 1)}"
             link = f'<a href="{target}">{html.escaped(one.title)}</a>'
-            size = f'<span class="soft">{_images(sizes[one.folder])}</span>'
+            size = f'<span class="soft">{counted(sizes[one.folder], "image")}</span>'
             body.append(f'<div class="box cluster"><div class="head"><h3>{link}</h3>{size}</div>\n')
             body += html.cards(
                 html.card(self._thumbnail(content, INDEX), "", href=target, lazy=True)
@@ -237,6 +238,7 @@ class FolderPages:
         with contextlib.suppress(OSError), open_to_read(path) as old:
             if old.read() == content:
                 return
+        # Not `fs.replacing`, which takes away what has the temporary name: it may be a person's.
         temporary = os.path.join(self._pages, _NEW)
         if is_our_page(temporary) or _is_empty(temporary):  # what a crash has left
             os.unlink(temporary)
@@ -270,7 +272,3 @@ def _page(shown: PageFolder, number: int) -> str:
 
 def _pages_of(entries: int) -> int:
     return -(-entries // _A_PAGE)
-
-
-def _images(number: int) -> str:
-    return f"{number:,} image" + ("" if number == 1 else "s")

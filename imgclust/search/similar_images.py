@@ -13,8 +13,10 @@ import numpy.typing as npt
 from imgclust.catalog import Catalog, Facts, Image
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.fs import NotAFileError, open_to_read, stored
+from imgclust.numbers import is_digits
 from imgclust.paths import Located
 from imgclust.search.catalog_index import LiveIndex
+from imgclust.wording import printable
 
 # Embeddings compared at a time: 8 MiB.
 _CHUNK = 1000
@@ -91,7 +93,7 @@ def known_subject(
     UsageError
         For a path at which there is something other than a file.
     """
-    if what.isdecimal():
+    if is_digits(what):
         named = image_with_id(catalog, what)
         return _subject(catalog, recipe, named.content, named.id)
     path = os.fsencode(os.path.abspath(what))
@@ -140,7 +142,7 @@ def neighbours(
     queries: Sequence[str],
     n: int,
     min_score: float | None,
-    cluster: int | None = None,
+    cluster: int | str | None = None,
     only: Collection[int] | None = None,
 ) -> QueryResult:
     """The `n` most similar images: one row per image, the queried one first, ties by id.
@@ -152,8 +154,8 @@ def neighbours(
     min_score
         Leave out images below it.
     cluster
-        Only images of this cluster of the current clustering; all of it is compared, so that the
-        answer is right wherever its images stand among the others.
+        Only images of this cluster (id or name) of the current clustering; all of it is compared,
+        so that the answer is right wherever its images stand among the others.
     only
         Only images with these ids.
 
@@ -167,11 +169,14 @@ def neighbours(
     if cluster is None and only is None:
         rows = _nearest(catalog, live, subject, n)
     else:
-        members = None if cluster is None else _members(catalog, current, cluster)
+        members: Sequence[int] = []
+        if cluster is not None:
+            found_cluster = catalog.clusterings.find(cluster)
+            members = catalog.assignments.contents_in(current or 0, found_cluster)
         if only is not None:
             wanted = {one.content for one in catalog.images.some([*only]).values()}
-            members = sorted(wanted if members is None else wanted.intersection(members))
-        rows = _nearest_in(catalog, live, subject, members or [], n, only)
+            members = sorted(wanted if cluster is None else wanted.intersection(members))
+        rows = _nearest_in(catalog, live, subject, members, n, only)
     rows.sort(key=lambda row: (row[1] != subject.image, -row[0], row[1]))
     names = catalog.clusterings.names()
     found = []
@@ -242,16 +247,6 @@ def _nearest_in(
     return rows
 
 
-def _members(catalog: Catalog, current: int | None, cluster: int) -> list[int]:
-    if current is None:
-        raise NothingThereError("there are no clusters yet; make them with imgclust cluster")
-    known = catalog.clusterings.cluster_ids(current)
-    if cluster not in known:
-        there = ", ".join(str(one) for one in sorted(known)[:12])
-        raise NothingThereError(f"there is no cluster {cluster}; there are {there}")
-    return catalog.assignments.contents_in(current, cluster)
-
-
 def _subject(catalog: Catalog, recipe: str, content: int, image: int | None) -> Subject:
     try:
         return Subject(catalog.contents.embeddings([content], recipe)[0], content, image)
@@ -273,9 +268,9 @@ def _sha256(path: bytes, most_bytes: int) -> bytes:
                 digest.update(chunk)
                 left -= len(chunk)
     except FileNotFoundError:
-        raise NothingThereError(f"there is no file {os.fsdecode(path)}") from None
+        raise NothingThereError(f"there is no file {printable(path)}") from None
     except NotAFileError as error:
-        raise UsageError(f"{os.fsdecode(path)} is {error.kind}; name an image") from None
+        raise UsageError(f"{printable(path)} is {error.kind}; name an image") from None
     except OSError as error:
-        raise ImgclustError(f"{os.fsdecode(path)} cannot be read: {error.strerror}") from None
+        raise ImgclustError(f"{printable(path)} cannot be read: {error.strerror}") from None
     return digest.digest()

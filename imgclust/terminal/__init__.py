@@ -1,6 +1,6 @@
 """What people see: sentences, tables, a progress bar, questions."""
 
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.text import printable, shortened
+from imgclust.terminal.table import shortened
 
-__all__ = ["Screen", "printable", "shortened"]
+__all__ = ["Screen", "shortened"]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, columns
-from imgclust.terminal.text import counted, duration, moment, printable
+from imgclust.wording import counted, duration, minute, printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -258,7 +257,7 @@ def _drift(found: Drift) -> str:
 
 def _when(number: int, one: PastClustering | LifeEvent) -> str:
     state = " (now)" if one.current else " (undone)" if one.undone else ""
-    return f"{moment(one.published)[:16]}  clustering {number}{state}"
+    return f"{minute(one.published)}  clustering {number}{state}"
 
 
 def _lineage(result: ClusterResult) -> list[str]:
@@ -294,6 +293,6 @@ def _foreign(screen: Screen, result: LinksResult) -> None:
         return
     screen.line(f"{counted(len(result.foreign), 'entry is', 'entries are')} not ours, left alone:")
     for path in result.foreign[:_FOREIGN_SHOWN]:
-        screen.exact(f"  {printable(os.fsdecode(path))}")
+        screen.exact(f"  {printable(path)}")
     if len(result.foreign) > _FOREIGN_SHOWN:
         screen.line(f"  and {len(result.foreign) - _FOREIGN_SHOWN:,} more")

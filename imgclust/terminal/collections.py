@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column
-from imgclust.terminal.text import counted, printable, size
+from imgclust.wording import counted, printable, size
 
 if TYPE_CHECKING:
     from imgclust.collection import (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, columns
-from imgclust.terminal.text import counted, printable, size
+from imgclust.wording import counted, printable, size
 
 if TYPE_CHECKING:
     from imgclust.collection import Dismissed, Duplicate, DuplicateGroup, DuplicatesResult

@@ -1,14 +1,22 @@
-"""How exports and reports are shown."""
+"""How exports, reports and backups are shown, and collections made from backups."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.text import counted, printable, size
+from imgclust.wording import counted, minute, printable, size
 
 if TYPE_CHECKING:
-    from imgclust.collection import ExportResult, ReportResult
+    from imgclust.collection import (
+        Backup,
+        ExportResult,
+        KeptCatalog,
+        Manifest,
+        ReportResult,
+        Restored,
+    )
 
 
 def exported(screen: Screen, result: ExportResult) -> None:
@@ -35,3 +43,42 @@ def reported(screen: Screen, result: ReportResult) -> None:
             f"{result.most_pictures} the page would be too large"
         )
     screen.outcome(f"report: {printable(result.path)}")
+
+
+def backed_up(screen: Screen, result: Backup) -> None:
+    """What was written, and where."""
+    screen.summary(f"{_holds(result.manifest)}; {size(result.bytes)}")
+    screen.outcome(f"backup: {printable(result.path)}")
+
+
+def restored(screen: Screen, result: Restored) -> None:
+    """The new collection, and what the next step is."""
+    made = minute(result.manifest.made)
+    if result.dry_run:
+        screen.summary(f"the backup of {made} is whole: {_holds(result.manifest)}")
+        screen.outcome(f"it would be restored to {printable(result.path)}")
+        return
+    screen.summary(f"restored {result.name} from the backup of {made}: {_holds(result.manifest)}")
+    screen.outcome(f"collection: {printable(result.path)}")
+    if result.links_moved:
+        screen.line("another collection has its links in the link folder of this backup;")
+        screen.exact(f"those of this one will be in {printable(result.link_folder)}")
+    for root in result.absent:
+        screen.exact(f"not on this machine: {printable(root)}")
+    if result.absent:
+        screen.line("no image is lost; imgclust roots move OLD NEW says where such a folder is now")
+    screen.summary("imgclust watch makes index and links again, and finds the new files")
+
+
+def kept(screen: Screen, rows: Sequence[KeptCatalog]) -> None:
+    """Catalogs from before upgrades."""
+    for row in rows:
+        screen.exact(
+            f"kept from before the upgrade from version {row.version} ({size(row.bytes)}): "
+            f"{printable(row.path)}"
+        )
+
+
+def _holds(manifest: Manifest) -> str:
+    named = f", {manifest.names:,} named" if manifest.names else ""
+    return f"{counted(manifest.images, 'image')}, {counted(manifest.clusters, 'cluster')}{named}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.text import counted, duration, held, offline, printable, suffixes
+from imgclust.wording import counted, duration, held, offline, printable, suffixes
 
 if TYPE_CHECKING:
     from imgclust.collection import Event, IngestResult

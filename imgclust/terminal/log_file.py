@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust.errors import UsageError, reason_of
-from imgclust.terminal import ingest, log_handler
-from imgclust.terminal.text import one_line
+from imgclust.terminal import ingest
+from imgclust.terminal.screen import log_records
+from imgclust.wording import one_line
 
 if TYPE_CHECKING:
     from imgclust.collection import Event
@@ -96,7 +97,7 @@ class LogFile:
     def records(self) -> AbstractContextManager[None]:
         """Take the log records of imgclust, from INFO on, with their tracebacks."""
         whole = logging.Formatter()
-        return log_handler.taken(
+        return log_records(
             lambda record: self.write(record.levelname.lower(), whole.format(record)),
             level=logging.INFO,
         )

@@ -1,14 +1,20 @@
-"""How the answer to a query is shown: small pictures, and a table."""
+"""How the answer to a query is shown: small pictures, a table, the best one on the desktop."""
 
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from imgclust import config
+from imgclust.errors import ImgclustError
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.table import Column
-from imgclust.terminal.text import printable, shortened
+from imgclust.terminal.table import Column, shortened
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from rich.segment import Segment
@@ -21,6 +27,9 @@ _NARROW, _WIDE = 14, 20
 _WIDE_TERMINAL = 120
 _GAP = 2
 _LONGEST_NAME = 24
+
+# An opener that has not failed by then shows the file, and may run as long as that.
+_PATIENCE_S = 5.0
 
 
 def query(
@@ -117,3 +126,35 @@ def _blocks(picture: bytes | None, side: int) -> list[list[Segment]]:
             line.append(Segment("\N{UPPER HALF BLOCK}", Style(color=upper, bgcolor=lower)))
         lines.append([*line, Segment(" " * (side - width))])
     return lines
+
+
+def open_file(path: bytes) -> None:
+    """Open a file as a double click on it would.
+
+    Raises
+    ------
+    ImgclustError
+        When there is no desktop, or its opener fails.
+    """
+    opener = "open" if sys.platform == "darwin" else "xdg-open"
+    shown = printable(path)
+    if shutil.which(opener) is None or not _has_desktop():
+        raise ImgclustError(f"there is no desktop here to open {shown}")
+    running = subprocess.Popen(
+        [opener, path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        code = running.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        return
+    if code:
+        raise ImgclustError(f"{os.path.basename(opener)} cannot open {shown}")
+
+
+def _has_desktop() -> bool:
+    variables = ("DISPLAY", "WAYLAND_DISPLAY")
+    return sys.platform == "darwin" or any(config.environment(name) for name in variables)

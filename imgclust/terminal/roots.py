@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column
-from imgclust.terminal.text import NEXT_STEP, counted, moment, printable
+from imgclust.wording import NEXT_STEP, counted, minute, printable
 
 if TYPE_CHECKING:
     from imgclust.collection import MovedRoot, RemovedRoot, RootRow
@@ -31,7 +31,7 @@ def roots(screen: Screen, rows: Sequence[RootRow]) -> None:
                 row.state,
                 f"{row.images:,}",
                 f"{row.missing:,}",
-                "" if row.scanned is None else moment(row.scanned)[:16],
+                "" if row.scanned is None else minute(row.scanned),
                 "" if row.device is None else f"{os.major(row.device)}:{os.minor(row.device)}",
                 printable(row.path),
             )

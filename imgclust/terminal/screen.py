@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -10,10 +11,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
-from imgclust.terminal import log_handler
-from imgclust.terminal.bar import progress_bar
-from imgclust.terminal.table import LEAST_PATH, Column, listed, made
-from imgclust.terminal.text import cells, one_line, printable, shortened
+from imgclust.terminal.table import LEAST_PATH, Column, cells, listed, made, shortened
+from imgclust.wording import duration, one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -238,7 +237,7 @@ class Screen:
 
     def logging(self, level: int) -> AbstractContextManager[None]:
         """Show the log records of imgclust from `level` on, as lines on standard error."""
-        return log_handler.taken(
+        return log_records(
             lambda record: self._say(
                 f"imgclust: {record.levelname.lower()}: {record.getMessage()}"
             ),
@@ -294,3 +293,64 @@ def _plain(**settings: Any) -> Console:
             raise BrokenPipeError
 
     return Plain(**settings)
+
+
+def unit(step: str) -> tuple[float, str]:
+    """What the numbers of a step of work are shown in: how many make one, and its name."""
+    return (1e6, " MB") if step.startswith("downloading") else (1.0, "")
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar that leaves when it is stopped, with done, total, rate and time left."""
+    from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+    from rich.text import Text
+
+    class Done(ProgressColumn):
+        """How many of how many, how fast, how long still."""
+
+        def render(self, task: Task) -> Text:
+            if task.total is None:
+                return Text("")
+            scale, name = unit(task.description)
+            text = f"{task.completed / scale:,.0f}/{task.total / scale:,.0f}{name}"
+            if task.speed:
+                speed = task.speed / scale
+                text += f"  {speed:,.0f}/s" if speed >= 10 else f"  {speed:.1f}/s"
+            if task.time_remaining is not None:
+                text += f"  {duration(task.time_remaining)} left"
+            return Text(text)
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=24),
+        Done(),
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+
+
+@contextmanager
+def log_records(write: Callable[[logging.LogRecord], None], *, level: int) -> Iterator[None]:
+    """Give `write` the log records of imgclust, from `level` on, in whatever thread they arise."""
+    logger = logging.getLogger("imgclust")
+    before = logger.level
+    handler = _Handler(write, level)
+    logger.addHandler(handler)
+    # The other handlers have levels of their own.
+    logger.setLevel(min(before or level, level))
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
+
+
+class _Handler(logging.Handler):
+    def __init__(self, write: Callable[[logging.LogRecord], None], level: int) -> None:
+        super().__init__(level)
+        self._write = write
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(record)

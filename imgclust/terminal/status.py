@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, columns
-from imgclust.terminal.text import (
+from imgclust.wording import (
     NEXT_STEP,
     counted,
+    day,
     duration,
     held,
+    minute,
     moment,
     offline,
     printable,
@@ -105,7 +107,7 @@ def quarantine(screen: Screen, rows: Sequence[Quarantined]) -> None:
     screen.table(
         [Column("path", "path"), Column("reason"), Column("tries", "number"), Column("since")],
         [
-            (printable(row.path), printable(row.reason), str(row.tries), moment(row.since)[:16])
+            (printable(row.path), printable(row.reason), str(row.tries), minute(row.since))
             for row in rows
         ],
     )
@@ -238,7 +240,7 @@ def _clusters(result: Status) -> str:
         "silhouette": "by the silhouette",
         "rule": "by rule",
     }.get(current.chosen_by, current.chosen_by)
-    text = f"{result.clusters} (k {chosen}, space {current.space}, {moment(current.created)[:10]})"
+    text = f"{result.clusters} (k {chosen}, space {current.space}, {day(current.created)})"
     if current.provisional:
         text += "; provisional, imgclust cluster makes lasting ones"
     if result.unassigned:

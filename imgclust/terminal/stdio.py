@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import locale
 import os
+import re
 import sys
+
+from imgclust import config
 
 
 def complete() -> None:
@@ -27,6 +30,13 @@ def adapt(*, json: bool) -> None:
             reconfigure(encoding="ascii", errors="backslashreplace")
         else:
             reconfigure(errors="backslashreplace")
+
+
+def forget_nonsense() -> None:
+    """Remove sizes of the terminal that are not numbers: rich would fail at "²"."""
+    for name in ("COLUMNS", "LINES"):
+        if not re.fullmatch("[0-9]{0,5}", config.environment(name) or ""):
+            del os.environ[name]
 
 
 def forget_output() -> None:

@@ -1,12 +1,11 @@
-"""Tables without borders; paths are shortened in the middle where the terminal is narrow."""
+"""Widths and tables: paths are shortened in the middle where the terminal is narrow."""
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
-
-from imgclust.terminal.text import cells, shortened
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -15,6 +14,41 @@ if TYPE_CHECKING:
 
 # Columns that a path is left at least.
 LEAST_PATH = 12
+_ELLIPSIS = "..."
+
+
+def cells(text: str) -> int:
+    """Columns that the text takes on a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(_width(character) for character in text)
+
+
+def _width(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def shortened(path: str, width: int) -> str:
+    """The path in at most `width` columns, cut in the middle; its last part is kept longest."""
+    if cells(path) <= width:
+        return path
+    room = width - len(_ELLIPSIS)
+    if room <= 0:
+        return _head(path, width)
+    name = cells(path[path.rfind("/") :])
+    tail = min(max(name, room * 2 // 3), room)
+    return _head(path, room - tail) + _ELLIPSIS + _head(path[::-1], tail)[::-1]
+
+
+def _head(text: str, width: int) -> str:
+    used = 0
+    for position, character in enumerate(text):
+        used += _width(character)
+        if used > width:
+            return text[:position]
+    return text
 
 
 @dataclass(frozen=True)

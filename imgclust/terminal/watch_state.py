@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from imgclust.fs import is_below
 from imgclust.terminal.ingest import words
-from imgclust.terminal.text import cells, counted, duration, one_line, printable, shortened, unit
+from imgclust.terminal.screen import unit
+from imgclust.terminal.table import cells, shortened
+from imgclust.wording import counted, duration, one_line, printable
 
 if TYPE_CHECKING:
     from imgclust.collection import Event, Standing
@@ -202,7 +205,7 @@ def _fact(title: str, parts: Sequence[str], width: int, *, style: str | None = N
 def _last(event: Event, roots: Sequence[bytes], room: int) -> str:
     """What happened to a file: its path below its root, and the cluster or the reason."""
     path = event.path or b""
-    within = next((root for root in roots if path.startswith(root + b"/")), None)
+    within = next((root for root in roots if is_below(path, root)), None)
     shown = printable(path if within is None else os.path.relpath(path, within))
     before = "" if event.kind in _ARRIVALS else f"{event.kind}: "
     after, least = "", room // 2

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.errors import ImgclustError
 from imgclust.terminal import watch_state
-from imgclust.terminal.text import cells
+from imgclust.terminal.table import cells
 from imgclust.terminal.watch_state import Watching
 
 if TYPE_CHECKING:

@@ -3,23 +3,13 @@
 from __future__ import annotations
 
 from imgclust.watcher.exclusion import Exclusion, path_pattern
-from imgclust.watcher.filesystems import (
-    WatchLimits,
-    filesystem_type,
-    is_network,
-    mount_points,
-    watch_limits,
-)
 from imgclust.watcher.walk import scan
-from imgclust.watcher.watcher import Watcher
+from imgclust.watcher.watcher import Watcher, WatchLimits, watch_limits
 
 __all__ = [
     "Exclusion",
     "WatchLimits",
     "Watcher",
-    "filesystem_type",
-    "is_network",
-    "mount_points",
     "path_pattern",
     "scan",
     "watch_limits",

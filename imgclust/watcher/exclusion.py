@@ -15,20 +15,13 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from imgclust.errors import UsageError
-from imgclust.fs import SYSTEM_FOLDERS
+from imgclust.fs import SYSTEM_FOLDERS, has_excluded_name
 
 if TYPE_CHECKING:
     from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
-_TEMPORARY = (b".part", b".crdownload", b".tmp", b".filepart", b"~")
 # Folders whose decision is kept; each costs about 200 bytes.
 _MOST_FOLDERS = 50_000
-
-
-def excluded_name(path: bytes) -> bool:
-    """True for hidden names and the suffixes of unfinished downloads and copies."""
-    name = os.path.basename(path)
-    return name.startswith(b".") or name.lower().endswith(_TEMPORARY)
 
 
 class Exclusion:
@@ -63,7 +56,7 @@ class Exclusion:
 
     def leaves_out(self, root: bytes, path: bytes, folder: bool) -> bool:
         """True for an entry that is left out; the folders between it and the root are not."""
-        if excluded_name(path):
+        if has_excluded_name(path):
             return True
         if folder and self._folders is not None:
             name = os.fsdecode(os.path.basename(path))

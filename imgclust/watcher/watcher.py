@@ -5,19 +5,139 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import sys
 import threading
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgclust.fs import is_at_or_below, is_network
 from imgclust.watcher.exclusion import Exclusion
-from imgclust.watcher.filesystems import is_network, watch_limits
-from imgclust.watcher.liveness import Proof, known_file
 from imgclust.watcher.walk import ignore, scan
-from imgclust.watcher.watched_root import WatchedRoot, identity_of, is_below, shown
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
+    from watchdog.observers.api import ObservedWatch
+
     from imgclust.watcher.inotify import Handler, Observer
+
+_LIMITS = Path("/proc/sys/fs/inotify")
+
+
+@dataclass(frozen=True)
+class WatchLimits:
+    """What inotify grants here; None where it cannot be read.
+
+    Attributes
+    ----------
+    watches
+        Folders a user may have watched at once.
+    queued_events
+        Events that wait before the queue overflows.
+    """
+
+    watches: int | None
+    queued_events: int | None
+
+
+def watch_limits() -> WatchLimits:
+    """Read the inotify limits of this system."""
+
+    def read(name: str) -> int | None:
+        try:
+            return int((_LIMITS / name).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+
+    return WatchLimits(read("max_user_watches"), read("max_queued_events"))
+
+
+@dataclass(eq=False)
+class WatchedRoot:
+    """A root that is watched, or would be.
+
+    Attributes
+    ----------
+    identity
+        Device and inode of the folder that is watched.
+    refused
+        By its file system or the watch limit: not tried again.
+    known
+        A file whose opening proves the watch alive.
+    """
+
+    path: bytes
+    identity: tuple[int, int] | None = None
+    watch: ObservedWatch | None = None
+    refused: bool = False
+    known: bytes | None = None
+
+
+def identity_of(path: bytes) -> tuple[int, int]:
+    """Device and inode of a folder.
+
+    Raises
+    ------
+    OSError
+        When there is no folder at `path`.
+    """
+    status = os.stat(path)
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+    return status.st_dev, status.st_ino
+
+
+class Proof:
+    """Opens files and waits for the events of that; nothing is written.
+
+    Parameters
+    ----------
+    wait_s
+        Seconds to wait for the events.
+    """
+
+    def __init__(self, *, wait_s: float) -> None:
+        self._wait_s = wait_s
+        self._changed = threading.Condition()
+        self._awaited: set[bytes] = set()
+
+    def opened(self, path: bytes) -> None:
+        """An event says that this file was opened; called in the observer's threads."""
+        with self._changed:
+            self._awaited.discard(path)
+            self._changed.notify_all()
+
+    def silent(self, paths: Sequence[bytes]) -> set[bytes]:
+        """Open each file; those that can be opened and for which no event came in time."""
+        for path in paths:
+            with self._changed:
+                self._awaited.add(path)
+            if not _open_and_close(path):
+                self.opened(path)
+        with self._changed:
+            self._changed.wait_for(lambda: not self._awaited, timeout=self._wait_s)
+            missing, self._awaited = self._awaited, set()
+        return missing
+
+
+def known_file(root: WatchedRoot, *, exclusion: Exclusion, skip: Collection[bytes]) -> bytes | None:
+    """A file of the root that can be read: the one of the last time while it is there."""
+    with contextlib.suppress(OSError):
+        if root.known is not None and stat.S_ISREG(os.lstat(root.known).st_mode):
+            return root.known
+    excluded = exclusion.below(root.path)
+    files = scan(root.path, excluded=excluded, skip=skip, trouble=ignore)
+    return next((path for path, _ in files if os.access(path, os.R_OK)), None)
+
+
+def _open_and_close(path: bytes) -> bool:
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 class Watcher:
@@ -129,7 +249,7 @@ class Watcher:
                     self._say(
                         "blind",
                         root.path,
-                        f"opening a file in {shown(root.path)} raises no event; "
+                        f"opening a file in {printable(root.path)} raises no event; "
                         "it is scanned instead",
                     )
 
@@ -138,7 +258,7 @@ class Watcher:
     def _watch(self, root: WatchedRoot) -> None:
         if self._polling or root.refused:
             return
-        name = shown(root.path)
+        name = printable(root.path)
         if sys.platform != "linux":
             root.refused = True
             self._say("unsupported", b"", "file events need Linux; folders are scanned instead")
@@ -180,16 +300,16 @@ class Watcher:
     def _refuse_limited(self, root: WatchedRoot) -> bool:
         """Give a root up whose folders are watched in part: others need the watches too."""
         with self._shared:
-            if not any(is_below(path, root.path) for path in self._limited):
+            if not any(is_at_or_below(path, root.path) for path in self._limited):
                 return False
-            self._limited = {path for path in self._limited if not is_below(path, root.path)}
+            self._limited = {path for path in self._limited if not is_at_or_below(path, root.path)}
         root.refused = True
         self._unwatch(root)
         self._say(
             "limit",
             root.path,
             f"the system lets no more folders be watched (limit {watch_limits().watches}): "
-            f"{shown(root.path)} is scanned instead; raise fs.inotify.max_user_watches "
+            f"{printable(root.path)} is scanned instead; raise fs.inotify.max_user_watches "
             "and start again",
         )
         return True
@@ -279,7 +399,7 @@ class Watcher:
             self._on_path(file)
 
     def _root_of(self, path: bytes) -> bytes:
-        roots = [root for root in self._roots if is_below(path, root)]
+        roots = [root for root in self._roots if is_at_or_below(path, root)]
         return max(roots, key=len, default=b"/")
 
     def _left_out(self, path: bytes) -> bool:

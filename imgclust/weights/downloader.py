@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 from urllib.parse import urlsplit
 
 from imgclust.errors import StorageError, WeightsError, reason_of
-from imgclust.fs import sync_folder
+from imgclust.fs import replacing
+from imgclust.numbers import whole
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.weights.architecture import Weights
 from imgclust.weights.loader import OFFICIAL_MD5, OFFICIAL_URL, digests, load
 
 _BLOCK = 1 << 16  # bytes read at once
-_PREFIX = ".download-"
+# What a download that was killed leaves, of this version or an earlier one.
+_LEFT = (".imgclust-*.part", ".download-*")
 _STALE_S = 3600.0
 _STEP = "downloading ImageNet weights"
 
@@ -73,26 +74,22 @@ def download(
     StoppedError
         When `stop` was set.
     """
-    transfer: _Transfer | None = None
+    sha256 = ""
+
+    def check(path: Path) -> None:
+        nonlocal sha256
+        sha256 = _check(path, url, md5)
+
     try:
         cache.mkdir(parents=True, exist_ok=True)
         _sweep(cache)
-        with NamedTemporaryFile(dir=cache, prefix=_PREFIX, delete=False) as kept:
-            path = Path(kept.name)
+        with replacing(cache_path(cache), mode=0o600, check=check) as kept:
+            # the socket's own time-out only ends a thread that was left behind
+            transfer = _Transfer(url, kept.write, socket_timeout_s=2 * idle_timeout_s)
             try:
-                # the socket's own time-out only ends a thread that was left behind
-                transfer = _Transfer(url, kept.write, socket_timeout_s=2 * idle_timeout_s)
                 transfer.watch(connect_timeout_s, idle_timeout_s, progress, stop)
-                kept.flush()
-                os.fsync(kept.fileno())
-                sha256 = _check(path, url, md5)
-                os.replace(path, cache_path(cache))
             finally:
-                if transfer is not None:
-                    transfer.abandon()
-                with contextlib.suppress(FileNotFoundError):
-                    path.unlink()
-        sync_folder(cache)
+                transfer.abandon()
     except OSError as error:
         raise StorageError(f"the weights cannot be kept in {cache}: {reason_of(error)}") from error
     return Weights("imagenet", "full", sha256, cache_path(cache))
@@ -100,7 +97,7 @@ def download(
 
 def _sweep(cache: Path) -> None:
     """Remove what downloads that were killed have left."""
-    for left in cache.glob(f"{_PREFIX}*"):
+    for left in chain.from_iterable(map(cache.glob, _LEFT)):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - left.stat().st_mtime > _STALE_S:
                 left.unlink()
@@ -216,7 +213,7 @@ class _Transfer:
         with opener.open(request, timeout=self._socket_timeout_s) as answer:
             length = answer.headers.get("Content-Length", "")
             with self._changed:
-                self._total = int(length) if length.isdigit() else None
+                self._total = whole(length)
             while block := answer.read1(_BLOCK):
                 with self._changed:
                     if self._abandoned:

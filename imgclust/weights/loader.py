@@ -22,6 +22,7 @@ from imgclust.weights.architecture import (
     Structure,
     Weights,
 )
+from imgclust.wording import printable
 
 # As in keras.applications.inception_v3.
 OFFICIAL_URL = (
@@ -87,16 +88,18 @@ def verify(path: Path, *, official_md5: str = OFFICIAL_MD5) -> Weights:
             size = os.fstat(source.fileno()).st_size
         structure = _structure(path, start)
         if size > _MOST_BYTES:
-            raise WeightsError(f"{path} is too large for weights of InceptionV3: {size:,} bytes")
+            raise WeightsError(
+                f"{printable(path)} is too large for weights of InceptionV3: {size:,} bytes"
+            )
         sha256, md5 = digests(path)
     except FileNotFoundError as error:
         raise UsageError(
-            f"{path}: no such file; weights are auto, imagenet, trunk or a file"
+            f"{printable(path)}: no such file; weights are auto, imagenet, trunk or a file"
         ) from error
     except NotAFileError as error:
-        raise UsageError(f"{path} is {error.kind}; weights are a file") from None
+        raise UsageError(f"{printable(path)} is {error.kind}; weights are a file") from None
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+        raise WeightsError(f"{printable(path)} cannot be read: {error.strerror}") from error
     weights = Weights("file", structure, sha256, path)
     load(weights)
     if md5 == official_md5:
@@ -113,7 +116,8 @@ def _structure(path: Path, start: bytes) -> Structure:
     if start.startswith(_ZIP_SIGNATURE):
         return "trunk"
     raise WeightsError(
-        f"{path} is not a weights file; use Keras' InceptionV3 .h5 file without top, or a trunk"
+        f"{printable(path)} is not a weights file; use Keras' InceptionV3 .h5 file without top, "
+        "or a trunk"
     )
 
 

@@ -1,4 +1,4 @@
-"""A whole picture with its alpha, at most so many pixels: what duplicates are compared by."""
+"""Pictures as arrays: reduced, upright, whole with their alpha; colours that Pillow lacks."""
 
 from __future__ import annotations
 
@@ -56,3 +56,16 @@ def whole_picture(
     if upright is not None:
         plain = plain.transpose(upright)
     return np.asarray(plain)
+
+
+def from_lab(image: Image.Image) -> Image.Image:
+    """A picture in the colours L*a*b* as RGB."""
+    from PIL import ImageCms
+
+    transform = ImageCms.buildTransform(
+        ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB"
+    )
+    converted = ImageCms.applyTransform(image, transform)
+    if converted is None:
+        raise ValueError("no conversion")
+    return converted

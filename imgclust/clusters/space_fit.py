@@ -75,7 +75,7 @@ def standing_of(catalog: Catalog, room: Space) -> Standing:
     return Standing(current, before, constraints, tuple(unplaced))
 
 
-def as_asked(k: str, named: int, *, strict: bool) -> tuple[int, str]:
+def as_asked(number: int, named: int, *, strict: bool) -> tuple[int, str]:
     """The number of clusters that was asked for, at least that of the named ones.
 
     With it a sentence that says why it is another number; empty when it is that number.
@@ -83,11 +83,8 @@ def as_asked(k: str, named: int, *, strict: bool) -> tuple[int, str]:
     Raises
     ------
     UsageError
-        When it is less than 1, or (`strict`) than the number of named clusters.
+        When it is less (`strict`) than the number of named clusters.
     """
-    number = int(k)
-    if number < 1:
-        raise UsageError(f"k = {k} is not a number of clusters; use 1 or more, or auto")
     if number >= named:
         return number, ""
     if strict:

@@ -1,0 +1,175 @@
+"""Smoothing: each row is averaged with its nearest neighbours, so that groups draw together.
+
+A row is replaced by the mean of its nearest neighbours, itself among them, weighted by their cosine
+where it is positive, at unit length; a few rounds of it. A random walk on the neighbour graph of a
+few steps does the same to labels (Zhou et al. 2004); a row without neighbours stays where it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgclust.clustering.faiss_kmeans import Vectors, checked
+from imgclust.errors import ClusteringError
+
+ROUNDS = 3
+NEIGHBOURS = 10  # the row itself among them
+# More rows than this are searched by an inverted file, whose cost is n^1.5.
+EXACT_ROWS = 20_000
+_PROBES = 24
+_TRAINING = 64  # rows for each list
+_BLOCK = 4_096
+
+
+@dataclass(frozen=True, eq=False)
+class Smoothed:
+    """Rows and what smoothing made of them.
+
+    Attributes
+    ----------
+    points
+        The rows before, of unit length or zeros, float32, shape (n, q).
+    smoothed
+        The rows after the last round, float32, shape (n, q).
+    neighbours
+        How many neighbours each was averaged with, itself included.
+    """
+
+    points: NDArray[np.float32]
+    smoothed: NDArray[np.float32]
+    neighbours: int
+
+    def place(self, arrivals: NDArray[Any]) -> NDArray[np.float32]:
+        """Smoothed positions of rows (m, q) that were not among the points: float32 (m, q).
+
+        Each is averaged once with the smoothed positions of its nearest points, which stay as they
+        are, so that the order of arrivals does not matter. The nearest centroid is then the same
+        as after smoothing with all of them for 96 of 100 arrivals or more (docs/quality.md).
+        """
+        rows = checked(arrivals) if len(arrivals) else np.empty_like(self.points[:0])
+        if rows.shape[1] != self.points.shape[1]:
+            raise ClusteringError(
+                f"rows of {rows.shape[1]} values do not fit points of {self.points.shape[1]}"
+            )
+        if not len(rows) or not len(self.points):
+            return rows.copy()
+        cosines, positions = neighbours_of(self.points, rows, count=self.neighbours - 1)
+        return placed(rows, self.smoothed, cosines, positions)
+
+
+def placed(
+    rows: NDArray[np.float32],
+    smoothed: NDArray[np.float32],
+    cosines: NDArray[np.float32],
+    positions: NDArray[np.int64],
+) -> NDArray[np.float32]:
+    """Smoothed positions of rows (m, q) whose neighbours among the stored rows are known.
+
+    Parameters
+    ----------
+    rows
+        The arrivals before smoothing, of unit length, float32, shape (m, q).
+    smoothed
+        The smoothed positions of what is stored, float32, shape (n, q).
+    cosines, positions
+        Of the neighbours of each arrival, without itself, float32 and int64, shape (m, c);
+        -1 where there is none.
+    """
+    weights = np.where(positions >= 0, np.maximum(cosines, 0), 0).astype(np.float32)
+    around = np.einsum("mc,mcq->mq", weights, smoothed[positions])
+    return _unit(rows + around)
+
+
+def smooth(points: NDArray[Any], *, rounds: int = ROUNDS, neighbours: int = NEIGHBOURS) -> Smoothed:
+    """Smooth rows over their nearest neighbours, which are those before the first round.
+
+    Parameters
+    ----------
+    points
+        float32, shape (n, q), of unit length; a row of zeros stays one.
+    rounds
+        How often each row is averaged.
+    neighbours
+        How many rows each is averaged with, itself included.
+
+    Raises
+    ------
+    ClusteringError
+        For no rows, NaN or infinity, or fewer than 0 rounds or 1 neighbour.
+    """
+    rows = checked(points)
+    if rounds < 0 or neighbours < 1:
+        raise ClusteringError(
+            f"{rounds} rounds over {neighbours} neighbours cannot be done; use 0 or more over 1 "
+            "or more"
+        )
+    if not rounds or neighbours == 1 or len(rows) == 1:
+        return Smoothed(rows, rows.copy(), neighbours)
+    cosines, positions = _around(rows, neighbours)
+    weights = np.maximum(cosines, 0)
+    smoothed = rows
+    for _ in range(rounds):
+        averaged = np.empty_like(rows)
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            averaged[part] = np.einsum("nc,ncq->nq", weights[part], smoothed[positions[part]])
+        smoothed = _unit(averaged)
+    return Smoothed(rows, smoothed, neighbours)
+
+
+def neighbours_of(
+    points: NDArray[np.float32], rows: NDArray[np.float32], *, count: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Cosines and positions of the points nearest to each row, exact: both (m, count).
+
+    Fewer columns where there are fewer points.
+    """
+    import faiss
+
+    index = faiss.IndexFlatIP(points.shape[1])
+    index.add(np.ascontiguousarray(points))
+    cosines, positions = index.search(np.ascontiguousarray(rows), max(0, min(count, len(points))))
+    return cosines, positions
+
+
+def _around(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Neighbours of the rows among themselves; each row is its own first neighbour."""
+    count = min(count, len(rows))
+    if len(rows) <= EXACT_ROWS:
+        cosines, positions = neighbours_of(rows, rows, count=count)
+    else:
+        cosines, positions = _nearby(rows, count)
+    # Among equal rows the row itself need not be found: it takes the place of the last one.
+    own = np.arange(len(rows))
+    lost = ~(positions == own[:, np.newaxis]).any(axis=1)
+    positions[lost, -1] = own[lost]
+    cosines[lost, -1] = np.einsum("ij,ij->i", rows[lost], rows[lost])
+    cosines[positions < 0] = 0
+    positions[positions < 0] = 0
+    return cosines, positions
+
+
+def _nearby(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The same by FAISS's inverted file, which misses a few."""
+    import faiss
+
+    dims = rows.shape[1]
+    index = faiss.IndexIVFFlat(
+        faiss.IndexFlatIP(dims), dims, max(1, round(len(rows) ** 0.5)), faiss.METRIC_INNER_PRODUCT
+    )
+    index.cp.min_points_per_centroid = 1
+    index.cp.max_points_per_centroid = _TRAINING
+    index.train(rows)
+    index.add(rows)
+    index.nprobe = _PROBES
+    cosines, positions = index.search(rows, count)
+    return cosines, positions
+
+
+def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, np.newaxis]
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1), dtype=np.float32)

@@ -1,0 +1,162 @@
+"""Half whitening: principal axes on which wide ones count less than in plain PCA."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from imgclust.errors import ClusteringError
+from imgclust.projection.pca import MAX_ROWS, Vectors, checked, packed, to_unit_length
+
+AXES = 256
+# Products of float32 are exact to seven digits: an axis with less of the variance of the widest
+# one is rounding.
+_LEAST_VARIANCE = 1e-6
+_BLOCK = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class HalfWhiteProjection:
+    """Principal axes, each divided by the square root of its standard deviation.
+
+    Attributes
+    ----------
+    mean
+        float32, shape (d,).
+    axes
+        Orthogonal rows, already divided, float32, shape (q, d); one row of zeros where the
+        training vectors do not differ.
+    rows
+        How many rows the axes were fitted on.
+    """
+
+    kind: ClassVar[str] = "half_white"
+
+    mean: NDArray[np.float32]
+    axes: NDArray[np.float32]
+    rows: int = 0
+
+    @property
+    def dims(self) -> int:
+        return int(self.axes.shape[0])
+
+    def transform(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+        """Directions of vectors (n, d) from the mean: float32 (n, dims), of unit length.
+
+        A vector that lies at the mean stays a vector of zeros.
+        """
+        rows = checked(vectors, dims=len(self.mean), least=0)
+        found = np.empty((len(rows), self.dims), np.float32)
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            np.matmul(rows[part] - self.mean, self.axes.T, out=found[part])
+        # What is left of the mean itself is rounding, and no direction.
+        lengths = np.linalg.norm(found, axis=1)
+        found[lengths <= 1e-6 * np.linalg.norm(self.axes) * max(1.0, _largest(self.mean))] = 0
+        return to_unit_length(found)
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """What the projection consists of, by name."""
+        return {"mean": self.mean, "axes": self.axes, "learnt": np.array([self.rows])}
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, NDArray[Any]]) -> HalfWhiteProjection:
+        """The projection that consists of these arrays."""
+        return cls(arrays["mean"], arrays["axes"], int(arrays["learnt"][0]))
+
+    def to_bytes(self) -> bytes:
+        """The projection as an npz archive without pickled objects."""
+        return packed(self.kind, self.arrays())
+
+
+def fit_half_white(
+    vectors: NDArray[Any],
+    *,
+    dims: int = AXES,
+    rows: NDArray[np.int64] | None = None,
+    seed: int = 0,
+    max_rows: int = MAX_ROWS,
+) -> HalfWhiteProjection:
+    """Half whitening of vectors, from the rows that count.
+
+    No copy of the vectors is made: covariances are summed over blocks, in float64 and always in
+    the same order.
+
+    Parameters
+    ----------
+    vectors
+        float32, shape (n, d).
+    dims
+        Axes to keep; at most half the number of rows that count, and d.
+    rows
+        Positions of the rows that count, ascending; all by default. One of each group of near
+        copies is meant.
+    seed
+        Of the sample.
+    max_rows
+        The axes are those of a sample of so many of them.
+
+    Raises
+    ------
+    ClusteringError
+        For no rows, NaN or dims < 1.
+    """
+    matrix = checked(vectors)
+    if dims < 1:
+        raise ClusteringError(f"dims = {dims} leaves nothing; use 1 or more")
+    used = np.arange(len(matrix)) if rows is None else np.asarray(rows, np.int64)
+    if not len(used):
+        raise ClusteringError("no row counts; a projection needs one or more")
+    if len(used) > max_rows:
+        picked = np.random.default_rng(seed).choice(len(used), max_rows, replace=False)
+        used = used[np.sort(picked)]
+    n, d = len(used), matrix.shape[1]
+    total = np.zeros(d)
+    for part in _blocks(used):
+        total += matrix[part].sum(axis=0, dtype=np.float64)
+    mean = (total / n).astype(np.float32)
+    variances, axes = (_by_rows if n <= d else _by_values)(matrix, used, mean)
+    count = min(dims, max(1, n // 2), d)
+    variances, axes = variances[:count], axes[:count]
+    real = variances > max(_LEAST_VARIANCE * float(variances[0]), 1e-12)
+    if not real.any():
+        return HalfWhiteProjection(mean, np.zeros((1, d), np.float32), n)
+    divided = axes[real] / variances[real, np.newaxis] ** 0.25
+    return HalfWhiteProjection(mean, divided.astype(np.float32), n)
+
+
+def _by_values(
+    matrix: Vectors, used: NDArray[np.int64], mean: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variances, largest first, and axes, from the covariance of the values (d, d)."""
+    covariance = np.zeros((len(mean), len(mean)))
+    for part in _blocks(used):
+        centred = matrix[part] - mean
+        covariance += centred.T @ centred
+    variances, axes = np.linalg.eigh(covariance / len(used))
+    return variances[::-1], axes.T[::-1]
+
+
+def _by_rows(
+    matrix: Vectors, used: NDArray[np.int64], mean: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The same from the products of the rows (n, n), which are fewer."""
+    centred = (matrix[used] - mean).astype(np.float64)
+    squares, left = np.linalg.eigh(centred @ centred.T / len(used))
+    squares, left = squares[::-1], left.T[::-1]
+    axes = left @ centred
+    lengths = np.linalg.norm(axes, axis=1, keepdims=True)
+    return squares, np.divide(axes, lengths, out=np.zeros_like(axes), where=lengths > 0)
+
+
+def _blocks(used: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(used), _BLOCK):
+        yield used[start : start + _BLOCK]
+
+
+def _largest(values: NDArray[np.float32]) -> float:
+    return float(np.abs(values).max(initial=0))

@@ -1,0 +1,102 @@
+"""Clusters by id and by name, wherever a cluster goes; one message where there is none."""
+
+from __future__ import annotations
+
+import shutil
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from imgclust.catalog import Catalog
+from imgclust.wording import no_such_cluster
+from tests.command_line import Run, Said
+
+EVERYWHERE = [
+    *("query 1 --cluster {}", "clusters show {}", "clusters split {} -k 2 --dry-run"),
+    *("clusters merge {} 1 --dry-run", "clusters merge 1 {} --dry-run", "clusters name {} x"),
+    *("clusters name {} --release", "clusters history {}"),
+]
+
+
+@pytest.fixture
+def ready(made: Path, run: Run, tmp_path: Path) -> Path:
+    """A copy of the ingested index of `made`, in four clusters; the second is "red things"."""
+    shutil.copytree(made / "index", tmp_path / "index", symlinks=True)
+    assert run("links").code == 0  # relative links do not survive the copying
+    assert run("cluster", "-k", "4").code == 0
+    assert run("clusters", "name", "2", "red things").code == 0
+    return tmp_path / "index" / "default" / "catalog.sqlite3"
+
+
+def call(run: Run, command: str, cluster: str) -> Said:
+    return run(*(one.format(cluster) for one in command.split()))
+
+
+@pytest.mark.parametrize("command", EVERYWHERE)
+def test_a_name_is_as_good_as_an_id(command: str, run: Run, ready: Path) -> None:
+    by_name = call(run, f"{command} --json", "red things")
+    assert by_name.code == 0
+    if "name" not in command:  # which changes what it says the next time
+        assert call(run, f"{command} --json", "2").document == by_name.document
+        assert call(run, f"{command} --json", "002").document == by_name.document
+        assert call(run, f"{command} --json", "  red things ").document == by_name.document
+
+
+@pytest.mark.parametrize("command", EVERYWHERE)
+@pytest.mark.parametrize(
+    "wanted", ["99", "9" * 5000, "red", "Red Things", "²", "٣", "1_0", "x" * 500]
+)
+def test_what_there_is_not(command: str, wanted: str, run: Run, ready: Path) -> None:
+    said = call(run, command, wanted).refused(3)
+    assert len(said) < 300
+    if "history" in command:
+        assert "there never was a cluster" in said
+    elif wanted.isascii() and wanted.isdigit():
+        assert "there is no cluster" in said
+        assert said.endswith("; there are 4 clusters: 1, 2, 3, 4\n")
+    else:
+        assert said.endswith("these have a name: red things\n")
+
+
+def test_two_clusters_of_one_name(run: Run, ready: Path) -> None:
+    with Catalog(ready) as catalog, catalog.transaction():
+        catalog.clusterings.name(3, "red things")
+    for command in EVERYWHERE:
+        said = call(run, command, "red things").refused(2)
+        assert said == "imgclust: the clusters 2 and 3 are all called 'red things'; give an id\n"
+    assert call(run, "clusters show {}", "2").code == 0
+
+
+def test_names_of_every_script_and_form(run: Run, ready: Path) -> None:
+    for name in ("Köln & Düsseldorf", "猫", "a/b", "-", "1e3", "7 cats"):
+        assert run("clusters", "name", "3", "--", name).code == 0
+        for form in ("NFC", "NFD"):
+            given = unicodedata.normalize(form, name)
+            said = run("clusters", "show", "--json", "--", given)
+            assert said.document["id"] == 3, name
+
+
+def test_the_life_of_a_cluster_that_is_gone_by_its_name(run: Run, ready: Path) -> None:
+    assert run("clusters", "merge", "red things", "1", "--name", "both", "-y").code == 0
+    now = {row["name"] for row in run("clusters", "--json").document["clusters"]}
+    assert "both" in now
+    gone = run("clusters", "history", "2", "--json").document
+    assert run("clusters", "history", "both", "--json").document["alive"]
+    assert gone["id"] == 2
+
+
+def test_the_message_names_what_there_is() -> None:
+    many = range(1, 35)
+    assert no_such_cluster("77", many, []) == (
+        "there is no cluster 77; there are 34 clusters: "
+        "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 and 22 more"
+    )
+    assert no_such_cluster("5", [3], []) == "there is no cluster 5; there is 1 cluster: 3"
+    assert no_such_cluster("-5", [3], []) == "there is no cluster -5; there is 1 cluster: 3"
+    assert no_such_cluster("dgos", [3, 2], ["dogs", "cats"]) == (
+        "no cluster is called 'dgos'; these have a name: cats, dogs"
+    )
+    assert no_such_cluster("dogs", [3, 2], []) == (
+        "no cluster is called 'dogs', and none has a name; there are 2 clusters: 2, 3"
+    )
