@@ -26,6 +26,12 @@ _KINDS = {
 }
 
 _TEMPORARY_SUFFIXES = (b".part", b".crdownload", b".tmp", b".filepart", b"~")
+# What systems keep in folders of people's pictures; a photo in the trash has left the collection.
+SYSTEM_FOLDERS = (
+    *("#recycle", "@Recycle", "@Recently-Snapshot", "$RECYCLE.BIN", "RECYCLER", ".Trash*"),
+    *("#snapshot", "~snapshot", ".snapshot", "__MACOSX", "lost+found"),
+    *("System Volume Information", "@eaDir"),
+)
 
 # A folder that cannot be synced, as on some network disks, is as good as one that is.
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
@@ -347,9 +353,9 @@ def is_at_or_below(path: bytes, folder: bytes) -> bool:
 def is_excluded(name: bytes) -> bool:
     """Whether a file or folder of this name (one path component) is left alone.
 
-    Hidden names, `@eaDir` (thumbnails of NAS systems) and names of unfinished downloads.
+    Hidden names, and names of unfinished downloads and copies.
     """
-    return name.startswith(b".") or name == b"@eaDir" or name.lower().endswith(_TEMPORARY_SUFFIXES)
+    return name.startswith(b".") or name.lower().endswith(_TEMPORARY_SUFFIXES)
 
 
 def has_excluded_name(path: bytes) -> bool:

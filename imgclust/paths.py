@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -187,6 +187,23 @@ def existing(index: IndexFolder, name: str) -> Folders:
             "; make one with imgclust watch FOLDER or imgclust add PATH"
         )
     return folders
+
+
+def place_of(
+    index: Path | str | None,
+    name: str,
+    create_for: Iterable[Path | str | bytes] | None,
+    say: Callable[[str], None],
+) -> tuple[IndexFolder, Folders]:
+    """The index folder and the paths of a collection in it; see `Collection.open`."""
+    found = find_index_folder(None if index is None else Path(index))
+    if create_for is None:
+        return found, existing(found, name)
+    place = prepare(found, name, [os.fsencode(path) for path in create_for])
+    if place.root.parent != found.path:
+        found = IndexFolder(place.root.parent, "outside the images")
+        say(f"the index folder is {found.path}, since the default one lies in the images")
+    return found, place
 
 
 def prepare(index: IndexFolder, name: str, inputs: Iterable[bytes]) -> Folders:

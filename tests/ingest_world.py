@@ -186,7 +186,7 @@ class World:
 
     def remove(self, path: Path, *, copies: bool = False) -> None:
         here: Any = SimpleNamespace(catalog=self.catalog)
-        images.take_out(cast(Context, here), str(path), copies=copies)
+        images.take_out(here, images.chosen(here, [str(path)]), copies=copies)
 
 
 def holds(world: World, path: Path, seed: int) -> bool:

@@ -18,8 +18,9 @@ from tests.conftest import write_picture
 
 COUNTS = [
     *("seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"),
-    *("held", "offline", "suggestions", "removed", "pending"),
+    *("held", "offline", "suggestions", "removed", "pending", "excluded"),
 ]
+FACTS = ["taken", "taken_from", "camera", "damage"]
 LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved", "dangling"]
 CLUSTER_ROW = [
     *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high"),
@@ -89,7 +90,7 @@ def test_status(run: Run, ready: Path) -> None:
     assert list(document) == [
         *("collection", "recipe", "images", "distinct", "quarantined", "skipped", "pending"),
         *("missing", "held", "clusters", "clustering", "unassigned", "roots", "links", "watching"),
-        *("drift", "removed", "offline"),
+        *("drift", "removed", "offline", "damaged"),
     ]
     assert list(document["clustering"]) == [
         *("id", "k", "space", "inertia", "created", "provisional")
@@ -118,7 +119,7 @@ def test_query(run: Run, ready: Path) -> None:
     picture = ready / "drop" / "picture-05.png"
     document = run("--json", "query", picture, "-n", "3").document
     assert list(document) == ["query", "neighbours", "queries", "sheet"]
-    keys = ["id", "path", "score", "cluster", "name", "missing"]
+    keys = ["id", "path", "score", "cluster", "name", "missing", *FACTS]
     assert [list(row) for row in document["neighbours"]] == [keys] * 3
     assert document["neighbours"][0]["path"] == str(picture)
     assert document["neighbours"][0]["score"] == pytest.approx(1, abs=1e-3)
@@ -229,7 +230,9 @@ def test_missing(run: Run, tmp_path: Path, drop: Path) -> None:
         path.unlink()
     assert "held" in run("watch", "--once").out
     document = run("missing", "--json").document
-    assert [list(row) for row in document["missing"]] == [["id", "path", "scans", "held"]] * 10
+    assert [list(row) for row in document["missing"]] == [
+        ["id", "path", "scans", "held", *FACTS]
+    ] * 10
     dry = run("missing", "accept", "--dry-run", "--json").document
     assert [list(row) for row in dry["accepted"]] == [["id", "path"]] * 10
     assert run("--json", "status").document["images"] == 24

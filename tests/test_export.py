@@ -116,6 +116,9 @@ def test_json(collection: Collection, tmp_path: Path) -> None:
     assert abs(np.corrcoef(x, centred @ first)[0, 1]) > 0.999
 
 
+FACTS = ("taken", "taken_from", "camera", "damage")
+
+
 def test_csv(collection: Collection, tmp_path: Path) -> None:
     collection.export(tmp_path / "out.csv", format="csv", embeddings=True)
     with (tmp_path / "out.csv").open(encoding="utf-8", newline="") as lines:
@@ -131,6 +134,10 @@ def test_csv(collection: Collection, tmp_path: Path) -> None:
             "x",
             "y",
             "missing",
+            "taken",
+            "taken_from",
+            "camera",
+            "damage",
             "path_bytes",
             "embedding",
         )
@@ -149,7 +156,8 @@ def test_parquet(collection: Collection, made: Path, tmp_path: Path) -> None:
     collection.export(tmp_path / "out.parquet", format="parquet", embeddings=True)
     table = parquet.read_table(tmp_path / "out.parquet")
     assert table.column_names == [
-        *("id", "path", "cluster", "distance", "x", "y", "missing", "path_bytes", "embedding")
+        *("id", "path", "cluster", "distance", "x", "y", "missing", *FACTS),
+        *("path_bytes", "embedding"),
     ]
     assert str(table.schema.field("embedding").type) == "list<element: float>"
     wanted = expected(collection)
@@ -162,7 +170,9 @@ def test_parquet(collection: Collection, made: Path, tmp_path: Path) -> None:
     collection.view(method="pca", dims=3)
     collection.export(tmp_path / "out.parquet", format="parquet")
     table = parquet.read_table(tmp_path / "out.parquet")
-    assert table.column_names == ["id", "path", "cluster", "distance", "x", "y", "z", "missing"]
+    assert table.column_names == [
+        *("id", "path", "cluster", "distance", "x", "y", "z", "missing", *FACTS)
+    ]
     assert table["z"].null_count == 0
 
 

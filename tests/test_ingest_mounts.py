@@ -57,7 +57,12 @@ class MountDisk(LocalDisk):
         }
 
     def scan(
-        self, root: bytes, *, skip: Sequence[bytes], trouble: Callable[[bytes, str], None]
+        self,
+        root: bytes,
+        *,
+        skip: Sequence[bytes],
+        trouble: Callable[[bytes, str], None],
+        anchor: bytes | None = None,
     ) -> Iterator[tuple[bytes, FileStat]]:
         for one in self.failing:
             trouble(one, "stale file handle")

@@ -564,7 +564,9 @@ class Life(RuleBasedStateMachine):
         known = self.catalog.observations.at(path)
         if known is not None and known.state == "done" and known.stat[1:] == stat[1:]:
             here = cast(Context, SimpleNamespace(catalog=self.catalog))
-            images_module.take_out(here, os.fsdecode(path), copies=False)
+            images_module.take_out(
+                here, images_module.chosen(here, [os.fsdecode(path)]), copies=False
+            )
             self.removed[path] = stat
             stay = {one.id for one in self.catalog.images.with_content(image.content)}
             newest = max(self.rows("SELECT max(id) FROM images")[0][0] or 0, image.id)

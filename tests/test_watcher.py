@@ -18,7 +18,7 @@ import pytest
 
 import imgclust.watcher
 from imgclust import fs
-from imgclust.watcher import Watcher, scan, watch_limits
+from imgclust.watcher import Exclusion, Watcher, scan, watch_limits
 from imgclust.watcher import watcher as watcher_module
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux")
@@ -594,7 +594,7 @@ def test_scan_yields_regular_files_in_order(tmp_path: Path) -> None:
     found = dict(scan(root, skip=[root + b"/ours"], trouble=fail))
     assert [path[len(root) + 1 :] for path in found] == [b"a.jpg", b"b/1.jpg", b"b/2.jpg", b"b/c/3"]
     assert found[root + b"/b/c/3"].st_size == 5
-    everything = list(scan(root, excluded=lambda path: False, trouble=fail))
+    everything = list(scan(root, excluded=lambda path, folder: False, trouble=fail))
     assert len(everything) == 7
 
 
@@ -632,6 +632,24 @@ def test_scan_of_an_absent_root_is_trouble(tmp_path: Path) -> None:
     absent = os.fsencode(tmp_path / "absent")
     assert list(scan(absent, trouble=lambda path, _: troubles.append(path))) == []
     assert troubles == [absent]
+
+
+@pytest.mark.parametrize(
+    ("path", "excluded"),
+    [
+        (b"/a/b.jpg", False),
+        (b"/.a/b.jpg", False),
+        (b"/a/.b.jpg", True),
+        (b"/a/b.jpg.part", True),
+        (b"/a/B.CRDOWNLOAD", True),
+        (b"/a/b.tmp", True),
+        (b"/a/b.filepart", True),
+        (b"/a/b.jpg~", True),
+        (b"/a/part", False),
+    ],
+)
+def test_excluded_names(path: bytes, excluded: bool) -> None:
+    assert Exclusion((), ()).leaves_out(b"/", path, False) is excluded
 
 
 def test_watch_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

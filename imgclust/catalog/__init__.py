@@ -11,6 +11,7 @@ from imgclust.catalog.copies import (
     mark,
     marked,
 )
+from imgclust.catalog.details import Details, Facts
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
 from imgclust.catalog.moves import MovedImage
@@ -28,6 +29,8 @@ __all__ = [
     "Clustering",
     "Content",
     "DescribedCluster",
+    "Details",
+    "Facts",
     "Image",
     "KeptCatalog",
     "ListedImage",

@@ -17,6 +17,7 @@ from imgclust.catalog.connection import connect, hindrance
 from imgclust.catalog.contents import Contents
 from imgclust.catalog.cursor import DAMAGED, REFUSED, Cursor, damaged, parsed
 from imgclust.catalog.decisions import Dismissals, Removals
+from imgclust.catalog.details import DetailTable
 from imgclust.catalog.images import Image, Images, Listing
 from imgclust.catalog.integrity import Checking
 from imgclust.catalog.links import LinkLedger
@@ -44,8 +45,8 @@ class Catalog:
 
     Attributes
     ----------
-    contents, dismissals, roots, mounts, folder_moves, images, moves, observations, removals,
-    requests, clusterings, assignments, projections, sweeps, ledger
+    contents, details, dismissals, roots, mounts, folder_moves, images, moves, observations,
+    removals, requests, clusterings, assignments, projections, sweeps, ledger
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -73,6 +74,7 @@ class Catalog:
             raise StorageError(f"the catalog {path} cannot be opened or made here: {why}") from None
         self._connection.cursor_factory = Cursor
         self.contents = Contents(self._connection)
+        self.details = DetailTable(self._connection)
         self.dismissals = Dismissals(self._connection)
         self.roots = Roots(self._connection)
         self.mounts = Mounts(self._connection)

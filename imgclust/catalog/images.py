@@ -129,6 +129,10 @@ class Images:
             limit,
         )
 
+    def below(self, folder: bytes) -> list[Image]:
+        """All images below a folder, by path."""
+        return self._many("path > ? AND path < ? ORDER BY path", *bounds_below(folder))
+
     def count_below(self, folder: bytes, root: int) -> int:
         """Number of images of a root below a folder, missing ones included."""
         return int(

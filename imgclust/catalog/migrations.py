@@ -338,7 +338,20 @@ CREATE INDEX images_unsettled ON images(doubt) WHERE doubt <> '';
 CREATE INDEX observations_by_size ON observations(size, inode) WHERE state = 'seen';
 """
 
-_THIRD = _THIRD_DISKS + _THIRD_REMOVED + _THIRD_CLUSTERS + _THIRD_IDENTITY
+_THIRD_DETAILS = """
+-- What the file of a content says beside its pixels: the time of the camera's clock (ISO 8601, with
+-- an offset where it is known) and the camera; `damage`: what is wrong with a file that gives a
+-- picture nevertheless. Noted when a file is read, and later for those read before.
+CREATE TABLE details (
+    content INTEGER PRIMARY KEY REFERENCES contents(key) ON DELETE CASCADE,
+    taken TEXT,
+    camera TEXT,
+    damage TEXT NOT NULL
+) STRICT;
+CREATE INDEX details_damaged ON details(content) WHERE damage <> '';
+"""
+
+_THIRD = _THIRD_DISKS + _THIRD_REMOVED + _THIRD_CLUSTERS + _THIRD_IDENTITY + _THIRD_DETAILS
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
 # one; the second forgives, as some catalogs of version 1 have its table already.

@@ -13,7 +13,18 @@ from imgclust.cli import completion
 from imgclust.cli.context import Call
 from imgclust.cli.links import Outliers
 from imgclust.cli.questions import agreed
-from imgclust.cli.typer_ext import Cluster, Commands, DryRun, Yes, count_or_auto, whole
+from imgclust.cli.typer_ext import (
+    Camera,
+    Cluster,
+    Commands,
+    DryRun,
+    Since,
+    Until,
+    Yes,
+    count_or_auto,
+    selection,
+    whole,
+)
 from imgclust.errors import UsageError
 from imgclust.terminal import clusters as tables
 
@@ -181,10 +192,14 @@ def show(
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the contact sheet goes.")
     ] = None,
+    since: Since = None,
+    until: Until = None,
+    camera: Camera = None,
 ) -> None:
     """Show a cluster and its images, from the centre outwards."""
+    chosen = selection(since, until, camera)
     with call.open() as collection:
-        details = collection.cluster_details(cluster, sheet=sheet)
+        details = collection.cluster_details(cluster, selection=chosen, sheet=sheet)
         every = call.options.verbosity > 0
         call.answer(details, partial(tables.cluster_details, all_members=every))
 

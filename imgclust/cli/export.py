@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from imgclust.cli.context import Call
-from imgclust.cli.typer_ext import Commands
+from imgclust.cli.typer_ext import Camera, Commands, Since, Until, selection
 from imgclust.errors import UsageError
 from imgclust.terminal import exports
 
@@ -38,14 +38,18 @@ def export(
     embeddings: Annotated[
         bool, typer.Option("--embeddings", help="With the embedding of each image.")
     ] = False,
+    since: Since = None,
+    until: Until = None,
+    camera: Camera = None,
 ) -> None:
     """Write all images with clusters and map coordinates."""
     stream = out == "-"
     if stream and call.options.json:
         raise UsageError("--out - and --json both write to standard output; use one of them")
+    chosen = selection(since, until, camera)
     with call.open() as collection:
         target = sys.stdout.buffer if stream else Path(out)
-        result = collection.export(target, format=format, embeddings=embeddings)
+        result = collection.export(target, format=format, embeddings=embeddings, selection=chosen)
         if stream:
             for note in result.notes:
                 call.screen.note(note)

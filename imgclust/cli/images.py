@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imgclust.cli.context import Call, ignoring_hangup
 from imgclust.cli.links import Mode, Outliers
 from imgclust.cli.questions import agreed
-from imgclust.cli.typer_ext import Commands, DryRun, Yes, decimal
+from imgclust.cli.typer_ext import Camera, Commands, DryRun, Since, Until, Yes, decimal, selection
 from imgclust.cli.watch_output import Listener, log_file
 from imgclust.errors import UsageError
 from imgclust.terminal import status
 from imgclust.wording import counted, printable
+
+if TYPE_CHECKING:
+    from imgclust.collection import MissingImage
 
 commands = Commands()
 
@@ -28,6 +32,8 @@ commands = Commands()
 imgclust watch ~/Pictures                      until Ctrl-C
 imgclust watch ~/Pictures --once               stop when all of it is in
 imgclust watch ~/Pictures --links ~/Clusters   make the link folders there
+imgclust watch --exclude 'cache/' --exclude '*_thumb.jpg'   leave these out, also next time
+imgclust watch --once --exclude '/Drafts/' --remove-excluded   and take out what was in
 imgclust watch                                 the folders of the last time""",
 )
 def watch(
@@ -68,6 +74,23 @@ def watch(
         ),
     ] = None,
     outliers: Outliers = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Leave out, also next time, as a line of .gitignore; can be given again.",
+        ),
+    ] = None,
+    no_exclude: Annotated[
+        bool, typer.Option("--no-exclude", help="Forget the patterns given before.")
+    ] = False,
+    remove_excluded: Annotated[
+        bool,
+        typer.Option(
+            "--remove-excluded", help="With --once: take out images in places that are left out."
+        ),
+    ] = False,
+    yes: Yes = False,
     log: Annotated[
         str | None,
         typer.Option(
@@ -85,6 +108,12 @@ def watch(
         if not os.path.isdir(folder):
             shown = printable(folder)
             raise UsageError(f"{shown} is not a folder; use imgclust add {shown} for a file")
+    if remove_excluded and not once:
+        raise UsageError("--remove-excluded goes with --once; give both")
+    if exclude:
+        from imgclust.collection import Exclusion
+
+        Exclusion(patterns=exclude)  # a wrong pattern is refused before anything is opened
     flags = {
         "links.mode": link_mode,
         "watch.polling": polling or None,
@@ -99,6 +128,10 @@ def watch(
         stack.enter_context(ignoring_hangup())
         given = [os.path.realpath(os.fsencode(folder)) for folder in folders or ()]
         roots = list(dict.fromkeys([*given, *collection.status().roots]))
+        if remove_excluded:
+            found = collection.excluded(exclude=exclude or (), exclude_fresh=no_exclude)
+            if not _may_leave(call, found, yes=yes):
+                return None
         live = not once and call.screen.can_live
         if not once and not live:
             call.screen.note(f"watching {', '.join(map(printable, roots))}; Ctrl-C stops")
@@ -106,11 +139,30 @@ def watch(
         view = call.screen.live(roots, collection.standing) if live else None
         listener = Listener(call, every=not once, view=view, log=kept)
         result = collection.watch(
-            folders or (), once=once, links=links, cluster=not no_cluster, emit=listener
+            folders or (),
+            once=once,
+            links=links,
+            cluster=not no_cluster,
+            exclude=exclude or (),
+            exclude_fresh=no_exclude,
+            remove_excluded=remove_excluded,
+            emit=listener,
         )
         if once or not call.options.json:
             listener.summary(collection, result)
     return None if once else 0
+
+
+def _may_leave(call: Call, found: Sequence[MissingImage], *, yes: bool) -> bool:
+    """Whether the images in places that are left out may leave."""
+    such_as = "such as " if len(found) > 1 else ""
+    return not found or agreed(
+        call,
+        f"Take {counted(len(found), 'image')} out, {such_as}{printable(found[0].path)}?",
+        yes=yes,
+        reversible=False,
+        doing=f"{counted(len(found), 'image')} would leave the collection",
+    )
 
 
 @commands.adds(
@@ -136,37 +188,51 @@ def add(
     example="""\
 imgclust remove ~/Pictures/blurred.jpg
 imgclust remove 42 --copies     all files with the same bytes
+imgclust remove 42 43 ~/Pictures/blurred    images and a whole folder
+imgclust remove '~/Pictures/**/*_thumb.jpg'
 imgclust remove 42 -y           do not ask
 imgclust remove 42 --dry-run    say which image that is""",
 )
 def remove(
     call: Call,
-    image: Annotated[str, typer.Argument(metavar="PATH|ID", help="An image, or its id.")],
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PATH|ID|FOLDER|GLOB",
+            help="Images or their ids, folders, and patterns such as 'Pictures/**/*_thumb.jpg'.",
+        ),
+    ],
     copies: Annotated[
         bool, typer.Option("--copies", help="Take out all images with the same bytes.")
     ] = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Take an image out of the collection; its file stays.
+    """Take images out of the collection; their files stay.
 
     No file with the same bytes comes in again, whatever its name, until `imgclust add` names one.
     """
     with call.open() as collection:
         if not dry_run:
-            found = collection.remove(image, copies=copies, dry_run=True)
-            more = f" and {counted(len(found.copies), 'copy', 'copies')}" if copies else ""
+            found = collection.remove_all(images, copies=copies, dry_run=True)
+            named = {one.id for one in found}
+            others = {one for row in found for one, _ in row.copies} - named
+            more = f" and {counted(len(others), 'copy', 'copies')}" if copies else ""
+            what, where = f"image {found[0].id}", printable(found[0].path)
+            if len(found) > 1:
+                what, where = f"{len(found):,} images", f"such as {where}{',' if more else ''}"
             if not agreed(
                 call,
-                f"Take image {found.id} out, {printable(found.path)}{more}?",
+                f"Take {what} out, {where}{more}?",
                 yes=yes,
                 reversible=False,
-                doing=f"image {found.id} would leave the collection",
+                doing=f"{what} would leave the collection",
             ):
                 return
         call.answer(
-            collection.remove(image, copies=copies, dry_run=dry_run),
+            collection.remove_all(images, copies=copies, dry_run=dry_run),
             partial(status.removed, would=dry_run),
+            rows="removed",
         )
 
 
@@ -175,9 +241,18 @@ commands.add_typer(quarantine_commands, name="quarantine")
 
 
 @quarantine_commands.alone(example="imgclust quarantine")
-def quarantine(call: Call) -> None:
+def quarantine(
+    call: Call,
+    damaged: Annotated[
+        bool,
+        typer.Option("--damaged", help="Show images that are in although their file is damaged."),
+    ] = False,
+) -> None:
     """Show files that could not be read."""
     with call.open() as collection:
+        if damaged:
+            call.answer(collection.damaged(), status.damaged, rows="damaged")
+            return
         call.answer(collection.quarantine(), status.quarantine, rows="quarantined")
 
 
@@ -205,10 +280,11 @@ commands.add_typer(missing_commands, name="missing")
 
 
 @missing_commands.alone(example="imgclust missing")
-def missing(call: Call) -> None:
+def missing(call: Call, since: Since = None, until: Until = None, camera: Camera = None) -> None:
     """Show images that are not where they were."""
+    chosen = selection(since, until, camera)
     with call.open() as collection:
-        call.answer(collection.missing(), status.missing, rows="missing")
+        call.answer(collection.missing(selection=chosen), status.missing, rows="missing")
 
 
 @missing_commands.adds(
@@ -227,7 +303,7 @@ def accept(call: Call, dry_run: DryRun = False, yes: Yes = False) -> None:
             return
         if waiting and not agreed(
             call,
-            f"Take these {len(waiting)} out of the collection?",
+            f"Take {counted(len(waiting), 'missing image')} out of the collection?",
             yes=yes,
             reversible=False,
             doing=f"{counted(len(waiting), 'missing image')} would leave the collection",

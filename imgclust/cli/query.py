@@ -11,7 +11,7 @@ import typer
 from imgclust import numbers
 from imgclust.cli import completion
 from imgclust.cli.context import Call
-from imgclust.cli.typer_ext import Commands, decimal, whole
+from imgclust.cli.typer_ext import Camera, Commands, Since, Until, decimal, selection, whole
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import query as tables
 
@@ -72,15 +72,25 @@ def query(
     open_best: Annotated[
         bool, typer.Option("--open", help="Open the best that is not the image itself.")
     ] = False,
+    since: Since = None,
+    until: Until = None,
+    camera: Camera = None,
 ) -> None:
     """Find the most similar images."""
     paths = only_paths or only_paths_0
     if paths and call.options.json:
         raise UsageError("-f and -0 print paths and --json a document; give one of them")
     part = None if region is None else _region(region)
+    chosen = selection(since, until, camera)
     with call.open() as collection:
         found = collection.query(
-            images, n=number, min_score=min_score, cluster=cluster, region=part, sheet=sheet
+            images,
+            n=number,
+            min_score=min_score,
+            cluster=cluster,
+            region=part,
+            selection=chosen,
+            sheet=sheet,
         )
         if paths:
             rows = (row.path for row in found.neighbours)

@@ -9,7 +9,7 @@ import shutil
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -18,6 +18,9 @@ from imgclust import __version__, numbers
 from imgclust.cli import completion
 from imgclust.cli.context import Globals, perform
 from imgclust.errors import UsageError
+
+if TYPE_CHECKING:
+    from imgclust.collection import Selection
 
 _PLACE = "imgclust.globals"
 _ORDER = (
@@ -309,11 +312,32 @@ Version = Annotated[
     typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
 ]
 
+
+def selection(since: str | None, until: str | None, camera: str | None) -> Selection | None:
+    """What `--since`, `--until` and `--camera` choose; None without them."""
+    if since is None and until is None and camera is None:
+        return None
+    from imgclust.collection import Selection
+
+    return Selection(since, until, camera)
+
+
 Cluster = Annotated[
     str,
     typer.Argument(
         metavar="CLUSTER", autocompletion=completion.clusters, help="Id or name of the cluster."
     ),
+]
+Since = Annotated[
+    str | None,
+    typer.Option("--since", metavar="DATE", help="Taken then or later: 2024, 2024-05, 2024-05-31."),
+]
+Until = Annotated[
+    str | None, typer.Option("--until", metavar="DATE", help="Taken then or earlier.")
+]
+Camera = Annotated[
+    str | None,
+    typer.Option("--camera", metavar="NAME", help="Only by cameras with this in their name."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, change nothing.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgclust.catalog import Facts
 from imgclust.clustering import Drift, nearest_clusters
-from imgclust.clusters import drifting
+from imgclust.clusters import ClusterResult, SweepResult, drifting
 from imgclust.collection import exports
 from imgclust.collection.images import pictures
 from imgclust.collection.link_folder import finish_links
+from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.errors import UsageError
 from imgclust.paths import Located, as_path
 from imgclust.wording import printable
@@ -62,6 +64,7 @@ class Member(Located):
     path: bytes
     distance: float
     missing: bool = False
+    facts: Facts = Facts()
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ def rows(context: Context) -> tuple[ClusterRow, ...]:
     return tuple(sorted(found, key=lambda row: row.id))
 
 
-def details(context: Context, wanted: int | str, *, sheet: Path | None) -> ClusterDetails:
+def details(
+    context: Context, wanted: int | str, *, selection: Selection | None, sheet: Path | None
+) -> ClusterDetails:
     """See `Collection.cluster_details`."""
     from imgclust.report import representatives_of
 
@@ -136,11 +141,63 @@ def details(context: Context, wanted: int | str, *, sheet: Path | None) -> Clust
         _draw(context, row, shown, drawn)
     return ClusterDetails(
         row=row,
-        representatives=tuple(shown),
+        representatives=with_facts(context, shown),
         nearest=nearest,
-        members=tuple(members),
+        members=selected(with_facts(context, members), selection),
         sheet=drawn,
     )
+
+
+def sweep(
+    context: Context, k_min: int | None, k_max: int | None, *, space: str | None, seed: int | None
+) -> SweepResult:
+    """See `Collection.sweep`."""
+    rules = context.settings.clustering
+    low = rules.k_min if k_min is None else k_min
+    high = (rules.k_max or None) if k_max is None else k_max
+    if low < 1 or (high is not None and high < low):
+        raise UsageError(f"k from {low} to {high} is not a range; use 1 <= k-min <= k-max")
+    with context.reclustered() as clusters:
+        return clusters.sweep(
+            k_min=low,
+            k_max=high,
+            space=_space(space or rules.space),
+            seed=rules.seed if seed is None else seed,
+        )
+
+
+def cluster(
+    context: Context, k: int | str | None, *, space: str | None, seed: int | None, dry_run: bool
+) -> ClusterResult:
+    """See `Collection.cluster`."""
+    rules = context.settings.clustering
+    if seed is not None and not 0 <= seed < 1 << 31:
+        raise UsageError(f"seed = {seed}: use a number from 0 to {(1 << 31) - 1}")
+    with context.reclustered(keep=not dry_run) as clusters:
+        return clusters.cluster(
+            k=rules.k if k is None else k,
+            space=_space(space or rules.space),
+            seed=rules.seed if seed is None else seed,
+            chosen_by="config" if k is None else "user",
+            dry_run=dry_run,
+        )
+
+
+def merge(
+    context: Context, clusters: Sequence[int | str], *, name: str | None, dry_run: bool
+) -> ClusterResult:
+    """See `Collection.merge_clusters`."""
+    chosen = None if name is None else cluster_name(name)
+    if chosen == "":
+        raise UsageError("the name is empty; give one, or omit --name")
+    with context.reclustered() as current:
+        return current.merge(clusters, name=chosen, dry_run=dry_run)
+
+
+def _space(name: str) -> str:
+    if name not in {"embedding", "pca", "tsne"}:
+        raise UsageError(f"there is no space {name!r}; use embedding, pca or tsne")
+    return name
 
 
 def cluster_name(wanted: str) -> str:

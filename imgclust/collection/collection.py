@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust import config, paths
+from imgclust.catalog import kept_catalogs
 from imgclust.collection import exports, link_folder, results
 from imgclust.collection import images as images_module
 from imgclust.collection.context import Context, ignore
-from imgclust.errors import UsageError
+from imgclust.collection.selection import Selection
 from imgclust.progress import Progress, StopFlag, silent
 
 AnyPath = Path | str | bytes
@@ -71,14 +72,7 @@ class Collection:
         UsageError, StorageError, CatalogError
             When the place, the disk or the catalog is not right.
         """
-        found = paths.find_index_folder(None if index is None else Path(index))
-        if create_for is None:
-            place = paths.existing(found, name)
-        else:
-            place = paths.prepare(found, name, [os.fsencode(path) for path in create_for])
-            if place.root.parent != found.path:
-                found = paths.IndexFolder(place.root.parent, "outside the images")
-                say(f"the index folder is {found.path}, since the default one lies in the images")
+        found, place = paths.place_of(index, name, create_for, say)
         chosen = effective or config.load()
         return cls(Context(name, place, found, chosen, progress, say, stop, changing, ask))
 
@@ -109,13 +103,7 @@ class Collection:
 
     @property
     def recipe(self) -> str:
-        """Name of the recipe of the embeddings.
-
-        Raises
-        ------
-        NothingThereError
-            Before the first ingest.
-        """
+        """Name of the recipe of the embeddings; a `NothingThereError` before the first ingest."""
         return self._context.recipe
 
     @property
@@ -124,11 +112,7 @@ class Collection:
         return self._context.link_folder
 
     def add(
-        self,
-        paths: Sequence[AnyPath],
-        *,
-        emit: results.Emit = ignore,
-        cluster: bool = True,
+        self, paths: Sequence[AnyPath], *, emit: results.Emit = ignore, cluster: bool = True
     ) -> results.IngestResult:
         """Ingest files, and the files of folders, once; assigned and linked when this returns.
 
@@ -150,12 +134,23 @@ class Collection:
         once: bool = False,
         links: Path | None = None,
         cluster: bool = True,
+        exclude: Sequence[str] = (),
+        exclude_fresh: bool = False,
+        remove_excluded: bool = False,
         emit: results.Emit = ignore,
     ) -> results.IngestResult:
         """Ingest what is in the roots, then what arrives, until stopped.
 
         Without roots, those that the collection remembers; new ones are remembered. `once` stops
         when all of it is ingested, assigned and linked.
+
+        Parameters
+        ----------
+        exclude
+            Patterns of what to leave out, as in `.gitignore`; the collection remembers them.
+            `exclude_fresh`: instead of those before.
+        remove_excluded
+            Take images out first that are in places that are left out; see `excluded`.
 
         Raises
         ------
@@ -166,8 +161,25 @@ class Collection:
         """
         from imgclust.collection import ingest
 
-        paths = list(map(os.fsencode, roots))
-        return ingest.watch(self._context, paths, emit, once=once, links=links, cluster=cluster)
+        return ingest.watch(
+            self._context,
+            list(map(os.fsencode, roots)),
+            emit,
+            once=once,
+            links=links,
+            cluster=cluster,
+            exclude=exclude,
+            exclude_fresh=exclude_fresh,
+            remove_excluded=remove_excluded,
+        )
+
+    def excluded(
+        self, *, exclude: Sequence[str] = (), exclude_fresh: bool = False
+    ) -> tuple[results.MissingImage, ...]:
+        """Images that are in, in places that `watch` with these patterns leaves out."""
+        from imgclust.collection.exclusions import excluded
+
+        return excluded(self._context, exclude, fresh=exclude_fresh)
 
     def query(
         self,
@@ -177,6 +189,7 @@ class Collection:
         min_score: float | None = None,
         cluster: int | str | None = None,
         region: results.Region | None = None,
+        selection: Selection | None = None,
         sheet: Path | None = None,
     ) -> results.QueryResult:
         """The images most similar to an image of the collection (id or path) or to a file.
@@ -185,8 +198,8 @@ class Collection:
 
         Parameters
         ----------
-        n, min_score, cluster
-            How many; none below this cosine; only images of this cluster.
+        n, min_score, cluster, selection
+            How many; none below this cosine; only images of this cluster, taken then.
         region
             Ask for this part of the one image.
         sheet
@@ -199,16 +212,16 @@ class Collection:
         UsageError
             For a region without pixels, or of several images, and a sheet of no known kind.
         """
-        from imgclust.collection import query
+        from imgclust.collection.query import query
 
-        several = [what] if isinstance(what, str | int | os.PathLike) else what
-        return query.query(
+        return query(
             self._context,
-            [str(each) for each in several],
+            what,
             n=n,
             min_score=min_score,
             cluster=cluster,
             region=region,
+            selection=selection,
             sheet=sheet,
         )
 
@@ -255,6 +268,10 @@ class Collection:
         """Files that could not be read, with path, reason, tries and since."""
         return tuple(self._context.catalog.observations.quarantined())
 
+    def damaged(self) -> tuple[results.DamagedImage, ...]:
+        """Images whose files are damaged and give a picture nevertheless."""
+        return images_module.damaged(self._context)
+
     def retry(
         self, paths: Sequence[AnyPath] = (), *, emit: results.Emit = ignore
     ) -> results.IngestResult:
@@ -272,11 +289,21 @@ class Collection:
         `add` names one. Other images with the same bytes stay, unless `copies` takes them too.
         With `dry_run` say which image that is, and change nothing.
         """
-        return images_module.remove(self._context, str(what), copies=copies, dry_run=dry_run)
+        image = images_module.named(self._context, str(what))
+        return self.remove_all([image.id], copies=copies, dry_run=dry_run)[0]
 
-    def missing(self) -> tuple[results.MissingImage, ...]:
+    def remove_all(
+        self, what: Sequence[Path | str | int], *, copies: bool = False, dry_run: bool = False
+    ) -> tuple[results.Removed, ...]:
+        """Take images out of the collection: by id, path, folder or pattern; see `remove`.
+
+        One that names no image is a `NothingThereError`, and nothing changes.
+        """
+        return images_module.remove(self._context, what, copies=copies, dry_run=dry_run)
+
+    def missing(self, *, selection: Selection | None = None) -> tuple[results.MissingImage, ...]:
         """Images that are not where they were."""
-        return images_module.missing(self._context)
+        return images_module.missing(self._context, selection)
 
     def accept_missing(self) -> tuple[results.MissingImage, ...]:
         """Believe that all missing images are gone; returns them."""
@@ -307,10 +334,7 @@ class Collection:
         """
         from imgclust.collection.roots import move_root
 
-        moved = move_root(self._context, os.fsencode(old), os.fsencode(new), dry_run=dry_run)
-        if not dry_run:
-            link_folder.finish_links(self._context)
-        return moved
+        return move_root(self._context, os.fsencode(old), os.fsencode(new), dry_run=dry_run)
 
     def remove_root(
         self, folder: AnyPath, *, remove_images: bool = False, dry_run: bool = False
@@ -329,12 +353,9 @@ class Collection:
         """
         from imgclust.collection.roots import remove_root
 
-        removed = remove_root(
+        return remove_root(
             self._context, os.fsencode(folder), remove_images=remove_images, dry_run=dry_run
         )
-        if not dry_run:
-            link_folder.finish_links(self._context)
-        return removed
 
     def sweep(
         self,
@@ -345,18 +366,9 @@ class Collection:
         seed: int | None = None,
     ) -> results.SweepResult:
         """Inertia of every k, the knee, and the elbow picture; the fits are kept."""
-        rules = self.settings.clustering
-        low = rules.k_min if k_min is None else k_min
-        high = (rules.k_max or None) if k_max is None else k_max
-        if low < 1 or (high is not None and high < low):
-            raise UsageError(f"k from {low} to {high} is not a range; use 1 <= k-min <= k-max")
-        with self._context.reclustered() as clusters:
-            return clusters.sweep(
-                k_min=low,
-                k_max=high,
-                space=_space(space or rules.space),
-                seed=rules.seed if seed is None else seed,
-            )
+        from imgclust.collection import clusters
+
+        return clusters.sweep(self._context, k_min, k_max, space=space, seed=seed)
 
     def cluster(
         self,
@@ -375,17 +387,9 @@ class Collection:
         dry_run
             Say what would change, and change nothing.
         """
-        rules = self.settings.clustering
-        if seed is not None and not 0 <= seed < 1 << 31:
-            raise UsageError(f"seed = {seed}: use a number from 0 to {(1 << 31) - 1}")
-        with self._context.reclustered(keep=not dry_run) as clusters:
-            return clusters.cluster(
-                k=rules.k if k is None else k,
-                space=_space(space or rules.space),
-                seed=rules.seed if seed is None else seed,
-                chosen_by="config" if k is None else "user",
-                dry_run=dry_run,
-            )
+        from imgclust.collection import clusters
+
+        return clusters.cluster(self._context, k, space=space, seed=seed, dry_run=dry_run)
 
     def undo(self) -> results.ClusterResult:
         """Go back to the clustering before the current one."""
@@ -406,13 +410,9 @@ class Collection:
 
         The whole is called `name`, or as the largest of them that has a name.
         """
-        from imgclust.collection.clusters import cluster_name
+        from imgclust.collection.clusters import merge
 
-        chosen = None if name is None else cluster_name(name)
-        if chosen == "":
-            raise UsageError("the name is empty; give one, or omit --name")
-        with self._context.reclustered() as current:
-            return current.merge(clusters, name=chosen, dry_run=dry_run)
+        return merge(self._context, clusters, name=name, dry_run=dry_run)
 
     def history(self) -> tuple[results.PastClustering, ...]:
         """All clusterings, newest first, and what happened to the clusters before each."""
@@ -433,12 +433,15 @@ class Collection:
         return clusters.rows(self._context)
 
     def cluster_details(
-        self, cluster: int | str, *, sheet: Path | None = None
+        self, cluster: int | str, *, selection: Selection | None = None, sheet: Path | None = None
     ) -> results.ClusterDetails:
-        """One cluster with representatives, neighbours and members; draws a contact sheet."""
+        """One cluster with representatives, neighbours and members; draws a contact sheet.
+
+        With `selection` only the members that were taken then, by that camera.
+        """
         from imgclust.collection import clusters
 
-        return clusters.details(self._context, cluster, sheet=sheet)
+        return clusters.details(self._context, cluster, selection=selection, sheet=sheet)
 
     def name_cluster(
         self, cluster: int | str, name: str | None, *, release: bool = False
@@ -461,10 +464,7 @@ class Collection:
         refit: bool = False,
     ) -> results.MapResult:
         """Draw the map of the collection."""
-        views = self.settings.views
-        return exports.view(
-            self._context, method or views.method, dims or views.dims, out, refit=refit
-        )
+        return exports.view(self._context, method, dims, out, refit=refit)
 
     def status(self) -> results.Status:
         """Counts, the current clustering, roots, links, whether a watcher runs."""
@@ -490,8 +490,7 @@ class Collection:
 
     def sync_links(self) -> results.LinksResult:
         """Update what has changed."""
-        context = self._context
-        return context.linking().sync(progress=context.progress, stop=context.stop)
+        return link_folder.sync(self._context)
 
     def move_links(self, to: Path) -> results.LinksResult:
         """Take our links out of the link folder and make them in another one."""
@@ -551,12 +550,15 @@ class Collection:
 
     def kept_catalogs(self) -> tuple[results.KeptCatalog, ...]:
         """The catalogs that were kept from before upgrades."""
-        from imgclust.catalog import kept_catalogs
-
         return tuple(kept_catalogs(self.folders.aside))
 
     def export(
-        self, to: Path | BinaryIO, *, format: str, embeddings: bool = False
+        self,
+        to: Path | BinaryIO,
+        *,
+        format: str,
+        embeddings: bool = False,
+        selection: Selection | None = None,
     ) -> results.ExportResult:
         """Write all images with cluster, distance and map coordinates.
 
@@ -566,13 +568,17 @@ class Collection:
             A path, replaced in one step, or a binary stream.
         format
             "json", "csv", "parquet" (needs pyarrow), "projector" (a folder) or "classic".
+        selection
+            Only images that were taken then, by that camera.
 
         Raises
         ------
         UsageError
             When the path lies among the images or in our own folders, or cannot take the format.
         """
-        return exports.write(self._context, to, format=format, embeddings=embeddings)
+        return exports.write(
+            self._context, to, format=format, embeddings=embeddings, selection=selection
+        )
 
     def report(self, to: Path | None = None) -> results.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.
@@ -590,9 +596,3 @@ class Collection:
             When the path is a folder, or lies among the images or in our own folders.
         """
         return exports.report(self._context, to)
-
-
-def _space(name: str) -> str:
-    if name not in {"embedding", "pca", "tsne"}:
-        raise UsageError(f"there is no space {name!r}; use embedding, pca or tsne")
-    return name

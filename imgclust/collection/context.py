@@ -17,6 +17,7 @@ from imgclust.fs import read_regular
 from imgclust.locks import FileLock, is_locked
 from imgclust.paths import Folders, IndexFolder
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.watcher import Exclusion
 from imgclust.wording import NO_CLUSTERS
 
 if TYPE_CHECKING:
@@ -228,6 +229,12 @@ class Context:
         """Real paths of the folders that ingest never enters."""
         ours = (self.folders.root, self.link_folder)
         return [os.path.realpath(os.fsencode(folder)) for folder in ours]
+
+    @property
+    def exclusion(self) -> Exclusion:
+        """What is left out in the watched folders."""
+        rules = self.settings.watch
+        return Exclusion(rules.exclude_folders, rules.exclude)
 
     def ingest_lock(self) -> FileLock:
         """The lock that one ingest at a time holds."""

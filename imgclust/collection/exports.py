@@ -14,6 +14,7 @@ from imgclust.wording import printable
 if TYPE_CHECKING:
     from imgclust.backup import Backup
     from imgclust.collection.context import Context
+    from imgclust.collection.selection import Selection
     from imgclust.export import ExportResult, Target
     from imgclust.maps import MapResult
     from imgclust.report import ReportResult
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 _SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 
 
-def view(context: Context, method: str, dims: int, out: Path | None, *, refit: bool) -> MapResult:
+def view(
+    context: Context, method: str | None, dims: int | None, out: Path | None, *, refit: bool
+) -> MapResult:
     """See `Collection.view`."""
     from imgclust.maps import draw, make_map
 
+    views = context.settings.views
+    method, dims = method or views.method, dims or views.dims
     if method not in {"pca", "tsne"} or dims not in {2, 3}:
         raise UsageError(f"{method} in {dims} dimensions is not supported; use pca or tsne, 2 or 3")
     path = out or context.folders.charts / f"map-{method}-{dims}d.png"
@@ -49,12 +54,19 @@ def view(context: Context, method: str, dims: int, out: Path | None, *, refit: b
         path.absolute(),
         method=method,
         thumbnail=context.thumbnail,
-        most_thumbnails=context.settings.views.thumbnails,
+        most_thumbnails=views.thumbnails,
         collection=context.name,
     )
 
 
-def write(context: Context, to: Target, *, format: str, embeddings: bool) -> ExportResult:
+def write(
+    context: Context,
+    to: Target,
+    *,
+    format: str,
+    embeddings: bool,
+    selection: Selection | None,
+) -> ExportResult:
     """See `Collection.export`."""
     from imgclust.export import check_target, export
 
@@ -69,6 +81,7 @@ def write(context: Context, to: Target, *, format: str, embeddings: bool) -> Exp
         collection=context.name,
         thumbnail=context.thumbnail,
         embeddings=embeddings,
+        only=None if selection is None else selection.images(context),
         progress=context.progress,
         stop=context.stop,
     )

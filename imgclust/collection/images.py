@@ -7,17 +7,20 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Image
+from imgclust.catalog import Catalog, Facts, Image
 from imgclust.collection.link_folder import finish_links
+from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.errors import NothingThereError
 from imgclust.fs import open_to_read
 from imgclust.numbers import is_digits
 from imgclust.paths import Located
+from imgclust.watcher import path_pattern
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -35,6 +38,16 @@ class MissingImage(Located):
     path: bytes
     scans: int
     held: str | None
+    facts: Facts = Facts()
+
+
+@dataclass(frozen=True)
+class DamagedImage(Located):
+    """An image whose file is damaged and gives a picture nevertheless; `reason` says what it is."""
+
+    id: int
+    path: bytes
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -59,16 +72,19 @@ def read(
     region: Region | None = None,
 ) -> Outcome:
     """A file read and decoded by the settings of the collection; see `images.claim`."""
-    from imgclust.images import claim
+    from imgclust.images import Died, claim
 
     rules = context.settings.decode
-    return claim(
-        path,
-        thumbnail_px=rules.thumbnail_px if thumbnail_px is None else thumbnail_px,
-        size_cap_bytes=rules.size_cap_mb << 20,
-        pixel_cap=rules.pixel_cap_mp * 1_000_000,
-        region=region,
-    )
+    try:
+        return claim(
+            path,
+            thumbnail_px=rules.thumbnail_px if thumbnail_px is None else thumbnail_px,
+            size_cap_bytes=rules.size_cap_mb << 20,
+            pixel_cap=rules.pixel_cap_mp * 1_000_000,
+            region=region,
+        )
+    except MemoryError:
+        return Died(path, None, "it needs more memory than there is")
 
 
 def picture(context: Context, content: int) -> bytes | None:
@@ -123,15 +139,21 @@ def bytes_of(context: Context, content: int) -> bytes | None:
     return None
 
 
-def missing(context: Context) -> tuple[MissingImage, ...]:
+def missing(context: Context, selection: Selection | None = None) -> tuple[MissingImage, ...]:
     """See `Collection.missing`."""
     from imgclust.ingest import Holds
 
     holds = Holds.of(context.catalog)
-    return tuple(
+    rows = [
         MissingImage(image.id, image.path, image.misses, holds.reason(image))
         for image in context.catalog.images.missing()
-    )
+    ]
+    return selected(with_facts(context, rows), selection)
+
+
+def damaged(context: Context) -> tuple[DamagedImage, ...]:
+    """See `Collection.damaged`."""
+    return tuple(DamagedImage(*row) for row in context.catalog.details.damaged())
 
 
 def accept_missing(context: Context) -> tuple[MissingImage, ...]:
@@ -164,43 +186,63 @@ def take_out_missing(context: Context) -> tuple[MissingImage, ...]:
             catalog.roots.hold(root.id, None)
         forget_lost_mounts(catalog, LocalDisk())
         if taken:
-            catalog.event("accepted", f"{len(taken)} missing images were accepted as gone")
+            images = "1 missing image" if len(taken) == 1 else f"{len(taken):,} missing images"
+            catalog.event("accepted", f"{images} accepted as gone")
     accepted = set(taken)
     return tuple(image for image in gone if image.id in accepted)
 
 
-def remove(context: Context, what: str, *, copies: bool, dry_run: bool) -> Removed:
-    """See `Collection.remove`."""
+def remove(
+    context: Context, what: Sequence[Path | str | int], *, copies: bool, dry_run: bool
+) -> tuple[Removed, ...]:
+    """See `Collection.remove_all`."""
+    found = chosen(context, [str(one) for one in what])
     if dry_run:
-        return _chosen(context, what, copies=copies)[0]
-    removed, content = take_out(context, what, copies=copies)
-    if content is not None:
+        return tuple(_with_copies(context.catalog, image, copies=copies)[0] for image in found)
+    removed, contents = take_out(context, found, copies=copies)
+    if not removed:
+        raise NothingThereError("these images have left the collection meanwhile")
+    for content in contents:
         with contextlib.suppress(OSError):  # a cache
             context.thumbnails().remove(content)
     finish_links(context)
     return removed
 
 
-def take_out(context: Context, what: str, *, copies: bool) -> tuple[Removed, int | None]:
-    """Remove an image from the catalog; also returns the key of a content that left with it."""
+def take_out(
+    context: Context, found: Sequence[Image], *, copies: bool
+) -> tuple[tuple[Removed, ...], list[int]]:
+    """Remove images from the catalog; also returns the keys of contents that left with them."""
     catalog = context.catalog
-    with catalog.transaction():
-        found, images, sha256 = _chosen(context, what, copies=copies)
-        left = False
-        for image in images:
-            known = catalog.observations.at(image.path)
-            left = catalog.remove_image(image)
-            catalog.removals.put(sha256, image.path, 0 if known is None else known.stat[1])
-            # A path that waits to be read may lead to another content by now.
-            if known is not None and known.state != "seen":
-                catalog.observations.settle(image.path, "removed")
-    return found, images[0].content if left else None
+    removed: list[Removed] = []
+    left: list[int] = []
+    for start in range(0, len(found), _CHUNK):
+        with catalog.transaction():
+            part = catalog.images.some([image.id for image in found[start : start + _CHUNK]])
+            for row, images, sha256 in [
+                _with_copies(catalog, image, copies=copies) for image in part.values()
+            ]:
+                removed.append(row)
+                for image in images:
+                    if catalog.images.get(image.id) is not None:  # else out with another one
+                        left += _take_out(catalog, image, sha256)
+    return tuple(removed), left
 
 
-def _chosen(context: Context, what: str, *, copies: bool) -> tuple[Removed, list[Image], bytes]:
+def _take_out(catalog: Catalog, image: Image, sha256: bytes) -> list[int]:
+    known = catalog.observations.at(image.path)
+    last = catalog.remove_image(image)
+    catalog.removals.put(sha256, image.path, 0 if known is None else known.stat[1])
+    # A path that waits to be read may lead to another content by now.
+    if known is not None and known.state != "seen":
+        catalog.observations.settle(image.path, "removed")
+    return [image.content] if last else []
+
+
+def _with_copies(
+    catalog: Catalog, image: Image, *, copies: bool
+) -> tuple[Removed, list[Image], bytes]:
     """What is to leave: as a result, as images, and the SHA-256 of their content."""
-    catalog = context.catalog
-    image = _named(context, what)
     content = catalog.contents.get(image.content)
     assert content is not None
     others = [one for one in catalog.images.with_content(image.content) if one.id != image.id]
@@ -213,7 +255,33 @@ def _chosen(context: Context, what: str, *, copies: bool) -> tuple[Removed, list
     return found, [image, *(others if copies else ())], content.sha256
 
 
-def _named(context: Context, what: str) -> Image:
+def chosen(context: Context, what: Sequence[str]) -> list[Image]:
+    """The images that ids, paths, folders and patterns name, each once, in that order."""
+    found: dict[int, Image] = {}
+    for one in what:
+        found.update((image.id, image) for image in _some(context, one))
+    return list(found.values())
+
+
+def _some(context: Context, what: str) -> list[Image]:
+    """The images that one of them names: an image comes first, then a folder, then a pattern."""
+    images = context.catalog.images
+    try:
+        return [named(context, what)]
+    except NothingThereError:
+        if what.isdecimal():
+            raise
+        path = os.path.abspath(os.path.expanduser(os.fsencode(what)))
+        below = images.below(path) or images.below(os.path.realpath(path))
+        if not below and any(sign in what for sign in "*?["):
+            matches = path_pattern(os.fsdecode(path))
+            below = [image for image in images.all() if matches(image.path)]
+        if not below:
+            raise
+        return below
+
+
+def named(context: Context, what: str) -> Image:
     """The image with this id or at this path."""
     images = context.catalog.images
     if is_digits(what):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from imgclust import devices, paths, reembed
 from imgclust.catalog import Catalog, key_of
 from imgclust.clusters import ArrivalAssigner, Automatic, ClusterResult
-from imgclust.collection import link_folder
+from imgclust.collection import exclusions, link_folder
 from imgclust.collection.context import MANY_IMAGES, Context
 from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
 from imgclust.collection.link_folder import choose_links, finish_links
@@ -27,8 +27,8 @@ from imgclust.errors import (
     StorageError,
     UsageError,
 )
-from imgclust.fs import has_excluded_name, is_network, kind_of
-from imgclust.images import Decoded, DecodePool
+from imgclust.fs import is_network, kind_of
+from imgclust.images import RAW_SUFFIXES, Decoded, DecodePool, raw_installed
 from imgclust.ingest import Counts, Emit, Event, Ingest, IngestResult, LocalDisk, Parts
 from imgclust.links import Linking
 from imgclust.watcher import Watcher
@@ -140,7 +140,19 @@ def run(context: Context, emit: Emit, *, once: bool, scan: bool, cluster: bool) 
         raise StoppedError("interrupted; the ingested files are kept; run it again to resume")
     if once and (result.ingested or result.reused):
         result = replace(result, suggestions=moved_folders(context.catalog))
+    hint = raw_hint(result)
+    if hint:
+        result = replace(result, suggestions=(*result.suggestions, hint))
     return result
+
+
+def raw_hint(result: IngestResult) -> str:
+    """How RAW files that were skipped can be read; empty where there was none."""
+    skipped = sum(number for suffix, number in result.suffixes.items() if suffix in RAW_SUFFIXES)
+    if not skipped or raw_installed():
+        return ""
+    files = "1 RAW file was" if skipped == 1 else f"{skipped:,} RAW files were"
+    return f'{files} skipped; pip install "imgclust[raw]" installs what reads them'
 
 
 def _prepared(
@@ -180,7 +192,7 @@ def _prepared(
         stop=context.stop,
     )
     stack.callback(automatic.close)
-    ours = context.our_folders()
+    ours, exclusion = context.our_folders(), context.exclusion
     watched = [root for root in catalog.roots.all() if root.kind == "watched"]
     network = {
         root.id for root in catalog.roots.all() if settings.watch.polling or is_network(root.path)
@@ -199,14 +211,16 @@ def _prepared(
                 on_path,
                 on_trouble=on_trouble,
                 polling=settings.watch.polling,
-                exclude=has_excluded_name,
+                exclude=exclusion,
                 skip=ours,
             ),
+            disk=LocalDisk(exclusion),
         ),
         recipe=context.recipe,
         settings=settings,
         ours=ours,
         network=network,
+        exclusion=exclusion,
         workers=workers,
         emit=emit,
         progress=context.progress,
@@ -238,7 +252,7 @@ def pool(context: Context, workers: int) -> DecodePool:
 def _waiting(context: Context, *, scan: bool) -> int:
     """Files asked for and (`scan`) in the roots, counted until they are more than `MANY_IMAGES`."""
     catalog = context.catalog
-    disk, count = LocalDisk(), len(catalog.requests.oldest(MANY_IMAGES + 1))
+    disk, count = LocalDisk(context.exclusion), len(catalog.requests.oldest(MANY_IMAGES + 1))
     for root in catalog.roots.all():
         if root.kind != "watched" or not scan or count > MANY_IMAGES:
             continue
@@ -257,12 +271,18 @@ def watch(
     once: bool,
     links: Path | None,
     cluster: bool,
+    exclude: Sequence[str] = (),
+    exclude_fresh: bool = False,
+    remove_excluded: bool = False,
 ) -> IngestResult:
     """See `Collection.watch`."""
     catalog = context.catalog
     roots = [_root(path) for path in paths]
+    exclusions.with_patterns(context, exclude, fresh=exclude_fresh)
+    _ = context.exclusion  # a wrong pattern is refused before anything is written
     with context.ingest_lock():
         with catalog.transaction():
+            exclusions.keep(context, emit)
             choose_links(context, links, roots)
             for root in roots:
                 _keep_apart(context, root)
@@ -278,6 +298,8 @@ def watch(
             away = known.path not in roots and not os.path.isdir(known.path)
             if away and not catalog.images.count(known.id):  # else the scan says what is kept
                 emit(Event("trouble", "this folder is not there now", known.path))
+        if remove_excluded:
+            exclusions.take_out(context)
         return run(context, emit, once=once, scan=True, cluster=cluster)
 
 
@@ -302,7 +324,7 @@ def add(context: Context, paths: Sequence[bytes], emit: Emit, *, cluster: bool) 
     if catalog.setting("recipe") is not None:
         _ = context.recipe  # other weights are refused before anything is queued
     arrivals = _Arrivals(catalog)
-    wanted = _wanted(catalog, tops, emit)
+    wanted = _wanted(context, tops, emit)
     while part := list(islice(wanted, _CHUNK)):
         context.stop.check()
         with catalog.transaction():
@@ -356,14 +378,21 @@ def _keep_apart(context: Context, path: bytes) -> None:
 
 
 def _wanted(
-    catalog: Catalog, tops: Iterable[tuple[bytes, bool]], emit: Emit
+    context: Context, tops: Iterable[tuple[bytes, bool]], emit: Emit
 ) -> Iterator[tuple[bytes, int]]:
     """Each file to be added with its root.
 
+    What a person names is taken, also where it would be left out; in a folder that is named, what
+    the collection leaves out is left out: patterns count from the watched folder that it lies in.
     A folder is a root of its own. A single file belongs to the innermost root above it, and where
     there is none, to its folder.
     """
+    catalog, disk = context.catalog, LocalDisk(context.exclusion)
     roots = {root.path: root.id for root in catalog.roots.all()}
+    watched = {root.path for root in catalog.roots.all() if root.kind == "watched"}
+
+    def trouble(folder: bytes, reason: str) -> None:
+        emit(Event("trouble", f"cannot be read: {reason}", folder))
 
     def put(folder: bytes) -> int:
         with catalog.transaction():
@@ -373,7 +402,9 @@ def _wanted(
     for top, is_folder in tops:
         if is_folder:
             root = put(top)
-            yield from ((file, root) for file in _files(top, emit))
+            anchor = next((one for one in (top, *_above(top)) if one in watched), top)
+            for file, _ in disk.scan(top, skip=(), trouble=trouble, anchor=anchor):
+                yield file, root
         else:
             known = next((roots[above] for above in _above(top) if above in roots), None)
             yield top, put(os.path.dirname(top)) if known is None else known
@@ -384,14 +415,6 @@ def _above(path: bytes) -> Iterator[bytes]:
     while (folder := os.path.dirname(path)) != path:
         yield folder
         path = folder
-
-
-def _files(top: bytes, emit: Emit) -> Iterator[bytes]:
-    def trouble(folder: bytes, reason: str) -> None:
-        emit(Event("trouble", f"cannot be read: {reason}", folder))
-
-    for path, _ in LocalDisk().scan(top, skip=(), trouble=trouble):
-        yield path
 
 
 def _take_in(context: Context, arrivals: _Arrivals, emit: Emit, *, cluster: bool) -> IngestResult:

@@ -47,11 +47,14 @@ _KEYS = {
     "Event": "event=kind time path id=image cluster cluster_name message=sentence",
     "ExportResult": "format path images of embeddings",
     "IngestResult": "seen ingested reused unchanged skipped quarantined missing seconds held "
-    "offline suggestions removed pending",
+    "offline suggestions removed pending excluded",
     "LinksResult": "links created removed missing stale foreign moved dangling",
     "Manifest": "made schema images distinct clusters names",
     "MapResult": "chart=path method dims n placed refitted",
+    "Member": "id path distance missing *facts",
+    "MissingImage": "id path scans held *facts",
     "MovedRoot": "old new images compared absent doubled already dry_run",
+    "Neighbour": "id path score cluster name missing *facts",
     "PastClustering": "id generation previous published current undone provisional k chosen_by "
     "space inertia moved *lineage words",
     "QueryResult": "query neighbours queries sheet",
@@ -61,7 +64,8 @@ _KEYS = {
     "Restored": "collection=name path links=link_folder links_moved absent dry_run *manifest",
     "SettingRow": "key value default from=origin",
     "Status": "collection recipe images distinct quarantined skipped pending missing "
-    "held=held_images clusters clustering unassigned roots links watching drift removed offline",
+    "held=held_images clusters clustering unassigned roots links watching drift removed offline "
+    "damaged",
     "SweepResult": "space n k inertia knee chart *criteria preferred seconds complete",
     "Thresholds": "near similar",
 }
@@ -72,6 +76,7 @@ _DERIVED: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("Duplicate", "score"): lambda result: round(result.score, 6),
     ("DuplicateGroup", "reason"): lambda result: result.reason or None,
     ("EffectiveSettings", "index"): lambda result: result.index.path,
+    ("Facts", "damage"): lambda result: result.damage or None,
     ("LinksResult", "foreign"): lambda result: len(result.foreign),
     ("QueryResult", "query"): lambda result: text(os.fsencode(result.query)),
     ("QueryResult", "queries"): lambda result: [text(os.fsencode(one)) for one in result.queries],
@@ -92,6 +97,8 @@ _FILES = {"kept", "hard_links"}
 _TIMES = {"made", "published", "created", "since", "scanned", "time"}
 # Rows that are written in short under this key.
 _SHORT = {"accepted": "id path"}
+# Lists whose first row's keys are repeated outside them.
+_FIRST = {"removed"}
 
 
 def document(result: Any, *, rows: str = "", **added: Any) -> Document:
@@ -105,7 +112,8 @@ def document(result: Any, *, rows: str = "", **added: Any) -> Document:
         Values that are not in the result, such as the time.
     """
     if rows:
-        return {rows: [_written(one, _SHORT.get(rows) or _keys_of(one), {}) for one in result]}
+        listed = [_written(one, _SHORT.get(rows) or _keys_of(one), {}) for one in result]
+        return (listed[0] if rows in _FIRST else {}) | {rows: listed}
     return _written(result, _keys_of(result), added)
 
 

@@ -41,6 +41,11 @@ def update(context: Context, *, dry_run: bool = False, check: bool = False) -> L
     return result
 
 
+def sync(context: Context) -> LinksResult:
+    """See `Collection.sync_links`."""
+    return context.linking().sync(progress=context.progress, stop=context.stop)
+
+
 def finish_links(context: Context) -> None:
     """Update the links after work that has succeeded.
 

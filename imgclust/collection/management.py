@@ -14,7 +14,7 @@ from imgclust import config, paths
 from imgclust.catalog import Catalog
 from imgclust.collection import link_folder, results
 from imgclust.collection.context import Context
-from imgclust.collection.stored_settings import KEPT
+from imgclust.collection.stored_settings import KEPT, REPLACED
 from imgclust.errors import ImgclustError, UsageError
 from imgclust.fs import sync_folder
 from imgclust.locks import FileLock, is_locked
@@ -413,7 +413,8 @@ def effective_settings(
     if place.catalog.is_file():
         with Context(name, paths.existing(found, name), found, given) as context:
             values = config.flatten(context.settings)
-            origin |= dict.fromkeys(KEPT, KEPT_BY)
+            replaced = {key for key in REPLACED if origin[key] != "default"}
+            origin |= dict.fromkeys(KEPT.keys() - replaced, KEPT_BY)
             weights = context.catalog.setting("weights")
             if weights is not None:
                 _ = context.recipe  # other weights are refused, as by every command

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgclust import fs, search
 from imgclust.collection.images import pictures
+from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.numbers import is_digits
 from imgclust.search import QueryResult, Subject
@@ -23,15 +24,18 @@ if TYPE_CHECKING:
 
 def query(
     context: Context,
-    asked: Sequence[str],
+    what: Path | str | int | Sequence[Path | str | int],
     *,
     n: int,
     min_score: float | None,
     cluster: int | str | None,
     region: Region | None,
+    selection: Selection | None,
     sheet: Path | None,
 ) -> QueryResult:
     """See `Collection.query`."""
+    several = [what] if isinstance(what, str | int | os.PathLike) else what
+    asked = [str(each) for each in several]
     if n < 1:
         raise UsageError(f"-n {n}: ask for at least one image")
     if min_score is not None and math.isnan(min_score):
@@ -54,7 +58,9 @@ def query(
         n=n,
         min_score=min_score,
         cluster=cluster,
+        only=None if selection is None else selection.images(context),
     )
+    found = replace(found, neighbours=with_facts(context, found.neighbours))
     # An answer is short: what is there now is asked of the disk.
     found = replace(
         found,

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from imgclust.backup import Backup as Backup
     from imgclust.backup import Manifest as Manifest
     from imgclust.backup import Restored as Restored
+    from imgclust.catalog import Facts as Facts
     from imgclust.catalog import KeptCatalog as KeptCatalog
     from imgclust.catalog import Quarantined as Quarantined
     from imgclust.clustering import Drift as Drift
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from imgclust.collection.clusters import ClusterRow as ClusterRow
     from imgclust.collection.clusters import Member as Member
     from imgclust.collection.duplicates import Dismissed as Dismissed
+    from imgclust.collection.images import DamagedImage as DamagedImage
     from imgclust.collection.images import MissingImage as MissingImage
     from imgclust.collection.images import Removed as Removed
     from imgclust.collection.management import CollectionList as CollectionList
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from imgclust.collection.roots import MovedRoot as MovedRoot
     from imgclust.collection.roots import RemovedRoot as RemovedRoot
     from imgclust.collection.roots import RootRow as RootRow
+    from imgclust.collection.selection import Selection as Selection
     from imgclust.collection.status import CurrentClustering as CurrentClustering
     from imgclust.collection.status import Standing as Standing
     from imgclust.collection.status import Status as Status
@@ -59,21 +62,22 @@ if TYPE_CHECKING:
     from imgclust.report import ReportResult as ReportResult
     from imgclust.search import Neighbour as Neighbour
     from imgclust.search import QueryResult as QueryResult
+    from imgclust.watcher import Exclusion as Exclusion
     from imgclust.weights import Listed as Listed
     from imgclust.weights import Weights as Weights
 
 _HOMES = {
     "backup": "Backup Manifest Restored",
-    "catalog": "KeptCatalog Quarantined",
+    "catalog": "Facts KeptCatalog Quarantined",
     "clustering": "Drift",
     "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering SweepResult",
     "collection.clusters": "ClusterDetails ClusterRow Member",
     "collection.duplicates": "Dismissed",
-    "paths": "Folders IndexFolder",
-    "collection.images": "MissingImage Removed",
+    "collection.images": "DamagedImage MissingImage Removed",
     "collection.management": "CollectionList CollectionPlace CollectionRow "
     "Deleted EffectiveSettings SettingRow",
     "collection.roots": "MovedRoot RemovedRoot RootRow",
+    "collection.selection": "Selection",
     "collection.status": "CurrentClustering Standing Status",
     "doctor": "Advisory Check DoctorResult",
     "duplicates": "Duplicate DuplicateGroup DuplicatesResult Thresholds",
@@ -82,9 +86,11 @@ _HOMES = {
     "ingest": "Emit Event IngestResult",
     "links": "LinksResult",
     "maps": "MapResult",
+    "paths": "Folders IndexFolder",
     "reembed": "ReembedResult",
     "report": "ReportResult",
     "search": "Neighbour QueryResult",
+    "watcher": "Exclusion",
     "weights": "Listed Weights",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from imgclust import paths
 from imgclust.catalog import Catalog, Image, MovedImage, Root
+from imgclust.collection.link_folder import finish_links
 from imgclust.errors import LockedError, NothingThereError, UsageError
 from imgclust.failpoints import passing
 from imgclust.fs import is_at_or_below, is_below
@@ -181,6 +182,7 @@ def remove_root(
             else:
                 catalog.roots.delete(root.id)
             catalog.event("root removed", f"{printable(root.path)} is not watched any more")
+    finish_links(context)
     return result
 
 
@@ -273,7 +275,10 @@ def move_root(context: Context, old: bytes, new: bytes, *, dry_run: bool) -> Mov
         if paths.overlaps(os.fsencode(ours), target):
             raise UsageError(f"{shown} and our own folder {ours} lie inside each other")
     if source is None:
-        return _moved_before(context, old, target)
+        moved = _moved_before(context, old, target)
+        if not dry_run:
+            finish_links(context)
+        return moved
     if source == target:
         raise UsageError(f"{shown} is where the images are already")
     if is_below(source, target) or is_below(target, source):
@@ -285,7 +290,9 @@ def move_root(context: Context, old: bytes, new: bytes, *, dry_run: bool) -> Mov
         return _verified(context, source, target, dry_run=True)[0]
     with locked(context):
         found, there = _verified(context, source, target, dry_run=False)
-        return _write(context, source, target, found, there)
+        moved = _write(context, source, target, found, there)
+    finish_links(context)
+    return moved
 
 
 def _source(context: Context, old: bytes) -> bytes | None:

@@ -48,6 +48,7 @@ class Status:
     images: int
     distinct: int
     quarantined: int
+    damaged: int
     skipped: Mapping[str, int]
     removed: int
     pending: int
@@ -127,6 +128,7 @@ def status(context: Context) -> Status:
             images=catalog.images.count(),
             distinct=distinct,
             quarantined=catalog.observations.count_quarantined(),
+            damaged=catalog.details.count_damaged(),
             skipped=catalog.observations.skipped(),
             removed=catalog.observations.count_removed(),
             pending=catalog.observations.pending(),
@@ -183,6 +185,7 @@ def doctor(context: Context, *, repair: bool) -> DoctorResult:
         linking=context.linking(),
         recluster=None if recipe is None else context.recluster(context.catalog),
         ours=context.our_folders(),
+        exclusion=context.exclusion,
         cache=paths.cache_folder() / "weights",
         progress=context.progress,
         stop=context.stop,

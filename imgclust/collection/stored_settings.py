@@ -22,7 +22,11 @@ KEPT = {
     "clustering.standardise": "a new collection",
     "clustering.tsne": "a new collection",
     "embedding.raw": "imgclust reembed --raw (or --no-raw)",
+    "watch.exclude": "imgclust watch --exclude PATTERN (or --no-exclude)",
+    "watch.exclude_folders": "a configuration file",
 }
+# What is given for one of these replaces what the collection keeps, instead of being refused.
+REPLACED = frozenset({"watch.exclude", "watch.exclude_folders"})
 
 
 def settle(catalog: Catalog, effective: Effective, *, changing: frozenset[str]) -> Settings:
@@ -42,13 +46,16 @@ def settle(catalog: Catalog, effective: Effective, *, changing: frozenset[str]) 
     for key, command in KEPT.items():
         section, _, name = key.partition(".")
         value = getattr(getattr(settings, section), name)
-        if key in kept and key not in changing and value != kept[key]:
+        if key in kept and key not in changing and value != _kept(kept[key]):
             if effective.origin[key] != "default":
+                if key in REPLACED:
+                    values[key] = value
+                    continue
                 raise UsageError(
                     f"{key} is {kept[key]!r} for this collection, but {effective.origin[key]} says "
                     f"{value!r}; it can be changed by {command}"
                 )
-            value = kept[key]
+            value = _kept(kept[key])
         values[key] = value
     if not kept:
         keep(catalog, settings, changing=frozenset())
@@ -71,7 +78,12 @@ def keep(catalog: Catalog, settings: Settings, *, changing: frozenset[str]) -> N
 def now(catalog: Catalog, settings: Settings, *, changing: frozenset[str]) -> Settings:
     """The settings with what the catalog keeps now: another process may have changed it since."""
     kept: dict[str, Any] = catalog.setting("kept") or {}
-    return replaced(settings, {key: kept[key] for key in kept if key not in changing})
+    return replaced(settings, {key: _kept(kept[key]) for key in kept if key not in changing})
+
+
+def _kept(value: Any) -> Any:
+    """A value as the catalog gives it back: JSON knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def replaced(settings: Settings, values: dict[str, Any]) -> Settings:

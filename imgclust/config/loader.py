@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
 import os
 import tomllib
@@ -216,6 +217,12 @@ def _checked(key: str, value: Any, where: str) -> Any:
                 "(12h, 7d) nor off"
             )
         return str(value)
+    if kind == tuple[str, ...]:
+        if not isinstance(value, list | tuple) or not all(
+            isinstance(item, str) and item for item in value
+        ):
+            raise wrong
+        return tuple(value)
     if get_args(kind):
         if not isinstance(value, list | tuple) or not all(_is_number(item) for item in value):
             raise wrong
@@ -268,6 +275,8 @@ def _listed(choices: tuple[Any, ...]) -> str:
 
 def _in_words(kind: Any) -> str:
     words = {float: "number", int: "whole number", bool: "true or false", str: "text"}
+    if kind == tuple[str, ...]:
+        return "list of texts"
     return words.get(kind, "list of numbers")
 
 
@@ -275,6 +284,8 @@ def _from_text(key: str, text: str) -> Any:
     kind = _kind(key)
     if kind is bool:
         return {"1": True, "true": True, "0": False, "false": False}.get(text.lower(), text)
+    if kind == tuple[str, ...]:
+        return [part for part in text.split(",") if part]
     if get_args(kind):
         parts = [numbers.number(part) for part in text.split(",")]
         return text if None in parts else parts
@@ -286,7 +297,7 @@ def _to_toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f'"{value}"'
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, tuple):
-        return "[" + ", ".join(str(item) for item in value) + "]"
+        return "[" + ", ".join(_to_toml(item) for item in value) + "]"
     return str(value)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from imgclust.fs import SYSTEM_FOLDERS
+
 # Every number fits the libraries that get it: C's int, and a socket's time-out in milliseconds.
 _MOST = 2**31 - 1
 _MOST_S = 2_000_000.0
@@ -34,6 +36,12 @@ class Watch:
     missing_scans: int = _setting(3, "healthy scans without a file until it is gone", least=1)
     hold_share: float = _setting(0.2, "hold everything when more than this share vanishes at once")
     hold_images: int = _setting(10, "... and at least this many images", least=1)
+    exclude: tuple[str, ...] = _setting(
+        (), "patterns of files and folders to leave out, as in .gitignore, from each watched folder"
+    )
+    exclude_folders: tuple[str, ...] = _setting(
+        SYSTEM_FOLDERS, "names of folders to leave out anywhere, in any letter case"
+    )
     log_file: str = _setting(
         "", "what a watcher writes its log to; auto: log/watch.log in the collection's folder"
     )

@@ -12,13 +12,14 @@ from imgclust import index
 from imgclust.catalog import Catalog, damaged_embeddings
 from imgclust.clusters import ArrivalAssigner, Recluster
 from imgclust.doctor.advice import Advisory, advise
-from imgclust.doctor.disk import look_at_disk, mark, reading_again
+from imgclust.doctor.disk import DiskFindings, look_at_disk, mark, reading_again
 from imgclust.errors import IndexFileError, LockedError, StorageError
 from imgclust.index import VectorIndex
 from imgclust.links import Linking, LinksResult
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.search import LiveIndex
+from imgclust.watcher import Exclusion
 
 # The index keeps unit vectors at half precision: this is more than its rounding.
 _TOLERANCE = 2e-3
@@ -65,6 +66,8 @@ class Doctor:
         The collection's folder: `index_file`, `aside` and `ingest_lock` lie in it.
     ours
         Folders that are never scanned.
+    exclusion
+        What is left out in the watched folders.
     cache
         Folder of downloaded weights.
     """
@@ -82,6 +85,7 @@ class Doctor:
         linking: Linking,
         recluster: Recluster | None,
         ours: Sequence[bytes],
+        exclusion: Exclusion,
         cache: Path,
         progress: Progress = silent,
         stop: StopFlag | None = None,
@@ -96,6 +100,7 @@ class Doctor:
         self._linking = linking
         self._recluster = recluster
         self._ours = ours
+        self._exclusion = exclusion
         self._cache = cache
         self._progress = progress
         self._stop = stop or StopFlag()
@@ -207,10 +212,10 @@ class Doctor:
     # Disk
 
     def _examine_disk(self, repair: bool) -> tuple[Check, int]:
-        found = look_at_disk(self._catalog, ours=self._ours, stop=self._stop)
+        found = self._look_at_disk()
         if self._watching and found.disagrees:  # what changed just now is on its way in
             self._stop.wait(_APART_S)
-            found = look_at_disk(self._catalog, ours=self._ours, stop=self._stop)
+            found = self._look_at_disk()
         sentence = found.sentence
         if not found.disagrees:
             return Check("disk", True, sentence), found.folders
@@ -225,6 +230,11 @@ class Doctor:
         return Check("disk", True, sentence, "; ".join(done)), found.folders
 
     # Index
+
+    def _look_at_disk(self) -> DiskFindings:
+        return look_at_disk(
+            self._catalog, ours=self._ours, exclusion=self._exclusion, stop=self._stop
+        )
 
     def _examine_index(self, repair: bool) -> Check:
         if self._recipe is None or not self._index_file.exists():

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgclust.catalog import Catalog, Image
-from imgclust.fs import has_excluded_name, is_below, is_network
+from imgclust.fs import is_below, is_network
 from imgclust.images import Listings, stat_of
 from imgclust.progress import StopFlag
 from imgclust.reconcile import same_file
-from imgclust.watcher import scan
+from imgclust.watcher import Exclusion, scan
 from imgclust.wording import NEXT_STEP, printable
 
 _PAGE = 5000
@@ -63,7 +63,9 @@ class DiskFindings:
         return "; ".join(parts)
 
 
-def look_at_disk(catalog: Catalog, *, ours: Sequence[bytes], stop: StopFlag) -> DiskFindings:
+def look_at_disk(
+    catalog: Catalog, *, ours: Sequence[bytes], exclusion: Exclusion, stop: StopFlag
+) -> DiskFindings:
     """Compare every image with its file, and count the files that nobody knows."""
     roots = catalog.roots.all()
     network = {root.id for root in roots if is_network(root.path)}
@@ -91,7 +93,8 @@ def look_at_disk(catalog: Catalog, *, ours: Sequence[bytes], stop: StopFlag) -> 
     watched = [root.path for root in roots if root.kind == "watched"]
     unknown = folders = 0
     for path in watched:
-        seen, found = _unknown(catalog, path, skip=[*ours, *(set(watched) - {path})])
+        skip = [*ours, *(set(watched) - {path})]
+        seen, found = _unknown(catalog, path, exclusion=exclusion, skip=skip)
         unknown += seen
         folders += found
     return DiskFindings(
@@ -116,13 +119,15 @@ def _held(catalog: Catalog) -> int:
     return of_roots + sum(catalog.images.count_missing_below(one.path, one.root) for one in outer)
 
 
-def _unknown(catalog: Catalog, root: bytes, *, skip: Sequence[bytes]) -> tuple[int, int]:
+def _unknown(
+    catalog: Catalog, root: bytes, *, exclusion: Exclusion, skip: Sequence[bytes]
+) -> tuple[int, int]:
     """Files of a root that were never observed, and the folders that hold files."""
     unknown = 0
     folders: set[bytes] = set()
     for path, _ in scan(
         root,
-        excluded=has_excluded_name,
+        excluded=exclusion.below(root),
         skip=skip,
         trouble=lambda path, error: None,
     ):

@@ -6,7 +6,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from imgclust.catalog import ListedImage
+from imgclust.catalog import Facts, ListedImage
 from imgclust.errors import MissingPackageError
 from imgclust.export.rows import Rows
 from imgclust.wording import loses, path_text
@@ -31,6 +31,7 @@ def write_parquet(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
         pa.field("cluster", pa.int64()),
         *(pa.field(name, pa.float64()) for name in ("distance", *rows.axes)),
         pa.field("missing", pa.bool_(), nullable=False),
+        *(pa.field(name, pa.string()) for name in ("taken", "taken_from", "camera", "damage")),
     ]
     if rows.lossy:
         fields.append(pa.field("path_bytes", pa.binary()))
@@ -65,6 +66,8 @@ def require_pyarrow() -> Any:
 
 
 def _columns(rows: Rows, page: list[ListedImage]) -> dict[str, list[Any]]:
+    found = rows.facts(page)
+    facts = [found.get(image.id, Facts()) for image in page]
     places = [image.coordinates or (None,) * len(rows.axes) for image in page]
     return {
         "id": [image.id for image in page],
@@ -72,6 +75,10 @@ def _columns(rows: Rows, page: list[ListedImage]) -> dict[str, list[Any]]:
         "cluster": [image.cluster for image in page],
         "distance": [image.distance for image in page],
         "missing": [image.missing for image in page],
+        "taken": [one.taken for one in facts],
+        "taken_from": [one.taken_from for one in facts],
+        "camera": [one.camera for one in facts],
+        "damage": [one.damage or None for one in facts],
         "path_bytes": [image.path if loses(image.path) else None for image in page],
         "embedding": [
             None if image.embedding is None else image.embedding.astype(np.float32)

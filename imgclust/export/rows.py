@@ -7,14 +7,14 @@ import functools
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, ListedImage
+from imgclust.catalog import Catalog, Facts, ListedImage
 from imgclust.errors import StorageError
 from imgclust.progress import Progress, StopFlag
 from imgclust.wording import in_base64, loses, path_text
@@ -27,9 +27,11 @@ def write_json(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
     written = 0
     stream.write(b'{"images":[')
     for page in rows.pages(embeddings=embeddings):
+        facts = rows.facts(page)
         for image in page:
             stream.write(b",\n" if written else b"\n")
-            stream.write(_json(rows, image, embeddings=embeddings).encode())
+            found = facts.get(image.id, Facts())
+            stream.write(_json(rows, image, found, embeddings=embeddings).encode())
             written += 1
     stream.write(b"\n]}\n")
     return written
@@ -41,6 +43,7 @@ def write_csv(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
     An embedding is one cell, a JSON list.
     """
     titles = ["id", "path", "cluster", "name", "distance", *rows.axes, "missing"]
+    titles += ["taken", "taken_from", "camera", "damage"]
     titles += ["path_bytes"] * rows.lossy + ["embedding"] * embeddings
     written = 0
     lines = io.TextIOWrapper(stream, encoding="utf-8", newline="")
@@ -48,7 +51,11 @@ def write_csv(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
         writer = csv.writer(lines)
         writer.writerow(titles)
         for page in rows.pages(embeddings=embeddings):
-            writer.writerows(_cells(rows, image, embeddings=embeddings) for image in page)
+            facts = rows.facts(page)
+            writer.writerows(
+                _cells(rows, image, facts.get(image.id, Facts()), embeddings=embeddings)
+                for image in page
+            )
             written += len(page)
     finally:
         lines.detach()  # the stream is the caller's to close
@@ -78,7 +85,7 @@ def write_classic(stream: BinaryIO, rows: Rows) -> int:
     return written
 
 
-def _json(rows: Rows, image: ListedImage, *, embeddings: bool) -> str:
+def _json(rows: Rows, image: ListedImage, facts: Facts, *, embeddings: bool) -> str:
     entry: dict[str, Any] = {"id": image.id, "path": path_text(image.path)}
     if loses(image.path):
         entry["path_bytes"] = in_base64(image.path)
@@ -87,6 +94,8 @@ def _json(rows: Rows, image: ListedImage, *, embeddings: bool) -> str:
     entry["distance"] = image.distance
     entry |= dict(zip(rows.axes, _coordinates(rows, image), strict=True))
     entry["missing"] = image.missing
+    entry |= {"taken": facts.taken, "taken_from": facts.taken_from, "camera": facts.camera}
+    entry["damage"] = facts.damage or None
     written = json.dumps(entry, ensure_ascii=False, allow_nan=False)
     if not embeddings:
         return written
@@ -94,10 +103,11 @@ def _json(rows: Rows, image: ListedImage, *, embeddings: bool) -> str:
     return f'{written[:-1]}, "embedding": {vector}}}'
 
 
-def _cells(rows: Rows, image: ListedImage, *, embeddings: bool) -> list[Any]:
+def _cells(rows: Rows, image: ListedImage, facts: Facts, *, embeddings: bool) -> list[Any]:
     name = rows.names.get(image.cluster or 0)
     cells = [image.id, path_text(image.path), image.cluster, name, image.distance]
     cells += [*_coordinates(rows, image), "true" if image.missing else "false"]
+    cells += [facts.taken, facts.taken_from, facts.camera, facts.damage or None]
     if rows.lossy:
         cells.append(in_base64(image.path) if loses(image.path) else None)
     if embeddings:
@@ -133,9 +143,18 @@ class Rows:
     count: int
     progress: Progress
     stop: StopFlag
+    only: Collection[int] | None = None
 
     @classmethod
-    def of(cls, catalog: Catalog, *, recipe: str, progress: Progress, stop: StopFlag) -> Rows:
+    def of(
+        cls,
+        catalog: Catalog,
+        *,
+        recipe: str,
+        progress: Progress,
+        stop: StopFlag,
+        only: Collection[int] | None = None,
+    ) -> Rows:
         """The rows of a collection as it is now."""
         with catalog.snapshot():
             newest = catalog.projections.newest_map(recipe)
@@ -148,10 +167,15 @@ class Rows:
                 axes=("x", "y", "z") if newest is not None and newest[1] == 3 else ("x", "y"),
                 lossy=any(loses(path) for path in catalog.listing.paths()),
                 last=catalog.listing.last(),
-                count=catalog.images.count(),
+                count=catalog.images.count() if only is None else len(only),
                 progress=progress,
                 stop=stop,
+                only=only,
             )
+
+    def facts(self, page: Sequence[ListedImage]) -> dict[int, Facts]:
+        """When and by what the images of a page were taken."""
+        return self.catalog.details.of_images([image.id for image in page])
 
     def pages(self, *, embeddings: bool) -> Iterator[list[ListedImage]]:
         """All images by id, at most 1,000 at a time.
@@ -174,9 +198,11 @@ class Rows:
         ):
             self.stop.check()
             self.progress("exporting", done, self.count)
-            yield page
-            done += len(page)
             after = page[-1].id
+            page = [one for one in page if self.only is None or one.id in self.only]
+            done += len(page)
+            if page:
+                yield page
         newest = self.catalog.projections.newest_map(self.recipe)
         if self.projection is not None and (newest is None or newest[0] != self.projection):
             raise StorageError("the map was recomputed during the export; export again")

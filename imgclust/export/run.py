@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat as stat_bits
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -55,6 +55,7 @@ def export(
     collection: str,
     thumbnail: Callable[[int], bytes | None],
     embeddings: bool = False,
+    only: Collection[int] | None = None,
     progress: Progress = silent,
     stop: StopFlag | None = None,
 ) -> ExportResult:
@@ -72,6 +73,8 @@ def export(
         Encoded picture of a content, None where there is none.
     embeddings
         Write the embeddings too; "projector" always does, "classic" never.
+    only
+        Ids of the images to write; None for all.
 
     Raises
     ------
@@ -94,8 +97,10 @@ def export(
         raise UsageError(f"{format} cannot go to standard output; name a place with --out")
     if format == "parquet":
         require_pyarrow()
-    rows = Rows.of(catalog, recipe=recipe, progress=progress, stop=stop or StopFlag())
+    rows = Rows.of(catalog, recipe=recipe, only=only, progress=progress, stop=stop or StopFlag())
     if not rows.count:
+        if only is not None:
+            raise NothingThereError("no image was taken then, or by that camera")
         raise NothingThereError("the collection has no images to export; add some first")
     if format == "classic" and rows.clustering is None:
         raise NothingThereError(NO_CLUSTERS)

@@ -27,7 +27,7 @@ from imgclust.images.formats import (
     raw_installed,
     recognise,
 )
-from imgclust.images.headers import Header, header
+from imgclust.images.headers import Header, Origin, header, read_origin
 from imgclust.images.pixel_similarity import cells, copies, likeness, most_likeness, outlines
 from imgclust.images.pixels import WHOLE_PX, is_series, reduced, whole_picture
 from imgclust.images.pool import (
@@ -73,6 +73,7 @@ __all__ = [
     "FileStat",
     "Header",
     "Listings",
+    "Origin",
     "Outcome",
     "Picture",
     "ReadFailed",
@@ -96,6 +97,7 @@ __all__ = [
     "names_in",
     "outlines",
     "raw_installed",
+    "read_origin",
     "recognise",
     "reduced",
     "region_box",

@@ -20,17 +20,22 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
-    ImageChops,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
-    UnidentifiedImageError,
     WebPImagePlugin,
 )
 
 from imgclust.errors import UsageError
-from imgclust.images.formats import HEAD_BYTES, PICTURE_SUFFIXES, RAW_FORMATS, recognise, stranger
-from imgclust.images.pixels import from_lab, is_series, reduced, whole_picture
+from imgclust.images import jpeg
+from imgclust.images.formats import HEAD_BYTES, PICTURE_SUFFIXES, RAW_FORMATS, recognise
+from imgclust.images.headers import Origin, origin_of, raw_exif
+from imgclust.images.pages import main_page, next_that_shows
+from imgclust.images.pixels import is_series, reduced, whole_picture
+from imgclust.images.png import repaired, significant_bits, wrong_checksum
+from imgclust.images.reasons import is_out_of_memory, reason, stranger
+from imgclust.images.samples import packing_of, plain
+from imgclust.images.transparency import on_ground, shows, without_hiding_alpha
 
 # LibRaw's `flip` (libraw_types.h, libraw_image_sizes_t) as an EXIF orientation.
 _FLIPS = {3: 3, 5: 8, 6: 6}
@@ -147,6 +152,8 @@ class Picture:
     format: str
     pixels: NDArray[np.uint8] = field(repr=False)
     thumbnail: bytes | None = field(repr=False)
+    damage: str = ""
+    origin: Origin = Origin()
 
 
 @dataclass(frozen=True)
@@ -173,9 +180,12 @@ def decode(
 ) -> Picture | Undecodable:
     """Decode one picture in this process.
 
-    The first frame, upright (EXIF orientation), on white where it is transparent, in RGB; 16-bit
-    samples are scaled. A JPEG is scaled while decoding (libjpeg decodes 1/2, 1/4 or 1/8 of each
-    side in the DCT domain), to no less than `side`; the rest is antialiased bilinear resizing.
+    The first frame that shows something (of a TIFF the largest page, where the first is its
+    thumbnail), upright (EXIF orientation), in RGB. Where it is transparent, on white, or on black
+    when it is a white drawing. Wider samples are scaled by the bits that they use. A
+    JPEG is scaled while decoding (libjpeg decodes 1/2, 1/4 or 1/8 of each side in the DCT domain),
+    to no less than `side`; the rest is antialiased bilinear resizing. What fails is tried
+    again in a slower way that forgives more.
 
     Parameters
     ----------
@@ -208,30 +218,39 @@ def decode(
         if suffix not in PICTURE_SUFFIXES:
             return Undecodable("not a kind of picture that imgclust reads")
         return Undecodable(stranger(content[:HEAD_BYTES], suffix))
-    try:
-        with _pillow_limits_off():
-            return _picture(content, kind, side, thumbnail_px, pixel_cap, region, whole_px)
-    except (MemoryError, UsageError):
-        raise
-    except _RefusedError as refusal:
-        return Undecodable(str(refusal))
-    # Decoders of damaged files raise nearly anything: ValueError, IndexError, struct.error.
-    except Exception as error:
-        if "memory" in str(error).lower():
-            raise MemoryError(f"decoding {kind}") from error
-        return Undecodable(_reason(error, kind))
+    wanted = _Wanted(side, thumbnail_px, pixel_cap, region, whole_px)
+    first: Exception | None = None
+    for slow in (False, True):
+        try:
+            with _pillow_limits_off():
+                return _picture(content, kind, wanted, slow=slow)
+        except (MemoryError, UsageError):
+            raise
+        except _RefusedError as refusal:
+            return Undecodable(str(refusal))
+        # Decoders of damaged files raise nearly anything: ValueError, IndexError, struct.error.
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise MemoryError(f"decoding {kind}") from error
+            first = first or error
+    assert first is not None
+    return Undecodable(reason(first, kind, content))
 
 
-def _picture(
-    content: bytes,
-    kind: str,
-    side: int,
-    thumbnail_px: int,
-    pixel_cap: int,
-    region: Region | None,
-    whole_px: int,
-) -> Picture:
-    orientation = 0
+class _Wanted(NamedTuple):
+    """What `decode` is asked for."""
+
+    side: int
+    thumbnail_px: int
+    pixel_cap: int
+    region: Region | None
+    whole_px: int
+
+
+def _picture(content: bytes, kind: str, wanted: _Wanted, *, slow: bool) -> Picture:
+    """Decode, or (`slow`) try what reads files that are not quite right, in full size."""
+    side, thumbnail_px, pixel_cap, region, whole_px = wanted
+    orientation, damage = 0, ""
     if kind in RAW_FORMATS:
         if whole_px:
             raise _RefusedError("RAW files are not compared")
@@ -239,7 +258,13 @@ def _picture(
         image, orientation = preview.image, preview.orientation
         width, height = preview.size
     else:
-        image = _opened(content, kind)
+        if kind == "PNG":
+            damage = wrong_checksum(content)
+            content = repaired(content) if slow else content
+        if slow and kind == "JPEG":
+            content = jpeg.without_descriptions(content)
+        image = _opened(content, kind, slow=slow)
+        image = image if slow or kind != "TIFF" else main_page(image)
         width, height = image.size
     _check_pixels(image.size, pixel_cap)
 
@@ -247,35 +272,82 @@ def _picture(
     if whole_px and is_series(image):
         raise _RefusedError("it holds several pictures")
     least = reduced(image.size, whole_px) if whole_px else (side, side)
-    drafted = None if region else image.draft(None, least)
+    drafted = None if region or slow else image.draft(None, least)
     box = drafted[1] if drafted else None
-    image.load()
+    shown: Image.Image | None = None
+    if kind == "JPEG":
+        scale = max(1, round(width / image.width))
+        pixels, damage = jpeg.pixels_of(content, image, scale)
+        shown = None if pixels is None else Image.fromarray(pixels)
+    if shown is None:
+        shown = _shown(image, content, kind, slow=slow)
+        if drafted is None and kind not in RAW_FORMATS:
+            width, height = shown.size
+        _check_pixels(shown.size, pixel_cap)
     orientation = orientation or _orientation(image)
     if orientation > 4:
         width, height = height, width
 
-    plain = _plain_mode(image)
     if whole_px:
-        found = whole_picture(plain, least, box, _UPRIGHT.get(orientation))
-        return Picture(width, height, kind, found, None)
+        found = whole_picture(shown, least, box, _UPRIGHT.get(orientation))
+        return Picture(width, height, kind, found, None, damage)
     if region is not None:  # it is one of the upright picture
-        plain = plain.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else plain
-        plain = plain.crop(region_box(region, width, height))
-        (width, height), orientation = plain.size, 1
-    square = plain.resize((side, side), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
+        shown = shown.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else shown
+        shown = shown.crop(region_box(region, width, height))
+        (width, height), orientation = shown.size, 1
+    square = shown.resize((side, side), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
     if orientation in _UPRIGHT:
         square = square.transpose(_UPRIGHT[orientation])
-    square = _on_white(square)
+    square = on_ground(square)
     thumbnail = _thumbnail(square, width, height, thumbnail_px) if thumbnail_px else None
-    return Picture(width, height, kind, np.asarray(square), thumbnail)
+    origin = _origin(content, image, kind)
+    return Picture(width, height, kind, np.asarray(square), thumbnail, damage, origin)
 
 
-def _opened(content: bytes, kind: str) -> Image.Image:
+def _origin(content: bytes, image: Image.Image, kind: str) -> Origin:
+    """When and by what it was taken; a RAW file's preview knows it too."""
+    try:
+        found = origin_of(image.getexif())
+    # Damaged metadata must not lose the picture.
+    except Exception:
+        found = Origin()
+    own = origin_of(raw_exif(content)) if kind in RAW_FORMATS else Origin()
+    return Origin(own.taken or found.taken, own.camera or found.camera)
+
+
+def _shown(image: Image.Image, content: bytes, kind: str, *, slow: bool) -> Image.Image:
+    """The first frame that shows something, as 8-bit L, RGB or RGBA."""
+    place = image.tell()
+
+    def reopen() -> Image.Image:
+        again = _opened(content, kind, slow=slow)
+        again.seek(place)
+        return again
+
+    packing = packing_of(image)
+    image.load()
+    if kind == "PNG" and image.mode.startswith("I;16"):
+        image.info["sbit"] = significant_bits(content)
+    first = plain(image, packing, reopen)
+    found = first
+    if not shows(first):
+        first = first.copy()  # it may be the picture whose frames follow
+    while not shows(found) and next_that_shows(image):
+        place, packing = image.tell(), packing_of(image)
+        image.load()
+        found = plain(image, packing, reopen)
+    return found if shows(found) else without_hiding_alpha(first)
+
+
+def _opened(content: bytes, kind: str, *, slow: bool) -> Image.Image:
     if kind == "HEIC":
         import pi_heif
 
-        pi_heif.register_heif_opener(thumbnails=False, decode_threads=1)
-    return Image.open(io.BytesIO(content), formats=(_PLUGINS[kind],))
+        pi_heif.register_heif_opener(
+            thumbnails=False, decode_threads=1, allow_incorrect_headers=slow
+        )
+    formats = (_PLUGINS[kind], "DIB") if kind == "BMP" else (_PLUGINS[kind],)
+    return Image.open(io.BytesIO(content), formats=formats)
 
 
 def _check_pixels(size: tuple[int, int], pixel_cap: int) -> None:
@@ -303,51 +375,6 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and value in _UPRIGHT else 1
 
 
-def _plain_mode(image: Image.Image) -> Image.Image:
-    """The same picture as 8-bit L, RGB or RGBA."""
-    mode = image.mode
-    if mode.startswith("I;16"):
-        return _eight_bits(np.asarray(image) >> 8)
-    if mode in {"I", "F"}:
-        return _eight_bits(_wide_samples(np.asarray(image, dtype=np.float32)))
-    if image.has_transparency_data:
-        return image if mode == "RGBA" else image.convert("RGBA")
-    if mode in {"1", "L"}:
-        return image.convert("L")
-    if mode == "LAB":
-        return from_lab(image)
-    # Pillow takes every CMYK JPEG for one of Adobe's, whose ink is stored upside down.
-    if mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
-        return ImageChops.invert(image).convert("RGB")
-    return image.convert("RGB")
-
-
-def _eight_bits(samples: NDArray[np.generic]) -> Image.Image:
-    return Image.fromarray(samples.astype(np.uint8))
-
-
-def _wide_samples(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Bring 32-bit samples, whose scale no format states, to 0..255.
-
-    0..1 is taken for a floating-point picture, 0..255 and 0..65535 for widened integers, and
-    anything else is stretched from its least to its greatest value.
-    """
-    finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
-    least, greatest = float(finite.min()), float(finite.max())
-    if least >= 0:
-        for white in (1.0, 255.0, 65535.0):
-            if greatest <= white:
-                return finite * np.float32(255.0 / white)
-    return (finite - np.float32(least)) * np.float32(255.0 / (greatest - least or 1.0))
-
-
-def _on_white(image: Image.Image) -> Image.Image:
-    if image.mode != "RGBA":
-        return image.convert("RGB")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image).convert("RGB")
-
-
 def _thumbnail(square: Image.Image, width: int, height: int, longer_px: int) -> bytes:
     """WebP of the square, brought back to the original's proportions and never beyond its size."""
     scale = min(1.0, longer_px / max(width, height))
@@ -356,15 +383,6 @@ def _thumbnail(square: Image.Image, width: int, height: int, longer_px: int) -> 
     # Method 1 takes a third of the time of the default for a tenth more bytes.
     square.resize(size, Image.Resampling.BILINEAR).save(buffer, "WEBP", quality=75, method=1)
     return buffer.getvalue()
-
-
-def _reason(error: Exception, kind: str) -> str:
-    message = str(error).lower()
-    if any(word in message for word in ("truncated", "unexpected end", "not enough data")):
-        return f"the {kind} file is cut short"
-    if isinstance(error, UnidentifiedImageError):
-        return f"damaged or cut short {kind}: its header cannot be read"
-    return f"damaged or cut short {kind}: its contents cannot be decoded"
 
 
 _limits_lock = threading.Lock()

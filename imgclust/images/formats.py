@@ -1,4 +1,4 @@
-"""Which files are images: signatures, suffixes, and words for what is neither."""
+"""Which files are images: signatures, suffixes, and which are RAW."""
 
 from __future__ import annotations
 
@@ -56,6 +56,9 @@ def recognise(head: bytes, suffix: str) -> str | None:
     # Two letters alone would make images of text files; the size of the header that follows tells.
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:
         return "BMP"
+    # The same without the file header: only its name tells it from other bytes.
+    if suffix == ".dib" and int.from_bytes(head[:4], "little") in _BMP_HEADER_SIZES:
+        return "BMP"
     if head[4:8] == b"ftyp":
         return _iso_format(head)
     return None
@@ -69,20 +72,6 @@ def _iso_format(head: bytes) -> str | None:
     if brands and (brands[0] in _HEIC_BRANDS):
         return "HEIC"
     return None
-
-
-def stranger(head: bytes, suffix: str) -> str:
-    """Say in plain words what is wrong with bytes that no signature fits."""
-    try:
-        # The cut at the end of `head` may fall within a character.
-        text = head.decode("utf-8", errors="strict" if len(head) < HEAD_BYTES else "ignore")
-    except UnicodeDecodeError:
-        text = ""
-    if text and not any(ord(letter) < 32 and letter not in "\t\n\r\f\x1b" for letter in text):
-        if text.lstrip("\ufeff \t\r\n").lower().startswith(("<!doctype html", "<html")):
-            return f"a web page under a picture's name ({suffix})"
-        return f"a text file under a picture's name ({suffix})"
-    return f"not a picture: unknown bytes under a picture's name ({suffix})"
 
 
 @functools.cache

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
 from PIL import Image
 
-from imgclust.images.formats import HEAD_BYTES, recognise
+from imgclust.images.filestat import suffix_of
+from imgclust.images.formats import HEAD_BYTES, RAW_FORMATS, recognise
 from imgclust.numbers import is_digits
 
 _MAKE, _MODEL, _EXIF = 0x010F, 0x0110, 0x8769
 _EXPOSURE, _TAKEN, _DIGITISED = 0x829A, 0x9003, 0x9004
+_TAKEN_OFFSET, _DIGITISED_OFFSET = 0x9011, 0x9012
+_WRITTEN = re.compile(
+    r"([0-9]{4})[:/.-]([0-9]{1,2})[:/.-]([0-9]{1,2})[ T]+([0-9]{1,2}):([0-9]{2})(?::([0-9]{2}))?"
+)
+_SHIFT = re.compile(r"([+-])([0-9]{2}):?([0-9]{2})")
+# The first photograph; and clocks that were never set show years far away.
+_FIRST_YEAR, _LAST_YEAR = 1826, 2199
+_LONGEST = 80
+# Kinds whose descriptions are found without reading the pixels, however large the file is.
+_SEEKING = frozenset({"JPEG", "TIFF"})
 # A header is in the first bytes of what cameras write; larger files of other kinds are not read.
 _MOST_BYTES = 64 << 20
 
@@ -24,6 +39,100 @@ class Header:
 
     camera: bool = False
     taken: str = ""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """When a picture was taken (ISO 8601, an offset where it is known), and by which camera."""
+
+    taken: str | None = None
+    camera: str | None = None
+
+
+def origin_of(exif: Image.Exif) -> Origin:
+    """What EXIF data say; whatever is in them, this raises nothing and returns short text."""
+    details: Mapping[int, object] = {}
+    with contextlib.suppress(Exception):
+        details = exif.get_ifd(_EXIF)
+    taken = None
+    for tag, offset in ((_TAKEN, _TAKEN_OFFSET), (_DIGITISED, _DIGITISED_OFFSET)):
+        taken = taken or _moment(_text(details, tag), _text(details, offset))
+    return Origin(taken, _camera(_text(exif, _MAKE), _text(exif, _MODEL)))
+
+
+def raw_exif(content: bytes) -> Image.Exif:
+    """EXIF data of a RAW file: most are TIFF files, some with another mark."""
+    exif = Image.Exif()
+    with contextlib.suppress(Exception):
+        if content[:2] in {b"II", b"MM"}:
+            order: Literal["little", "big"] = "little" if content[:2] == b"II" else "big"
+            exif.load(content[:2] + (42).to_bytes(2, order) + content[4:])
+    return exif
+
+
+def read_origin(path: bytes) -> Origin | None:
+    """What the file at a path says; None where it cannot be read."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        with open(os.open(path, flags), "rb") as file:
+            there = os.fstat(file.fileno())
+            if not stat.S_ISREG(there.st_mode):
+                return None
+            suffix = suffix_of(path)
+            kind = recognise(file.read(HEAD_BYTES), suffix)
+            file.seek(0)
+            if kind in RAW_FORMATS:
+                return origin_of(raw_exif(file.read(_MOST_BYTES)))
+            if there.st_size > _MOST_BYTES and kind not in _SEEKING:
+                return Origin()
+            if kind == "HEIC":
+                import pi_heif
+
+                pi_heif.register_heif_opener(thumbnails=False, decode_threads=1)
+            with Image.open(file) as opened:
+                return origin_of(opened.getexif())
+    except OSError as error:
+        return Origin() if error.errno is None else None  # Pillow raises it for damage
+    except Exception:  # damaged metadata raise nearly anything
+        return Origin()
+
+
+def _text(tags: Mapping[int, object], tag: int) -> str:
+    """A tag as one line of at most `_LONGEST` characters that can be stored; "" for others."""
+    value: object = ""
+    with contextlib.suppress(Exception):
+        value = tags.get(tag)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, str):
+        return ""
+    shown = "".join(c if c.isprintable() else " " for c in value.partition("\0")[0][:1000])
+    return " ".join(shown.split())[:_LONGEST].encode("utf-8", "replace").decode()
+
+
+def _moment(text: str, offset: str) -> str | None:
+    """The time that EXIF writes as 2024:05:01 12:00:00, if there is such a time."""
+    found = _WRITTEN.match(text)
+    if found is None:
+        return None
+    try:
+        moment = datetime(*(int(part or 0) for part in found.groups()))  # type: ignore[arg-type]
+    except ValueError:
+        return None
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        return None
+    shift = _SHIFT.fullmatch(offset)
+    known = shift is not None and int(shift[2]) <= 14 and int(shift[3]) < 60
+    zone = f"{shift[1]}{shift[2]}:{shift[3]}" if shift is not None and known else ""
+    return moment.isoformat(timespec="seconds") + ("+00:00" if offset == "Z" else zone)
+
+
+def _camera(make: str, model: str) -> str | None:
+    """Make and model, without the make where the model begins with it."""
+    if not model or not make:
+        return model or make or None
+    first = make.split()[0].lower()
+    return model if model.lower().startswith(first) else f"{make} {model}"[:_LONGEST]
 
 
 def header(path: bytes) -> Header:

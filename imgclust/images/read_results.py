@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.images.filestat import FileStat
+from imgclust.images.headers import Origin
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,10 @@ class Decoded:
         WebP bytes, aspect kept; None when thumbnails are off.
     decode_s
         Seconds that decoding took (reading not included).
+    damage
+        What is wrong with the file although there is a picture; empty when nothing was found.
+    origin
+        When and by what it was taken, as the file says.
     """
 
     path: bytes
@@ -44,6 +49,8 @@ class Decoded:
     pixels: NDArray[np.uint8] = field(repr=False)
     thumbnail: bytes | None = field(repr=False)
     decode_s: float
+    damage: str = ""
+    origin: Origin = Origin()
 
 
 @dataclass(frozen=True)

@@ -134,6 +134,8 @@ def claim(
         picture.pixels,
         picture.thumbnail,
         took,
+        picture.damage,
+        picture.origin,
     )
 
 

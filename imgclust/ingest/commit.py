@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Content, Image, Observation, key_of
+from imgclust.catalog import Catalog, Content, Details, Image, Observation, key_of
 from imgclust.config import Watch
 from imgclust.errors import CollisionError
 from imgclust.failpoints import passing
@@ -230,6 +230,7 @@ class Committing:
             self._recipe,
             embedded.provenance,
         )
+        self._catalog.details.put((key, _details(one)) for key, one, _ in chosen)
         images = self._catalog.images.insert_all(
             [(one.path, seen.root, key) for key, one, seen in chosen],
             inodes=[0 if seen.root in place.network else one.stat.inode for _, one, seen in chosen],
@@ -288,7 +289,8 @@ class Committing:
             assert isinstance(outcome, Skipped)
             observations.release(path)
             observations.settle(path, "skipped", suffix=outcome.suffix)
-            return Event("skipped", f"no image ({outcome.suffix or 'no suffix'})", path), None
+            what = f"no image ({outcome.suffix or 'no suffix'})"
+            return Event("skipped", RAW_HINT if outcome.raw else what, path), None
         observations.quarantine(path, verdict.reason, tries=verdict.tries)
         return Event("quarantined", verdict.reason, path), None
 
@@ -320,6 +322,7 @@ class Committing:
             self._catalog.contents.put_embedding(key, self._recipe, vector, embedded.provenance)
             fresh[key] = vector
             embedded_now = True
+        self._catalog.details.put([(key, _details(decoded))])
         taken = self._rows.take(known, key, decoded, place)
         if taken is None:
             return None, None
@@ -369,6 +372,7 @@ def _changed(
     return corrected, list(last.values())
 
 
+RAW_HINT = 'a RAW file; pip install "imgclust[raw]" installs what reads it'
 # What a file is counted as after an event.
 _WORDS = {
     "ingested": "ingested",
@@ -387,6 +391,10 @@ _SENTENCES = {
     "replaced": "replaced by other content",
     "removed": "stays out: its content was taken out with imgclust remove",
 }
+
+
+def _details(decoded: Decoded) -> Details:
+    return Details(decoded.origin.taken, decoded.origin.camera, decoded.damage)
 
 
 def _content(decoded: Decoded, key: int) -> Content:

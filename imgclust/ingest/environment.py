@@ -6,12 +6,12 @@ import os
 import stat as stat_bits
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from imgclust import fs, watcher
 from imgclust.catalog import Root
-from imgclust.fs import has_excluded_name, is_at_or_below, is_below, is_excluded
+from imgclust.fs import is_at_or_below, is_below
 from imgclust.images import (
     NO_STAT,
     FileStat,
@@ -67,7 +67,12 @@ class Disk(Protocol):
 
 
 class LocalDisk:
-    """The real file system."""
+    """The real file system, without what is left out."""
+
+    _exclusion = watcher.Exclusion()
+
+    def __init__(self, exclusion: watcher.Exclusion | None = None) -> None:
+        self._exclusion = exclusion or self._exclusion
 
     def stat(self, path: bytes) -> FileStat | None:
         """Stat of a regular file, None for anything else; OSError when the disk cannot tell."""
@@ -110,14 +115,23 @@ class LocalDisk:
             return False
 
     def scan(
-        self, root: bytes, *, skip: Sequence[bytes], trouble: Callable[[bytes, str], None]
+        self,
+        root: bytes,
+        *,
+        skip: Sequence[bytes],
+        trouble: Callable[[bytes, str], None],
+        anchor: bytes | None = None,
     ) -> Iterator[tuple[bytes, FileStat]]:
-        """Every regular file below a root with its stat; unreadable folders go to `trouble`."""
+        """Every regular file below a root with its stat; unreadable folders go to `trouble`.
+
+        Patterns count from `anchor`, a folder above the root, else from the root.
+        """
 
         def said(folder: bytes, error: OSError) -> None:
             trouble(folder, error.strerror or str(error))
 
-        for path, result in watcher.scan(root, excluded=has_excluded_name, skip=skip, trouble=said):
+        excluded = self._exclusion.below(anchor or root)
+        for path, result in watcher.scan(root, excluded=excluded, skip=skip, trouble=said):
             try:
                 stat = file_stat(result)
             except BaseException as error:
@@ -129,12 +143,13 @@ class LocalDisk:
 
 @dataclass(frozen=True)
 class Place:
-    """The roots of a collection, and the folders of ours that are never entered."""
+    """The roots of a collection, the folders of ours that are never entered, what is left out."""
 
     roots: tuple[Root, ...]
     ours: tuple[bytes, ...]
     network: frozenset[int]
     settle_local_s: float
+    exclusion: watcher.Exclusion = field(default_factory=watcher.Exclusion)
 
     def settle_s(self, root: int) -> float:
         """How long a file of this root must stay the same; network disks tell late."""
@@ -142,16 +157,25 @@ class Place:
 
     def root_of(self, path: bytes) -> Root | None:
         """The innermost watched root above `path`; None when no root has it, or it is excluded."""
+        best = self.watched_above(path)
+        if best is None or any(is_at_or_below(path, folder) for folder in self.ours):
+            return None
+        return None if self.exclusion.covers(best.path, path) else best
+
+    def excludes(self, path: bytes) -> bool:
+        """True for a path below a watched root that is left out."""
+        root = self.watched_above(path)
+        return root is not None and self.exclusion.covers(root.path, path)
+
+    def watched_above(self, path: bytes) -> Root | None:
+        """The innermost watched root above `path`."""
         best: Root | None = None
         for root in self.roots:
             if root.kind != "watched" or (best is not None and len(root.path) <= len(best.path)):
                 continue
             if is_below(path, root.path):
                 best = root
-        if best is None or any(is_at_or_below(path, folder) for folder in self.ours):
-            return None
-        inside = path[len(best.path) :].strip(b"/")
-        return None if any(is_excluded(part) for part in inside.split(b"/")) else best
+        return best
 
     def top_of(self, path: bytes) -> bytes:
         """The innermost root above `path`, else its folder: the names below it are looked up."""

@@ -53,10 +53,13 @@ class Counts:
     ----------
     absent
         The images that left in this run and did not come back, by path or elsewhere.
+    excluded
+        Images in places that are left out now, as the last scan found them.
     """
 
     def __init__(self) -> None:
         self.absent: set[int] = set()
+        self.excluded = 0
         self._word_of: dict[int, str] = {}
         self._before: dict[int, str] = {}
         self._numbers: Counter[str] = Counter()
@@ -108,6 +111,7 @@ class Counts:
             offline=tuple((one.path, one.images) for one in held if one.offline),
             removed=self["removed"],
             pending=self["pending"],
+            excluded=self.excluded,
             suffixes={suffix: number for suffix, number in self._suffixes.items() if number},
         )
 
@@ -132,7 +136,7 @@ class IngestResult:
     disk is away, with the number of their images. `suggestions` name commands that would help.
     Each of the `seen` files is counted once: as ingested, reused, unchanged, skipped, quarantined,
     removed or pending. `missing` counts images whose file is not there, `suffixes` the skipped
-    files by suffix.
+    files by suffix. `excluded` counts images that are in, in places that are left out now.
     """
 
     seen: int
@@ -149,3 +153,4 @@ class IngestResult:
     removed: int = 0
     pending: int = 0
     suffixes: Mapping[str, int] = field(default_factory=dict)
+    excluded: int = 0

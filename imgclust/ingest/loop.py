@@ -23,6 +23,7 @@ from imgclust.ingest.pipeline import Pipeline
 from imgclust.ingest.root_scan import Scan
 from imgclust.ingest.upkeep import Upkeep
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.watcher import Exclusion
 
 # Most inbox messages handled in one turn, so that commits are not kept waiting by a burst.
 _TURN = 500
@@ -48,6 +49,8 @@ class Ingest:
         Folders of ours that are never entered.
     network
         Ids of the roots on network file systems.
+    exclusion
+        What is left out in the roots.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Ingest:
         settings: Settings,
         ours: Iterable[bytes],
         network: Iterable[int] = (),
+        exclusion: Exclusion | None = None,
         workers: int = 2,
         emit: Emit = lambda event: None,
         progress: Progress = silent,
@@ -69,6 +73,7 @@ class Ingest:
         self._rules = settings.watch
         self._ours = tuple(ours)
         self._network = frozenset(network)
+        self._exclusion = exclusion or Exclusion(self._rules.exclude_folders, self._rules.exclude)
         self._emit = emit
         self._stop = stop or StopFlag()
         self._clock = parts.clock
@@ -186,6 +191,8 @@ class Ingest:
         self._pipeline.commit()
         while complete and self._upkeep.leave_gone():
             pass
+        while complete and not self._stop.is_set() and self._upkeep.read_details(budget_s=1.0):
+            pass
         self._say()
         self._upkeep.bring_in_step(empty=True, over=True, clusters=complete)
 
@@ -262,7 +269,7 @@ class Ingest:
 
     def _reload(self) -> None:
         roots = tuple(self._catalog.roots.all())
-        self._place = Place(roots, self._ours, self._network, self._rules.settle_s)
+        self._place = Place(roots, self._ours, self._network, self._rules.settle_s, self._exclusion)
 
     def _scan_some(self) -> None:
         self._overflowed |= self._inbox.overflowed()
@@ -282,10 +289,23 @@ class Ingest:
             if self._network:
                 wait = max(wait, 10 * self._scan.seconds)
             self._scan_due = self._clock.monotonic() + wait
+            self._say_excluded(self._scan.excluded)
             self._emit(Event("scanned", f"scanned in {self._scan.seconds:.1f} s"))
             self._scan = None
             self._upkeep.due = True
             self._pause.over()
+
+    def _say_excluded(self, images: int) -> None:
+        if images and images != self._counts.excluded:
+            one = "image is in a place that is" if images == 1 else "images are in places that are"
+            self._emit(
+                Event(
+                    "note",
+                    f"{images:,} {one} left out now; imgclust watch --once "
+                    "--remove-excluded takes them out",
+                )
+            )
+        self._counts.excluded = images
 
     def _take_requests(self) -> None:
         now = self._clock.monotonic()

@@ -177,6 +177,8 @@ class Looking:
 
     def at_ripe(self, known: Observation, place: Place) -> bool:
         """Look at a path whose settle delay has passed; True when it is to be read now."""
+        if not known.asked and place.excludes(known.path) and self.let_go(known.path):
+            return False
         try:
             stat = self.disk.stat(known.path)
         except OSError:  # a claim will say what is wrong
@@ -189,6 +191,15 @@ class Looking:
                 else:
                     self.see(known.path, stat, known.root, place)
         return found is Look.CLAIM
+
+    def let_go(self, path: bytes) -> bool:
+        """Forget a path that is left out now; False for that of an image, which stays."""
+        if self.catalog.images.at(path) is not None:
+            return False
+        with self.catalog.transaction():
+            self.catalog.observations.forget(path)
+        self.counts.leave(path)
+        return True
 
     def see(self, path: bytes, stat: FileStat, root: int, place: Place) -> None:
         """The path is new or has changed: it is due when it has stayed the same long enough."""

@@ -30,6 +30,8 @@ from imgclust.reconcile import RootScan, hold
 _SLICE = 500
 # Rows compared in one turn, and changed in one transaction.
 _ROWS = 2000
+# What is known of a path that is left out now is forgotten in these states.
+_LET_GO = frozenset({"seen", "skipped", "quarantined"})
 
 
 class RootPass:
@@ -53,6 +55,8 @@ class RootPass:
     doubted
         True when so much seems to have vanished that all roots are to be scanned again before
         that is believed: it may have moved, during the walk, to where that had been already.
+    excluded
+        Images that are there and in, in places that are left out now.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class RootPass:
         self.root = root
         self.files = 0
         self.doubted = False
+        self.excluded = 0
         self._again = again
         # A root that is one added file: its own absence proves nothing about the disk.
         self._single = root.kind == "added" and self._catalog.observations.at(root.path) is not None
@@ -173,6 +178,7 @@ class RootPass:
                 absent.append(image)
             else:
                 met.append((image.path, stat))
+                self.excluded += self.root.kind == "watched" and self._place.excludes(image.path)
                 self._mounts.met(image.path, stat)
         if met:
             self._looking.at_files(met, self.root.id, self._place)
@@ -301,6 +307,12 @@ class RootPass:
             )
         others = [path for path, state in page if state not in {"done", "missing"}]
         seen = self._were_seen(others)
+        with self._catalog.transaction():
+            for (path, state), there in zip(
+                [one for one in page if one[1] not in {"done", "missing"}], seen, strict=True
+            ):
+                if not there and state in _LET_GO and self._place.excludes(path):
+                    self._looking.let_go(path)
         self._listings = Listings(self._disk.names)
         gone = [
             path
@@ -354,6 +366,8 @@ class Scan:
 
     Attributes
     ----------
+    excluded
+        Images in places that are left out now; complete when the scan is finished.
     in_doubt
         True while all roots are scanned again; nothing is to be read until then: a copy of
         what seems to have vanished would take its place before it is known whether it has.
@@ -374,6 +388,7 @@ class Scan:
         self._waiting = deque(self._watched)
         self._over: set[int] = set()
         self.in_doubt = False
+        self.excluded = 0
         self._added = deque(root for root in place.roots if root.kind == "added")
         self._walking: RootPass | None = None
         self._walked: deque[RootPass] = deque()
@@ -420,6 +435,7 @@ class Scan:
                     self._walk_again()
                 else:
                     self._over.add(compared.root.id)
+                    self.excluded += compared.excluded
             return False
         self.seconds = self._clock.monotonic() - self.started
         return True

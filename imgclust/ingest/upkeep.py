@@ -8,6 +8,7 @@ from imgclust.catalog import Catalog
 from imgclust.config import Watch
 from imgclust.images import Decoded
 from imgclust.ingest.dependencies import Parts
+from imgclust.ingest.details import DetailReader
 from imgclust.ingest.environment import POLL_S
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.faults import sentence, unforeseen
@@ -16,6 +17,8 @@ from imgclust.progress import Progress
 
 # Links and clusters are looked after this often while a backlog is worked off.
 _BUSY_S = 2.0
+# How long a watcher that has nothing else to do reads descriptions until it looks up again.
+_DETAILS_S = 0.1
 # Images removed in one transaction.
 _SLICE = 500
 # Observations changed in one transaction: other processes are not kept waiting.
@@ -49,6 +52,7 @@ class Upkeep:
         self._progress = progress
         self._checked = 0.0
         self._told: set[str] = set()
+        self._details = DetailReader(catalog, parts.disk)
         self.due = True
 
     def begin(self) -> None:
@@ -78,6 +82,7 @@ class Upkeep:
         empty = not busy and next_due is None and not scanning
         if empty:
             self.due = self.leave_gone()  # the rest in the next turns: arrivals come in between
+            self.due |= self.read_details()
         self.bring_in_step(empty=empty, over=False)
 
     def bring_in_step(self, *, empty: bool, over: bool, clusters: bool = True) -> None:
@@ -101,6 +106,12 @@ class Upkeep:
                 self._emit(Event("trouble", f"{sentence(error, f'updating {what}')}; going on"))
         else:
             self._told.discard(what)
+
+    def read_details(self, *, budget_s: float = _DETAILS_S) -> bool:
+        """Read some of the details that are lacking; True when some are left."""
+        if not self._details.over:
+            self._try("the dates of older images", lambda: self._details.advance(budget_s=budget_s))
+        return not self._details.over and "the dates of older images" not in self._told
 
     def leave_gone(self) -> bool:
         """Remove what enough scans have missed, now that nothing waits that it could have become.

@@ -137,6 +137,7 @@ class FolderPages:
         numbers = range(1, _pages_of(len(entries)) + 1)
         for number in numbers:
             part = entries[(number - 1) * _A_PAGE : number * _A_PAGE]
+            damaged = self._catalog.details.damaged_among(content for _, _, content, _ in part)
             others = " ".join(
                 str(one) if one == number else f'<a href="{_page(shown, one)}">{one}</a>'
                 for one in numbers
@@ -146,7 +147,9 @@ class FolderPages:
                 f'<p><a href="../{os.fsdecode(INDEX)}">all clusters</a></p>\n',
                 f"<h1>{html.escaped(shown.title)}</h1>\n",
                 f'<p class="soft">{counted(len(entries), "image")}</p>\n{turning}',
-                *html.cards(self._card(shown.folder, *entry) for entry in part),
+                *html.cards(
+                    self._card(shown.folder, *entry, damaged=entry[2] in damaged) for entry in part
+                ),
                 turning,
             ]
             path = os.path.join(self._pages, _page(shown, number).encode())
@@ -202,10 +205,20 @@ class FolderPages:
             if is_our_page(path) or (name == _NEW and _is_empty(path)):
                 os.unlink(path)
 
-    def _card(self, folder: bytes, entry: bytes, path: bytes, content: int, missing: bool) -> str:
+    def _card(
+        self,
+        folder: bytes,
+        entry: bytes,
+        path: bytes,
+        content: int,
+        missing: bool,
+        *,
+        damaged: bool,
+    ) -> str:
+        words = (b"missing: " if missing else b"") + (b"damaged: " if damaged else b"")
         return html.card(
             self._thumbnail(content, os.path.join(PAGES, b"page")),
-            b"missing: " + entry if missing else entry,
+            words + entry,
             title=path,
             href=quote(os.path.join(b"..", folder, entry)),
             lazy=True,

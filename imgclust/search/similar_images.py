@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Image
+from imgclust.catalog import Catalog, Facts, Image
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.fs import NotAFileError, open_to_read, stored
 from imgclust.numbers import is_digits
@@ -38,6 +38,7 @@ class Neighbour(Located):
     cluster: int | None
     name: str | None
     missing: bool = False
+    facts: Facts = Facts()
 
 
 @dataclass(frozen=True)
@@ -142,6 +143,7 @@ def neighbours(
     n: int,
     min_score: float | None,
     cluster: int | str | None = None,
+    only: Collection[int] | None = None,
 ) -> QueryResult:
     """The `n` most similar images: one row per image, the queried one first, ties by id.
 
@@ -154,6 +156,8 @@ def neighbours(
     cluster
         Only images of this cluster (id or name) of the current clustering; all of it is compared,
         so that the answer is right wherever its images stand among the others.
+    only
+        Only images with these ids.
 
     Raises
     ------
@@ -162,11 +166,17 @@ def neighbours(
     """
     live.top_up()
     current = catalog.clusterings.current_id()
-    if cluster is None:
+    if cluster is None and only is None:
         rows = _nearest(catalog, live, subject, n)
     else:
-        members = catalog.assignments.contents_in(current or 0, catalog.clusterings.find(cluster))
-        rows = _nearest_in(catalog, live, subject, members, n)
+        members: Sequence[int] = []
+        if cluster is not None:
+            found_cluster = catalog.clusterings.find(cluster)
+            members = catalog.assignments.contents_in(current or 0, found_cluster)
+        if only is not None:
+            wanted = {one.content for one in catalog.images.some([*only]).values()}
+            members = sorted(wanted if cluster is None else wanted.intersection(members))
+        rows = _nearest_in(catalog, live, subject, members, n, only)
     rows.sort(key=lambda row: (row[1] != subject.image, -row[0], row[1]))
     names = catalog.clusterings.names()
     found = []
@@ -206,7 +216,12 @@ def _nearest(catalog: Catalog, live: LiveIndex, subject: Subject, n: int) -> lis
 
 
 def _nearest_in(
-    catalog: Catalog, live: LiveIndex, subject: Subject, members: Sequence[int], n: int
+    catalog: Catalog,
+    live: LiveIndex,
+    subject: Subject,
+    members: Sequence[int],
+    n: int,
+    only: Collection[int] | None,
 ) -> list[_Row]:
     """At least the `n` nearest images of these contents, all of which are compared."""
     keys = np.array([key for key in members if key in live.index], np.int64)
@@ -227,6 +242,7 @@ def _nearest_in(
         rows.extend(
             (1.0 if image.id == subject.image else score, image.id, image.path, key)
             for image in catalog.images.with_content(key)
+            if only is None or image.id in only
         )
     return rows
 

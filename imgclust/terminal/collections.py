@@ -110,7 +110,7 @@ def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):
-        return ", ".join(f"{one:g}" for one in value)
+        return ", ".join(one if isinstance(one, str) else f"{one:g}" for one in value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -23,6 +23,7 @@ from imgclust.wording import (
 
 if TYPE_CHECKING:
     from imgclust.collection import (
+        DamagedImage,
         DoctorResult,
         Drifting,
         Listed,
@@ -61,6 +62,13 @@ def status(screen: Screen, result: Status) -> None:
     if result.quarantined:
         facts.append(
             ("quarantine", f"{counted(result.quarantined, 'file')}; see imgclust quarantine")
+        )
+    if result.damaged:
+        facts.append(
+            (
+                "damaged",
+                f"{counted(result.damaged, 'image')}, in; see imgclust quarantine --damaged",
+            )
         )
     if result.skipped:
         facts.append(("skipped", f"no images: {suffixes(result.skipped)}"))
@@ -128,9 +136,26 @@ def accepted(screen: Screen, rows: Sequence[MissingImage]) -> None:
         screen.summary("no image is missing")
 
 
-def removed(screen: Screen, result: Removed, *, would: bool) -> None:
-    """An image that was, or would be, taken out."""
+def damaged(screen: Screen, rows: Sequence[DamagedImage]) -> None:
+    """Images whose files are damaged: they are in."""
+    if not rows:
+        screen.summary("no image is damaged")
+        return
+    screen.table(
+        [Column("id", "number"), Column("reason"), Column("path", "path")],
+        [(str(row.id), printable(row.reason), printable(row.path)) for row in rows],
+    )
+
+
+def removed(screen: Screen, results: Sequence[Removed], *, would: bool) -> None:
+    """Images that were, or would be, taken out."""
     taken = "would be taken out" if would else "taken out"
+    if len(results) > 1:
+        for one in results:
+            screen.line(f"{one.id:>8}  {printable(one.path)}")
+        screen.outcome(f"{counted(len(results), 'image')} {taken}; their files stay")
+        return
+    result = results[0]
     screen.outcome(f"image {result.id} {taken}; its file stays: {printable(result.path)}")
     others = counted(len(result.copies), "other image")
     if result.copies and result.copies_removed:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Iterator
 
-from imgclust.fs import has_excluded_name
+from imgclust.watcher.exclusion import Exclusion
 
 
 def scan(
     root: bytes,
     *,
-    excluded: Callable[[bytes], bool] = has_excluded_name,
+    excluded: Callable[[bytes, bool], bool] | None = None,
     skip: Collection[bytes] = (),
     trouble: Callable[[bytes, OSError], None],
 ) -> Iterator[tuple[bytes, os.stat_result]]:
@@ -24,7 +24,8 @@ def scan(
     root
         Where to begin, an absolute path.
     excluded
-        Called with every path below `root`; what it says True to is not yielded or entered.
+        Called with every path below `root`, and True for a folder; what it says True to is not
+        yielded or entered. By default what an `Exclusion` without patterns leaves out.
     skip
         Absolute folders not to enter.
     trouble
@@ -36,6 +37,8 @@ def scan(
     bytes, os.stat_result
         Path and `lstat` of a regular file.
     """
+    if excluded is None:
+        excluded = Exclusion().below(root)
     folders = [root]
     while folders:
         folder = folders.pop()
@@ -49,10 +52,11 @@ def scan(
         below = []
         while entries:
             entry = entries.pop()  # its stat goes with it: there may be 10^6 in one folder
-            if excluded(entry.path):
-                continue
             try:
-                if entry.is_dir(follow_symlinks=False):
+                folder_too = entry.is_dir(follow_symlinks=False)
+                if excluded(entry.path, folder_too):
+                    continue
+                if folder_too:
                     if entry.path not in skip:
                         below.append(entry.path)
                     continue

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.fs import has_excluded_name, is_at_or_below, is_network
+from imgclust.fs import is_at_or_below, is_network
+from imgclust.watcher.exclusion import Exclusion
 from imgclust.watcher.walk import ignore, scan
 from imgclust.wording import printable
 
@@ -121,13 +122,12 @@ class Proof:
         return missing
 
 
-def known_file(
-    root: WatchedRoot, *, excluded: Callable[[bytes], bool], skip: Collection[bytes]
-) -> bytes | None:
+def known_file(root: WatchedRoot, *, exclusion: Exclusion, skip: Collection[bytes]) -> bytes | None:
     """A file of the root that can be read: the one of the last time while it is there."""
     with contextlib.suppress(OSError):
         if root.known is not None and stat.S_ISREG(os.lstat(root.known).st_mode):
             return root.known
+    excluded = exclusion.below(root.path)
     files = scan(root.path, excluded=excluded, skip=skip, trouble=ignore)
     return next((path for path, _ in files if os.access(path, os.R_OK)), None)
 
@@ -161,7 +161,7 @@ class Watcher:
     polling
         Watch nothing; the scan is the watch.
     exclude
-        Called with a path and every folder between it and its root; True leaves it out.
+        Which paths are left out.
     skip
         Absolute folders whose content is left out.
     proof_s
@@ -175,14 +175,14 @@ class Watcher:
         *,
         on_trouble: Callable[[str, str], None],
         polling: bool = False,
-        exclude: Callable[[bytes], bool] = has_excluded_name,
+        exclude: Exclusion | None = None,
         skip: Collection[bytes] = (),
         proof_s: float = 5.0,
     ) -> None:
         self._on_path = on_path
         self._on_trouble = on_trouble
         self._polling = polling
-        self._exclude = exclude
+        self._exclusion = exclude or Exclusion()
         self._skip = frozenset(skip)
         self._proof = Proof(wait_s=proof_s)
         # Guards what follows. Never taken in the observer's threads: they may hold watchdog's
@@ -360,7 +360,7 @@ class Watcher:
         self._observer.reader.proving = True
         try:
             for root in watched:
-                root.known = known_file(root, excluded=self._exclude, skip=self._skip)
+                root.known = known_file(root, exclusion=self._exclusion, skip=self._skip)
             silent = self._proof.silent([root.known for root in watched if root.known is not None])
         finally:
             self._observer.reader.proving = False
@@ -389,18 +389,25 @@ class Watcher:
 
     def _new_folder(self, path: bytes) -> None:
         """Report every file in a new folder: it may have been filled before it was watched."""
-        if self._left_out(path):
+        root = self._root_of(path)
+        if self._left_out(path) or (path != root and self._exclusion.leaves_out(root, path, True)):
             return
-        for file, _ in scan(path, excluded=self._exclude, skip=self._skip, trouble=ignore):
+        excluded = self._exclusion.below(root)
+        for file, _ in scan(path, excluded=excluded, skip=self._skip, trouble=ignore):
             if not self._running:
                 return
             self._on_path(file)
 
-    def _left_out(self, path: bytes) -> bool:
+    def _root_of(self, path: bytes) -> bytes:
         roots = [root for root in self._roots if is_at_or_below(path, root)]
-        root = max(roots, key=len, default=b"/")
+        return max(roots, key=len, default=b"/")
+
+    def _left_out(self, path: bytes) -> bool:
+        root = self._root_of(path)
+        if path != root and self._exclusion.covers(root, path):
+            return True
         while len(path) > len(root):
-            if path in self._skip or self._exclude(path):
+            if path in self._skip:
                 return True
             path = os.path.dirname(path)
         return False

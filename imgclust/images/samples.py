@@ -1,0 +1,159 @@
+"""Samples of any depth and mode as 8-bit L, RGB or RGBA."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops
+
+from imgclust.images.pixels import from_lab
+
+_BITS, _PHOTOMETRIC = 258, 262
+# Least and largest value of the samples (TIFF 6.0, sections 8 and 20): those of `S...` first.
+_RANGES = ((340, 341), (280, 281))
+# How many bits cameras, scanners and microscopes store in wider samples.
+_DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16)
+_SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+
+
+def plain(image: Image.Image, packing: str, reopen: Callable[[], Image.Image]) -> Image.Image:
+    """A loaded picture as 8-bit L, RGB or RGBA.
+
+    Parameters
+    ----------
+    packing
+        What `packing_of` said before it was loaded.
+    reopen
+        Opens the same picture again: Pillow keeps only the upper half of 16-bit colours.
+    """
+    mode = image.mode
+    if mode.startswith("I;16"):
+        return _grey(np.asarray(image).astype(np.uint16), image)
+    if mode in {"I", "F"}:
+        return _eight_bits(_wide_samples(np.asarray(image, dtype=np.float32)))
+    if ";16" in packing and mode in {"RGB", "RGBA"}:
+        image = _deep_colours(image, packing, reopen)
+    if mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        return image if image.mode == "RGBA" else image.convert("RGBA")
+    if mode in {"1", "L"}:
+        return image.convert("L")
+    if mode == "LAB":
+        return from_lab(image)
+    # Pillow takes every CMYK JPEG for one of Adobe's, whose ink is stored upside down.
+    if mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        return ImageChops.invert(image).convert("RGB")
+    return image.convert("RGB")
+
+
+def packing_of(image: Image.Image) -> str:
+    """How the samples of a picture that is not loaded yet are stored, as Pillow calls it."""
+    tiles = getattr(image, "tile", None)
+    args = tiles[0].args if tiles else None
+    first = args[0] if isinstance(args, tuple) and args else args
+    return first if isinstance(first, str) else ""
+
+
+def significant(samples: NDArray[np.uint16]) -> int:
+    """How many bits of 16-bit samples are used."""
+    top = int(samples.max(initial=0))
+    return next(depth for depth in _DEPTHS if top < 1 << depth)
+
+
+def _grey(samples: NDArray[np.uint16], image: Image.Image) -> Image.Image:
+    tags = getattr(image, "tag_v2", {})
+    least, most = _range(tags, samples)
+    if most:
+        span = (samples.astype(np.float32) - least) * np.float32(255.0 / (most - least))
+        grey = span.clip(0, 255).astype(np.uint8)
+    else:
+        told = _number(tags.get(_BITS)) or _significant_bits(image)
+        if told and told < 16 and int(samples.max(initial=0)) < 1 << told:
+            grey = _shifted(samples, told)
+        else:
+            grey = _shifted(samples, significant(samples))
+    if tags.get(_PHOTOMETRIC) == 0:  # white is zero, which Pillow heeds with 8 bits only
+        grey = 255 - grey
+    key = image.info.get("transparency")
+    if isinstance(key, int):  # PNG: one grey is transparent
+        alpha = np.where(samples == key, 0, 255).astype(np.uint8)
+        return Image.merge("LA", [_eight_bits(grey), _eight_bits(alpha)]).convert("RGBA")
+    return _eight_bits(grey)
+
+
+def _range(tags: object, samples: NDArray[np.uint16]) -> tuple[int, int]:
+    """What the file says that black and white are; (0, 0) where it says nothing that fits."""
+    for low, high in _RANGES:
+        values = [_number(getattr(tags, "get", lambda _: None)(tag)) for tag in (low, high)]
+        least, most = values[0] or 0, values[1]
+        fits = most is not None and least < most and int(samples.max(initial=0)) <= most
+        if most is not None and fits and (least, most) != (0, 65535):
+            return least, most
+    return 0, 0
+
+
+def _number(value: object) -> int | None:
+    """A tag's value as an integer; of several the largest."""
+    many = value if isinstance(value, tuple) else (value,)
+    numbers = [int(one) for one in many if isinstance(one, int | float) and abs(one) < 1 << 32]
+    return max(numbers) if numbers and len(numbers) == len(many) else None
+
+
+def _significant_bits(image: Image.Image) -> int | None:
+    """What the chunk sBIT of a PNG says of grey (PNG specification, 11.3.2.7)."""
+    found = image.info.get("sbit")
+    return found if isinstance(found, int) else None
+
+
+def _shifted(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
+    if bits >= 8:
+        return (samples >> (bits - 8)).astype(np.uint8)
+    return (samples * (255 // ((1 << bits) - 1))).astype(np.uint8)
+
+
+def _deep_colours(
+    image: Image.Image, packing: str, reopen: Callable[[], Image.Image]
+) -> Image.Image:
+    """16-bit colours whose upper half is nearly black: the lower half is read too."""
+    upper = np.asarray(image)
+    if int(upper[..., :3].max(initial=0)) >= 64 or packing[-1] not in _SWAPPED:
+        return image
+    again = reopen()
+    swapped = packing[:-1] + _SWAPPED[packing[-1]]
+    again.tile = [  # type: ignore[attr-defined]
+        tile._replace(args=(swapped, *tile.args[1:]) if isinstance(tile.args, tuple) else swapped)
+        for tile in again.tile  # type: ignore[attr-defined]
+    ]
+    try:
+        again.load()
+    except (OSError, ValueError):  # this packing is not known in the other order
+        return image
+    samples = upper.astype(np.uint16) << 8 | np.asarray(again)
+    colours = _shifted(samples[..., :3], significant(samples[..., :3]))
+    if samples.shape[2] == 3:
+        return Image.fromarray(colours)
+    alpha = _shifted(samples[..., 3], significant(samples[..., 3]))
+    return Image.fromarray(np.dstack([colours, alpha]))
+
+
+def _wide_samples(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Bring 32-bit samples, whose scale no format states, to 0..255.
+
+    0..1 is taken for a floating-point picture, up to 65535 for widened integers of so many bits,
+    and anything else is stretched from its least to its greatest value.
+    """
+    finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
+    least, greatest = float(finite.min()), float(finite.max())
+    if least >= 0:
+        for white in (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0):
+            if greatest <= white:
+                return finite * np.float32(255.0 / white)
+    return (finite - np.float32(least)) * np.float32(255.0 / (greatest - least or 1.0))
+
+
+def _eight_bits(samples: NDArray[np.generic]) -> Image.Image:
+    return Image.fromarray(samples.astype(np.uint8))
