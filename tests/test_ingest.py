@@ -15,7 +15,7 @@ from imgclust.catalog import Catalog, Image
 from imgclust.collection import images
 from imgclust.errors import StorageError
 from imgclust.images import Again, Decoded, claim
-from imgclust.ingest import Event, Ingest, root_scan
+from imgclust.ingest import Event, Ingest, root_scan, upkeep
 from imgclust.progress import StopFlag
 from tests.ingest_world import World, holds, opened, picture
 from tests.pictures import encoded, photo
