@@ -13,7 +13,7 @@ from imgclust.catalog.copies import (
     marked,
 )
 from imgclust.catalog.embedding_validation import damaged_embeddings, finite, must_be_numbers
-from imgclust.catalog.folder_moves import MovedImage
+from imgclust.catalog.folder_moves import DoubledImage, MovedImage
 from imgclust.catalog.image_list import ListedImage
 from imgclust.catalog.images import Image
 from imgclust.catalog.integrity import sqlite_version
@@ -33,6 +33,7 @@ __all__ = [
     "Clustering",
     "Content",
     "DescribedCluster",
+    "DoubledImage",
     "Image",
     "KeptCatalog",
     "ListedImage",
