@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -389,15 +390,15 @@ def test_an_image_is_removed_as_it_is_now(
     collection = open_collection()
     collection.watch([drop], once=True)
     path = os.fsencode(drop / "picture-02.png")
-    at = inside(collection).catalog.images.at
+    some = inside(collection).catalog.images.some
 
-    def looked_up(wanted: bytes) -> Image | None:
+    def looked_up(wanted: Sequence[int]) -> dict[int, Image]:
         """Nobody else can write between the look and the removal."""
         with Catalog(collection.folders.catalog) as other:
             other._connection.set_busy_timeout(0)
             with pytest.raises(StorageError, match="locked"), other.transaction():
                 pass
-        return at(wanted)
+        return some(wanted)
 
-    monkeypatch.setattr(inside(collection).catalog.images, "at", looked_up)
+    monkeypatch.setattr(inside(collection).catalog.images, "some", looked_up)
     assert collection.remove(os.fsdecode(path)).path == path

@@ -32,8 +32,8 @@ commands = Commands()
 imgclust watch ~/Pictures                      until Ctrl-C
 imgclust watch ~/Pictures --once               stop when all of it is in
 imgclust watch ~/Pictures --links ~/Clusters   make the link folders there
-imgclust watch --exclude 'cache/' --exclude '*_thumb.jpg'   leave these out, also next time
-imgclust watch --once --exclude '/Drafts/' --remove-excluded   and take out what was in
+imgclust watch --exclude 'cache/'              leave these out, also next time
+imgclust watch --once --remove-excluded        and take out what was in
 imgclust watch                                 the folders of the last time""",
 )
 def watch(
