@@ -161,24 +161,33 @@ def sweep(
         return clusters.sweep(
             k_min=low,
             k_max=high,
-            space=_space(space or rules.space),
+            space=space or rules.space,
             seed=rules.seed if seed is None else seed,
         )
 
 
 def cluster(
-    context: Context, k: int | str | None, *, space: str | None, seed: int | None, dry_run: bool
+    context: Context,
+    k: int | str | None,
+    *,
+    space: str | None,
+    seed: int | None,
+    fresh: bool,
+    step: str | None,
+    dry_run: bool,
 ) -> ClusterResult:
     """See `Collection.cluster`."""
     rules = context.settings.clustering
-    if seed is not None and not 0 <= seed < 1 << 31:
-        raise UsageError(f"seed = {seed}: use a number from 0 to {(1 << 31) - 1}")
+    if step not in {None, "finer", "coarser"} or (step and (fresh or k is not None)):
+        raise UsageError("a step is finer or coarser, and neither fresh nor to a given k")
     with context.reclustered(keep=not dry_run) as clusters:
         return clusters.cluster(
             k=rules.k if k is None else k,
-            space=_space(space or rules.space),
+            space=space or rules.space,
             seed=rules.seed if seed is None else seed,
             chosen_by="config" if k is None else "user",
+            fresh=fresh,
+            step=step,
             dry_run=dry_run,
         )
 
@@ -192,12 +201,6 @@ def merge(
         raise UsageError("the name is empty; give one, or omit --name")
     with context.reclustered() as current:
         return current.merge(clusters, name=chosen, dry_run=dry_run)
-
-
-def _space(name: str) -> str:
-    if name not in {"embedding", "pca", "tsne"}:
-        raise UsageError(f"there is no space {name!r}; use embedding, pca or tsne")
-    return name
 
 
 def cluster_name(wanted: str) -> str:

@@ -353,9 +353,8 @@ class Collection:
         """
         from imgclust.collection.roots import remove_root
 
-        return remove_root(
-            self._context, os.fsencode(folder), remove_images=remove_images, dry_run=dry_run
-        )
+        path = os.fsencode(folder)
+        return remove_root(self._context, path, remove_images=remove_images, dry_run=dry_run)
 
     def sweep(
         self,
@@ -376,20 +375,28 @@ class Collection:
         k: int | str | None = None,
         space: str | None = None,
         seed: int | None = None,
+        fresh: bool = False,
+        step: str | None = None,
         dry_run: bool = False,
     ) -> results.ClusterResult:
-        """Cluster now; named clusters stay, the others keep id and folder where they continue.
+        """Improve the clusters there are, or make the first; named clusters stay as they are.
 
         Parameters
         ----------
         k
             A number, "auto", or None for what the settings say; named clusters count.
+        fresh
+            Start from nothing; clusters keep id and folder where they resemble one from before.
+        step
+            "finer" or "coarser": so many more or fewer clusters, by splits or unions alone.
         dry_run
             Say what would change, and change nothing.
         """
         from imgclust.collection import clusters
 
-        return clusters.cluster(self._context, k, space=space, seed=seed, dry_run=dry_run)
+        return clusters.cluster(
+            self._context, k, space=space, seed=seed, fresh=fresh, step=step, dry_run=dry_run
+        )
 
     def undo(self) -> results.ClusterResult:
         """Go back to the clustering before the current one."""
@@ -406,10 +413,7 @@ class Collection:
     def merge_clusters(
         self, clusters: Sequence[int | str], *, name: str | None = None, dry_run: bool = False
     ) -> results.ClusterResult:
-        """Put clusters together into the largest of them; all others stay.
-
-        The whole is called `name`, or as the largest of them that has a name.
-        """
+        """Put clusters into the largest, called `name` or as the largest named; others stay."""
         from imgclust.collection.clusters import merge
 
         return merge(self._context, clusters, name=name, dry_run=dry_run)
@@ -590,9 +594,7 @@ class Collection:
 
         Raises
         ------
-        NothingThereError
-            For a collection without images.
-        UsageError
-            When the path is a folder, or lies among the images or in our own folders.
+        NothingThereError, UsageError
+            For a collection without images; for a path that is a folder, or among images or ours.
         """
         return exports.report(self._context, to)
