@@ -192,6 +192,10 @@ def read_projector(folder: Path) -> tuple[np.ndarray, list[dict[str, str]], Imag
 
 def test_projector(collection: Collection, tmp_path: Path) -> None:
     place = tmp_path / "new" / "projector"
+    with pytest.raises(UsageError, match="make it first"):  # no folder is made unasked
+        collection.export(place, format="projector")
+    assert not place.parent.exists()
+    place.parent.mkdir()
     for _ in range(2):  # an earlier export is replaced
         result = collection.export(place, format="projector")
     assert result.embeddings
@@ -327,7 +331,7 @@ def test_where_an_export_may_not_go(collection: Collection, made: Path, tmp_path
     with pytest.raises(UsageError, match="parquet"):
         collection.export(io.BytesIO(), format="excel")
     with pytest.raises(StorageError, match="cannot be written"):
-        collection.export(Path("/proc/imgclust/out.json"), format="json")
+        collection.export(Path("/proc/out.json"), format="json")
 
 
 def test_a_symbolic_link_is_written_through(collection: Collection, tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ def test_a_region_is_asked_for_as_that_part_alone(
     assert collection.query(1, region=Region(0, 0, 1, 1)).neighbours[0].id == 1
     with pytest.raises(UsageError, match="no pixel of this picture of 160 x 60"):
         collection.query(tmp_path / "both.png", region=Region(160, 0, 10, 10))
-    with pytest.raises(UsageError, match="single image"):
+    with pytest.raises(UsageError, match="exactly one image"):
         collection.query([1, 2], region=Region(0, 0, 1, 1))
     with pytest.raises(NothingThereError, match="no image has the id 99"):
         collection.query(99, region=Region(0, 0, 1, 1))
@@ -162,7 +162,7 @@ def test_paths_only(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_sheet(run: Run, ready: Path, tmp_path: Path) -> None:
-    sheet = tmp_path / "new" / "sheet.png"
+    sheet = tmp_path / "sheet.png"
     document = run("query", "1", "-n", "4", "--sheet", sheet, "--json").document
     assert document["sheet"] == str(sheet)
     with Image.open(sheet) as drawn:

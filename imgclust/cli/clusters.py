@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from imgclust.cli import completion
+from imgclust.cli import checks, completion
 from imgclust.cli.context import Call
 from imgclust.cli.links import Outliers
 from imgclust.cli.questions import agreed
@@ -40,6 +40,7 @@ def sweep(
     space: Annotated[SpaceName | None, typer.Option(help="What k-means runs in.")] = None,
 ) -> None:
     """Try every k, find the knee, draw the elbow curve."""
+    checks.k_range(call.options.files, k_min, k_max)
     with call.open() as collection:
         found = collection.sweep(k_min=k_min, k_max=k_max, space=space)
         call.answer(found, tables.sweep)
@@ -152,6 +153,7 @@ def view(
     refit: Annotated[bool, typer.Option("--refit", help="Recompute the map.")] = False,
 ) -> None:
     """Draw a map of the images, coloured by cluster."""
+    checks.map_file(out)
     with call.open() as collection:
         drawn = collection.view(method=method, dims=dims, out=out, refit=refit)
         call.answer(drawn, tables.view)
@@ -183,6 +185,7 @@ def show(
     ] = None,
 ) -> None:
     """Show a cluster and its images, from the centre outwards."""
+    checks.sheet(sheet)
     with call.open() as collection:
         details = collection.cluster_details(cluster, sheet=sheet)
         every = call.options.verbosity > 0
@@ -212,6 +215,7 @@ def name(
         raise UsageError("no name given; see imgclust clusters name --help")
     if words is not None and release:
         raise UsageError("--release keeps the name and cannot be combined with one")
+    checks.cluster_name(words or "")
     with call.open() as collection:
         row = collection.name_cluster(cluster, words, release=release)
         call.answer(row, tables.named)
@@ -269,6 +273,8 @@ def merge(
     yes: Yes = False,
 ) -> None:
     """Put clusters together into the largest of them; all others stay as they are."""
+    checks.several(ids, "merging takes two or more different clusters")
+    checks.whole_name(name)
     _change(
         call,
         lambda collection, dry: collection.merge_clusters(ids, name=name, dry_run=dry),

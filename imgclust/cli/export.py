@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from imgclust.cli import checks
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Commands
 from imgclust.errors import UsageError
@@ -43,8 +44,9 @@ def export(
     stream = out == "-"
     if stream and call.options.json:
         raise UsageError("--out - and --json both write to standard output; use one of them")
+    target = sys.stdout.buffer if stream else Path(out)
+    checks.export(target, format=format, embeddings=embeddings)
     with call.open() as collection:
-        target = sys.stdout.buffer if stream else Path(out)
         result = collection.export(target, format=format, embeddings=embeddings)
         if stream:
             for note in result.notes:

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from imgclust.cli import checks
 from imgclust.cli.context import Call, ignoring_hangup
 from imgclust.cli.links import Mode, Outliers
 from imgclust.cli.questions import agreed
@@ -85,6 +86,8 @@ def watch(
         if not os.path.isdir(folder):
             shown = printable(folder)
             raise UsageError(f"{shown} is not a folder; use imgclust add {shown} for a file")
+    checks.links_apart(links, folders or ())
+    checks.log_file(log)
     flags = {
         "links.mode": link_mode,
         "watch.polling": polling or None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from imgclust import numbers
-from imgclust.cli import completion
+from imgclust.cli import checks, completion
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Commands, decimal, whole
 from imgclust.errors import NothingThereError, UsageError
@@ -78,6 +78,9 @@ def query(
     if paths and call.options.json:
         raise UsageError("-f and -0 print paths and --json a document; give one of them")
     part = None if region is None else _region(region)
+    if part is not None and len(images) > 1:
+        raise UsageError("--region needs exactly one image")
+    checks.sheet(sheet)
     with call.open() as collection:
         found = collection.query(
             images, n=number, min_score=min_score, cluster=cluster, region=part, sheet=sheet

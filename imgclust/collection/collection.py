@@ -345,11 +345,10 @@ class Collection:
         seed: int | None = None,
     ) -> results.SweepResult:
         """Inertia of every k, the knee, and the elbow picture; the fits are kept."""
+        from imgclust.collection.clusters import k_range
+
         rules = self.settings.clustering
-        low = rules.k_min if k_min is None else k_min
-        high = (rules.k_max or None) if k_max is None else k_max
-        if low < 1 or (high is not None and high < low):
-            raise UsageError(f"k from {low} to {high} is not a range; use 1 <= k-min <= k-max")
+        low, high = k_range(rules, k_min, k_max)
         with self._context.reclustered() as clusters:
             return clusters.sweep(
                 k_min=low,
@@ -406,11 +405,9 @@ class Collection:
 
         The whole is called `name`, or as the largest of them that has a name.
         """
-        from imgclust.collection.clusters import cluster_name
+        from imgclust.collection.clusters import whole_name
 
-        chosen = None if name is None else cluster_name(name)
-        if chosen == "":
-            raise UsageError("the name is empty; give one, or omit --name")
+        chosen = None if name is None else whole_name(name)
         with self._context.reclustered() as current:
             return current.merge(clusters, name=chosen, dry_run=dry_run)
 

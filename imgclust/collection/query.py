@@ -39,7 +39,7 @@ def query(
     if not asked:
         raise UsageError("query what? name at least one image")
     if region is not None and len(asked) > 1:
-        raise UsageError("a region is one of a single image; ask for one image with --region")
+        raise UsageError("--region needs exactly one image")
     if sheet is not None:
         from imgclust.collection import exports
 

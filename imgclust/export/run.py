@@ -86,14 +86,7 @@ def export(
     StoppedError
         When the person asked to stop; what stood there stays.
     """
-    if format not in FORMATS:
-        raise UsageError(f"there is no format {format!r}; use {', '.join(FORMATS)}")
-    if format == "classic" and embeddings:
-        raise UsageError("the format classic has no embeddings; use json, csv or parquet")
-    if format in _NO_STREAM and not isinstance(target, Path):
-        raise UsageError(f"{format} cannot go to standard output; name a place with --out")
-    if format == "parquet":
-        require_pyarrow()
+    check_request(target, format=format, embeddings=embeddings)
     rows = Rows.of(catalog, recipe=recipe, progress=progress, stop=stop or StopFlag())
     if not rows.count:
         raise NothingThereError("the collection has no images to export; add some first")
@@ -116,6 +109,18 @@ def export(
         embeddings=embeddings,
         notes=_notes(format, written, rows.count),
     )
+
+
+def check_request(target: Target, *, format: str, embeddings: bool) -> None:
+    """Whether format, target and embeddings go together; raises as `export`."""
+    if format not in FORMATS:
+        raise UsageError(f"there is no format {format!r}; use {', '.join(FORMATS)}")
+    if format == "classic" and embeddings:
+        raise UsageError("the format classic has no embeddings; use json, csv or parquet")
+    if format in _NO_STREAM and not isinstance(target, Path):
+        raise UsageError(f"{format} cannot go to standard output; name a place with --out")
+    if format == "parquet":
+        require_pyarrow()
 
 
 def _write(stream: BinaryIO, rows: Rows, format: str, embeddings: bool) -> int:
