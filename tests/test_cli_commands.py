@@ -116,16 +116,16 @@ def test_status_says_which_engine_and_why(
 
 def test_query(run: Run, ready: Path) -> None:
     picture = ready / "drop" / "picture-05.png"
-    document = run("--json", "query", picture, "-n", "3").document
+    document = run("--json", "query", picture, "-n", "3", "--include-self").document
     assert list(document) == ["query", "neighbours", "queries", "sheet"]
-    keys = ["id", "path", "score", "cluster", "name", "missing"]
+    keys = ["id", "path", "score", "cluster", "name", "missing", "copies"]
     assert [list(row) for row in document["neighbours"]] == [keys] * 3
     assert document["neighbours"][0]["path"] == str(picture)
     assert document["neighbours"][0]["score"] == pytest.approx(1, abs=1e-3)
-    said = run("query", picture)
+    said = run("query", picture, "--include-self")
     assert len(said.out.splitlines()) == 11
     assert said.out.splitlines()[1].endswith(str(picture))
-    assert run("query", picture, "-q").out == said.out
+    assert run("query", picture, "-q", "--include-self").out == said.out
     assert "no image is that similar" in run("query", picture, "--min-score", "1.1").out
 
 
@@ -137,10 +137,10 @@ def test_names_that_are_no_utf8(run: Run, tmp_path: Path) -> None:
     )
     path = os.fsdecode(os.fsencode(tmp_path / "drop") + b"/" + name)
     assert run("watch", "--once", tmp_path / "drop").code == 0
-    row = run("--json", "query", path).document["neighbours"][0]
+    row = run("--json", "query", path, "--include-self").document["neighbours"][0]
     assert row["path"].endswith("caf\ufffd\x1b[31m.png")
     assert base64.b64decode(row["path_bytes"]) == os.fsencode(path)
-    assert run("query", "1").out.splitlines()[1].endswith("caf\\xe9\\x1b[31m.png")
+    assert run("query", "1", "--include-self").out.splitlines()[1].endswith("caf\\xe9\\x1b[31m.png")
     assert "caf\\xe9" in run("query", path + "x").refused(3)
 
 

@@ -30,6 +30,7 @@ imgclust query ./42                          a file of that name
 imgclust query cat.jpg sofa.jpg              what is similar to both
 imgclust query cat.jpg --region 0,0,0.5,1    to the left half of it
 imgclust query 42 --cluster 7                only images of the cluster 7
+imgclust query 42 --copies                   a row for each copy
 imgclust query cat.jpg -0 | xargs -0 ls      paths for other programs
 imgclust query cat.jpg --sheet similar.png""",
 )
@@ -69,11 +70,20 @@ def query(
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw a contact sheet, such as a .png.")
     ] = None,
+    include_self: Annotated[
+        bool, typer.Option("--include-self", help="Show the images that were asked for too.")
+    ] = False,
+    copies: Annotated[
+        bool, typer.Option("--copies", help="A row for each copy, exact or near.")
+    ] = False,
     open_best: Annotated[
         bool, typer.Option("--open", help="Open the best that is not the image itself.")
     ] = False,
 ) -> None:
-    """Find the most similar images."""
+    """Find the most similar images.
+
+    The image itself is left out, and copies of an image are one row.
+    """
     paths = only_paths or only_paths_0
     if paths and call.options.json:
         raise UsageError("-f and -0 print paths and --json a document; give one of them")
@@ -83,7 +93,14 @@ def query(
     checks.sheet(sheet)
     with call.open() as collection:
         found = collection.query(
-            images, n=number, min_score=min_score, cluster=cluster, region=part, sheet=sheet
+            images,
+            n=number,
+            min_score=min_score,
+            cluster=cluster,
+            region=part,
+            sheet=sheet,
+            include_self=include_self,
+            copies=copies,
         )
         if paths:
             rows = (row.path for row in found.neighbours)

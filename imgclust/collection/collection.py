@@ -178,6 +178,8 @@ class Collection:
         cluster: int | str | None = None,
         region: results.Region | None = None,
         sheet: Path | None = None,
+        include_self: bool = False,
+        copies: bool = False,
     ) -> results.QueryResult:
         """The images most similar to an image of the collection (id or path) or to a file.
 
@@ -187,10 +189,10 @@ class Collection:
         ----------
         n, min_score, cluster
             How many; none below this cosine; only images of this cluster.
-        region
-            Ask for this part of the one image.
-        sheet
-            Draw the answer as a contact sheet there.
+        region, sheet
+            Ask for this part of the one image; draw a contact sheet there.
+        include_self, copies
+            Show the images that were asked for too; a row for each copy, exact or near.
 
         Raises
         ------
@@ -210,6 +212,8 @@ class Collection:
             cluster=cluster,
             region=region,
             sheet=sheet,
+            include_self=include_self,
+            copies=copies,
         )
 
     def pictures(self, images: Sequence[int]) -> tuple[bytes | None, ...]:

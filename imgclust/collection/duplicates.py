@@ -20,6 +20,7 @@ from imgclust.collection import images
 from imgclust.collection.embedder import embedder_opener
 from imgclust.duplicates import (
     LIKE,
+    CopyTest,
     DuplicatesResult,
     Neighbourhood,
     Pictures,
@@ -111,6 +112,26 @@ def duplicates(
                     context.folders.lock("duplicates"), purpose="keeping the neighbours of"
                 ):
                     neighbourhood.save(file, recipe=recipe, likeness=LIKE)
+
+
+def copy_test(context: Context, originals: WholePictures) -> CopyTest:
+    """What tells near copies among the images of an answer; nothing that it finds is kept."""
+    live = context.live_index()
+    recipe = context.recipe
+    shapes = context.catalog.contents.shapes()
+    keys = np.array(sorted(key for key in shapes if key in live.index), np.int64)
+    kept = Neighbourhood.load(context.folders.neighbourhood, recipe=recipe, likeness=LIKE)
+    return CopyTest(
+        context.catalog,
+        live.index,
+        shapes=shapes,
+        thresholds=known(context.catalog, recipe, trunk=recipe_of(weights.trunk()).name),
+        pictures=Pictures(lambda key: images.picture(context, key)),
+        originals=originals,
+        neighbourhood=kept.followed(keys)[0],
+        progress=context.progress,
+        stop=context.stop,
+    )
 
 
 def require_similarity(min_score: float | None) -> None:
