@@ -331,7 +331,10 @@ def test_a_person_is_shown_the_changes_and_asked(
     before = run("status", "--json").document["clustering"]["id"]
     assert "would be" in run("cluster", "-k", "5").out
     assert run("status", "--json").document["clustering"]["id"] == before
-    assert run("cluster", "-k", "5").code == 0
+    said = run("cluster", "-k", "5").out
+    assert said.count("would be") == 1
+    assert said.count("inertia") == 1  # the plan is not printed a second time
+    assert said.endswith("done as shown: 5 clusters\n")
     assert run("status", "--json").document["clusters"] == 5
     assert run("cluster", "-k", "3", "-y").code == 0
     assert len(questions) == 2

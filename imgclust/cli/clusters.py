@@ -104,6 +104,7 @@ def cluster(
         raise UsageError(f"{wrong} changes a stored setting and cannot be combined with --dry-run")
     first = not _has_clusters(call)
     ask = call.screen.can_ask and not yes and not first
+    preview = None
     if dry_run or (ask and not pca_dims):
         with call.open() as collection:
             preview = collection.cluster(k=k, space=space, seed=seed, dry_run=True)
@@ -118,7 +119,7 @@ def cluster(
     changing = [key for key, value in flags.items() if value is not None]
     with call.open(flags, changing=changing) as collection:
         done = collection.cluster(k=k, seed=seed)
-        call.answer(done, partial(tables.clustered, first=first))
+        call.answer(done, partial(tables.done, plan=preview, first=first))
 
 
 def _may_change(
@@ -287,6 +288,7 @@ def _change(
     call: Call, change: Callable[[Collection, bool], ClusterResult], *, dry_run: bool, yes: bool
 ) -> None:
     """Carry out a change of clusters; a person is shown it and asked before."""
+    preview = None
     if dry_run or (call.screen.can_ask and not yes):
         with call.open() as collection:
             preview = change(collection, True)
@@ -298,7 +300,7 @@ def _change(
         return
     with call.open() as collection:
         done = change(collection, False)
-        call.answer(done, partial(tables.clustered, first=False))
+        call.answer(done, partial(tables.done, plan=preview, first=False))
 
 
 @clusters_commands.adds(

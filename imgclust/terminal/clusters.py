@@ -74,6 +74,14 @@ def clustered(screen: Screen, result: ClusterResult, *, first: bool, would: bool
         screen.summary(printable(note))
 
 
+def done(screen: Screen, result: ClusterResult, plan: ClusterResult | None, *, first: bool) -> None:
+    """A new clustering; in one line where it is what a person was shown before."""
+    if plan is None or (plan.sizes, plan.moved) != (result.sizes, result.moved):
+        clustered(screen, result, first=first)
+    else:
+        screen.summary(f"done as shown: {counted(len(result.sizes), 'cluster')}")
+
+
 def history(screen: Screen, clusterings: Sequence[PastClustering], *, every: bool = False) -> None:
     """What each clustering did, newest first."""
     if not clusterings:

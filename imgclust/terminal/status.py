@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -168,7 +169,8 @@ def reembedded(screen: Screen, result: ReembedResult) -> None:
         screen.summary(f"{result.waiting:,} of {distinct} would be embedded again")
         screen.summary(f"from: {result.before}")
         screen.summary(f"to:   {result.after}")
-        screen.summary(f"that takes about {duration(result.seconds)}")
+        if not math.isnan(result.seconds):
+            screen.summary(f"that takes about {duration(result.seconds)}")
     else:
         screen.summary(f"{distinct} embedded by {result.after} ({result.embedded:,} of them now)")
         if result.clusters is not None:
