@@ -23,7 +23,7 @@ COUNTS = [
 LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved", "dangling"]
 CLUSTER_ROW = [
     *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high"),
-    "frozen",
+    *("frozen", "folder", "medoid_path"),
 ]
 CLUSTER = [
     *("clustering", "k", "chosen_by", "space", "inertia", "sizes", "kept", "split", "merged"),

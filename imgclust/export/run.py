@@ -29,6 +29,7 @@ Target = Path | BinaryIO
 class ExportResult:
     """What was written where; `path` is None for a stream, `images` fewer than `of` for a part.
 
+    `map` is the map that the coordinates belong to, such as "tsne-2d".
     `notes` are sentences for people: what was left out, and why.
     """
 
@@ -38,11 +39,13 @@ class ExportResult:
     of: int
     embeddings: bool
     notes: tuple[str, ...]
+    map: str | None = None
 
 
 FORMATS = ("json", "csv", "parquet", "projector", "classic")
 
 # Their readers need a file that they can move about in, or a folder.
+_WITH_COORDINATES = ("json", "csv", "parquet")
 _NO_STREAM = ("parquet", "projector")
 
 
@@ -108,6 +111,7 @@ def export(
         of=rows.count,
         embeddings=embeddings,
         notes=_notes(format, written, rows.count),
+        map=rows.map if format in _WITH_COORDINATES else None,
     )
 
 
