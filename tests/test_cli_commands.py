@@ -249,6 +249,7 @@ def test_export(run: Run, ready: Path, tmp_path: Path) -> None:
     assert document == {
         "format": "csv",
         "path": str(out),
+        "map": None,
         "images": 24,
         "of": 24,
         "embeddings": True,
@@ -344,7 +345,7 @@ def test_clusters(run: Run, ready: Path, tmp_path: Path) -> None:
     rows = run("clusters", "--json").document["clusters"]
     assert {tuple(row) for row in rows} == {(*CLUSTER_ROW,)}
     one = str(rows[0]["id"])
-    assert len(run("clusters").out.splitlines()) == len(rows) + 1
+    assert len(run("clusters").out.splitlines()) == len(rows) + 2
     shown = run("clusters", "--json", "show", one, "--sheet", tmp_path / "one.png").document
     assert list(shown) == [
         *CLUSTER_ROW,

@@ -104,6 +104,7 @@ def quarantine(screen: Screen, rows: Sequence[Quarantined]) -> None:
             for row in rows
         ],
     )
+    screen.summary("imgclust quarantine retry reads them again, such as after a repair")
 
 
 def missing(screen: Screen, rows: Sequence[MissingImage]) -> None:
@@ -119,6 +120,10 @@ def missing(screen: Screen, rows: Sequence[MissingImage]) -> None:
         screen.line(f"held: {printable(reason)}")
     if any(row.held for row in rows):
         screen.line(f"held images are kept: {NEXT_STEP}")
+    else:
+        screen.summary(
+            "imgclust missing accept takes them out now; later scans do so by themselves"
+        )
 
 
 def accepted(screen: Screen, rows: Sequence[MissingImage]) -> None:
@@ -213,7 +218,7 @@ def _clusters(result: Status) -> str:
     chosen = {
         "user": "as asked",
         "config": "by the configuration",
-        "knee": "by the knee",
+        "knee": "as suggested by the elbow curve (knee)",
         "silhouette": "by the silhouette",
         "rule": "by rule",
     }.get(current.chosen_by, current.chosen_by)
@@ -229,10 +234,15 @@ def _drift(found: Drifting) -> str:
     ratio, came = found.overall.ratio, found.overall.arrivals
     if found.suggestion:
         return found.suggestion
-    return f"{ratio:.2f} (mean distance of {counted(came, 'new image')} by that of those before)"
+    return (
+        f"{counted(came, 'new image')} at {ratio:.2f} times the distance of the old ones from "
+        f"their centres (drift {ratio:.2f})"
+    )
 
 
 def _network(result: Status) -> str:
     if result.recipe is None:
         return "chosen at the first ingest"
-    return f"{result.weights} ({result.recipe})"
+    named = {"trunk": "built-in weights (trunk)", "imagenet": "ImageNet weights"}
+    weights = named.get(result.weights or "", f"weights {result.weights}")
+    return f"{weights}, {result.recipe}"
