@@ -47,7 +47,7 @@ class ReembedResult:
     kept
         How many of them continue one from before.
     seconds
-        How long it took, or would take about.
+        How long it took, or would take about; NaN where that cannot be measured before a download.
     """
 
     before: str

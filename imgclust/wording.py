@@ -81,6 +81,11 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {word}"
 
 
+def copies_shown(copies: int, before: str = "") -> str:
+    """ "and 4,999 copies" of an image whose copies have no row; empty where there is none."""
+    return f"{before}and {counted(copies, 'copy', 'copies')}" if copies else ""
+
+
 def listed(items: Sequence[object]) -> str:
     """ "7, 41"; of many not all are named."""
     named = ", ".join(str(one) for one in items[:_NAMED])

@@ -24,7 +24,7 @@ FACTS = ["taken", "taken_from", "camera", "damage"]
 LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved", "dangling"]
 CLUSTER_ROW = [
     *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high"),
-    "frozen",
+    *("frozen", "folder", "medoid_path"),
 ]
 CLUSTER = [
     *("clustering", "k", "chosen_by", "space", "inertia", "sizes", "kept", "split", "merged"),
@@ -117,16 +117,16 @@ def test_status_says_which_engine_and_why(
 
 def test_query(run: Run, ready: Path) -> None:
     picture = ready / "drop" / "picture-05.png"
-    document = run("--json", "query", picture, "-n", "3").document
+    document = run("--json", "query", picture, "-n", "3", "--include-self").document
     assert list(document) == ["query", "neighbours", "queries", "sheet"]
-    keys = ["id", "path", "score", "cluster", "name", "missing", *FACTS]
+    keys = ["id", "path", "score", "cluster", "name", "missing", *FACTS, "copies"]
     assert [list(row) for row in document["neighbours"]] == [keys] * 3
     assert document["neighbours"][0]["path"] == str(picture)
     assert document["neighbours"][0]["score"] == pytest.approx(1, abs=1e-3)
-    said = run("query", picture)
+    said = run("query", picture, "--include-self")
     assert len(said.out.splitlines()) == 11
     assert said.out.splitlines()[1].endswith(str(picture))
-    assert run("query", picture, "-q").out == said.out
+    assert run("query", picture, "-q", "--include-self").out == said.out
     assert "no image is that similar" in run("query", picture, "--min-score", "1.1").out
 
 
@@ -138,10 +138,10 @@ def test_names_that_are_no_utf8(run: Run, tmp_path: Path) -> None:
     )
     path = os.fsdecode(os.fsencode(tmp_path / "drop") + b"/" + name)
     assert run("watch", "--once", tmp_path / "drop").code == 0
-    row = run("--json", "query", path).document["neighbours"][0]
+    row = run("--json", "query", path, "--include-self").document["neighbours"][0]
     assert row["path"].endswith("caf\ufffd\x1b[31m.png")
     assert base64.b64decode(row["path_bytes"]) == os.fsencode(path)
-    assert run("query", "1").out.splitlines()[1].endswith("caf\\xe9\\x1b[31m.png")
+    assert run("query", "1", "--include-self").out.splitlines()[1].endswith("caf\\xe9\\x1b[31m.png")
     assert "caf\\xe9" in run("query", path + "x").refused(3)
 
 
@@ -252,6 +252,7 @@ def test_export(run: Run, ready: Path, tmp_path: Path) -> None:
     assert document == {
         "format": "csv",
         "path": str(out),
+        "map": None,
         "images": 24,
         "of": 24,
         "embeddings": True,
@@ -367,7 +368,10 @@ def test_a_person_is_shown_the_changes_and_asked(
     before = run("status", "--json").document["clustering"]["id"]
     assert "would be" in run("cluster", "-k", "5").out
     assert run("status", "--json").document["clustering"]["id"] == before
-    assert run("cluster", "-k", "5").code == 0
+    said = run("cluster", "-k", "5").out
+    assert said.count("would be") == 1
+    assert said.count("inertia") == 1  # the plan is not printed a second time
+    assert said.endswith("done as shown: 5 clusters\n")
     assert run("status", "--json").document["clusters"] == 5
     assert run("cluster", "-k", "3", "-y").code == 0
     assert len(questions) == 2
@@ -377,7 +381,7 @@ def test_clusters(run: Run, ready: Path, tmp_path: Path) -> None:
     rows = run("clusters", "--json").document["clusters"]
     assert {tuple(row) for row in rows} == {(*CLUSTER_ROW,)}
     one = str(rows[0]["id"])
-    assert len(run("clusters").out.splitlines()) == len(rows) + 1
+    assert len(run("clusters").out.splitlines()) == len(rows) + 2
     shown = run("clusters", "--json", "show", one, "--sheet", tmp_path / "one.png").document
     assert list(shown) == [
         *CLUSTER_ROW,

@@ -103,18 +103,20 @@ def test_add_takes_files_and_folders_once(
 def test_query_by_id_path_and_content(open_collection: Open, drop: Path, tmp_path: Path) -> None:
     collection = open_collection()
     collection.watch([drop], once=True)
-    by_path = collection.query(str(drop / "picture-07.png"), n=3)
+    by_path = collection.query(str(drop / "picture-07.png"), n=3, include_self=True)
     first = by_path.neighbours[0]
     assert first.path == os.fsencode(drop / "picture-07.png")
     assert first.score == pytest.approx(1.0, abs=1e-3)
-    assert collection.query(first.id, n=3).neighbours == by_path.neighbours
+    assert collection.query(first.id, n=3, include_self=True).neighbours == by_path.neighbours
     copy = tmp_path / "copy.png"
     copy.write_bytes((drop / "picture-07.png").read_bytes())
     assert collection.query(str(copy), n=1).neighbours[0].id == first.id
     strangers = collection.query(str(write_picture(tmp_path / "new.png", 7, hue=2)), n=5)
     assert strangers.image is None
     assert len(strangers.neighbours) == 5
-    assert collection.query(first.id, min_score=0.9999).neighbours[0].id == first.id
+    assert (
+        collection.query(first.id, min_score=0.9999, include_self=True).neighbours[0].id == first.id
+    )
 
 
 def test_what_cannot_be_queried_is_said(open_collection: Open, drop: Path, tmp_path: Path) -> None:

@@ -98,7 +98,10 @@ def path_of(row: dict[str, Any]) -> bytes:
 def test_json(collection: Collection, tmp_path: Path) -> None:
     result = collection.export(tmp_path / "out.json", format="json", embeddings=True)
     assert (result.images, result.of, result.path) == (25, 25, tmp_path / "out.json")
-    rows = json.loads((tmp_path / "out.json").read_bytes())["images"]
+    document = json.loads((tmp_path / "out.json").read_bytes())
+    assert (document["map"], result.map) == ("pca-2d", "pca-2d")
+    rows = document["images"]
+    assert all(row["cluster_name"] == row["name"] for row in rows)
     wanted = expected(collection)
     assert {path_of(row) for row in rows} == wanted.keys()
     for row in rows:
@@ -138,6 +141,8 @@ def test_csv(collection: Collection, tmp_path: Path) -> None:
             "taken_from",
             "camera",
             "damage",
+            "cluster_name",
+            "map",
             "path_bytes",
             "embedding",
         )
@@ -146,6 +151,8 @@ def test_csv(collection: Collection, tmp_path: Path) -> None:
     for row in rows:
         right = wanted[path_of(row)]
         assert (int(row["id"]), int(row["cluster"])) == (right["id"], right["cluster"])
+        assert row["cluster_name"] == row["name"]
+        assert row["map"] == "pca-2d"
         assert (row["name"] or None, float(row["distance"])) == (right["name"], right["distance"])
         assert np.array_equal(np.float32(json.loads(row["embedding"])), right["embedding"])
         assert float(row["x"]) ** 2 + float(row["y"]) ** 2 < 10
@@ -156,8 +163,8 @@ def test_parquet(collection: Collection, made: Path, tmp_path: Path) -> None:
     collection.export(tmp_path / "out.parquet", format="parquet", embeddings=True)
     table = parquet.read_table(tmp_path / "out.parquet")
     assert table.column_names == [
-        *("id", "path", "cluster", "distance", "x", "y", "missing", *FACTS),
-        *("path_bytes", "embedding"),
+        *("id", "path", "cluster", "distance", "x", "y", "missing", *FACTS, "name"),
+        *("cluster_name", "map", "path_bytes", "embedding"),
     ]
     assert str(table.schema.field("embedding").type) == "list<element: float>"
     wanted = expected(collection)
@@ -165,13 +172,16 @@ def test_parquet(collection: Collection, made: Path, tmp_path: Path) -> None:
         right = wanted[row["path_bytes"] or row["path"].encode()]
         assert (row["id"], row["cluster"]) == (right["id"], right["cluster"])
         assert row["distance"] == right["distance"]
+        assert row["cluster_name"] == row["name"] == right["name"]
+        assert row["map"] == "pca-2d"
         assert np.array_equal(np.float32(row["embedding"]), right["embedding"])
     collection.remove(os.fsdecode(os.fsencode(made / "drop") + b"/" + NASTY))
     collection.view(method="pca", dims=3)
     collection.export(tmp_path / "out.parquet", format="parquet")
     table = parquet.read_table(tmp_path / "out.parquet")
     assert table.column_names == [
-        *("id", "path", "cluster", "distance", "x", "y", "z", "missing", *FACTS)
+        *("id", "path", "cluster", "distance", "x", "y", "z", "missing", *FACTS),
+        *("name", "cluster_name", "map"),
     ]
     assert table["z"].null_count == 0
 
@@ -202,6 +212,10 @@ def read_projector(folder: Path) -> tuple[np.ndarray, list[dict[str, str]], Imag
 
 def test_projector(collection: Collection, tmp_path: Path) -> None:
     place = tmp_path / "new" / "projector"
+    with pytest.raises(UsageError, match="make it first"):  # no folder is made unasked
+        collection.export(place, format="projector")
+    assert not place.parent.exists()
+    place.parent.mkdir()
     for _ in range(2):  # an earlier export is replaced
         result = collection.export(place, format="projector")
     assert result.embeddings
@@ -211,6 +225,9 @@ def test_projector(collection: Collection, tmp_path: Path) -> None:
     assert sprite.size == (5 * cell, 5 * cell)
     for number, (vector, row) in enumerate(zip(vectors, rows, strict=True)):
         path, right = wanted[int(row["id"])]
+        assert row["cluster_name"] == row["name"]
+        exact = base64.b64decode(row["path_bytes"]) if row["path_bytes"] else row["path"].encode()
+        assert exact == path
         assert np.array_equal(vector, right["embedding"])
         assert row["cluster"] == str(right["cluster"])
         left, top = number % 5 * cell, number // 5 * cell
@@ -245,6 +262,8 @@ def test_classic(collection: Collection, tmp_path: Path) -> None:
         for path, right in wanted.items()
     )
     assert {row["prob"] for row in document["data"]} == {"1.0"}
+    exact = [base64.b64decode(row["path_bytes"]) for row in document["data"] if "path_bytes" in row]
+    assert exact == [path for path in wanted if path.decode("utf-8", "replace").encode() != path]
 
 
 def test_before_clusters_and_maps(open_collection: Open, drop: Path, tmp_path: Path) -> None:
@@ -337,7 +356,7 @@ def test_where_an_export_may_not_go(collection: Collection, made: Path, tmp_path
     with pytest.raises(UsageError, match="parquet"):
         collection.export(io.BytesIO(), format="excel")
     with pytest.raises(StorageError, match="cannot be written"):
-        collection.export(Path("/proc/imgclust/out.json"), format="json")
+        collection.export(Path("/proc/out.json"), format="json")
 
 
 def test_a_symbolic_link_is_written_through(collection: Collection, tmp_path: Path) -> None:

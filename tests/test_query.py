@@ -54,14 +54,17 @@ def test_several_images_are_asked_for_by_the_mean_of_their_unit_vectors(
 ) -> None:
     ids, embeddings = collection.embeddings()
     unit = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    found = collection.query([1, 2, 7], n=8)
+    found = collection.query([1, 2, 7], n=8, include_self=True, copies=True)
     everything = set(ids.tolist())
     rows = [list(ids).index(one) for one in (1, 2, 7)]
     scores = [row.score for row in found.neighbours]
     assert scores == pytest.approx(nearest(collection, unit[rows].mean(0), everything, 8), abs=1e-3)
     assert (found.query, found.queries, found.image) == ("1 + 2 + 7", ("1", "2", "7"), None)
     new = write_picture(tmp_path / "new.png", 77, hue=1)
-    mixed = [row.score for row in collection.query([new, 1], n=24).neighbours]
+    mixed = [
+        row.score
+        for row in collection.query([new, 1], n=24, include_self=True, copies=True).neighbours
+    ]
     square = Image.open(new).resize((299, 299), Image.Resampling.BILINEAR)
     vector = FakeEmbedder(DIMENSIONS).embed(np.asarray(square)[None])[0]
     mean = vector / np.linalg.norm(vector) + unit[list(ids).index(1)]
@@ -88,7 +91,9 @@ def test_a_cluster_is_searched_whole(collection: Collection) -> None:
         for image in (1, 2, 3):
             vector = embeddings[list(ids).index(image)]
             expected = nearest(collection, vector, members - {image}, 3)
-            found = collection.query(image, n=3 + (image in members), cluster=cluster.id)
+            found = collection.query(
+                image, n=3 + (image in members), cluster=cluster.id, include_self=True, copies=True
+            )
             others = [row for row in found.neighbours if row.id != image]
             assert len(others) == 3
             if image in members:
@@ -96,9 +101,11 @@ def test_a_cluster_is_searched_whole(collection: Collection) -> None:
             # Stored in half precision: what is nearly as near may change places.
             assert [row.score for row in others] == pytest.approx(expected, abs=1e-3)
             assert {row.cluster for row in found.neighbours} == {cluster.id}
-        everything = collection.query(1, n=100, cluster=cluster.id).neighbours
+        everything = collection.query(
+            1, n=100, cluster=cluster.id, include_self=True, copies=True
+        ).neighbours
         assert {row.id for row in everything} == members
-    plain = {row.id: row.score for row in collection.query(1, n=100).neighbours}
+    plain = {row.id: row.score for row in collection.query(1, n=100, include_self=True).neighbours}
     assert all(row.score == pytest.approx(plain[row.id], abs=1e-5) for row in everything)
     with pytest.raises(NothingThereError, match=r"no cluster 99; there are [0-9]+ clusters: 1, "):
         collection.query(1, cluster=99)
@@ -120,10 +127,10 @@ def test_a_region_is_asked_for_as_that_part_alone(
         found = collection.query(tmp_path / "both.png", region=region)
         assert found.neighbours[0].path == os.fsencode(wanted)
         assert found.neighbours[0].score > 0.999
-    assert collection.query(1, region=Region(0, 0, 1, 1)).neighbours[0].id == 1
+    assert collection.query(1, region=Region(0, 0, 1, 1), include_self=True).neighbours[0].id == 1
     with pytest.raises(UsageError, match="no pixel of this picture of 160 x 60"):
         collection.query(tmp_path / "both.png", region=Region(160, 0, 10, 10))
-    with pytest.raises(UsageError, match="single image"):
+    with pytest.raises(UsageError, match="exactly one image"):
         collection.query([1, 2], region=Region(0, 0, 1, 1))
     with pytest.raises(NothingThereError, match="no image has the id 99"):
         collection.query(99, region=Region(0, 0, 1, 1))
@@ -154,7 +161,9 @@ def test_paths_only(run: Run, tmp_path: Path) -> None:
     told = {**os.environ, **QUICK, "IMGCLUST_INDEX": str(tmp_path / "index")}
     for flag, end in (("-0", b"\0"), ("-f", b"\n")):
         done = subprocess.run(
-            [sys.executable, "-c", code, "query", "1", flag], capture_output=True, env=told
+            [sys.executable, "-c", code, "query", "1", "--include-self", flag],
+            capture_output=True,
+            env=told,
         )
         one, two = (os.fsencode(tmp_path / "drop") + b"/" + each for each in (name, b"two.png"))
         assert done.stdout in {one + end + two + end, two + end + one + end}
@@ -162,7 +171,7 @@ def test_paths_only(run: Run, tmp_path: Path) -> None:
 
 
 def test_a_sheet(run: Run, ready: Path, tmp_path: Path) -> None:
-    sheet = tmp_path / "new" / "sheet.png"
+    sheet = tmp_path / "sheet.png"
     document = run("query", "1", "-n", "4", "--sheet", sheet, "--json").document
     assert document["sheet"] == str(sheet)
     with Image.open(sheet) as drawn:
@@ -189,8 +198,8 @@ def test_the_sheet_of_a_cluster_needs_no_thumbnails_on_disk(
 def test_a_file_that_has_changed_is_not_shown_for_what_it_held(
     collection: Collection, ready: Path, tmp_path: Path
 ) -> None:
+    one, two = collection.query(1, n=2, include_self=True).neighbours
     shutil.rmtree(tmp_path / "index" / "default" / "thumbnails")
-    one, two = collection.query(1, n=2).neighbours
     write_picture(Path(os.fsdecode(one.path)), 500)
     first, second = collection.pictures([one.id, two.id])
     assert first is None
@@ -288,7 +297,7 @@ def test_open_uses_the_desktops_opener(
 ) -> None:
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     monkeypatch.delenv("DISPLAY", raising=False)
-    best = run("query", "1", "-n", "2", "--json").document["neighbours"][1]["path"]
+    best = run("query", "1", "-n", "2", "--json").document["neighbours"][0]["path"]
     said = run("query", "1", "--open")
     assert said.code == 1
     assert said.err == f"imgclust: there is no desktop here to open {best}\n"
@@ -303,4 +312,4 @@ def test_open_uses_the_desktops_opener(
     assert (tmp_path / "opened").read_text() == f"{best}\n"
     (tmp_path / "fail").touch()
     assert "xdg-open cannot open" in run("query", "1", "--open").err
-    assert run("query", "1", "-n", "1", "--open").code == 3
+    assert run("query", "1", "-n", "1", "--cluster", "1", "--min-score", "1.1", "--open").code == 3

@@ -257,6 +257,27 @@ def test_command(run: Run, drop: Path) -> None:
     assert "continue one from before" in said.out
 
 
+@pytest.mark.parametrize("weights", ["imagenet", "auto"])
+def test_a_dry_run_downloads_nothing(
+    run: Run, drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, weights: str
+) -> None:
+    assert run("watch", "--once", "-q", drop).code == 0
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a dry run downloads")
+
+    monkeypatch.setattr("imgclust.weights.resolver.download", refused)
+    there = {path for path in tmp_path.rglob("*") if "index" not in path.parts}
+    plan = run("reembed", "--weights", weights, "--dry-run")
+    assert plan.code == 0
+    assert "24 of 24 distinct images would be embedded again" in plan.out
+    assert "would be downloaded first (88 MB)" in plan.out
+    assert "nan" not in plan.out
+    document = run("reembed", "--weights", weights, "--dry-run", "--json").document
+    assert (document["waiting"], document["seconds"]) == (24, None)
+    assert {path for path in tmp_path.rglob("*") if "index" not in path.parts} == there
+
+
 def test_killed_in_the_middle(run: Run, drop: Path, tmp_path: Path) -> None:
     assert run("watch", "--once", "-q", drop).code == 0
     code = (

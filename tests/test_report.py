@@ -83,7 +83,10 @@ def pictures(seen: Seen) -> list[tuple[str, bytes]]:
 
 
 def test_everything_is_in_the_page(collection: Collection, made: Path, tmp_path: Path) -> None:
-    result = collection.report(tmp_path / "out" / "report.html")
+    with pytest.raises(UsageError, match="make it first"):  # no folder is made unasked
+        collection.report(tmp_path / "out" / "report.html")
+    assert not (tmp_path / "out").exists()
+    result = collection.report(tmp_path / "report.html")
     seen = read(result)
     kinds = [kind for kind, _ in pictures(seen)]
     shown = sum(min(9, row.size) for row in collection.clusters())
@@ -157,12 +160,12 @@ def test_dismissed_copies_are_not_listed(collection: Collection, tmp_path: Path)
 def test_it_goes_to_no_place_of_the_images(
     collection: Collection, made: Path, tmp_path: Path
 ) -> None:
-    for place in (made / "drop" / "report.html", made / "drop" / "deep" / "report.html"):
+    for place in (made / "drop" / "report.html", made / "drop" / "." / "second.html"):
         with pytest.raises(UsageError, match="among the images"):
             collection.report(place)
         assert not place.exists()
     with pytest.raises(UsageError, match="our own folder"):
-        collection.report(tmp_path / "index" / "default" / "links" / "report.html")
+        collection.report(tmp_path / "index" / "default" / "report.html")
     with pytest.raises(UsageError, match="is a folder"):
         collection.report(tmp_path)
 

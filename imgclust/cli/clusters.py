@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from imgclust.cli import completion
+from imgclust.cli import checks, completion
 from imgclust.cli.context import Call
 from imgclust.cli.links import Outliers
 from imgclust.cli.questions import agreed
@@ -51,6 +51,7 @@ def sweep(
     space: Annotated[SpaceName | None, typer.Option(help="What k-means runs in.")] = None,
 ) -> None:
     """Try every k, find the knee, draw the elbow curve."""
+    checks.k_range(call.options.files, k_min, k_max)
     with call.open() as collection:
         found = collection.sweep(k_min=k_min, k_max=k_max, space=space)
         call.answer(found, tables.sweep)
@@ -147,6 +148,7 @@ def cluster(
         )
 
     ask = call.screen.can_ask and not yes and not first
+    preview = None
     if dry_run or (ask and not pca_dims):
         with call.open() as collection:
             preview = make(collection, space=space, dry_run=True)
@@ -161,7 +163,7 @@ def cluster(
     changing = [key for key, value in flags.items() if value is not None]
     with call.open(flags, changing=changing) as collection:
         done = make(collection)
-        call.answer(done, partial(tables.clustered, first=first))
+        call.answer(done, partial(tables.done, plan=preview, first=first))
 
 
 def _may_change(
@@ -196,6 +198,7 @@ def view(
     refit: Annotated[bool, typer.Option("--refit", help="Recompute the map.")] = False,
 ) -> None:
     """Draw a map of the images, coloured by cluster."""
+    checks.map_file(out)
     with call.open() as collection:
         drawn = collection.view(method=method, dims=dims, out=out, refit=refit)
         call.answer(drawn, tables.view)
@@ -231,6 +234,7 @@ def show(
 ) -> None:
     """Show a cluster and its images, from the centre outwards."""
     chosen = selection(since, until, camera)
+    checks.sheet(sheet)
     with call.open() as collection:
         details = collection.cluster_details(cluster, selection=chosen, sheet=sheet)
         every = call.options.verbosity > 0
@@ -260,6 +264,7 @@ def name(
         raise UsageError("no name given; see imgclust clusters name --help")
     if words is not None and release:
         raise UsageError("--release keeps the name and cannot be combined with one")
+    checks.cluster_name(words or "")
     with call.open() as collection:
         row = collection.name_cluster(cluster, words, release=release)
         call.answer(row, tables.named)
@@ -317,6 +322,8 @@ def merge(
     yes: Yes = False,
 ) -> None:
     """Put clusters together into the largest of them; all others stay as they are."""
+    checks.several(ids, "merging takes two or more different clusters")
+    checks.whole_name(name)
     _change(
         call,
         lambda collection, dry: collection.merge_clusters(ids, name=name, dry_run=dry),
@@ -329,6 +336,7 @@ def _change(
     call: Call, change: Callable[[Collection, bool], ClusterResult], *, dry_run: bool, yes: bool
 ) -> None:
     """Carry out a change of clusters; a person is shown it and asked before."""
+    preview = None
     if dry_run or (call.screen.can_ask and not yes):
         with call.open() as collection:
             preview = change(collection, True)
@@ -340,7 +348,7 @@ def _change(
         return
     with call.open() as collection:
         done = change(collection, False)
-        call.answer(done, partial(tables.clustered, first=False))
+        call.answer(done, partial(tables.done, plan=preview, first=False))
 
 
 @clusters_commands.adds(

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from imgclust.cli import checks
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Commands, decimal, whole
 from imgclust.errors import UsageError
@@ -52,6 +53,8 @@ def duplicates(
     paths = files or null
     if paths and (similar or call.options.json):
         raise UsageError("-f and -0 print duplicates, without --similar and --json")
+    checks.similarity(min_score)
+    checks.preferred_folders(keep or ())
     with call.open() as collection:
         found = collection.duplicates(min_score=min_score, keep=keep or ())
     if paths:
@@ -76,5 +79,6 @@ def dismiss(
     undo: Annotated[bool, typer.Option("--undo", help="They may be duplicates again.")] = False,
 ) -> None:
     """Remember that images are not duplicates of each other."""
+    checks.several(ids, "name two images or more by their ids, as imgclust duplicates shows them")
     with call.open() as collection:
         call.answer(collection.dismiss_duplicates(ids, undo=undo), tables.dismissed)

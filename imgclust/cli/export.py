@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from imgclust.cli import checks
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Camera, Commands, Since, Until, selection
 from imgclust.errors import UsageError
@@ -47,8 +48,9 @@ def export(
     if stream and call.options.json:
         raise UsageError("--out - and --json both write to standard output; use one of them")
     chosen = selection(since, until, camera)
+    target = sys.stdout.buffer if stream else Path(out)
+    checks.export(target, format=format, embeddings=embeddings)
     with call.open() as collection:
-        target = sys.stdout.buffer if stream else Path(out)
         result = collection.export(target, format=format, embeddings=embeddings, selection=chosen)
         if stream:
             for note in result.notes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from imgclust.cli import checks
 from imgclust.cli.context import Call, ignoring_hangup
 from imgclust.cli.links import Mode, Outliers
 from imgclust.cli.questions import agreed
@@ -114,6 +115,8 @@ def watch(
         from imgclust.collection import Exclusion
 
         Exclusion(patterns=exclude)  # a wrong pattern is refused before anything is opened
+    checks.links_apart(links, folders or ())
+    checks.log_file(log)
     flags = {
         "links.mode": link_mode,
         "watch.polling": polling or None,

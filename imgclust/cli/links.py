@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from imgclust.cli import checks
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Commands, DryRun
 from imgclust.errors import UsageError
@@ -73,6 +74,7 @@ def links(
     changing = [key for key, value in flags.items() if value is not None]
     if (check or dry_run) and (changing or to or (check and dry_run)):
         raise UsageError("--check and --dry-run change nothing; give one of them alone")
+    checks.folder_to_make(to)
     with call.open(flags, changing=changing) as collection:
         if to is not None:
             result = collection.move_links(to)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from imgclust.cli import checks
 from imgclust.cli.context import Call
 from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
@@ -74,6 +75,7 @@ def reembed(
 
     What a run that was stopped has embedded, the next one keeps.
     """
+    checks.weights(weights)
     flags = {"embedding.weights": weights, "embedding.raw": raw}
     changing = () if raw is None else ("embedding.raw",)
     with call.open(flags, changing=changing) as collection:
@@ -111,6 +113,7 @@ def report(
     ] = None,
 ) -> None:
     """Write the collection as one HTML page, to read, print or send."""
+    checks.report(out)
     with call.open() as collection:
         call.answer(collection.report(out), exports.reported)
 
@@ -129,6 +132,7 @@ def backup(
 
     The images are not in it. An older backup of the collection is replaced by a finished one only.
     """
+    checks.backup_file(file)
     with call.open() as collection:
         call.answer(collection.backup(file), exports.backed_up)
 

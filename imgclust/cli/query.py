@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from imgclust import numbers
-from imgclust.cli import completion
+from imgclust.cli import checks, completion
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Camera, Commands, Since, Until, decimal, selection, whole
 from imgclust.errors import NothingThereError, UsageError
@@ -30,6 +30,7 @@ imgclust query ./42                          a file of that name
 imgclust query cat.jpg sofa.jpg              what is similar to both
 imgclust query cat.jpg --region 0,0,0.5,1    to the left half of it
 imgclust query 42 --cluster 7                only images of the cluster 7
+imgclust query 42 --copies                   a row for each copy
 imgclust query cat.jpg -0 | xargs -0 ls      paths for other programs
 imgclust query cat.jpg --sheet similar.png""",
 )
@@ -69,6 +70,12 @@ def query(
     sheet: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw a contact sheet, such as a .png.")
     ] = None,
+    include_self: Annotated[
+        bool, typer.Option("--include-self", help="Show the images that were asked for too.")
+    ] = False,
+    copies: Annotated[
+        bool, typer.Option("--copies", help="A row for each copy, exact or near.")
+    ] = False,
     open_best: Annotated[
         bool, typer.Option("--open", help="Open the best that is not the image itself.")
     ] = False,
@@ -76,12 +83,18 @@ def query(
     until: Until = None,
     camera: Camera = None,
 ) -> None:
-    """Find the most similar images."""
+    """Find the most similar images.
+
+    The image itself is left out, and copies of an image are one row.
+    """
     paths = only_paths or only_paths_0
     if paths and call.options.json:
         raise UsageError("-f and -0 print paths and --json a document; give one of them")
     part = None if region is None else _region(region)
     chosen = selection(since, until, camera)
+    if part is not None and len(images) > 1:
+        raise UsageError("--region needs exactly one image")
+    checks.sheet(sheet)
     with call.open() as collection:
         found = collection.query(
             images,
@@ -91,6 +104,8 @@ def query(
             region=part,
             selection=chosen,
             sheet=sheet,
+            include_self=include_self,
+            copies=copies,
         )
         if paths:
             rows = (row.path for row in found.neighbours)

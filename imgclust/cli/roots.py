@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from imgclust.cli import completion
+from imgclust.cli import checks, completion
 from imgclust.cli.context import Call
 from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
@@ -53,6 +53,7 @@ def move(
 
     The files at the new place are compared with the catalog first.
     """
+    checks.existing_folder(new)
     with call.open() as collection:
         call.answer(collection.move_root(old, new, dry_run=dry_run), tables.moved)
 

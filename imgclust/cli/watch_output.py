@@ -14,7 +14,7 @@ from imgclust.collection.json_documents import document, dumps
 from imgclust.errors import UsageError
 from imgclust.fs import is_below
 from imgclust.terminal import Screen, ingest, stdio
-from imgclust.wording import printable
+from imgclust.wording import counted, printable
 
 if TYPE_CHECKING:
     from imgclust.collection import Collection, Event, IngestResult
@@ -83,7 +83,13 @@ class Listener:
 
         def show(screen: Screen, result: IngestResult) -> None:
             ingest.ingested(screen, result)
+            clusters = collection.standing().clusters
+            page = collection.link_folder / "index.html"
+            if clusters:
+                screen.summary(f"{counted(clusters, 'cluster')}; imgclust clusters lists them")
             screen.outcome(f"links: {printable(collection.link_folder)}")
+            if clusters and page.is_file():
+                screen.outcome(f"look at them in a browser: {printable(page)}")
 
         try:
             self._call.answer(result, show)

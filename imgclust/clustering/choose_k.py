@@ -92,7 +92,8 @@ def suggest(
             k,
             k,
             "knee",
-            f"k = {k}: the knee of the elbow curve; the inertia there is "
+            f"k = {k}: the knee of the elbow curve (suggested number of clusters); "
+            "the inertia there is "
             f"{-100 * math.expm1(-excess):.0f} % below that of data without clusters",
         )
     k = preferred(swept, n=len(rows)).get("simplified_silhouette", 1)

@@ -16,6 +16,7 @@ from imgclust.collection import exports
 from imgclust.collection.images import pictures
 from imgclust.collection.link_folder import finish_links
 from imgclust.collection.selection import Selection, selected, with_facts
+from imgclust.config import Clustering
 from imgclust.errors import UsageError
 from imgclust.paths import Located, as_path
 from imgclust.wording import printable
@@ -148,15 +149,27 @@ def details(
     )
 
 
+def k_range(rules: Clustering, k_min: int | None, k_max: int | None) -> tuple[int, int | None]:
+    """The first and the last k of a sweep, each as given or as set; None: as the images need.
+
+    Raises
+    ------
+    UsageError
+        When that is not a range.
+    """
+    low = rules.k_min if k_min is None else k_min
+    high = (rules.k_max or None) if k_max is None else k_max
+    if low < 1 or (high is not None and high < low):
+        raise UsageError(f"k from {low} to {high} is not a range; use 1 <= k-min <= k-max")
+    return low, high
+
+
 def sweep(
     context: Context, k_min: int | None, k_max: int | None, *, space: str | None, seed: int | None
 ) -> SweepResult:
     """See `Collection.sweep`."""
     rules = context.settings.clustering
-    low = rules.k_min if k_min is None else k_min
-    high = (rules.k_max or None) if k_max is None else k_max
-    if low < 1 or (high is not None and high < low):
-        raise UsageError(f"k from {low} to {high} is not a range; use 1 <= k-min <= k-max")
+    low, high = k_range(rules, k_min, k_max)
     with context.reclustered() as clusters:
         return clusters.sweep(
             k_min=low,
@@ -196,9 +209,7 @@ def merge(
     context: Context, clusters: Sequence[int | str], *, name: str | None, dry_run: bool
 ) -> ClusterResult:
     """See `Collection.merge_clusters`."""
-    chosen = None if name is None else cluster_name(name)
-    if chosen == "":
-        raise UsageError("the name is empty; give one, or omit --name")
+    chosen = None if name is None else whole_name(name)
     with context.reclustered() as current:
         return current.merge(clusters, name=chosen, dry_run=dry_run)
 
@@ -219,6 +230,14 @@ def cluster_name(wanted: str) -> str:
         )
     if _is_number(chosen):
         raise UsageError(f"{chosen!r} is a number, and a number is an id; choose another name")
+    return chosen
+
+
+def whole_name(wanted: str) -> str:
+    """The name of clusters that are put together, as it is kept; raises as `cluster_name`."""
+    chosen = cluster_name(wanted)
+    if not chosen:
+        raise UsageError("the name is empty; give one, or omit --name")
     return chosen
 
 

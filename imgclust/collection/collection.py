@@ -191,26 +191,24 @@ class Collection:
         region: results.Region | None = None,
         selection: Selection | None = None,
         sheet: Path | None = None,
+        include_self: bool = False,
+        copies: bool = False,
     ) -> results.QueryResult:
-        """The images most similar to an image of the collection (id or path) or to a file.
-
-        Several are asked for together: by the mean of their embeddings at unit length.
+        """The images most similar to images of the collection (ids or paths), or to files.
 
         Parameters
         ----------
-        n, min_score, cluster, selection
-            How many; none below this cosine; only images of this cluster, taken then.
-        region
-            Ask for this part of the one image.
-        sheet
-            Draw the answer as a contact sheet there.
+        what, n, min_score, cluster, selection
+            Several by the mean of their embeddings; how many; none below this cosine; only those.
+        region, sheet
+            Ask for this part of the one image; draw a contact sheet there.
+        include_self, copies
+            Show the images that were asked for too; a row for each copy, exact or near.
 
         Raises
         ------
-        NothingThereError
-            When the collection is empty, or there is no such image or cluster.
-        UsageError
-            For a region without pixels, or of several images, and a sheet of no known kind.
+        NothingThereError, UsageError
+            Without images, such an image or cluster; for a wrong region, or a sheet of no kind.
         """
         from imgclust.collection.query import query
 
@@ -223,6 +221,8 @@ class Collection:
             region=region,
             selection=selection,
             sheet=sheet,
+            include_self=include_self,
+            copies=copies,
         )
 
     def pictures(self, images: Sequence[int]) -> tuple[bytes | None, ...]:

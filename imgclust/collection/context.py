@@ -109,13 +109,21 @@ class Context:
         return self.folders.root / os.fsdecode(bytes.fromhex(kept))
 
     def accept_trunk(self, reason: str, waiting: int) -> bool:
-        """Whether the trunk may be used instead of ImageNet's weights that cannot be had."""
-        if self._ask is None or waiting <= MANY_IMAGES:
+        """Whether the trunk may be used instead of ImageNet's weights that cannot be had.
+
+        Before many images it is said what that means; a person is asked, elsewhere nobody is.
+        """
+        if waiting <= MANY_IMAGES:
             return True
-        return self._ask(
-            f"{reason}. More than {MANY_IMAGES} images wait; with the embedded trunk they would "
-            "have to be embedded again to change later. Continue with the trunk?"
+        meaning = (
+            f"more than {MANY_IMAGES:,} images wait, and the built-in weights (trunk) tell "
+            "pictures apart less well; to change later, run imgclust reembed --weights imagenet "
+            "with a network, which embeds all images again"
         )
+        if self._ask is None:
+            self.say(meaning)
+            return True
+        return self._ask(f"{reason}: {meaning}. Continue with the built-in weights?")
 
     @property
     def link_rules(self) -> Links:

@@ -7,7 +7,7 @@ import functools
 import itertools
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from imgclust.collection import images
 from imgclust.collection.embedder import embedder_opener
 from imgclust.duplicates import (
     LIKE,
+    CopyTest,
     DuplicatesResult,
     Neighbourhood,
     Pictures,
@@ -57,11 +58,8 @@ def duplicates(
     context: Context, *, min_score: float | None, keep: Sequence[bytes]
 ) -> DuplicatesResult:
     """See `Collection.duplicates`."""
-    if min_score is not None and not 0 < min_score <= 1:
-        raise UsageError(f"--min-score {min_score} is not a cosine similarity; use 0 to 1")
-    for folder in keep:
-        if not os.path.isdir(folder):
-            raise UsageError(f"--keep {printable(folder)} is not a folder")
+    require_similarity(min_score)
+    require_folders(keep)
     recipe = context.recipe
     context.progress("comparing images", 0, None)
     live = context.live_index()
@@ -114,6 +112,39 @@ def duplicates(
                     context.folders.lock("duplicates"), purpose="keeping the neighbours of"
                 ):
                     neighbourhood.save(file, recipe=recipe, likeness=LIKE)
+
+
+def copy_test(context: Context, originals: WholePictures) -> CopyTest:
+    """What tells near copies among the images of an answer; nothing that it finds is kept."""
+    live = context.live_index()
+    recipe = context.recipe
+    shapes = context.catalog.contents.shapes()
+    keys = np.array(sorted(key for key in shapes if key in live.index), np.int64)
+    kept = Neighbourhood.load(context.folders.neighbourhood, recipe=recipe, likeness=LIKE)
+    return CopyTest(
+        context.catalog,
+        live.index,
+        shapes=shapes,
+        thresholds=known(context.catalog, recipe, trunk=recipe_of(weights.trunk()).name),
+        pictures=Pictures(lambda key: images.picture(context, key)),
+        originals=originals,
+        neighbourhood=kept.followed(keys)[0],
+        progress=context.progress,
+        stop=context.stop,
+    )
+
+
+def require_similarity(min_score: float | None) -> None:
+    """Refuse what the score of copies cannot be."""
+    if min_score is not None and not 0 < min_score <= 1:
+        raise UsageError(f"--min-score {min_score} is not a cosine similarity; use 0 to 1")
+
+
+def require_folders(keep: Iterable[bytes]) -> None:
+    """Refuse what is not a folder."""
+    for folder in keep:
+        if not os.path.isdir(folder):
+            raise UsageError(f"--keep {printable(folder)} is not a folder")
 
 
 def dismiss(context: Context, ids: Sequence[int], *, undo: bool) -> Dismissed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -194,6 +195,8 @@ def reembed(context: Context, *, dry_run: bool) -> ReembedResult:
     if kept is None:
         raise NothingThereError("the collection has no images yet; there is nothing to embed again")
     before = Recipe.parse(kept)
+    if dry_run and not _are_here(settings.embedding.weights):
+        return _plan_of_download(context, before)
     began = time.monotonic()
     with contextlib.ExitStack() as stack:
         if not dry_run:
@@ -247,6 +250,33 @@ def reembed(context: Context, *, dry_run: bool) -> ReembedResult:
         kept=continued,
         seconds=seconds,
         dry_run=dry_run,
+    )
+
+
+def _are_here(wanted: str) -> bool:
+    """Whether these weights can be had without fetching anything."""
+    cache = cache_folder() / "weights"
+    return wanted not in {"auto", "imagenet"} or weights.cached(cache) is not None
+
+
+def _plan_of_download(context: Context, before: Recipe) -> ReembedResult:
+    """What embedding again with weights that are not here yet would do: all images, unmeasured."""
+    from imgclust.reembed import ReembedResult
+
+    count = context.catalog.contents.count()
+    after = "the ImageNet weights, which would be downloaded first (88 MB)"
+    if context.settings.embedding.weights == "auto":
+        after += "; the built-in weights (trunk) if that fails"
+    return ReembedResult(
+        before=before.short,
+        after=after,
+        contents=count,
+        embedded=0,
+        waiting=count,
+        clusters=None,
+        kept=0,
+        seconds=math.nan,
+        dry_run=True,
     )
 
 

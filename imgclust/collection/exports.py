@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from imgclust.report import ReportResult
 
 _SHEETS = (".png", ".jpg", ".jpeg", ".webp")
+_MAPS = (".png", ".svg")
+_PAGES = (".html", ".htm")
 
 
 def view(
@@ -33,10 +35,8 @@ def view(
     if method not in {"pca", "tsne"} or dims not in {2, 3}:
         raise UsageError(f"{method} in {dims} dimensions is not supported; use pca or tsne, 2 or 3")
     path = out or context.folders.charts / f"map-{method}-{dims}d.png"
-    if path.suffix.lower() not in {".png", ".svg"}:
-        raise UsageError(f"{path.name}: a map is a .png or .svg file")
     if out is not None:
-        require_file(out)
+        require_map(out)
         keep_out(context, out)
     drawn = make_map(
         context.catalog,
@@ -70,6 +70,7 @@ def write(
     """See `Collection.export`."""
     from imgclust.export import check_target, export
 
+    require_export(to, format=format, embeddings=embeddings)
     if isinstance(to, Path):
         to = check_target(Path(os.path.abspath(to.expanduser())), folder=format == "projector")
         keep_out(context, to)
@@ -93,8 +94,7 @@ def report(context: Context, to: Path | None) -> ReportResult:
 
     path = context.folders.charts / "report.html"
     if to is not None:
-        if to.is_dir():
-            raise UsageError(f"{printable(to)} is a folder; name a file for the report")
+        require_report(to)
         path = check_target(Path(os.path.abspath(to.expanduser())), folder=False)
         keep_out(context, path)
     context.progress("reading the collection", 0, None)
@@ -133,14 +133,55 @@ def backup(context: Context, to: Path) -> Backup:
 
 def check_sheet(context: Context, path: Path) -> None:
     """Refuse a contact sheet of no known kind, or where no file of ours may be."""
-    if path.suffix.lower() not in _SHEETS:
-        raise UsageError(f"{path.name}: a contact sheet is a file in {', '.join(_SHEETS)}")
-    require_file(path)
+    require_sheet(path)
     keep_out(context, path)
 
 
-def require_file(path: Path) -> None:
+def require_sheet(path: Path) -> None:
+    """Refuse a contact sheet of no known kind, or in the place of something else."""
+    if path.suffix.lower() not in _SHEETS:
+        raise UsageError(f"{path.name}: a contact sheet is a file in {', '.join(_SHEETS)}")
+    _require_file(path)
+
+
+def require_map(path: Path) -> None:
+    """Refuse a map of no known kind, or in the place of something else."""
+    if path.suffix.lower() not in _MAPS:
+        raise UsageError(f"{path.name}: a map is a .png or .svg file")
+    _require_file(path)
+
+
+def require_report(path: Path) -> None:
+    """Refuse a report under the name of another kind of file, or in the place of a folder."""
+    if path.is_dir():
+        raise UsageError(f"{printable(path)} is a folder; name a file for the report")
+    if path.suffix.lower() not in _PAGES:
+        raise UsageError(
+            f"{printable(path.name)}: a report is an HTML page; use a name that ends in .html"
+        )
+    require_folder(path)
+
+
+def require_export(to: Target, *, format: str, embeddings: bool) -> None:
+    """Refuse an export whose parts do not go together, or in the place of something else."""
+    from imgclust.export import check_request, check_target
+
+    check_request(to, format=format, embeddings=embeddings)
+    if isinstance(to, Path):
+        require_folder(to)
+        check_target(Path(os.path.abspath(to.expanduser())), folder=format == "projector")
+
+
+def require_folder(path: Path) -> None:
+    """Refuse a file in a folder that is not there: only folders that were asked for are made."""
+    folder = Path(os.path.abspath(path.expanduser())).parent
+    if not folder.is_dir():
+        raise UsageError(f"the folder {printable(folder)} does not exist; make it first")
+
+
+def _require_file(path: Path) -> None:
     """Refuse to put a picture in the place of something that is not a file."""
+    require_folder(path)
     try:
         fs.require_regular(path)
     except fs.NotAFileError as error:

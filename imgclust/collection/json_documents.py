@@ -34,7 +34,8 @@ _KEYS = {
     "ClusterResult": "clustering k chosen_by space inertia sizes kept split merged new gone moved "
     "returned frozen continued",
     "ClusterRow": "id name size coherence medoid outliers arrivals=drift.arrivals "
-    "drift=drift.ratio drift_high=drift.high frozen",
+    "drift=drift.ratio drift_high=drift.high frozen "
+    "folder medoid_path",
     "CollectionPlace": "collection=name path",
     "CollectionRow": "name images distinct bytes=size_bytes roots watching trouble",
     "CurrentClustering": "id k space inertia created provisional",
@@ -45,7 +46,7 @@ _KEYS = {
     "suggestion",
     "Duplicate": "id path score width height bytes hard_links relation",
     "Event": "event=kind time path id=image cluster cluster_name message=sentence",
-    "ExportResult": "format path images of embeddings",
+    "ExportResult": "format path images of embeddings map",
     "IngestResult": "seen ingested reused unchanged skipped quarantined missing seconds held "
     "offline suggestions removed pending excluded",
     "LinksResult": "links created removed missing stale foreign moved dangling",
@@ -71,6 +72,7 @@ _KEYS = {
 }
 # Attributes that are not written as their type says.
 _DERIVED: dict[tuple[str, str], Callable[[Any], Any]] = {
+    ("ClusterRow", "folder"): lambda row: None if row.folder is None else os.fsencode(row.folder),
     ("CollectionList", "index"): lambda result: result.index.path,
     ("Dismissed", "dismissed"): lambda result: not result.undone,
     ("Duplicate", "score"): lambda result: round(result.score, 6),

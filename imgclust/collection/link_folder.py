@@ -98,7 +98,7 @@ def choose_links(context: Context, links: Path | None, roots: Sequence[bytes]) -
     wanted = Path(os.path.abspath(links.expanduser()))
     catalog = context.catalog
     if catalog.setting("link_folder") is None and not catalog.images.count():
-        _keep_apart(wanted, [*roots, *(known.path for known in catalog.roots.all())])
+        keep_apart(wanted, [*roots, *(known.path for known in catalog.roots.all())])
         catalog.store("link_folder", os.fsencode(wanted).hex())
     elif wanted != context.link_folder:
         raise UsageError(
@@ -111,7 +111,7 @@ def move_links(context: Context, to: Path) -> LinksResult:
     """See `Collection.move_links`."""
     catalog = context.catalog
     wanted = Path(os.path.abspath(to.expanduser()))
-    _keep_apart(wanted, [root.path for root in catalog.roots.all()])
+    keep_apart(wanted, [root.path for root in catalog.roots.all()])
     # Held throughout: a sync in between would make the links again where nobody looks for them.
     lock = FileLock(context.folders.lock("links"), purpose="syncing the links of", wait_s=10.0)
     with lock:
@@ -124,7 +124,8 @@ def move_links(context: Context, to: Path) -> LinksResult:
     return update(context)
 
 
-def _keep_apart(links: Path, roots: Iterable[bytes]) -> None:
+def keep_apart(links: Path, roots: Iterable[bytes]) -> None:
+    """Refuse a link folder in one of these folders, or around one."""
     for root in roots:
         if paths.overlaps(os.fsencode(links), root):
             raise UsageError(

@@ -203,6 +203,7 @@ def rename_collection(name: str, to: str, index: Path | None = None) -> Collecti
         When another process works on the collection.
     """
     found = paths.find_index_folder(index)
+    paths.folders_of(found, to)
     place = paths.existing(found, name)
     target = _free(found, to)
     with _all_locks(place):
@@ -251,6 +252,8 @@ def restore_collection(
     from imgclust.backup import read_manifest, restore_into
 
     found = paths.find_index_folder(index)
+    if name is not None:
+        paths.folders_of(found, name)
     manifest = read_manifest(file)
     place = _free(found, name or manifest.collection, how=" with --collection NAME")
     paths.require_local(place)

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import fs, search
+from imgclust.collection.duplicates import WholePictures, copy_test
 from imgclust.collection.images import pictures
 from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.numbers import is_digits
 from imgclust.search import QueryResult, Subject
-from imgclust.wording import printable
+from imgclust.wording import copies_shown, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -32,6 +33,8 @@ def query(
     region: Region | None,
     selection: Selection | None,
     sheet: Path | None,
+    include_self: bool,
+    copies: bool,
 ) -> QueryResult:
     """See `Collection.query`."""
     several = [what] if isinstance(what, str | int | os.PathLike) else what
@@ -43,23 +46,29 @@ def query(
     if not asked:
         raise UsageError("query what? name at least one image")
     if region is not None and len(asked) > 1:
-        raise UsageError("a region is one of a single image; ask for one image with --region")
+        raise UsageError("--region needs exactly one image")
     if sheet is not None:
         from imgclust.collection import exports
 
         exports.check_sheet(context, sheet)
     _ = context.recipe  # said before files are read
     subject = _of_region(context, asked[0], region) if region else _of(context, asked)
-    found = search.neighbours(
-        context.catalog,
-        context.live_index(),
-        subject,
-        queries=asked,
-        n=n,
-        min_score=min_score,
-        cluster=cluster,
-        only=None if selection is None else selection.images(context),
-    )
+    originals = WholePictures(context)
+    try:
+        found = search.neighbours(
+            context.catalog,
+            context.live_index(),
+            subject,
+            queries=asked,
+            n=n,
+            min_score=min_score,
+            cluster=cluster,
+            only=None if selection is None else selection.images(context),
+            include_self=include_self,
+            near=None if copies else copy_test(context, originals).near,
+        )
+    finally:
+        originals.close()
     found = replace(found, neighbours=with_facts(context, found.neighbours))
     # An answer is short: what is there now is asked of the disk.
     found = replace(
@@ -103,7 +112,9 @@ def _of_region(context: Context, asked: str, region: Region) -> Subject:
         fs.require_regular(path)
     except fs.NotAFileError as error:
         raise UsageError(f"{printable(path)} is {error.kind}; name an image") from None
-    return Subject(embedder.embed_files(context, [path], region=region)[0], None, None)
+    known = context.catalog.images.at(path) or context.catalog.images.at(os.path.realpath(path))
+    vector = embedder.embed_files(context, [path], region=region)[0]
+    return Subject(vector, None, None, () if known is None else (known.id,))
 
 
 def _draw(context: Context, found: QueryResult, path: Path) -> None:
@@ -111,7 +122,7 @@ def _draw(context: Context, found: QueryResult, path: Path) -> None:
 
     captions = [
         f"{row.score:.3f} {'missing: ' if row.missing else ''}"
-        f"{printable(os.path.basename(row.path))}"
+        f"{printable(os.path.basename(row.path))}{copies_shown(row.copies, ' ')}"
         for row in found.neighbours
     ]
     charts.contact_sheet(

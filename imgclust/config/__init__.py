@@ -7,6 +7,7 @@ variable of `[watch] settle_s` is `IMGCLUST_WATCH_SETTLE_S`.
 from imgclust.config.loader import (
     Effective,
     bundled_folder,
+    check_template,
     default_toml,
     environment,
     find_file,
@@ -36,6 +37,7 @@ __all__ = [
     "Views",
     "Watch",
     "bundled_folder",
+    "check_template",
     "default_toml",
     "environment",
     "find_file",

@@ -7,6 +7,7 @@ import difflib
 import json
 import math
 import os
+import string
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -237,6 +238,11 @@ def _checked(key: str, value: Any, where: str) -> Any:
         raise wrong
     if key == "views.elbow" and not _is_picture(value):
         raise UsageError(f"{where}: {key} = {value!r} is not a file name that ends in .png or .svg")
+    if key in {"links.folder", "links.named_folder"}:
+        try:
+            check_template(value)
+        except UsageError as error:
+            raise UsageError(f"{where}: {key}: {error}") from None
     choices, least, most = (_fields()[key].metadata[name] for name in ("choices", "least", "most"))
     if choices and value not in choices:
         raise UsageError(f"{where}: {key} = {value!r} is not one of {_listed(choices)}")
@@ -245,6 +251,28 @@ def _checked(key: str, value: Any, where: str) -> Any:
     if kind in (int, float) and value > most:
         raise UsageError(f"{where}: {key} = {_shown(value)} is more than {most:.0f}")
     return value
+
+
+def check_template(template: str) -> None:
+    """Refuse a template that cannot name the folder of a cluster.
+
+    Raises
+    ------
+    UsageError
+        When it cannot be read, lacks `{id}`, or has a field that is not there.
+    """
+    try:
+        fields = {field for _, field, _, _ in string.Formatter().parse(template) if field}
+    except ValueError as error:
+        raise UsageError(f"folder template {template!r} cannot be read: {error}") from error
+    if "id" not in fields or not fields <= {"id", "name", "count"}:
+        raise UsageError(
+            f"folder template {template!r}: it needs {{id}}, and may have {{name}} and {{count}}"
+        )
+    try:
+        template.format(id=1, name="name", count=1)
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        raise UsageError(f"folder template {template!r} cannot be read: {error}") from error
 
 
 def _shown(value: Any) -> str:

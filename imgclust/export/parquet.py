@@ -13,7 +13,7 @@ from imgclust.wording import loses, path_text
 
 
 def write_parquet(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
-    """Write columns id, path, cluster, distance and coordinates; returns the number of images.
+    """Write a column for each fact about an image; returns the number of images.
 
     Where a path is not UTF-8, `path_bytes` holds it exactly; an embedding is a list of float32.
 
@@ -31,7 +31,10 @@ def write_parquet(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
         pa.field("cluster", pa.int64()),
         *(pa.field(name, pa.float64()) for name in ("distance", *rows.axes)),
         pa.field("missing", pa.bool_(), nullable=False),
-        *(pa.field(name, pa.string()) for name in ("taken", "taken_from", "camera", "damage")),
+        *(
+            pa.field(name, pa.string())
+            for name in ("taken", "taken_from", "camera", "damage", "name", "cluster_name", "map")
+        ),
     ]
     if rows.lossy:
         fields.append(pa.field("path_bytes", pa.binary()))
@@ -69,7 +72,11 @@ def _columns(rows: Rows, page: list[ListedImage]) -> dict[str, list[Any]]:
     found = rows.facts(page)
     facts = [found.get(image.id, Facts()) for image in page]
     places = [image.coordinates or (None,) * len(rows.axes) for image in page]
+    names = [rows.names.get(image.cluster or 0) for image in page]
     return {
+        "name": names,
+        "cluster_name": names,
+        "map": [None if image.coordinates is None else rows.map for image in page],
         "id": [image.id for image in page],
         "path": [path_text(image.path) for image in page],
         "cluster": [image.cluster for image in page],

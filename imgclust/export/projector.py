@@ -12,7 +12,7 @@ from imgclust import charts
 from imgclust.catalog import ListedImage
 from imgclust.errors import NothingThereError
 from imgclust.export.rows import Rows, vector_in_words
-from imgclust.wording import path_text
+from imgclust.wording import in_base64, loses, path_text
 
 # The projector shows no picture that is wider or higher (a texture of the browser).
 _SPRITE_PX = 8192
@@ -62,7 +62,8 @@ def write_projector(
         (folder / "vectors.tsv").open("w", encoding="ascii", newline="") as vectors,
         (folder / "metadata.tsv").open("w", encoding="utf-8", newline="") as metadata,
     ):
-        metadata.write("image\tcluster\tname\tid\tpath\n")
+        titles = ["image", "cluster", "name", "id", "path", "cluster_name"]
+        metadata.write("\t".join(titles + ["path_bytes"] * rows.lossy) + "\n")
         for image in _chosen(rows):
             assert image.embedding is not None
             dims = len(image.embedding)
@@ -108,7 +109,9 @@ def _described(rows: Rows, image: ListedImage) -> str:
     name = rows.names.get(image.cluster or 0, "")
     cluster = "" if image.cluster is None else str(image.cluster)
     file = path_text(os.path.basename(image.path))
-    cells = (file, cluster, name, str(image.id), path_text(image.path))
+    cells = [file, cluster, name, str(image.id), path_text(image.path), name]
+    if rows.lossy:
+        cells.append(in_base64(image.path) if loses(image.path) else "")
     return "\t".join(_cell(cell) for cell in cells)
 
 

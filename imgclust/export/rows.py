@@ -23,9 +23,12 @@ _PAGE = 1000
 
 
 def write_json(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
-    """Write `{"images": [...]}`, an image a line; returns how many."""
+    """Write `{"map": ..., "images": [...]}`, an image a line; returns how many.
+
+    `map` says which map the coordinates belong to, as "tsne-2d"; null where there is none.
+    """
     written = 0
-    stream.write(b'{"images":[')
+    stream.write(b'{"map":%s,"images":[' % json.dumps(rows.map).encode())
     for page in rows.pages(embeddings=embeddings):
         facts = rows.facts(page)
         for image in page:
@@ -43,7 +46,7 @@ def write_csv(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
     An embedding is one cell, a JSON list.
     """
     titles = ["id", "path", "cluster", "name", "distance", *rows.axes, "missing"]
-    titles += ["taken", "taken_from", "camera", "damage"]
+    titles += ["taken", "taken_from", "camera", "damage", "cluster_name", "map"]
     titles += ["path_bytes"] * rows.lossy + ["embedding"] * embeddings
     written = 0
     lines = io.TextIOWrapper(stream, encoding="utf-8", newline="")
@@ -78,6 +81,8 @@ def write_classic(stream: BinaryIO, rows: Rows) -> int:
                 "label": str(image.cluster),
                 "prob": "1.0",
             }
+            if loses(image.path):
+                entry["path_bytes"] = in_base64(image.path)
             stream.write(b",\n" if written else b"\n")
             stream.write(json.dumps(entry, ensure_ascii=False).encode())
             written += 1
@@ -90,7 +95,7 @@ def _json(rows: Rows, image: ListedImage, facts: Facts, *, embeddings: bool) -> 
     if loses(image.path):
         entry["path_bytes"] = in_base64(image.path)
     entry["cluster"] = image.cluster
-    entry["name"] = rows.names.get(image.cluster or 0)
+    entry["name"] = entry["cluster_name"] = rows.names.get(image.cluster or 0)
     entry["distance"] = image.distance
     entry |= dict(zip(rows.axes, _coordinates(rows, image), strict=True))
     entry["missing"] = image.missing
@@ -108,6 +113,7 @@ def _cells(rows: Rows, image: ListedImage, facts: Facts, *, embeddings: bool) ->
     cells = [image.id, path_text(image.path), image.cluster, name, image.distance]
     cells += [*_coordinates(rows, image), "true" if image.missing else "false"]
     cells += [facts.taken, facts.taken_from, facts.camera, facts.damage or None]
+    cells += [name, None if image.coordinates is None else rows.map]
     if rows.lossy:
         cells.append(in_base64(image.path) if loses(image.path) else None)
     if embeddings:
@@ -128,8 +134,8 @@ def _list(image: ListedImage) -> str:
 class Rows:
     """The images of a collection as they were when the export began.
 
-    Images that come later are left out. `axes` are the names of the map's coordinates, `lossy`
-    says whether some path is not UTF-8.
+    Images that come later are left out. `axes` are the names of the map's coordinates, `map` says
+    which map that is ("tsne-2d"), `lossy` whether some path is not UTF-8.
     """
 
     catalog: Catalog
@@ -138,6 +144,7 @@ class Rows:
     projection: int | None
     names: Mapping[int, str]
     axes: tuple[str, ...]
+    map: str | None
     lossy: bool
     last: int
     count: int
@@ -158,13 +165,16 @@ class Rows:
         """The rows of a collection as it is now."""
         with catalog.snapshot():
             newest = catalog.projections.newest_map(recipe)
+            number, dims = (None, 2) if newest is None else newest
+            kind = None if number is None else catalog.projections.get(number).kind
             return cls(
                 catalog=catalog,
                 recipe=recipe,
                 clustering=catalog.clusterings.current_id(),
-                projection=None if newest is None else newest[0],
+                projection=number,
                 names=catalog.clusterings.names(),
-                axes=("x", "y", "z") if newest is not None and newest[1] == 3 else ("x", "y"),
+                axes=("x", "y", "z") if dims == 3 else ("x", "y"),
+                map=None if kind is None else f"{kind}-{dims}d",
                 lossy=any(loses(path) for path in catalog.listing.paths()),
                 last=catalog.listing.last(),
                 count=catalog.images.count() if only is None else len(only),

@@ -29,6 +29,7 @@ Target = Path | BinaryIO
 class ExportResult:
     """What was written where; `path` is None for a stream, `images` fewer than `of` for a part.
 
+    `map` is the map that the coordinates belong to, such as "tsne-2d".
     `notes` are sentences for people: what was left out, and why.
     """
 
@@ -38,11 +39,13 @@ class ExportResult:
     of: int
     embeddings: bool
     notes: tuple[str, ...]
+    map: str | None = None
 
 
 FORMATS = ("json", "csv", "parquet", "projector", "classic")
 
 # Their readers need a file that they can move about in, or a folder.
+_WITH_COORDINATES = ("json", "csv", "parquet")
 _NO_STREAM = ("parquet", "projector")
 
 
@@ -89,14 +92,7 @@ def export(
     StoppedError
         When the person asked to stop; what stood there stays.
     """
-    if format not in FORMATS:
-        raise UsageError(f"there is no format {format!r}; use {', '.join(FORMATS)}")
-    if format == "classic" and embeddings:
-        raise UsageError("the format classic has no embeddings; use json, csv or parquet")
-    if format in _NO_STREAM and not isinstance(target, Path):
-        raise UsageError(f"{format} cannot go to standard output; name a place with --out")
-    if format == "parquet":
-        require_pyarrow()
+    check_request(target, format=format, embeddings=embeddings)
     rows = Rows.of(catalog, recipe=recipe, only=only, progress=progress, stop=stop or StopFlag())
     if not rows.count:
         if only is not None:
@@ -120,7 +116,20 @@ def export(
         of=rows.count,
         embeddings=embeddings,
         notes=_notes(format, written, rows.count),
+        map=rows.map if format in _WITH_COORDINATES else None,
     )
+
+
+def check_request(target: Target, *, format: str, embeddings: bool) -> None:
+    """Whether format, target and embeddings go together; raises as `export`."""
+    if format not in FORMATS:
+        raise UsageError(f"there is no format {format!r}; use {', '.join(FORMATS)}")
+    if format == "classic" and embeddings:
+        raise UsageError("the format classic has no embeddings; use json, csv or parquet")
+    if format in _NO_STREAM and not isinstance(target, Path):
+        raise UsageError(f"{format} cannot go to standard output; name a place with --out")
+    if format == "parquet":
+        require_pyarrow()
 
 
 def _write(stream: BinaryIO, rows: Rows, format: str, embeddings: bool) -> int:

@@ -8,7 +8,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Iterator
 
-from imgclust.errors import UsageError
+from imgclust.config import check_template
 
 _LIMIT = 255
 # Some file systems stop earlier (eCryptfs: 143 bytes), so a plain name stays well below.
@@ -63,22 +63,12 @@ def folder_name(template: str, *, id: int, name: str | None, count: int) -> byte
     UsageError
         When the template cannot be read, lacks `{id}`, or has a field that is not there.
     """
-    try:
-        fields = {field for _, field, _, _ in string.Formatter().parse(template) if field}
-    except ValueError as error:
-        raise UsageError(f"folder template {template!r} cannot be read: {error}") from error
-    if "id" not in fields or not fields <= {"id", "name", "count"}:
-        raise UsageError(
-            f"folder template {template!r}: it needs {{id}}, and may have {{name}} and {{count}}"
-        )
-    if name and "name" not in fields:
+    check_template(template)
+    if name and all(field != "name" for _, field, _, _ in string.Formatter().parse(template)):
         template += "-{name}"
 
     def render(shown: str) -> str:
-        try:
-            text = template.format(id=id, name=shown, count=count)
-        except (ValueError, LookupError, AttributeError, TypeError) as error:
-            raise UsageError(f"folder template {template!r} cannot be read: {error}") from error
+        text = template.format(id=id, name=shown, count=count)
         return _plain(text).lstrip(".- ").rstrip(". " if shown else ".-_ ")
 
     room = max(0, _LIMIT - len(render("").encode()) - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +23,15 @@ _CHUNK = 1000
 _DECIMALS = 6  # as the index rounds
 _HASH_BYTES = 1 << 20
 _NO_DIRECTION = 1e-6
+# A content is compared with so many before it: those are what is shown.
+_LEADERS = 200
 
 
 @dataclass(frozen=True)
 class Neighbour(Located):
     """A similar image: `score` is the cosine similarity, `name` that of its cluster.
 
-    `missing`: its file is not there now.
+    `missing`: its file is not there now. `copies` counts its copies that have no row.
     """
 
     id: int
@@ -39,11 +41,12 @@ class Neighbour(Located):
     name: str | None
     missing: bool = False
     facts: Facts = Facts()
+    copies: int = 0
 
 
 @dataclass(frozen=True)
 class QueryResult:
-    """Most similar images first; the queried one first of all when it is in the collection.
+    """Most similar images first; the queried one, where it is among them, first of all.
 
     `queries` is what was asked for, `query` the same in one text; `image` the queried image's id;
     `sheet` the contact sheet that was drawn.
@@ -63,6 +66,8 @@ class Subject:
     vector: npt.NDArray[np.float32]
     content: int | None
     image: int | None
+    # All images of the collection that were asked for.
+    images: tuple[int, ...] = ()
 
 
 def image_with_id(catalog: Catalog, digits: str) -> Image:
@@ -131,7 +136,8 @@ def mean_subject(subjects: Sequence[Subject]) -> Subject:
     mean /= len(subjects)
     if np.linalg.norm(mean) < _NO_DIRECTION:
         raise ImgclustError("these images have nothing in common to search for; ask for fewer")
-    return Subject(mean.astype(np.float32), None, None)
+    asked = tuple(image for subject in subjects for image in subject.images)
+    return Subject(mean.astype(np.float32), None, None, asked)
 
 
 def neighbours(
@@ -144,8 +150,10 @@ def neighbours(
     min_score: float | None,
     cluster: int | str | None = None,
     only: Collection[int] | None = None,
+    include_self: bool = True,
+    near: Near | None = None,
 ) -> QueryResult:
-    """The `n` most similar images: one row per image, the queried one first, ties by id.
+    """The `n` most similar images, the queried one first, ties by id.
 
     Parameters
     ----------
@@ -158,6 +166,10 @@ def neighbours(
         so that the answer is right wherever its images stand among the others.
     only
         Only images with these ids.
+    include_self
+        False leaves out the images that were asked for.
+    near
+        Says which contents are near copies of one. Given, copies are folded into one row.
 
     Raises
     ------
@@ -166,29 +178,81 @@ def neighbours(
     """
     live.top_up()
     current = catalog.clusterings.current_id()
-    if cluster is None and only is None:
-        rows = _nearest(catalog, live, subject, n)
-    else:
-        members: Sequence[int] = []
-        if cluster is not None:
-            found_cluster = catalog.clusterings.find(cluster)
-            members = catalog.assignments.contents_in(current or 0, found_cluster)
-        if only is not None:
-            wanted = {one.content for one in catalog.images.some([*only]).values()}
-            members = sorted(wanted if cluster is None else wanted.intersection(members))
-        rows = _nearest_in(catalog, live, subject, members, n, only)
-    rows.sort(key=lambda row: (row[1] != subject.image, -row[0], row[1]))
+    members: Sequence[int] | None = None
+    if cluster is not None:
+        members = catalog.assignments.contents_in(current or 0, catalog.clusterings.find(cluster))
+    if only is not None:
+        chosen = {one.content for one in catalog.images.some([*only]).values()}
+        members = sorted(chosen if members is None else chosen.intersection(members))
+    left_out = frozenset() if include_self else frozenset(subject.images)
+    wanted, folded = n + len(left_out), _Folded(catalog, near)
+    while True:
+        if members is None:
+            rows = _nearest(catalog, live, subject, wanted)
+        else:
+            rows = _nearest_in(catalog, live, subject, members, wanted, only)
+        all_of_them = len(rows) < wanted or wanted > catalog.images.count()
+        rows.sort(key=lambda row: (row[1] != subject.image, -row[0], row[1]))
+        kept = [
+            row
+            for row in rows
+            if row[1] not in left_out and (min_score is None or row[0] >= min_score)
+        ]
+        shown = folded.of(kept) if near is not None else [(row, 0) for row in kept]
+        if len(shown) >= n or len(kept) + len(left_out) < len(rows) or all_of_them:
+            break
+        wanted = 2 * max(wanted, len(rows))
     names = catalog.clusterings.names()
     found = []
-    for score, image, path, key in rows[:n]:
-        if min_score is None or score >= min_score:
-            its = None if current is None else catalog.assignments.cluster_of(current, key)
-            name = None if its is None else names.get(its)
-            found.append(Neighbour(image, path, min(score, 1.0), its, name))
+    for (score, image, path, key), copies in shown[:n]:
+        its = None if current is None else catalog.assignments.cluster_of(current, key)
+        name = None if its is None else names.get(its)
+        found.append(Neighbour(image, path, min(score, 1.0), its, name, copies=copies))
     return QueryResult(" + ".join(queries), tuple(queries), subject.image, tuple(found))
 
 
 _Row = tuple[float, int, bytes, int]
+# Which of some contents are near copies of one.
+Near = Callable[[int, Sequence[int]], list[bool]]
+
+
+class _Folded:
+    """Rows, each with its copies: images with the same bytes, and near copies of the first.
+
+    Contents are compared with those before them, each pair once.
+    """
+
+    def __init__(self, catalog: Catalog, near: Near | None) -> None:
+        self._catalog = catalog
+        self._near = near
+        self._leaders: list[int] = []
+        self._leader_of: dict[int, int] = {}
+
+    def of(self, rows: Sequence[_Row]) -> list[tuple[_Row, int]]:
+        """The first row of each picture, and how many more there are."""
+        groups: dict[int, list[_Row]] = {}
+        for row in rows:
+            groups.setdefault(self._leader(row[3]), []).append(row)
+        return [(self._first(group), len(group) - 1) for group in groups.values()]
+
+    def _leader(self, key: int) -> int:
+        if key not in self._leader_of:
+            before = self._leaders[:_LEADERS]
+            same = self._near(key, before) if self._near is not None and before else []
+            first = next((one for one, near in zip(before, same, strict=True) if near), key)
+            self._leader_of[key] = first
+            if first == key:
+                self._leaders.append(key)
+        return self._leader_of[key]
+
+    def _first(self, group: Sequence[_Row]) -> _Row:
+        """The first whose file is there: among equal bytes a missing one says less."""
+        same = [row for row in group if row[3] == group[0][3]]
+        if len(same) > 1:
+            images = self._catalog.images.with_content(group[0][3])
+            there = {image.id for image in images if image.state == "present"}
+            return next((row for row in same if row[1] in there), group[0])
+        return group[0]
 
 
 def _nearest(catalog: Catalog, live: LiveIndex, subject: Subject, n: int) -> list[_Row]:
@@ -249,7 +313,8 @@ def _nearest_in(
 
 def _subject(catalog: Catalog, recipe: str, content: int, image: int | None) -> Subject:
     try:
-        return Subject(catalog.contents.embeddings([content], recipe)[0], content, image)
+        vector = catalog.contents.embeddings([content], recipe)[0]
+        return Subject(vector, content, image, () if image is None else (image,))
     except KeyError:
         raise ImgclustError("this image has no embedding by the collection's recipe") from None
 

@@ -74,6 +74,14 @@ def clustered(screen: Screen, result: ClusterResult, *, first: bool, would: bool
         screen.summary(printable(note))
 
 
+def done(screen: Screen, result: ClusterResult, plan: ClusterResult | None, *, first: bool) -> None:
+    """A new clustering; in one line where it is what a person was shown before."""
+    if plan is None or (plan.sizes, plan.moved) != (result.sizes, result.moved):
+        clustered(screen, result, first=first)
+    else:
+        screen.summary(f"done as shown: {counted(len(result.sizes), 'cluster')}")
+
+
 def history(screen: Screen, clusterings: Sequence[PastClustering], *, every: bool = False) -> None:
     """What each clustering did, newest first."""
     if not clusterings:
@@ -133,6 +141,9 @@ def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
             for number, row in enumerate(rows)
         ],
     )
+    screen.summary("medoid: the most central image of a cluster")
+    if any(row.drift.ratio is not None for row in rows):
+        screen.summary("drift: how far new images differ from the old ones (1: not at all)")
     if any(row.drift.high for row in rows):
         screen.summary(
             "! new images lie farther out than those that the cluster was made from; "
@@ -146,7 +157,7 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
     facts = [
         ("cluster", _named(row)),
         ("images", f"{row.size:,}, coherence {row.coherence:.3f}"),
-        ("medoid", "-" if row.medoid is None else str(row.medoid)),
+        ("most central", "-" if row.medoid is None else f"image {row.medoid} (medoid)"),
     ]
     if result.representatives:
         facts.append(("representatives", ", ".join(str(one.id) for one in result.representatives)))
@@ -159,7 +170,9 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
         facts.append(("outliers", f"{counted(row.outliers, 'image')} far from the centroid"))
     if row.drift.ratio is not None:
         came = counted(row.drift.arrivals, "distinct image")
-        facts.append(("drift", f"{_drift(row.drift)} by {came} that are new"))
+        facts.append(
+            ("drift", f"{_drift(row.drift)}: {came} that are new differ from the old ones")
+        )
     if row.folder is not None:
         facts.append(("folder", printable(row.folder)))
     if result.nearest:

@@ -23,6 +23,11 @@ def exported(screen: Screen, result: ExportResult) -> None:
     """How many images were written, and where."""
     beside = ", with embeddings" if result.embeddings else ""
     screen.summary(f"{counted(result.images, 'image')} as {result.format}{beside}")
+    if result.map is not None:
+        method, _, dims = result.map.partition("-")
+        named = {"tsne": "t-SNE", "pca": "PCA"}.get(method, method)
+        axes = "x, y, z" if dims == "3d" else "x, y"
+        screen.summary(f"{axes}: of the map by {named} that was made last")
     for note in result.notes:
         screen.summary(note)
     if result.path is not None:

@@ -74,7 +74,7 @@ class LogFile:
         self.repeats = Repeats()
         try:
             for part in (path, *(Path(f"{path}.{n}") for n in range(1, FILES))):
-                _refuse_foreign(part)
+                refuse_foreign(part)
             self._file = _Parts(path, maxBytes=limit_bytes, backupCount=FILES - 1)
         except OSError as error:
             raise UsageError(f"the log file {path} cannot be written: {reason_of(error)}") from None
@@ -183,8 +183,14 @@ class _Parts(logging.handlers.RotatingFileHandler):
         """Continue without the line."""
 
 
-def _refuse_foreign(path: Path) -> None:
-    """Neither append to nor rotate away a file that is something else."""
+def refuse_foreign(path: Path) -> None:
+    """Neither append to nor rotate away a file that is something else.
+
+    Raises
+    ------
+    UsageError
+        When it is.
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(f"the log file {path} is not a regular file; name another one")

@@ -14,7 +14,7 @@ from imgclust import config
 from imgclust.errors import ImgclustError
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, shortened
-from imgclust.wording import printable
+from imgclust.wording import copies_shown, printable
 
 if TYPE_CHECKING:
     from rich.segment import Segment
@@ -44,17 +44,20 @@ def query(
         screen.line()
     named = any(row.name for row in result.neighbours)
     missing = any(row.missing for row in result.neighbours)
+    copies = any(row.copies for row in result.neighbours)
     screen.table(
         [
             *(Column("score", "number"), Column("cluster", "text" if named else "number")),
             Column("id", "number"),
             *([Column("file")] if missing else []),
+            *([Column("copies")] if copies else []),
             Column("path", "path"),
         ],
         [
             (
                 *(f"{row.score:.4f}", _cluster(row), str(row.id)),
                 *(["missing" if row.missing else ""] if missing else []),
+                *([copies_shown(row.copies)] if copies else []),
                 printable(row.path),
             )
             for row in result.neighbours

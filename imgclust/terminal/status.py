@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,7 @@ def quarantine(screen: Screen, rows: Sequence[Quarantined]) -> None:
             for row in rows
         ],
     )
+    screen.summary("imgclust quarantine retry reads them again, such as after a repair")
 
 
 def missing(screen: Screen, rows: Sequence[MissingImage]) -> None:
@@ -126,6 +128,10 @@ def missing(screen: Screen, rows: Sequence[MissingImage]) -> None:
         screen.line(f"held: {printable(reason)}")
     if any(row.held for row in rows):
         screen.line(f"held images are kept: {NEXT_STEP}")
+    else:
+        screen.summary(
+            "imgclust missing accept takes them out now; later scans do so by themselves"
+        )
 
 
 def accepted(screen: Screen, rows: Sequence[MissingImage]) -> None:
@@ -193,7 +199,8 @@ def reembedded(screen: Screen, result: ReembedResult) -> None:
         screen.summary(f"{result.waiting:,} of {distinct} would be embedded again")
         screen.summary(f"from: {result.before}")
         screen.summary(f"to:   {result.after}")
-        screen.summary(f"that takes about {duration(result.seconds)}")
+        if not math.isnan(result.seconds):
+            screen.summary(f"that takes about {duration(result.seconds)}")
     else:
         screen.summary(f"{distinct} embedded by {result.after} ({result.embedded:,} of them now)")
         if result.clusters is not None:
@@ -236,7 +243,7 @@ def _clusters(result: Status) -> str:
     chosen = {
         "user": "as asked",
         "config": "by the configuration",
-        "knee": "by the knee",
+        "knee": "as suggested by the elbow curve (knee)",
         "silhouette": "by the silhouette",
         "rule": "by rule",
     }.get(current.chosen_by, current.chosen_by)
@@ -252,10 +259,15 @@ def _drift(found: Drifting) -> str:
     ratio, came = found.overall.ratio, found.overall.arrivals
     if found.suggestion:
         return found.suggestion
-    return f"{ratio:.2f} (mean distance of {counted(came, 'new image')} by that of those before)"
+    return (
+        f"{counted(came, 'new image')} at {ratio:.2f} times the distance of the old ones from "
+        f"their centres (drift {ratio:.2f})"
+    )
 
 
 def _network(result: Status) -> str:
     if result.recipe is None:
         return "chosen at the first ingest"
-    return f"{result.weights} ({result.recipe})"
+    named = {"trunk": "built-in weights (trunk)", "imagenet": "ImageNet weights"}
+    weights = named.get(result.weights or "", f"weights {result.weights}")
+    return f"{weights}, {result.recipe}"

@@ -79,8 +79,8 @@ def choose(
                 f"the ImageNet weights cannot be had: {error}; nothing was embedded"
             ) from error
         say(
-            f"using the trunk that comes with imgclust: the ImageNet weights cannot be had "
-            f"({error}); changing to them later means embedding again"
+            f"using the built-in weights (trunk): the ImageNet weights cannot be had ({error}); "
+            "imgclust reembed --weights imagenet changes to them later, by embedding again"
         )
         return trunk()
 

@@ -1,0 +1,152 @@
+"""What can be judged of a command line alone, before a collection is opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from imgclust import config
+from imgclust.errors import UsageError
+from imgclust.fs import NotAFileError, require_regular
+from imgclust.wording import printable
+
+_WEIGHTS = {"auto", "imagenet", "trunk"}
+
+
+def sheet(path: Path | None) -> None:
+    """Refuse a contact sheet that cannot be drawn there."""
+    if path is not None:
+        from imgclust.collection.exports import require_sheet
+
+        require_sheet(path)
+
+
+def map_file(path: Path | None) -> None:
+    """Refuse a map that cannot be drawn there."""
+    if path is not None:
+        from imgclust.collection.exports import require_map
+
+        require_map(path)
+
+
+def report(path: Path | None) -> None:
+    """Refuse a report that cannot be written there."""
+    if path is not None:
+        from imgclust.collection.exports import require_report
+
+        require_report(path)
+
+
+def export(target: Path | BinaryIO, *, format: str, embeddings: bool) -> None:
+    """Refuse an export that cannot be written there, or whose options do not go together."""
+    from imgclust.collection.exports import require_export
+
+    require_export(target, format=format, embeddings=embeddings)
+
+
+def similarity(min_score: float | None) -> None:
+    """Refuse what no cosine similarity of copies can be."""
+    from imgclust.collection.duplicates import require_similarity
+
+    require_similarity(min_score)
+
+
+def preferred_folders(folders: Iterable[str]) -> None:
+    """Refuse what is not a folder."""
+    from imgclust.collection.duplicates import require_folders
+
+    require_folders(map(os.fsencode, folders))
+
+
+def k_range(files: Sequence[str], k_min: int | None, k_max: int | None) -> None:
+    """Refuse a first k above the last, each as given or as set."""
+    from imgclust.collection.clusters import k_range
+
+    k_range(config.load(files).settings.clustering, k_min, k_max)
+
+
+def cluster_name(name: str) -> None:
+    """Refuse what no cluster can be called."""
+    from imgclust.collection.clusters import cluster_name
+
+    cluster_name(name)
+
+
+def whole_name(name: str | None) -> None:
+    """Refuse what clusters that are put together cannot be called."""
+    if name is not None:
+        from imgclust.collection.clusters import whole_name
+
+        whole_name(name)
+
+
+def several(things: Iterable[object], message: str) -> None:
+    """Refuse fewer than two different things."""
+    if len(set(things)) < 2:
+        raise UsageError(message)
+
+
+def folder_to_make(path: Path | None) -> None:
+    """Refuse to make a folder in the place of a file."""
+    if path is not None and os.path.lexists(path.expanduser()) and not path.expanduser().is_dir():
+        raise UsageError(f"{printable(path)} is not a folder; name another place for the links")
+
+
+def links_apart(links: Path | None, folders: Iterable[str]) -> None:
+    """Refuse a link folder among the images, or the images in it."""
+    folder_to_make(links)
+    if links is not None:
+        from imgclust.collection.link_folder import keep_apart
+
+        wanted = Path(os.path.abspath(links.expanduser()))
+        keep_apart(wanted, [os.path.realpath(os.fsencode(folder)) for folder in folders])
+
+
+def log_file(given: str | None) -> None:
+    """Refuse a log in the place of something that is not a log of ours, or in no folder."""
+    if given and given != "auto":
+        from imgclust.terminal.log_file import refuse_foreign
+
+        path = Path(given).expanduser()
+        refuse_foreign(path)
+        if not path.absolute().parent.is_dir():
+            raise UsageError(
+                f"the log file {printable(path)} cannot be written: its folder does not exist"
+            )
+
+
+def weights(given: str | None) -> None:
+    """Refuse weights that are neither a word nor a file."""
+    if given is None or given in _WEIGHTS:
+        return
+    path = Path(given).expanduser()
+    try:
+        require_regular(path)
+    except NotAFileError as error:
+        raise UsageError(f"{printable(path)} is {error.kind}; weights are a file") from None
+    if not path.exists():
+        raise UsageError(
+            f"{printable(path)}: no such file; weights are auto, imagenet, trunk or a file"
+        )
+
+
+def existing_folder(path: str) -> None:
+    """Refuse a folder that is not there."""
+    if not os.path.lexists(path):
+        raise UsageError(f"the folder {printable(path)} does not exist; nothing was changed")
+    if not os.path.isdir(path):
+        raise UsageError(f"{printable(path)} is not a folder; nothing was changed")
+
+
+def backup_file(path: Path) -> None:
+    """Refuse a backup in the place of a folder, or in no folder."""
+    place = path.expanduser()
+    if place.is_dir():
+        raise UsageError(f"{printable(path)} is a folder; name a file")
+    folder = Path(os.path.abspath(place)).parent
+    if not folder.is_dir():
+        raise UsageError(
+            f"the folder {printable(folder)} does not exist; make it, or mount its disk"
+        )
