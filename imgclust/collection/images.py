@@ -21,6 +21,7 @@ from imgclust.fs import open_to_read
 from imgclust.numbers import is_digits
 from imgclust.paths import Located
 from imgclust.watcher import path_pattern
+from imgclust.wording import counted
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -186,8 +187,7 @@ def take_out_missing(context: Context) -> tuple[MissingImage, ...]:
             catalog.roots.hold(root.id, None)
         forget_lost_mounts(catalog, LocalDisk())
         if taken:
-            images = "1 missing image" if len(taken) == 1 else f"{len(taken):,} missing images"
-            catalog.event("accepted", f"{images} accepted as gone")
+            catalog.event("accepted", f"{counted(len(taken), 'missing image')} accepted as gone")
     accepted = set(taken)
     return tuple(image for image in gone if image.id in accepted)
 
@@ -269,7 +269,7 @@ def _some(context: Context, what: str) -> list[Image]:
     try:
         return [named(context, what)]
     except NothingThereError:
-        if what.isdecimal():
+        if is_digits(what):
             raise
         path = os.path.abspath(os.path.expanduser(os.fsencode(what)))
         below = images.below(path) or images.below(os.path.realpath(path))
