@@ -39,7 +39,7 @@ _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EACCES)
 # Changes made by another machine (or on the other side of a virtual machine) raise no event here,
 # and SQLite's WAL needs memory shared by everyone who opens the file.
 _NETWORK = frozenset(
-    {
+    [
         "9p",
         "acfs",
         "afs",
@@ -85,7 +85,7 @@ _NETWORK = frozenset(
         "vboxsf",
         "virtiofs",
         "vmhgfs",
-    }
+    ]
 )
 
 _MOUNTS = Path("/proc/self/mountinfo")

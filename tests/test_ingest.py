@@ -15,7 +15,7 @@ from imgclust.catalog import Catalog, Image
 from imgclust.collection import images
 from imgclust.errors import StorageError
 from imgclust.images import Again, Decoded, claim
-from imgclust.ingest import Event, Ingest, maintenance, root_scan
+from imgclust.ingest import Event, Ingest, root_scan, upkeep
 from imgclust.progress import StopFlag
 from tests.ingest_world import World, holds, opened, picture
 from tests.pictures import encoded, photo
@@ -529,7 +529,7 @@ def test_our_own_folders_and_excluded_names_are_left_alone(world: World) -> None
 def test_what_is_gone_leaves_a_few_at_a_time_and_all_of_it_in_one_pass(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "_SLICE", 2)
+    monkeypatch.setattr(upkeep, "_SLICE", 2)
     paths = world.pictures(6)
     world.once()
     for path in paths[1:]:
@@ -555,7 +555,7 @@ def test_what_is_gone_leaves_a_few_at_a_time_and_all_of_it_in_one_pass(
 def test_a_watcher_that_is_stopped_leaves_the_rest_to_the_next_run(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(maintenance, "_SLICE", 2)
+    monkeypatch.setattr(upkeep, "_SLICE", 2)
     paths = world.pictures(6)
     world.once()
     for path in paths[1:]:

@@ -121,7 +121,7 @@ def fit(
 
     Seeding is k-means++ with greedy candidates (Arthur and Vassilvitskii 2007, by
     scikit-learn); the iterations are FAISS's over all rows; then centroids are moved from where
-    two share a group to where one has two (see `swap`).
+    two share a group to where one has two (see `local_search.swapped`).
 
     Parameters
     ----------
@@ -133,7 +133,7 @@ def fit(
     seed
         Same seed, same rows, same machine: same result.
     gpu
-        Use the GPUs that FAISS sees (checked, see `lloyd.refine`).
+        Use the GPUs that FAISS sees (checked, see `faiss_kmeans.refine`).
     start
         Initial centroids, shape (k, d), instead of seeding.
     fixed

@@ -48,7 +48,7 @@ class Smoothed:
 
         Each is averaged once with the smoothed positions of its nearest points, which stay as they
         are, so that the order of arrivals does not matter. The nearest centroid is then the same
-        as after smoothing with all of them for 96 of 100 arrivals or more (docs/quality.md).
+        as after smoothing with all of them for 95 of 100 arrivals or more (docs/quality.md).
         """
         rows = checked(arrivals) if len(arrivals) else np.empty_like(self.points[:0])
         if rows.shape[1] != self.points.shape[1]:

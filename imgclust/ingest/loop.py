@@ -17,11 +17,11 @@ from imgclust.ingest.embedding_thread import Done
 from imgclust.ingest.environment import POLL_S, Place
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
 from imgclust.ingest.faults import Faults
-from imgclust.ingest.maintenance import Upkeep
 from imgclust.ingest.mounts import held_folders
 from imgclust.ingest.path_tracker import Looking
 from imgclust.ingest.pipeline import Pipeline
 from imgclust.ingest.root_scan import Scan
+from imgclust.ingest.upkeep import Upkeep
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.watcher import Exclusion
 
