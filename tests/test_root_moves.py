@@ -406,3 +406,89 @@ def test_equal_files_are_told_apart_at_the_new_place(
     for name, other in names.items():
         (new / f"{name}.aside").rename(new / other)
     settled(collection, new, {names.get(name, name): image for name, image in before.items()})
+
+
+@pytest.mark.parametrize("names", ["equal", "other", "of equal size"])
+def test_two_roots_that_were_swapped_are_left_to_watch(
+    collection: Collection, archive: Path, tmp_path: Path, names: str
+) -> None:
+    other = tmp_path / "other"
+    for path in sorted(archive.rglob("*.png")):
+        copy = other / path.relative_to(archive)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if names == "other":
+            copy = copy.with_name(f"other-{path.name}")
+        copy.write_bytes(picture(200 + int(path.stem)))
+        if names == "of equal size":
+            size = max(copy.stat().st_size, path.stat().st_size)
+            for one in (copy, path):
+                one.write_bytes(one.read_bytes().ljust(size, b"\0"))
+    collection.watch([other], once=True)
+    before, others = ids(collection, archive), ids(collection, other)
+    assert len({**before, **{f"other/{name}": one for name, one in others.items()}}) == 24
+    archive.rename(tmp_path / "aside")
+    other.rename(archive)
+    (tmp_path / "aside").rename(other)
+    for old, new in ((archive, other), (other, archive)):
+        with pytest.raises(UsageError, match=r"not there now.*nothing was changed"):
+            collection.move_root(old, new)
+    result = collection.watch(once=True)
+    assert (result.ingested, result.reused) == (0, 24)
+    assert (ids(collection, other), ids(collection, archive)) == (before, others)
+    assert len(collection.roots()) == 2
+
+
+def test_a_folder_moves_to_where_another_one_was(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    before = ids(collection, archive)
+    other, last = tmp_path / "other", tmp_path / "last"
+    for number in range(6):
+        (other / f"{number:03}.png").parent.mkdir(exist_ok=True)
+        (other / f"{number:03}.png").write_bytes(picture(200 + number))
+    collection.watch([other], once=True)
+    others = ids(collection, other)
+    elsewhere(other, last)
+    elsewhere(archive, other)
+    with pytest.raises(UsageError, match=f"imgclust roots move {other} NEW"):
+        collection.move_root(archive, other)
+    collection.move_root(other, last)
+    collection.move_root(archive, other)
+    assert (ids(collection, other), ids(collection, last)) == (before, others)
+    assert collection.watch(once=True).ingested == 0
+    assert (ids(collection, other), ids(collection, last)) == (before, others)
+
+
+def test_a_single_image_of_the_new_folder_whose_path_has_another_file_is_missing(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    before = ids(collection, archive)
+    other = tmp_path / "other"
+    other.mkdir()
+    for number in (0, *range(100, 119)):
+        (other / f"{number:03}.png").write_bytes(picture(200 + number))
+    collection.watch([other], once=True)
+    (overwritten,) = [one for name, one in ids(collection, other).items() if name == "000.png"]
+    (other / "000.png").rename(tmp_path / "kept.png")
+    elsewhere(archive, other)
+    collection.move_root(archive, other)
+    collection.watch(once=True)
+    assert {name: ids(collection, other)[name] for name in before} == before
+    assert [image.id for image in collection.missing()] == [overwritten]
+    (tmp_path / "kept.png").rename(other / "found.png")
+    assert collection.watch(once=True).ingested == 0
+    assert ids(collection, other)["found.png"] == overwritten
+
+
+def test_a_copy_that_was_taken_in_and_is_missing_since_joins_the_older_image(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    before = ids(collection, archive)
+    new = tmp_path / "new"
+    elsewhere(archive, new)
+    collection.watch([new], once=True)
+    new.rename(tmp_path / "away")
+    collection.watch(once=True)
+    (tmp_path / "away").rename(new)
+    assert collection.move_root(archive, new).doubled == 12
+    settled(collection, new, before)

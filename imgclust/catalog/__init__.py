@@ -14,7 +14,7 @@ from imgclust.catalog.copies import (
 from imgclust.catalog.details import Details, Facts
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
-from imgclust.catalog.moves import MovedImage
+from imgclust.catalog.moves import DoubledImage, MovedImage
 from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection
 from imgclust.catalog.roots import Mount, Root
@@ -30,6 +30,7 @@ __all__ = [
     "Content",
     "DescribedCluster",
     "Details",
+    "DoubledImage",
     "Facts",
     "Image",
     "KeptCatalog",

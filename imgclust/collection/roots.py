@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import paths
-from imgclust.catalog import Catalog, Image, MovedImage, Root
+from imgclust.catalog import Catalog, DoubledImage, Image, MovedImage, Root
 from imgclust.collection.link_folder import finish_links
 from imgclust.errors import LockedError, NothingThereError, UsageError
 from imgclust.failpoints import passing
@@ -323,6 +323,7 @@ def _verified(
         When too many of them are not what they were.
     """
     catalog = context.catalog
+    _require_own_files(context, source, target)
     images = list(catalog.folder_moves.images(source))
     there: list[MovedImage] = []
     wrong: list[MovedImage] = []
@@ -362,6 +363,35 @@ def _verified(
         source, target, len(images), len(sample), len(wrong) + len(gone), doubled, dry_run=dry_run
     )
     return moved, [image.id for image in there]
+
+
+def _require_own_files(context: Context, source: bytes, target: bytes) -> None:
+    """Refuse a folder whose images have left it, unknown as yet: other files have their names.
+
+    As where two folders were swapped, or the files of the new one have moved on.
+
+    Raises
+    ------
+    UsageError
+        When too many of the images that are known to be at the new place are not.
+    """
+    moves = context.catalog.folder_moves
+    known = {image for images in moves.contents_below(target).values() for image in images}
+    taken = {pair.newer for pair in moves.doubled(source, target)}
+    own = [image for image in moves.images(target) if image.id in known]
+    left = [
+        image
+        for image in own
+        if _size(image.path) != image.bytes
+        or (image.id in taken and _sha256(image.path) != image.sha256)
+    ]
+    if len(left) > _TOLERATED * len(own):
+        raise UsageError(
+            f"{printable(target)} has images of its own, and {len(left):,} of {len(own):,} are "
+            f"not there now, such as {printable(left[0].path)}; run imgclust watch --once first "
+            "(it finds files that were swapped), or, if they have moved too, imgclust roots move "
+            f"{shlex.quote(os.fsdecode(target))} NEW; nothing was changed"
+        )
 
 
 def _write(
@@ -422,7 +452,8 @@ def _take_newer(
 
     Ids follow contents: an image gets the place of a newer one with its content, at its own path
     or at another. Where its path has only another content, it was edited and gets that; but when
-    an image that moved has taken this one's path, it is lost, and displaced. `there` are images
+    an image that moved has taken this one's path, it is lost, and displaced. So is an image whose
+    path has the file of one that comes. `there` are images
     whose file seems to be at its path. Returns the lost ones, and how many took a place.
     """
     catalog, moves = context.catalog, context.catalog.folder_moves
@@ -431,7 +462,8 @@ def _take_newer(
     same = [pair for pair in pairs if pair.content == pair.newer_content]
     other = {pair.id: pair for pair in pairs if pair.content != pair.newer_content}
     for pair in same:
-        newer[pair.content].remove(pair.newer)
+        with contextlib.suppress(KeyError, ValueError):  # one that was missing
+            newer[pair.content].remove(pair.newer)
         _drop(context, pair.newer)
     at_rest = there - other.keys() | {pair.id for pair in same}
     loose = sorted({image.id for image in moves.images(source)} - at_rest)
@@ -457,11 +489,25 @@ def _take_newer(
             image = catalog.moves.displace(images[pair.id])
             catalog.observations.keep_place(image.path, image.root)
             lost.add(pair.id)
+        elif pair.id in there and _is_original(catalog, pair, images[pair.id], source, target):
+            # The other one has left its path, as a scan will see.
+            image = catalog.moves.displace(catalog.images.some([pair.newer])[pair.newer])
+            catalog.observations.keep_place(image.path, image.root)
+            catalog.ledger.queue_links([image.id])
         else:
             _drop(context, pair.newer)
             catalog.images.set_content(pair.id, pair.newer_content)
             catalog.contents.drop_orphan(pair.content)
     return lost, len(same) + len(places) + len(other.keys() - places.keys() - lost)
+
+
+def _is_original(
+    catalog: Catalog, pair: DoubledImage, image: Image, source: bytes, target: bytes
+) -> bool:
+    """True when the file at the new path has the content that the image had at the old one."""
+    content = catalog.contents.get(pair.content)
+    found = _sha256(_target(image.path, source, target))
+    return content is not None and content.sha256 == found
 
 
 def _drop(context: Context, newer: int) -> None:
