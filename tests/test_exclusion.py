@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from imgclust.collection import images
 from imgclust.config import Watch
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.watcher import Exclusion, scan
@@ -221,3 +222,20 @@ def test_remove_takes_ids_folders_and_patterns(open_collection: Open, tmp_path: 
     assert left() == ["c/d/y_thumb.png", "c/x1.png", "z.png"]
     collection.remove_all([f"{drop}/**/*_thumb.png", f"{drop}/c/x?.png"])
     assert left() == ["z.png"]
+
+
+def test_an_image_that_moves_while_a_folder_is_removed_stays(
+    open_collection: Open, tmp_path: Path
+) -> None:
+    drop = tmp_path / "drop"
+    for name in ("out/a.png", "out/b.png"):
+        write_picture(drop / name, len(name) + ord(name[4]))
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    context = inside(collection)
+    found = images.chosen(context, [str(drop / "out")])
+    (drop / "out" / "a.png").rename(drop / "a.png")
+    collection.watch(once=True)
+    removed, _ = images.take_out(context, found, copies=False)
+    assert [one.path for one in removed] == [os.fsencode(drop / "out" / "b.png")]
+    assert [one.path for one in context.catalog.images.all()] == [os.fsencode(drop / "a.png")]

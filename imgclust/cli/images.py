@@ -33,8 +33,8 @@ commands = Commands()
 imgclust watch ~/Pictures                      until Ctrl-C
 imgclust watch ~/Pictures --once               stop when all of it is in
 imgclust watch ~/Pictures --links ~/Clusters   make the link folders there
-imgclust watch --exclude 'cache/'              leave these out, also next time
-imgclust watch --once --remove-excluded        and take out what was in
+imgclust watch --exclude '*_thumb.jpg'         leave them out, also next time
+imgclust watch --once --remove-excluded        take out what is left out now
 imgclust watch                                 the folders of the last time""",
 )
 def watch(
@@ -190,11 +190,11 @@ def add(
     "remove",
     example="""\
 imgclust remove ~/Pictures/blurred.jpg
-imgclust remove 42 --copies     all files with the same bytes
+imgclust remove 42 --copies                 all files with the same bytes
 imgclust remove 42 43 ~/Pictures/blurred    images and a whole folder
 imgclust remove '~/Pictures/**/*_thumb.jpg'
-imgclust remove 42 -y           do not ask
-imgclust remove 42 --dry-run    say which image that is""",
+imgclust remove 42 -y                       do not ask
+imgclust remove 42 --dry-run                say which image that is""",
 )
 def remove(
     call: Call,

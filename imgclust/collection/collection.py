@@ -289,8 +289,9 @@ class Collection:
         `add` names one. Other images with the same bytes stay, unless `copies` takes them too.
         With `dry_run` say which image that is, and change nothing.
         """
-        image = images_module.named(self._context, str(what))
-        return self.remove_all([image.id], copies=copies, dry_run=dry_run)[0]
+        return images_module.remove(
+            self._context, [what], copies=copies, dry_run=dry_run, exact=True
+        )[0]
 
     def remove_all(
         self, what: Sequence[Path | str | int], *, copies: bool = False, dry_run: bool = False

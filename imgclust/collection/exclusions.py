@@ -10,6 +10,7 @@ from imgclust.collection import stored_settings
 from imgclust.collection.images import MissingImage
 from imgclust.ingest import Emit, Event, Place
 from imgclust.watcher import Exclusion
+from imgclust.wording import counted
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -75,8 +76,9 @@ def take_out(context: Context) -> int:
                 taken += 1
     if taken:
         with catalog.transaction():
-            images = "1 image" if taken == 1 else f"{taken:,} images"
-            catalog.event("excluded", f"{images} taken out, in places that are left out")
+            catalog.event(
+                "excluded", f"{counted(taken, 'image')} taken out, in places that are left out"
+            )
     return taken
 
 

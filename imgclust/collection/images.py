@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from imgclust.fs import open_to_read
 from imgclust.numbers import is_digits
 from imgclust.paths import Located
 from imgclust.watcher import path_pattern
+from imgclust.wording import counted
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -186,20 +187,32 @@ def take_out_missing(context: Context) -> tuple[MissingImage, ...]:
             catalog.roots.hold(root.id, None)
         forget_lost_mounts(catalog, LocalDisk())
         if taken:
-            images = "1 missing image" if len(taken) == 1 else f"{len(taken):,} missing images"
-            catalog.event("accepted", f"{images} accepted as gone")
+            catalog.event("accepted", f"{counted(len(taken), 'missing image')} accepted as gone")
     accepted = set(taken)
     return tuple(image for image in gone if image.id in accepted)
 
 
 def remove(
-    context: Context, what: Sequence[Path | str | int], *, copies: bool, dry_run: bool
+    context: Context,
+    what: Sequence[Path | str | int],
+    *,
+    copies: bool,
+    dry_run: bool,
+    exact: bool = False,
 ) -> tuple[Removed, ...]:
-    """See `Collection.remove_all`."""
-    found = chosen(context, [str(one) for one in what])
+    """See `Collection.remove_all`; `exact`: neither folders nor patterns."""
+    names = [str(one) for one in what]
     if dry_run:
+        found = [named(context, one) for one in names] if exact else chosen(context, names)
         return tuple(_with_copies(context.catalog, image, copies=copies)[0] for image in found)
-    removed, contents = take_out(context, found, copies=copies)
+    try:
+        with context.catalog.transaction():  # what is named cannot change until it is out
+            images = {image.id: image for image in (named(context, one) for one in names)}
+            removed, contents = _take_part(context.catalog, images.values(), copies=copies)
+    except NothingThereError:
+        if exact:
+            raise
+        removed, contents = take_out(context, chosen(context, names), copies=copies)
     if not removed:
         raise NothingThereError("these images have left the collection meanwhile")
     for content in contents:
@@ -212,20 +225,35 @@ def remove(
 def take_out(
     context: Context, found: Sequence[Image], *, copies: bool
 ) -> tuple[tuple[Removed, ...], list[int]]:
-    """Remove images from the catalog; also returns the keys of contents that left with them."""
+    """Remove images from the catalog; also returns the keys of contents that left with them.
+
+    What is at another path by now stays.
+    """
     catalog = context.catalog
     removed: list[Removed] = []
     left: list[int] = []
     for start in range(0, len(found), _CHUNK):
+        part = found[start : start + _CHUNK]
         with catalog.transaction():
-            part = catalog.images.some([image.id for image in found[start : start + _CHUNK]])
-            for row, images, sha256 in [
-                _with_copies(catalog, image, copies=copies) for image in part.values()
-            ]:
-                removed.append(row)
-                for image in images:
-                    if catalog.images.get(image.id) is not None:  # else out with another one
-                        left += _take_out(catalog, image, sha256)
+            now = catalog.images.some([image.id for image in part])
+            there = [now[one.id] for one in part if one.id in now and now[one.id].path == one.path]
+            rows, contents = _take_part(catalog, there, copies=copies)
+        removed += rows
+        left += contents
+    return tuple(removed), left
+
+
+def _take_part(
+    catalog: Catalog, found: Iterable[Image], *, copies: bool
+) -> tuple[tuple[Removed, ...], list[int]]:
+    """The same for images as they are now; the caller holds the transaction."""
+    removed: list[Removed] = []
+    left: list[int] = []
+    for row, images, sha256 in [_with_copies(catalog, one, copies=copies) for one in found]:
+        removed.append(row)
+        for image in images:
+            if catalog.images.get(image.id) is not None:  # else out with another one
+                left += _take_out(catalog, image, sha256)
     return tuple(removed), left
 
 
@@ -269,7 +297,7 @@ def _some(context: Context, what: str) -> list[Image]:
     try:
         return [named(context, what)]
     except NothingThereError:
-        if what.isdecimal():
+        if is_digits(what):
             raise
         path = os.path.abspath(os.path.expanduser(os.fsencode(what)))
         below = images.below(path) or images.below(os.path.realpath(path))

@@ -32,7 +32,7 @@ from imgclust.images import RAW_SUFFIXES, Decoded, DecodePool, raw_installed
 from imgclust.ingest import Counts, Emit, Event, Ingest, IngestResult, LocalDisk, Parts
 from imgclust.links import Linking
 from imgclust.watcher import Watcher
-from imgclust.wording import printable
+from imgclust.wording import counted, printable
 
 if TYPE_CHECKING:
     from imgclust.search import LiveIndex
@@ -151,7 +151,7 @@ def raw_hint(result: IngestResult) -> str:
     skipped = sum(number for suffix, number in result.suffixes.items() if suffix in RAW_SUFFIXES)
     if not skipped or raw_installed():
         return ""
-    files = "1 RAW file was" if skipped == 1 else f"{skipped:,} RAW files were"
+    files = f"{counted(skipped, 'RAW file')} {'was' if skipped == 1 else 'were'}"
     return f'{files} skipped; pip install "imgclust[raw]" installs what reads them'
 
 
