@@ -388,10 +388,8 @@ class Collection:
             A number, "auto", or None for what the settings say; named clusters count.
         fresh
             Start from nothing; clusters keep id and folder where they resemble one from before.
-        step
-            "finer" or "coarser": so many more or fewer clusters, by splits or unions alone.
-        dry_run
-            Say what would change, and change nothing.
+        step, dry_run
+            "finer" or "coarser", by splits or unions alone; say what would change, and no more.
         """
         from imgclust.collection import clusters
 
