@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # A pipe has no width: nothing is cut in it.
 _UNLIMITED = 100_000
+# The start of a step says nothing about the rest: the time left is shown from then on.
+_MEANS_S = 5.0
 
 
 class Screen:
@@ -316,7 +318,7 @@ def progress_bar(console: Console) -> Progress:
             if task.speed:
                 speed = task.speed / scale
                 text += f"  {speed:,.0f}/s" if speed >= 10 else f"  {speed:.1f}/s"
-            if task.time_remaining is not None:
+            if task.time_remaining is not None and (task.elapsed or 0.0) >= _MEANS_S:
                 text += f"  {duration(task.time_remaining)} left"
             return Text(text)
 
