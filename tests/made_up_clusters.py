@@ -71,8 +71,8 @@ class World:
             **options,
         )
 
-    def cluster(self, k: int | str, *, seed: int = 0) -> Any:
-        return self.recluster().cluster(k=str(k), space=self.space, seed=seed)
+    def cluster(self, k: int | str, *, seed: int = 0, **how: Any) -> Any:
+        return self.recluster().cluster(k=str(k), space=self.space, seed=seed, **how)
 
 
 @dataclass(frozen=True)

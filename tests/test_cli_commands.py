@@ -27,7 +27,7 @@ CLUSTER_ROW = [
 ]
 CLUSTER = [
     *("clustering", "k", "chosen_by", "space", "inertia", "sizes", "kept", "split", "merged"),
-    *("new", "gone", "moved", "returned", "frozen"),
+    *("new", "gone", "moved", "returned", "frozen", "continued"),
 ]
 
 
@@ -307,6 +307,39 @@ def test_cluster(run: Run, ready: Path) -> None:
     assert undone["clustering"] == before
     assert "space pca" in run("cluster", "-k", "2").out
     assert run("links", "--check").code == 0
+
+
+def test_steps_and_a_fresh_start(run: Run, ready: Path) -> None:
+    before = run("status", "--json").document["clustering"]["k"]
+    again = run("cluster", "-k", str(before), "--json").document
+    assert (again["continued"], again["new"], again["gone"]) == (True, [], [])
+    finer = run("cluster", "--finer", "--json").document
+    assert finer["k"] > before
+    assert len(finer["new"]) == finer["k"] - before
+    coarser = run("cluster", "--coarser", "--json").document
+    assert coarser["k"] < finer["k"]
+    assert coarser["new"] == []
+    fresh = run("cluster", "--fresh", "-k", str(before), "--json").document
+    assert not fresh["continued"]
+    shown = run("cluster", "--finer", "--dry-run").out
+    assert f"one step finer than {fresh['k']}" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--finer", "--coarser"], "--finer cannot be combined with --coarser"),
+        (["-k", "4", "--finer"], "-k cannot be combined with --finer"),
+        (["-k", "auto", "--coarser"], "-k cannot be combined with --coarser"),
+        (["--fresh", "--coarser"], "--fresh cannot be combined with --coarser"),
+        (["--undo", "--finer"], "--undo cannot be combined with other options"),
+        (["--undo", "--coarser"], "--undo cannot be combined with other options"),
+    ],
+)
+def test_steps_stand_alone(run: Run, ready: Path, options: list[str], said: str) -> None:
+    before = run("status", "--json").document["clustering"]
+    assert said in run("cluster", *options).refused(2)
+    assert run("status", "--json").document["clustering"] == before
 
 
 def test_another_space_is_kept(run: Run, ready: Path) -> None:

@@ -353,7 +353,20 @@ def test_another_seed_and_new_images_keep_all_ids_that_can_be_kept(
 Step = tuple[str, int]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["cluster", "split", "merge", "undo", "undo", "name", "add", "remove"]),
+        st.sampled_from(
+            [
+                "cluster",
+                "cluster",
+                "step",
+                "split",
+                "merge",
+                "undo",
+                "undo",
+                "name",
+                "add",
+                "remove",
+            ]
+        ),
         st.integers(0, 10_000),
     ),
     min_size=4,
@@ -399,6 +412,23 @@ class Story:
         assert result.moved == sum(now.images[key] for key in known) - stayed
         return now
 
+    def one_step(self, before: State, which: str) -> None:
+        """Images of clusters that are neither split nor united stay where they are."""
+        if which == "coarser" and len(set(before.cluster_of.values())) == 1:
+            with pytest.raises(UsageError, match="cannot be coarser"):
+                self.world.cluster(9, step=which)
+            return
+        now = self.forward(before, self.world.cluster(9, step=which))
+        there = set(before.cluster_of.values())
+        if which == "finer":
+            assert there <= now.centroids.keys()
+            for key, cluster in now.cluster_of.items():
+                assert cluster == before.cluster_of[key] or cluster not in there
+        else:
+            assert now.centroids.keys() < there
+            for cluster in there:
+                assert len({now.cluster_of[key] for key in before.members(cluster)}) == 1
+
     def step(self, kind: str, number: int) -> None:
         world = self.world
         before = look(world.path)
@@ -414,10 +444,15 @@ class Story:
                 world.catalog.clusterings.name(one, f"name {number}")
                 world.catalog.clusterings.freeze(one, False)  # frozen ones: test_recluster_frozen
         elif kind == "cluster":
-            result = world.cluster(1 + number % 6, seed=number % 3)
+            fresh = number % 2 == 0
+            result = world.cluster(1 + number % 6, seed=number % 3, fresh=fresh)
             now = self.forward(before, result)
-            best = most_that_can_stay(before.cluster_of, now.cluster_of, now.images)
-            assert that_stayed(before.cluster_of, now.cluster_of, now.images) == best
+            assert result.continued == (not fresh)
+            if fresh:
+                best = most_that_can_stay(before.cluster_of, now.cluster_of, now.images)
+                assert that_stayed(before.cluster_of, now.cluster_of, now.images) == best
+        elif kind == "step":
+            self.one_step(before, "finer" if number % 2 else "coarser")
         elif kind == "split":
             try:
                 result = world.recluster().split(one, k=str(2 + number % 3))

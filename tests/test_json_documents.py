@@ -107,6 +107,13 @@ cluster -k 4
 cluster -k auto
 cluster -k 3 --space embedding
 cluster --undo
+cluster --finer
+cluster --coarser
+cluster --fresh -k 4
+cluster --finer -k 3
+cluster --undo
+cluster --undo
+cluster --undo
 cluster -k 0
 cluster -k many
 cluster --undo -k 3

@@ -64,6 +64,14 @@ class Assignments:
             np.fromiter((row[2] for row in rows), np.float32, len(rows)),
         )
 
+    def arrived(self, clustering: int) -> npt.NDArray[np.int64]:
+        """Contents `(n,)`, ascending, that came after the fit of a clustering."""
+        rows = self._connection.execute(
+            "SELECT content FROM assignments WHERE clustering = ? AND arrived ORDER BY content",
+            (clustering,),
+        )
+        return np.fromiter((content for (content,) in rows), np.int64)
+
     def members(
         self, clustering: int, clusters: Sequence[int]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -48,8 +48,10 @@ def sweep(
 @commands.adds(
     "cluster",
     example="""\
-imgclust cluster             as many as the elbow curve suggests
+imgclust cluster             improve the clusters, as many as the elbow curve suggests
 imgclust cluster -k 20       20 clusters
+imgclust cluster --finer     some more clusters: the widest ones are split
+imgclust cluster --coarser   fewer clusters: those nearest to each other are merged
 imgclust cluster --fresh     make all clusters that have no name from nothing
 imgclust cluster --dry-run   what would change
 imgclust cluster --undo      back to the clusters before""",
@@ -81,16 +83,34 @@ def cluster(
     fresh: Annotated[
         bool,
         typer.Option(
-            "--fresh", help="Start from nothing; named clusters stay. (Always so in this version.)"
+            "--fresh", help="Start from nothing, not from the clusters there are; named ones stay."
         ),
+    ] = False,
+    finer: Annotated[
+        bool, typer.Option("--finer", help="One step more clusters, by splits; all others stay.")
+    ] = False,
+    coarser: Annotated[
+        bool, typer.Option("--coarser", help="One step fewer, by unions; all others stay.")
     ] = False,
     dry_run: DryRun = False,
     undo: Annotated[bool, typer.Option("--undo", help="Go back to the clustering before.")] = False,
     yes: Yes = False,
 ) -> None:
-    """Re-cluster; named clusters are kept, other surviving ones keep their id."""
+    """Improve the clusters: ids last, and named clusters stay as they are."""
+    alone = [
+        option
+        for option, given in (
+            ("-k", k),
+            ("--fresh", fresh),
+            ("--finer", finer),
+            ("--coarser", coarser),
+        )
+        if given
+    ]
+    if len(alone) > 1 and (finer or coarser):
+        raise UsageError(f"{alone[0]} cannot be combined with {alone[1]}")
     if undo:
-        given = k or space or pca_dims or fresh or dry_run
+        given = alone or space or pca_dims or dry_run
         if given or seed is not None or outliers is not None:
             raise UsageError("--undo cannot be combined with other options")
         if not _may_change(call, "Go back to the clustering before?", yes=yes):
@@ -102,10 +122,23 @@ def cluster(
         wrong = "--pca-dims" if pca_dims else "--outliers"
         raise UsageError(f"{wrong} changes a stored setting and cannot be combined with --dry-run")
     first = not _has_clusters(call)
+
+    def make(
+        collection: Collection, *, space: SpaceName | None = None, dry_run: bool = False
+    ) -> ClusterResult:
+        return collection.cluster(
+            k=k,
+            space=space,
+            seed=seed,
+            fresh=fresh,
+            step="finer" if finer else "coarser" if coarser else None,
+            dry_run=dry_run,
+        )
+
     ask = call.screen.can_ask and not yes and not first
     if dry_run or (ask and not pca_dims):
         with call.open() as collection:
-            preview = collection.cluster(k=k, space=space, seed=seed, dry_run=True)
+            preview = make(collection, space=space, dry_run=True)
             call.answer(preview, partial(tables.clustered, first=first, would=True))
     if dry_run or not _may_change(call, yes=yes, asks=not first):
         return
@@ -116,7 +149,7 @@ def cluster(
     }
     changing = [key for key, value in flags.items() if value is not None]
     with call.open(flags, changing=changing) as collection:
-        done = collection.cluster(k=k, seed=seed)
+        done = make(collection)
         call.answer(done, partial(tables.clustered, first=first))
 
 

@@ -22,7 +22,7 @@ from imgclust.clustering.drift_test import (
     spread,
 )
 from imgclust.clustering.group_count import GroupCount, group_count
-from imgclust.clustering.id_map import Matching, match, regrouped
+from imgclust.clustering.id_map import Matching, follow, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
 from imgclust.clustering.kmeans import Fit, assign, fit
 from imgclust.clustering.smoothing import Smoothed, smooth
@@ -50,6 +50,7 @@ __all__ = [
     "drift",
     "finer",
     "fit",
+    "follow",
     "group_bursts",
     "group_count",
     "is_nowhere",

@@ -114,29 +114,10 @@ def match(
     """
     from scipy.optimize import linear_sum_assignment
 
-    before = np.asarray(old, dtype=np.int64)
-    after = np.asarray(new, dtype=np.int64)
-    images = np.ones(len(before), np.int64) if weights is None else np.asarray(weights, np.int64)
-    if not len(before) == len(after) == len(images):
-        raise ClusteringError("old, new and weights differ in length; match the same contents")
-    if after.size and not 0 <= after.min() <= after.max() < k:
-        raise ClusteringError(f"a new position is outside 0..{k - 1}")
-    known = before >= 0
-    olds = np.union1d(before[known], np.asarray([*old_ids, *pinned], dtype=np.int64))
-    if olds.size and next_id <= olds[-1]:
-        raise ClusteringError(f"next_id {next_id} is not above every old id ({olds[-1]})")
-
-    overlap = np.zeros((len(olds), k), dtype=np.int64)
-    np.add.at(overlap, (np.searchsorted(olds, before[known]), after[known]), images[known])
-    old_sizes = overlap.sum(axis=1)
-    new_sizes = overlap.sum(axis=0)
-    union = old_sizes[:, np.newaxis] + new_sizes - overlap
-    jaccard = np.divide(overlap, union, out=np.zeros(overlap.shape), where=union > 0)
-    eligible = np.where(jaccard >= _JACCARD, overlap, 0)
-    held = np.searchsorted(olds, np.asarray(pinned, dtype=np.int64))
-    jaccard[held, np.arange(len(held))] = np.where(
-        union[held, np.arange(len(held))] > 0, jaccard[held, np.arange(len(held))], 1.0
-    )
+    shared = _Shared(old, new, k, next_id, weights, (*old_ids, *pinned))
+    jaccard = shared.jaccard()
+    eligible = np.where(jaccard >= _JACCARD, shared.overlap, 0)
+    held = np.searchsorted(shared.olds, np.asarray(pinned, dtype=np.int64))
     eligible[held] = 0
     eligible[:, : len(held)] = 0
     pairs = [(int(row), column) for column, row in enumerate(held)]
@@ -145,31 +126,121 @@ def match(
         for row, column in zip(*linear_sum_assignment(eligible, maximize=True), strict=True)
         if eligible[row, column] > 0
     ]
+    return shared.matching(pairs)
 
-    ids = np.full(k, -1, dtype=np.int64)
-    for row, column in pairs:
-        ids[column] = olds[row]
-    unmatched = np.flatnonzero(ids < 0)
-    full_sizes = np.zeros(k, dtype=np.int64)
-    np.add.at(full_sizes, after, images)
-    by_size = unmatched[np.argsort(-full_sizes[unmatched], kind="stable")]
-    ids[by_size] = np.arange(next_id, next_id + len(unmatched))
 
-    split, merged = regrouped(
-        {
-            (int(olds[row]), int(ids[column])): int(overlap[row, column])
-            for row, column in zip(*np.nonzero(overlap), strict=True)
-        }
-    )
-    return Matching(
-        ids=tuple(int(one) for one in ids),
-        kept=tuple(
-            (int(olds[row]), int(overlap[row, column]), float(jaccard[row, column]))
-            for row, column in sorted(pairs)
-        ),
-        split=split,
-        merged=merged,
-        new=tuple(range(next_id, next_id + len(unmatched))),
-        gone=tuple(int(one) for one in np.delete(olds, [row for row, _ in pairs])),
-        moved=int(images[known & (ids[after] != before)].sum()) if k else 0,
-    )
+def follow(
+    old: NDArray[Any],
+    new: NDArray[Any],
+    origins: Sequence[int],
+    *,
+    next_id: int,
+    weights: NDArray[Any] | None = None,
+    old_ids: Sequence[int] = (),
+) -> Matching:
+    """Give each new cluster the id of the old one that it is known to continue, or a new id.
+
+    Parameters
+    ----------
+    origins
+        The old id that each new cluster continues, by position; -1 for a new one.
+    old, new, next_id, weights, old_ids
+        As in `match`.
+
+    Raises
+    ------
+    ClusteringError
+        As in `match`, and when two new clusters continue one old cluster.
+    """
+    continuing = [one for one in origins if one >= 0]
+    if len(set(continuing)) < len(continuing):
+        raise ClusteringError("two new clusters continue one old cluster; each needs its own id")
+    shared = _Shared(old, new, len(origins), next_id, weights, (*old_ids, *continuing))
+    rows = np.searchsorted(shared.olds, np.asarray(origins, dtype=np.int64))
+    pairs = [
+        (int(row), column)
+        for column, (row, one) in enumerate(zip(rows, origins, strict=True))
+        if one >= 0
+    ]
+    return shared.matching(pairs)
+
+
+class _Shared:
+    """What old and new clusters have in common: `overlap` (old clusters, k) counts images."""
+
+    def __init__(
+        self,
+        old: NDArray[Any],
+        new: NDArray[Any],
+        k: int,
+        next_id: int,
+        weights: NDArray[Any] | None,
+        old_ids: Sequence[int],
+    ) -> None:
+        before = np.asarray(old, dtype=np.int64)
+        after = np.asarray(new, dtype=np.int64)
+        images = (
+            np.ones(len(before), np.int64) if weights is None else np.asarray(weights, np.int64)
+        )
+        if not len(before) == len(after) == len(images):
+            raise ClusteringError("old, new and weights differ in length; match the same contents")
+        if after.size and not 0 <= after.min() <= after.max() < k:
+            raise ClusteringError(f"a new position is outside 0..{k - 1}")
+        known = before >= 0
+        self.olds = np.union1d(before[known], np.asarray(old_ids, dtype=np.int64))
+        if self.olds.size and next_id <= self.olds[-1]:
+            raise ClusteringError(f"next_id {next_id} is not above every old id ({self.olds[-1]})")
+        self.overlap = np.zeros((len(self.olds), k), dtype=np.int64)
+        rows = np.searchsorted(self.olds, before[known])
+        np.add.at(self.overlap, (rows, after[known]), images[known])
+        self._before, self._after, self._images = before, after, images
+        self._next_id = next_id
+
+    def jaccard(self) -> NDArray[np.float64]:
+        """The Jaccard index of each pair (old clusters, k), 0 where both are empty."""
+        union = self._union()
+        return np.divide(self.overlap, union, out=np.zeros(self.overlap.shape), where=union > 0)
+
+    def _union(self) -> NDArray[np.int64]:
+        sizes = self.overlap.sum(axis=1)[:, np.newaxis] + self.overlap.sum(axis=0)
+        return np.asarray(sizes - self.overlap)
+
+    def matching(self, pairs: Sequence[tuple[int, int]]) -> Matching:
+        """What becomes of the clusters when these (row, column) continue."""
+        k = self.overlap.shape[1]
+        union, jaccard = self._union(), self.jaccard()
+        ids = np.full(k, -1, dtype=np.int64)
+        for row, column in pairs:
+            ids[column] = self.olds[row]
+        unmatched = np.flatnonzero(ids < 0)
+        full_sizes = np.zeros(k, dtype=np.int64)
+        np.add.at(full_sizes, self._after, self._images)
+        by_size = unmatched[np.argsort(-full_sizes[unmatched], kind="stable")]
+        last = self._next_id + len(unmatched)
+        ids[by_size] = np.arange(self._next_id, last)
+        split, merged = regrouped(
+            {
+                (int(self.olds[row]), int(ids[column])): int(self.overlap[row, column])
+                for row, column in zip(*np.nonzero(self.overlap), strict=True)
+            }
+        )
+        moved = 0
+        if k:
+            changed = (self._before >= 0) & (ids[self._after] != self._before)
+            moved = int(self._images[changed].sum())
+        return Matching(
+            ids=tuple(int(one) for one in ids),
+            kept=tuple(
+                (
+                    int(self.olds[row]),
+                    int(self.overlap[row, column]),
+                    float(jaccard[row, column]) if union[row, column] else 1.0,
+                )
+                for row, column in sorted(pairs)
+            ),
+            split=split,
+            merged=merged,
+            new=tuple(range(self._next_id, last)),
+            gone=tuple(int(one) for one in np.delete(self.olds, [row for row, _ in pairs])),
+            moved=moved,
+        )

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.constraints import given_means, nowhere
+from imgclust.clustering.constraints import given_means, is_nowhere, nowhere
 from imgclust.clustering.faiss_kmeans import Vectors, checked, means, nearest, squared_distances
+from imgclust.clustering.kmeans import Fit
 from imgclust.clustering.local_search import Division, Splitter, union_costs
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
@@ -56,6 +57,19 @@ class Continued:
     def k(self) -> int:
         return len(self.origins)
 
+    def fit(self, vectors: Vectors, *, asked_k: int, notes: tuple[str, ...] = ()) -> Fit:
+        """The clusters as a fit of the vectors (n, d) that they were made of."""
+        squared = squared_distances(vectors, self.centroids, self.assigned)
+        return Fit(
+            k=self.k,
+            centroids=self.centroids,
+            assigned=self.assigned,
+            distances=np.sqrt(squared).astype(np.float32),
+            inertia=float(squared.sum()),
+            asked_k=asked_k,
+            notes=notes,
+        )
+
 
 def continued(
     vectors: NDArray[Any],
@@ -82,7 +96,7 @@ def continued(
         Number of clusters, the given ones included.
     given, anchors
         As in `constrained_fit`: the first f clusters before are given, their rows stay, no split
-        or union touches them, free rows may join them.
+        or union touches them, free rows may join those that have rows.
     margin
         A row leaves its cluster only for one whose squared distance is smaller by this share.
     exchange
@@ -180,6 +194,7 @@ class _State:
                 f"the positions before or given do not fit {n} rows and {self.held} given clusters"
             )
         self.assigned[self.given >= 0] = self.given[self.given >= 0]
+        self.before = self.assigned.copy()
         # Where a row has the advantage; -1 for one that comes from nowhere.
         self.home = self.assigned.copy()
         self.origins = list(range(max(self.held, int(self.assigned.max(initial=-1)) + 1)))
@@ -200,6 +215,14 @@ class _State:
         found[self.sizes() == 0] = nowhere(self.rows.shape[1])
         if self.held:
             found[: self.held] = given_means(self.rows, self.given, self.anchors)
+        return found
+
+    def open(self) -> NDArray[np.float32]:
+        """Centroids, with given clusters that have no rows out of reach where there are others."""
+        found = self.centroids()
+        empty = self.sizes()[: self.held] == 0
+        if empty.sum() < self.k:
+            found[: self.held][empty] = nowhere(found.shape[1])
         return found
 
     def drop_empty(self) -> bool:
@@ -227,11 +250,13 @@ class _State:
             self.assigned[fresh] = self.k
             self.origins.append(-1)
             return
-        positions, _ = nearest(np.ascontiguousarray(self.rows[fresh]), self.centroids())
+        positions, _ = nearest(np.ascontiguousarray(self.rows[fresh]), self.open())
         self.assigned[fresh] = positions[:, 0]
 
     def change(self, k: int, stop: StopFlag | None) -> None:
         """Splits or unions until there are k clusters, or as near as one comes."""
+        if self.k > k == self.held:
+            self.dissolve()
         while self.k > k and self.unite():
             if stop is not None:
                 stop.check()
@@ -239,6 +264,13 @@ class _State:
         while splitter is not None and self.k < k and self.split(splitter):
             if stop is not None:
                 stop.check()
+
+    def dissolve(self) -> None:
+        """The rows of all clusters that are not given join the nearest given one."""
+        for labels in (self.assigned, self.home):
+            labels[labels >= self.held] = -1
+        del self.origins[self.held :]
+        self.join(self.held)
 
     def swap(self, exchange: float) -> bool:
         """A union and a split where that is clearly worth it; True when it was."""
@@ -321,7 +353,7 @@ class _State:
         for done in range(1, rounds + 1):
             if stop is not None:
                 stop.check()
-            centroids = self.centroids()
+            centroids = self.open()
             positions, squared = nearest(rows, centroids)
             chosen = positions[:, 0].astype(np.int32)
             at_home = squared_distances(old, centroids, home[settled])
@@ -335,4 +367,30 @@ class _State:
         progress("k-means", rounds, rounds)
 
     def result(self) -> Continued:
-        return Continued(self.assigned, self.centroids(), tuple(self.origins), tuple(self.unions))
+        centroids = self.centroids()
+        for place in range(self.held):
+            members = self.assigned == place
+            if is_nowhere(centroids[place]) and members.any():
+                centroids[place] = self.rows[members].mean(axis=0, dtype=np.float64)
+        return Continued(self.assigned, centroids, self.names(), tuple(self.unions))
+
+    def names(self) -> tuple[int, ...]:
+        """For each cluster which of those that were united in it gave it most of its rows.
+
+        One that grew by unions on the way may have fewer than another that joined it last.
+        """
+        took = dict(self.unions)
+        joined: dict[int, list[int]] = {}
+        for gone in took:
+            heir = gone
+            while heir in took:
+                heir = took[heir]
+            joined.setdefault(heir, []).append(gone)
+        found = []
+        for place, origin in enumerate(self.origins):
+            several = [origin, *joined.get(origin, ())] if origin >= 0 else [origin]
+            if len(several) > 1:
+                rows = self.before[self.assigned == place]
+                several.sort(key=lambda one: -int((rows == one).sum()))
+            found.append(several[0])
+        return tuple(found)

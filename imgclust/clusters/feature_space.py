@@ -100,6 +100,7 @@ def alike(
     return points
 
 
+SPACES = ("pca", "embedding", "tsne")
 Vectors = npt.NDArray[np.float32]
 Projection = PcaProjection | TsneProjection
 # Rows looked at together: a copy of all would double the memory of a large collection.

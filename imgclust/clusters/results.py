@@ -40,7 +40,7 @@ class ClusterResult:
     `clustering` is None for a dry run; `sizes` counts images by cluster id; `moved` counts the
     images whose cluster id changed. `new` ids were never used before; those that an undo brings
     back are `returned`, with their names. `frozen` are the named clusters that were kept as they
-    are.
+    are. `continued`: the clusters before were the start of it, otherwise it started from nothing.
     """
 
     clustering: int | None
@@ -60,6 +60,7 @@ class ClusterResult:
     notes: tuple[str, ...]
     returned: tuple[Mapping[str, Any], ...] = ()
     frozen: tuple[int, ...] = ()
+    continued: bool = False
 
 
 def lineage(matching: Matching, names: Mapping[int, str]) -> dict[str, Any]:

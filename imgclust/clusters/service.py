@@ -9,10 +9,10 @@ from pathlib import Path
 
 from imgclust import devices
 from imgclust.catalog import Catalog
-from imgclust.clustering import Fit, Suggestion, Sweep, preferred
+from imgclust.clustering import Fit, Matching, Suggestion, Sweep, preferred
 from imgclust.clusters import split_merge, stored_sweeps
 from imgclust.clusters.clustering_history import undo
-from imgclust.clusters.feature_space import Space, build
+from imgclust.clusters.feature_space import SPACES, Space, build
 from imgclust.clusters.model import ArrivalAssigner
 from imgclust.clusters.publish import drop_unpublished, publish
 from imgclust.clusters.results import ClusterResult, SweepResult
@@ -20,19 +20,22 @@ from imgclust.clusters.space_fit import (
     Standing,
     as_asked,
     as_suggested,
+    continue_room,
     fit_room,
     match_room,
     result_of,
     sentence_of,
     standing_of,
+    step_from,
 )
 from imgclust.clusters.stored_sweeps import draw_elbow, stored_sweep, sweep_and_store
 from imgclust.clusters.succession import ChangedMeanwhileError
 from imgclust.config import Settings
-from imgclust.errors import LockedError, NothingThereError, RecipeError
+from imgclust.errors import LockedError, NothingThereError, RecipeError, UsageError
 from imgclust.locks import FileLock, is_locked
 from imgclust.numbers import count_or_auto
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.wording import NO_CLUSTERS
 
 
 class Recluster:
@@ -100,10 +103,15 @@ class Recluster:
         chosen_by: str = "user",
         provisional: bool = False,
         automatic: bool = False,
+        fresh: bool = False,
+        step: str | None = None,
         dry_run: bool = False,
         also: Callable[[], None] = lambda: None,
     ) -> ClusterResult:
         """Cluster now and publish; arrivals meanwhile are assigned in the publishing transaction.
+
+        It starts from the current clusters, where there are any, but in the space `tsne`, which is
+        another plane each time.
 
         Parameters
         ----------
@@ -116,6 +124,10 @@ class Recluster:
         automatic
             Nobody has asked for it now: a number is raised whoever gave it, and nothing is made in
             place of a provisional clustering that a person has made final meanwhile.
+        fresh
+            Start from nothing; named clusters stay.
+        step
+            "finer" or "coarser": one step by splits or unions alone, `k` has no say.
         also
             Called in the publishing transaction.
 
@@ -124,26 +136,37 @@ class Recluster:
         LockedError
             When another process clusters this collection.
         NothingThereError
-            When there is nothing to cluster.
+            When there is nothing to cluster, or nothing to take a step from.
         RecipeError
             When the collection has changed to another recipe meanwhile.
         StoppedError
             When it was asked to stop, or an automatic one came too late.
         UsageError
-            For a k below 1, or a user's below the number of named clusters.
+            For a k below 1, or a user's below the number of named clusters, or when the clusters
+            cannot be coarser.
         """
         strict = chosen_by == "user" and not automatic
         wanted = count_or_auto(k, name="k")
 
         def make() -> ClusterResult:
-            if wanted is not None:  # before anything takes long
+            if step is not None and self._catalog.clusterings.current_id() is None:
+                raise NothingThereError(NO_CLUSTERS)
+            if wanted is not None and step is None:  # before anything takes long
                 as_asked(wanted, len(self._catalog.clusterings.frozen()), strict=strict)
             room = self._space(space, seed)
             self._stop.check()
             standing = standing_of(self._catalog, room)
-            done, by, sentence = self._fit(room, standing, wanted, seed, chosen_by, strict)
+            continues = bool(standing.before.max(initial=-1) >= 0) and not fresh
+            continues &= step is not None or space != "tsne"
+            if step is not None:
+                number_before = len(standing.ids)
+                done, matching = self._continue(room, standing, step_from(standing, step), step)
+                by, sentence = "user", f"k = {done.k:,}: one step {step} than {number_before:,}"
+            else:
+                done, matching, by, sentence = self._fit(
+                    room, standing, wanted, seed, chosen_by, strict, continues
+                )
             self._stop.check()
-            matching = match_room(self._catalog, room, standing, done)
             number = None
             if not dry_run:
                 number = publish(
@@ -171,6 +194,7 @@ class Recluster:
                 chosen_by=by,
                 sentence=sentence,
                 provisional=provisional,
+                continues=continues,
             )
 
         return self._changing(make, dry_run=dry_run)
@@ -257,6 +281,10 @@ class Recluster:
             self._catalog.projections.drop_unused_spaces()
 
     def _space(self, name: str, seed: int) -> Space:
+        if name not in SPACES:
+            raise UsageError(f"there is no space {name!r}; use {', '.join(SPACES)}")
+        if not 0 <= seed < 1 << 31:
+            raise UsageError(f"seed = {seed}: use a number from 0 to {(1 << 31) - 1}")
         if not self._catalog.contents.count(self._recipe):
             raise NothingThereError("the collection has no images to cluster; add some first")
         self._progress("reading embeddings", 0, None)
@@ -298,7 +326,8 @@ class Recluster:
         seed: int,
         chosen_by: str,
         strict: bool,
-    ) -> tuple[Fit, str, str]:
+        continues: bool,
+    ) -> tuple[Fit, Matching, str, str]:
         named = len(standing.constraints.kept)
         stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
         if k is None:
@@ -313,6 +342,9 @@ class Recluster:
             number, chosen_by, sentence = as_suggested(stored, named)
         else:
             number, sentence = as_asked(k, named, strict=strict)
+        if continues:
+            done, matching = self._continue(room, standing, number, None)
+            return done, matching, chosen_by, sentence or sentence_of(done, named)
         done = fit_room(
             self._catalog,
             room,
@@ -325,4 +357,20 @@ class Recluster:
             progress=self._progress,
             stop=self._stop,
         )
-        return done, chosen_by, sentence or sentence_of(done, named)
+        self._stop.check()
+        matching = match_room(self._catalog, room, standing, done)
+        return done, matching, chosen_by, sentence or sentence_of(done, named)
+
+    def _continue(
+        self, room: Space, standing: Standing, k: int, step: str | None
+    ) -> tuple[Fit, Matching]:
+        return continue_room(
+            self._catalog,
+            room,
+            standing,
+            k,
+            recipe=self._recipe,
+            step=step is not None,
+            progress=self._progress,
+            stop=self._stop,
+        )

@@ -13,10 +13,15 @@ from imgclust.clustering import (
     Constraints,
     Fit,
     Matching,
+    coarser,
     constrained_fit,
+    continued,
+    finer,
+    follow,
     is_nowhere,
     match,
     nowhere,
+    resized,
 )
 from imgclust.clusters.feature_space import Space, Vectors, back_from, into
 from imgclust.clusters.model import Model
@@ -40,12 +45,22 @@ class Standing:
         The members of the frozen clusters.
     unplaced
         Members of frozen clusters that the space does not hold, as (content, cluster, distance).
+    arrived
+        Contents that came after the fit of the current clustering, bool (n,).
     """
 
     current: Clustering | None
     before: npt.NDArray[np.int64]
     constraints: Constraints
     unplaced: tuple[tuple[int, int, float], ...]
+    arrived: npt.NDArray[np.bool_]
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """The current clusters that live on: the frozen ones first, then those with contents."""
+        kept = self.constraints.kept
+        there = set(self.before[self.before >= 0].tolist()) - set(kept)
+        return (*kept, *sorted(there))
 
     @property
     def described(self) -> Mapping[int, DescribedCluster]:
@@ -59,9 +74,11 @@ def standing_of(catalog: Catalog, room: Space) -> Standing:
     with catalog.snapshot():
         current = catalog.clusterings.current()
         if current is None:
-            return Standing(None, before, Constraints.none(), ())
+            nobody = np.zeros(len(before), np.bool_)
+            return Standing(None, before, Constraints.none(), (), nobody)
         frozen = catalog.clusterings.frozen()
         contents, clusters, distances = catalog.assignments.of(current.id)
+        arrived = np.isin(room.keys, catalog.assignments.arrived(current.id))
     rows = np.searchsorted(room.keys, contents)
     rows[rows == len(room.keys)] = 0
     known = room.keys[rows] == contents
@@ -72,7 +89,7 @@ def standing_of(catalog: Catalog, room: Space) -> Standing:
         contents[away].tolist(), clusters[away].tolist(), distances[away].tolist(), strict=True
     )
     constraints = Constraints(contents[held], clusters[held], frozen)
-    return Standing(current, before, constraints, tuple(unplaced))
+    return Standing(current, before, constraints, tuple(unplaced), arrived)
 
 
 def as_asked(number: int, named: int, *, strict: bool) -> tuple[int, str]:
@@ -144,6 +161,75 @@ def fit_room(
     )
 
 
+def step_from(standing: Standing, step: str) -> int:
+    """The number of clusters one step "finer" or "coarser" than now.
+
+    Raises
+    ------
+    UsageError
+        When there is no coarser one.
+    """
+    now, named = len(standing.ids), len(standing.constraints.kept)
+    if step == "finer":
+        return finer(now)
+    if now - named <= 1:
+        why = "the named clusters stay as they are" if named else "there is one"
+        raise UsageError(f"the clusters cannot be coarser: {why}")
+    return max(coarser(now), named + 1)
+
+
+def continue_room(
+    catalog: Catalog,
+    room: Space,
+    standing: Standing,
+    k: int,
+    *,
+    recipe: str,
+    step: bool,
+    progress: Progress,
+    stop: StopFlag,
+) -> tuple[Fit, Matching]:
+    """k clusters that continue the current ones, and their ids; the frozen ones are given.
+
+    With `step` by splits or unions alone. Otherwise what came after the last fit finds its
+    cluster again without an advantage for the one that it is in.
+    """
+    ids = standing.ids
+    order = np.argsort(ids)
+    now = np.full(len(standing.before), -1, np.int32)
+    known = standing.before >= 0
+    now[known] = order[np.searchsorted(ids, standing.before[known], sorter=order)]
+    if not step:
+        loose = standing.arrived & known
+        # A cluster of arrivals alone, whose first images have left, stays too.
+        held = np.bincount(now[known & ~loose], minlength=len(ids)) > 0
+        loose[loose] = held[now[loose]]
+        now[loose] = -1
+    given = standing.constraints.given(room.keys)
+    anchors = _anchors(catalog, room, standing, given, recipe)
+    if step:
+        found = resized(room.points, now, k, given=given, anchors=anchors, stop=stop)
+    else:
+        found = continued(
+            room.points, now, k, given=given, anchors=anchors, progress=progress, stop=stop
+        )
+    notes: tuple[str, ...] = ()
+    if found.k < k and (step or len(anchors)):  # otherwise the sentence says so
+        free = found.k > len(anchors) or not len(anchors)
+        why = "no more distinct embeddings" if free else "there are no other images"
+        notes = (f"k reduced from {k} to {found.k}: {why}",)
+    done = found.fit(room.points, asked_k=k, notes=notes)
+    matching = follow(
+        standing.before,
+        done.assigned,
+        [ids[one] if one >= 0 else -1 for one in found.origins],
+        next_id=catalog.clusterings.next_cluster_id(),
+        weights=room.counts,
+        old_ids=() if standing.current is None else standing.current.cluster_ids,
+    )
+    return done, matching
+
+
 def match_room(catalog: Catalog, room: Space, standing: Standing, done: Fit) -> Matching:
     """Ids of the new clusters: the frozen ones keep theirs, the others are matched."""
     return match(
@@ -202,6 +288,7 @@ def result_of(
     chosen_by: str,
     sentence: str,
     provisional: bool,
+    continues: bool,
 ) -> ClusterResult:
     """What a clustering is and did: the published one of this number, or (None) a dry run."""
     if number is not None:
@@ -220,5 +307,6 @@ def result_of(
         provisional=provisional,
         notes=(*room.notes, *done.notes),
         frozen=standing.constraints.kept,
+        continued=continues,
         **lineage_fields(lineage(matching, catalog.clusterings.names())),
     )

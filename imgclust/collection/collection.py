@@ -354,7 +354,7 @@ class Collection:
             return clusters.sweep(
                 k_min=low,
                 k_max=high,
-                space=_space(space or rules.space),
+                space=space or rules.space,
                 seed=rules.seed if seed is None else seed,
             )
 
@@ -364,26 +364,34 @@ class Collection:
         k: int | str | None = None,
         space: str | None = None,
         seed: int | None = None,
+        fresh: bool = False,
+        step: str | None = None,
         dry_run: bool = False,
     ) -> results.ClusterResult:
-        """Cluster now; named clusters stay, the others keep id and folder where they continue.
+        """Improve the clusters there are, or make the first; named clusters stay as they are.
 
         Parameters
         ----------
         k
             A number, "auto", or None for what the settings say; named clusters count.
+        fresh
+            Start from nothing; clusters keep id and folder where they resemble one from before.
+        step
+            "finer" or "coarser": so many more or fewer clusters, by splits or unions alone.
         dry_run
             Say what would change, and change nothing.
         """
         rules = self.settings.clustering
-        if seed is not None and not 0 <= seed < 1 << 31:
-            raise UsageError(f"seed = {seed}: use a number from 0 to {(1 << 31) - 1}")
+        if step not in {None, "finer", "coarser"} or (step and (fresh or k is not None)):
+            raise UsageError("a step is finer or coarser, and neither fresh nor to a given k")
         with self._context.reclustered(keep=not dry_run) as clusters:
             return clusters.cluster(
                 k=rules.k if k is None else k,
-                space=_space(space or rules.space),
+                space=space or rules.space,
                 seed=rules.seed if seed is None else seed,
                 chosen_by="config" if k is None else "user",
+                fresh=fresh,
+                step=step,
                 dry_run=dry_run,
             )
 
@@ -590,9 +598,3 @@ class Collection:
             When the path is a folder, or lies among the images or in our own folders.
         """
         return exports.report(self._context, to)
-
-
-def _space(name: str) -> str:
-    if name not in {"embedding", "pca", "tsne"}:
-        raise UsageError(f"there is no space {name!r}; use embedding, pca or tsne")
-    return name
