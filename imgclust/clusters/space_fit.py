@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -149,15 +149,35 @@ def fit_room(
         if centroids is not None:
             return fit_of(room.points, centroids)
     given = standing.constraints.given(room.keys)
-    return constrained_fit(
-        room.points,
+    rows, group = room.weighing(given >= 0)
+    done = constrained_fit(
+        _of(room.points, rows),
         k,
-        given=given,
+        given=given[rows],
         anchors=_anchors(catalog, room, standing, given, recipe),
         seed=seed,
         gpu=gpu,
         progress=progress,
         stop=stop,
+    )
+    return _for_all(done, group)
+
+
+def _of(points: Vectors, rows: npt.NDArray[np.int64]) -> Vectors:
+    """The points of these rows, without a copy when that is all of them."""
+    return points if len(rows) == len(points) else points[rows]
+
+
+def _for_all(done: Fit, group: npt.NDArray[np.int64]) -> Fit:
+    """A fit of the rows that count as one of all: the others are where their own row is."""
+    if len(group) == len(done.assigned):
+        return done
+    distances = done.distances[group]
+    return replace(
+        done,
+        assigned=done.assigned[group],
+        distances=distances,
+        inertia=float(np.square(distances, dtype=np.float64).sum()),
     )
 
 
@@ -207,18 +227,21 @@ def continue_room(
         now[loose] = -1
     given = standing.constraints.given(room.keys)
     anchors = _anchors(catalog, room, standing, given, recipe)
+    # In a step every row stays where it is, apart from its burst group too.
+    rows, group = room.weighing(np.full(len(now), True) if step else given >= 0)
+    points = _of(room.points, rows)
     if step:
-        found = resized(room.points, now, k, given=given, anchors=anchors, stop=stop)
+        found = resized(points, now, k, given=given, anchors=anchors, stop=stop)
     else:
         found = continued(
-            room.points, now, k, given=given, anchors=anchors, progress=progress, stop=stop
+            points, now[rows], k, given=given[rows], anchors=anchors, progress=progress, stop=stop
         )
     notes: tuple[str, ...] = ()
     if found.k < k and (step or len(anchors)):  # otherwise the sentence says so
         free = found.k > len(anchors) or not len(anchors)
         why = "no more distinct embeddings" if free else "there are no other images"
         notes = (f"k reduced from {k} to {found.k}: {why}",)
-    done = found.fit(room.points, asked_k=k, notes=notes)
+    done = _for_all(found.fit(points, asked_k=k, notes=notes), group)
     matching = follow(
         standing.before,
         done.assigned,

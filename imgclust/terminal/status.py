@@ -212,6 +212,7 @@ def _clusters(result: Status) -> str:
         "user": "as asked",
         "config": "by the configuration",
         "knee": "by the knee",
+        "groups": "by the number of groups",
         "silhouette": "by the silhouette",
         "rule": "by rule",
     }.get(current.chosen_by, current.chosen_by)
