@@ -18,6 +18,7 @@ from imgclust.errors import NothingThereError
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.projection import (
     PcaProjection,
+    SmoothedProjection,
     TsneProjection,
     align,
     fit_classic,
@@ -191,6 +192,7 @@ def _top_up(
         return None
     if fresh.any():
         projection = projection_from_bytes(stored.blob)
+        assert not isinstance(projection, SmoothedProjection)  # that of a map
         vectors = catalog.contents.embeddings(keys[fresh], recipe)
         must_be_numbers(catalog, keys[fresh], vectors)
         if not standardise:

@@ -79,6 +79,9 @@ class Assigned:
     def __init__(self) -> None:
         self.keys: list[int] = []
 
+    def prepare(self) -> None:
+        pass
+
     def assign(self, keys: Sequence[int], vectors: npt.NDArray[np.float32]) -> None:
         assert len(keys) == len(vectors)
         self.keys.extend(keys)

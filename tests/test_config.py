@@ -163,7 +163,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("embedding.weights", 5, "is no text"),
     ("embedding.batch", -1, "is less than 0"),
     ("embedding.device", "tpu", "is not one of auto, cpu, gpu"),
-    ("clustering.space", "umap", "is not one of embedding, pca, tsne"),
+    ("clustering.space", "umap", "is not one of smoothed, pca, embedding, tsne"),
     ("clustering.k", "many", "is neither auto nor a whole number"),
     ("clustering.k", 0, "is neither auto nor a whole number"),
     ("clustering.k", 2.5, "is neither auto nor a whole number"),

@@ -52,6 +52,9 @@ class World:
             emit=self.said.append,
         )
 
+    def prepare(self) -> None:
+        pass
+
     def assign(self, keys: Sequence[int], vectors: npt.NDArray[np.float32]) -> None:
         assert [int(vector[0] * 64) for vector in vectors] == [self.numbers[key] for key in keys]
         self.assigned.extend(keys)
@@ -175,7 +178,9 @@ def test_a_refused_commit_writes_and_says_nothing(catalog: Catalog, tmp_path: Pa
     def refuse(keys: Sequence[int], vectors: npt.NDArray[np.float32]) -> None:
         raise StorageError("full")
 
-    world.committing._assigner = type("Refusing", (), {"assign": staticmethod(refuse)})()
+    world.committing._assigner = type(
+        "Refusing", (), {"prepare": lambda self: None, "assign": staticmethod(refuse)}
+    )()
     with pytest.raises(StorageError):
         world.write([decoded(path, 1)], 1)
     assert world.said == []

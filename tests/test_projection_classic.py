@@ -14,7 +14,7 @@ from imgclust.collection import Collection
 from imgclust.config import load
 from imgclust.errors import ClusteringError, StoppedError
 from imgclust.progress import StopFlag
-from imgclust.projection import fit_classic, projection_from_bytes
+from imgclust.projection import TsneProjection, fit_classic, projection_from_bytes
 from tests.conftest import Open, inside, write_picture
 
 Vectors = NDArray[np.float32]
@@ -53,6 +53,7 @@ def test_coordinates_are_those_of_scikit_learn(dims: int) -> None:
     found = fit_classic(rows, dims=dims)
     np.testing.assert_array_equal(found.coordinates, ten_lines(rows, dims=dims))
     again = projection_from_bytes(found.to_bytes())
+    assert isinstance(again, TsneProjection)
     np.testing.assert_allclose(again.transform(rows), found.coordinates, atol=1e-2)
 
 

@@ -195,6 +195,9 @@ class Assigner:
     def __init__(self) -> None:
         self.crash = False
 
+    def prepare(self) -> None:
+        pass
+
     def assign(self, keys: Sequence[int], vectors: npt.NDArray[np.float32]) -> None:
         if self.crash:
             raise CrashError

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 commands = Commands()
 
-SpaceName = Literal["embedding", "pca", "tsne"]
+SpaceName = Literal["smoothed", "pca", "embedding", "tsne"]
 
 
 @commands.adds(

@@ -4,7 +4,7 @@ Arrays in, frozen results out; nothing here knows a catalog or a setting.
 """
 
 from imgclust.clustering.burst_groups import BurstRule, burst_rule, group_bursts
-from imgclust.clustering.choose_k import Suggestion, preferred, suggest
+from imgclust.clustering.choose_k import Suggestion, preferred, suggest, suggest_from
 from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
 from imgclust.clustering.constraints import (
     Constraints,
@@ -68,5 +68,6 @@ __all__ = [
     "smooth",
     "spread",
     "suggest",
+    "suggest_from",
     "sweep",
 ]

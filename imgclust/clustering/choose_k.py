@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.clustering.faiss_kmeans import Vectors, checked
+from imgclust.clustering.group_count import GroupCount
 from imgclust.clustering.k_sweep import Sweep, sweep
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -44,8 +45,8 @@ class Suggestion:
     chosen
         The number to use in any case.
     chosen_by
-        "knee", "silhouette" (no clear knee: the largest simplified silhouette) or "rule"
-        (too few different images for either: one cluster).
+        "knee", "groups" (by `group_count`), "silhouette" (neither is clear: the largest simplified
+        silhouette) or "rule" (too few different images: one cluster).
     sentence
         The reason, for a person.
     """
@@ -96,21 +97,39 @@ def suggest(
             "the inertia there is "
             f"{-100 * math.expm1(-excess):.0f} % below that of data without clusters",
         )
-    k = preferred(swept, n=len(rows)).get("simplified_silhouette", 1)
+    return _without_knee(
+        swept, len(rows), "no clear knee: the curve falls as it does without clusters"
+    )
+
+
+def suggest_from(counted: GroupCount, swept: Sweep, *, n: int) -> Suggestion:
+    """The suggestion that a count of groups makes for a sweep of n rows."""
+    if counted.k is None:
+        return _without_knee(swept, n, "no clear structure")
+    k = min(max(counted.k, swept.k[0]), swept.k[-1])
+    return Suggestion(
+        k,
+        k,
+        "groups",
+        f"k = {k}: there the inertia falls {counted.ratio:.1f} times as far as without groups",
+    )
+
+
+def _without_knee(swept: Sweep, n: int, why: str) -> Suggestion:
+    k = preferred(swept, n=n).get("simplified_silhouette", 1)
     score = swept.simplified_silhouette[swept.k.index(k)] if k in swept.k else 0.0
-    if score > 0 and len(rows) >= _LEAST_ROWS:
+    if score > 0 and n >= _LEAST_ROWS:
         return Suggestion(
             None,
             k,
             "silhouette",
-            f"no clear knee: the curve falls as it does without clusters; k = {k} has "
-            f"the largest simplified silhouette ({score:.2f})",
+            f"{why}; k = {k} has the largest simplified silhouette ({score:.2f})",
         )
     return Suggestion(
         None,
         1,
         "rule",
-        f"no clear knee: {_embeddings(len(rows))} no groups; one cluster",
+        f"no clear knee: {_embeddings(n)} no groups; one cluster",
     )
 
 

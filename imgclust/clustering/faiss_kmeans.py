@@ -65,7 +65,7 @@ def squared_distances(
 
 
 @contextmanager
-def _threads_for(work: int) -> Iterator[None]:
+def threads_for(work: int) -> Iterator[None]:
     """One OpenMP thread for small work; the setting belongs to the calling thread alone."""
     import faiss
 
@@ -90,7 +90,7 @@ def nearest(
     if gpu:
         index = faiss.index_cpu_to_all_gpus(index)
     index.add(np.ascontiguousarray(centroids))
-    with _threads_for(vectors.size * len(centroids)):
+    with threads_for(vectors.size * len(centroids)):
         squared, positions = index.search(vectors, count)
     return positions, squared
 
@@ -197,6 +197,6 @@ def _train(
         min_points_per_centroid=1,
         max_points_per_centroid=vectors.shape[0],
     )
-    with _threads_for(vectors.size * len(start)):
+    with threads_for(vectors.size * len(start)):
         kmeans.train(vectors, init_centroids=np.ascontiguousarray(start))
     return np.array(kmeans.centroids, dtype=np.float32), np.asarray(kmeans.obj, dtype=np.float64)

@@ -8,12 +8,13 @@ few steps does the same to labels (Zhou et al. 2004); a row without neighbours s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.faiss_kmeans import Vectors, checked
+from imgclust.clustering.faiss_kmeans import Vectors, checked, threads_for
 from imgclust.errors import ClusteringError
 
 ROUNDS = 3
@@ -23,6 +24,7 @@ EXACT_ROWS = 20_000
 _PROBES = 24
 _TRAINING = 64  # rows for each list
 _BLOCK = 4_096
+_SAME = 1e-5  # of a cosine, to which positions in float16 are known
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +45,18 @@ class Smoothed:
     smoothed: NDArray[np.float32]
     neighbours: int
 
-    def place(self, arrivals: NDArray[Any]) -> NDArray[np.float32]:
-        """Smoothed positions of rows (m, q) that were not among the points: float32 (m, q).
+    @cached_property
+    def _searched(self) -> _Searched:
+        return _Searched(self.points)
 
-        Each is averaged once with the smoothed positions of its nearest points, which stay as they
-        are, so that the order of arrivals does not matter. The nearest centroid is then the same
-        as after smoothing with all of them for 95 of 100 arrivals or more (docs/quality.md).
+    def place(self, arrivals: NDArray[Any], *, alone: bool = False) -> NDArray[np.float32]:
+        """Smoothed positions of rows (m, q): float32 (m, q).
+
+        One that is among the points has its position there, or with `alone` that of an arrival.
+        An arrival is averaged once with the smoothed positions of its nearest points. These stay
+        as they are, so that the order of arrivals does not matter. The nearest centroid is then
+        the same as after smoothing with all of them for 95 of 100 arrivals or more
+        (docs/quality.md).
         """
         rows = checked(arrivals) if len(arrivals) else np.empty_like(self.points[:0])
         if rows.shape[1] != self.points.shape[1]:
@@ -57,8 +65,18 @@ class Smoothed:
             )
         if not len(rows) or not len(self.points):
             return rows.copy()
-        cosines, positions = neighbours_of(self.points, rows, count=self.neighbours - 1)
-        return placed(rows, self.smoothed, cosines, positions)
+        cosines, positions = self._searched.nearest(rows, self.neighbours)
+        same = cosines >= 1 - _SAME
+        known = same.any(axis=1)
+        cosines[same] = 0
+        cosines[~known, self.neighbours - 1 :] = 0
+        found = np.empty_like(rows)
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            found[part] = placed(rows[part], self.smoothed, cosines[part], positions[part])
+        if not alone:
+            found[known] = self.smoothed[positions[known, same[known].argmax(axis=1)]]
+        return found
 
 
 def placed(
@@ -121,28 +139,46 @@ def smooth(points: NDArray[Any], *, rounds: int = ROUNDS, neighbours: int = NEIG
     return Smoothed(rows, smoothed, neighbours)
 
 
-def neighbours_of(
-    points: NDArray[np.float32], rows: NDArray[np.float32], *, count: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Cosines and positions of the points nearest to each row, exact: both (m, count).
+class _Searched:
+    """Finds the nearest of some points: exactly, or of many by FAISS's inverted file.
 
-    Fewer columns where there are fewer points.
+    The inverted file misses a few.
     """
-    import faiss
 
-    index = faiss.IndexFlatIP(points.shape[1])
-    index.add(np.ascontiguousarray(points))
-    cosines, positions = index.search(np.ascontiguousarray(rows), max(0, min(count, len(points))))
-    return cosines, positions
+    def __init__(self, points: Vectors) -> None:
+        import faiss
+
+        dims = points.shape[1]
+        self._count = self._compared = len(points)
+        self._index: Any = faiss.IndexFlatIP(dims)
+        if len(points) > EXACT_ROWS:
+            lists = max(1, round(len(points) ** 0.5))
+            self._lists = self._index
+            self._index = faiss.IndexIVFFlat(self._lists, dims, lists, faiss.METRIC_INNER_PRODUCT)
+            self._index.cp.min_points_per_centroid = 1
+            self._index.cp.max_points_per_centroid = _TRAINING
+            self._index.train(points)
+            self._index.nprobe = _PROBES
+            self._compared = lists + _PROBES * len(points) // lists
+        self._index.add(np.ascontiguousarray(points))
+
+    def nearest(
+        self, rows: NDArray[np.float32], count: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Cosines and positions of the points nearest to each row, (m, count); -1 for none.
+
+        Fewer columns where there are fewer points.
+        """
+        wanted = max(0, min(count, self._count))
+        with threads_for(rows.size * self._compared):
+            cosines, positions = self._index.search(np.ascontiguousarray(rows), wanted)
+        return cosines, positions
 
 
 def _around(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Neighbours of the rows among themselves; each row is its own first neighbour."""
     count = min(count, len(rows))
-    if len(rows) <= EXACT_ROWS:
-        cosines, positions = neighbours_of(rows, rows, count=count)
-    else:
-        cosines, positions = _nearby(rows, count)
+    cosines, positions = _Searched(rows).nearest(rows, count)
     # Among equal rows the row itself need not be found: it takes the place of the last one.
     own = np.arange(len(rows))
     lost = ~(positions == own[:, np.newaxis]).any(axis=1)
@@ -150,23 +186,6 @@ def _around(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.
     cosines[lost, -1] = np.einsum("ij,ij->i", rows[lost], rows[lost])
     cosines[positions < 0] = 0
     positions[positions < 0] = 0
-    return cosines, positions
-
-
-def _nearby(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The same by FAISS's inverted file, which misses a few."""
-    import faiss
-
-    dims = rows.shape[1]
-    index = faiss.IndexIVFFlat(
-        faiss.IndexFlatIP(dims), dims, max(1, round(len(rows) ** 0.5)), faiss.METRIC_INNER_PRODUCT
-    )
-    index.cp.min_points_per_centroid = 1
-    index.cp.max_points_per_centroid = _TRAINING
-    index.train(rows)
-    index.add(rows)
-    index.nprobe = _PROBES
-    cosines, positions = index.search(rows, count)
     return cosines, positions
 
 

@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.catalog import Catalog, StoredSweep, must_be_numbers
+from imgclust.clusters.smoothed_space import embeddings_at, fit_smoothed, place
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.projection import (
     PcaProjection,
+    SmoothedProjection,
     TsneProjection,
     fit_classic,
     fit_pca,
@@ -100,9 +102,9 @@ def alike(
     return points
 
 
-SPACES = ("pca", "embedding", "tsne")
+SPACES = ("smoothed", "pca", "embedding", "tsne")
 Vectors = npt.NDArray[np.float32]
-Projection = PcaProjection | TsneProjection
+Projection = PcaProjection | SmoothedProjection | TsneProjection
 # Rows looked at together: a copy of all would double the memory of a large collection.
 _BLOCK = 5000
 # Neighbours in a map that stand for a place in it.
@@ -117,7 +119,9 @@ class Space:
 
     `points` `(n, d)` and the embeddings `vectors` belong to `keys` `(n,)`, ascending; `counts` are
     the images of each; `settings` is everything that decides what the space is, besides recipe
-    and sequence; `stored` the projection's number once it is in the catalog.
+    and sequence; `stored` the projection's number once it is in the catalog. In the space
+    `smoothed` the row `leaders` `(n,)` represents each row's burst group, and `alone` `(n, d)` is
+    where each would lie as an arrival; elsewhere both are None.
     """
 
     name: str
@@ -129,6 +133,24 @@ class Space:
     settings: Mapping[str, Any]
     projection: Projection | None
     stored: int | None = None
+    leaders: npt.NDArray[np.int64] | None = None
+    alone: Vectors | None = None
+
+    def weighing(
+        self, apart: npt.NDArray[np.bool_] | None = None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The rows that count in a fit, (m,), and the place of each row's own among them, (n,).
+
+        Rows `apart` (n,) count whatever group they are in.
+        """
+        if self.leaders is None:
+            every = np.arange(len(self.keys))
+            return every, every
+        leaders = self.leaders
+        if apart is not None:
+            leaders = np.where(apart, np.arange(len(leaders)), leaders)
+        rows, group = np.unique(leaders, return_inverse=True)
+        return rows, group
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -146,6 +168,8 @@ def unit(vectors: Vectors) -> Vectors:
 
 def settings_of(name: str, settings: Settings, seed: int) -> dict[str, Any]:
     """What decides a space besides recipe and sequence."""
+    if name == "smoothed":
+        return {"space": name, "standardise": False, "seed": seed}
     chosen: dict[str, Any] = {"space": name, "standardise": settings.clustering.standardise}
     if name != "embedding":
         chosen |= {"pca_dims": settings.clustering.pca_dims, "seed": seed}
@@ -188,11 +212,23 @@ def build(
     must_be_numbers(catalog, keys, vectors)
     images = np.array([counts.get(int(key), 0) for key in keys], np.int64)
     chosen, rules = settings_of(name, settings, seed), settings.clustering
-    rows = vectors if rules.standardise else to_unit_length(vectors)
+    rows = vectors if chosen["standardise"] else to_unit_length(vectors)
     space = Space(name, keys, rows, rows, images, sequence, chosen, None)
     if name == "embedding":
         return space
     kept = catalog.sweeps.newest(name)
+    if name == "smoothed":
+        made = fit_smoothed(rows, seed=seed, progress=progress, stop=stop)
+        # Of equal contents it is the same each time.
+        same = kept is not None and _is_of(kept, space, recipe)
+        return replace(
+            space,
+            points=made.points,
+            projection=made.projection,
+            stored=kept.projection if kept is not None and same else None,
+            leaders=made.leaders,
+            alone=made.alone,
+        )
     if kept is not None and kept.projection is not None and _is_of(kept, space, recipe):
         # Nothing has changed since the sweep: its projection, and so its centroids, serve.
         projection = load_projection(catalog, kept.projection)
@@ -233,6 +269,8 @@ def _points(projection: Projection, rows: Vectors) -> Vectors:
     """The contents that a projection was fitted on, in its space."""
     if isinstance(projection, TsneProjection):
         return projection.coordinates
+    if isinstance(projection, SmoothedProjection):
+        return place(projection, rows)
     return alike(rows, projection.transform(rows))
 
 
@@ -262,7 +300,19 @@ def into(projection: Projection | None, rows: Vectors) -> Vectors:
         return rows
     if isinstance(projection, TsneProjection):
         return projection.place(rows)
+    if isinstance(projection, SmoothedProjection):
+        return alike(rows, place(projection, rows))
     return alike(rows, projection.transform(rows))
+
+
+def as_arrivals(projection: Projection | None, rows: Vectors) -> Vectors | None:
+    """Where embeddings `(n, d)` would lie had they not been there when the space was made.
+
+    None where that is where they lie: there, leave one out does what this is for.
+    """
+    if isinstance(projection, SmoothedProjection):
+        return place(projection, rows, alone=True)
+    return None
 
 
 def back_from(projection: Projection | None, points: Vectors) -> Vectors:
@@ -274,6 +324,8 @@ def back_from(projection: Projection | None, points: Vectors) -> Vectors:
         return points
     if isinstance(projection, PcaProjection):
         return projection.inverse(points)
+    if isinstance(projection, SmoothedProjection):
+        return embeddings_at(projection, points)
     places = np.empty((len(points), projection.reference.shape[1]), np.float32)
     for row, point in enumerate(points):
         apart = ((projection.coordinates - point) ** 2).sum(axis=1)
@@ -288,7 +340,8 @@ def apart(
     """Distances to centroids as they are before the projection, float64 (n,).
 
     PCA shortens what it was not fitted on: in its space arrivals seem nearer than they are, by a
-    fifth with 300 images, and what is new about them may lie across its axes altogether.
+    fifth with 300 images, and what is new about them may lie across its axes altogether. In other
+    spaces the distances stay as they are.
 
     Parameters
     ----------

@@ -9,9 +9,18 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Clustering
 from imgclust.clustering import assign
-from imgclust.clusters.feature_space import Projection, Space, Vectors, apart, into, unit
+from imgclust.clusters import smoothed_space
+from imgclust.clusters.feature_space import (
+    Projection,
+    Space,
+    Vectors,
+    apart,
+    as_arrivals,
+    into,
+    unit,
+)
 from imgclust.clusters.succession import Succession
-from imgclust.projection import projection_from_bytes
+from imgclust.projection import SmoothedProjection, projection_from_bytes
 
 # Contents assigned in one transaction when many have to be.
 _CHUNK = 1000
@@ -28,6 +37,8 @@ class Model:
             stored = catalog.projections.get(clustering.projection)
             self._standardised = bool(stored.settings.get("standardise"))
             self._projection = projection_from_bytes(stored.blob)
+            if isinstance(self._projection, SmoothedProjection):
+                smoothed_space.load(self._projection)
 
     @property
     def projection(self) -> Projection | None:
@@ -78,6 +89,7 @@ class Model:
             settings={},
             projection=self._projection,
             stored=self.clustering.projection,
+            alone=as_arrivals(self._projection, rows) if len(keys) else None,
         )
 
     def _assigned(
@@ -107,16 +119,28 @@ class ArrivalAssigner:
 
     def assign(self, keys: Sequence[int], vectors: Vectors) -> None:
         """Store the assignments of new embeddings; the caller holds the transaction."""
-        current = self._catalog.clusterings.current_id()
-        if current is None:
+        model = self._current()
+        if model is None:
             return
-        if self._model is None or self._model.clustering.id != current:
-            self._model = Model(self._catalog, self._catalog.clusterings.get(current))
+        current = model.clustering.id
         # What is embedded again is a member already, and stays where a person has it.
         known = self._catalog.assignments.clusters_of(current, keys)
         frozen = set(self._catalog.clusterings.frozen()) if known else set()
         among = {key: (cluster,) for key, cluster in known.items() if cluster in frozen}
-        self._model.take_in(self._catalog, keys, vectors, among=among)
+        model.take_in(self._catalog, keys, vectors, among=among)
+
+    def prepare(self) -> None:
+        """Load the current clustering now, so that the next commit is short."""
+        with self._catalog.snapshot():
+            self._current()
+
+    def _current(self) -> Model | None:
+        current = self._catalog.clusterings.current_id()
+        if current is None:
+            return None
+        if self._model is None or self._model.clustering.id != current:
+            self._model = Model(self._catalog, self._catalog.clusterings.get(current))
+        return self._model
 
     def catch_up(
         self, recipe: str, *, clustering: int | None = None, succession: Succession | None = None

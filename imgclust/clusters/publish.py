@@ -10,6 +10,7 @@ from imgclust.catalog import Catalog, DescribedCluster
 from imgclust.clustering import (
     Fit,
     Matching,
+    assign,
     coherence,
     left_out,
     medoid,
@@ -229,7 +230,10 @@ def described(
         return [_empty((before or {})[cluster]) for cluster in ids]
     order = np.argsort(done.assigned, kind="stable")
     bounds = np.searchsorted(done.assigned[order], np.arange(done.k + 1))
-    without = left_out(room.points, done.centroids, done.assigned, done.distances)
+    if room.alone is None:
+        without = left_out(room.points, done.centroids, done.assigned, done.distances)
+    else:
+        without = assign(room.alone, done.centroids)[1].astype(np.float64)
     limits = outlier_limits(without, done.assigned, done.k)
     beforehand = apart(room.projection, room.vectors, room.points, without)
     rows = []

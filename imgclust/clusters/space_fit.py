@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -149,16 +149,108 @@ def fit_room(
         if centroids is not None:
             return fit_of(room.points, centroids)
     given = standing.constraints.given(room.keys)
-    return constrained_fit(
-        room.points,
+    rows, group = room.weighing(given >= 0)
+    done = constrained_fit(
+        _of(room.points, rows),
         k,
-        given=given,
+        given=given[rows],
         anchors=_anchors(catalog, room, standing, given, recipe),
         seed=seed,
         gpu=gpu,
         progress=progress,
         stop=stop,
     )
+    return _for_all(done, group)
+
+
+def _of(points: Vectors, rows: npt.NDArray[np.int64]) -> Vectors:
+    """The points of these rows, without a copy when that is all of them."""
+    return points if len(rows) == len(points) else points[rows]
+
+
+def _for_all(done: Fit, group: npt.NDArray[np.int64]) -> Fit:
+    """A fit of the rows that count as one of all: the others are where their own row is."""
+    if len(group) == len(done.assigned):
+        return done
+    distances = done.distances[group]
+    return replace(
+        done,
+        assigned=done.assigned[group],
+        distances=distances,
+        inertia=float(np.square(distances, dtype=np.float64).sum()),
+    )
+
+
+def step_from(standing: Standing, step: str) -> int:
+    """The number of clusters one step "finer" or "coarser" than now.
+
+    Raises
+    ------
+    UsageError
+        When there is no coarser one.
+    """
+    now, named = len(standing.ids), len(standing.constraints.kept)
+    if step == "finer":
+        return finer(now)
+    if now - named <= 1:
+        why = "the named clusters stay as they are" if named else "there is one"
+        raise UsageError(f"the clusters cannot be coarser: {why}")
+    return max(coarser(now), named + 1)
+
+
+def continue_room(
+    catalog: Catalog,
+    room: Space,
+    standing: Standing,
+    k: int,
+    *,
+    recipe: str,
+    step: bool,
+    progress: Progress,
+    stop: StopFlag,
+) -> tuple[Fit, Matching]:
+    """k clusters that continue the current ones, and their ids; the frozen ones are given.
+
+    With `step` by splits or unions alone. Otherwise what came after the last fit finds its
+    cluster again without an advantage for the one that it is in.
+    """
+    ids = standing.ids
+    order = np.argsort(ids)
+    now = np.full(len(standing.before), -1, np.int32)
+    known = standing.before >= 0
+    now[known] = order[np.searchsorted(ids, standing.before[known], sorter=order)]
+    if not step:
+        loose = standing.arrived & known
+        # A cluster of arrivals alone, whose first images have left, stays too.
+        held = np.bincount(now[known & ~loose], minlength=len(ids)) > 0
+        loose[loose] = held[now[loose]]
+        now[loose] = -1
+    given = standing.constraints.given(room.keys)
+    anchors = _anchors(catalog, room, standing, given, recipe)
+    # In a step every row stays where it is, apart from its burst group too.
+    rows, group = room.weighing(np.full(len(now), True) if step else given >= 0)
+    points = _of(room.points, rows)
+    if step:
+        found = resized(points, now, k, given=given, anchors=anchors, stop=stop)
+    else:
+        found = continued(
+            points, now[rows], k, given=given[rows], anchors=anchors, progress=progress, stop=stop
+        )
+    notes: tuple[str, ...] = ()
+    if found.k < k and (step or len(anchors)):  # otherwise the sentence says so
+        free = found.k > len(anchors) or not len(anchors)
+        why = "no more distinct embeddings" if free else "there are no other images"
+        notes = (f"k reduced from {k} to {found.k}: {why}",)
+    done = _for_all(found.fit(points, asked_k=k, notes=notes), group)
+    matching = follow(
+        standing.before,
+        done.assigned,
+        [ids[one] if one >= 0 else -1 for one in found.origins],
+        next_id=catalog.clusterings.next_cluster_id(),
+        weights=room.counts,
+        old_ids=() if standing.current is None else standing.current.cluster_ids,
+    )
+    return done, matching
 
 
 def step_from(standing: Standing, step: str) -> int:

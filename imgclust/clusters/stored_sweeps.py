@@ -11,7 +11,16 @@ from pathlib import Path
 import numpy as np
 
 from imgclust.catalog import Catalog, StoredSweep
-from imgclust.clustering import Fit, Suggestion, Sweep, assign, suggest, sweep
+from imgclust.clustering import (
+    Fit,
+    Suggestion,
+    Sweep,
+    assign,
+    group_count,
+    suggest,
+    suggest_from,
+    sweep,
+)
 from imgclust.clusters.feature_space import Space, Vectors, store
 from imgclust.errors import StoppedError
 from imgclust.progress import Progress, StopFlag
@@ -47,8 +56,10 @@ def sweep_and_store(
     StoppedError
         When `stop` was set before the first k was done.
     """
+    rows, _ = room.weighing()
+    points = room.points if len(rows) == len(room.points) else room.points[rows]
     found = sweep(
-        room.points,
+        points,
         k_min=k_min,
         k_max=k_max,
         seed=seed,
@@ -59,7 +70,14 @@ def sweep_and_store(
     )
     whole = found.complete
     try:
-        suggestion = suggest(found, room.points, seed=seed, progress=progress, stop=stop)
+        if room.leaders is None:
+            suggestion = suggest(found, points, seed=seed, progress=progress, stop=stop)
+        else:
+            # Smoothing makes groups of noise: what has none must go through it as well.
+            counted = group_count(
+                room.vectors[rows], room.keys[rows], seed=seed, progress=progress, stop=stop
+            )
+            suggestion = suggest_from(counted, found, n=len(rows))
     except StoppedError:
         whole = False
         suggestion = Suggestion(None, 1, "rule", "interrupted; a whole sweep suggests a k")

@@ -27,7 +27,12 @@ Vectors = npt.NDArray[np.float32]
 
 
 class Assigner(Protocol):
-    """Puts new embeddings into the current clustering, which it reads inside the commit."""
+    """Puts new embeddings into the current clustering, which it reads inside the commit.
+
+    `prepare` reads before it what may take long.
+    """
+
+    def prepare(self) -> None: ...
 
     def assign(self, keys: Sequence[int], vectors: Vectors) -> None: ...
 
@@ -89,6 +94,8 @@ class Committing:
             When the disk refuses; nothing was written, and the paths stay to be read again.
         """
         passing("commit.before")
+        if embedded.vectors:
+            self._assigner.prepare()
         self._rows.begin(scanning=scanning)
         try:
             with self._catalog.transaction():

@@ -14,11 +14,13 @@ from imgclust.projection.pca import (
     refreshed,
     to_unit_length,
 )
+from imgclust.projection.smoothed import SmoothedProjection
 from imgclust.projection.tsne import TsneProjection, fit_tsne
 
 __all__ = [
     "HalfWhiteProjection",
     "PcaProjection",
+    "SmoothedProjection",
     "TsneProjection",
     "Turn",
     "align",
@@ -32,7 +34,7 @@ __all__ = [
 ]
 
 
-def projection_from_bytes(blob: bytes) -> PcaProjection | TsneProjection:
+def projection_from_bytes(blob: bytes) -> PcaProjection | SmoothedProjection | TsneProjection:
     """Read what `to_bytes` wrote; nothing is unpickled.
 
     Raises
@@ -46,6 +48,8 @@ def projection_from_bytes(blob: bytes) -> PcaProjection | TsneProjection:
             return PcaProjection.of(arrays)
         if kind == TsneProjection.kind:
             return TsneProjection.of(arrays)
+        if kind == SmoothedProjection.kind:
+            return SmoothedProjection.of(arrays)
     except KeyError as problem:
         raise ClusteringError(
             f"the stored projection lacks {problem}; cluster again to replace it"

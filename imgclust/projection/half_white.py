@@ -59,6 +59,14 @@ class HalfWhiteProjection:
         found[lengths <= 1e-6 * np.linalg.norm(self.axes) * max(1.0, _largest(self.mean))] = 0
         return to_unit_length(found)
 
+    def inverse(self, directions: NDArray[Any]) -> NDArray[np.float32]:
+        """Vectors (n, d) that lie in directions (n, dims), at the usual distance from the mean."""
+        lengths = np.einsum("ij,ij->i", self.axes, self.axes, dtype=np.float64)
+        real = np.where(lengths > 0, lengths, np.inf)
+        radius = np.sqrt((1 / real).sum())
+        rows = np.asarray(directions, np.float64) / real * radius
+        return np.asarray(self.mean + rows @ self.axes, dtype=np.float32)
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """What the projection consists of, by name."""
         return {"mean": self.mean, "axes": self.axes, "learnt": np.array([self.rows])}

@@ -175,6 +175,7 @@ def _chosen(clustering: Clustering) -> str:
         "user": "as a person asked",
         "config": "as configured",
         "knee": "the knee of the elbow curve",
+        "groups": "the clearest number of groups",
         "silhouette": "the largest simplified silhouette",
     }
     return words.get(clustering.chosen_by, "by rule")

@@ -244,6 +244,7 @@ def _clusters(result: Status) -> str:
         "user": "as asked",
         "config": "by the configuration",
         "knee": "as suggested by the elbow curve (knee)",
+        "groups": "by the number of groups",
         "silhouette": "by the silhouette",
         "rule": "by rule",
     }.get(current.chosen_by, current.chosen_by)
