@@ -277,7 +277,7 @@ def test_a_damaged_index_file_is_made_again(collection: Collection, damage: obje
     assert (mended.ok, named(mended, "index").repaired is not None) == (True, True)
     assert (collection.folders.aside / path.name).read_bytes() == broken
     assert collection.doctor().ok
-    assert collection.query(1, n=3).neighbours[0].id == 1
+    assert collection.query(1, n=3, include_self=True).neighbours[0].id == 1
 
 
 def test_an_index_file_with_other_contents_or_vectors(collection: Collection) -> None:

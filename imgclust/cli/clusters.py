@@ -60,11 +60,11 @@ def sweep(
 @commands.adds(
     "cluster",
     example="""\
-imgclust cluster             improve the clusters, as many as the elbow curve suggests
+imgclust cluster             improve them; as many as the curve suggests
 imgclust cluster -k 20       20 clusters
 imgclust cluster --finer     some more clusters: the widest ones are split
-imgclust cluster --coarser   fewer clusters: those nearest to each other are merged
-imgclust cluster --fresh     make all clusters that have no name from nothing
+imgclust cluster --coarser   fewer clusters: the nearest ones are merged
+imgclust cluster --fresh     from nothing; named clusters stay
 imgclust cluster --dry-run   what would change
 imgclust cluster --undo      back to the clusters before""",
 )

@@ -55,7 +55,7 @@ _KEYS = {
     "Member": "id path distance missing *facts",
     "MissingImage": "id path scans held *facts",
     "MovedRoot": "old new images compared absent doubled already dry_run",
-    "Neighbour": "id path score cluster name missing *facts",
+    "Neighbour": "id path score cluster name missing *facts copies",
     "PastClustering": "id generation previous published current undone provisional k chosen_by "
     "space inertia moved *lineage words",
     "QueryResult": "query neighbours queries sheet",
