@@ -115,7 +115,7 @@ def test_watch_query_cluster(installed: Installed) -> None:
     assert (seen["ingested"], seen["quarantined"]) == (len(PHOTOS), 0)
 
     first = photos / PHOTOS[0].name
-    best = installed.imgclust("query", str(first), "-n", "3")["neighbours"][0]
+    best = installed.imgclust("query", str(first), "-n", "3", "--include-self")["neighbours"][0]
     assert best["path"] == str(first)
     assert best["score"] == pytest.approx(1.0, abs=1e-3)
 
