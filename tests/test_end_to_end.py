@@ -113,7 +113,7 @@ def test_an_indexed_image_is_found_without_tensorflow(
         "assert 'tensorflow' not in sys.modules\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, "query", str(drop / name), "-n", "3", "--json"],
+        [sys.executable, "-c", program, "query", str(drop / name), "--include-self", "--json"],
         env=environment(home),
         capture_output=True,
         timeout=LIMIT_S,
@@ -211,7 +211,7 @@ def test_a_running_watcher_takes_arrivals_and_new_clusters(
     with Image.open(drop / "photo-010.jpg") as picture:
         picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(drop / "first.jpg")
     first = watcher.wait_for("ingested", "first.jpg")
-    alike = imgclust(home, "query", drop / "photo-010.jpg", "-n", "1")["neighbours"][0]
+    alike = imgclust(home, "query", drop / "photo-010.jpg", "--include-self")["neighbours"][0]
     assert first["cluster"] == alike["cluster"]
 
     imgclust(home, "cluster", "-k", "5")
