@@ -30,6 +30,7 @@ from imgclust.images.pool import (
 )
 from imgclust.images.presence import Listings, names_in
 from imgclust.images.read_results import (
+    NO_PERMISSION,
     Again,
     Decoded,
     Died,
@@ -46,6 +47,7 @@ from imgclust.images.whole import WHOLE_PX, is_series, reduced, whole_picture
 __all__ = [
     "HEAD_BYTES",
     "MEMORY_LIMIT_BYTES",
+    "NO_PERMISSION",
     "NO_STAT",
     "PICTURE_SUFFIXES",
     "PIXEL_CAP",
