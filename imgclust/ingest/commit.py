@@ -310,7 +310,7 @@ class Committing:
     def _closed(self, outcome: Outcome) -> Image | None:
         """The image of a file whose permissions have changed, and nothing else, as far as known.
 
-        It cannot be read now: that is no other content. When it can be, its stat has changed.
+        That it cannot be read says nothing about its content. When it can be, its stat has changed.
         """
         if not isinstance(outcome, Unreadable) or outcome.reason != NO_PERMISSION:
             return None
