@@ -91,6 +91,87 @@ def test_a_permutation_of_names_keeps_every_id(world: World, new: dict[str, str]
     at_rest(world)
 
 
+@pytest.mark.parametrize("told", ["before", "after"])
+@pytest.mark.parametrize("files", [2, 3, 7])
+def test_files_renumbered_one_by_one_while_their_events_come(
+    world: World, files: int, told: str
+) -> None:
+    world.pictures(files)
+    world.once()
+    before = ids(world)
+    ingest = world.ingest()
+    ingest.begin(scan=False, watch=True)
+    for number in reversed(range(files)):
+        name, new = f"{number:03d}.png", f"{number + 1:03d}.png"
+        os.rename(world.drop / name, world.drop / new)
+        for path in (name, new):  # at this moment nothing has the old name
+            world.events.on_path(os.fsencode(world.drop / path))
+        if told == "before":
+            ingest.step(timeout_s=0.0)
+    if told == "after":  # all are missing, and most of their paths have other files by now
+        for number in range(files):
+            image = world.catalog.images.at(os.fsencode(world.drop / f"{number:03d}.png"))
+            assert image is not None
+            with world.catalog.transaction():
+                world.catalog.observations.lose([image.path])
+                world.catalog.images.miss([image.id], scans=0)
+    world.write("000.png", picture(100))
+    world.events.on_path(os.fsencode(world.drop / "000.png"))
+    for _ in range(300):
+        ingest.step(timeout_s=0.0)
+        if ingest.idle:
+            break
+    ingest._finish(complete=False)
+    ingest._pipeline.thread.close()
+    after = ids(world)
+    assert after.pop("000.png") not in before.values()
+    assert after == {f"{int(name[:3]) + 1:03d}.png": image for name, image in before.items()}
+    assert world.embedded == files + 1
+    at_rest(world)
+
+
+@pytest.mark.parametrize("back", ["new.png", "001.png"])
+def test_a_missing_image_comes_back_when_its_path_has_another_file(world: World, back: str) -> None:
+    world.pictures(4)
+    world.once()
+    before = ids(world)
+    os.rename(world.drop / "000.png", world.folder / "kept.png")
+    world.once()
+    os.rename(world.drop / "001.png", world.drop / "000.png")
+    os.rename(world.folder / "kept.png", world.drop / back)
+    world.once()
+    after = ids(world)
+    assert (after["000.png"], after[back]) == (before["001.png"], before["000.png"])
+    assert (len(after), world.embedded) == (4, 4)
+    at_rest(world)
+
+
+def test_a_missing_image_whose_path_has_another_file_for_a_moment(world: World) -> None:
+    world.pictures(3)
+    world.once()
+    before = ids(world)
+    os.rename(world.drop / "000.png", world.folder / "kept.png")
+    world.once()
+    ingest = world.ingest()
+    ingest.begin(scan=False, watch=True)
+    path = world.write("000.png", picture(50))
+    world.events.on_path(os.fsencode(path))
+    ingest.step(timeout_s=0.0)
+    path.unlink()
+    world.events.on_path(os.fsencode(path))
+    for _ in range(200):
+        ingest.step(timeout_s=0.0)
+        if ingest.idle:
+            break
+    ingest._finish(complete=False)
+    ingest._pipeline.thread.close()
+    at_rest(world)
+    os.rename(world.folder / "kept.png", world.drop / "new.png")
+    world.once()
+    assert ids(world)["new.png"] == before["000.png"]
+    at_rest(world)
+
+
 def test_sixty_files_renumbered_behind_a_new_one(world: World) -> None:
     world.pictures(60)
     world.once()

@@ -11,7 +11,16 @@ import numpy.typing as npt
 import pytest
 
 from imgclust.errors import EmbeddingError
-from imgclust.images import Again, Died, FileStat, Outcome, ReadFailed
+from imgclust.images import (
+    NO_PERMISSION,
+    Again,
+    Died,
+    FileStat,
+    Outcome,
+    ReadFailed,
+    Unreadable,
+    stat_of,
+)
 from imgclust.ingest import LocalDisk
 from tests.ingest_world import Counting, World, holds, opened, picture
 from tests.pictures import encoded
@@ -224,3 +233,37 @@ def test_a_picture_that_spoils_its_batch_is_set_aside_alone(world: World) -> Non
     (row,) = world.catalog.observations.quarantined()
     assert row.path == os.fsencode(bad)
     assert row.reason == "the network returned NaN"
+
+
+@pytest.mark.parametrize("changed", ["permissions", "size", "file"])
+def test_an_image_whose_file_may_not_be_read_any_more_stays(world: World, changed: str) -> None:
+    paths = world.pictures(3)
+    world.once()
+    before = world.image(paths[0])
+    if changed == "size":
+        paths[0].write_bytes(paths[0].read_bytes() + b"x")
+    elif changed == "file":
+        (world.drop / "other.part").write_bytes(paths[0].read_bytes())
+        os.replace(world.drop / "other.part", paths[0])
+    os.chmod(paths[0], 0)
+
+    def forbid(path: bytes) -> Outcome | None:
+        found = stat_of(path)
+        assert found is not None
+        return Unreadable(path, found, None, NO_PERMISSION) if found.size and closed else None
+
+    closed = True
+    world.decoder.instead = forbid
+    result = world.once()
+    stays = changed == "permissions"
+    assert (result.unchanged, result.quarantined) == ((3, 0) if stays else (2, 1))
+    assert [event.sentence for event in world.kinds("trouble")] == (
+        ["no permission to read it; its image stays"] if stays else []
+    )
+    assert (world.catalog.images.at(os.fsencode(paths[0])) == before) == stays
+    assert world.once().unchanged == 3
+    closed = False
+    os.chmod(paths[0], 0o600)
+    world.once()
+    assert (world.image(paths[0]).id == before.id) == stays
+    assert world.embedded == (3 if stays else 4)

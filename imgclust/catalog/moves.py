@@ -3,7 +3,7 @@
 Ids follow contents, and a path tells nothing until it has been read. So a row that is not at rest
 says why, in the catalog, where a crash does not lose it:
 
-changed      the file at its path has changed and waits to be read;
+changed      the file at its path has changed, or another has come there, and waits to be read;
 provisional  it is new, but an older image with its content, or of its path, may be found yet;
 displaced    another image has its path now; until its content is found elsewhere it counts as
              missing, at a made-up path below that path.

@@ -77,11 +77,10 @@ class Observations:
             "?9, coalesce((SELECT asked FROM observations WHERE path = ?1), 0))",
             (path, root, *stat, time.time(), due),
         )
-        # What the image at the path was read from may be at another path now.
+        # What the image at the path was read from may be at another path now. A missing one, too:
+        # another file may have come to its path before it was found at its own new one.
         self._connection.execute(
-            "UPDATE images SET doubt = 'changed' WHERE path = ? AND doubt = '' "
-            "AND state = 'present'",
-            (path,),
+            "UPDATE images SET doubt = 'changed' WHERE path = ? AND doubt = ''", (path,)
         )
 
     def ask(self, path: bytes) -> None:

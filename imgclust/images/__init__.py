@@ -38,6 +38,7 @@ from imgclust.images.pool import (
     Decoder,
 )
 from imgclust.images.read_results import (
+    NO_PERMISSION,
     Again,
     Decoded,
     Died,
@@ -53,6 +54,7 @@ from imgclust.images.thumbnails import ThumbnailStore
 __all__ = [
     "HEAD_BYTES",
     "MEMORY_LIMIT_BYTES",
+    "NO_PERMISSION",
     "NO_STAT",
     "PICTURE_SUFFIXES",
     "PIXEL_CAP",

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from imgclust.images.filestat import FileStat
 from imgclust.images.headers import Origin
 
+# Why a file is not read that belongs to another user, or was closed.
+NO_PERMISSION = "no permission to read it"
+
 
 @dataclass(frozen=True)
 class Decoded:

@@ -21,7 +21,15 @@ from imgclust.images.formats import (
     raw_installed,
     recognise,
 )
-from imgclust.images.read_results import Again, Decoded, Outcome, ReadFailed, Skipped, Unreadable
+from imgclust.images.read_results import (
+    NO_PERMISSION,
+    Again,
+    Decoded,
+    Outcome,
+    ReadFailed,
+    Skipped,
+    Unreadable,
+)
 
 SIZE_CAP_BYTES = 512 * 2**20
 
@@ -214,7 +222,7 @@ def _forbidden(path: bytes, suffix: str, error: OSError) -> Outcome:
     if found is None:
         return Again(path, _plain(error))
     if suffix in PICTURE_SUFFIXES or (suffix in RAW_SUFFIXES and raw_installed()):
-        return Unreadable(path, found, None, "no permission to read it")
+        return Unreadable(path, found, None, NO_PERMISSION)
     return Skipped(path, found, suffix)
 
 

@@ -14,7 +14,17 @@ from imgclust.catalog import Catalog, Content, Details, Image, Observation, key_
 from imgclust.config import Watch
 from imgclust.errors import CollisionError
 from imgclust.failpoints import passing
-from imgclust.images import Again, Decoded, Died, FileStat, Outcome, ReadFailed, Skipped
+from imgclust.images import (
+    NO_PERMISSION,
+    Again,
+    Decoded,
+    Died,
+    FileStat,
+    Outcome,
+    ReadFailed,
+    Skipped,
+    Unreadable,
+)
 from imgclust.ingest.backoff import Disks
 from imgclust.ingest.environment import Clock, Disk, Place
 from imgclust.ingest.events import Counts, Emit, Event
@@ -291,6 +301,11 @@ class Committing:
         if verdict.fate is Fate.COMMIT:
             assert isinstance(outcome, Decoded)
             return self._image(known, outcome, embedded, fresh, place)
+        kept = self._closed(outcome)
+        if kept is not None:
+            self._catalog.images.found(kept.id)
+            observations.settle(path, "done")
+            return Event("trouble", f"{verdict.reason}; its image stays", path), None
         self._rows.leave(path)
         if verdict.fate is Fate.SKIP:
             assert isinstance(outcome, Skipped)
@@ -300,6 +315,19 @@ class Committing:
             return Event("skipped", RAW_HINT if outcome.raw else what, path), None
         observations.quarantine(path, verdict.reason, tries=verdict.tries)
         return Event("quarantined", verdict.reason, path), None
+
+    def _closed(self, outcome: Outcome) -> Image | None:
+        """The image of a file whose permissions have changed, and nothing else, as far as known.
+
+        That it cannot be read says nothing about its content. When it can be, its stat has changed.
+        """
+        if not isinstance(outcome, Unreadable) or outcome.reason != NO_PERMISSION:
+            return None
+        image = self._catalog.images.at(outcome.path)
+        if image is None or image.inode != outcome.stat.inode:
+            return None
+        content = self._catalog.contents.get(image.content)
+        return image if content is not None and content.bytes == outcome.stat.size else None
 
     def _image(
         self,
@@ -359,6 +387,8 @@ class Committing:
             return
         if event.kind == "touched":
             self._counts.rest(event.path, "reused")
+        elif event.kind == "trouble":
+            self._counts.rest(event.path, "unchanged")
         elif event.kind in _WORDS:
             self._counts.put(event.path, _WORDS[event.kind])
 

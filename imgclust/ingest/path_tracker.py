@@ -215,9 +215,10 @@ class Looking:
             self.catalog.observations.forget(path)
             return
         self.catalog.observations.lose([path])
-        if image.state != "missing":
+        missing = image.state == "missing"
+        if not missing or image.doubt == "changed":
             self.catalog.images.miss([image.id], scans=0)
-            if not self.taken_elsewhere(image):
+            if not self.taken_elsewhere(image) and not missing:
                 self.counts.absent.add(image.id)
                 self.emit(Event("missing", "not there any more", path, image.id))
 

@@ -237,9 +237,22 @@ class Rows:
                     known = self._catalog.observations.at(image.path)
                     if known is not None and known.stat[1] != inode:
                         return image
-                elif doubt or self.is_free(image, place):
+                    if image.state == "missing" and self.is_free(image, place):
+                        return image
+                elif doubt or self.is_free(image, place) or self._is_taken(image, inode):
                     return image
         return None
+
+    def _is_taken(self, image: Image, inode: int) -> bool:
+        """True when another file than the one with this inode has come to a missing image's path.
+
+        No event or scan has said so yet.
+        """
+        try:
+            found = self._disk.stat(image.path)
+        except OSError:
+            return False
+        return found is not None and found.inode != inode and not self.is_kept(image)
 
     def _away(self, key: int, size: int, path: bytes, place: Place) -> Image | None:
         """An image with this content that is away: one of this name, else the oldest.
@@ -248,9 +261,9 @@ class Rows:
         """
         free = [
             image
-            for doubt in ("displaced", "")
+            for doubt in ("displaced", "", "changed")
             for image in self._moves.loose(key, doubt, limit=_FEW)
-            if (doubt or self.is_free(image, place))
+            if (doubt == "displaced" or (image.state == "missing" and self.is_free(image, place)))
             and not (
                 image.inode
                 and self._catalog.observations.waits_with_size(size, inode=image.inode, but=path)
