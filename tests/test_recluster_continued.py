@@ -1,4 +1,4 @@
-"""A re-clustering continues the clusters there are: ids, images, steps, and what starts anew."""
+"""A re-clustering continues the clusters there are: ids, images, steps; and what does not."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_what_came_since_has_no_advantage_where_it_is(tmp_path: Path) -> None:
         for one, centroid in first.centroids.items()
     }
     assert home == min(nearest, key=lambda one: nearest[one])
-    # The second group moves towards it; a member with an advantage would stay all the same.
+    # The second group moves towards it; a member with an advantage would stay nevertheless.
     for _ in range(4):
         world.add(1, vector=np.eye(8)[0] * 0.9 + np.eye(8)[1] * 1.5)
     world.cluster(2)

@@ -21,7 +21,7 @@ from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
 
 # A row moves for so much less squared distance. More keeps more rows at the cost of agreement with
-# what people call the same; docs/quality.md has the frontier.
+# categories; docs/quality.md has the frontier.
 MARGIN = 0.2
 # A split that gains so many times what the cheapest union loses pays for the ids that move.
 EXCHANGE = 2.0

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from imgclust.catalog import Facts
 from imgclust.errors import UsageError
@@ -72,6 +72,10 @@ class Selection:
 
 
 class _Row(Protocol):
+    """A dataclass with these fields."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
     @property
     def id(self) -> int: ...
 
@@ -85,7 +89,7 @@ T = TypeVar("T", bound=_Row)
 def with_facts(context: Context, rows: Sequence[T]) -> tuple[T, ...]:
     """The rows with the facts of their images."""
     found = context.catalog.details.of_images([row.id for row in rows])
-    return tuple(replace(row, facts=found.get(row.id, row.facts)) for row in rows)  # type: ignore[type-var]
+    return tuple(replace(row, facts=found.get(row.id, row.facts)) for row in rows)
 
 
 def selected(rows: Iterable[T], selection: Selection | None) -> tuple[T, ...]:

@@ -20,6 +20,7 @@ from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
     Image,
+    ImageFile,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -319,7 +320,7 @@ def _shown(image: Image.Image, content: bytes, kind: str, *, slow: bool) -> Imag
     """The first frame that shows something, as 8-bit L, RGB or RGBA."""
     place = image.tell()
 
-    def reopen() -> Image.Image:
+    def reopen() -> ImageFile.ImageFile:
         again = _opened(content, kind, slow=slow)
         again.seek(place)
         return again
@@ -339,7 +340,7 @@ def _shown(image: Image.Image, content: bytes, kind: str, *, slow: bool) -> Imag
     return found if shows(found) else without_hiding_alpha(first)
 
 
-def _opened(content: bytes, kind: str, *, slow: bool) -> Image.Image:
+def _opened(content: bytes, kind: str, *, slow: bool) -> ImageFile.ImageFile:
     if kind == "HEIC":
         import pi_heif
 

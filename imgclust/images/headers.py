@@ -116,7 +116,8 @@ def _moment(text: str, offset: str) -> str | None:
     if found is None:
         return None
     try:
-        moment = datetime(*(int(part or 0) for part in found.groups()))  # type: ignore[arg-type]
+        year, month, day, hour, minute, second = (int(part or 0) for part in found.groups())
+        moment = datetime(year, month, day, hour, minute, second)
     except ValueError:
         return None
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageFile
 
 from imgclust.images.pixels import from_lab
 
@@ -19,7 +19,9 @@ _DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16)
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
-def plain(image: Image.Image, packing: str, reopen: Callable[[], Image.Image]) -> Image.Image:
+def plain(
+    image: Image.Image, packing: str, reopen: Callable[[], ImageFile.ImageFile]
+) -> Image.Image:
     """A loaded picture as 8-bit L, RGB or RGBA.
 
     Parameters
@@ -116,7 +118,7 @@ def _shifted(samples: NDArray[np.uint16], bits: int) -> NDArray[np.uint8]:
 
 
 def _deep_colours(
-    image: Image.Image, packing: str, reopen: Callable[[], Image.Image]
+    image: Image.Image, packing: str, reopen: Callable[[], ImageFile.ImageFile]
 ) -> Image.Image:
     """16-bit colours whose upper half is nearly black: the lower half is read too."""
     upper = np.asarray(image)
@@ -124,9 +126,9 @@ def _deep_colours(
         return image
     again = reopen()
     swapped = packing[:-1] + _SWAPPED[packing[-1]]
-    again.tile = [  # type: ignore[attr-defined]
+    again.tile = [
         tile._replace(args=(swapped, *tile.args[1:]) if isinstance(tile.args, tuple) else swapped)
-        for tile in again.tile  # type: ignore[attr-defined]
+        for tile in again.tile
     ]
     try:
         again.load()

@@ -140,7 +140,7 @@ class Linking:
                 self._queue_all()
             return _fell_back(self._bring_in_step(_SLICE, until, recount=recount, stop=stop))
 
-    def _order_anew(self) -> None:
+    def _reorder(self) -> None:
         """Queue all links when the clustering is another one than their order was made by."""
         current = self._catalog.clusterings.current_id()
         if self._catalog.setting("link_order_of") != current:
@@ -171,7 +171,7 @@ class Linking:
             raise StorageError(what) from None
         self._names.count(again=recount)
         if self._targets.central_first:
-            self._order_anew()
+            self._reorder()
         done: list[Applied] = []
         while True:
             if self._catalog.ledger.reviews and not self._catalog.ledger.queued_links(1)[1]:
