@@ -116,20 +116,13 @@ def duplicates(
 
 def copy_test(context: Context, originals: WholePictures) -> CopyTest:
     """What tells near copies among the images of an answer; nothing that it finds is kept."""
-    live = context.live_index()
-    recipe = context.recipe
-    shapes = context.catalog.contents.shapes()
-    keys = np.array(sorted(key for key in shapes if key in live.index), np.int64)
-    kept = Neighbourhood.load(context.folders.neighbourhood, recipe=recipe, likeness=LIKE)
+    trunk = recipe_of(weights.trunk()).name
     return CopyTest(
         context.catalog,
-        live.index,
-        shapes=shapes,
-        thresholds=known(context.catalog, recipe, trunk=recipe_of(weights.trunk()).name),
+        context.live_index().index,
+        thresholds=known(context.catalog, context.recipe, trunk=trunk),
         pictures=Pictures(lambda key: images.picture(context, key)),
         originals=originals,
-        neighbourhood=kept.followed(keys)[0],
-        progress=context.progress,
         stop=context.stop,
     )
 

@@ -1,35 +1,30 @@
-"""Whether a few contents are near copies of one: what was compared before, and comparing now."""
+"""Whether a few contents are near copies of one, compared now; `search.find` looks at all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from imgclust.catalog import Catalog
-from imgclust.duplicates.neighbour_cache import Neighbourhood, Verdict
-from imgclust.duplicates.pair_search import judge_pairs
-from imgclust.duplicates.pixel_check import Originals, Pictures, Verifier
-from imgclust.duplicates.small_pictures import same_ratio
+from imgclust.duplicates.pixel_check import Originals, Pictures
+from imgclust.duplicates.small_pictures import least_likeness, same_ratio
 from imgclust.duplicates.thresholds import Thresholds
+from imgclust.images import Sameness, sameness
 from imgclust.index import VectorIndex
-from imgclust.progress import Progress, StopFlag
-
-_SAME = {Verdict.SAME, Verdict.FIRST, Verdict.SECOND}
+from imgclust.progress import StopFlag
 
 
 class CopyTest:
-    """Near copies among the contents of an answer, as `find` defines them.
+    """Near copies among the contents of an answer, by the same three steps as `search.find`.
+
+    Nothing here grows with the collection: a query waits for it.
 
     Parameters
     ----------
-    shapes
-        Width and height in pixels and size in bytes of every content.
     thresholds
-        None where they were never measured: only what was compared before is known.
-    neighbourhood
-        What was compared before; it has every content that is asked for, and learns.
+        None where they were never measured: then nothing is a near copy.
     """
 
     def __init__(
@@ -37,51 +32,58 @@ class CopyTest:
         catalog: Catalog,
         index: VectorIndex,
         *,
-        shapes: Mapping[int, tuple[int, int, int]],
         thresholds: Thresholds | None,
         pictures: Pictures,
         originals: Originals,
-        neighbourhood: Neighbourhood,
-        progress: Progress,
         stop: StopFlag,
     ) -> None:
+        self._contents = catalog.contents
         self._index = index
-        self._shapes = shapes
         self._thresholds = thresholds
         self._pictures = pictures
-        self._neighbourhood = neighbourhood
+        self._originals = originals
         self._dismissed = catalog.dismissals.pairs()
-        self._verifier = Verifier(neighbourhood, originals, progress=progress, stop=stop)
-        self._progress = progress
         self._stop = stop
 
     def near(self, key: int, others: Sequence[int]) -> list[bool]:
         """Which of the other contents are near copies of this one."""
-        known = self._neighbourhood.keys
-        pairs = np.sort(np.searchsorted(known, [[key, other] for other in others]), axis=1)
-        if self._thresholds is not None:
-            self._judge(pairs, self._thresholds.near)
-        verdicts = self._neighbourhood.seen(pairs)
-        found = np.isin(verdicts, [int(one) for one in _SAME])
-        for place in np.flatnonzero(verdicts == Verdict.ALIKE).tolist():
-            found[place] = self._verifier.compare(key, [others[place]])[0] in _SAME
-        return [
-            bool(same) and (min(key, other), max(key, other)) not in self._dismissed
-            for same, other in zip(found, others, strict=True)
-        ]
+        if self._thresholds is None or not others:
+            return [False] * len(others)
+        keys = np.array([key, *others], np.int64)
+        vectors = self._index.reconstruct(keys)
+        sides = self._sides(keys)
+        close = vectors[1:] @ vectors[0] >= self._thresholds.near
+        close &= same_ratio(np.repeat(sides[:1], len(others), axis=0), sides[1:])
+        rows = 1 + np.flatnonzero(close)
+        pairs = np.stack([np.zeros_like(rows), rows], axis=1)
+        alike = self._pictures.alike(
+            keys[pairs[:, 0]],
+            keys[rows],
+            least=least_likeness(sides, pairs),
+            stop=self._stop,
+        )
+        found = np.zeros(len(others), bool)
+        for row in rows[alike].tolist():
+            found[row - 1] = self._same(key, int(keys[row]))
+        return found.tolist()
 
-    def _judge(self, pairs: npt.NDArray[np.int64], least: float) -> None:
-        """Compare the thumbnails of pairs that can be copies and have no verdict."""
-        new = pairs[self._neighbourhood.seen(pairs) < 0]
-        if not len(new):
-            return
-        keys = self._neighbourhood.keys
-        one, other = (self._index.reconstruct(keys[new[:, side]]) for side in (0, 1))
-        sides = np.zeros((len(keys), 2))
-        for row in np.unique(new):
-            sides[row] = self._shapes[int(keys[row])][:2]
-        close = np.einsum("ij,ij->i", one, other) >= least
-        close &= same_ratio(sides[new[:, 0]], sides[new[:, 1]])
-        judge_pairs(
-            self._neighbourhood, new[close], sides, self._pictures, self._progress, self._stop
+    def _same(self, key: int, other: int) -> bool:
+        """Whether the whole pictures agree, and nobody has said that they are no duplicates."""
+        if (min(key, other), max(key, other)) in self._dismissed:
+            return False
+        self._stop.check()
+        for one in (key, other):
+            self._originals.request(one)
+        first, second = self._originals.get(key), self._originals.get(other)
+        return (
+            first is not None
+            and second is not None
+            and sameness(first, second) is not Sameness.OTHER
+        )
+
+    def _sides(self, keys: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Width and height of contents, `(n, 2)`."""
+        found = [self._contents.get(key) for key in keys.tolist()]
+        return np.array(
+            [(1, 1) if one is None else (one.width, one.height) for one in found], float
         )

@@ -108,7 +108,7 @@ def look(
             _ask(neighbourhood, asked, number, index, search, progress, stop)
         pairs, cosines = neighbourhood.pairs()
         alike = (cosines >= thresholds.near) & same_ratio(sides[pairs[:, 0]], sides[pairs[:, 1]])
-        judge_pairs(neighbourhood, pairs[alike], sides, pictures, progress, stop)
+        _judge(neighbourhood, pairs[alike], sides, pictures, progress, stop)
         asked = _full(neighbourhood)
         if len(asked):
             number = _MORE * int(neighbourhood.asked[asked].min())
@@ -120,10 +120,10 @@ def look(
     linked = _linked(pairs[same], len(keys))
     linked = linked[same_ratio(sides[linked[:, 0]], sides[linked[:, 1]])]
     linked = linked[neighbourhood.seen(linked) != Verdict.OTHER]
-    judge_pairs(neighbourhood, linked, sides, pictures, progress, stop, other=Verdict.LINKED)
+    _judge(neighbourhood, linked, sides, pictures, progress, stop, other=Verdict.LINKED)
     linked = linked[Verdict.agree(neighbourhood.seen(linked))]
     small = candidates(neighbourhood, sides=sides, pictures=pictures, progress=progress, stop=stop)
-    judge_pairs(neighbourhood, small, sides, pictures, progress, stop)
+    _judge(neighbourhood, small, sides, pictures, progress, stop)
     neighbourhood.matched = neighbourhood.spreads >= 0
     others = np.concatenate([linked, matching(neighbourhood, sides)])
     near = Pairs.of([found.where(same), Pairs(keys[others], _paired_cosines(index, keys, others))])
@@ -184,7 +184,7 @@ def _ask(
         neighbourhood.add(parts)
 
 
-def judge_pairs(
+def _judge(
     neighbourhood: Neighbourhood,
     pairs: _Rows,
     sides: npt.NDArray[np.float64],
