@@ -79,6 +79,9 @@ report --out x | ends in .html
 report --out nowhere/x.html | does not exist; make it first
 backup pictures | is a folder
 backup nowhere/x.imgclust | does not exist
+backup - | not standard output
+restore x.imgclust --to pictures/one.png | is not a folder
+restore x.imgclust --to dangling | is not a folder
 restore pictures | is a folder
 restore nowhere --collection a/b | cannot be the name of a collection
 watch nowhere | does not exist
@@ -131,6 +134,7 @@ watch --log-file auto
 def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     write_picture(tmp_path / "pictures" / "one.png", 1)
     (tmp_path / "taken.png").mkdir()
+    (tmp_path / "dangling").symlink_to("nowhere")
     monkeypatch.chdir(tmp_path)
     return runner(tmp_path, capsys, monkeypatch)
 

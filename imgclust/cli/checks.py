@@ -91,7 +91,7 @@ def several(things: Iterable[object], message: str) -> None:
 def folder_to_make(path: Path | None) -> None:
     """Refuse to make a folder in the place of a file."""
     if path is not None and os.path.lexists(path.expanduser()) and not path.expanduser().is_dir():
-        raise UsageError(f"{printable(path)} is not a folder; name another place for the links")
+        raise UsageError(f"{printable(path)} is not a folder; name another place")
 
 
 def links_apart(links: Path | None, folders: Iterable[str]) -> None:
@@ -142,6 +142,8 @@ def existing_folder(path: str) -> None:
 
 def backup_file(path: Path) -> None:
     """Refuse a backup in the place of a folder, or in no folder."""
+    if str(path) == "-":
+        raise UsageError("a backup is a file, not standard output; name one")
     place = path.expanduser()
     if place.is_dir():
         raise UsageError(f"{printable(path)} is a folder; name a file")

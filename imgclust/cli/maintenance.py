@@ -162,6 +162,7 @@ def restore(
     """
     from imgclust.collection import restore_collection
 
+    checks.folder_to_make(to)
     found = restore_collection(
         file,
         to or call.options.index,
