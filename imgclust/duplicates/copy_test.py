@@ -68,7 +68,7 @@ class CopyTest:
         return found.tolist()
 
     def _same(self, key: int, other: int) -> bool:
-        """Whether the whole pictures agree, and nobody has said that they are no duplicates."""
+        """Whether the whole pictures agree, and nobody has dismissed the pair."""
         if (min(key, other), max(key, other)) in self._dismissed:
             return False
         self._stop.check()
