@@ -18,7 +18,7 @@ from tests.conftest import write_picture
 
 COUNTS = [
     *("seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"),
-    *("held", "offline", "suggestions", "removed", "pending", "excluded"),
+    *("held", "offline", "suggestions", "removed", "pending", "excluded", "taken_out"),
 ]
 FACTS = ["taken", "taken_from", "camera", "damage"]
 LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved", "dangling"]

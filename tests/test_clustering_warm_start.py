@@ -57,6 +57,7 @@ def test_a_row_leaves_only_for_a_clear_gain() -> None:
     before = np.array([*[0] * 50, *[1] * 50, 0])
     assert continued(rows, before, 2, margin=0).assigned[-1] == 1
     assert continued(rows, before, 2, margin=0.3).assigned[-1] == 0
+    assert continued(rows, before, 2).assigned[-1] == 0  # the default asks for a clear gain, too
     rows[-1] = 6.5  # 12.25 against 42.25: less than the half
     assert continued(rows, before, 2, margin=0.3).assigned[-1] == 1
     before[-1] = -1

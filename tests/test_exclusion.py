@@ -11,7 +11,7 @@ import pytest
 from imgclust.collection import images
 from imgclust.config import Watch
 from imgclust.errors import NothingThereError, UsageError
-from imgclust.watcher import Exclusion, scan
+from imgclust.watcher import Exclusion, path_pattern, scan
 from tests.command_line import Run
 from tests.conftest import Open, inside, write_picture
 
@@ -24,10 +24,17 @@ PATTERNS = (
     ["foo/*", "!foo/keep", "foo/keep/x?"],
     ["[ab]*.jpg", "!b.jpg"],
     ["d/e", "!d/e/f"],
+    ["IMG[!0-9]*"],
+    ["/IMG[^x]*"],
+    ["[!a]*.jpg", "![b-z]*"],
+    ["IMG[+-9]*"],
+    ["d[+-9]e"],
+    ["[]a].jpg", "[^]a].jpg"],
 )
 PATHS = (
     *("x.png", "x.jpg", "a.jpg", "b.jpg", "top", "d/top", "cache", "d/cache/x.jpg", "d/cache/y/z"),
     *("a/b", "a/x/b", "a/x/y/b/c.jpg", "foo/x", "foo/keep/xy", "foo/keep/z.jpg", "d/e/f", "d/f"),
+    *("IMG/one.jpg", "IMG/1/two.jpg", "IMGx.jpg", "IMG1.jpg", "d/IMGy.jpg", "].jpg", "IMG+.jpg"),
     *("a/x.png/c.jpg", "\u00e9.png", "a b/c.png", "foo/keep/d/x.png"),
 )
 
@@ -70,6 +77,18 @@ def test_patterns_work_on_names_of_any_bytes(name: bytes) -> None:
     assert not exclusion.covers(b"/r", b"/r/x.jpg" + name)
     assert not exclusion.covers(b"/r", b"/r/" + name)
     assert exclusion.covers(b"/r", b"/r/\n.gif")
+
+
+@pytest.mark.parametrize("name", ["drop[!0-9]*", "drop[.-0]*", "[a-z]rop[^x]"])
+def test_no_class_of_a_pattern_names_what_is_in_a_folder(name: str) -> None:
+    matches = path_pattern(f"/top/{name}")
+    assert not matches(b"/top/drop/one.jpg")
+    assert matches(b"/top/dropped.jpg") == (name == "drop[!0-9]*")
+
+
+def test_a_class_with_a_name_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"write \[0-9\]"):
+        Exclusion(patterns=["x[[:digit:]]"])
 
 
 @pytest.mark.parametrize("pattern", ["", "#recycle", "!", "[z", "/", "\\"])
@@ -140,7 +159,8 @@ def test_patterns_are_kept_and_what_was_in_leaves_only_when_asked(
         b"1.png",
         b"2.png",
     ]
-    assert again.watch(once=True, remove_excluded=True).excluded == 0
+    result = again.watch(once=True, remove_excluded=True)
+    assert (result.excluded, result.taken_out) == (0, 3)
     assert again.status().images == 24
     # Left out is not removed: without the pattern they come in again.
     assert again.watch(once=True, exclude_fresh=True).seen == 28
@@ -191,8 +211,10 @@ def test_the_command_line_asks_before_excluded_images_leave(run: Run, drop: Path
     assert refused.code == 2
     assert "10 images would leave the collection; pass -y" in refused.err
     done = run("watch", "--once", "--exclude", "picture-0*", "--remove-excluded", "-y", "--json")
-    assert (done.code, done.document["excluded"]) == (0, 0)
+    assert (done.code, done.document["excluded"], done.document["taken_out"]) == (0, 0, 10)
     assert run("status", "--json").document["images"] == 14
+    said = run("watch", "--once", "--exclude", "picture-1*", "--remove-excluded", "-y").out
+    assert "10 images taken out, in places that are left out; the files stay" in said
 
 
 def test_remove_takes_ids_folders_and_patterns(open_collection: Open, tmp_path: Path) -> None:

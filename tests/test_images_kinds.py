@@ -193,6 +193,36 @@ WRITTEN: dict[str, tuple[Any, dict[str, Any], object]] = {
         GREY_CORNERS,
     ),
     "32 bits": (GREYS.astype(np.uint32) * 257, {"photometric": "minisblack"}, GREY_CORNERS),
+    "32 bits, all of them": (
+        GREYS.astype(np.uint32) * 16843009,
+        {"photometric": "minisblack"},
+        GREY_CORNERS,
+    ),
+    "16 bits with a sign": (
+        (GREYS.astype(np.int32) * 128).astype(np.int16),
+        {"photometric": "minisblack"},
+        GREY_CORNERS,
+    ),
+    "8 bits with a sign": (
+        (GREYS.astype(np.int16) - 128).astype(np.int8),
+        {"photometric": "minisblack"},
+        GREY_CORNERS,
+    ),
+    "16-bit colours, planes": (
+        np.moveaxis(COLOURS.astype(np.uint16) * 257, 2, 0).copy(),
+        {"photometric": "rgb", "planarconfig": "separate"},
+        CORNERS,
+    ),
+    "16-bit colours, planes, deflate": (
+        np.moveaxis(COLOURS.astype(np.uint16) * 257, 2, 0).copy(),
+        {"photometric": "rgb", "planarconfig": "separate", "compression": "zlib"},
+        CORNERS,
+    ),
+    "16-bit colours, planes in tiles": (
+        np.moveaxis(COLOURS.astype(np.uint16) * 257, 2, 0).copy(),
+        {"photometric": "rgb", "planarconfig": "separate", "tile": (16, 16)},
+        CORNERS,
+    ),
     "float": ((GREYS / 255).astype(np.float32), {"photometric": "minisblack"}, GREY_CORNERS),
     "grey, alpha": (
         np.dstack([GREY8, np.full_like(GREY8, 255)]),

@@ -103,3 +103,12 @@ def test_a_copy_that_is_there_stands_for_missing_ones(run: Run, tmp_path: Path) 
     found = rows(run, drop / "picture-0.png", "-n", "20")
     assert "picture-1.png" not in found
     assert 30 in found.values()
+
+
+def test_what_a_row_says_does_not_depend_on_how_many_there_are(run: Run, tmp_path: Path) -> None:
+    drop = tmp_path / "drop"
+    asked = (drop / "picture-0.png", "-n")
+    every = rows(run, *asked, "20")
+    assert sorted(every.values()) == [0, 0, 0, 2, 30]
+    for number in (1, 2, 3):
+        assert rows(run, *asked, str(number)) == dict(list(every.items())[:number])

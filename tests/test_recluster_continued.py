@@ -179,10 +179,20 @@ def test_steps_where_embeddings_are_equal(tmp_path: Path) -> None:
             world.add(1, vector=np.eye(6)[place])
     world.cluster(3)
     first = look(world.path)
-    result = world.cluster(9, step="finer")
-    assert (result.k, result.moved) == (3, 0)
-    assert result.notes == ("k reduced from 4 to 3: no more distinct embeddings",)
+    current = world.catalog.clusterings.current_id()
+    with pytest.raises(UsageError, match=r"cannot be finer: .* no other holds images that differ"):
+        world.cluster(9, step="finer")
     assert look(world.path).cluster_of == first.cluster_of
+    assert world.catalog.clusterings.current_id() == current  # nothing for --undo to take back
+
+
+def test_a_coarser_step_leaves_one_cluster_beside_the_named_ones(tmp_path: Path) -> None:
+    world = World(tmp_path, dims=8)
+    groups(world, [6] * 8)
+    world.cluster(8)
+    for cluster in sorted(look(world.path).centroids)[:6]:
+        name(world, cluster, f"name of {cluster}")
+    assert world.cluster(9, step="coarser").k == 7  # a step without named ones would lead to 6
 
 
 def test_a_provisional_clustering_keeps_its_ids_as_it_grows(tmp_path: Path) -> None:

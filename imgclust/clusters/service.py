@@ -161,6 +161,11 @@ class Recluster:
             if step is not None:
                 number_before = len(standing.ids)
                 done, matching = self._continue(room, standing, step_from(standing, step), step)
+                if done.k == number_before:
+                    raise UsageError(
+                        f"the clusters cannot be {step}: named ones stay as they are, and no "
+                        f"other {'holds images that differ' if step == 'finer' else 'is left'}"
+                    )
                 by, sentence = "user", f"k = {done.k:,}: one step {step} than {number_before:,}"
             else:
                 done, matching, by, sentence = self._fit(

@@ -298,9 +298,9 @@ def watch(
             away = known.path not in roots and not os.path.isdir(known.path)
             if away and not catalog.images.count(known.id):  # else the scan says what is kept
                 emit(Event("trouble", "this folder is not there now", known.path))
-        if remove_excluded:
-            exclusions.take_out(context)
-        return run(context, emit, once=once, scan=True, cluster=cluster)
+        taken_out = exclusions.take_out(context) if remove_excluded else 0
+        result = run(context, emit, once=once, scan=True, cluster=cluster)
+        return replace(result, taken_out=taken_out)
 
 
 def add(context: Context, paths: Sequence[bytes], emit: Emit, *, cluster: bool) -> IngestResult:

@@ -48,7 +48,7 @@ _KEYS = {
     "Event": "event=kind time path id=image cluster cluster_name message=sentence",
     "ExportResult": "format path images of embeddings map",
     "IngestResult": "seen ingested reused unchanged skipped quarantined missing seconds held "
-    "offline suggestions removed pending excluded",
+    "offline suggestions removed pending excluded taken_out",
     "LinksResult": "links created removed missing stale foreign moved dangling",
     "Manifest": "made schema images distinct clusters names",
     "MapResult": "chart=path method dims n placed refitted",

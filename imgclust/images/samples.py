@@ -11,11 +11,12 @@ from PIL import Image, ImageChops, ImageFile
 
 from imgclust.images.pixels import from_lab
 
-_BITS, _PHOTOMETRIC = 258, 262
+_BITS, _COMPRESSION, _PHOTOMETRIC, _PLANES, _SIGNS = 258, 259, 262, 284, 339
 # Least and largest value of the samples (TIFF 6.0, sections 8 and 20): those of `S...` first.
 _RANGES = ((340, 341), (280, 281))
 # How many bits cameras, scanners and microscopes store in wider samples.
 _DEPTHS = (1, 2, 4, 8, 10, 12, 14, 16)
+_WHITES = (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 _SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -30,11 +31,19 @@ def plain(
         What `packing_of` said before it was loaded.
     reopen
         Opens the same picture again: Pillow keeps only the upper half of 16-bit colours.
+
+    Raises
+    ------
+    OSError
+        For samples that Pillow reads as something else.
     """
     mode = image.mode
+    _refuse_misread(image)
     if mode.startswith("I;16"):
         return _grey(np.asarray(image).astype(np.uint16), image)
-    if mode in {"I", "F"}:
+    if mode == "I":
+        return _eight_bits(_wide_samples(*_integers(image)))
+    if mode == "F":
         return _eight_bits(_wide_samples(np.asarray(image, dtype=np.float32)))
     if ";16" in packing and mode in {"RGB", "RGBA"}:
         image = _deep_colours(image, packing, reopen)
@@ -50,6 +59,29 @@ def plain(
     if mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
         return ImageChops.invert(image).convert("RGB")
     return image.convert("RGB")
+
+
+def _refuse_misread(image: Image.Image) -> None:
+    """Refuse what Pillow reads wrong without a word (TIFF 6.0, sections 8 and 19)."""
+    tags = getattr(image, "tag_v2", {})
+    bits = _number(tags.get(_BITS)) or 1
+    if _number(tags.get(_SIGNS)) == 2 and bits < 16:
+        raise OSError(f"signed samples of {bits} bits are not supported")
+    if tags.get(_PLANES) == 2 and tags.get(_COMPRESSION) == 1 and bits > 8:
+        raise OSError(f"{bits}-bit colours in separate planes are not supported uncompressed")
+
+
+def _integers(image: Image.Image) -> tuple[NDArray[np.float32], tuple[float, ...]]:
+    """The samples of a mode I picture, and what else their white may be.
+
+    Pillow has 32 bits with a sign, whatever the file has.
+    """
+    tags = getattr(image, "tag_v2", {})
+    samples, bits = np.asarray(image), _number(tags.get(_BITS))
+    if bits == 32 and _number(tags.get(_SIGNS)) in {None, 1}:
+        samples = samples.view(np.uint32)
+    white = (32767.0,) if bits == 16 and _number(tags.get(_SIGNS)) == 2 else ()
+    return samples.astype(np.float32), white
 
 
 def packing_of(image: Image.Image) -> str:
@@ -142,16 +174,19 @@ def _deep_colours(
     return Image.fromarray(np.dstack([colours, alpha]))
 
 
-def _wide_samples(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def _wide_samples(
+    samples: NDArray[np.float32], whites: tuple[float, ...] = ()
+) -> NDArray[np.float32]:
     """Bring 32-bit samples, whose scale no format states, to 0..255.
 
     0..1 is taken for a floating-point picture, up to 65535 for widened integers of so many bits,
-    and anything else is stretched from its least to its greatest value.
+    and anything else is stretched from its least to its greatest value. `whites` are more values
+    that white may have.
     """
     finite = np.nan_to_num(samples, nan=0.0, posinf=0.0, neginf=0.0)
     least, greatest = float(finite.min()), float(finite.max())
     if least >= 0:
-        for white in (1.0, 255.0, 1023.0, 4095.0, 16383.0, 65535.0):
+        for white in sorted((*_WHITES, *whites)):
             if greatest <= white:
                 return finite * np.float32(255.0 / white)
     return (finite - np.float32(least)) * np.float32(255.0 / (greatest - least or 1.0))

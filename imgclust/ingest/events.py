@@ -136,7 +136,8 @@ class IngestResult:
     disk is away, with the number of their images. `suggestions` name commands that would help.
     Each of the `seen` files is counted once: as ingested, reused, unchanged, skipped, quarantined,
     removed or pending. `missing` counts images whose file is not there, `suffixes` the skipped
-    files by suffix. `excluded` counts images that are in, in places that are left out now.
+    files by suffix. `excluded` counts images that are in, in places that are left out now;
+    `taken_out` those that left for that reason before the scan.
     """
 
     seen: int
@@ -154,3 +155,4 @@ class IngestResult:
     pending: int = 0
     suffixes: Mapping[str, int] = field(default_factory=dict)
     excluded: int = 0
+    taken_out: int = 0

@@ -23,8 +23,9 @@ _CHUNK = 1000
 _DECIMALS = 6  # as the index rounds
 _HASH_BYTES = 1 << 20
 _NO_DIRECTION = 1e-6
-# A content is compared with so many before it: those are what is shown.
-_LEADERS = 200
+# Images that are looked at for copies of those in an answer, however short it is: so what a row
+# says does not depend on how many rows there are.
+_LOOKED_AT = 200
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,9 @@ def neighbours(
         chosen = {one.content for one in catalog.images.some([*only]).values()}
         members = sorted(chosen if members is None else chosen.intersection(members))
     left_out = frozenset() if include_self else frozenset(subject.images)
-    wanted, folded = n + len(left_out), _Folded(catalog, near)
+    wanted, folded = n + len(left_out), _Folded(catalog, near, most=n)
+    if near is not None:
+        wanted = max(wanted, _LOOKED_AT)
     while True:
         if members is None:
             rows = _nearest(catalog, live, subject, wanted)
@@ -219,11 +222,12 @@ Near = Callable[[int, Sequence[int]], list[bool]]
 class _Folded:
     """Rows, each with its copies: images with the same bytes, and near copies of the first.
 
-    Contents are compared with those before them, each pair once.
+    Contents are compared with the first `most` different ones, each pair once.
     """
 
-    def __init__(self, catalog: Catalog, near: Near | None) -> None:
+    def __init__(self, catalog: Catalog, near: Near | None, *, most: int) -> None:
         self._catalog = catalog
+        self._most = most
         self._near = near
         self._leaders: list[int] = []
         self._leader_of: dict[int, int] = {}
@@ -237,7 +241,7 @@ class _Folded:
 
     def _leader(self, key: int) -> int:
         if key not in self._leader_of:
-            before = self._leaders[:_LEADERS]
+            before = self._leaders[: self._most]
             same = self._near(key, before) if self._near is not None and before else []
             first = next((one for one, near in zip(before, same, strict=True) if near), key)
             self._leader_of[key] = first

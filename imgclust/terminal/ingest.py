@@ -73,6 +73,9 @@ def ingested(screen: Screen, result: IngestResult) -> None:
         f"{counted(result.seen, 'file')}: {', '.join(words(result))}{missing}; "
         f"{duration(result.seconds)}"
     )
+    if result.taken_out:
+        taken = counted(result.taken_out, "image")
+        screen.summary(f"{taken} taken out, in places that are left out; the files stay")
     if result.quarantined:
         screen.summary("see why some could not be read: imgclust quarantine")
     if result.removed:

@@ -11,17 +11,24 @@ import fnmatch
 import os
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
 from imgclust.errors import UsageError
 from imgclust.fs import SYSTEM_FOLDERS, has_excluded_name
 
-if TYPE_CHECKING:
-    from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
-
+# An escaped character, or a class, of a regular expression.
+_CLASS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 # Folders whose decision is kept; each costs about 200 bytes.
 _MOST_FOLDERS = 50_000
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A pattern; `out` is False for one that brings back what others leave out."""
+
+    regex: re.Pattern[str]
+    out: bool
 
 
 class Exclusion:
@@ -95,21 +102,19 @@ def path_pattern(pattern: str) -> Callable[[bytes], bool]:
         For a pattern that matches nothing.
     """
     [compiled] = _compiled([pattern])
-    regex = compiled.regex
-    return lambda path: regex is not None and bool(regex.search(_matched(path[1:])))
+    return lambda path: bool(compiled.regex.search(_matched(path[1:])))
 
 
-def _is_out(patterns: Sequence[GitIgnoreSpecPattern], entry: str) -> bool:
+def _is_out(patterns: Sequence[_Line], entry: str) -> bool:
     """What the last pattern says that matches an entry itself, and not only a folder above it.
 
     The expressions have a group `ps_d` at the end of a folder's name, where what is below matches
     too. `GitIgnoreSpec` decides about files only, and misjudges folders.
     """
     for pattern in reversed(patterns):
-        assert pattern.regex is not None
         for match in pattern.regex.finditer(entry):
             if match.groupdict().get("ps_d") is None or match.end("ps_d") == len(entry):
-                return bool(pattern.include)
+                return pattern.out
     return False
 
 
@@ -118,7 +123,7 @@ def _matched(path: bytes) -> str:
     return os.fsdecode(path).replace("\n", "\0")
 
 
-def _compiled(patterns: Sequence[str]) -> list[GitIgnoreSpecPattern]:
+def _compiled(patterns: Sequence[str]) -> list[_Line]:
     if not patterns:
         return []
     from pathspec.patterns.gitignore import GitIgnorePatternError
@@ -126,11 +131,26 @@ def _compiled(patterns: Sequence[str]) -> list[GitIgnoreSpecPattern]:
 
     compiled = []
     for line in patterns:
+        if "[[:" in line:
+            raise UsageError(f"the pattern {line!r}: write [0-9] for [[:digit:]], and so on")
         pattern = None
         with contextlib.suppress(GitIgnorePatternError, re.error):
             pattern = GitIgnoreSpecPattern(line.replace("\n", "\0"))
         if pattern is None or pattern.include is None or pattern.regex is None:
             hint = f"; for a name with # write \\{line}" if line.startswith("#") else ""
             raise UsageError(f"the pattern {line!r} matches nothing{hint}")
-        compiled.append(pattern)
+        compiled.append(_Line(_within_names(pattern.regex), pattern.include))
     return compiled
+
+
+def _within_names(regex: re.Pattern[str]) -> re.Pattern[str]:
+    """The same expression in which no class of a pattern, as `[!0-9]`, matches a slash.
+
+    In git a slash is matched by a slash alone; pathspec writes classes as they are.
+    """
+    return re.compile(_CLASS.sub(_no_slash, regex.pattern), regex.flags)
+
+
+def _no_slash(found: re.Match[str]) -> str:
+    text = found.group()
+    return text if text.startswith("\\") or text == "[^/]" else f"(?!/){text}"
