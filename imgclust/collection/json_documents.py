@@ -47,6 +47,9 @@ _KEYS = {
     "Duplicate": "id path score width height bytes hard_links relation",
     "Event": "event=kind time path id=image cluster cluster_name message=sentence",
     "ExportResult": "format path images of embeddings map",
+    "FeedEvent": "id event=kind time image cluster message",
+    "ImageDetails": "id path missing *facts added width height format bytes sha256 cluster name "
+    "distance copies",
     "IngestResult": "seen ingested reused unchanged skipped quarantined missing seconds held "
     "offline suggestions removed pending excluded taken_out",
     "LinksResult": "links created removed missing stale foreign moved dangling",
@@ -67,6 +70,7 @@ _KEYS = {
     "Status": "collection recipe images distinct quarantined skipped pending missing "
     "held=held_images clusters clustering unassigned roots links watching drift removed offline "
     "damaged",
+    "StoredJob": "id command arguments state begun ended result=document",
     "SweepResult": "space n k inertia knee chart *criteria preferred seconds complete",
     "Thresholds": "near similar",
 }
@@ -96,7 +100,7 @@ _TUPLES = {
     "copies": ("id", "path"),
 }
 _FILES = {"kept", "hard_links"}
-_TIMES = {"made", "published", "created", "since", "scanned", "time"}
+_TIMES = {"made", "published", "created", "since", "scanned", "time", "added", "begun", "ended"}
 # Rows that are written in short under this key.
 _SHORT = {"accepted": "id path"}
 # Lists whose first row's keys are repeated outside them.
