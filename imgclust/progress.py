@@ -38,7 +38,7 @@ class Monitor:
     """
 
     def turn(self, waiting_s: float) -> None:
-        """A turn of the loop is complete; the network has had a batch for so long (0: none)."""
+        """A turn of the loop is complete; `waiting_s`: since when the network has a batch."""
 
     def pause(self, reason: str) -> None:
         """The disk refuses: no turn follows until it works again."""

@@ -413,8 +413,8 @@ CREATE TRIGGER feed_note AFTER INSERT ON events BEGIN
     INSERT INTO feed (kind, message) VALUES ('note', new.sentence);
 END;
 
--- Long work that a service was asked for. A job that was running when its process died is told by
--- that process; the newest 200 are kept.
+-- Long work that a service was asked for. `process` shows whether a job still runs: it may have
+-- died. The newest 200 are kept.
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     command TEXT NOT NULL,

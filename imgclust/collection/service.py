@@ -297,9 +297,10 @@ class Service:
                 size_cap_bytes=rules.size_cap_mb << 20,
                 pixel_cap=rules.pixel_cap_mp * 1_000_000,
             )
-            if content is not None and isinstance(outcome, Decoded):
-                if outcome.sha256 == content.sha256:  # the file may hold another picture by now
-                    return outcome.thumbnail
+            # The file may hold another picture by now.
+            same = content is not None and getattr(outcome, "sha256", None) == content.sha256
+            if same and isinstance(outcome, Decoded):
+                return outcome.thumbnail
         return None
 
     # The feed

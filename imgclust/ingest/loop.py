@@ -127,7 +127,7 @@ class Ingest:
             open_embedder=parts.open_embedder,
             enqueue=self._inbox.put,
             write=self._write,
-            took=parts.monitor.took,
+            monitor=parts.monitor,
             batch=batch,
             # Enough to keep the workers busy while two batches wait.
             capacity=2 * workers + 3 * batch,

@@ -34,8 +34,8 @@ class Pipeline:
         Commits outcomes, with the new embeddings among them.
     capacity
         Most paths on their way; each holds one decoded picture.
-    took
-        Told how long stages take.
+    monitor
+        Hears how long stages take.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Pipeline:
         write: Callable[[Sequence[Outcome], Embedded], None],
         batch: int,
         capacity: int,
-        took: Callable[[str, float], None] = Monitor().took,
+        monitor: Monitor | None = None,
     ) -> None:
         self._catalog = catalog
         self._recipe = recipe
@@ -69,7 +69,7 @@ class Pipeline:
         self._decoder = decoder
         self._enqueue = enqueue
         self._write = write
-        self._took = took
+        self._took = (monitor or Monitor()).took
         self._batch = batch
         self._capacity = capacity
         self.thread = EmbeddingThread(open_embedder, enqueue, enqueue)
