@@ -115,7 +115,7 @@ class Context:
     def is_current(self) -> bool:
         """See `Service.is_current`."""
         with contextlib.suppress(OSError):
-            return self._opened[1] is not None and self._marks() == self._opened
+            return self._marks() == self._opened
         return False
 
     @property

@@ -128,6 +128,13 @@ def error_document(code: str, message: str) -> Document:
     return {"error": {"code": code, "message": " ".join(message.split())}}
 
 
+def keys_of(kind: type) -> list[str]:
+    """The keys that every document of this class of results has."""
+    own = " ".join(field.name for field in dataclasses.fields(kind))
+    keys = _KEYS.get(kind.__name__, own).split()
+    return [key.partition("=")[0] for key in keys if not key.startswith("*")]
+
+
 def dumps(written: Mapping[str, Any]) -> str:
     """A document on one line; numbers that JSON has no word for become null."""
     return json.dumps(_finite(written), ensure_ascii=False, allow_nan=False)
@@ -147,8 +154,7 @@ def text(raw: bytes) -> str:
 
 
 def _keys_of(result: Any) -> str:
-    own = " ".join(field.name for field in dataclasses.fields(result))
-    return _KEYS.get(type(result).__name__, own)
+    return _KEYS.get(type(result).__name__) or " ".join(keys_of(type(result)))
 
 
 def _written(result: Any, keys: str, added: Mapping[str, Any]) -> Document:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgclust.catalog import Facts, FeedRow, StoredJob
+from imgclust.clusters import drifting
 from imgclust.collection import clusters, images
 from imgclust.collection.clusters import ClusterDetails, Member
 from imgclust.collection.images import bytes_of
 from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.images import DecodePool, Region, claim
+from imgclust.ingest import held_folders
 from imgclust.paths import Located
 from imgclust.progress import Monitor
 
@@ -95,6 +100,21 @@ class FeedPart:
     complete: bool
     last: str
     events: tuple[FeedEvent, ...]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Numbers of a collection; `failures` counts the files in quarantine by reason."""
+
+    present: int
+    missing: int
+    quarantined: int
+    pending: int
+    oldest_pending_s: float
+    unlinked: int
+    clusters: int
+    drift: float | None
+    failures: Mapping[str, int]
 
 
 class PictureWorkers:
@@ -367,6 +387,39 @@ class Service:
         if indexed != stored:
             return [f"the index has {indexed:,} images and the catalog {stored:,}"]
         return []
+
+    def offline(self) -> tuple[tuple[bytes, int], ...]:
+        """Folders whose disk is away, with the number of their images."""
+        held = held_folders(self._context.catalog)
+        return tuple((one.path, one.images) for one in held if one.offline)
+
+    def measures(self) -> Measures:
+        """Numbers for a graph over time."""
+        catalog = self._context.catalog
+        with catalog.snapshot():
+            clustering = catalog.clusterings.current()
+            oldest = catalog.observations.oldest_pending()
+            missing = catalog.images.count_missing()
+            drift = None if clustering is None else drifting(catalog, clustering).overall.ratio
+            return Measures(
+                present=catalog.images.count() - missing,
+                missing=missing,
+                quarantined=catalog.observations.count_quarantined(),
+                pending=catalog.observations.pending(),
+                oldest_pending_s=0.0 if oldest is None else max(0.0, time.time() - oldest),
+                unlinked=catalog.ledger.count_queued_links(),
+                clusters=0 if clustering is None else len(clustering.cluster_ids),
+                drift=drift,
+                failures=Counter(
+                    kind_of_reason(one.reason) for one in catalog.observations.quarantined()
+                ),
+            )
+
+
+def kind_of_reason(reason: str) -> str:
+    """A reason without what differs from file to file: names, numbers, what is quoted."""
+    text = re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\S*/\S*", "", reason.partition(":")[0])
+    return " ".join(re.sub(r"[0-9][0-9.,]*", "N", text).split())[:60] or "other"
 
 
 def _number(given: str, stream: str) -> int | None:
