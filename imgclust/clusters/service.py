@@ -98,7 +98,7 @@ class Recluster:
         self,
         *,
         k: int | str,
-        space: str,
+        space: str | None = None,
         seed: int,
         chosen_by: str = "user",
         provisional: bool = False,
@@ -118,6 +118,8 @@ class Recluster:
         k
             A number, or "auto": the knee, without one the largest simplified silhouette, failing
             that 1.
+        space
+            None: that of the settings.
         chosen_by
             Who gave a number: "user" or "config". Fewer than there are named clusters is an error
             of the user; other numbers are raised.
@@ -147,6 +149,7 @@ class Recluster:
         """
         strict = chosen_by == "user" and not automatic
         wanted = count_or_auto(k, name="k")
+        space = space or self._settings.clustering.space
 
         def make() -> ClusterResult:
             if step is not None and self._catalog.clusterings.current_id() is None:
