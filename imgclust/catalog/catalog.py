@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from imgclust.catalog import copies, schema
 from imgclust.catalog.assignments import Assignments
+from imgclust.catalog.bursts import Bursts
 from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.connection import connect, hindrance
 from imgclust.catalog.contents import Contents
@@ -46,7 +47,8 @@ class Catalog:
     Attributes
     ----------
     contents, details, dismissals, roots, mounts, folder_moves, images, moves, observations,
-    removals, requests, clusterings, assignments, projections, sweeps, ledger
+    removals, requests, clusterings, assignments, projections, sweeps, bursts,
+    ledger
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -88,6 +90,7 @@ class Catalog:
         self.assignments = Assignments(self._connection)
         self.projections = Projections(self._connection)
         self.sweeps = Sweeps(self._connection)
+        self.bursts = Bursts(self._connection)
         self.ledger = LinkLedger(self._connection, self.transaction)
         self.listing = Listing(self._connection)
         self.checking = Checking(self._connection)

@@ -351,7 +351,34 @@ CREATE TABLE details (
 CREATE INDEX details_damaged ON details(content) WHERE damage <> '';
 """
 
-_THIRD = _THIRD_DISKS + _THIRD_REMOVED + _THIRD_CLUSTERS + _THIRD_IDENTITY + _THIRD_DETAILS
+_THIRD_BURSTS = """
+-- Contents whose embeddings are nearly equal, by a rule: which one represents each (itself, too),
+-- and where it lies on a few axes of the rule, by which near ones are found. Written by the
+-- transaction that stores the embedding, and by fits.
+CREATE TABLE burst_rules (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    recipe INTEGER NOT NULL REFERENCES recipes(id),
+    contents INTEGER NOT NULL,
+    current INTEGER NOT NULL,
+    rule BLOB NOT NULL
+) STRICT;
+CREATE TABLE burst_groups (
+    rule INTEGER NOT NULL REFERENCES burst_rules(id) ON DELETE CASCADE,
+    content INTEGER NOT NULL,
+    representative INTEGER NOT NULL,
+    place BLOB,
+    PRIMARY KEY (rule, content)
+) STRICT, WITHOUT ROWID;
+"""
+
+_THIRD = (
+    _THIRD_DISKS
+    + _THIRD_REMOVED
+    + _THIRD_CLUSTERS
+    + _THIRD_IDENTITY
+    + _THIRD_DETAILS
+    + _THIRD_BURSTS
+)
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
 # one; the second forgives, as some catalogs of version 1 have its table already.

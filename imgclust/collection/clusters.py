@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,10 @@ from imgclust.wording import printable
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
 
+_LEAVES_PCA = (
+    "the space is smoothed from now on, which agrees better with what people see than pca, the old "
+    "default; to stay with pca: imgclust cluster --space pca"
+)
 _SHOWN_NEIGHBOURS = 5
 _LONGEST_NAME = 100
 
@@ -168,7 +172,7 @@ def sweep(
     context: Context, k_min: int | None, k_max: int | None, *, space: str | None, seed: int | None
 ) -> SweepResult:
     """See `Collection.sweep`."""
-    rules = context.settings.clustering
+    rules = context.clustering_rules
     low, high = k_range(rules, k_min, k_max)
     with context.reclustered() as clusters:
         return clusters.sweep(
@@ -190,11 +194,14 @@ def cluster(
     dry_run: bool,
 ) -> ClusterResult:
     """See `Collection.cluster`."""
-    rules = context.settings.clustering
+    rules = context.clustering_rules
+    moves = space is None and context.leaves_pca
     if step not in {None, "finer", "coarser"} or (step and (fresh or k is not None)):
         raise UsageError("a step is finer or coarser, and neither fresh nor to a given k")
+    if context.changes("clustering.pca_dims") and rules.space in {"smoothed", "embedding"}:
+        raise UsageError(f"--pca-dims has no effect in the space {rules.space}; add --space pca")
     with context.reclustered(keep=not dry_run) as clusters:
-        return clusters.cluster(
+        result = clusters.cluster(
             k=rules.k if k is None else k,
             space=space or rules.space,
             seed=rules.seed if seed is None else seed,
@@ -203,6 +210,9 @@ def cluster(
             step=step,
             dry_run=dry_run,
         )
+        if space is None and not dry_run:
+            context.settle_space(moves=moves)
+    return replace(result, notes=(_LEAVES_PCA, *result.notes)) if moves else result
 
 
 def merge(

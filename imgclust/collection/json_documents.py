@@ -32,7 +32,7 @@ _KEYS = {
     "ClusterDetails": "*row representatives nearest images=members sheet",
     "ClusterLife": "id name alive life=events",
     "ClusterResult": "clustering k chosen_by space inertia sizes kept split merged new gone moved "
-    "returned frozen continued",
+    "returned frozen continued sentence notes",
     "ClusterRow": "id name size coherence medoid outliers arrivals=drift.arrivals "
     "drift=drift.ratio drift_high=drift.high frozen "
     "folder medoid_path",
