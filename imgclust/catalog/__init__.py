@@ -20,6 +20,7 @@ from imgclust.catalog.projections import StoredProjection
 from imgclust.catalog.roots import Mount, Root
 from imgclust.catalog.schema import APPLICATION_ID, VERSION
 from imgclust.catalog.sweeps import StoredSweep
+from imgclust.catalog.volumes import Volume
 
 __all__ = [
     "APPLICATION_ID",
@@ -43,6 +44,7 @@ __all__ = [
     "Root",
     "StoredProjection",
     "StoredSweep",
+    "Volume",
     "damaged_embeddings",
     "facts_of",
     "finite",

@@ -27,6 +27,7 @@ from imgclust.catalog.observations import Observations, Requests
 from imgclust.catalog.projections import Projections
 from imgclust.catalog.roots import Mounts, Roots
 from imgclust.catalog.sweeps import Sweeps
+from imgclust.catalog.volumes import Volumes
 from imgclust.errors import CatalogError, ImgclustError, StorageError
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -80,6 +81,7 @@ class Catalog:
         self.dismissals = Dismissals(self._connection)
         self.roots = Roots(self._connection)
         self.mounts = Mounts(self._connection)
+        self.volumes = Volumes(self._connection)
         self.folder_moves = FolderMoves(self._connection)
         self.images = Images(self._connection)
         self.moves = Moves(self._connection)

@@ -371,6 +371,22 @@ CREATE TABLE burst_groups (
 ) STRICT, WITHOUT ROWID;
 """
 
+_THIRD_VOLUMES = """
+-- The file system that is at a root, or at a mount in it, by a number that no other has (0: none
+-- is known). Images up to `before` may have been on another one, until the files here are read.
+CREATE TABLE volumes (
+    path BLOB NOT NULL,
+    root INTEGER NOT NULL REFERENCES roots(id),
+    number INTEGER NOT NULL,
+    before INTEGER,
+    PRIMARY KEY (path, root)
+) STRICT, WITHOUT ROWID;
+
+-- The folder of the disk that the file of a missing image was on, where another disk is now; it
+-- stays until it is found or accepted as gone. `former` is then the path that it had.
+ALTER TABLE images ADD COLUMN kept BLOB;
+"""
+
 _THIRD = (
     _THIRD_DISKS
     + _THIRD_REMOVED
@@ -378,6 +394,7 @@ _THIRD = (
     + _THIRD_IDENTITY
     + _THIRD_DETAILS
     + _THIRD_BURSTS
+    + _THIRD_VOLUMES
 )
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
