@@ -351,7 +351,14 @@ CREATE TABLE details (
 CREATE INDEX details_damaged ON details(content) WHERE damage <> '';
 """
 
+_THIRD_SIMILARITY = """
+-- What makes similarities of embeddings, fitted together with the clustering; NULL where there were
+-- too few images.
+ALTER TABLE clusterings ADD COLUMN similarity INTEGER REFERENCES projections(id);
+"""
+
 _THIRD = _THIRD_DISKS + _THIRD_REMOVED + _THIRD_CLUSTERS + _THIRD_IDENTITY + _THIRD_DETAILS
+_THIRD += _THIRD_SIMILARITY
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
 # one; the second forgives, as some catalogs of version 1 have its table already.
