@@ -387,6 +387,12 @@ CREATE TABLE volumes (
 ALTER TABLE images ADD COLUMN kept BLOB;
 """
 
+_THIRD_SIMILARITY = """
+-- What makes similarities of embeddings, fitted together with the clustering; NULL where there were
+-- too few images.
+ALTER TABLE clusterings ADD COLUMN similarity INTEGER REFERENCES projections(id);
+"""
+
 _THIRD = (
     _THIRD_DISKS
     + _THIRD_REMOVED
@@ -395,6 +401,7 @@ _THIRD = (
     + _THIRD_DETAILS
     + _THIRD_BURSTS
     + _THIRD_VOLUMES
+    + _THIRD_SIMILARITY
 )
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new

@@ -187,6 +187,7 @@ class Collection:
         *,
         n: int = 10,
         min_score: float | None = None,
+        min_similarity: float | None = None,
         cluster: int | str | None = None,
         region: results.Region | None = None,
         selection: Selection | None = None,
@@ -198,12 +199,10 @@ class Collection:
 
         Parameters
         ----------
-        what, n, min_score, cluster, selection
-            Several by the mean of their embeddings; how many; none below this cosine; only those.
-        region, sheet
-            Ask for this part of the one image; draw a contact sheet there.
-        include_self, copies
-            Show the images that were asked for too; a row for each copy, exact or near.
+        what, n, min_score, min_similarity, cluster, selection
+            Several by the mean of their embeddings; how many; none below these; only those.
+        region, sheet, include_self, copies
+            By this part of the one image; draw a contact sheet; also those asked for; a row a copy.
 
         Raises
         ------
@@ -217,6 +216,7 @@ class Collection:
             what,
             n=n,
             min_score=min_score,
+            min_similarity=min_similarity,
             cluster=cluster,
             region=region,
             selection=selection,

@@ -44,7 +44,7 @@ _KEYS = {
     "DoctorResult": "ok checks advisories",
     "Drifting": "arrivals=overall.arrivals ratio=overall.ratio high=overall.high clusters=high "
     "suggestion",
-    "Duplicate": "id path score width height bytes hard_links relation",
+    "Duplicate": "id path score width height bytes hard_links relation similarity rarity",
     "Event": "event=kind time path id=image cluster cluster_name message=sentence",
     "ExportResult": "format path images of embeddings map",
     "IngestResult": "seen ingested reused unchanged skipped quarantined missing seconds held "
@@ -52,13 +52,13 @@ _KEYS = {
     "LinksResult": "links created removed missing stale foreign moved dangling",
     "Manifest": "made schema images distinct clusters names",
     "MapResult": "chart=path method dims n placed refitted",
-    "Member": "id path distance missing *facts",
+    "Member": "id path distance missing *facts similarity rarity",
     "MissingImage": "id path scans held *facts",
     "MovedRoot": "old new images compared absent doubled already dry_run",
-    "Neighbour": "id path score cluster name missing *facts copies",
+    "Neighbour": "id path score cluster name missing *facts copies similarity rarity",
     "PastClustering": "id generation previous published current undone provisional k chosen_by "
     "space inertia moved *lineage words",
-    "QueryResult": "query neighbours queries sheet",
+    "QueryResult": "query neighbours queries sheet order lacking",
     "ReembedResult": "from=before to=after distinct=contents embedded waiting clusters kept "
     "seconds dry_run",
     "ReportResult": "report=path bytes clusters",

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from imgclust.wording import rarity
+
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
     from rich.measure import Measurement
@@ -49,6 +51,11 @@ def _head(text: str, width: int) -> str:
         if used > width:
             return text[:position]
     return text
+
+
+def likeness_cells(similarity: float | None, pairs: int | None) -> tuple[str, str]:
+    """How similar an image is, and how rare that is, each for a column of its own."""
+    return "-" if similarity is None else f"{similarity:.3f}", rarity(pairs)
 
 
 @dataclass(frozen=True)
