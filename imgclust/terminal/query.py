@@ -58,7 +58,7 @@ def query(
                 *(f"{row.score:.4f}", _cluster(row), str(row.id)),
                 *(["missing" if row.missing else ""] if missing else []),
                 *([copies_shown(row.copies)] if copies else []),
-                printable(row.path),
+                row.path,
             )
             for row in result.neighbours
         ],
