@@ -46,7 +46,7 @@ def test_groups(run: Run, ready: Path) -> None:
     assert "near: score 0.75 or more" in said.out
     assert "score" in run("duplicates", "--similar").out
     quiet = run("duplicates", "-q").out
-    assert len(quiet.splitlines()) == 4
+    assert len(quiet.splitlines()) == 5
     assert "most pixels" in said.out
 
 

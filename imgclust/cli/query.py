@@ -105,6 +105,7 @@ def query(
     chosen = selection(since, until, camera)
     if part is not None and len(images) > 1:
         raise UsageError("--region needs exactly one image")
+    checks.score(min_score)
     checks.sheet(sheet)
     checks.least_similarity(min_similarity)
     with call.open() as collection:

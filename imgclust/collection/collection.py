@@ -111,6 +111,11 @@ class Collection:
         """The link folder; one inside the collection's folder may be kept relative to that."""
         return self._context.link_folder
 
+    @property
+    def root_folders(self) -> tuple[bytes, ...]:
+        """The folders that images come from; `roots` says more of them."""
+        return tuple(root.path for root in self._context.catalog.roots.all())
+
     def add(
         self, paths: Sequence[AnyPath], *, emit: results.Emit = ignore, cluster: bool = True
     ) -> results.IngestResult:
@@ -528,26 +533,18 @@ class Collection:
         return reembed(self._context, dry_run=dry_run)
 
     def backup(self, to: Path | str) -> results.Backup:
-        """Write the whole collection as it is now into one file, also while a watcher runs.
+        """Write the whole collection as it is now into a file, also while a watcher runs.
 
         The catalog with its settings is in it; index, thumbnails and links are made again from it
-        and the images. `restore_collection` makes a collection from the file.
-
-        Parameters
-        ----------
-        to
-            A file; an older backup of this collection is replaced by a finished one only.
+        and the images. `restore_collection` makes a collection from the file. An older backup of
+        this collection is replaced by a finished one only.
 
         Raises
         ------
-        UsageError
-            When something else exists there, or it lies in our own folders.
-        LockedError
-            When another process writes the same file.
-        CatalogError
-            When the catalog is damaged.
-        StorageError
-            When the disk is full or refuses.
+        UsageError, LockedError
+            When something else exists there, or in our own folders; when another process writes it.
+        CatalogError, StorageError
+            When the catalog is damaged; when the disk is full or refuses.
         """
         return exports.backup(self._context, Path(to))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,6 +23,12 @@ if TYPE_CHECKING:
     from imgclust.images import Region
 
 
+def require_score(min_score: float | None) -> None:
+    """Refuse what no score can be."""
+    if min_score is not None and not -1 <= min_score <= 1:
+        raise UsageError(f"--min-score {min_score:g} is not a cosine similarity; use -1 to 1")
+
+
 def query(
     context: Context,
     what: Path | str | int | Sequence[Path | str | int],
@@ -43,8 +48,7 @@ def query(
     asked = [str(each) for each in several]
     if n < 1:
         raise UsageError(f"-n {n}: ask for at least one image")
-    if min_score is not None and math.isnan(min_score):
-        raise UsageError("--min-score nan is not a number")
+    require_score(min_score)
     require_similarity(min_similarity)
     if not asked:
         raise UsageError("query what? name at least one image")

@@ -136,7 +136,7 @@ def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
                 *(shown[number] for _, shown in more),
                 f"{row.coherence:.3f}",
                 "-" if row.medoid is None else str(row.medoid),
-                "" if row.medoid_path is None else printable(row.medoid_path),
+                row.medoid_path or "",
             )
             for number, row in enumerate(rows)
         ],
@@ -200,7 +200,7 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
                 *(likeness_cells(one.similarity, one.rarity) if alike else []),
                 str(one.id),
                 *(["missing" if one.missing else ""] if missing else []),
-                printable(one.path),
+                one.path,
             )
             for one in shown
         ],

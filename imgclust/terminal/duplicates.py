@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, columns, likeness_cells
-from imgclust.wording import counted, printable, size
+from imgclust.wording import counted, size
 
 if TYPE_CHECKING:
     from imgclust.collection import Dismissed, Duplicate, DuplicateGroup, DuplicatesResult
@@ -88,7 +88,7 @@ def _table(screen: Screen, groups: Sequence[DuplicateGroup]) -> None:
             size(one.bytes),
             _REASONS.get(group.reason, "") if one is group.images[0] else "",
             str(one.id),
-            printable(one.path) + (" (hard link)" if one.hard_links else ""),
+            one.path,
         )
         for number, group in enumerate(groups, 1)
         for position, one in enumerate(_shown(group))
@@ -113,4 +113,5 @@ def _shown(group: DuplicateGroup) -> Sequence[Duplicate]:
 
 def _kind(group: DuplicateGroup, one: Duplicate) -> str:
     """What an image is to the best copy; the best copy of another group is shown as such."""
-    return "also listed" if one is group.beside else one.relation
+    kind = "also listed" if one is group.beside else one.relation
+    return f"{kind}, hard link" if one.hard_links else kind

@@ -62,7 +62,7 @@ def query(
                 *(_cluster(row), str(row.id)),
                 *(["missing" if row.missing else ""] if missing else []),
                 *([copies_shown(row.copies)] if copies else []),
-                printable(row.path),
+                row.path,
             )
             for row in result.neighbours
         ],
