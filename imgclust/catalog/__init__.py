@@ -12,6 +12,7 @@ from imgclust.catalog.copies import (
     marked,
 )
 from imgclust.catalog.details import Details, Facts
+from imgclust.catalog.feed import FeedRow, StoredJob
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
 from imgclust.catalog.moves import DoubledImage, MovedImage
@@ -33,6 +34,7 @@ __all__ = [
     "Details",
     "DoubledImage",
     "Facts",
+    "FeedRow",
     "Image",
     "KeptCatalog",
     "ListedImage",
@@ -42,6 +44,7 @@ __all__ = [
     "PublishedClustering",
     "Quarantined",
     "Root",
+    "StoredJob",
     "StoredProjection",
     "StoredSweep",
     "Volume",

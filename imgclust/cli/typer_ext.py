@@ -26,7 +26,7 @@ _PLACE = "imgclust.globals"
 _ORDER = (
     *("watch", "add", "query", "duplicates", "sweep", "cluster", "clusters", "view", "links"),
     *("report", "export", "status", "quarantine", "missing", "roots", "remove", "doctor"),
-    *("backup", "restore", "collections", "config", "weights", "reembed"),
+    *("serve", "backup", "restore", "collections", "config", "weights", "reembed"),
 )
 
 

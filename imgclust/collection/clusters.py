@@ -118,9 +118,14 @@ def rows(context: Context) -> tuple[ClusterRow, ...]:
 
 
 def details(
-    context: Context, wanted: int | str, *, selection: Selection | None, sheet: Path | None
+    context: Context,
+    wanted: int | str,
+    *,
+    selection: Selection | None,
+    sheet: Path | None,
+    draw: bool = True,
 ) -> ClusterDetails:
-    """See `Collection.cluster_details`."""
+    """See `Collection.cluster_details`; `draw`: a contact sheet too."""
     from imgclust.report import representatives_of
 
     clustering = context.current()
@@ -151,7 +156,7 @@ def details(
         for other, distance in nearest_clusters(clustering.centroids, position, _SHOWN_NEIGHBOURS)
     )
     drawn = sheet
-    if sheet is None and catalog.writable:
+    if sheet is None and draw and catalog.writable:
         drawn = context.folders.charts / f"cluster-{cluster:03d}.png"
     if drawn is not None:
         _draw(context, row, shown, drawn)

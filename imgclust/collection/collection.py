@@ -102,6 +102,13 @@ class Collection:
         return self._context.settings
 
     @property
+    def service(self) -> results.Service:
+        """What a service shows beside the commands: pictures, pages of images, feed, jobs."""
+        from imgclust.collection.service import Service
+
+        return Service(self._context)
+
+    @property
     def recipe(self) -> str:
         """Name of the recipe of the embeddings; a `NothingThereError` before the first ingest."""
         return self._context.recipe
@@ -583,10 +590,7 @@ class Collection:
     def report(self, to: Path | None = None) -> results.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.
 
-        Parameters
-        ----------
-        to
-            A file, replaced in one step; None for `charts/report.html` of the collection.
+        The file is replaced in one step; None is `charts/report.html` of the collection.
 
         Raises
         ------
