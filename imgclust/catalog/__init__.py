@@ -21,6 +21,7 @@ from imgclust.catalog.projections import StoredProjection
 from imgclust.catalog.roots import Mount, Root
 from imgclust.catalog.schema import APPLICATION_ID, VERSION
 from imgclust.catalog.sweeps import StoredSweep
+from imgclust.catalog.volumes import Volume
 
 __all__ = [
     "APPLICATION_ID",
@@ -46,6 +47,7 @@ __all__ = [
     "StoredJob",
     "StoredProjection",
     "StoredSweep",
+    "Volume",
     "damaged_embeddings",
     "facts_of",
     "finite",

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from imgclust.catalog import copies, schema
 from imgclust.catalog.assignments import Assignments
+from imgclust.catalog.bursts import Bursts
 from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.connection import connect, hindrance
 from imgclust.catalog.contents import Contents
@@ -27,6 +28,7 @@ from imgclust.catalog.observations import Observations, Requests
 from imgclust.catalog.projections import Projections
 from imgclust.catalog.roots import Mounts, Roots
 from imgclust.catalog.sweeps import Sweeps
+from imgclust.catalog.volumes import Volumes
 from imgclust.errors import CatalogError, ImgclustError, StorageError
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -47,7 +49,8 @@ class Catalog:
     Attributes
     ----------
     contents, details, dismissals, roots, mounts, folder_moves, images, moves, observations,
-    removals, requests, clusterings, assignments, projections, sweeps, ledger, feed, jobs
+    removals, requests, clusterings, assignments, projections, sweeps, bursts,
+    ledger, feed, jobs
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -79,6 +82,7 @@ class Catalog:
         self.dismissals = Dismissals(self._connection)
         self.roots = Roots(self._connection)
         self.mounts = Mounts(self._connection)
+        self.volumes = Volumes(self._connection)
         self.folder_moves = FolderMoves(self._connection)
         self.images = Images(self._connection)
         self.moves = Moves(self._connection)
@@ -89,6 +93,7 @@ class Catalog:
         self.assignments = Assignments(self._connection)
         self.projections = Projections(self._connection)
         self.sweeps = Sweeps(self._connection)
+        self.bursts = Bursts(self._connection)
         self.ledger = LinkLedger(self._connection, self.transaction)
         self.feed = Feed(self._connection)
         self.jobs = Jobs(self._connection)

@@ -351,6 +351,48 @@ CREATE TABLE details (
 CREATE INDEX details_damaged ON details(content) WHERE damage <> '';
 """
 
+_THIRD_BURSTS = """
+-- Contents whose embeddings are nearly equal, by a rule: which one represents each (itself, too),
+-- and where it lies on a few axes of the rule, by which near ones are found. Written by the
+-- transaction that stores the embedding, and by fits.
+CREATE TABLE burst_rules (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    recipe INTEGER NOT NULL REFERENCES recipes(id),
+    contents INTEGER NOT NULL,
+    current INTEGER NOT NULL,
+    rule BLOB NOT NULL
+) STRICT;
+CREATE TABLE burst_groups (
+    rule INTEGER NOT NULL REFERENCES burst_rules(id) ON DELETE CASCADE,
+    content INTEGER NOT NULL,
+    representative INTEGER NOT NULL,
+    place BLOB,
+    PRIMARY KEY (rule, content)
+) STRICT, WITHOUT ROWID;
+"""
+
+_THIRD_VOLUMES = """
+-- The file system that is at a root, or at a mount in it, by a number that no other has (0: none
+-- is known). Images up to `before` may have been on another one, until the files here are read.
+CREATE TABLE volumes (
+    path BLOB NOT NULL,
+    root INTEGER NOT NULL REFERENCES roots(id),
+    number INTEGER NOT NULL,
+    before INTEGER,
+    PRIMARY KEY (path, root)
+) STRICT, WITHOUT ROWID;
+
+-- The folder of the disk that the file of a missing image was on, where another disk is now; it
+-- stays until it is found or accepted as gone. `former` is then the path that it had.
+ALTER TABLE images ADD COLUMN kept BLOB;
+"""
+
+_THIRD_SIMILARITY = """
+-- What makes similarities of embeddings, fitted together with the clustering; NULL where there were
+-- too few images.
+ALTER TABLE clusterings ADD COLUMN similarity INTEGER REFERENCES projections(id);
+"""
+
 _THIRD_SERVICE = """
 -- What has changed, for pages that show it. The transaction that changes something writes it here,
 -- by the triggers below, so that nothing is forgotten and nothing is said before its commit.
@@ -433,6 +475,9 @@ _THIRD = (
     + _THIRD_CLUSTERS
     + _THIRD_IDENTITY
     + _THIRD_DETAILS
+    + _THIRD_BURSTS
+    + _THIRD_VOLUMES
+    + _THIRD_SIMILARITY
     + _THIRD_SERVICE
 )
 

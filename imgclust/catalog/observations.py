@@ -93,6 +93,10 @@ class Observations:
         """What is known of the path cannot be trusted: no stat fits it, and it is due at once."""
         self.see(path, root, (0, 0, 0, -1, 0), due=0.0)
 
+    def distrust(self, path: bytes) -> None:
+        """What was seen at the path fits no file: the next look takes it for changed."""
+        self._connection.execute("UPDATE observations SET mtime_ns = -1 WHERE path = ?", (path,))
+
     def again(self, path: bytes, *, due: float, tries: int, deaths: int) -> None:
         """The path is to be read again at `due`."""
         self._connection.execute(

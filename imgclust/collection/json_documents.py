@@ -32,7 +32,7 @@ _KEYS = {
     "ClusterDetails": "*row representatives nearest images=members sheet",
     "ClusterLife": "id name alive life=events",
     "ClusterResult": "clustering k chosen_by space inertia sizes kept split merged new gone moved "
-    "returned frozen continued",
+    "returned frozen continued sentence notes",
     "ClusterRow": "id name size coherence medoid outliers arrivals=drift.arrivals "
     "drift=drift.ratio drift_high=drift.high frozen "
     "folder medoid_path",
@@ -44,7 +44,7 @@ _KEYS = {
     "DoctorResult": "ok checks advisories",
     "Drifting": "arrivals=overall.arrivals ratio=overall.ratio high=overall.high clusters=high "
     "suggestion",
-    "Duplicate": "id path score width height bytes hard_links relation",
+    "Duplicate": "id path score width height bytes hard_links relation similarity rarity",
     "Event": "event=kind time path id=image cluster cluster_name message=sentence",
     "ExportResult": "format path images of embeddings map",
     "FeedEvent": "id event=kind time image cluster message",
@@ -55,13 +55,13 @@ _KEYS = {
     "LinksResult": "links created removed missing stale foreign moved dangling",
     "Manifest": "made schema images distinct clusters names",
     "MapResult": "chart=path method dims n placed refitted",
-    "Member": "id path distance missing *facts",
+    "Member": "id path distance missing *facts similarity rarity",
     "MissingImage": "id path scans held *facts",
     "MovedRoot": "old new images compared absent doubled already dry_run",
-    "Neighbour": "id path score cluster name missing *facts copies",
+    "Neighbour": "id path score cluster name missing *facts copies similarity rarity",
     "PastClustering": "id generation previous published current undone provisional k chosen_by "
     "space inertia moved *lineage words",
-    "QueryResult": "query neighbours queries sheet",
+    "QueryResult": "query neighbours queries sheet order lacking",
     "ReembedResult": "from=before to=after distinct=contents embedded waiting clusters kept "
     "seconds dry_run",
     "ReportResult": "report=path bytes clusters",

@@ -94,7 +94,9 @@ class Ingest:
         self._upkeep = Upkeep(
             catalog, parts, rules=self._rules, counts=self._counts, emit=emit, progress=progress
         )
-        self._faults = Faults(catalog, counts=self._counts, later=self._later, say=emit)
+        self._faults = Faults(
+            catalog, disk=parts.disk, counts=self._counts, later=self._later, say=emit
+        )
         self._looking = Looking(
             catalog,
             disk=parts.disk,
