@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.catalog import Facts
 from imgclust.clustering import Drift, nearest_clusters
-from imgclust.clusters import ClusterResult, SweepResult, drifting
+from imgclust.clusters import ClusterResult, SweepResult, drifting, likeness_to, similarity_of
 from imgclust.collection import exports
 from imgclust.collection.images import pictures
 from imgclust.collection.link_folder import finish_links
@@ -62,7 +62,9 @@ class ClusterRow:
 class Member(Located):
     """An image of a cluster, and its distance to the centroid in the clustering's space.
 
-    `missing`: its file was not where it was when the folder was last looked at.
+    `missing`: its file was not where it was when the folder was last looked at. `similarity` is
+    that to the most central image, and at most one in `rarity` pairs of different images of the
+    collection is as similar; None where no similarity is stored.
     """
 
     id: int
@@ -70,6 +72,8 @@ class Member(Located):
     distance: float
     missing: bool = False
     facts: Facts = Facts()
+    similarity: float | None = None
+    rarity: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,14 @@ def rows(context: Context) -> tuple[ClusterRow, ...]:
 
 
 def details(
-    context: Context, wanted: int | str, *, selection: Selection | None, sheet: Path | None
+    context: Context,
+    wanted: int | str,
+    *,
+    selection: Selection | None,
+    sheet: Path | None,
+    draw: bool = True,
 ) -> ClusterDetails:
-    """See `Collection.cluster_details`."""
+    """See `Collection.cluster_details`; `draw`: a contact sheet too."""
     from imgclust.report import representatives_of
 
     clustering = context.current()
@@ -127,12 +136,19 @@ def details(
     catalog = context.catalog
     members: list[Member] = []
     of_content: dict[int, Member] = {}
-    for image, path, content, distance, missing in catalog.assignments.images_with_distances(
-        clustering.id, cluster
-    ):
-        members.append(Member(image, path, distance, missing))
-        of_content.setdefault(content, members[-1])
+    listed = list(catalog.assignments.images_with_distances(clustering.id, cluster))
     position = clustering.cluster_ids.index(cluster)
+    likenesses = likeness_to(
+        catalog,
+        similarity_of(catalog, clustering, clustering.recipe),
+        clustering.recipe,
+        clustering.described[position].medoid,
+        list(dict.fromkeys(row[2] for row in listed)),
+    )
+    for image, path, content, distance, missing in listed:
+        similarity, rarity = likenesses.get(content, (None, None))
+        members.append(Member(image, path, distance, missing, similarity=similarity, rarity=rarity))
+        of_content.setdefault(content, members[-1])
     chosen = representatives_of(catalog, clustering.id, cluster, clustering.recipe)
     shown = [of_content[content] for content in chosen if content in of_content]
     nearest = tuple(
@@ -140,7 +156,7 @@ def details(
         for other, distance in nearest_clusters(clustering.centroids, position, _SHOWN_NEIGHBOURS)
     )
     drawn = sheet
-    if sheet is None and catalog.writable:
+    if sheet is None and draw and catalog.writable:
         drawn = context.folders.charts / f"cluster-{cluster:03d}.png"
     if drawn is not None:
         _draw(context, row, shown, drawn)

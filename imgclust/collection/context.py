@@ -18,13 +18,14 @@ from imgclust.errors import NothingThereError
 from imgclust.fs import read_regular
 from imgclust.locks import FileLock, is_locked
 from imgclust.paths import Folders, IndexFolder
-from imgclust.progress import Progress, StopFlag, silent
+from imgclust.progress import Monitor, Progress, StopFlag, silent
 from imgclust.watcher import Exclusion
 from imgclust.wording import NO_CLUSTERS
 
 if TYPE_CHECKING:
     from imgclust.clusters import Recluster
-    from imgclust.images import ThumbnailStore
+    from imgclust.embedding import Embedder
+    from imgclust.images import Outcome, ThumbnailStore
     from imgclust.ingest import IngestResult
     from imgclust.links import Linking
     from imgclust.search import LiveIndex
@@ -70,6 +71,13 @@ class Context:
             self.catalog.close()
             raise
         self._live: LiveIndex | None = None
+        # Reads files that are not of the collection; None: this process does.
+        self.reader: Callable[..., Outcome] | None = None
+        # The network, once it was needed, and the recipe that all that is loaded belongs to.
+        self.network: Embedder | None = None
+        self._opened = self._marks()
+        # Hears how an ingest fares.
+        self.monitor = Monitor()
         # What the ingest that runs has done so far.
         self.counted: Callable[[], IngestResult] | None = None
 
@@ -101,6 +109,16 @@ class Context:
             )
         stored_settings.check_weights(self.catalog, self._effective)
         return str(name)
+
+    def _marks(self) -> tuple[int, object]:
+        return self.folders.catalog.stat().st_ino, self.catalog.setting("recipe")
+
+    @property
+    def is_current(self) -> bool:
+        """See `Service.is_current`."""
+        with contextlib.suppress(OSError):
+            return self._marks() == self._opened
+        return False
 
     @property
     def link_folder(self) -> Path:

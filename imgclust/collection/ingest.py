@@ -215,6 +215,7 @@ def _prepared(
                 skip=ours,
             ),
             disk=LocalDisk(exclusion),
+            monitor=context.monitor,
         ),
         recipe=context.recipe,
         settings=settings,
