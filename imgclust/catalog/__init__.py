@@ -11,6 +11,7 @@ from imgclust.catalog.copies import (
     mark,
     marked,
 )
+from imgclust.catalog.corrections import Correction
 from imgclust.catalog.details import Details, Facts
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
@@ -28,6 +29,7 @@ __all__ = [
     "CatalogFacts",
     "Clustering",
     "Content",
+    "Correction",
     "DescribedCluster",
     "Details",
     "DoubledImage",

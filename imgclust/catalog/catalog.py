@@ -15,6 +15,7 @@ from imgclust.catalog.assignments import Assignments
 from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.connection import connect, hindrance
 from imgclust.catalog.contents import Contents
+from imgclust.catalog.corrections import CorrectionTable
 from imgclust.catalog.cursor import DAMAGED, REFUSED, Cursor, damaged, parsed
 from imgclust.catalog.decisions import Dismissals, Removals
 from imgclust.catalog.details import DetailTable
@@ -45,8 +46,8 @@ class Catalog:
 
     Attributes
     ----------
-    contents, details, dismissals, roots, mounts, folder_moves, images, moves, observations,
-    removals, requests, clusterings, assignments, projections, sweeps, ledger
+    contents, corrections, details, dismissals, roots, mounts, folder_moves, images, moves,
+    observations, removals, requests, clusterings, assignments, projections, sweeps, ledger
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -74,6 +75,7 @@ class Catalog:
             raise StorageError(f"the catalog {path} cannot be opened or made here: {why}") from None
         self._connection.cursor_factory = Cursor
         self.contents = Contents(self._connection)
+        self.corrections = CorrectionTable(self._connection)
         self.details = DetailTable(self._connection)
         self.dismissals = Dismissals(self._connection)
         self.roots = Roots(self._connection)

@@ -205,6 +205,11 @@ class Clusterings:
         )
         return [int(cluster) for (cluster,) in rows]
 
+    def count(self, clustering: int) -> int:
+        """Number of clusters of a clustering."""
+        sql = "SELECT k FROM clusterings WHERE id = ?"
+        return int(self._connection.execute(sql, (clustering,)).get or 0)
+
     def history(self) -> list[PublishedClustering]:
         """All published clusterings, newest first."""
         rows: Any = self._connection.execute(

@@ -351,7 +351,45 @@ CREATE TABLE details (
 CREATE INDEX details_damaged ON details(content) WHERE damage <> '';
 """
 
-_THIRD = _THIRD_DISKS + _THIRD_REMOVED + _THIRD_CLUSTERS + _THIRD_IDENTITY + _THIRD_DETAILS
+_THIRD_CORRECTIONS = """
+-- What people said about contents: where they belong, and with which others. A row stays when its
+-- content leaves, and when it has ended. `follows`: a near copy of the content of that correction,
+-- or a part of a split cluster, has it too. `near`: cosine from which on an image is a near copy.
+CREATE TABLE corrections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL CHECK (kind IN ('in', 'not_in', 'together', 'apart', 'outlier')),
+    content INTEGER NOT NULL,
+    other INTEGER,
+    cluster INTEGER,
+    made_by TEXT NOT NULL CHECK (made_by IN ('command', 'folder', 'gallery')),
+    made REAL NOT NULL,
+    follows INTEGER,
+    near REAL NOT NULL DEFAULT 2,
+    ended REAL,
+    reason TEXT
+) STRICT;
+CREATE INDEX corrections_by_content ON corrections(content) WHERE ended IS NULL;
+CREATE INDEX corrections_by_other ON corrections(other) WHERE ended IS NULL AND other IS NOT NULL;
+
+-- What splits and merges made of corrections, so that an undo takes it back. `before` is NULL for a
+-- correction that the clustering made.
+CREATE TABLE correction_steps (
+    correction INTEGER NOT NULL REFERENCES corrections(id),
+    clustering INTEGER NOT NULL,
+    before INTEGER,
+    after INTEGER NOT NULL,
+    PRIMARY KEY (clustering, correction)
+) STRICT, WITHOUT ROWID;
+"""
+
+_THIRD = (
+    _THIRD_DISKS
+    + _THIRD_REMOVED
+    + _THIRD_CLUSTERS
+    + _THIRD_IDENTITY
+    + _THIRD_DETAILS
+    + _THIRD_CORRECTIONS
+)
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
 # one; the second forgives, as some catalogs of version 1 have its table already.
