@@ -306,6 +306,17 @@ class Clusterings:
         )
         self.make_current(clustering)
 
+    def note_new(self, clustering: int, cluster: int) -> None:
+        """A person has made this cluster in a clustering that is published."""
+        row: Any = self._connection.execute(
+            "SELECT lineage FROM clusterings WHERE id = ?", (clustering,)
+        ).get
+        lineage = parsed(row, self._connection.filename)
+        lineage["new"] = [*lineage.get("new", ()), cluster]
+        self._connection.execute(
+            "UPDATE clusterings SET lineage = ? WHERE id = ?", (json.dumps(lineage), clustering)
+        )
+
     def make_current(self, clustering: int) -> None:
         """Point at a published clustering, and note when and after which change that was."""
         change = self._connection.execute("SELECT coalesce(max(sequence), 0) FROM changes").get

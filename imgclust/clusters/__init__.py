@@ -7,6 +7,7 @@ from imgclust.clusters.clustering_history import (
     history,
     life,
 )
+from imgclust.clusters.corrections import ContradictionError, enforce, said
 from imgclust.clusters.drift import Drifting, drifting
 from imgclust.clusters.model import ArrivalAssigner, Model
 from imgclust.clusters.results import ClusterResult, SweepResult
@@ -18,6 +19,7 @@ __all__ = [
     "Automatic",
     "ClusterLife",
     "ClusterResult",
+    "ContradictionError",
     "Drifting",
     "LifeEvent",
     "Model",
@@ -25,7 +27,9 @@ __all__ = [
     "Recluster",
     "SweepResult",
     "drifting",
+    "enforce",
     "history",
     "is_due",
     "life",
+    "said",
 ]

@@ -201,6 +201,8 @@ def _publish(
         for one in group.clusters:
             if names.get(one) != group.names.get(one) or (one in frozen) != (one in group.frozen):
                 raise ChangedMeanwhileError(f"cluster {one} was named meanwhile; run this again")
+        if set(frozen) - {*change.matching.ids, *group.clusters}:
+            raise ChangedMeanwhileError("a cluster was made meanwhile; run this again")
         _require_free(asked.get("name"), names, change.matching.ids, asked.get("into"))
         _freeze(catalog, change, number)
         if "merge" in asked:

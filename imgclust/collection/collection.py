@@ -354,8 +354,8 @@ class Collection:
         """
         from imgclust.collection.roots import remove_root
 
-        path = os.fsencode(folder)
-        return remove_root(self._context, path, remove_images=remove_images, dry_run=dry_run)
+        what = (self._context, os.fsencode(folder))
+        return remove_root(*what, remove_images=remove_images, dry_run=dry_run)
 
     def sweep(
         self,
@@ -401,6 +401,11 @@ class Collection:
         """Go back to the clustering before the current one."""
         with self._context.reclustered() as clusters:
             return clusters.undo()
+
+    @property
+    def corrections(self) -> results.Corrections:
+        """What people said about images: make, list and take back corrections."""
+        return results.Corrections(self._context)
 
     def split_cluster(
         self, cluster: int | str, *, k: int | str = "auto", dry_run: bool = False
@@ -540,14 +545,10 @@ class Collection:
 
         Raises
         ------
-        UsageError
-            When something else exists there, or it lies in our own folders.
-        LockedError
-            When another process writes the same file.
-        CatalogError
-            When the catalog is damaged.
-        StorageError
-            When the disk is full or refuses.
+        UsageError, LockedError
+            When something else exists there, or it lies in our own folders; is being written.
+        CatalogError, StorageError
+            When the catalog is damaged; when the disk is full or refuses.
         """
         return exports.backup(self._context, Path(to))
 
@@ -591,9 +592,6 @@ class Collection:
         to
             A file, replaced in one step; None for `charts/report.html` of the collection.
 
-        Raises
-        ------
-        NothingThereError, UsageError
-            For a collection without images; for a path that is a folder, or among images or ours.
+        Raises `NothingThereError` without images, `UsageError` for a path that cannot be a report.
         """
         return exports.report(self._context, to)
