@@ -11,7 +11,7 @@ from imgclust.catalog.copies import (
     mark,
     marked,
 )
-from imgclust.catalog.corrections import Correction
+from imgclust.catalog.corrections import KINDS, Correction
 from imgclust.catalog.details import Details, Facts
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
@@ -24,6 +24,7 @@ from imgclust.catalog.sweeps import StoredSweep
 
 __all__ = [
     "APPLICATION_ID",
+    "KINDS",
     "VERSION",
     "Catalog",
     "CatalogFacts",

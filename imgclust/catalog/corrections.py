@@ -11,6 +11,7 @@ from typing import Any
 import apsw
 
 _COLUMNS = "id, kind, content, other, cluster, made_by, made, follows, near, ended, reason"
+KINDS = ("in", "not_in", "together", "apart", "outlier")
 NEVER_NEAR = 2.0  # no cosine reaches it
 
 

@@ -7,7 +7,7 @@ from imgclust.clusters.clustering_history import (
     history,
     life,
 )
-from imgclust.clusters.corrections import ContradictionError, enforce, said
+from imgclust.clusters.corrections import ContradictionError, enforce, said, violations
 from imgclust.clusters.drift import Drifting, drifting
 from imgclust.clusters.model import ArrivalAssigner, Model
 from imgclust.clusters.results import ClusterResult, SweepResult
@@ -32,4 +32,5 @@ __all__ = [
     "is_due",
     "life",
     "said",
+    "violations",
 ]

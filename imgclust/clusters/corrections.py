@@ -387,6 +387,28 @@ def require_mergeable(catalog: Catalog, clustering: int, chosen: Sequence[int]) 
         raise contradiction(catalog, wrong, f"to merge {joined(sorted(chosen))}")
 
 
+def violations(catalog: Catalog) -> list[int]:
+    """Contents of the current clustering that are not where corrections want them."""
+    clustering = catalog.clusterings.current_id()
+    active = catalog.corrections.active()
+    if clustering is None or not active:
+        return []
+    ids = catalog.clusterings.cluster_ids(clustering)
+    now = catalog.assignments.clusters_of(
+        clustering, {key for one in active for key in one.contents}
+    )
+    found = demanded(active, now, ids)
+    place_of = {cluster: place for place, cluster in enumerate(ids)}
+    assigned = np.array([place_of.get(now[key], -1) for key in found.keys.tolist()], np.int32)
+    return [int(key) for key in found.keys[found.demands.violated(assigned)]]
+
+
+def idle_count(standing: Standing, clusters: Sequence[int]) -> int:
+    """How many corrections say nothing of a clustering with these clusters."""
+    there = set(clusters)
+    return sum(one.cluster is not None and one.cluster not in there for one in standing.corrections)
+
+
 def idle_notes(catalog: Catalog, clusters: Sequence[int]) -> tuple[str, ...]:
     """A sentence about the corrections that a clustering with these clusters cannot apply."""
     active = catalog.corrections.active()

@@ -13,7 +13,7 @@ from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Matching, Suggestion, Sweep, preferred
 from imgclust.clusters import split_merge, stored_sweeps
 from imgclust.clusters.clustering_history import undo
-from imgclust.clusters.corrections import corrected, idle_notes
+from imgclust.clusters.corrections import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
 from imgclust.clusters.model import ArrivalAssigner
 from imgclust.clusters.publish import drop_unpublished, publish
@@ -209,7 +209,12 @@ class Recluster:
                 continues=continues,
             )
             waits = idle_notes(self._catalog, matching.ids)
-            return replace(result, corrected=decided, notes=(*result.notes, *waits))
+            return replace(
+                result,
+                corrections=len(standing.corrections) - idle_count(standing, matching.ids),
+                corrected=decided,
+                notes=(*result.notes, *waits),
+            )
 
         return self._changing(make, dry_run=dry_run)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Facts
+from imgclust.catalog import KINDS, Facts
 from imgclust.clustering import Drift, nearest_clusters
 from imgclust.clusters import ClusterResult, SweepResult, drifting
 from imgclust.collection import exports
@@ -58,7 +58,8 @@ class ClusterRow:
 class Member(Located):
     """An image of a cluster, and its distance to the centroid in the clustering's space.
 
-    `missing`: its file was not where it was when the folder was last looked at.
+    `missing`: its file was not where it was when the folder was last looked at. `corrected`: a
+    person said something about where it belongs.
     """
 
     id: int
@@ -66,6 +67,7 @@ class Member(Located):
     distance: float
     missing: bool = False
     facts: Facts = Facts()
+    corrected: bool = False
 
 
 @dataclass(frozen=True)
@@ -121,12 +123,13 @@ def details(
     if sheet is not None:
         exports.check_sheet(context, sheet)
     catalog = context.catalog
+    corrected = catalog.corrections.contents_of(KINDS)
     members: list[Member] = []
     of_content: dict[int, Member] = {}
     for image, path, content, distance, missing in catalog.assignments.images_with_distances(
         clustering.id, cluster
     ):
-        members.append(Member(image, path, distance, missing))
+        members.append(Member(image, path, distance, missing, corrected=content in corrected))
         of_content.setdefault(content, members[-1])
     position = clustering.cluster_ids.index(cluster)
     chosen = representatives_of(catalog, clustering.id, cluster, clustering.recipe)

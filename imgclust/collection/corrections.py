@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from imgclust.collection.context import Context
 
 _LOOK_ALIKE = 20  # images that are proposed at most
-_MUTUAL = 10  # an image looks like another when each is among so many nearest of the other
+_MUTUAL = 5  # an image looks like another that is among so many nearest of it
 _SEEDS = 50  # of more corrected images the first are looked at
 _COPIES = 100  # near copies of one image that follow it at once
 _SAMPLE = 500

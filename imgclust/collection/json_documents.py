@@ -32,7 +32,7 @@ _KEYS = {
     "ClusterDetails": "*row representatives nearest images=members sheet",
     "ClusterLife": "id name alive life=events",
     "ClusterResult": "clustering k chosen_by space inertia sizes kept split merged new gone moved "
-    "returned frozen continued",
+    "returned frozen continued corrections corrected",
     "ClusterRow": "id name size coherence medoid outliers arrivals=drift.arrivals "
     "drift=drift.ratio drift_high=drift.high frozen "
     "folder medoid_path",
@@ -52,7 +52,7 @@ _KEYS = {
     "LinksResult": "links created removed missing stale foreign moved dangling",
     "Manifest": "made schema images distinct clusters names",
     "MapResult": "chart=path method dims n placed refitted",
-    "Member": "id path distance missing *facts",
+    "Member": "id path distance missing *facts corrected",
     "MissingImage": "id path scans held *facts",
     "MovedRoot": "old new images compared absent doubled already dry_run",
     "Neighbour": "id path score cluster name missing *facts copies",
@@ -66,7 +66,7 @@ _KEYS = {
     "SettingRow": "key value default from=origin",
     "Status": "collection recipe images distinct quarantined skipped pending missing "
     "held=held_images clusters clustering unassigned roots links watching drift removed offline "
-    "damaged",
+    "damaged corrections",
     "SweepResult": "space n k inertia knee chart *criteria preferred seconds complete",
     "Thresholds": "near similar",
 }
@@ -96,7 +96,7 @@ _TUPLES = {
     "copies": ("id", "path"),
 }
 _FILES = {"kept", "hard_links"}
-_TIMES = {"made", "published", "created", "since", "scanned", "time"}
+_TIMES = {"made", "ended", "published", "created", "since", "scanned", "time"}
 # Rows that are written in short under this key.
 _SHORT = {"accepted": "id path"}
 # Lists whose first row's keys are repeated outside them.
