@@ -349,8 +349,13 @@ class _Placement:
         """
         stack: list[tuple[int, list[int]]] = []
         waiting = set(orders)
+        left = {one: self.left(one, orders[one]) for one in waiting}
+
+        def look_again(changed: int) -> None:
+            for one in {changed, *self.apart[changed]} & orders.keys():
+                left[one] = self.left(one, orders[one])
+
         while waiting:
-            left = {one: self.left(one, orders[one]) for one in waiting}
             number = min(waiting, key=lambda one: (len(left[one]), -len(self.apart[one]), one))
             choices = left[number]
             while not choices:
@@ -358,11 +363,13 @@ class _Placement:
                     return False
                 number, choices = stack.pop()
                 del self.place[number]
+                look_again(number)
                 waiting.add(number)
             self.tries += 1
             if self.tries > _TRIES:
                 return False
             self.place[number] = choices[0]
+            look_again(number)
             stack.append((number, choices[1:]))
             waiting.discard(number)
         return True

@@ -304,17 +304,39 @@ def corrected(
     before = standing.before
     old_ids = () if standing.current is None else standing.current.cluster_ids
     known = set(old_ids) | set(before[before >= 0].tolist())
+    done = replace(done, assigned=everywhere, distances=distances)
+    stay = {*standing.constraints.kept, *standing.lasting}
+    done, places = without_empty(
+        done, [place for place, one in enumerate(matching.ids) if one in stay]
+    )
+    origins = [matching.ids[place] for place in places]
     matching = follow(
         before,
-        everywhere,
-        [one if one in known else -1 for one in matching.ids],
+        done.assigned,
+        [one if one in known else -1 for one in origins],
         next_id=catalog.clusterings.next_cluster_id(),
         weights=room.counts,
         old_ids=old_ids,
     )
     inertia = float(np.square(distances, dtype=np.float64).sum())
-    done = replace(done, assigned=everywhere, distances=distances, inertia=inertia)
-    return done, matching, len(changed)
+    return replace(done, inertia=inertia), matching, len(changed)
+
+
+def without_empty(done: Fit, stay: Sequence[int] = ()) -> tuple[Fit, list[int]]:
+    """A fit without clusters that have no rows, but for those that `stay`; and the places left."""
+    kept = np.bincount(done.assigned, minlength=done.k) > 0
+    kept[list(stay)] = True
+    places = np.flatnonzero(kept).tolist()
+    if len(places) == done.k:
+        return done, places
+    renumbered = (np.cumsum(kept) - 1).astype(np.int32)
+    fewer = replace(
+        done,
+        k=len(places),
+        centroids=done.centroids[kept],
+        assigned=renumbered[done.assigned],
+    )
+    return fewer, places
 
 
 def follow_lineage(

@@ -10,7 +10,7 @@ import numpy as np
 
 from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Matching, fit, match, satisfied, suggest, sweep
-from imgclust.clusters.corrections import demanded, require_mergeable
+from imgclust.clusters.corrections import demanded, require_mergeable, without_empty
 from imgclust.clusters.feature_space import Vectors
 from imgclust.clusters.partial_update import (
     Change,
@@ -177,7 +177,8 @@ def _kept_together(catalog: Catalog, group: Group, done: Fit) -> Fit:
     assigned[rows] = satisfied(points[rows], done.centroids, assigned[rows], found.demands)
     distances = np.linalg.norm(points - done.centroids[assigned], axis=1).astype(np.float32)
     inertia = float(np.square(distances, dtype=np.float64).sum())
-    return replace(done, assigned=assigned, distances=distances, inertia=inertia)
+    done = replace(done, assigned=assigned, distances=distances, inertia=inertia)
+    return without_empty(done)[0]
 
 
 def _largest_first(done: Fit, group: Group) -> Fit:
