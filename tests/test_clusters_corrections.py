@@ -216,7 +216,7 @@ def test_a_correction_while_a_fit_runs_counts_in_it(world: World) -> None:
     state = look(world.path)
     content = min(state.cluster_of)
     target = next(one for one in sorted(state.centroids) if one != state.cluster_of[content])
-    told = []
+    told: list[str] = []
 
     def interfere(step: str, done: int, total: int | None) -> None:
         if step == "writing assignments" and not told:

@@ -21,6 +21,7 @@ from imgclust.catalog.decisions import Dismissals, Removals
 from imgclust.catalog.details import DetailTable
 from imgclust.catalog.images import Image, Images, Listing
 from imgclust.catalog.integrity import Checking
+from imgclust.catalog.link_tree import LinkTree
 from imgclust.catalog.links import LinkLedger
 from imgclust.catalog.moves import FolderMoves, Moves
 from imgclust.catalog.observations import Observations, Requests
@@ -47,7 +48,8 @@ class Catalog:
     Attributes
     ----------
     contents, corrections, details, dismissals, roots, mounts, folder_moves, images, moves,
-    observations, removals, requests, clusterings, assignments, projections, sweeps, ledger
+    observations, removals, requests, clusterings, assignments, projections, sweeps, ledger,
+    link_tree
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -91,6 +93,7 @@ class Catalog:
         self.projections = Projections(self._connection)
         self.sweeps = Sweeps(self._connection)
         self.ledger = LinkLedger(self._connection, self.transaction)
+        self.link_tree = LinkTree(self._connection)
         self.listing = Listing(self._connection)
         self.checking = Checking(self._connection)
 

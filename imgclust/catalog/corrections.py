@@ -1,4 +1,4 @@
-"""Corrections: what people said about contents, with what became of it."""
+"""Corrections: what people said about contents, with when and why that ended."""
 
 from __future__ import annotations
 

@@ -380,6 +380,24 @@ CREATE TABLE correction_steps (
     after INTEGER NOT NULL,
     PRIMARY KEY (clustering, correction)
 ) STRICT, WITHOUT ROWID;
+
+-- Folders of the link folder as they were when they were read last, by the wall clock.
+CREATE TABLE link_folders_read (
+    folder BLOB PRIMARY KEY,
+    inode INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    read_ns INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Links that are at other places than we put them. 'young': perhaps half a move, looked at again
+-- when it is old enough; 'waiting': until a person accepts it.
+CREATE TABLE link_moves (
+    image INTEGER PRIMARY KEY,
+    folder BLOB NOT NULL,
+    entry BLOB NOT NULL,
+    seen REAL NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('young', 'waiting'))
+) STRICT;
 """
 
 _THIRD = (

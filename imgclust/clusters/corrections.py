@@ -36,7 +36,7 @@ class ContradictionError(UsageError):
     Attributes
     ----------
     numbers
-        Those that are in the way.
+        The others.
     """
 
     def __init__(self, message: str, numbers: Sequence[int]) -> None:
@@ -61,12 +61,12 @@ def said(one: Correction, catalog: Catalog) -> str:
     return f"{image(one.content)} and {image(one.other)} {one.kind}"
 
 
-def contradiction(catalog: Catalog, in_the_way: Sequence[Correction], what: str) -> UsageError:
-    """The error that names corrections in the way of something."""
-    numbers = [one.id for one in in_the_way]
+def contradiction(catalog: Catalog, others: Sequence[Correction], what: str) -> UsageError:
+    """The error that names corrections which something contradicts."""
+    numbers = [one.id for one in others]
     if not numbers:
         return UsageError(f"{what}: it cannot be done with the clusters there are")
-    shown = in_the_way[:_NAMED]
+    shown = others[:_NAMED]
     named = "; ".join(f"{one.id}: {said(one, catalog)}" for one in shown)
     more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
     flags = " ".join(f"--remove {one.id}" for one in shown)
@@ -173,7 +173,7 @@ def enforce(
     Raises
     ------
     UsageError
-        When corrections cannot be satisfied; names those in the way.
+        When corrections cannot be satisfied; names the others.
     """
     table = catalog.corrections
     if contents is None:

@@ -47,7 +47,7 @@ class LookAlike(Located):
 
 @dataclass(frozen=True)
 class Corrected:
-    """What became of a correction.
+    """What a correction did.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Corrections:
 
     Images are named by id, path, folder or pattern, clusters by id or name. A correction counts
     for the content: for all files with the same bytes. Contradictions are a `UsageError` that
-    names the correction in the way.
+    names the other correction.
     """
 
     def __init__(self, context: Context) -> None:

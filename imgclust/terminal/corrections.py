@@ -21,7 +21,7 @@ def _called(cluster: int | None, name: str | None) -> str:
 
 
 def corrected(screen: Screen, result: Corrected) -> None:
-    """What became of a correction, or would."""
+    """What a correction did, or would."""
     would = "would " if result.dry_run else ""
     images = counted(len(result.images), "image")
     which = f"cluster {_called(result.cluster, result.name)}"
