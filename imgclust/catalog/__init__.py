@@ -15,6 +15,7 @@ from imgclust.catalog.corrections import KINDS, Correction
 from imgclust.catalog.details import Details, Facts
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
+from imgclust.catalog.link_tree import LinkMove, ReadFolder
 from imgclust.catalog.moves import DoubledImage, MovedImage
 from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection
@@ -37,12 +38,14 @@ __all__ = [
     "Facts",
     "Image",
     "KeptCatalog",
+    "LinkMove",
     "ListedImage",
     "Mount",
     "MovedImage",
     "Observation",
     "PublishedClustering",
     "Quarantined",
+    "ReadFolder",
     "Root",
     "StoredProjection",
     "StoredSweep",

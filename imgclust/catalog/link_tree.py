@@ -58,9 +58,7 @@ class LinkTree:
         """A person has given a folder of ours another name."""
         for table in ("link_ledger", "link_moves", "link_folders_read"):
             self._connection.execute(f"DELETE FROM {table} WHERE folder = ?", (new,))
-            self._connection.execute(
-                f"UPDATE {table} SET folder = ? WHERE folder = ?", (new, old)
-            )
+            self._connection.execute(f"UPDATE {table} SET folder = ? WHERE folder = ?", (new, old))
 
     def replace(self, old: tuple[bytes, bytes], row: tuple[Any, ...]) -> None:
         """An entry of ours, a ledger row, has come to another place."""

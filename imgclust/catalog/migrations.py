@@ -390,13 +390,13 @@ CREATE TABLE link_folders_read (
 ) STRICT, WITHOUT ROWID;
 
 -- Links that are at other places than we put them. 'young': perhaps half a move, looked at again
--- when it is old enough; 'waiting': until a person accepts it.
+-- when it is old enough; 'waiting': until a person accepts it; 'moved': to become a correction.
 CREATE TABLE link_moves (
     image INTEGER PRIMARY KEY,
     folder BLOB NOT NULL,
     entry BLOB NOT NULL,
     seen REAL NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('young', 'waiting'))
+    state TEXT NOT NULL CHECK (state IN ('young', 'waiting', 'moved'))
 ) STRICT;
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -130,6 +131,8 @@ def exclude(
     example="""\
 imgclust clusters corrections               what was said about images
 imgclust clusters corrections --remove 4    take correction 4 back
+imgclust clusters corrections --accept      links that wait become corrections
+imgclust clusters corrections --reject      links that wait are put back
 imgclust clusters corrections --ended       those that ended too""",
 )
 def corrections(
@@ -143,16 +146,38 @@ def corrections(
             help="Take this correction back; can be given again.",
         ),
     ] = None,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept", help="Links moved in the link folder that wait become corrections."
+        ),
+    ] = False,
+    reject: Annotated[bool, typer.Option("--reject", help="Put these links back.")] = False,
     ended: Annotated[
         bool, typer.Option("--ended", help="List those that ended too, and why.")
     ] = False,
 ) -> None:
     """List what was said about images, or take it back."""
-    if remove and ended:
-        raise UsageError("--remove cannot be combined with --ended")
+    given = [
+        option
+        for option, value in (
+            ("--remove", remove),
+            ("--accept", accept),
+            ("--reject", reject),
+            ("--ended", ended),
+        )
+        if value
+    ]
+    if len(given) > 1:
+        raise UsageError(f"{given[0]} cannot be combined with {given[1]}")
     with call.open() as collection:
-        if remove:
-            call.answer(collection.corrections.remove(remove), tables.removed, rows="removed")
+        if accept or reject:
+            waiting = collection.corrections.waiting()
+            _ = collection.corrections.accept() if accept else collection.corrections.reject()
+            show = partial(tables.decided, accepted=accept)
+            call.answer(waiting, show, rows="accepted" if accept else "rejected")
             return
-        rows = collection.corrections.rows(ended=ended)
-        call.answer(rows, tables.corrections, rows="corrections")
+        if remove:
+            call.answer(collection.corrections.remove(remove), tables.removed, rows="taken_back")
+            return
+        call.answer(collection.corrections.listed(ended=ended), tables.corrections)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,6 +83,19 @@ class Corrected:
 
 
 @dataclass(frozen=True)
+class WaitingLink(Located):
+    """A link that was moved in the link folder and waits for a person.
+
+    `link` is where it is below the link folder; `cluster` that of this folder, None for a new one.
+    """
+
+    id: int
+    path: bytes
+    link: bytes
+    cluster: int | None
+
+
+@dataclass(frozen=True)
 class CorrectionRow:
     """A correction as it is listed.
 
@@ -104,6 +118,18 @@ class CorrectionRow:
     applies: bool
     ended: float | None = None
     reason: str | None = None
+
+
+# By content: from which cosine on another is a near copy of it, and those that are there.
+NearCopies = Mapping[int, tuple[float, tuple[int, ...]]]
+
+
+@dataclass(frozen=True)
+class CorrectionList:
+    """The corrections, and the links that wait for a person before they become some."""
+
+    corrections: tuple[CorrectionRow, ...]
+    waiting: tuple[WaitingLink, ...]
 
 
 class _UndoneError(Exception):
@@ -139,10 +165,10 @@ class Corrections:
         self, name: str, images: Sequence[Path | str | int], *, dry_run: bool = False
     ) -> Corrected:
         """Make a named cluster of images."""
-        called = self._free_name(name)
+        called = self.free_name(name)
         found = self._images(images)
         return self._put_in(
-            found, lambda: self._make_cluster(called, found), similar=False, dry_run=dry_run
+            found, lambda: self.make_cluster(called, found), similar=False, dry_run=dry_run
         )
 
     def exclude(
@@ -185,6 +211,10 @@ class Corrections:
                         images[key] = catalog.images.with_content(key)
         return tuple(self._row(one, images, here, names) for one in found)
 
+    def listed(self, *, ended: bool = False) -> CorrectionList:
+        """The corrections, as `rows` gives them, and the links that wait."""
+        return CorrectionList(self.rows(ended=ended), self.waiting())
+
     def remove(self, numbers: Sequence[int]) -> tuple[CorrectionRow, ...]:
         """Take corrections back; images stay where they are until the clusters change.
 
@@ -210,9 +240,34 @@ class Corrections:
         finish_links(self._context)
         return gone
 
-    def corrected_contents(self) -> frozenset[int]:
-        """Keys of the contents that a correction which counts is about."""
-        return frozenset(key for one in self._catalog.corrections.active() for key in one.contents)
+    def accept(self) -> int:
+        """Make corrections of links that wait for a person; returns how many waited."""
+        waiting = len(self._catalog.link_tree.moves("waiting"))
+        if waiting:
+            self._context.linking().accept()
+            finish_links(self._context)
+        return waiting
+
+    def reject(self) -> int:
+        """Have links that wait for a person put back; returns how many."""
+        from imgclust.collection.link_corrections import reject
+
+        back = reject(self._context)
+        finish_links(self._context)
+        return back
+
+    def waiting(self) -> tuple[WaitingLink, ...]:
+        """Links that were moved in the link folder and wait for a person."""
+        moves = {one.image: one for one in self._catalog.link_tree.moves("waiting")}
+        images = self._catalog.images.some(list(moves))
+        clusters = self._context.linking().clusters()
+        return tuple(
+            WaitingLink(
+                image.id, image.path, os.path.join(one.folder, one.entry), clusters.get(one.folder)
+            )
+            for image in images.values()
+            if (one := moves[image.id])
+        )
 
     # Making corrections
 
@@ -245,7 +300,7 @@ class Corrections:
         """Store a correction of one kind for images, and have the clusters follow."""
         catalog = self._catalog
         contents = list(dict.fromkeys(image.content for image in found))
-        copies = self._near_copies(contents)
+        copies = self.near_copies(contents)
         result: Corrected | None = None
         try:
             with catalog.transaction():
@@ -275,7 +330,7 @@ class Corrections:
         cluster: int | None,
         *,
         made_by: str,
-        copies: dict[int, tuple[float, tuple[int, ...]]],
+        copies: NearCopies,
     ) -> Corrected:
         """Store corrections and have the current clusters satisfy them, in the transaction."""
         from imgclust.clusters import Model, enforce
@@ -369,11 +424,11 @@ class Corrections:
         finish_links(self._context)
         return number
 
-    def _make_cluster(self, name: str, found: Sequence[Image]) -> int:
+    def make_cluster(self, name: str, found: Sequence[Image]) -> int:
         """A new cluster in the current clustering; the caller holds the transaction."""
         from imgclust.clusters import Model
 
-        self._free_name(name)
+        self.free_name(name)
         catalog, clustering = self._catalog, self._context.current()
         contents = list(dict.fromkeys(image.content for image in found))
         embedded = [
@@ -405,7 +460,7 @@ class Corrections:
         catalog.clusterings.name(cluster, name)
         return cluster
 
-    def _free_name(self, name: str) -> str:
+    def free_name(self, name: str) -> str:
         """A name as it is kept, which no cluster has."""
         from imgclust.collection.clusters import whole_name
 
@@ -445,7 +500,7 @@ class Corrections:
             "outlier": f"{which} as an outlier",
         }[kind]
 
-    def _near_copies(self, contents: Sequence[int]) -> dict[int, tuple[float, tuple[int, ...]]]:
+    def near_copies(self, contents: Sequence[int]) -> NearCopies:
         """For each content from which cosine on another is a near copy of it, and those there."""
         from imgclust.clustering import burst_rule
 

@@ -98,7 +98,7 @@ _TUPLES = {
 _FILES = {"kept", "hard_links"}
 _TIMES = {"made", "ended", "published", "created", "since", "scanned", "time"}
 # Rows that are written in short under this key.
-_SHORT = {"accepted": "id path"}
+_SHORT = {("MissingImage", "accepted"): "id path"}
 # Lists whose first row's keys are repeated outside them.
 _FIRST = {"removed"}
 
@@ -114,7 +114,10 @@ def document(result: Any, *, rows: str = "", **added: Any) -> Document:
         Values that are not in the result, such as the time.
     """
     if rows:
-        listed = [_written(one, _SHORT.get(rows) or _keys_of(one), {}) for one in result]
+        listed = [
+            _written(one, _SHORT.get((type(one).__name__, rows)) or _keys_of(one), {})
+            for one in result
+        ]
         return (listed[0] if rows in _FIRST else {}) | {rows: listed}
     return _written(result, _keys_of(result), added)
 

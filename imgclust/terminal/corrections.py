@@ -10,7 +10,7 @@ from imgclust.terminal.table import Column
 from imgclust.wording import counted, minute, printable
 
 if TYPE_CHECKING:
-    from imgclust.collection import Corrected, CorrectionRow
+    from imgclust.collection import Corrected, CorrectionList, CorrectionRow, WaitingLink
 
 _SHOWN = 10
 _KINDS = {"in": "in", "not_in": "not in"}
@@ -59,10 +59,16 @@ def corrected(screen: Screen, result: Corrected) -> None:
         screen.summary(f"{number:,} more look like this: --similar moves them too")
 
 
-def corrections(screen: Screen, rows: Sequence[CorrectionRow]) -> None:
-    """Corrections, oldest first."""
-    if not rows:
+def corrections(screen: Screen, result: CorrectionList) -> None:
+    """Corrections, oldest first, and links that wait."""
+    rows = result.corrections
+    if result.waiting:
+        links = counted(len(result.waiting), "link waits", "links wait")
+        screen.line(f"{links} for --accept or --reject:")
+        _links(screen, result.waiting)
+    if not rows and not result.waiting:
         screen.summary("there are no corrections; see imgclust clusters move --help")
+    if not rows:
         return
     ended = any(row.ended is not None for row in rows)
     screen.table(
@@ -100,6 +106,23 @@ def removed(screen: Screen, rows: Sequence[CorrectionRow]) -> None:
         image = "an image that has left" if row.image is None else f"image {row.image}"
         screen.outcome(f"correction {row.id} taken back: {image} {_said(row).removesuffix(' !')}")
     screen.summary("the images stay where they are until the clusters change")
+
+
+def decided(screen: Screen, links: Sequence[WaitingLink], *, accepted: bool) -> None:
+    """Links that waited, and what a person said."""
+    if not links:
+        screen.summary("no link waits")
+        return
+    _links(screen, links)
+    done = "accepted: see imgclust clusters corrections" if accepted else "put back"
+    screen.outcome(f"{counted(len(links), 'link')} {done}")
+
+
+def _links(screen: Screen, links: Sequence[WaitingLink]) -> None:
+    for one in links[:_SHOWN]:
+        screen.fitted(f"{one.id:>8}  ", printable(one.link))
+    if len(links) > _SHOWN:
+        screen.line(f"and {len(links) - _SHOWN:,} more; --json shows all")
 
 
 def _said(row: CorrectionRow) -> str:
