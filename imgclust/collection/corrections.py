@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,17 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.catalog import Correction, DescribedCluster, Image
+from imgclust.collection.correction_results import (
+    Corrected,
+    CorrectedImage,
+    CorrectionList,
+    CorrectionRow,
+    LookAlike,
+    WaitingLink,
+)
 from imgclust.collection.images import chosen
 from imgclust.collection.link_folder import finish_links
 from imgclust.errors import NothingThereError, UsageError
-from imgclust.paths import Located
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -27,109 +34,8 @@ _COPIES = 100  # near copies of one image that follow it at once
 _SAMPLE = 500
 
 
-@dataclass(frozen=True)
-class CorrectedImage(Located):
-    """An image that a person spoke about; its cluster before and after."""
-
-    id: int
-    path: bytes
-    before: int | None
-    after: int | None
-
-
-@dataclass(frozen=True)
-class LookAlike(Located):
-    """An image that looks like one that was corrected; `score` is their cosine."""
-
-    id: int
-    path: bytes
-    score: float
-
-
-@dataclass(frozen=True)
-class Corrected:
-    """What a correction did.
-
-    Attributes
-    ----------
-    kind, cluster, name
-        As in `CorrectionRow`; the cluster that it is about.
-    images
-        Those that were named, with the files of equal bytes.
-    near_copies
-        Ids of images that follow, as they are near copies.
-    moved
-        How many images have another cluster now.
-    similar
-        Images that look like those named and are elsewhere; `similar_moved` says whether they
-        were moved too.
-    corrections
-        Numbers of the corrections that were made.
-    already
-        How many images were corrected so before.
-    """
-
-    kind: str
-    cluster: int | None
-    name: str | None
-    images: tuple[CorrectedImage, ...]
-    near_copies: tuple[int, ...]
-    moved: int
-    similar: tuple[LookAlike, ...]
-    similar_moved: bool
-    corrections: tuple[int, ...]
-    already: int
-    dry_run: bool
-
-
-@dataclass(frozen=True)
-class WaitingLink(Located):
-    """A link that was moved in the link folder and waits for a person.
-
-    `link` is where it is below the link folder; `cluster` that of this folder, None for a new one.
-    """
-
-    id: int
-    path: bytes
-    link: bytes
-    cluster: int | None
-
-
-@dataclass(frozen=True)
-class CorrectionRow:
-    """A correction as it is listed.
-
-    `image` and `other` are ids, None where no file with that content is in; `files` counts the
-    images with the content. `applies` is False where its cluster or an image is not there now.
-    """
-
-    id: int
-    kind: str
-    image: int | None
-    path: bytes | None
-    other: int | None
-    other_path: bytes | None
-    cluster: int | None
-    name: str | None
-    made_by: str
-    made: float
-    follows: int | None
-    files: int
-    applies: bool
-    ended: float | None = None
-    reason: str | None = None
-
-
 # By content: from which cosine on another is a near copy of it, and those that are there.
 NearCopies = Mapping[int, tuple[float, tuple[int, ...]]]
-
-
-@dataclass(frozen=True)
-class CorrectionList:
-    """The corrections, and the links that wait for a person before they become some."""
-
-    corrections: tuple[CorrectionRow, ...]
-    waiting: tuple[WaitingLink, ...]
 
 
 class _UndoneError(Exception):

@@ -24,7 +24,15 @@ from imgclust.failpoints import passing
 from imgclust.fs import open_to_read, stored
 from imgclust.links.apply_plan import identified
 from imgclust.links.folder_names import OUTLIERS, FolderNames
-from imgclust.links.inspect import SYNCING, Standing, Tree, is_ours_whole, on_disk, stat_of
+from imgclust.links.inspect import (
+    SYNCING,
+    Standing,
+    Tree,
+    is_ours_whole,
+    on_disk,
+    original_of,
+    stat_of,
+)
 from imgclust.links.ledger import LedgerRow
 
 # A change within this time after a folder was read may leave its time of change as it was.
@@ -362,6 +370,9 @@ class TreeReader:
             )
         if not stat.S_ISREG(found.st_mode) or row.mode == "symlink" or found.st_size != row.size:
             return False
+        original = original_of(row.target)
+        if original is not None and os.path.samestat(found, original):
+            return False  # a hard link that a person has made
         image = self._catalog.images.get(row.image)
         content = None if image is None else self._catalog.contents.get(image.content)
         return content is not None and _sha256(path) == content.sha256

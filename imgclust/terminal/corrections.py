@@ -46,7 +46,7 @@ def corrected(screen: Screen, result: Corrected) -> None:
         copies = counted(len(result.near_copies), "near copy", "near copies")
         screen.summary(f"{copies} {follow}")
     other = "would be" if would else "is" if result.moved == 1 else "are"
-    screen.outcome(f"{counted(result.moved, 'image')} {other} in another cluster than before")
+    screen.summary(f"{counted(result.moved, 'image')} {other} in another cluster than before")
     if not result.similar:
         return
     number = len(result.similar)
@@ -104,7 +104,7 @@ def removed(screen: Screen, rows: Sequence[CorrectionRow]) -> None:
     """Corrections that were taken back."""
     for row in rows:
         image = "an image that has left" if row.image is None else f"image {row.image}"
-        screen.outcome(f"correction {row.id} taken back: {image} {_said(row).removesuffix(' !')}")
+        screen.summary(f"correction {row.id} taken back: {image} {_said(row).removesuffix(' !')}")
     screen.summary("the images stay where they are until the clusters change")
 
 
@@ -115,7 +115,7 @@ def decided(screen: Screen, links: Sequence[WaitingLink], *, accepted: bool) -> 
         return
     _links(screen, links)
     done = "accepted: see imgclust clusters corrections" if accepted else "put back"
-    screen.outcome(f"{counted(len(links), 'link')} {done}")
+    screen.summary(f"{counted(len(links), 'link')} {done}")
 
 
 def _links(screen: Screen, links: Sequence[WaitingLink]) -> None:
