@@ -80,7 +80,7 @@ query 3 5 -n 3
 query drop/picture-04.bmp -n 3
 query drop/picture-04.bmp -n 3 --region 0,0,0.5,1
 query 3 -n 3 --cluster 1
-query 3 --min-score 1.1
+query 3 --min-score 1
 query 3 -n 2 --sheet similar.png
 query 999
 query 3 --cluster 999

@@ -13,6 +13,7 @@ from imgclust.catalog.copies import (
 )
 from imgclust.catalog.corrections import KINDS, Correction
 from imgclust.catalog.details import Details, Facts
+from imgclust.catalog.feed import FeedRow, StoredJob
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
 from imgclust.catalog.link_tree import LinkMove, ReadFolder
@@ -22,6 +23,7 @@ from imgclust.catalog.projections import StoredProjection
 from imgclust.catalog.roots import Mount, Root
 from imgclust.catalog.schema import APPLICATION_ID, VERSION
 from imgclust.catalog.sweeps import StoredSweep
+from imgclust.catalog.volumes import Volume
 
 __all__ = [
     "APPLICATION_ID",
@@ -36,6 +38,7 @@ __all__ = [
     "Details",
     "DoubledImage",
     "Facts",
+    "FeedRow",
     "Image",
     "KeptCatalog",
     "LinkMove",
@@ -47,8 +50,10 @@ __all__ = [
     "Quarantined",
     "ReadFolder",
     "Root",
+    "StoredJob",
     "StoredProjection",
     "StoredSweep",
+    "Volume",
     "damaged_embeddings",
     "facts_of",
     "finite",

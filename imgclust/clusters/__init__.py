@@ -13,6 +13,7 @@ from imgclust.clusters.model import ArrivalAssigner, Model
 from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.schedule import Automatic, is_due
 from imgclust.clusters.service import Recluster
+from imgclust.clusters.similarity import Similarity, current_similarity, likeness_to, similarity_of
 
 __all__ = [
     "ArrivalAssigner",
@@ -25,12 +26,16 @@ __all__ = [
     "Model",
     "PastClustering",
     "Recluster",
+    "Similarity",
     "SweepResult",
+    "current_similarity",
     "drifting",
     "enforce",
     "history",
     "is_due",
     "life",
+    "likeness_to",
     "said",
+    "similarity_of",
     "violations",
 ]

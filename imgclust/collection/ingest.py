@@ -230,6 +230,7 @@ def _prepared(
                 skip=ours,
             ),
             disk=LocalDisk(exclusion),
+            monitor=context.monitor,
         ),
         recipe=context.recipe,
         settings=settings,

@@ -7,8 +7,8 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.table import Column, columns
-from imgclust.wording import counted, duration, minute, printable
+from imgclust.terminal.table import Column, columns, likeness_cells
+from imgclust.wording import counted, duration, minute, printable, rarity_meant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -142,7 +142,7 @@ def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
                 *(shown[number] for _, shown in more),
                 f"{row.coherence:.3f}",
                 "-" if row.medoid is None else str(row.medoid),
-                "" if row.medoid_path is None else printable(row.medoid_path),
+                row.medoid_path or "",
             )
             for number, row in enumerate(rows)
         ],
@@ -194,10 +194,13 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
     if not result.members:
         return
     screen.line()
+    alike = any(one.similarity is not None for one in result.members)
     shown = result.members if all_members else result.members[:_MEMBERS_SHOWN]
     screen.table(
         [
-            *(Column("distance", "number"), Column("id", "number")),
+            Column("distance", "number"),
+            *([Column("similarity", "number"), Column("rarity")] if alike else []),
+            Column("id", "number"),
             *([Column("file")] if missing else []),
             *([Column("corrected")] if corrected else []),
             Column("path", "path"),
@@ -205,10 +208,11 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
         [
             (
                 f"{one.distance:.4f}",
+                *(likeness_cells(one.similarity, one.rarity) if alike else []),
                 str(one.id),
                 *(["missing" if one.missing else ""] if missing else []),
                 *(["yes" if one.corrected else ""] if corrected else []),
-                printable(one.path),
+                one.path,
             )
             for one in shown
         ],
@@ -216,6 +220,9 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
     if len(shown) < len(result.members):
         rest = len(result.members) - len(shown)
         screen.line(f"and {rest:,} more; -v or --json shows all")
+    if alike:
+        meant = rarity_meant(one.rarity for one in result.members)
+        screen.summary("similarity: to the most central image" + (f"; {meant}" if meant else ""))
 
 
 def named(screen: Screen, row: ClusterRow) -> None:
