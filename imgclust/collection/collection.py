@@ -366,8 +366,8 @@ class Collection:
         """
         from imgclust.collection.roots import remove_root
 
-        path = os.fsencode(folder)
-        return remove_root(self._context, path, remove_images=remove_images, dry_run=dry_run)
+        what = (self._context, os.fsencode(folder))
+        return remove_root(*what, remove_images=remove_images, dry_run=dry_run)
 
     def sweep(
         self,
@@ -413,6 +413,11 @@ class Collection:
         """Go back to the clustering before the current one."""
         with self._context.reclustered() as clusters:
             return clusters.undo()
+
+    @property
+    def corrections(self) -> results.Corrections:
+        """What people said about images: make, list and take back corrections."""
+        return results.Corrections(self._context)
 
     def split_cluster(
         self, cluster: int | str, *, k: int | str = "auto", dry_run: bool = False
@@ -530,10 +535,8 @@ class Collection:
 
         Raises
         ------
-        LockedError
-            When a process ingests into this collection.
-        ImgclustError
-            When files are gone or have changed; nothing changes then.
+        LockedError, ImgclustError
+            When a process ingests; when files are gone or changed. Nothing changes then.
         """
         from imgclust.collection.embedder import reembed
 
@@ -592,9 +595,6 @@ class Collection:
 
         The file is replaced in one step; None is `charts/report.html` of the collection.
 
-        Raises
-        ------
-        NothingThereError, UsageError
-            For a collection without images; for a path that is a folder, or among images or ours.
+        Raises `NothingThereError` without images, `UsageError` for a path that cannot be a report.
         """
         return exports.report(self._context, to)

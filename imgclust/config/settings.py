@@ -110,6 +110,7 @@ class Links:
     named_folder: str = _setting("{id:03d}-{name}", "folder of a cluster with a name")
     outliers: bool = _setting(False, "images far from their centroid go to the folder outliers")
     order: str = _setting("name", "order of a folder's entries", ("name", "central"))
+    corrections: bool = _setting(True, "links that people move to other folders are corrections")
     pages: bool = _setting(True, "index.html and pages of thumbnails in the link folder")
 
 
