@@ -63,6 +63,10 @@ reembed --dry-run
 reembed --raw -y
 quarantine retry
 add new
+pause
+pause
+resume
+resume
 watch --once
 missing accept --dry-run
 missing accept -y

@@ -148,7 +148,9 @@ def test_names_of_clusters_are_in_the_table(run: Run, ready: Path) -> None:
     assert run("clusters", "name", "1", "red things").code == 0
     rows = run("query", "1", "-n", "24", "--json").document["neighbours"]
     assert {(row["cluster"], row["name"]) for row in rows} > {(1, "red things")}
-    assert re.search(r"^-?0\.\d{4}  1 red things +\d+  picture-", run("query", "1", "-n", "24").out, re.M)
+    assert re.search(
+        r"^-?0\.\d{4}  1 red things +\d+  picture-", run("query", "1", "-n", "24").out, re.M
+    )
 
 
 def test_paths_only(run: Run, tmp_path: Path) -> None:

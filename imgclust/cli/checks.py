@@ -124,6 +124,15 @@ def log_file(given: str | None) -> None:
             )
 
 
+def command(files: Sequence[str], given: str | None) -> None:
+    """Refuse a command for events, given or set, that cannot be run."""
+    wanted = config.load(files).settings.watch.on_event if given is None else given
+    if given is not None or wanted:
+        from imgclust.collection.event_command import words_of
+
+        words_of(wanted)
+
+
 def weights(given: str | None) -> None:
     """Refuse weights that are neither a word nor a file."""
     if given is None or given in _WEIGHTS:

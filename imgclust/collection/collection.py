@@ -159,10 +159,9 @@ class Collection:
 
         Raises
         ------
-        UsageError
-            When a root is not a folder, overlaps with our own folders, or none is known.
-        LockedError
-            When another process ingests into this collection.
+        UsageError, LockedError, PausedError
+            When a root is not a folder, overlaps with our own folders, or none is known; when
+            another process ingests; with `once`, when the collection is paused.
         """
         from imgclust.collection import ingest
 
@@ -177,6 +176,18 @@ class Collection:
             exclude_fresh=exclude_fresh,
             remove_excluded=remove_excluded,
         )
+
+    def pause(self) -> results.Paused:
+        """Read no file until `resume`, in this and later runs; what arrives is queued."""
+        from imgclust.collection.status import pause
+
+        return pause(self._context, over=False)
+
+    def resume(self) -> results.Paused:
+        """Read files again."""
+        from imgclust.collection.status import pause
+
+        return pause(self._context, over=True)
 
     def excluded(
         self, *, exclude: Sequence[str] = (), exclude_fresh: bool = False
@@ -247,11 +258,7 @@ class Collection:
 
         The threshold belongs to the recipe. Where none has been measured, copies of 200 images
         are embedded once, and what they score is kept.
-
-        Raises
-        ------
-        NothingThereError
-            When the collection is empty, or too few of its images can be read to measure.
+        A `NothingThereError` for an empty collection, or too few readable images to measure.
         """
         from imgclust.collection.duplicates import duplicates
 
@@ -260,10 +267,7 @@ class Collection:
     def dismiss_duplicates(self, ids: Sequence[int], *, undo: bool = False) -> results.Dismissed:
         """Remember that images are not duplicates of each other; `undo` forgets it.
 
-        Raises
-        ------
-        NothingThereError
-            When no image has such an id.
+        A `NothingThereError` when no image has such an id.
         """
         from imgclust.collection.duplicates import dismiss
 
@@ -583,10 +587,7 @@ class Collection:
     def report(self, to: Path | None = None) -> results.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.
 
-        Parameters
-        ----------
-        to
-            A file, replaced in one step; None for `charts/report.html` of the collection.
+        Without a file, which is replaced in one step, it is `charts/report.html` of the collection.
 
         Raises
         ------

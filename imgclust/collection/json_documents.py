@@ -56,6 +56,7 @@ _KEYS = {
     "MissingImage": "id path scans held *facts",
     "MovedRoot": "old new images compared absent doubled already dry_run",
     "Neighbour": "id path score cluster name missing *facts copies",
+    "Paused": "paused since pending watching changed",
     "PastClustering": "id generation previous published current undone provisional k chosen_by "
     "space inertia moved *lineage words",
     "QueryResult": "query neighbours queries sheet",
@@ -66,7 +67,7 @@ _KEYS = {
     "SettingRow": "key value default from=origin",
     "Status": "collection recipe images distinct quarantined skipped pending missing "
     "held=held_images clusters clustering unassigned roots links watching drift removed offline "
-    "damaged",
+    "damaged paused=rest.paused hours=rest.hours outside_hours=rest.outside",
     "SweepResult": "space n k inertia knee chart *criteria preferred seconds complete",
     "Thresholds": "near similar",
 }
@@ -96,7 +97,7 @@ _TUPLES = {
     "copies": ("id", "path"),
 }
 _FILES = {"kept", "hard_links"}
-_TIMES = {"made", "published", "created", "since", "scanned", "time"}
+_TIMES = {"made", "published", "created", "since", "scanned", "time", "paused"}
 # Rows that are written in short under this key.
 _SHORT = {"accepted": "id path"}
 # Lists whose first row's keys are repeated outside them.

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from imgclust.collection.roots import RootRow as RootRow
     from imgclust.collection.selection import Selection as Selection
     from imgclust.collection.status import CurrentClustering as CurrentClustering
+    from imgclust.collection.status import Paused as Paused
     from imgclust.collection.status import Standing as Standing
     from imgclust.collection.status import Status as Status
     from imgclust.doctor import Advisory as Advisory
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from imgclust.ingest import Emit as Emit
     from imgclust.ingest import Event as Event
     from imgclust.ingest import IngestResult as IngestResult
+    from imgclust.ingest import Rest as Rest
     from imgclust.links import LinksResult as LinksResult
     from imgclust.maps import MapResult as MapResult
     from imgclust.paths import Folders as Folders
@@ -78,12 +80,12 @@ _HOMES = {
     "Deleted EffectiveSettings SettingRow",
     "collection.roots": "MovedRoot RemovedRoot RootRow",
     "collection.selection": "Selection",
-    "collection.status": "CurrentClustering Standing Status",
+    "collection.status": "CurrentClustering Paused Standing Status",
     "doctor": "Advisory Check DoctorResult",
     "duplicates": "Duplicate DuplicateGroup DuplicatesResult Thresholds",
     "export": "ExportResult",
     "images": "Region",
-    "ingest": "Emit Event IngestResult",
+    "ingest": "Emit Event IngestResult Rest",
     "links": "LinksResult",
     "maps": "MapResult",
     "paths": "Folders IndexFolder",
