@@ -39,7 +39,7 @@ def report(path: Path | None) -> None:
         require_report(path)
 
 
-def export(target: Path | BinaryIO, *, format: str, embeddings: bool) -> None:
+def export(target: Path | BinaryIO | None, *, format: str, embeddings: bool) -> None:
     """Refuse an export that cannot be written there, or whose options do not go together."""
     from imgclust.collection.exports import require_export
 

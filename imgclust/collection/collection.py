@@ -558,7 +558,7 @@ class Collection:
 
     def export(
         self,
-        to: Path | BinaryIO,
+        to: Path | BinaryIO | None,
         *,
         format: str,
         embeddings: bool = False,
@@ -569,9 +569,9 @@ class Collection:
         Parameters
         ----------
         to
-            A path, replaced in one step, or a binary stream.
+            A path, replaced in one step, a binary stream, or for "xmp" None: beside the images.
         format
-            "json", "csv", "parquet" (needs pyarrow), "projector" (a folder) or "classic".
+            "json", "csv", "parquet" (needs pyarrow), "classic", "projector" or "xmp" (folders).
         selection
             Only images that were taken then, by that camera.
 
