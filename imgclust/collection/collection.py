@@ -585,10 +585,7 @@ class Collection:
         selection
             Only images that were taken then, by that camera.
 
-        Raises
-        ------
-        UsageError
-            When the path lies among the images or in our own folders, or cannot take the format.
+        Raises `UsageError` for a path among the images or in our folders.
         """
         return exports.write(
             self._context, to, format=format, embeddings=embeddings, selection=selection
@@ -597,8 +594,6 @@ class Collection:
     def report(self, to: Path | None = None) -> results.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.
 
-        The file is replaced in one step; None is `charts/report.html` of the collection.
-
-        Raises `NothingThereError` without images, `UsageError` for a path that cannot be a report.
+        None is `charts/report.html` of the collection. Raises `NothingThereError` without images.
         """
         return exports.report(self._context, to)
