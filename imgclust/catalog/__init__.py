@@ -11,10 +11,12 @@ from imgclust.catalog.copies import (
     mark,
     marked,
 )
+from imgclust.catalog.corrections import KINDS, Correction
 from imgclust.catalog.details import Details, Facts
 from imgclust.catalog.feed import FeedRow, StoredJob
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
+from imgclust.catalog.link_tree import LinkMove, ReadFolder
 from imgclust.catalog.moves import DoubledImage, MovedImage
 from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection
@@ -25,11 +27,13 @@ from imgclust.catalog.volumes import Volume
 
 __all__ = [
     "APPLICATION_ID",
+    "KINDS",
     "VERSION",
     "Catalog",
     "CatalogFacts",
     "Clustering",
     "Content",
+    "Correction",
     "DescribedCluster",
     "Details",
     "DoubledImage",
@@ -37,12 +41,14 @@ __all__ = [
     "FeedRow",
     "Image",
     "KeptCatalog",
+    "LinkMove",
     "ListedImage",
     "Mount",
     "MovedImage",
     "Observation",
     "PublishedClustering",
     "Quarantined",
+    "ReadFolder",
     "Root",
     "StoredJob",
     "StoredProjection",

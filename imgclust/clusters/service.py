@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from imgclust import devices
@@ -12,6 +13,7 @@ from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Matching, Suggestion, Sweep, preferred
 from imgclust.clusters import burst_store, split_merge, stored_sweeps
 from imgclust.clusters.clustering_history import undo
+from imgclust.clusters.corrections import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
 from imgclust.clusters.model import ArrivalAssigner
 from imgclust.clusters.publish import drop_unpublished, publish
@@ -155,7 +157,11 @@ class Recluster:
             if step is not None and self._catalog.clusterings.current_id() is None:
                 raise NothingThereError(NO_CLUSTERS)
             if wanted is not None and step is None:  # before anything takes long
-                as_asked(wanted, len(self._catalog.clusterings.frozen()), strict=strict)
+                frozen = self._catalog.clusterings.frozen()
+                lasting = set(
+                    self._catalog.corrections.kept(self._catalog.clusterings.current_id())
+                ) - set(frozen)
+                as_asked(wanted, len(frozen), strict=strict, lasting=len(lasting))
             room = self._space(space, seed, keep=not dry_run)
             self._stop.check()
             standing = standing_of(self._catalog, room)
@@ -175,6 +181,7 @@ class Recluster:
                     room, standing, wanted, seed, chosen_by, strict, continues
                 )
             self._stop.check()
+            done, matching, decided = corrected(self._catalog, room, standing, done, matching)
             number = None
             if not dry_run:
                 number = publish(
@@ -192,7 +199,7 @@ class Recluster:
                     stop=self._stop,
                     also=also,
                 )
-            return result_of(
+            result = result_of(
                 self._catalog,
                 room,
                 standing,
@@ -203,6 +210,13 @@ class Recluster:
                 sentence=sentence,
                 provisional=provisional,
                 continues=continues,
+            )
+            waits = idle_notes(self._catalog, matching.ids)
+            return replace(
+                result,
+                corrections=len(standing.corrections) - idle_count(standing, matching.ids),
+                corrected=decided,
+                notes=(*result.notes, *waits),
             )
 
         return self._changing(make, dry_run=dry_run)
@@ -338,7 +352,7 @@ class Recluster:
         strict: bool,
         continues: bool,
     ) -> tuple[Fit, Matching, str, str]:
-        named = len(standing.constraints.kept)
+        named, lasting = len(standing.constraints.kept), len(standing.lasting)
         stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
         if k is None:
             k_min = self._settings.clustering.k_min
@@ -350,8 +364,10 @@ class Recluster:
                 stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
             assert stored is not None
             number, chosen_by, sentence = as_suggested(stored, named)
+            parting = any(one.kind in {"not_in", "apart"} for one in standing.corrections)
+            number = max(number, named + lasting, 2 if parting else 1)
         else:
-            number, sentence = as_asked(k, named, strict=strict)
+            number, sentence = as_asked(k, named, strict=strict, lasting=lasting)
         if continues:
             done, matching = self._continue(room, standing, number, None)
             return done, matching, chosen_by, sentence or sentence_of(done, named)

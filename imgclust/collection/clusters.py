@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Facts
+from imgclust.catalog import KINDS, Facts
 from imgclust.clustering import Drift, nearest_clusters
 from imgclust.clusters import ClusterResult, SweepResult, drifting, likeness_to, similarity_of
 from imgclust.collection import exports
@@ -64,7 +64,8 @@ class Member(Located):
 
     `missing`: its file was not where it was when the folder was last looked at. `similarity` is
     that to the most central image, and at most one in `rarity` pairs of different images of the
-    collection is as similar; None where no similarity is stored.
+    collection is as similar; None where no similarity is stored. `corrected`: a person said
+    something about where it belongs.
     """
 
     id: int
@@ -74,6 +75,7 @@ class Member(Located):
     facts: Facts = Facts()
     similarity: float | None = None
     rarity: int | None = None
+    corrected: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def details(
     if sheet is not None:
         exports.check_sheet(context, sheet)
     catalog = context.catalog
+    corrected = catalog.corrections.contents_of(KINDS)
     members: list[Member] = []
     of_content: dict[int, Member] = {}
     listed = list(catalog.assignments.images_with_distances(clustering.id, cluster))
@@ -147,7 +150,18 @@ def details(
     )
     for image, path, content, distance, missing in listed:
         similarity, rarity = likenesses.get(content, (None, None))
-        members.append(Member(image, path, distance, missing, similarity=similarity, rarity=rarity))
+        marked = content in corrected
+        members.append(
+            Member(
+                image,
+                path,
+                distance,
+                missing,
+                similarity=similarity,
+                rarity=rarity,
+                corrected=marked,
+            )
+        )
         of_content.setdefault(content, members[-1])
     chosen = representatives_of(catalog, clustering.id, cluster, clustering.recipe)
     shown = [of_content[content] for content in chosen if content in of_content]

@@ -67,6 +67,12 @@ def clustered(screen: Screen, result: ClusterResult, *, first: bool, would: bool
         if result.frozen:
             kept = counted(len(result.frozen), "named cluster")
             screen.summary(f"{kept} {'would be ' if would else ''}kept as they are")
+        if result.corrections:
+            elsewhere = counted(result.corrected, "distinct image")
+            screen.summary(
+                f"{counted(result.corrections, 'correction')} {'would be ' if would else ''}"
+                f"satisfied; without, {elsewhere} would be elsewhere"
+            )
         for sentence in _lineage(result):
             screen.summary(sentence)
         screen.summary(f"{counted(result.moved, 'image')} {made} in another cluster than before")
@@ -164,6 +170,10 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
     if row.frozen:
         facts.append(("frozen", "yes: its images stay in it, whatever is clustered"))
     missing = sum(member.missing for member in result.members)
+    corrected = sum(member.corrected for member in result.members)
+    if corrected:
+        said = f"{counted(corrected, 'image')}; see imgclust clusters corrections"
+        facts.append(("corrected", said))
     if missing:
         facts.append(("missing", f"{counted(missing, 'image')}; see imgclust missing"))
     if row.outliers:
@@ -192,6 +202,7 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
             *([Column("similarity", "number"), Column("rarity")] if alike else []),
             Column("id", "number"),
             *([Column("file")] if missing else []),
+            *([Column("corrected")] if corrected else []),
             Column("path", "path"),
         ],
         [
@@ -200,6 +211,7 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
                 *(likeness_cells(one.similarity, one.rarity) if alike else []),
                 str(one.id),
                 *(["missing" if one.missing else ""] if missing else []),
+                *(["yes" if one.corrected else ""] if corrected else []),
                 one.path,
             )
             for one in shown
