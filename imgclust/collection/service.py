@@ -264,11 +264,9 @@ class Service:
             raise UsageError(f"order is one of {', '.join(ORDERS)}")
         clustering = self._context.current()
         found = self._context.catalog.clusterings.find(cluster)
+        listed = self._context.catalog.assignments.images_with_distances(clustering.id, found)
         rows = [
-            Member(image, path, distance, missing)
-            for image, path, _, distance, missing in (
-                self._context.catalog.assignments.images_with_distances(clustering.id, found)
-            )
+            Member(image, path, distance, missing) for image, path, _, distance, missing in listed
         ]
         if selection or order == "taken":
             rows = list(selected(with_facts(self._context, rows), selection))
@@ -278,7 +276,14 @@ class Service:
             rows.sort(key=lambda row: row.path)
         elif order == "taken":
             rows.sort(key=lambda row: (row.facts.taken or "9", row.id))
-        page = with_facts(self._context, rows[offset : offset + limit])
+        shown = rows[offset : offset + limit]
+        row_of = {row[0]: row for row in listed}
+        page = with_facts(
+            self._context,
+            clusters.members_of(
+                self._context, clustering, found, [row_of[one.id] for one in shown]
+            ),
+        )
         return ImagePage(len(rows), offset, page)
 
     def original(self, number: int) -> Original | None:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from imgclust.server import (
     answers,
     change_routes,
+    correction_routes,
     event_routes,
     health_routes,
     image_routes,
@@ -54,6 +55,7 @@ def application(site: Site, *, access: Access, health: Health, metrics: Metrics)
         (image_routes, "images"),
         (event_routes, "changes"),
         (change_routes, "change"),
+        (correction_routes, "corrections"),
     ):
         app.include_router(module.router, prefix=_API, tags=[tag])
     app.include_router(health_routes.router, tags=["operation"])
