@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from imgclust import fs, search
 from imgclust.collection.duplicates import WholePictures, copy_test
-from imgclust.collection.images import pictures
 from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.numbers import is_digits
 from imgclust.search import QueryResult, Subject
-from imgclust.wording import copies_shown, printable
+from imgclust.wording import copies_shown, counted, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -78,7 +77,7 @@ def query(
         ),
     )
     if sheet is not None:
-        _draw(context, found, sheet)
+        _draw(context, found, region, sheet)
         found = replace(found, sheet=sheet)
     return found
 
@@ -117,17 +116,24 @@ def _of_region(context: Context, asked: str, region: Region) -> Subject:
     return Subject(vector, None, None, () if known is None else (known.id,))
 
 
-def _draw(context: Context, found: QueryResult, path: Path) -> None:
-    from imgclust import charts
+def _draw(context: Context, found: QueryResult, region: Region | None, path: Path) -> None:
+    from imgclust.collection import exports
 
-    captions = [
-        f"{row.score:.3f} {'missing: ' if row.missing else ''}"
-        f"{printable(os.path.basename(row.path))}{copies_shown(row.copies, ' ')}"
-        for row in found.neighbours
-    ]
-    charts.contact_sheet(
+    rows = found.neighbours
+    captions = []
+    for row in rows:
+        numbers = [f"{row.score:.3f}", f"id {row.id}"]
+        marks = ["missing"] if row.missing else []
+        copies = [copies_shown(row.copies)] if row.copies else []
+        captions.append(
+            [printable(os.path.basename(row.path)), " · ".join([*marks, *numbers, *copies])]
+        )
+    part = "" if region is None else f" · region {','.join(f'{side:g}' for side in region)}"
+    exports.draw_sheet(
+        context,
         path,
-        pictures(context, [row.id for row in found.neighbours]),
+        [row.id for row in rows],
         captions,
-        title=f"most similar to {found.query}",
+        title=f"most similar to {printable(found.query)}",
+        subtitle=f"{len(rows):,} of {counted(context.catalog.images.count(), 'image')}{part}",
     )
