@@ -12,8 +12,10 @@ from imgclust.catalog.copies import (
     marked,
 )
 from imgclust.catalog.details import Details, Facts
+from imgclust.catalog.duplicates import KnownCopy
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
+from imgclust.catalog.links import Entry
 from imgclust.catalog.moves import DoubledImage, MovedImage
 from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection
@@ -31,9 +33,11 @@ __all__ = [
     "DescribedCluster",
     "Details",
     "DoubledImage",
+    "Entry",
     "Facts",
     "Image",
     "KeptCatalog",
+    "KnownCopy",
     "ListedImage",
     "Mount",
     "MovedImage",

@@ -18,6 +18,7 @@ from imgclust.catalog.contents import Contents
 from imgclust.catalog.cursor import DAMAGED, REFUSED, Cursor, damaged, parsed
 from imgclust.catalog.decisions import Dismissals, Removals
 from imgclust.catalog.details import DetailTable
+from imgclust.catalog.duplicates import DuplicateTable
 from imgclust.catalog.images import Image, Images, Listing
 from imgclust.catalog.integrity import Checking
 from imgclust.catalog.links import LinkLedger
@@ -75,6 +76,7 @@ class Catalog:
         self._connection.cursor_factory = Cursor
         self.contents = Contents(self._connection)
         self.details = DetailTable(self._connection)
+        self.duplicates = DuplicateTable(self._connection)
         self.dismissals = Dismissals(self._connection)
         self.roots = Roots(self._connection)
         self.mounts = Mounts(self._connection)

@@ -351,7 +351,28 @@ CREATE TABLE details (
 CREATE INDEX details_damaged ON details(content) WHERE damage <> '';
 """
 
-_THIRD = _THIRD_DISKS + _THIRD_REMOVED + _THIRD_CLUSTERS + _THIRD_IDENTITY + _THIRD_DETAILS
+_THIRD_DUPLICATES = """
+-- What the last search for duplicates found, for pages and reports: groups of contents that are
+-- copies, the best first. `relation`: "best", "exact" or "near".
+CREATE TABLE duplicates (
+    number INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    image INTEGER NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    content INTEGER NOT NULL,
+    relation TEXT NOT NULL,
+    PRIMARY KEY (number, place)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX duplicates_by_image ON duplicates(image);
+"""
+
+_THIRD = (
+    _THIRD_DISKS
+    + _THIRD_REMOVED
+    + _THIRD_CLUSTERS
+    + _THIRD_IDENTITY
+    + _THIRD_DETAILS
+    + _THIRD_DUPLICATES
+)
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
 # one; the second forgives, as some catalogs of version 1 have its table already.

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import itertools
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import CancelledError, Future
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from imgclust import devices, weights
 from imgclust.collection import images
 from imgclust.collection.embedder import embedder_opener
+from imgclust.collection.link_folder import finish_pages
 from imgclust.duplicates import (
     LIKE,
     CopyTest,
@@ -44,6 +46,12 @@ _WORKERS = 2
 # What decoded pictures may take; the two that are compared are kept in any case.
 _MOST_BYTES = 256 << 20
 _POLL_S = 0.5
+# Groups, and images of each, that pages and reports show.
+_MOST_KEPT, _MOST_COPIES = 1000, 12
+# So many contents are compared for a report.
+_QUICK = 5000
+# Queued: the pages that are of no folder.
+_ALL_FOLDERS = b""
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ def duplicates(
     neighbourhood = renewed(kept, live.index, keys, progress=context.progress, stop=context.stop)
     originals = WholePictures(context)
     try:
-        return find(
+        result = find(
             context.catalog,
             live.index,
             shapes=shapes,
@@ -112,6 +120,46 @@ def duplicates(
                     context.folders.lock("duplicates"), purpose="keeping the neighbours of"
                 ):
                     neighbourhood.save(file, recipe=recipe, likeness=LIKE)
+    if min_score is None:
+        _keep(context, result)
+    return result
+
+
+def renew_quickly(context: Context) -> None:
+    """Search again for pages and reports in a collection where that takes moments.
+
+    That is a small one, of weights for which it is known what a copy scores.
+    """
+    catalog = context.catalog
+    if not catalog.writable or catalog.contents.count(context.recipe) > _QUICK:
+        return
+    if known(catalog, context.recipe, trunk=recipe_of(weights.trunk()).name) is not None:
+        with contextlib.suppress(LockedError):
+            duplicates(context, min_score=None, keep=())
+
+
+def _keep(context: Context, result: DuplicatesResult) -> None:
+    """Keep what was found for the pages and the report; where that fails, they stay as they are."""
+    catalog = context.catalog
+    if not catalog.writable:
+        return
+    groups = result.groups[:_MOST_KEPT]
+    images = [copy.id for group in groups for copy in group.images[:_MOST_COPIES]]
+    contents = {image: known.content for image in images if (known := catalog.images.get(image))}
+    kept = [
+        [
+            (copy.id, contents[copy.id], copy.relation)
+            for copy in group.images[:_MOST_COPIES]
+            if copy.id in contents
+        ]
+        for group in groups
+    ]
+    with contextlib.suppress(StorageError, LockedError):
+        with catalog.transaction():
+            catalog.duplicates.put(kept)
+            catalog.store("duplicates_found", time.time())
+            catalog.ledger.queue_pages([_ALL_FOLDERS])
+        finish_pages(context)
 
 
 def copy_test(context: Context, originals: WholePictures) -> CopyTest:
@@ -156,6 +204,9 @@ def dismiss(context: Context, ids: Sequence[int], *, undo: bool) -> Dismissed:
             context.catalog.dismissals.remove(pairs)
         else:
             context.catalog.dismissals.add(pairs)
+            context.catalog.duplicates.forget(ids)
+            context.catalog.ledger.queue_pages([_ALL_FOLDERS])
+    finish_pages(context)
     return Dismissed(images=tuple(ids), undone=undo)
 
 

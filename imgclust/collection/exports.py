@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import fs, paths
-from imgclust.collection import images
+from imgclust.collection import duplicates, images
 from imgclust.errors import UsageError
 from imgclust.wording import printable
 
@@ -103,6 +103,7 @@ def report(context: Context, to: Path | None) -> ReportResult:
         require_report(to)
         path = check_target(Path(os.path.abspath(to.expanduser())), folder=False)
         keep_out(context, path)
+    duplicates.renew_quickly(context)
     context.progress("reading the collection", 0, None)
     from imgclust.report import report as write_report
 
