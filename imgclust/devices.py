@@ -40,7 +40,7 @@ def unsupported() -> str | None:
 def _has(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except ValueError:  # what stands in its place has no spec
+    except ValueError:  # None was put there instead
         return False
 
 

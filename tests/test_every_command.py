@@ -58,6 +58,12 @@ clusters split 2 -k 2 --dry-run
 clusters split 2 -k 2 -y
 clusters merge 2 5 --dry-run
 clusters merge 2 5 -y
+clusters move 4 --to seaside --dry-run
+clusters move 4 5 --to 1
+clusters exclude 6 --from seaside
+clusters new dunes 7 8
+clusters corrections
+clusters corrections --remove 1
 cluster --undo
 reembed --dry-run
 reembed --raw -y

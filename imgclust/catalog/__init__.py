@@ -11,10 +11,13 @@ from imgclust.catalog.copies import (
     mark,
     marked,
 )
+from imgclust.catalog.corrections import KINDS, Correction
 from imgclust.catalog.details import Details, Facts
 from imgclust.catalog.duplicates import KnownCopy
+from imgclust.catalog.feed import FeedRow, StoredJob
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
+from imgclust.catalog.link_tree import LinkMove, ReadFolder
 from imgclust.catalog.links import Entry
 from imgclust.catalog.moves import DoubledImage, MovedImage
 from imgclust.catalog.observations import Observation, Quarantined
@@ -22,31 +25,39 @@ from imgclust.catalog.projections import StoredProjection
 from imgclust.catalog.roots import Mount, Root
 from imgclust.catalog.schema import APPLICATION_ID, VERSION
 from imgclust.catalog.sweeps import StoredSweep
+from imgclust.catalog.volumes import Volume
 
 __all__ = [
     "APPLICATION_ID",
+    "KINDS",
     "VERSION",
     "Catalog",
     "CatalogFacts",
     "Clustering",
     "Content",
+    "Correction",
     "DescribedCluster",
     "Details",
     "DoubledImage",
     "Entry",
     "Facts",
+    "FeedRow",
     "Image",
     "KeptCatalog",
     "KnownCopy",
+    "LinkMove",
     "ListedImage",
     "Mount",
     "MovedImage",
     "Observation",
     "PublishedClustering",
     "Quarantined",
+    "ReadFolder",
     "Root",
+    "StoredJob",
     "StoredProjection",
     "StoredSweep",
+    "Volume",
     "damaged_embeddings",
     "facts_of",
     "finite",

@@ -216,7 +216,8 @@ class LinkLedger:
         """Entries of a folder by name."""
         rows = self._connection.execute(
             "SELECT l.entry, i.id, i.path, i.content, c.format, i.state = 'missing' "
-            "FROM link_ledger l JOIN images i ON i.id = l.image JOIN contents c ON c.key = i.content "
+            "FROM link_ledger l JOIN images i ON i.id = l.image "
+            "JOIN contents c ON c.key = i.content "
             "WHERE l.folder = ? AND l.state = 'done' ORDER BY l.entry",
             (folder,),
         )

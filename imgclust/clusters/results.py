@@ -42,6 +42,8 @@ class ClusterResult:
     images whose cluster id changed. `new` ids were never used before; those that an undo brings
     back are `returned`, with their names. `frozen` are the named clusters that were kept as they
     are. `continued`: the clusters before were the start of it, otherwise it started from nothing.
+    `corrections` counts what people said about images and is satisfied, `corrected` the distinct
+    images that it puts elsewhere than the fit.
     """
 
     clustering: int | None
@@ -62,6 +64,8 @@ class ClusterResult:
     returned: tuple[Mapping[str, Any], ...] = ()
     frozen: tuple[int, ...] = ()
     continued: bool = False
+    corrections: int = 0
+    corrected: int = 0
 
 
 def lineage(matching: Matching, names: Mapping[int, str]) -> dict[str, Any]:

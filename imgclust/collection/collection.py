@@ -102,6 +102,13 @@ class Collection:
         return self._context.settings
 
     @property
+    def service(self) -> results.Service:
+        """What a service shows beside the commands: pictures, pages of images, feed, jobs."""
+        from imgclust.collection.service import Service
+
+        return Service(self._context)
+
+    @property
     def recipe(self) -> str:
         """Name of the recipe of the embeddings; a `NothingThereError` before the first ingest."""
         return self._context.recipe
@@ -110,6 +117,11 @@ class Collection:
     def link_folder(self) -> Path:
         """The link folder; one inside the collection's folder may be kept relative to that."""
         return self._context.link_folder
+
+    @property
+    def root_folders(self) -> tuple[bytes, ...]:
+        """The folders that images come from; `roots` says more of them."""
+        return tuple(root.path for root in self._context.catalog.roots.all())
 
     def add(
         self, paths: Sequence[AnyPath], *, emit: results.Emit = ignore, cluster: bool = True
@@ -187,6 +199,7 @@ class Collection:
         *,
         n: int = 10,
         min_score: float | None = None,
+        min_similarity: float | None = None,
         cluster: int | str | None = None,
         region: results.Region | None = None,
         selection: Selection | None = None,
@@ -198,12 +211,10 @@ class Collection:
 
         Parameters
         ----------
-        what, n, min_score, cluster, selection
-            Several by the mean of their embeddings; how many; none below this cosine; only those.
-        region, sheet
-            Ask for this part of the one image; draw a contact sheet there.
-        include_self, copies
-            Show the images that were asked for too; a row for each copy, exact or near.
+        what, n, min_score, min_similarity, cluster, selection
+            Several by the mean of their embeddings; how many; none below these; only those.
+        region, sheet, include_self, copies
+            By this part of the one image; draw a contact sheet; also those asked for; a row a copy.
 
         Raises
         ------
@@ -217,6 +228,7 @@ class Collection:
             what,
             n=n,
             min_score=min_score,
+            min_similarity=min_similarity,
             cluster=cluster,
             region=region,
             selection=selection,
@@ -354,8 +366,8 @@ class Collection:
         """
         from imgclust.collection.roots import remove_root
 
-        path = os.fsencode(folder)
-        return remove_root(self._context, path, remove_images=remove_images, dry_run=dry_run)
+        what = (self._context, os.fsencode(folder))
+        return remove_root(*what, remove_images=remove_images, dry_run=dry_run)
 
     def sweep(
         self,
@@ -401,6 +413,11 @@ class Collection:
         """Go back to the clustering before the current one."""
         with self._context.reclustered() as clusters:
             return clusters.undo()
+
+    @property
+    def corrections(self) -> results.Corrections:
+        """What people said about images: make, list and take back corrections."""
+        return results.Corrections(self._context)
 
     def split_cluster(
         self, cluster: int | str, *, k: int | str = "auto", dry_run: bool = False
@@ -518,36 +535,26 @@ class Collection:
 
         Raises
         ------
-        LockedError
-            When a process ingests into this collection.
-        ImgclustError
-            When files are gone or have changed; nothing changes then.
+        LockedError, ImgclustError
+            When a process ingests; when files are gone or changed. Nothing changes then.
         """
         from imgclust.collection.embedder import reembed
 
         return reembed(self._context, dry_run=dry_run)
 
     def backup(self, to: Path | str) -> results.Backup:
-        """Write the whole collection as it is now into one file, also while a watcher runs.
+        """Write the whole collection as it is now into a file, also while a watcher runs.
 
         The catalog with its settings is in it; index, thumbnails and links are made again from it
-        and the images. `restore_collection` makes a collection from the file.
-
-        Parameters
-        ----------
-        to
-            A file; an older backup of this collection is replaced by a finished one only.
+        and the images. `restore_collection` makes a collection from the file. An older backup of
+        this collection is replaced by a finished one only.
 
         Raises
         ------
-        UsageError
-            When something else exists there, or it lies in our own folders.
-        LockedError
-            When another process writes the same file.
-        CatalogError
-            When the catalog is damaged.
-        StorageError
-            When the disk is full or refuses.
+        UsageError, LockedError
+            When something else exists there, or in our own folders; when another process writes it.
+        CatalogError, StorageError
+            When the catalog is damaged; when the disk is full or refuses.
         """
         return exports.backup(self._context, Path(to))
 
@@ -586,14 +593,8 @@ class Collection:
     def report(self, to: Path | None = None) -> results.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.
 
-        Parameters
-        ----------
-        to
-            A file, replaced in one step; None for `charts/report.html` of the collection.
+        The file is replaced in one step; None is `charts/report.html` of the collection.
 
-        Raises
-        ------
-        NothingThereError, UsageError
-            For a collection without images; for a path that is a folder, or among images or ours.
+        Raises `NothingThereError` without images, `UsageError` for a path that cannot be a report.
         """
         return exports.report(self._context, to)

@@ -39,6 +39,7 @@ class Status:
 
     `held` are folders whose images are kept although some are not there, with the reason;
     `offline` are those of them whose disk is away, with the number of their images.
+    `corrections` counts what people said about images, by kind.
     """
 
     collection: str
@@ -67,6 +68,7 @@ class Status:
     drift: Drifting | None
     provenances: Mapping[str, int]
     events: tuple[tuple[float, str, str], ...]
+    corrections: Mapping[str, int]
 
     @property
     def root_locations(self) -> tuple[Path, ...]:
@@ -147,6 +149,7 @@ def status(context: Context) -> Status:
             drift=drift,
             provenances=catalog.contents.provenances(),
             events=tuple(catalog.events(10)),
+            corrections=catalog.corrections.counts(),
         )
 
 

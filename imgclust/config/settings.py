@@ -83,7 +83,9 @@ class Clustering:
     """How images are grouped."""
 
     k: str = _setting("auto", "number of clusters, or auto")
-    space: str = _setting("pca", "what k-means runs in", ("smoothed", "pca", "embedding", "tsne"))
+    space: str = _setting(
+        "smoothed", "what k-means runs in", ("smoothed", "pca", "embedding", "tsne")
+    )
     pca_dims: int = _setting(64, "dimensions of the space pca", least=1)
     standardise: bool = _setting(False, "StandardScaler before PCA")
     tsne: str = _setting("opentsne", "what makes t-SNE", ("opentsne", "scikit-learn"))
@@ -112,6 +114,7 @@ class Links:
     outliers: bool = _setting(False, "images far from their centroid go to the folder outliers")
     order: str = _setting("name", "order of a folder's entries", ("name", "central"))
     page_order: str = _setting("date", "order of the images on the pages", ("date", "name"))
+    corrections: bool = _setting(True, "links that people move to other folders are corrections")
     pages: bool = _setting(True, "index.html and pages of thumbnails in the link folder")
 
 

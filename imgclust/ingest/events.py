@@ -22,7 +22,8 @@ class Event:
     `kind` is one of: ingested, reused, replaced, touched (its stat changed, its bytes did not),
     moved, skipped, quarantined, removed (its content was taken out), missing, back, gone, held,
     offline (held since an earlier run),
-    scanned, clustered, trouble, waiting, note. `path` and `image` say which file, `cluster` where
+    kept (its file cannot be read now, which was said before), scanned, clustered, trouble, waiting,
+    note. `path` and `image` say which file, `cluster` where
     it went, `cluster_name` what a person calls that one.
     """
 

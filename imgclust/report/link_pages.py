@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 import time
@@ -15,12 +16,13 @@ from urllib.parse import quote
 
 from imgclust.catalog import Catalog, Entry, Facts, KnownCopy
 from imgclust.clusters.representatives import all_representatives, representatives_of
+from imgclust.clusters.similarity import likeness_to, similarity_of
 from imgclust.fs import open_to_read
 from imgclust.images import PREVIEWED_FORMATS, ThumbnailStore
 from imgclust.links import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.report import html
-from imgclust.wording import counted, day, path_text, printable
+from imgclust.wording import counted, day, likeness, path_text, printable
 
 # Thumbnails on one page: a browser shows so many at once, and an arrival changes two pages.
 _A_PAGE = 500
@@ -223,13 +225,20 @@ class FolderPages:
                 sorting = "the oldest first" if self._order == "date" else "by name"
                 told = f"{counted(len(entries), 'image')}, {sorting}"
             pages = [f"page {number:,} of {last:,}"] if last > 1 else []
+            path = os.path.join(self._pages, _page(shown.stem, number).encode())
+            # The rest of a page costs more than to see that it is as before.
+            made_of = self._made_of(part, facts, shown.title, pages, told, before, after)
+            if _fingerprint(path) == made_of:
+                continue
+            alike = self._likenesses(shown, [one.content for one in part])
+            similar = ["the first number: similarity to the most central image"] if alike else []
             body = [
                 _links([(f"../{os.fsdecode(INDEX)}", "all clusters"),
                         (before and f"{before}-1.html", "previous cluster"),
                         (after and f"{after}-1.html", "next cluster")]),
                 f"<h1>{html.escaped(shown.title)}</h1>\n",
                 f'<p class="soft">{html.escaped(self._title(""))}</p>\n',
-                f'<p class="soft">{" · ".join([*pages, told])}</p>\n',
+                f'<p class="soft">{" · ".join([*pages, told, *similar])}</p>\n',
                 turning := _turning(shown.stem, number, last),
                 *html.cards(
                     self._card(
@@ -237,14 +246,27 @@ class FolderPages:
                         one.name,
                         os.path.join(b"..", shown.folder, one.name),
                         facts.get(one.image),
+                        first=[likeness(*alike[one.content])] if one.content in alike else (),
                     )
                     for one in part
                 ),
                 turning,
                 html.VIEWER,
             ]  # fmt: skip
-            path = os.path.join(self._pages, _page(shown.stem, number).encode())
-            self._put(path, self._title(shown.title), body, style=_STYLE + html.VIEWER_STYLE)
+            self._put(
+                path,
+                self._title(shown.title),
+                body,
+                style=_STYLE + html.VIEWER_STYLE,
+                made_of=made_of,
+            )
+
+    def _made_of(self, part: Sequence[Entry], facts: Mapping[int, Facts], *others: object) -> str:
+        """What a page of these entries is made of, in short."""
+        shown = [(one, facts.get(one.image), self._instead(one)) for one in part]
+        current = self._catalog.clusterings.current_id()
+        everything = (_VERSION, self._title(""), current, others, shown)
+        return hashlib.sha1(repr(everything).encode(), usedforsecurity=False).hexdigest()
 
     def _write_duplicates(self) -> int:
         """The pages of the copies that the last search found; how many groups they show."""
@@ -286,6 +308,18 @@ class FolderPages:
             path = os.path.join(self._pages, _page(_DUPLICATES, number).encode())
             self._put(path, self._title("Duplicates"), body, style=_STYLE + html.VIEWER_STYLE)
         return len(groups)
+
+    def _likenesses(
+        self, shown: PageFolder, contents: Sequence[int]
+    ) -> dict[int, tuple[float, int]]:
+        """Similarity to the cluster's most central image, and its rarity, by content."""
+        current = self._catalog.clusterings.current()
+        if current is None or shown.cluster not in current.cluster_ids:
+            return {}
+        medoid = current.described[current.cluster_ids.index(shown.cluster)].medoid
+        similarity = similarity_of(self._catalog, current, current.recipe)
+        unique = list(dict.fromkeys(contents))
+        return likeness_to(self._catalog, similarity, current.recipe, medoid, unique)
 
     def _choose(self, shown: PageFolder) -> None:
         """Have the representatives chosen now, a cluster at a time: the first page needs all."""
@@ -361,10 +395,7 @@ class FolderPages:
         """The card of an image; `link` is its entry, seen from a page; `first` is said first."""
         thumbnail = self._thumbnail(shown.content, os.path.join(PAGES, b"page"))
         file = None if link is None else quote(link)
-        # What a browser can show, of a file that it cannot show or that is not there.
-        instead = None
-        if file is None or shown.missing or shown.format in PREVIEWED_FORMATS:
-            instead = self._preview(shown.content) or thumbnail
+        instead = self._instead(shown) or (None if file else thumbnail)
         marks = ["missing"] if shown.missing else []
         if facts is not None and facts.damage:
             marks.append("damaged")
@@ -380,10 +411,14 @@ class FolderPages:
             image=shown.image,
         )
 
-    def _preview(self, content: int) -> str | None:
-        """Where the preview of a content is, seen from a page of a folder; None for none."""
-        path = os.fsencode(self._thumbnails.preview_path(content))
-        return quote(os.path.relpath(path, self._pages)) if os.path.exists(path) else None
+    def _instead(self, shown: Entry | KnownCopy) -> str | None:
+        """What a browser can show, of a file that it cannot show or that is not there."""
+        if not shown.missing and shown.format not in PREVIEWED_FORMATS:
+            return None
+        path = os.fsencode(self._thumbnails.preview_path(shown.content))
+        if os.path.exists(path):
+            return quote(os.path.relpath(path, self._pages))
+        return self._thumbnail(shown.content, os.path.join(PAGES, b"page"))
 
     def _thumbnail(self, content: int, page: bytes) -> str:
         """Where a thumbnail is, seen from a page given by its path below the link folder."""
@@ -391,11 +426,14 @@ class FolderPages:
         path = os.fsencode(self._thumbnails.path(content))
         return quote(os.path.relpath(path, here))
 
-    def _put(self, path: bytes, title: str, body: Sequence[str], *, style: str = "") -> None:
+    def _put(
+        self, path: bytes, title: str, body: Sequence[str], *, style: str = "", made_of: str = ""
+    ) -> None:
         """Write a page, unless it is so already, or something that is not ours has its name."""
         if _is_foreign(path):
             return
-        content = PAGE_MARK + "".join(html.page(title, body, style=style)).encode()
+        mark = f"<!-- {made_of} -->\n" if made_of else ""
+        content = PAGE_MARK + (mark + "".join(html.page(title, body, style=style))).encode()
         with contextlib.suppress(OSError), open_to_read(path) as old:
             if old.read() == content:
                 return
@@ -425,6 +463,15 @@ def _is_empty(path: bytes) -> bool:
     except OSError:
         return False
     return stat.S_ISREG(found.st_mode) and not found.st_size
+
+
+def _fingerprint(path: bytes) -> str:
+    """What a page of ours says that it was made of; empty where there is none."""
+    with contextlib.suppress(OSError), open_to_read(path) as page:
+        marked = page.read(len(PAGE_MARK) + 64)
+        if marked.startswith(PAGE_MARK):
+            return marked[len(PAGE_MARK) :].decode("ascii", "replace")[5:45]
+    return ""
 
 
 def _page(stem: str, number: int) -> str:

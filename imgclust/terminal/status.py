@@ -64,6 +64,9 @@ def status(screen: Screen, result: Status) -> None:
         facts.append(
             ("quarantine", f"{counted(result.quarantined, 'file')}; see imgclust quarantine")
         )
+    if result.corrections:
+        number = sum(result.corrections.values())
+        facts.append(("corrections", f"{number:,}; see imgclust clusters corrections"))
     if result.damaged:
         facts.append(
             (
@@ -107,10 +110,7 @@ def quarantine(screen: Screen, rows: Sequence[Quarantined]) -> None:
         return
     screen.table(
         [Column("path", "path"), Column("reason"), Column("tries", "number"), Column("since")],
-        [
-            (printable(row.path), printable(row.reason), str(row.tries), minute(row.since))
-            for row in rows
-        ],
+        [(row.path, printable(row.reason), str(row.tries), minute(row.since)) for row in rows],
     )
     screen.summary("imgclust quarantine retry reads them again, such as after a repair")
 
@@ -122,7 +122,7 @@ def missing(screen: Screen, rows: Sequence[MissingImage]) -> None:
         return
     screen.table(
         columns("id", "scans", path="path"),
-        [(str(row.id), str(row.scans), printable(row.path)) for row in rows],
+        [(str(row.id), str(row.scans), row.path) for row in rows],
     )
     for reason in dict.fromkeys(row.held for row in rows if row.held):
         screen.line(f"held: {printable(reason)}")
@@ -149,7 +149,7 @@ def damaged(screen: Screen, rows: Sequence[DamagedImage]) -> None:
         return
     screen.table(
         [Column("id", "number"), Column("reason"), Column("path", "path")],
-        [(str(row.id), printable(row.reason), printable(row.path)) for row in rows],
+        [(str(row.id), printable(row.reason), row.path) for row in rows],
     )
 
 
@@ -157,8 +157,7 @@ def removed(screen: Screen, results: Sequence[Removed], *, would: bool) -> None:
     """Images that were, or would be, taken out."""
     taken = "would be taken out" if would else "taken out"
     if len(results) > 1:
-        for one in results:
-            screen.line(f"{one.id:>8}  {printable(one.path)}")
+        screen.table(columns("id", path="path"), [(str(one.id), one.path) for one in results])
         screen.outcome(f"{counted(len(results), 'image')} {taken}; their files stay")
         return
     result = results[0]
