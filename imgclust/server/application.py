@@ -74,4 +74,4 @@ def application(site: Site, *, access: Access, health: Health, metrics: Metrics)
 
 def _operation(route: APIRoute) -> str:
     """The id of an operation: its method and what it is called here."""
-    return f"{min(route.methods).lower()}_{route.name}"
+    return f"{min(route.methods or {'any'}).lower()}_{route.name}"
