@@ -69,6 +69,10 @@ reembed --dry-run
 reembed --raw -y
 quarantine retry
 add new
+pause
+pause
+resume
+resume
 watch --once
 missing accept --dry-run
 missing accept -y

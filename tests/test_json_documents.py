@@ -57,6 +57,13 @@ watch --once drop --settle-s -1
 watch --once drop --recluster-every weekly
 watch --once drop --log-file drop/watch.log
 watch --once drop --no-cluster
+watch --once drop --hours 22:00-06:00
+watch drop --hours 22
+watch drop --exec no-such-program
+pause
+watch --once drop
+resume
+resume
 status
 clusters
 clusters show 1

@@ -422,12 +422,14 @@ CREATE TABLE burst_groups (
 
 _THIRD_VOLUMES = """
 -- The file system that is at a root, or at a mount in it, by a number that no other has (0: none
--- is known). Images up to `before` may have been on another one, until the files here are read.
+-- is known). Images up to `before` may have been on another one, until the files here are read; its
+-- number was `former`.
 CREATE TABLE volumes (
     path BLOB NOT NULL,
     root INTEGER NOT NULL REFERENCES roots(id),
     number INTEGER NOT NULL,
     before INTEGER,
+    former INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (path, root)
 ) STRICT, WITHOUT ROWID;
 

@@ -166,10 +166,9 @@ class Collection:
 
         Raises
         ------
-        UsageError
-            When a root is not a folder, overlaps with our own folders, or none is known.
-        LockedError
-            When another process ingests into this collection.
+        UsageError, LockedError, PausedError
+            When a root is not a folder, overlaps with our own folders, or none is known; when
+            another process ingests; with `once`, when the collection is paused.
         """
         from imgclust.collection import ingest
 
@@ -184,6 +183,18 @@ class Collection:
             exclude_fresh=exclude_fresh,
             remove_excluded=remove_excluded,
         )
+
+    def pause(self) -> results.Paused:
+        """Read no file until `resume`, in this and later runs; what arrives is queued."""
+        from imgclust.collection.status import pause
+
+        return pause(self._context, over=False)
+
+    def resume(self) -> results.Paused:
+        """Read files again."""
+        from imgclust.collection.status import pause
+
+        return pause(self._context, over=True)
 
     def excluded(
         self, *, exclude: Sequence[str] = (), exclude_fresh: bool = False
@@ -254,11 +265,7 @@ class Collection:
 
         The threshold belongs to the recipe. Where none has been measured, copies of 200 images
         are embedded once, and what they score is kept.
-
-        Raises
-        ------
-        NothingThereError
-            When the collection is empty, or too few of its images can be read to measure.
+        A `NothingThereError` for an empty collection, or too few readable images to measure.
         """
         from imgclust.collection.duplicates import duplicates
 
@@ -267,10 +274,7 @@ class Collection:
     def dismiss_duplicates(self, ids: Sequence[int], *, undo: bool = False) -> results.Dismissed:
         """Remember that images are not duplicates of each other; `undo` forgets it.
 
-        Raises
-        ------
-        NothingThereError
-            When no image has such an id.
+        A `NothingThereError` when no image has such an id.
         """
         from imgclust.collection.duplicates import dismiss
 
@@ -564,7 +568,7 @@ class Collection:
 
     def export(
         self,
-        to: Path | BinaryIO,
+        to: Path | BinaryIO | None,
         *,
         format: str,
         embeddings: bool = False,
@@ -575,16 +579,13 @@ class Collection:
         Parameters
         ----------
         to
-            A path, replaced in one step, or a binary stream.
+            A path, replaced in one step, a binary stream, or for "xmp" None: beside the images.
         format
-            "json", "csv", "parquet" (needs pyarrow), "projector" (a folder) or "classic".
+            "json", "csv", "parquet" (needs pyarrow), "classic", "projector" or "xmp" (folders).
         selection
             Only images that were taken then, by that camera.
 
-        Raises
-        ------
-        UsageError
-            When the path lies among the images or in our own folders, or cannot take the format.
+        Raises `UsageError` for a path among the images or in our folders.
         """
         return exports.write(
             self._context, to, format=format, embeddings=embeddings, selection=selection
@@ -593,8 +594,6 @@ class Collection:
     def report(self, to: Path | None = None) -> results.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.
 
-        The file is replaced in one step; None is `charts/report.html` of the collection.
-
-        Raises `NothingThereError` without images, `UsageError` for a path that cannot be a report.
+        None is `charts/report.html` of the collection. Raises `NothingThereError` without images.
         """
         return exports.report(self._context, to)

@@ -72,8 +72,10 @@ def write(
 
     require_export(to, format=format, embeddings=embeddings)
     if isinstance(to, Path):
-        to = check_target(Path(os.path.abspath(to.expanduser())), folder=format == "projector")
-        keep_out(context, to)
+        to = Path(os.path.abspath(to.expanduser()))
+        if format != "xmp":
+            to = check_target(to, folder=format == "projector")
+        keep_out(context, Path(os.path.realpath(to)))
     return export(
         context.catalog,
         to,
@@ -167,7 +169,11 @@ def require_export(to: Target, *, format: str, embeddings: bool) -> None:
     from imgclust.export import check_request, check_target
 
     check_request(to, format=format, embeddings=embeddings)
-    if isinstance(to, Path):
+    if isinstance(to, Path) and format == "xmp":
+        require_folder(to)
+        if os.path.lexists(to.expanduser()) and not to.expanduser().is_dir():
+            raise UsageError(f"{printable(to)} is not a folder; name one for the sidecars")
+    elif isinstance(to, Path):
         require_folder(to)
         check_target(Path(os.path.abspath(to.expanduser())), folder=format == "projector")
 

@@ -18,18 +18,30 @@ from imgclust.clusters import ArrivalAssigner, Automatic, ClusterResult
 from imgclust.collection import exclusions, link_folder
 from imgclust.collection.context import MANY_IMAGES, Context
 from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
+from imgclust.collection.event_command import EventCommand, words_of
 from imgclust.collection.link_folder import choose_links, finish_links
 from imgclust.collection.roots import moved_folders
 from imgclust.errors import (
     LockedError,
     NothingThereError,
+    PausedError,
     StoppedError,
     StorageError,
     UsageError,
 )
 from imgclust.fs import is_network, kind_of
 from imgclust.images import RAW_SUFFIXES, Decoded, DecodePool, raw_installed
-from imgclust.ingest import Counts, Emit, Event, Ingest, IngestResult, LocalDisk, Parts
+from imgclust.ingest import (
+    Counts,
+    Emit,
+    Event,
+    Ingest,
+    IngestResult,
+    LocalDisk,
+    Parts,
+    keep_hours,
+    rest,
+)
 from imgclust.links import Linking
 from imgclust.watcher import Watcher
 from imgclust.wording import counted, printable
@@ -60,6 +72,7 @@ class _Keeper:
     context: Context
     live: LiveIndex
     emit: Emit
+    command: EventCommand | None = None
     said: set[str] = field(default_factory=set)
     checked: float = field(default_factory=time.monotonic)
     counted: float = field(default_factory=time.monotonic)
@@ -79,6 +92,8 @@ class _Keeper:
 
     def links(self) -> bool:
         """Sync some of the queue, sometimes all; False when another process syncs."""
+        if self.command is not None:
+            self.command.look()
         linking = self.context.linking()
         now = time.monotonic()
         self._pages(linking, now)
@@ -140,13 +155,24 @@ class _Keeper:
 def run(context: Context, emit: Emit, *, once: bool, scan: bool, cluster: bool) -> IngestResult:
     """Run an ingest; the caller holds the ingest lock."""
     require_packages()
+    if once:
+        _refuse_pause(context)
+    keep_hours(context.catalog, "" if once else context.settings.watch.hours)
     with contextlib.ExitStack() as stack:  # no start that fails leaves a process or thread behind
-        ingest = _prepared(context, emit, stack, once=once, scan=scan, cluster=cluster)
+        command = _command(context, emit) if scan else None
+        if command is not None:
+            stack.callback(command.close)
+            emit = command.hear
+        ingest = _prepared(
+            context, emit, stack, command=command, once=once, scan=scan, cluster=cluster
+        )
         context.counted = ingest.result
         try:
             result = ingest.run(once=once, scan=scan)
         finally:
             context.counted = None
+        if command is not None:
+            command.close(finish=once, stop=context.stop)
     if not context.stop.is_set():
         finish_links(context)
     if once and context.stop.is_set():
@@ -157,6 +183,26 @@ def run(context: Context, emit: Emit, *, once: bool, scan: bool, cluster: bool) 
     if hint:
         result = replace(result, suggestions=(*result.suggestions, hint))
     return result
+
+
+def _refuse_pause(context: Context) -> None:
+    found = rest(context.catalog, wall=time.time())
+    if found.paused is not None:
+        raise PausedError(f"nothing is read: {found.sentence}")
+
+
+def _command(context: Context, emit: Emit) -> EventCommand | None:
+    """What runs the command that the settings name; None without one."""
+    rules = context.settings.watch
+    if not rules.on_event:
+        return None
+    return EventCommand(
+        context.catalog,
+        words_of(rules.on_event),
+        collection=context.name,
+        limit_s=rules.on_event_limit_s,
+        emit=emit,
+    )
 
 
 def raw_hint(result: IngestResult) -> str:
@@ -173,6 +219,7 @@ def _prepared(
     emit: Emit,
     stack: contextlib.ExitStack,
     *,
+    command: EventCommand | None,
     once: bool,
     scan: bool,
     cluster: bool,
@@ -189,7 +236,7 @@ def _prepared(
     choose_recipe(context, waiting=_waiting(context, scan=scan))
     live = context.open_index(catalog, verify=not once)
     stack.callback(live.close, save=True)
-    keeper = _Keeper(context, live, emit)
+    keeper = _Keeper(context, live, emit, command)
     assigner = ArrivalAssigner(catalog)
     assigner.catch_up(context.recipe)
     context.recluster().drop_unfinished()
@@ -324,6 +371,8 @@ def add(context: Context, paths: Sequence[bytes], emit: Emit, *, cluster: bool) 
     if not paths:
         raise UsageError("no path given; name at least one file or folder")
     catalog = context.catalog
+    if not context.is_watching:
+        _refuse_pause(context)
     tops: list[tuple[bytes, bool]] = []
     for path in paths:
         absolute = os.path.abspath(path)
@@ -362,6 +411,8 @@ def retry(context: Context, paths: Sequence[bytes], emit: Emit) -> IngestResult:
         wanted = sorted(asked)
     if not wanted:
         raise NothingThereError("nothing is in quarantine")
+    if not context.is_watching:
+        _refuse_pause(context)
     arrivals = _Arrivals(catalog)
     with catalog.transaction():
         for path in wanted:
@@ -444,6 +495,9 @@ def _take_in(context: Context, arrivals: _Arrivals, emit: Emit, *, cluster: bool
                 if not waited:
                     emit(Event("note", "another process is ingesting; it takes the files"))
                 waited = True
+                if found := rest(context.catalog, wall=time.time()):
+                    emit(Event("note", f"the files are queued: {found.sentence}"))
+                    return arrivals.result()
             else:
                 result = run(context, emit, once=True, scan=False, cluster=cluster)
                 return arrivals.result() if waited else result

@@ -59,6 +59,7 @@ _KEYS = {
     "MissingImage": "id path scans held *facts",
     "MovedRoot": "old new images compared absent doubled already dry_run",
     "Neighbour": "id path score cluster name missing *facts copies similarity rarity",
+    "Paused": "paused since pending watching changed",
     "PastClustering": "id generation previous published current undone provisional k chosen_by "
     "space inertia moved *lineage words",
     "QueryResult": "query neighbours queries sheet order lacking",
@@ -69,7 +70,7 @@ _KEYS = {
     "SettingRow": "key value default from=origin",
     "Status": "collection recipe images distinct quarantined skipped pending missing "
     "held=held_images clusters clustering unassigned roots links watching drift removed offline "
-    "damaged corrections",
+    "damaged corrections paused=rest.paused hours=rest.hours outside_hours=rest.outside",
     "StoredJob": "id command arguments state begun ended result=document",
     "SweepResult": "space n k inertia knee chart *criteria preferred seconds complete",
     "Thresholds": "near similar",
@@ -101,6 +102,7 @@ _TUPLES = {
 }
 _FILES = {"kept", "hard_links"}
 _TIMES = {"made", "published", "created", "since", "scanned", "time", "added", "begun", "ended"}
+_TIMES |= {"paused"}
 # Rows that are written in short under this key.
 _SHORT = {("MissingImage", "accepted"): "id path"}
 # Lists whose first row's keys are repeated outside them.

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from imgclust.collection.service import PictureWorkers as PictureWorkers
     from imgclust.collection.service import Service as Service
     from imgclust.collection.status import CurrentClustering as CurrentClustering
+    from imgclust.collection.status import Paused as Paused
     from imgclust.collection.status import Standing as Standing
     from imgclust.collection.status import Status as Status
     from imgclust.doctor import Advisory as Advisory
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from imgclust.ingest import Emit as Emit
     from imgclust.ingest import Event as Event
     from imgclust.ingest import IngestResult as IngestResult
+    from imgclust.ingest import Rest as Rest
     from imgclust.links import LinksResult as LinksResult
     from imgclust.maps import MapResult as MapResult
     from imgclust.paths import Folders as Folders
@@ -98,12 +100,12 @@ _HOMES = {
     "collection.selection": "Selection",
     "collection.service": "FeedEvent FeedPart ImageDetails ImagePage Original PictureWorkers "
     "Service",
-    "collection.status": "CurrentClustering Standing Status",
+    "collection.status": "CurrentClustering Paused Standing Status",
     "doctor": "Advisory Check DoctorResult",
     "duplicates": "Duplicate DuplicateGroup DuplicatesResult Thresholds",
     "export": "ExportResult",
     "images": "Region",
-    "ingest": "Emit Event IngestResult",
+    "ingest": "Emit Event IngestResult Rest",
     "links": "LinksResult",
     "maps": "MapResult",
     "paths": "Folders IndexFolder",

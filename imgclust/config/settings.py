@@ -42,6 +42,15 @@ class Watch:
     exclude_folders: tuple[str, ...] = _setting(
         SYSTEM_FOLDERS, "names of folders to leave out anywhere, in any letter case"
     )
+    hours: str = _setting(
+        "", "a watcher reads files in these hours only, such as 22:00-06:00; --once at any time"
+    )
+    on_event: str = _setting(
+        "", "command that gets arrivals, new clusters and quarantined files on standard input"
+    )
+    on_event_limit_s: float = _setting(
+        60.0, "seconds that command may take for one event", least=0.1, most=_MOST_S
+    )
     log_file: str = _setting(
         "", "what a watcher writes its log to; auto: log/watch.log in the collection's folder"
     )
