@@ -178,6 +178,8 @@ FOLDER_EMPTY = "the folder is empty"
 MOUNT_GONE = "the folder of the mount is gone"
 NOT_MOUNTED = "nothing is mounted here any more"
 MOUNT_EMPTY = "the mounted disk is empty"
+# The reason to keep single images: their disk is not this one.
+OTHER_DISK = "another disk or folder is here now, without the images of the one before"
 _OFFLINE = {FOLDER_GONE, FOLDER_EMPTY, MOUNT_GONE, NOT_MOUNTED, MOUNT_EMPTY}
 
 

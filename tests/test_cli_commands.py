@@ -28,7 +28,7 @@ CLUSTER_ROW = [
 ]
 CLUSTER = [
     *("clustering", "k", "chosen_by", "space", "inertia", "sizes", "kept", "split", "merged"),
-    *("new", "gone", "moved", "returned", "frozen", "continued"),
+    *("new", "gone", "moved", "returned", "frozen", "continued", "sentence", "notes"),
 ]
 
 
@@ -291,7 +291,7 @@ def test_sweep(run: Run, ready: Path) -> None:
         assert all(isinstance(value, float) for value in document[name][1:])
     assert Path(document["chart"]).is_file()
     said = run("sweep", "--k-max", "6")
-    assert said.out.startswith("k from 1 to 6, 24 distinct images in the space pca: ")
+    assert said.out.startswith("k from 1 to 6, 24 distinct images in the space smoothed: ")
     best = max(range(1, 4), key=lambda place: document["calinski_harabasz"][place]) + 1
     assert document["preferred"]["calinski_harabasz"] == best
     assert "of k up to 4, other criteria prefer: simplified silhouette" in said.out
@@ -312,7 +312,7 @@ def test_cluster(run: Run, ready: Path) -> None:
     undone = run("cluster", "--undo", "--json").document
     assert list(undone) == CLUSTER
     assert undone["clustering"] == before
-    assert "space pca" in run("cluster", "-k", "2").out
+    assert "space smoothed" in run("cluster", "-k", "2").out
     assert run("links", "--check").code == 0
 
 
@@ -351,7 +351,7 @@ def test_steps_stand_alone(run: Run, ready: Path, options: list[str], said: str)
 
 def test_another_space_is_kept(run: Run, ready: Path) -> None:
     assert run("cluster", "-k", "3", "--space", "embedding", "--dry-run").code == 0
-    assert run("cluster", "-k", "3", "--json").document["space"] == "pca"
+    assert run("cluster", "-k", "3", "--json").document["space"] == "smoothed"
     assert run("cluster", "-k", "3", "--space", "embedding").code == 0
     assert run("cluster", "-k", "3", "--json").document["space"] == "embedding"
 

@@ -11,7 +11,10 @@ from PIL import Image
 
 from tests.command_line import Run, runner
 
-IMAGE = ["id", "path", "score", "width", "height", "bytes", "hard_links", "relation"]
+IMAGE = [
+    *("id", "path", "score", "width", "height", "bytes", "hard_links", "relation"),
+    *("similarity", "rarity"),
+]
 
 
 @pytest.fixture

@@ -104,6 +104,13 @@ class SimulatedDisk:
     def mount_points(self, folder: bytes) -> set[bytes]:
         return set()
 
+    def digest(self, path: bytes) -> bytes | None:
+        found = self.here(path)
+        return None if found is None else hashlib.sha256(found[0]).digest()
+
+    def volume(self, folder: bytes) -> int | None:
+        return None
+
     def names(self, folder: bytes) -> set[bytes]:
         below = (path for path in self.files if path.startswith(folder + b"/") and self.here(path))
         return {path[len(folder) + 1 :].split(b"/")[0] for path in below}

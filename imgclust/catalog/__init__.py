@@ -12,6 +12,7 @@ from imgclust.catalog.copies import (
     marked,
 )
 from imgclust.catalog.details import Details, Facts
+from imgclust.catalog.feed import FeedRow, StoredJob
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
 from imgclust.catalog.moves import DoubledImage, MovedImage
@@ -20,6 +21,7 @@ from imgclust.catalog.projections import StoredProjection
 from imgclust.catalog.roots import Mount, Root
 from imgclust.catalog.schema import APPLICATION_ID, VERSION
 from imgclust.catalog.sweeps import StoredSweep
+from imgclust.catalog.volumes import Volume
 
 __all__ = [
     "APPLICATION_ID",
@@ -32,6 +34,7 @@ __all__ = [
     "Details",
     "DoubledImage",
     "Facts",
+    "FeedRow",
     "Image",
     "KeptCatalog",
     "ListedImage",
@@ -41,8 +44,10 @@ __all__ = [
     "PublishedClustering",
     "Quarantined",
     "Root",
+    "StoredJob",
     "StoredProjection",
     "StoredSweep",
+    "Volume",
     "damaged_embeddings",
     "facts_of",
     "finite",

@@ -12,12 +12,14 @@ from typing import Any, Self
 
 from imgclust.catalog import copies, schema
 from imgclust.catalog.assignments import Assignments
+from imgclust.catalog.bursts import Bursts
 from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.connection import connect, hindrance
 from imgclust.catalog.contents import Contents
 from imgclust.catalog.cursor import DAMAGED, REFUSED, Cursor, damaged, parsed
 from imgclust.catalog.decisions import Dismissals, Removals
 from imgclust.catalog.details import DetailTable
+from imgclust.catalog.feed import Feed, Jobs
 from imgclust.catalog.images import Image, Images, Listing
 from imgclust.catalog.integrity import Checking
 from imgclust.catalog.links import LinkLedger
@@ -26,6 +28,7 @@ from imgclust.catalog.observations import Observations, Requests
 from imgclust.catalog.projections import Projections
 from imgclust.catalog.roots import Mounts, Roots
 from imgclust.catalog.sweeps import Sweeps
+from imgclust.catalog.volumes import Volumes
 from imgclust.errors import CatalogError, ImgclustError, StorageError
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -46,7 +49,8 @@ class Catalog:
     Attributes
     ----------
     contents, details, dismissals, roots, mounts, folder_moves, images, moves, observations,
-    removals, requests, clusterings, assignments, projections, sweeps, ledger
+    removals, requests, clusterings, assignments, projections, sweeps, bursts,
+    ledger, feed, jobs
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -78,6 +82,7 @@ class Catalog:
         self.dismissals = Dismissals(self._connection)
         self.roots = Roots(self._connection)
         self.mounts = Mounts(self._connection)
+        self.volumes = Volumes(self._connection)
         self.folder_moves = FolderMoves(self._connection)
         self.images = Images(self._connection)
         self.moves = Moves(self._connection)
@@ -88,7 +93,10 @@ class Catalog:
         self.assignments = Assignments(self._connection)
         self.projections = Projections(self._connection)
         self.sweeps = Sweeps(self._connection)
+        self.bursts = Bursts(self._connection)
         self.ledger = LinkLedger(self._connection, self.transaction)
+        self.feed = Feed(self._connection)
+        self.jobs = Jobs(self._connection)
         self.listing = Listing(self._connection)
         self.checking = Checking(self._connection)
 
@@ -130,6 +138,11 @@ class Catalog:
     def writable(self) -> bool:
         """False where the catalog was opened in a place in which nothing can be written."""
         return not self._unwritable
+
+    @property
+    def hindrance(self) -> str:
+        """Why nothing can be written here now, a full disk say; empty where nothing is seen."""
+        return hindrance(self.path.parent)
 
     @contextmanager
     def piece(self) -> Iterator[None]:

@@ -21,8 +21,8 @@ from imgclust.wording import NO_CLUSTERS, cluster_shown, joined, no_such_cluster
 
 _COLUMNS = (
     "c.id, c.generation, c.previous, c.created, c.published, c.provisional, c.space, c.k, "
-    "c.chosen_by, c.inertia, c.mean_distance, c.seed, r.name, c.projection, c.sequence, "
-    "c.contents, c.dims, c.centroids, c.lineage"
+    "c.chosen_by, c.inertia, c.mean_distance, c.seed, r.name, c.projection, c.similarity, "
+    "c.sequence, c.contents, c.dims, c.centroids, c.lineage"
 )
 
 
@@ -44,7 +44,10 @@ class DescribedCluster(NamedTuple):
 
 @dataclass(frozen=True)
 class Clustering:
-    """One finished run; `centroids` is `(k, dims)` float32, `described` the cluster of each."""
+    """One finished run; `centroids` is `(k, dims)` float32, `described` the cluster of each.
+
+    `projection` and `similarity` are numbers of stored projections.
+    """
 
     id: int
     generation: int
@@ -60,6 +63,7 @@ class Clustering:
     seed: int
     recipe: str
     projection: int | None
+    similarity: int | None
     sequence: int
     contents: int
     centroids: npt.NDArray[np.float32]
@@ -231,14 +235,15 @@ class Clusterings:
         sequence: int,
         contents: int,
         centroids: npt.NDArray[np.float32],
+        similarity: int | None = None,
     ) -> int:
         """Store a clustering that is not published yet."""
         previous = self.current_id()
         generation = 1 if previous is None else self.get(previous).generation + 1
         self._connection.execute(
             "INSERT INTO clusterings (generation, previous, created, provisional, space, k, "
-            "chosen_by, inertia, mean_distance, seed, recipe, projection, sequence, contents, "
-            "dims, centroids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "chosen_by, inertia, mean_distance, seed, recipe, projection, similarity, sequence, "
+            "contents, dims, centroids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 generation,
                 previous,
@@ -252,6 +257,7 @@ class Clusterings:
                 seed,
                 recipe,
                 projection,
+                similarity,
                 sequence,
                 contents,
                 centroids.shape[1],

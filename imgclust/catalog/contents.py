@@ -87,6 +87,10 @@ class Contents:
             "AND content = ?",
             (key,),
         )
+        self._connection.execute(
+            "DELETE FROM burst_groups WHERE rule IN (SELECT id FROM burst_rules) AND content = ?",
+            (key,),
+        )
         self._connection.execute("DELETE FROM contents WHERE key = ?", (key,))
         self._connection.execute(
             "INSERT INTO changes (content, action) VALUES (?, 'remove')", (key,)

@@ -12,7 +12,7 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
-_COLUMNS = "id, path, root, content, state, misses, added, inode, doubt"
+_COLUMNS = "id, path, root, content, state, misses, added, inode, doubt, kept"
 
 _PAGE = """
 SELECT i.id, i.path, i.content, a.cluster, a.distance, p.x, p.y, p.z, e.vector, i.state = 'missing'
@@ -29,7 +29,8 @@ class Image:
     """One file of the collection; `added` is the wall clock at its first commit.
 
     `inode` is that of the file as it was last read, 0 when it is not known; `doubt` says why the
-    row may still change hands (see `Moves`), empty when it does not.
+    row may still change hands (see `Moves`), empty when it does not; `kept` is the folder of the
+    disk that the file of a missing image was on, where another one is now.
     """
 
     id: int
@@ -41,6 +42,7 @@ class Image:
     added: float
     inode: int = 0
     doubt: str = ""
+    kept: bytes | None = None
 
 
 def bounds_below(folder: bytes) -> tuple[bytes, bytes]:
@@ -121,7 +123,7 @@ class Images:
         ]
         bounds = [bound for path in held for bound in bounds_below(path)]
         return self._many(
-            "state = 'missing' AND misses >= ? AND root IN "
+            "state = 'missing' AND kept IS NULL AND misses >= ? AND root IN "
             "(SELECT id FROM roots WHERE held IS NULL) "
             f"{'AND NOT (path > ? AND path < ?) ' * len(held)}ORDER BY id LIMIT ?",
             misses,
@@ -219,7 +221,7 @@ class Images:
         """Give the image another path; id, content and cluster stay."""
         self._connection.execute(
             "UPDATE images SET path = ?, root = ?, inode = ?, state = 'present', misses = 0, "
-            "doubt = '', former = NULL WHERE id = ?",
+            "doubt = '', former = NULL, kept = NULL WHERE id = ?",
             (path, root, inode, image),
         )
 
@@ -230,8 +232,8 @@ class Images:
     def set_content(self, image: int, content: int, *, inode: int = 0) -> None:
         """The file was replaced in place: same image, other content."""
         self._connection.execute(
-            "UPDATE images SET content = ?, inode = ?, state = 'present', misses = 0, doubt = '' "
-            "WHERE id = ?",
+            "UPDATE images SET content = ?, inode = ?, state = 'present', misses = 0, doubt = '', "
+            "kept = NULL WHERE id = ?",
             (content, inode, image),
         )
 
@@ -239,7 +241,7 @@ class Images:
         """The image is where it should be, in the file with this inode."""
         self._queue_pages([image], "missing")
         self._connection.execute(
-            "UPDATE images SET state = 'present', misses = 0, doubt = '', "
+            "UPDATE images SET state = 'present', misses = 0, doubt = '', kept = NULL, "
             "inode = coalesce(?, inode) WHERE id = ?",
             (inode, image),
         )

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import apsw
 
 from imgclust.catalog.images import Image, bounds_below
 
-_COLUMNS = "id, path, root, content, state, misses, added, inode, doubt"
+_COLUMNS = "id, path, root, content, state, misses, added, inode, doubt, kept"
 # What the index of such rows holds; SQLite uses it where a query says so in these words.
 _LOOSE = "(doubt <> '' OR state = 'missing')"
 
@@ -34,6 +34,7 @@ _BELOW = "r.path > ?1 AND r.path < ?2"
 _PATHS = (
     ("images", "path"),
     ("images", "former"),
+    ("images", "kept"),
     ("observations", "path"),
     ("quarantine", "path"),
     ("requests", "path"),
@@ -118,6 +119,21 @@ class Moves:
         """A displaced image was found nowhere: scans decide what becomes of it."""
         self._connection.execute(
             "UPDATE images SET doubt = '', former = NULL WHERE id = ?", (image,)
+        )
+
+    def keep(self, images: Iterable[int], folder: bytes) -> None:
+        """These missing images stay until they are found: another disk is in this folder now."""
+        self._connection.executemany(
+            "UPDATE images SET doubt = '', kept = ? WHERE id = ? AND state = 'missing'",
+            [(folder, image) for image in images],
+        )
+
+    def path_of(self, image: int) -> bytes:
+        """The path that the file of an image had, also when another image has it now."""
+        return bytes(
+            self._connection.execute(
+                "SELECT coalesce(former, path) FROM images WHERE id = ?", (image,)
+            ).get
         )
 
 
@@ -228,6 +244,7 @@ class FolderMoves:
     def move_root(self, root: int, path: bytes) -> None:
         """Give a root another path; which disk it is on there is not known yet."""
         self._connection.execute("DELETE FROM mounts WHERE root = ?", (root,))
+        self._connection.execute("DELETE FROM volumes WHERE root = ?", (root,))
         self._connection.execute(
             "UPDATE roots SET path = ?, device = 0, inode = 0, held = NULL WHERE id = ?",
             (path, root),
@@ -236,6 +253,7 @@ class FolderMoves:
     def merge_root(self, root: int, into: int) -> None:
         """Have another root take over all that belongs to a root, which goes."""
         self._connection.execute("DELETE FROM mounts WHERE root = ?", (root,))
+        self._connection.execute("DELETE FROM volumes WHERE root = ?", (root,))
         for table in ("images", "observations", "requests"):
             self._connection.execute(f"UPDATE {table} SET root = ? WHERE root = ?", (into, root))
         self._connection.execute(
@@ -255,16 +273,18 @@ class FolderMoves:
 
     def forget_mounts(self, folder: bytes) -> None:
         """Forget which mounts there were at and below a folder."""
-        self._connection.execute(
-            "DELETE FROM mounts WHERE path = ? OR (path > ? AND path < ?)",
-            (folder, *bounds_below(folder)),
-        )
+        for table in ("mounts", "volumes"):
+            self._connection.execute(
+                f"DELETE FROM {table} WHERE path = ? OR (path > ? AND path < ?)",
+                (folder, *bounds_below(folder)),
+            )
 
     def found(self, images: Sequence[int]) -> None:
         """The files of these images are there."""
         values = [(image,) for image in images]
         self._connection.executemany(
-            "UPDATE images SET state = 'present', misses = 0 WHERE id = ? AND state <> 'present'",
+            "UPDATE images SET state = 'present', misses = 0, kept = NULL "
+            "WHERE id = ? AND state <> 'present'",
             values,
         )
         self._connection.executemany(

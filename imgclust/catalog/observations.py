@@ -93,6 +93,10 @@ class Observations:
         """What is known of the path cannot be trusted: no stat fits it, and it is due at once."""
         self.see(path, root, (0, 0, 0, -1, 0), due=0.0)
 
+    def distrust(self, path: bytes) -> None:
+        """What was seen at the path fits no file: the next look takes it for changed."""
+        self._connection.execute("UPDATE observations SET mtime_ns = -1 WHERE path = ?", (path,))
+
     def again(self, path: bytes, *, due: float, tries: int, deaths: int) -> None:
         """The path is to be read again at `due`."""
         self._connection.execute(
@@ -275,6 +279,13 @@ class Observations:
         return [bytes(path) for (path,) in rows]
 
     # Quarantine
+
+    def oldest_pending(self) -> float | None:
+        """The wall clock at which the file that waits longest was last changed or seen anew."""
+        found: float | None = self._connection.execute(
+            "SELECT min(changed) FROM observations WHERE state = 'seen'"
+        ).get
+        return found
 
     def quarantine(self, path: bytes, reason: str, *, tries: int) -> None:
         """Put a path aside with its reason, in the words for people."""

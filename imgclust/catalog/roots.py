@@ -88,7 +88,7 @@ class Roots:
             "DELETE FROM quarantine WHERE path IN (SELECT path FROM observations WHERE root = ?)",
             (root,),
         )
-        for table in ("observations", "requests", "mounts"):
+        for table in ("observations", "requests", "mounts", "volumes"):
             self._connection.execute(f"DELETE FROM {table} WHERE root = ?", (root,))
         self._connection.execute("DELETE FROM roots WHERE id = ?", (root,))
 

@@ -20,6 +20,7 @@ from imgclust.cli import (
     maintenance,
     query,
     roots,
+    serve,
 )
 from imgclust.cli.context import Call, Globals, fail
 from imgclust.cli.typer_ext import Commands, Version, with_globals
@@ -75,6 +76,7 @@ for _group in (
     maintenance,
     roots,
     collections,
+    serve,
 ):
     app.add_typer(_group.commands)
 

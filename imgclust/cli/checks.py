@@ -53,6 +53,13 @@ def similarity(min_score: float | None) -> None:
     require_similarity(min_score)
 
 
+def least_similarity(least: float | None) -> None:
+    """Refuse what no similarity of two images can be."""
+    from imgclust.collection.query import require_similarity
+
+    require_similarity(least)
+
+
 def score(min_score: float | None) -> None:
     """Refuse what no score of a query can be."""
     from imgclust.collection.query import require_score

@@ -27,7 +27,7 @@ _ORDER = (
     *("watch", "pause", "resume", "add", "query", "duplicates", "sweep", "cluster", "clusters"),
     *("view", "links"),
     *("report", "export", "status", "quarantine", "missing", "roots", "remove", "doctor"),
-    *("backup", "restore", "collections", "config", "weights", "reembed"),
+    *("serve", "backup", "restore", "collections", "config", "weights", "reembed"),
 )
 
 

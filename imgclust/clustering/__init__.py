@@ -3,7 +3,7 @@
 Arrays in, frozen results out; nothing here knows a catalog or a setting.
 """
 
-from imgclust.clustering.burst_groups import BurstRule, burst_rule, group_bursts
+from imgclust.clustering.burst_groups import BurstRule, Representatives, burst_rule, group_bursts
 from imgclust.clustering.choose_k import Suggestion, preferred, suggest, suggest_from
 from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
 from imgclust.clustering.constraints import (
@@ -36,6 +36,7 @@ __all__ = [
     "Fit",
     "GroupCount",
     "Matching",
+    "Representatives",
     "Smoothed",
     "Spread",
     "Suggestion",

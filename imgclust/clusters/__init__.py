@@ -12,6 +12,7 @@ from imgclust.clusters.model import ArrivalAssigner, Model
 from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.schedule import Automatic, is_due
 from imgclust.clusters.service import Recluster
+from imgclust.clusters.similarity import Similarity, current_similarity, likeness_to, similarity_of
 
 __all__ = [
     "ArrivalAssigner",
@@ -23,9 +24,13 @@ __all__ = [
     "Model",
     "PastClustering",
     "Recluster",
+    "Similarity",
     "SweepResult",
+    "current_similarity",
     "drifting",
     "history",
     "is_due",
     "life",
+    "likeness_to",
+    "similarity_of",
 ]

@@ -186,6 +186,7 @@ def _publish(
             sequence=group.room.sequence,
             contents=contents,
             centroids=np.concatenate([base.centroids[others], done.centroids]),
+            similarity=base.similarity,
         )
         catalog.clusterings.set_clusters(number, rows)
         # What comes from here on is assigned, and counted, when the clustering is published.

@@ -20,6 +20,7 @@ from imgclust.clustering import (
 from imgclust.clusters.feature_space import Space, apart, store
 from imgclust.clusters.model import Model
 from imgclust.clusters.results import lineage
+from imgclust.clusters.similarity import fit_and_pack, store_similarity
 from imgclust.clusters.space_fit import Standing
 from imgclust.clusters.succession import ChangedMeanwhileError, Succession
 from imgclust.errors import StoppedError
@@ -75,6 +76,9 @@ def publish(
             raise StoppedError("the clusters were made final meanwhile; they stay")
 
     check()
+    progress("measuring similarity", 0, None)
+    similarity = fit_and_pack(catalog, room, recipe=recipe, seed=seed)
+    stop.check()
     with catalog.transaction():
         number = catalog.clusterings.begin(
             provisional=provisional,
@@ -88,6 +92,7 @@ def publish(
             sequence=room.sequence,
             contents=len(room.keys),
             centroids=done.centroids,
+            similarity=store_similarity(catalog, room, recipe, similarity),
         )
         catalog.clusterings.set_clusters(number, clusters_as_found)
     clusters = ids[done.assigned]

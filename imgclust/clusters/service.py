@@ -10,7 +10,7 @@ from pathlib import Path
 from imgclust import devices
 from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Matching, Suggestion, Sweep, preferred
-from imgclust.clusters import split_merge, stored_sweeps
+from imgclust.clusters import burst_store, split_merge, stored_sweeps
 from imgclust.clusters.clustering_history import undo
 from imgclust.clusters.feature_space import SPACES, Space, build
 from imgclust.clusters.model import ArrivalAssigner
@@ -73,7 +73,7 @@ class Recluster:
         """
         began = time.monotonic()
         with self._locked():
-            room = self._space(space, seed)
+            room = self._space(space, seed, keep=True)
             found, suggestion = self._sweep(room, k_min, k_max, seed)
             path = self._charts / self._settings.views.elbow.format(dims=room.points.shape[1])
             if chart:
@@ -98,7 +98,7 @@ class Recluster:
         self,
         *,
         k: int | str,
-        space: str,
+        space: str | None = None,
         seed: int,
         chosen_by: str = "user",
         provisional: bool = False,
@@ -118,6 +118,8 @@ class Recluster:
         k
             A number, or "auto": the knee, without one the largest simplified silhouette, failing
             that 1.
+        space
+            None: that of the settings.
         chosen_by
             Who gave a number: "user" or "config". Fewer than there are named clusters is an error
             of the user; other numbers are raised.
@@ -147,13 +149,14 @@ class Recluster:
         """
         strict = chosen_by == "user" and not automatic
         wanted = count_or_auto(k, name="k")
+        space = space or self._settings.clustering.space
 
         def make() -> ClusterResult:
             if step is not None and self._catalog.clusterings.current_id() is None:
                 raise NothingThereError(NO_CLUSTERS)
             if wanted is not None and step is None:  # before anything takes long
                 as_asked(wanted, len(self._catalog.clusterings.frozen()), strict=strict)
-            room = self._space(space, seed)
+            room = self._space(space, seed, keep=not dry_run)
             self._stop.check()
             standing = standing_of(self._catalog, room)
             continues = bool(standing.before.max(initial=-1) >= 0) and not fresh
@@ -281,11 +284,12 @@ class Recluster:
 
     def _catalog_cleanup(self) -> None:
         drop_unpublished(self._catalog)
+        burst_store.drop_old(self._catalog)
         stored_sweeps.trim(self._catalog)
         with self._catalog.transaction():
             self._catalog.projections.drop_unused_spaces()
 
-    def _space(self, name: str, seed: int) -> Space:
+    def _space(self, name: str, seed: int, *, keep: bool) -> Space:
         if name not in SPACES:
             raise UsageError(f"there is no space {name!r}; use {', '.join(SPACES)}")
         if not 0 <= seed < 1 << 31:
@@ -299,6 +303,7 @@ class Recluster:
             recipe=self._recipe,
             settings=self._settings,
             seed=seed,
+            keep=keep,
             progress=self._progress,
             stop=self._stop,
         )

@@ -102,6 +102,13 @@ class Collection:
         return self._context.settings
 
     @property
+    def service(self) -> results.Service:
+        """What a service shows beside the commands: pictures, pages of images, feed, jobs."""
+        from imgclust.collection.service import Service
+
+        return Service(self._context)
+
+    @property
     def recipe(self) -> str:
         """Name of the recipe of the embeddings; a `NothingThereError` before the first ingest."""
         return self._context.recipe
@@ -123,10 +130,7 @@ class Collection:
 
         Beside another process that ingests the paths are queued, and this waits until they are in.
 
-        Raises
-        ------
-        UsageError
-            When a path does not exist, or overlaps with the collection's own folders.
+        A `UsageError` when a path does not exist, or overlaps with the collection's own folders.
         """
         from imgclust.collection import ingest
 
@@ -203,6 +207,7 @@ class Collection:
         *,
         n: int = 10,
         min_score: float | None = None,
+        min_similarity: float | None = None,
         cluster: int | str | None = None,
         region: results.Region | None = None,
         selection: Selection | None = None,
@@ -214,12 +219,10 @@ class Collection:
 
         Parameters
         ----------
-        what, n, min_score, cluster, selection
-            Several by the mean of their embeddings; how many; none below this cosine; only those.
-        region, sheet
-            Ask for this part of the one image; draw a contact sheet there.
-        include_self, copies
-            Show the images that were asked for too; a row for each copy, exact or near.
+        what, n, min_score, min_similarity, cluster, selection
+            Several by the mean of their embeddings; how many; none below these; only those.
+        region, sheet, include_self, copies
+            By this part of the one image; draw a contact sheet; also those asked for; a row a copy.
 
         Raises
         ------
@@ -233,6 +236,7 @@ class Collection:
             what,
             n=n,
             min_score=min_score,
+            min_similarity=min_similarity,
             cluster=cluster,
             region=region,
             selection=selection,
@@ -587,11 +591,8 @@ class Collection:
     def report(self, to: Path | None = None) -> results.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.
 
-        Without a file, which is replaced in one step, it is `charts/report.html` of the collection.
+        The file is replaced in one step; None is `charts/report.html` of the collection.
 
-        Raises
-        ------
-        NothingThereError, UsageError
-            For a collection without images; for a path that is a folder, or among images or ours.
+        A `NothingThereError` without images, a `UsageError` for a folder, or a path among images.
         """
         return exports.report(self._context, to)

@@ -262,6 +262,7 @@ def _prepared(
                 skip=ours,
             ),
             disk=LocalDisk(exclusion),
+            monitor=context.monitor,
         ),
         recipe=context.recipe,
         settings=settings,

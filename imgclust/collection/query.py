@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import fs, search
+from imgclust.clusters import current_similarity
 from imgclust.collection.duplicates import WholePictures, copy_test
 from imgclust.collection.images import pictures
 from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.numbers import is_digits
-from imgclust.search import QueryResult, Subject
-from imgclust.wording import copies_shown, printable
+from imgclust.search import Neighbour, QueryResult, Subject
+from imgclust.wording import SIMILARITY_LACKING, copies_shown, likeness, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -34,6 +35,7 @@ def query(
     *,
     n: int,
     min_score: float | None,
+    min_similarity: float | None,
     cluster: int | str | None,
     region: Region | None,
     selection: Selection | None,
@@ -47,6 +49,7 @@ def query(
     if n < 1:
         raise UsageError(f"-n {n}: ask for at least one image")
     require_score(min_score)
+    require_similarity(min_similarity)
     if not asked:
         raise UsageError("query what? name at least one image")
     if region is not None and len(asked) > 1:
@@ -56,6 +59,11 @@ def query(
 
         exports.check_sheet(context, sheet)
     _ = context.recipe  # said before files are read
+    similarity = current_similarity(context.catalog, context.recipe)
+    if min_similarity is not None and similarity.projection is None:
+        raise NothingThereError(
+            f"--min-similarity: {SIMILARITY_LACKING[similarity.lacking or '']}; use --min-score"
+        )
     subject = _of_region(context, asked[0], region) if region else _of(context, asked)
     originals = WholePictures(context)
     try:
@@ -70,10 +78,16 @@ def query(
             only=None if selection is None else selection.images(context),
             include_self=include_self,
             near=None if copies else copy_test(context, originals).near,
+            compare=None if similarity.projection is None else similarity.between,
+            min_similarity=min_similarity,
         )
     finally:
         originals.close()
-    found = replace(found, neighbours=with_facts(context, found.neighbours))
+    found = replace(
+        found,
+        neighbours=with_facts(context, found.neighbours),
+        lacking=similarity.lacking,
+    )
     # An answer is short: what is there now is asked of the disk.
     found = replace(
         found,
@@ -85,6 +99,12 @@ def query(
         _draw(context, found, sheet)
         found = replace(found, sheet=sheet)
     return found
+
+
+def require_similarity(least: float | None) -> None:
+    """Refuse what no similarity can be."""
+    if least is not None and not -1 <= least <= 1:
+        raise UsageError(f"--min-similarity {least:g} is not a similarity; use -1 to 1")
 
 
 def _of(context: Context, asked: Sequence[str]) -> Subject:
@@ -121,11 +141,17 @@ def _of_region(context: Context, asked: str, region: Region) -> Subject:
     return Subject(vector, None, None, () if known is None else (known.id,))
 
 
+def _number(row: Neighbour) -> str:
+    if row.similarity is None:
+        return f"{row.score:.3f}"
+    return likeness(row.similarity, row.rarity)
+
+
 def _draw(context: Context, found: QueryResult, path: Path) -> None:
     from imgclust import charts
 
     captions = [
-        f"{row.score:.3f} {'missing: ' if row.missing else ''}"
+        f"{_number(row)} {'missing: ' if row.missing else ''}"
         f"{printable(os.path.basename(row.path))}{copies_shown(row.copies, ' ')}"
         for row in found.neighbours
     ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from imgclust.catalog import Facts as Facts
     from imgclust.catalog import KeptCatalog as KeptCatalog
     from imgclust.catalog import Quarantined as Quarantined
+    from imgclust.catalog import StoredJob as StoredJob
     from imgclust.clustering import Drift as Drift
     from imgclust.clusters import ClusterLife as ClusterLife
     from imgclust.clusters import ClusterResult as ClusterResult
@@ -39,6 +40,13 @@ if TYPE_CHECKING:
     from imgclust.collection.roots import RemovedRoot as RemovedRoot
     from imgclust.collection.roots import RootRow as RootRow
     from imgclust.collection.selection import Selection as Selection
+    from imgclust.collection.service import FeedEvent as FeedEvent
+    from imgclust.collection.service import FeedPart as FeedPart
+    from imgclust.collection.service import ImageDetails as ImageDetails
+    from imgclust.collection.service import ImagePage as ImagePage
+    from imgclust.collection.service import Original as Original
+    from imgclust.collection.service import PictureWorkers as PictureWorkers
+    from imgclust.collection.service import Service as Service
     from imgclust.collection.status import CurrentClustering as CurrentClustering
     from imgclust.collection.status import Paused as Paused
     from imgclust.collection.status import Standing as Standing
@@ -70,7 +78,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "backup": "Backup Manifest Restored",
-    "catalog": "Facts KeptCatalog Quarantined",
+    "catalog": "Facts KeptCatalog Quarantined StoredJob",
     "clustering": "Drift",
     "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering SweepResult",
     "collection.clusters": "ClusterDetails ClusterRow Member",
@@ -80,6 +88,8 @@ _HOMES = {
     "Deleted EffectiveSettings SettingRow",
     "collection.roots": "MovedRoot RemovedRoot RootRow",
     "collection.selection": "Selection",
+    "collection.service": "FeedEvent FeedPart ImageDetails ImagePage Original PictureWorkers "
+    "Service",
     "collection.status": "CurrentClustering Paused Standing Status",
     "doctor": "Advisory Check DoctorResult",
     "duplicates": "Duplicate DuplicateGroup DuplicatesResult Thresholds",

@@ -89,7 +89,9 @@ class Clustering:
     """How images are grouped."""
 
     k: str = _setting("auto", "number of clusters, or auto")
-    space: str = _setting("pca", "what k-means runs in", ("smoothed", "pca", "embedding", "tsne"))
+    space: str = _setting(
+        "smoothed", "what k-means runs in", ("smoothed", "pca", "embedding", "tsne")
+    )
     pca_dims: int = _setting(64, "dimensions of the space pca", least=1)
     standardise: bool = _setting(False, "StandardScaler before PCA")
     tsne: str = _setting("opentsne", "what makes t-SNE", ("opentsne", "scikit-learn"))

@@ -15,7 +15,6 @@ from imgclust.config import Watch
 from imgclust.errors import CollisionError
 from imgclust.failpoints import passing
 from imgclust.images import (
-    NO_PERMISSION,
     Again,
     Decoded,
     Died,
@@ -23,15 +22,17 @@ from imgclust.images import (
     Outcome,
     ReadFailed,
     Skipped,
-    Unreadable,
 )
 from imgclust.ingest.backoff import Disks
 from imgclust.ingest.environment import Clock, Disk, Place
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.faults import unforeseen
+from imgclust.ingest.mounts import held_sentence
 from imgclust.ingest.removal import Removal
 from imgclust.ingest.rows import Change, Rows
-from imgclust.reconcile import Fate, Verdict, judge
+from imgclust.ingest.unread import UnreadFiles
+from imgclust.reconcile import OTHER_DISK, Fate, Verdict, judge
+from imgclust.wording import printable
 
 Vectors = npt.NDArray[np.float32]
 
@@ -84,6 +85,7 @@ class Committing:
         self._emit = emit
         self._rows = rows or Rows(catalog, disk, clock)
         self._removal = Removal(catalog, disk, self._rows)
+        self._unread = UnreadFiles(catalog, disk)
         self.disks = Disks(catalog, disk=disk, clock=clock, emit=emit)
 
     def write(
@@ -106,11 +108,13 @@ class Committing:
         passing("commit.before")
         if embedded.vectors:
             self._assigner.prepare()
+        self._unread.read(outcomes)
         self._rows.begin(scanning=scanning)
         try:
             with self._catalog.transaction():
                 said = self._put(outcomes, embedded, place)
                 changes = self._rows.changes + ([] if scanning else self._rows.settle())
+                self._note_swapped()
                 lost = self._catalog.images.some([image.id for image in self._rows.lost])
         except BaseException:
             self._rows.forget()
@@ -192,16 +196,24 @@ class Committing:
 
     def settle(self, *, scanning: bool) -> bool:
         """Decide about rows in doubt, when no scan is on; False when none is left."""
-        if not self._catalog.moves.unsettled():
+        if not self._rows.unsettled():
             return False
         if not scanning:
             self._rows.begin(scanning=False)
             with self._catalog.transaction():
                 changes = self._rows.settle()
+                self._note_swapped()
             self._say_changes(changes, [])
         return True
 
+    def _note_swapped(self) -> None:
+        for folder, count in self._rows.swapped.items():
+            sentence = held_sentence(OTHER_DISK, count)
+            self._catalog.event("held", f"{printable(folder)}: {sentence}")
+
     def _say_changes(self, changes: Sequence[Change], lost: Sequence[Image]) -> None:
+        for folder, count in self._rows.swapped.items():
+            self._emit(Event("held", held_sentence(OTHER_DISK, count), folder))
         for image in lost:
             self._counts.absent.add(image.id)
             self._emit(Event("missing", "not there any more", image.path, image.id))
@@ -301,11 +313,16 @@ class Committing:
         if verdict.fate is Fate.COMMIT:
             assert isinstance(outcome, Decoded)
             return self._image(known, outcome, embedded, fresh, place)
-        kept = self._closed(outcome)
+        kept = self._unread.image_of(outcome)
         if kept is not None:
-            self._catalog.images.found(kept.id)
+            reason = verdict.reason or "it is not taken for a picture now"
+            self._catalog.images.found(kept.image.id)
+            observations.release(path)
             observations.settle(path, "done")
-            return Event("trouble", f"{verdict.reason}; its image stays", path), None
+            if kept.again:
+                observations.distrust(path)
+            kind = "trouble" if self._unread.is_news(path, reason) else "kept"
+            return Event(kind, f"{reason}; its image stays", path), None
         self._rows.leave(path)
         if verdict.fate is Fate.SKIP:
             assert isinstance(outcome, Skipped)
@@ -315,19 +332,6 @@ class Committing:
             return Event("skipped", RAW_HINT if outcome.raw else what, path), None
         observations.quarantine(path, verdict.reason, tries=verdict.tries)
         return Event("quarantined", verdict.reason, path), None
-
-    def _closed(self, outcome: Outcome) -> Image | None:
-        """The image of a file whose permissions have changed, and nothing else, as far as known.
-
-        That it cannot be read says nothing about its content. When it can be, its stat has changed.
-        """
-        if not isinstance(outcome, Unreadable) or outcome.reason != NO_PERMISSION:
-            return None
-        image = self._catalog.images.at(outcome.path)
-        if image is None or image.inode != outcome.stat.inode:
-            return None
-        content = self._catalog.contents.get(image.content)
-        return image if content is not None and content.bytes == outcome.stat.size else None
 
     def _image(
         self,
@@ -387,7 +391,7 @@ class Committing:
             return
         if event.kind == "touched":
             self._counts.rest(event.path, "reused")
-        elif event.kind == "trouble":
+        elif event.kind in {"trouble", "kept"}:
             self._counts.rest(event.path, "unchanged")
         elif event.kind in _WORDS:
             self._counts.put(event.path, _WORDS[event.kind])

@@ -16,6 +16,7 @@ from imgclust.images import (
     NO_STAT,
     FileStat,
     Listings,
+    digest,
     file_stat,
     names_in,
     stat_of,
@@ -59,7 +60,11 @@ class Disk(Protocol):
 
     def mount_points(self, folder: bytes) -> set[bytes]: ...
 
+    def volume(self, folder: bytes) -> int | None: ...
+
     def reads(self, path: bytes) -> bool: ...
+
+    def digest(self, path: bytes) -> bytes | None: ...
 
     def scan(
         self, root: bytes, *, skip: Sequence[bytes], trouble: Callable[[bytes, str], None]
@@ -101,6 +106,10 @@ class LocalDisk:
         """Paths in a folder, itself included, that something is mounted on."""
         return fs.mount_points(folder)
 
+    def volume(self, folder: bytes) -> int | None:
+        """A number that only another folder or file system changes; None where nothing tells."""
+        return fs.volume_number(folder)
+
     def reads(self, path: bytes) -> bool:
         """True when the disk itself, and not the system's memory, gives some of the file."""
         try:
@@ -113,6 +122,11 @@ class LocalDisk:
                 os.close(descriptor)
         except OSError:
             return False
+
+    def digest(self, path: bytes) -> bytes | None:
+        """SHA-256 of a file; None when it cannot be read, or changes."""
+        found = digest(path)
+        return None if found is None else found[1]
 
     def scan(
         self,

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from imgclust.catalog import Catalog
 from imgclust.errors import ClusteringError, EmbeddingError, ImgclustError
-from imgclust.images import NO_STAT, FileStat, Outcome
+from imgclust.images import NO_STAT, Died, FileStat, Outcome
 from imgclust.ingest.events import Counts, Emit, Event
+from imgclust.ingest.unread import UnreadFiles
+
+if TYPE_CHECKING:
+    from imgclust.ingest.environment import Disk
 
 T = TypeVar("T")
 
@@ -58,8 +62,11 @@ class Faults:
         Told of each file that is put aside.
     """
 
-    def __init__(self, catalog: Catalog, *, counts: Counts, later: list[Event], say: Emit) -> None:
+    def __init__(
+        self, catalog: Catalog, *, disk: Disk, counts: Counts, later: list[Event], say: Emit
+    ) -> None:
         self._catalog = catalog
+        self._unread = UnreadFiles(catalog, disk)
         self._counts = counts
         self._later = later
         self._say = say
@@ -155,14 +162,28 @@ class Faults:
         return rested or bool(failed)
 
     def read(self, path: bytes, error: BaseException, *, doing: str) -> None:
-        """Put aside a file that was being read: what the catalog has of the path is outdated."""
+        """Put aside a file that was being read; an image stays whose bytes have not changed."""
         known = self._catalog.observations.at(path)
-        if known is not None and known.state == "seen":
-            with self._catalog.transaction():
-                image = self._catalog.images.at(path)
-                if image is not None:
-                    self._catalog.remove_image(image)
+        if known is None or known.state != "seen":
+            return
+        outcome = Died(path, None, sentence(error, doing))
+        self._unread.read([outcome], last=True)
+        with self._catalog.transaction():
+            kept = self._unread.image_of(outcome)
+            image = self._catalog.images.at(path)
+            if kept is not None:
+                self._catalog.images.found(kept.image.id)
+                self._catalog.observations.settle(path, "done")
+                if kept.again:
+                    self._catalog.observations.distrust(path)
+            elif image is not None:
+                self._catalog.remove_image(image)
+            if kept is None:
                 self._quarantine(path, error, doing)
+        if kept is not None:
+            self._counts.rest(path, "unchanged")
+            if self._unread.is_news(path, outcome.reason):
+                self._say(Event("trouble", f"{outcome.reason}; its image stays", path))
 
     def set_aside(
         self, path: bytes, root: int, stat: FileStat | None, error: BaseException, *, doing: str

@@ -96,7 +96,9 @@ class Ingest:
         self._upkeep = Upkeep(
             catalog, parts, rules=self._rules, counts=self._counts, emit=emit, progress=progress
         )
-        self._faults = Faults(catalog, counts=self._counts, later=self._later, say=emit)
+        self._faults = Faults(
+            catalog, disk=parts.disk, counts=self._counts, later=self._later, say=emit
+        )
         self._looking = Looking(
             catalog,
             disk=parts.disk,
@@ -129,6 +131,7 @@ class Ingest:
             open_embedder=parts.open_embedder,
             enqueue=self._inbox.put,
             write=self._write,
+            monitor=parts.monitor,
             batch=batch,
             # Enough to keep the workers busy while two batches wait.
             capacity=2 * workers + 3 * batch,
@@ -152,12 +155,14 @@ class Ingest:
             while not self._stop.is_set():
                 try:
                     self.step(timeout_s=_WAIT_S if self._scan is None else _SCANNING_S)
+                    self._parts.monitor.turn(self._pipeline.waiting_s)
                     if once and (self.idle or self._given_up()):
                         break
                 except (StorageError, OSError) as error:
                     if once:
                         raise refusal(error) from error
                     self.forget()
+                    self._parts.monitor.pause(str(refusal(error)))
                     self._pause.wait(refusal(error))
             if not self._pause.on:
                 self._finish(complete=once and not self._stop.is_set())
@@ -338,12 +343,14 @@ class Ingest:
     def _write(self, outcomes: Sequence[Outcome], embedded: Embedded) -> None:
         paths = {outcome.path for outcome in outcomes}
         scanning = self._scan is not None
+        began = self._clock.monotonic()
         if self._faults.commit(
             outcomes,
             lambda part: self._committing.write(part, embedded, self._place, scanning=scanning),
             lambda: self._committing.works(self._place, but=paths),
         ):
             self._advanced = self._clock.monotonic()
+        self._parts.monitor.took("commit", self._clock.monotonic() - began)
         self._pause.over()
         fresh: dict[int, Decoded] = {}
         for outcome in outcomes:

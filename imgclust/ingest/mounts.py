@@ -12,7 +12,7 @@ from imgclust.fs import is_at_or_below, is_below
 from imgclust.images import FileStat
 from imgclust.ingest.environment import Disk
 from imgclust.ingest.events import Event
-from imgclust.reconcile import MountScan, hold_mount, is_offline
+from imgclust.reconcile import OTHER_DISK, MountScan, hold_mount, is_offline
 from imgclust.wording import printable
 
 
@@ -186,6 +186,14 @@ class RootMounts:
             if self._above(path, held) is None
         ]
 
+    def there(self) -> set[bytes]:
+        """Mounts that are there; the root is among them where something is mounted on it."""
+        return self._found - self.verdict.lost - self.verdict.gone
+
+    def known(self) -> set[bytes]:
+        """Mounts that were known before this scan."""
+        return set(self._known)
+
     def was_held(self, path: bytes) -> bool:
         """True when the mount was held before this scan."""
         return path in self._known and self._known[path].held is not None
@@ -231,14 +239,16 @@ class RootMounts:
 def waits_for_mount(catalog: Catalog, disk: Disk, path: bytes) -> bool:
     """True when the path is below a mount that is held, or not there at this moment."""
     for mount in catalog.mounts.all():
-        if not is_below(path, mount.path):
-            continue
-        here, above = disk.identity(mount.path), disk.identity(os.path.dirname(mount.path))
-        if mount.held or here is None or above is None:
-            return True
-        if here[0] == above[0] and mount.path not in disk.mount_points(mount.path):
+        if is_below(path, mount.path) and (mount.held or _is_away(disk, mount.path)):
             return True
     return False
+
+
+def _is_away(disk: Disk, mount: bytes) -> bool:
+    here, above = disk.identity(mount), disk.identity(os.path.dirname(mount))
+    if here is None or above is None:
+        return True
+    return here[0] == above[0] and mount not in disk.mount_points(mount)
 
 
 def forget_lost_mounts(catalog: Catalog, disk: Disk) -> None:
@@ -246,6 +256,9 @@ def forget_lost_mounts(catalog: Catalog, disk: Disk) -> None:
 
     The caller holds the transaction. What is mounted is remembered again by the next scan.
     """
+    mounts = {mount.path for mount in catalog.mounts.all()}
+    lost = [one for one in catalog.volumes.all() if one.path in mounts and _is_away(disk, one.path)]
+    catalog.volumes.forget(lost)
     catalog.mounts.forget(
         mount for mount in catalog.mounts.all() if waits_for_mount(catalog, disk, mount.path + b"/")
     )
@@ -286,6 +299,10 @@ def held_folders(catalog: Catalog) -> tuple[HeldFolder, ...]:
         if missing and mount.held and not outer:
             count = images.count_below(mount.path, mount.root)
             found.append(HeldFolder(mount.path, mount.held, count, missing))
+    for (folder, root_id), missing in catalog.volumes.kept().items():
+        if root_id not in held and not any(is_at_or_below(folder, one.path) for one in found):
+            count = images.count_below(folder, root_id)
+            found.append(HeldFolder(folder, OTHER_DISK, count, missing))
     return tuple(found)
 
 
@@ -303,6 +320,8 @@ class Holds:
 
     def reason(self, image: Image) -> str | None:
         """Why the image is kept if it is missing; None when nothing holds it."""
+        if image.kept is not None:
+            return OTHER_DISK
         if image.root in self._roots:
             return self._roots[image.root]
         for mount in self._mounts:

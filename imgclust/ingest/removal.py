@@ -56,7 +56,7 @@ class Removal:
         free = [
             image
             for image in left
-            if self._rows.is_free(image, place)
+            if self._rows.is_free(image, place, path)
             and not (image.inode and waits(size, inode=image.inode, but=path))
         ]
         return len(free) == 1

@@ -24,7 +24,8 @@ from imgclust.ingest.events import Event
 from imgclust.ingest.faults import sentence, unforeseen
 from imgclust.ingest.mounts import RootMounts, write_hold
 from imgclust.ingest.path_tracker import Looking
-from imgclust.reconcile import RootScan, hold
+from imgclust.ingest.volumes import Found
+from imgclust.reconcile import RootScan, hold, is_offline
 
 # Files looked at in one transaction; few enough that events and commits are not kept waiting.
 _SLICE = 500
@@ -84,6 +85,8 @@ class RootPass:
         self._again = again
         # A root that is one added file: its own absence proves nothing about the disk.
         self._single = root.kind == "added" and self._catalog.observations.at(root.path) is not None
+        self._last = self._catalog.listing.last()
+        self._changed: set[bytes] = set()
         self._anchor = os.path.dirname(root.path) if self._single else root.path
         self._identity = self._disk.identity(self._anchor)
         self._mounts = RootMounts(self._catalog, self._disk, root)
@@ -201,11 +204,12 @@ class RootPass:
         if self._disk.identity(self._anchor) != self._identity:
             return None
         rules = self._rules
+        absent = [image for image in self._absent if image.kept is None]
         if self._identity is not None:
             self._mounts.decide(
-                self._absent, self._troubles, share=rules.hold_share, least=rules.hold_images
+                absent, self._troubles, share=rules.hold_share, least=rules.hold_images
             )
-        of_root = [image for image in self._absent if not self._mounts.holds(image.path)]
+        of_root = [image for image in absent if not self._mounts.holds(image.path)]
         count = self._catalog.images.count(self.root.id) - self._mounts.held_images()
         files = self.files + len(self._troubles)  # what cannot be listed is not empty
         if self.root.kind == "added":  # not walked: what is known of it is all there is
@@ -262,12 +266,31 @@ class RootPass:
         """Nothing of the root, or of a mount of it, is removed from here on."""
         with self._catalog.transaction():
             held = write_hold(self._catalog, self.root, self._reason, self._mounts)
+            self._note_volumes()
         for event, first in held:
             assert event.path is not None
             again = event.kind == "offline" and event.path not in self._said
             if (first or again) and event.path not in self._troubles:
                 self._said.add(event.path)
                 self._say(event)
+
+    def _note_volumes(self) -> None:
+        """Note which file systems are there: what is absent from another than before is kept."""
+        volumes, mounts = self._looking.rows.volumes, self._mounts
+        volumes.refresh()
+        there = mounts.there()
+        root_lost = self.root.path in mounts.verdict.lost or is_offline(self._reason)
+        if not self._single and self._identity is not None and not root_lost:
+            there.add(self.root.path)
+        volumes.is_plain_now(self.root.id, mounts.verdict.gone, last=self._last)
+        self._changed = volumes.note(self.root.id, there, mounts=mounts.known(), last=self._last)
+
+    def _swapped(self, image: Image) -> bytes | None:
+        """The folder of an image in which another disk is now."""
+        if not self._changed:
+            return None
+        found, top = self._looking.rows.volumes.find(image, image.path)
+        return top if found is Found.OTHER and top in self._changed else None
 
     def _miss(self) -> _Step | None:
         """Call the next of the absent images missing, but those that are back or have moved."""
@@ -280,14 +303,16 @@ class RootPass:
             away = [now[one.id] for one in part if one.id in now and now[one.id].path == one.path]
             newly = [image for image in away if image.state != "missing"]
             self._catalog.observations.lose([image.path for image in newly])
-            held = {image.id for image in away if self._is_held(image.path)}
+            swapped = {image.id: folder for image in newly if (folder := self._swapped(image))}
+            held = swapped.keys() | {
+                one.id for one in away if one.kept is not None or self._is_held(one.path)
+            }
             self._catalog.images.miss(held, scans=0)
             self._catalog.images.miss([one.id for one in away if one.id not in held], scans=1)
-            moved = {
-                image.id
-                for image in newly
-                if image.id not in held and self._looking.taken_elsewhere(image)
-            }
+            for number, folder in swapped.items():
+                self._catalog.moves.keep([number], folder)
+            lost = self._catalog.images.some([image.id for image in newly])
+            moved = {one.id for one in lost.values() if self._looking.taken_elsewhere(one)}
         self._absent = self._absent[_ROWS:]
         for image in newly:
             self._counts.leave(image.path)

@@ -8,6 +8,8 @@ permutation of names are read one after the other, in batches, with crashes in b
 - A path that an image has, found with another content, is a replacement in place, and keeps the
   row, when the old content cannot be found elsewhere any more: no file of its size waits to be
   read, and no scan is on. Until then the old row is displaced, and the path's row provisional.
+- Where another disk, or none, is in the place of the one that an image was on, the path tells
+  nothing: the image is kept as missing, and the file is a new one.
 - A provisional row yields to an older image whose content it has, as soon as that one is known to
   be away; and to the displaced row of its path, when the old content turns up nowhere.
 
@@ -23,6 +25,7 @@ from imgclust.catalog import Catalog, Image, Observation
 from imgclust.images import Decoded, FileStat, Listings
 from imgclust.ingest.environment import Clock, Disk, Place, is_away
 from imgclust.ingest.mounts import waits_for_mount
+from imgclust.ingest.volumes import Found, VolumeTracker
 from imgclust.reconcile import same_file
 
 # Rows with one content that are looked at for one file, and rows settled in one transaction.
@@ -53,6 +56,8 @@ class Rows:
         self._there: dict[int, int] = {}
         self._settled = 0
         self._scanning = False
+        self.volumes = VolumeTracker(catalog, disk)
+        self.swapped: dict[bytes, int] = {}  # images kept as another disk is there, by its folder
         self._listings = Listings(disk.names)
         self.changes: list[Change] = []
         self.lost: list[Image] = []
@@ -64,7 +69,8 @@ class Rows:
             self.forget()
         self._scanning = scanning
         self._listings = Listings(self._disk.names)
-        self.changes, self.lost, self.touched = [], [], []
+        self.volumes.refresh()
+        self.changes, self.lost, self.touched, self.swapped = [], [], [], {}
 
     def forget(self) -> None:
         """What was written was undone: look at all files again."""
@@ -144,7 +150,11 @@ class Rows:
             found = self._moves.loose(image.content, "provisional", limit=1)
             if found and self._waits(image, inode=image.inode or None):
                 return None  # its own file is still to be read
-        if not found or (image.doubt != "displaced" and self.is_kept(image)):
+        if not found or (
+            image.doubt != "displaced"
+            and self.is_kept(image)
+            and not self.volumes.has_returned(image, found[0].path, found[0].root)
+        ):
             return None
         self._replace(found[0], image)
         return Change("moved", found[0].path, image.id)
@@ -161,14 +171,37 @@ class Rows:
         for image, former in page:
             if self._waits(image):
                 continue
-            change = self.reclaim(image) or self._back(image, former)
+            change = self.reclaim(image)
+            if change is None and self._is_of_another_disk(image, former):
+                self._keep(image, former)
+            else:
+                change = change or self._back(image, former)
             if change is not None:
                 changes.append(change)
         if not page and not self._moves.displaced(0, 1):
             for image in self._moves.provisional(0, _SLICE):
                 if not self._is_claimed(image.content):
                     self._moves.doubt(image.id, "")
+            if self._catalog.observations.next_due() is None:
+                self.volumes.settle()
         return changes
+
+    def unsettled(self) -> bool:
+        """True when there is something to settle."""
+        return self._moves.unsettled() or self.volumes.unsettled()
+
+    def _is_of_another_disk(self, image: Image, path: bytes) -> bool:
+        """True when the path is not that of an image any more: its disk is not the one here."""
+        found, top = self.volumes.find(image, path)
+        if found is Found.UNKNOWN and image.doubt == "displaced":
+            return not self._catalog.volumes.at_rest_below(top, image.root)
+        return found is not Found.SAME
+
+    def _keep(self, image: Image, path: bytes) -> None:
+        """Leave an image missing whose disk is not here; the path was its own."""
+        _, top = self.volumes.find(image, path)
+        self._moves.keep([image.id], top)
+        self.swapped[top] = self.swapped.get(top, 0) + 1
 
     def _back(self, image: Image, former: bytes) -> Change | None:
         """The content of a displaced image was found nowhere: what becomes of its row."""
@@ -209,7 +242,8 @@ class Rows:
         """True when the content that an image has may be at another path, unknown as yet."""
         in_place = bool(inode) and image.inode == inode
         return (
-            (self._scanning and not in_place)
+            self._is_of_another_disk(image, image.path)
+            or (self._scanning and not in_place)
             or self._waits(image)
             or bool(self._moves.loose(image.content, "provisional", limit=1))
         )
@@ -237,9 +271,9 @@ class Rows:
                     known = self._catalog.observations.at(image.path)
                     if known is not None and known.stat[1] != inode:
                         return image
-                    if image.state == "missing" and self.is_free(image, place):
+                    if image.state == "missing" and self.is_free(image, place, path):
                         return image
-                elif doubt or self.is_free(image, place) or self._is_taken(image, inode):
+                elif doubt or self.is_free(image, place, path) or self._is_taken(image, inode):
                     return image
         return None
 
@@ -263,7 +297,10 @@ class Rows:
             image
             for doubt in ("displaced", "", "changed")
             for image in self._moves.loose(key, doubt, limit=_FEW)
-            if (doubt == "displaced" or (image.state == "missing" and self.is_free(image, place)))
+            if (
+                doubt == "displaced"
+                or (image.state == "missing" and self.is_free(image, place, path))
+            )
             and not (
                 image.inode
                 and self._catalog.observations.waits_with_size(size, inode=image.inode, but=path)
@@ -273,11 +310,17 @@ class Rows:
         free.sort(key=lambda image: (os.path.basename(image.path) != name, image.id))
         return free[0] if free else None
 
-    def is_free(self, image: Image, place: Place) -> bool:
-        """True when a missing image is away still, and not because its disk is."""
-        return not self.is_kept(image) and is_away(
-            self._disk, image.path, place.top_of(image.path), self._listings
-        )
+    def is_free(self, image: Image, place: Place, path: bytes) -> bool:
+        """True when a missing image is away still, and not because its disk is.
+
+        Where its disk is away, the file at `path` may still have it that is on this very disk.
+        """
+        if not is_away(self._disk, image.path, place.top_of(image.path), self._listings):
+            return False
+        if not self.is_kept(image):
+            return True
+        known = self._catalog.observations.at(path)
+        return known is not None and self.volumes.has_returned(image, path, known.root)
 
     def _look_at_others(
         self, key: int, path: bytes, stat: FileStat, place: Place
@@ -331,6 +374,8 @@ class Rows:
 
     def is_kept(self, image: Image) -> bool:
         """True when the image waits for a disk that is away: its row is not to be taken."""
+        if image.kept is not None:
+            return True
         root = self._catalog.roots.get(image.root)
         if root is None or root.held:
             return True

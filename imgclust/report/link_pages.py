@@ -14,12 +14,13 @@ from urllib.parse import quote
 
 from imgclust.catalog import Catalog
 from imgclust.clusters.representatives import all_representatives, representatives_of
+from imgclust.clusters.similarity import likeness_to, similarity_of
 from imgclust.fs import open_to_read
 from imgclust.images import ThumbnailStore
 from imgclust.links import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.report import html
-from imgclust.wording import counted, printable
+from imgclust.wording import counted, likeness, printable
 
 # Thumbnails on one page: a browser shows so many at once, and an arrival changes one page.
 _A_PAGE = 500
@@ -138,6 +139,7 @@ class FolderPages:
         for number in numbers:
             part = entries[(number - 1) * _A_PAGE : number * _A_PAGE]
             damaged = self._catalog.details.damaged_among(content for _, _, content, _ in part)
+            alike = self._likenesses(shown, [content for _, _, content, _ in part])
             others = " ".join(
                 str(one) if one == number else f'<a href="{_page(shown, one)}">{one}</a>'
                 for one in numbers
@@ -148,12 +150,30 @@ class FolderPages:
                 f"<h1>{html.escaped(shown.title)}</h1>\n",
                 f'<p class="soft">{counted(len(entries), "image")}</p>\n{turning}',
                 *html.cards(
-                    self._card(shown.folder, *entry, damaged=entry[2] in damaged) for entry in part
+                    self._card(
+                        shown.folder,
+                        *entry,
+                        damaged=entry[2] in damaged,
+                        alike=alike.get(entry[2], (None, None)),
+                    )
+                    for entry in part
                 ),
                 turning,
             ]
             path = os.path.join(self._pages, _page(shown, number).encode())
             self._put(path, f"{shown.title}, {self._collection}", body)
+
+    def _likenesses(
+        self, shown: PageFolder, contents: Sequence[int]
+    ) -> dict[int, tuple[float, int]]:
+        """Similarity to the cluster's most central image, and its rarity, by content."""
+        current = self._catalog.clusterings.current()
+        if current is None or shown.cluster not in current.cluster_ids:
+            return {}
+        medoid = current.described[current.cluster_ids.index(shown.cluster)].medoid
+        similarity = similarity_of(self._catalog, current, current.recipe)
+        unique = list(dict.fromkeys(contents))
+        return likeness_to(self._catalog, similarity, current.recipe, medoid, unique)
 
     def _choose(self, shown: PageFolder) -> None:
         """Have the representatives chosen now, a cluster at a time: the first page needs all."""
@@ -214,12 +234,13 @@ class FolderPages:
         missing: bool,
         *,
         damaged: bool,
+        alike: tuple[float | None, int | None],
     ) -> str:
         words = (b"missing: " if missing else b"") + (b"damaged: " if damaged else b"")
         return html.card(
             self._thumbnail(content, os.path.join(PAGES, b"page")),
             words + entry,
-            title=path,
+            title=path + _similar(*alike).encode(),
             href=quote(os.path.join(b"..", folder, entry)),
             lazy=True,
         )
@@ -245,6 +266,12 @@ class FolderPages:
         with open(temporary, "xb") as page:
             page.write(content)
         os.replace(temporary, path)
+
+
+def _similar(similarity: float | None, rarity: int | None) -> str:
+    if similarity is None:
+        return ""
+    return f", similarity to the most central image: {likeness(similarity, rarity)}"
 
 
 def _is_folder(path: bytes) -> bool:

@@ -7,8 +7,8 @@ from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.table import Column, columns
-from imgclust.wording import counted, duration, minute, printable
+from imgclust.terminal.table import Column, columns, likeness_cells
+from imgclust.wording import counted, duration, minute, printable, rarity_meant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -184,16 +184,20 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
     if not result.members:
         return
     screen.line()
+    alike = any(one.similarity is not None for one in result.members)
     shown = result.members if all_members else result.members[:_MEMBERS_SHOWN]
     screen.table(
         [
-            *(Column("distance", "number"), Column("id", "number")),
+            Column("distance", "number"),
+            *([Column("similarity", "number"), Column("rarity")] if alike else []),
+            Column("id", "number"),
             *([Column("file")] if missing else []),
             Column("path", "path"),
         ],
         [
             (
                 f"{one.distance:.4f}",
+                *(likeness_cells(one.similarity, one.rarity) if alike else []),
                 str(one.id),
                 *(["missing" if one.missing else ""] if missing else []),
                 one.path,
@@ -204,6 +208,9 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
     if len(shown) < len(result.members):
         rest = len(result.members) - len(shown)
         screen.line(f"and {rest:,} more; -v or --json shows all")
+    if alike:
+        meant = rarity_meant(one.rarity for one in result.members)
+        screen.summary("similarity: to the most central image" + (f"; {meant}" if meant else ""))
 
 
 def named(screen: Screen, row: ClusterRow) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.table import Column, columns
+from imgclust.terminal.table import Column, columns, likeness_cells
 from imgclust.wording import counted, size
 
 if TYPE_CHECKING:
@@ -78,11 +78,12 @@ def dismissed(screen: Screen, result: Dismissed) -> None:
 def _table(screen: Screen, groups: Sequence[DuplicateGroup]) -> None:
     if not groups:
         return
+    alike = any(one.similarity is not None for group in groups for one in group.images)
     rows = [
         (
             str(number) if position == 0 else "",
             _kind(group, one),
-            f"{one.score:.4f}",
+            *(likeness_cells(one.similarity, one.rarity) if alike else [f"{one.score:.4f}"]),
             f"{one.width}x{one.height}",
             size(one.bytes),
             _REASONS.get(group.reason, "") if one is group.images[0] else "",
@@ -96,7 +97,9 @@ def _table(screen: Screen, groups: Sequence[DuplicateGroup]) -> None:
         [
             Column("group", "number"),
             Column("kind"),
-            *(Column(title, "number") for title in ("score", "pixels", "size")),
+            *([Column("similarity", "number"), Column("rarity")] if alike else []),
+            *([] if alike else [Column("score", "number")]),
+            *(Column(title, "number") for title in ("pixels", "size")),
             Column("best copy"),
             *columns("id", path="path"),
         ],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from imgclust.fs import is_below
-from imgclust.wording import printable
+from imgclust.wording import printable, rarity
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -114,6 +114,11 @@ def _head(text: str, width: int) -> str:
         if used > width:
             return text[:position]
     return text
+
+
+def likeness_cells(similarity: float | None, pairs: int | None) -> tuple[str, str]:
+    """How similar an image is, and how rare that is, each for a column of its own."""
+    return "-" if similarity is None else f"{similarity:.3f}", rarity(pairs)
 
 
 @dataclass(frozen=True)
