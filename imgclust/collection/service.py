@@ -67,6 +67,33 @@ class ImageDetails(Located):
 
 
 @dataclass(frozen=True)
+class WallRow:
+    """A cluster on the wall; `representatives` are ids of images, the most central one first."""
+
+    id: int
+    name: str | None
+    size: int
+    frozen: bool
+    representatives: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ClusterNews:
+    """How many images of a cluster are new."""
+
+    cluster: int | None
+    images: int
+
+
+@dataclass(frozen=True)
+class News:
+    """How many images of each cluster are new, and the id of the newest."""
+
+    last: int
+    clusters: tuple[ClusterNews, ...]
+
+
+@dataclass(frozen=True)
 class ImagePage:
     """Some images of a cluster or of the collection, in order, of `total`."""
 
@@ -237,6 +264,48 @@ class Service:
             copies=tuple((one.id, one.path) for one in others if one.id != image.id),
             facts=facts.get(image.id, Facts()),
         )
+
+    def wall(self) -> tuple[WallRow, ...]:
+        """The clusters with up to four representatives, the largest first."""
+        from imgclust.report import all_representatives
+
+        catalog = self._context.catalog
+        clustering = catalog.clusterings.current()
+        if clustering is None:
+            return ()
+        ids = clustering.cluster_ids
+        shown = all_representatives(catalog, clustering.id, ids, clustering.recipe)
+        sizes = catalog.assignments.sizes(clustering.id)
+        names, frozen = catalog.clusterings.names(), catalog.clusterings.frozen()
+        rows = [
+            WallRow(
+                id=cluster,
+                name=names.get(cluster),
+                size=sizes.get(cluster, 0),
+                frozen=cluster in frozen,
+                representatives=tuple(
+                    found[0].id
+                    for content in shown.get(cluster, ())[:4]
+                    if (found := catalog.images.with_content(content))
+                ),
+            )
+            for cluster in ids
+        ]
+        return tuple(sorted(rows, key=lambda row: (-row.size, row.id)))
+
+    def news(self, after: int) -> News:
+        """How many images of each cluster have an id above this one."""
+        catalog = self._context.catalog
+        with catalog.snapshot():
+            current, last = catalog.clusterings.current_id(), catalog.listing.last()
+            counts: Counter[int | None] = Counter()
+            while after < last:
+                page = catalog.listing.page(after=after, until=last, limit=5000, clustering=current)
+                if not page:
+                    break
+                counts.update(row.cluster for row in page)
+                after = page[-1].id
+        return News(last, tuple(ClusterNews(*one) for one in counts.most_common()))
 
     def members(
         self,

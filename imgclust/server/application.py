@@ -18,6 +18,7 @@ from imgclust.server import (
     event_routes,
     health_routes,
     image_routes,
+    page_routes,
     read_routes,
 )
 from imgclust.server.health import Health
@@ -49,7 +50,7 @@ def application(site: Site, *, access: Access, health: Health, metrics: Metrics)
         generate_unique_id_function=_operation,
     )
     app.state.site, app.state.health, app.state.metrics = site, health, metrics
-    answers.adopt(app)
+    answers.adopt(app, page_routes.refused)
     for module, tag in (
         (read_routes, "read"),
         (image_routes, "images"),
@@ -58,6 +59,8 @@ def application(site: Site, *, access: Access, health: Health, metrics: Metrics)
         (correction_routes, "corrections"),
     ):
         app.include_router(module.router, prefix=_API, tags=[tag])
+    app.include_router(page_routes.news, prefix=_API, tags=["read"])
+    app.include_router(page_routes.router)
     app.include_router(health_routes.router, tags=["operation"])
 
     async def counted(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
