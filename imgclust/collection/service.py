@@ -265,6 +265,12 @@ class Service:
             facts=facts.get(image.id, Facts()),
         )
 
+    def digest(self, number: int) -> str:
+        """The SHA-256 of an image, in hexadecimal; raises as `image`."""
+        image = images.named(self._context, str(number))
+        content = self._context.catalog.contents.get(image.content)
+        return "" if content is None else content.sha256.hex()
+
     def wall(self) -> tuple[WallRow, ...]:
         """The clusters with up to four representatives, the largest first."""
         from imgclust.report import all_representatives
