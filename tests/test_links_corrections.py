@@ -359,3 +359,53 @@ def test_a_tree_that_is_not_there_is_no_deletion(desk: Desk) -> None:
     assert not any("deleted" in line for line in desk.said)
     desk.collection.links()
     assert desk.places() == desk.before
+
+
+def test_a_link_that_replaces_another_one_is_moved_and_the_other_comes_back(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    link, victim = sorted(first.iterdir())[0], sorted(second.iterdir())[0]
+    os.rename(link, victim)  # "replace" in a file manager
+    desk.settle()
+    assert desk.corrections() == [("in", link.name, number(second))]
+    assert desk.places() == {**desk.before, link.name: second.name}
+    assert desk.right()
+
+
+def test_a_link_that_waits_and_is_taken_back_is_no_correction(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    catalog = inside(desk.collection).catalog
+    with catalog.transaction():
+        catalog.store("watching_since", None)
+    link = sorted(first.iterdir())[0]
+    os.rename(link, second / link.name)
+    desk.sync()
+    assert len(desk.collection.corrections.waiting()) == 1
+    os.rename(second / link.name, link)
+    desk.sync()
+    assert desk.collection.corrections.waiting() == ()
+    assert desk.corrections() == []
+    assert desk.right()
+
+
+def test_equal_files_move_together(open_collection: Open, drop: Path) -> None:
+    twin = drop / "twin.png"
+    shutil.copy(sorted(drop.glob("*.png"))[0], twin)
+    said: list[str] = []
+    collection = open_collection(say=said.append)
+    collection.watch([drop], once=True)
+    collection.cluster(k=3)
+    collection.sync_links()
+    with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
+        catalog = inside(collection).catalog
+        with catalog.transaction():
+            catalog.store("watching_since", time.time() - 60)
+        collection.sync_links()
+        desk = Desk(collection, said)
+        home = desk.before["twin.png"]
+        target = next(one for one in desk.folders() if one.name != home)
+        os.rename(desk.links / home / "twin.png", target / "twin.png")
+        desk.sync()
+        places = desk.places()
+        assert places["twin.png"] == target.name
+        assert places[sorted(drop.glob("*.png"))[0].name] == target.name
+        assert any("the same bytes" in line for line in said)

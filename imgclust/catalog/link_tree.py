@@ -49,10 +49,12 @@ class LinkTree:
             "DELETE FROM link_folders_read WHERE folder = ?", [(name,) for name in gone]
         )
 
-    def entries(self, folder: bytes) -> set[bytes]:
-        """Names of the entries of ours in a folder, of those that are about to be made too."""
-        rows = self._connection.execute("SELECT entry FROM link_ledger WHERE folder = ?", (folder,))
-        return {bytes(entry) for (entry,) in rows}
+    def entries(self, folder: bytes) -> dict[bytes, int]:
+        """Entries of ours in a folder with their inodes, those that are about to be made too."""
+        rows = self._connection.execute(
+            "SELECT entry, inode FROM link_ledger WHERE folder = ?", (folder,)
+        )
+        return {bytes(entry): int(inode) for entry, inode in rows}
 
     def rename(self, old: bytes, new: bytes) -> None:
         """A person has given a folder of ours another name."""
@@ -80,6 +82,12 @@ class LinkTree:
         """Note links that wait, or are young."""
         self._connection.executemany(
             "INSERT OR REPLACE INTO link_moves VALUES (?, ?, ?, ?, ?)", list(moves)
+        )
+
+    def prune(self) -> None:
+        """Forget the links of images that have left."""
+        self._connection.execute(
+            "DELETE FROM link_moves WHERE image NOT IN (SELECT id FROM images)"
         )
 
     def forget(self, images: Iterable[int]) -> None:

@@ -37,6 +37,8 @@ class Corrected:
         As in `CorrectionRow`; the cluster that it is about.
     images
         Those that were named, with the files of equal bytes.
+    same_bytes
+        How many of them were not named: they have the bytes of one that was.
     near_copies
         Ids of images that follow, as they are near copies.
     moved
@@ -54,6 +56,7 @@ class Corrected:
     cluster: int | None
     name: str | None
     images: tuple[CorrectedImage, ...]
+    same_bytes: int
     near_copies: tuple[int, ...]
     moved: int
     similar: tuple[LookAlike, ...]

@@ -212,7 +212,9 @@ class Corrections:
             with catalog.transaction():
                 clustering = self._context.current()
                 about = cluster()
-                result = self.apply(kind, contents, about, made_by=made_by, copies=copies)
+                result = self.apply(
+                    kind, contents, about, made_by=made_by, copies=copies, named=len(found)
+                )
                 catalog.clusterings.confirm(clustering.id)
                 if dry_run:
                     raise _UndoneError
@@ -237,6 +239,7 @@ class Corrections:
         *,
         made_by: str,
         copies: NearCopies,
+        named: int,
     ) -> Corrected:
         """Store corrections and have the current clusters satisfy them, in the transaction."""
         from imgclust.clusters import Model, enforce
@@ -275,15 +278,17 @@ class Corrections:
         touched = {*moved, *contents, *followers}
         catalog.ledger.queue_links_of(touched)
         after = catalog.assignments.clusters_of(clustering.id, contents)
+        images = tuple(
+            CorrectedImage(image.id, image.path, before.get(content), after.get(content))
+            for content in contents
+            for image in catalog.images.with_content(content)
+        )
         return Corrected(
             kind=kind,
             cluster=cluster,
             name=None if cluster is None else catalog.clusterings.names().get(cluster),
-            images=tuple(
-                CorrectedImage(image.id, image.path, before.get(content), after.get(content))
-                for content in contents
-                for image in catalog.images.with_content(content)
-            ),
+            images=images,
+            same_bytes=len(images) - named,
             near_copies=tuple(
                 image.id for key in followers for image in catalog.images.with_content(key)
             ),

@@ -126,13 +126,18 @@ def _apply(context: Context, folder: bytes, rows: Sequence[Image], copies: NearC
     elif cluster is None:
         cluster = corrections.make_cluster(_text(folder), rows)
         linking.note(cluster, folder)
-    done = corrections.apply(kind, contents, cluster, made_by="folder", copies=copies)
+    done = corrections.apply(
+        kind, contents, cluster, made_by="folder", copies=copies, named=len(rows)
+    )
     catalog.clusterings.confirm(current.id)
     where = "outliers" if cluster is None else f"cluster {cluster}"
     if done.name:
         where += f" ({done.name})"
-    stay = "image stays in" if len(contents) == 1 else "images stay in"
-    return f"moved in the link folder: {len(rows):,} {stay} {where}"
+    stay = "image stays in" if len(rows) == 1 else "images stay in"
+    too = "the files with the same bytes too" if done.same_bytes else ""
+    near = counted(len(done.near_copies), "near copy", "near copies") if done.near_copies else ""
+    more = " and ".join(filter(None, (too, near and f"{near} with it")))
+    return f"moved in the link folder: {len(rows):,} {stay} {where}" + (f"; {more}" if more else "")
 
 
 def _name(context: Context, cluster: int, folder: bytes) -> None:

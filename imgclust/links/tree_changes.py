@@ -168,6 +168,7 @@ class TreeReader:
         }
         with self._catalog.transaction():
             tree = self._catalog.link_tree
+            tree.prune()
             tree.forget([one.image for one in young])
             for row, now_at in found.placed:
                 tree.replace((row.folder, row.entry), _values(now_at))
@@ -257,13 +258,21 @@ class TreeReader:
         missing: list[LedgerRow] = []
         strange: list[tuple[bytes, bytes]] = []
         for name in sorted(due | absent):
-            there = set() if name in absent else self._listed(name)
+            there = {} if name in absent else self._listed(name)
             rows = self._catalog.link_tree.entries(name)
-            for entry in sorted(rows - there):
+            for entry in sorted(rows):
+                if there.get(entry) == rows[entry]:
+                    continue
                 values = self._catalog.ledger.at(name, entry)
-                if values is not None and values[5] == "done":
-                    missing.append(LedgerRow(*values))
-            strange += [(name, entry) for entry in sorted(there - rows)]
+                if values is None or values[5] != "done":
+                    continue
+                row = LedgerRow(*values)
+                if entry in there:  # another one of this name, or an inode that does not last
+                    if self._tree.standing(row) is Standing.OURS:
+                        continue
+                    strange.append((name, entry))
+                missing.append(row)
+            strange += [(name, entry) for entry in sorted(there.keys() - rows.keys())]
         known = {row.image for row in missing}
         for values in self._catalog.ledger.of_images([one.image for one in young]):
             row = LedgerRow(*values)
@@ -271,11 +280,13 @@ class TreeReader:
                 missing.append(row)
         return missing, strange
 
-    def _listed(self, folder: bytes) -> set[bytes]:
+    def _listed(self, folder: bytes) -> dict[bytes, int]:
+        """Entries of a folder with their inodes."""
         try:
-            return set(os.listdir(self._tree.path(folder)))
+            with os.scandir(self._tree.path(folder)) as entries:
+                return {entry.name: stored(entry.inode()) for entry in entries}
         except (FileNotFoundError, NotADirectoryError):
-            return set()
+            return {}
 
     def _sorted(
         self,
@@ -289,6 +300,7 @@ class TreeReader:
         now = now_ns / 1e9
         since = {(one.image, one.folder, one.entry): one.seen for one in young}
         pairs = self._matched(missing, strange)
+        waiting = {one.image for one in self._catalog.link_tree.moves("waiting")}
         moved: list[LinkMove] = []
         still: list[LinkMove] = []
         found = _Sorted([], [], [], [])
@@ -302,7 +314,9 @@ class TreeReader:
                 still.append(LinkMove(*place, seen, "young"))
                 continue
             found.placed.append((row, self._at(row, folder, entry)))
-            if folder == row.folder:
+            if folder == row.folder or (
+                row.image in waiting and self._clusters.get(folder) == self._cluster_of(row.image)
+            ):
                 found.back.append(row.image)
             else:
                 moved.append(LinkMove(*place, seen, "moved"))
@@ -312,6 +326,12 @@ class TreeReader:
         matched = {row.image for row, *_ in pairs}
         found.lost += sorted({row.image for row in missing} - matched)
         return found
+
+    def _cluster_of(self, image: int) -> int | None:
+        row, current = self._catalog.images.get(image), self._catalog.clusterings.current_id()
+        if row is None or current is None:
+            return None
+        return self._catalog.assignments.cluster_of(current, row.content)
 
     def _waits(self, moved: list[LinkMove], here: Mapping[bytes, _Folder]) -> bool:
         """Whether these moves are too many, or were made while nobody watched."""
@@ -350,26 +370,32 @@ class TreeReader:
             row = min(same, key=lambda one: (one.entry != entry, one.folder, one.entry))
             del left[row.folder, row.entry]
             pairs.append((row, folder, entry, True))
+        by_target: dict[bytes, list[LedgerRow]] = {}
+        by_size: dict[int, list[LedgerRow]] = {}
+        for row in left.values():
+            if row.mode == "symlink":
+                by_target.setdefault(_real(row.target), []).append(row)
+            else:
+                by_size.setdefault(row.size, []).append(row)
         for folder, entry in rest:
-            copied = next((row for row in left.values() if self._is_copy(row, folder, entry)), None)
-            if copied is not None:
-                del left[copied.folder, copied.entry]
-                pairs.append((copied, folder, entry, False))
+            found = self._found[folder, entry]
+            path = self._tree.path(folder, entry)
+            if stat.S_ISLNK(found.st_mode):
+                leads = os.path.join(os.path.dirname(path), os.readlink(path))
+                likely = by_target.get(_real(leads), [])
+            else:
+                likely = [] if not stat.S_ISREG(found.st_mode) else by_size.get(found.st_size, [])
+            for row in likely:
+                if (row.folder, row.entry) in left and self._is_copy(row, path, found):
+                    del left[row.folder, row.entry]
+                    pairs.append((row, folder, entry, False))
+                    break
         return pairs
 
-    def _is_copy(self, row: LedgerRow, folder: bytes, entry: bytes) -> bool:
-        """Whether an entry is what a copy of the entry of `row` would be."""
-        found = self._found[folder, entry]
-        path = self._tree.path(folder, entry)
+    def _is_copy(self, row: LedgerRow, path: bytes, found: os.stat_result) -> bool:
+        """Whether a link to the same, or a file of the same size, is a copy of an entry."""
         if stat.S_ISLNK(found.st_mode):
-            if row.mode != "symlink":
-                return False
-            text = os.readlink(path)
-            return os.path.normpath(os.path.join(os.path.dirname(path), text)) == os.path.join(
-                os.path.realpath(os.path.dirname(row.target)), os.path.basename(row.target)
-            )
-        if not stat.S_ISREG(found.st_mode) or row.mode == "symlink" or found.st_size != row.size:
-            return False
+            return True
         original = original_of(row.target)
         if original is not None and os.path.samestat(found, original):
             return False  # a hard link that a person has made
@@ -391,6 +417,12 @@ def _values(row: LedgerRow) -> tuple[object, ...]:
         *(row.folder, row.entry, row.image, row.target, row.mode, row.state),
         *(row.device, row.inode, row.size, row.mtime_ns),
     )
+
+
+def _real(path: bytes) -> bytes:
+    """A path whose folder is real; the last part is taken as it is."""
+    head, name = os.path.split(os.path.normpath(path))
+    return os.path.join(os.path.realpath(head), name)
 
 
 def _sha256(path: bytes) -> bytes:

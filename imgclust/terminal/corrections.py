@@ -38,6 +38,10 @@ def corrected(screen: Screen, result: Corrected) -> None:
         screen.fitted(f"{image.id:>8}  {change:>12}  ", printable(image.path))
     if len(result.images) > _SHOWN:
         screen.line(f"and {len(result.images) - _SHOWN:,} more; --json shows all")
+    if result.same_bytes:
+        files = counted(result.same_bytes, "other file")
+        counts = "has" if result.same_bytes == 1 else "have"
+        screen.summary(f"{files} among them {counts} the same bytes, so it counts for them too")
     if result.already:
         screen.summary(f"{counted(result.already, 'distinct image')} corrected so already")
     if result.near_copies:
