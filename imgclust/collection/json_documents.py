@@ -66,7 +66,7 @@ _KEYS = {
     "SettingRow": "key value default from=origin",
     "Status": "collection recipe images distinct quarantined skipped pending missing "
     "held=held_images clusters clustering unassigned roots links watching drift removed offline "
-    "damaged",
+    "damaged unreadable",
     "SweepResult": "space n k inertia knee chart *criteria preferred seconds complete",
     "Thresholds": "near similar",
 }
@@ -93,6 +93,7 @@ _TUPLES = {
     "nearest": ("id", "distance"),
     "held": ("path", "reason"),
     "offline": ("path", "images"),
+    "unreadable": ("path", "reason"),
     "copies": ("id", "path"),
 }
 _FILES = {"kept", "hard_links"}

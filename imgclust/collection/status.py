@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from imgclust import paths
 from imgclust.clusters import Drifting, drifting
+from imgclust.collection.roots import unreadable_folders
 from imgclust.embedding import Recipe
 from imgclust.ingest import Holds, IngestResult, held_folders
 from imgclust.paths import as_path
@@ -38,7 +39,8 @@ class Status:
     """The status of a collection.
 
     `held` are folders whose images are kept although some are not there, with the reason;
-    `offline` are those of them whose disk is away, with the number of their images.
+    `offline` are those of them whose disk is away, with the number of their images; `unreadable`
+    are folders that are there and cannot be read, with the reason.
     """
 
     collection: str
@@ -56,6 +58,7 @@ class Status:
     held: tuple[tuple[bytes, str], ...]
     held_images: int
     offline: tuple[tuple[bytes, int], ...]
+    unreadable: tuple[tuple[bytes, str], ...]
     clusters: int
     clustering: CurrentClustering | None
     unassigned: int
@@ -135,6 +138,7 @@ def status(context: Context) -> Status:
             missing=len(absent),
             held=tuple((one.path, one.reason) for one in held),
             held_images=sum(holds.reason(image) is not None for image in absent),
+            unreadable=unreadable_folders(catalog),
             offline=tuple((one.path, one.images) for one in held if one.offline),
             clusters=0 if clustering is None else len(clustering.cluster_ids),
             clustering=current,

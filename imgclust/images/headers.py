@@ -165,6 +165,6 @@ def header(path: bytes) -> Header:
                 lossless = opened.info.get("compression") not in _LOSSY
         camera = any(exif.get(tag) for tag in (_MAKE, _MODEL)) or bool(details.get(_EXPOSURE))
         taken = details.get(_TAKEN) or details.get(_DIGITISED)
-        known = isinstance(taken, str) and is_digits(taken[:4])
-        return Header(camera, taken if known else "", lossless)
+        moment = taken if isinstance(taken, str) and is_digits(taken[:4]) else ""
+        return Header(camera, moment, lossless)
     return Header()

@@ -37,8 +37,9 @@ _BAND, _MARGIN = 512, 8
 _COARSE_SIDE, _COARSE = 256, 4
 # The larger picture holds more when the smaller one, enlarged in any of the usual ways, differs
 # from it by more (RMS) than so many times what encoding has changed, with so many levels more; of a
-# difference that can be seen (levels), fewer times are enough. Of 2,200 copies of the sample photos
-# that were enlarged and encoded again none did, and of 1,700 originals of smaller copies all but one.
+# difference that can be seen (levels), fewer times are enough. Of 2,200 copies of the sample
+# photos that were enlarged and encoded again none did, of 1,700 originals of smaller ones all but
+# one.
 _DETAIL, _DETAIL_LEVELS = 1.03, 0.5
 _SEEN, _DETAIL_SEEN = 3.0, 0.92
 _LARGER = 1.1
