@@ -31,6 +31,22 @@ def silent(step: str, done: int, total: int | None) -> None:
     """Ignore progress."""
 
 
+class Monitor:
+    """Hears how an ingest fares, turn by turn; does nothing with it.
+
+    Called in the thread of the ingest, so that it must not take long.
+    """
+
+    def turn(self, waiting_s: float) -> None:
+        """A turn of the loop is complete; `waiting_s`: since when the network has a batch."""
+
+    def pause(self, reason: str) -> None:
+        """The disk refuses: no turn follows until it works again."""
+
+    def took(self, stage: str, seconds: float) -> None:
+        """So long took the decoding of an image, the embedding of a batch, or a commit."""
+
+
 class StopFlag:
     """Set once by a signal or another thread; long work looks at it between units."""
 

@@ -11,7 +11,7 @@ import base64
 import os
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 NO_CLUSTERS = "there are no clusters yet; make them with imgclust cluster"
 
@@ -59,6 +59,36 @@ def in_base64(path: bytes) -> str:
 def one_line(text: str) -> str:
     """A message on one line, printable."""
     return printable(" ".join(text.split()))
+
+
+# Why images are in the order of their scores; each key is a reason of `clusters.Similarity`.
+SIMILARITY_LACKING = {
+    "clusters": "similarity is known after the first clustering (imgclust cluster)",
+    "images": "similarity needs at least 20 different images when the clusters are made",
+    "unfitted": "the current clusters have no similarity (made by an earlier version, or from "
+    "fewer than 20 different images); imgclust cluster adds it",
+    "recipe": "the current clusters are of other weights; imgclust cluster adds similarity",
+    "damaged": "the stored similarity is damaged; imgclust cluster makes it again",
+}
+
+
+def rarity(pairs: int | None) -> str:
+    """How rare a similarity is: "1 in 500"; empty where that says nothing."""
+    return f"1 in {pairs:,}" if pairs is not None and pairs > 1 else ""
+
+
+def rarity_meant(rarities: Iterable[int | None]) -> str:
+    """What rarities mean, by the first of them that says something; empty where none does."""
+    first = next((one for one in rarities if rarity(one)), None)
+    if first is None:
+        return ""
+    shown = rarity(first)
+    return f"rarity {shown}: at most {shown} pairs of images in this collection is as similar"
+
+
+def likeness(similarity: float, pairs: int | None) -> str:
+    """Similarity and rarity in short: "0.61, 1 in 500"."""
+    return ", ".join(filter(None, (f"{similarity:.2f}", rarity(pairs))))
 
 
 # What to do about images that are held.

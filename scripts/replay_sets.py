@@ -8,7 +8,7 @@ import os
 import random
 import sqlite3
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,9 +57,7 @@ class Replay:
 
 def load(spec: str, cache: Path) -> LabelledSet:
     """A set by name (photos, digits) or as NAME=FOLDER[,depth=N][,least=N][,most=N][,k=N]."""
-    name, _, rest = spec.partition("=")
-    place, *options = rest.split(",")
-    chosen = {key: int(value) for key, _, value in (one.partition("=") for one in options)}
+    name, place, chosen = _parts(spec)
     cached = cache / f"{name}.npz"
     if cached.exists():
         with np.load(cached) as archive:
@@ -74,6 +72,17 @@ def load(spec: str, cache: Path) -> LabelledSet:
     return LabelledSet(
         name, vectors.astype(np.float32), labels, chosen.get("k", int(labels.max()) + 1)
     )
+
+
+def pictures_of(spec: str) -> Iterable[Picture]:
+    """The pictures of a set by name, or of NAME=FOLDER, as `load` reads them."""
+    return _pictures(*_parts(spec))
+
+
+def _parts(spec: str) -> tuple[str, str, dict[str, int]]:
+    name, _, rest = spec.partition("=")
+    place, *options = rest.split(",")
+    return name, place, {key: int(value) for key, _, value in (o.partition("=") for o in options)}
 
 
 def _pictures(name: str, place: str, options: dict[str, int]) -> Iterable[Picture]:
@@ -124,8 +133,13 @@ def _digits(count: int) -> Iterable[Picture]:
         yield stream.getvalue(), str(digit)
 
 
-def embedded(pictures: Iterable[Picture]) -> tuple[Array, Array]:
-    """Embeddings of the pictures that can be read, each content once, and their categories."""
+def embedded(
+    pictures: Iterable[Picture], *, change: Callable[[Path | bytes], bytes] | None = None
+) -> tuple[Array, Array]:
+    """Embeddings of the pictures that can be read, each content once, and their categories.
+
+    With `change` those of what it makes of each picture.
+    """
     from imgclust import weights
     from imgclust.embedding import open_embedder, recipe_of
     from imgclust.images import Decoded, claim
@@ -134,16 +148,21 @@ def embedded(pictures: Iterable[Picture]) -> tuple[Array, Array]:
     embedder = open_embedder(trunk, recipe=recipe_of(trunk))
     seen: set[bytes] = set()
     rows, pixels, categories = [], [], []
-    with tempfile.NamedTemporaryFile() as file:
+    # A file that is open for writing is not read.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "picture"
         for picture, category in pictures:
-            path = picture
-            if isinstance(path, bytes):
-                Path(file.name).write_bytes(path)
-                path = Path(file.name)
-            outcome = claim(os.fsencode(path), thumbnail_px=0)
+            if isinstance(picture, bytes):
+                path.write_bytes(picture)
+            read = path if isinstance(picture, bytes) else picture
+            outcome = claim(os.fsencode(read), thumbnail_px=0)
             if not isinstance(outcome, Decoded) or outcome.sha256 in seen:
                 continue
             seen.add(outcome.sha256)
+            if change is not None:
+                path.write_bytes(change(picture))
+                outcome = claim(os.fsencode(path), thumbnail_px=0)
+                assert isinstance(outcome, Decoded)
             pixels.append(outcome.pixels)
             categories.append(category)
             if len(pixels) == _BLOCK:

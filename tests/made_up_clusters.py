@@ -204,3 +204,32 @@ def wrong_numbers(state: State, *, inertia: bool) -> Iterator[str]:
             yield f"distance of {key}: {state.distances[key]} instead of {apart}"
     if inertia and abs(squared - state.inertia) > 1e-5 * squared:
         yield f"inertia {state.inertia} instead of {squared}"
+
+
+def bursts(path: Path) -> dict[int, int]:
+    """The representative of each content by the current rule, as sqlite3 finds it."""
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        rows = connection.execute(
+            "SELECT content, representative FROM burst_groups WHERE rule = "
+            "(SELECT id FROM burst_rules WHERE current)"
+        ).fetchall()
+    connection.close()
+    return dict(rows)
+
+
+def torn(path: Path) -> list[tuple[int, int]]:
+    """Members of a burst group that are in another cluster than its representative.
+
+    Those in a frozen cluster do not count.
+    """
+    now = look(path)
+    with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        frozen = {one for (one,) in connection.execute("SELECT id FROM clusters WHERE frozen")}
+    connection.close()
+    return [
+        (key, other)
+        for key, other in bursts(path).items()
+        if other in now.cluster_of
+        and now.cluster_of.get(key) != now.cluster_of[other]
+        and now.cluster_of.get(key) not in frozen
+    ]

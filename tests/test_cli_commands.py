@@ -28,7 +28,7 @@ CLUSTER_ROW = [
 ]
 CLUSTER = [
     *("clustering", "k", "chosen_by", "space", "inertia", "sizes", "kept", "split", "merged"),
-    *("new", "gone", "moved", "returned", "frozen", "continued"),
+    *("new", "gone", "moved", "returned", "frozen", "continued", "sentence", "notes"),
 ]
 
 
@@ -124,10 +124,10 @@ def test_query(run: Run, ready: Path) -> None:
     assert document["neighbours"][0]["path"] == str(picture)
     assert document["neighbours"][0]["score"] == pytest.approx(1, abs=1e-3)
     said = run("query", picture, "--include-self")
-    assert len(said.out.splitlines()) == 11
-    assert said.out.splitlines()[1].endswith(str(picture))
+    assert len(said.out.splitlines()) == 12  # the root, titles, ten images
+    assert said.out.splitlines()[2].endswith(f"  {picture.name}")
     assert run("query", picture, "-q", "--include-self").out == said.out
-    assert "no image is that similar" in run("query", picture, "--min-score", "1.1").out
+    assert "no image is that similar" in run("query", picture, "--min-score", "1").out
 
 
 def test_names_that_are_no_utf8(run: Run, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_names_that_are_no_utf8(run: Run, tmp_path: Path) -> None:
     row = run("--json", "query", path, "--include-self").document["neighbours"][0]
     assert row["path"].endswith("caf\ufffd\x1b[31m.png")
     assert base64.b64decode(row["path_bytes"]) == os.fsencode(path)
-    assert run("query", "1", "--include-self").out.splitlines()[1].endswith("caf\\xe9\\x1b[31m.png")
+    assert run("query", "1", "--include-self").out.splitlines()[2].endswith("caf\\xe9\\x1b[31m.png")
     assert "caf\\xe9" in run("query", path + "x").refused(3)
 
 
@@ -217,7 +217,10 @@ def test_remove_asks_a_person(run: Run, ready: Path, monkeypatch: pytest.MonkeyP
 def test_quarantine(run: Run, ready: Path) -> None:
     document = run("quarantine", "--json").document
     assert [list(row) for row in document["quarantined"]] == [["path", "reason", "tries", "since"]]
-    assert str(ready / "drop" / "broken.jpg") in run("quarantine").out
+    lines = run("quarantine").out.splitlines()
+    assert lines[0] == f"paths below {ready / 'drop'}"
+    assert lines[2].startswith("broken.jpg ")
+    assert str(ready / "drop" / "broken.jpg") in run("quarantine", "--full-path").out
     said = run("quarantine", "retry", "--json")
     assert list(said.document) == COUNTS
     assert said.document["quarantined"] == 1
@@ -288,7 +291,7 @@ def test_sweep(run: Run, ready: Path) -> None:
         assert all(isinstance(value, float) for value in document[name][1:])
     assert Path(document["chart"]).is_file()
     said = run("sweep", "--k-max", "6")
-    assert said.out.startswith("k from 1 to 6, 24 distinct images in the space pca: ")
+    assert said.out.startswith("k from 1 to 6, 24 distinct images in the space smoothed: ")
     best = max(range(1, 4), key=lambda place: document["calinski_harabasz"][place]) + 1
     assert document["preferred"]["calinski_harabasz"] == best
     assert "of k up to 4, other criteria prefer: simplified silhouette" in said.out
@@ -309,7 +312,7 @@ def test_cluster(run: Run, ready: Path) -> None:
     undone = run("cluster", "--undo", "--json").document
     assert list(undone) == CLUSTER
     assert undone["clustering"] == before
-    assert "space pca" in run("cluster", "-k", "2").out
+    assert "space smoothed" in run("cluster", "-k", "2").out
     assert run("links", "--check").code == 0
 
 
@@ -348,7 +351,7 @@ def test_steps_stand_alone(run: Run, ready: Path, options: list[str], said: str)
 
 def test_another_space_is_kept(run: Run, ready: Path) -> None:
     assert run("cluster", "-k", "3", "--space", "embedding", "--dry-run").code == 0
-    assert run("cluster", "-k", "3", "--json").document["space"] == "pca"
+    assert run("cluster", "-k", "3", "--json").document["space"] == "smoothed"
     assert run("cluster", "-k", "3", "--space", "embedding").code == 0
     assert run("cluster", "-k", "3", "--json").document["space"] == "embedding"
 
@@ -381,7 +384,7 @@ def test_clusters(run: Run, ready: Path, tmp_path: Path) -> None:
     rows = run("clusters", "--json").document["clusters"]
     assert {tuple(row) for row in rows} == {(*CLUSTER_ROW,)}
     one = str(rows[0]["id"])
-    assert len(run("clusters").out.splitlines()) == len(rows) + 2
+    assert len(run("clusters").out.splitlines()) == len(rows) + 3
     shown = run("clusters", "--json", "show", one, "--sheet", tmp_path / "one.png").document
     assert list(shown) == [
         *CLUSTER_ROW,

@@ -11,7 +11,10 @@ from PIL import Image
 
 from tests.command_line import Run, runner
 
-IMAGE = ["id", "path", "score", "width", "height", "bytes", "hard_links", "relation"]
+IMAGE = [
+    *("id", "path", "score", "width", "height", "bytes", "hard_links", "relation"),
+    *("similarity", "rarity"),
+]
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_groups(run: Run, ready: Path) -> None:
     assert "near: score 0.75 or more" in said.out
     assert "score" in run("duplicates", "--similar").out
     quiet = run("duplicates", "-q").out
-    assert len(quiet.splitlines()) == 4
+    assert len(quiet.splitlines()) == 5
     assert "most pixels" in said.out
 
 

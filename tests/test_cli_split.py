@@ -91,7 +91,7 @@ def test_history(run: Run, ready: Path) -> None:
     assert rows[0]["words"] == [f"{large} split into {large}, {part}"]
     said = run("clusters", "history").out
     assert f"  {large} split into {large}, {part}\n" in said
-    assert "(undone)  k = 5 by user, pca; " in said
+    assert "(undone)  k = 5 by user, smoothed; " in said
     document = run("clusters", "history", str(part), "--json").document
     assert list(document) == ["id", "name", "alive", "life"]
     assert list(document["life"][0]) == [

@@ -22,6 +22,10 @@ cluster --space cube | not one of
 cluster --undo -k 3 | cannot be combined
 cluster --dry-run --outliers | cannot be combined
 query 1 --min-score nan | not a number
+query 1 --min-score 5 | is not a cosine similarity; use -1 to 1
+query 1 --min-score 1.01 | is not a cosine similarity
+query 1 --min-score -1.5 | is not a cosine similarity
+query 1 --min-score 1e400 | not
 query 1 --min-score inf | not a number
 query 1 -n 0 | less than 1
 query 1 --region 1,2 | four numbers
@@ -46,6 +50,7 @@ sweep --k-max 0 | less than 1
 sweep --k-min nan | not a whole number
 view --dims 4 | more than 3
 view --out map.txt | a map is a .png or .svg file
+view --out map.html --dims 2 | an .html map has 3 dimensions
 view --out taken.png | name a file for the picture
 view --out nowhere/map.png | does not exist; make it first
 view --method umap | not one of

@@ -42,6 +42,7 @@ from imgclust.projection import (
 from tests.conftest import Open, inside, write_picture
 
 SETTINGS = Settings()
+PCA = {"clustering.space": "pca"}
 
 
 def due(**given: object) -> bool:
@@ -141,17 +142,17 @@ def test_an_interrupted_sweep_keeps_what_is_done(
     assert found.chart is not None
     assert found.chart.is_file()
     again = open_collection()
-    stored = inside(again).catalog.sweeps.newest("pca")
+    stored = inside(again).catalog.sweeps.newest("smoothed")
     assert stored is not None
     assert stored.summary["k"] == list(found.k)
     assert again.cluster(k=3).inertia == pytest.approx(found.inertia[2], rel=1e-6)
-    assert again.cluster(k="auto").chosen_by in {"knee", "silhouette"}  # after a sweep of its own
-    whole = inside(again).catalog.sweeps.newest("pca")
+    assert again.cluster(k="auto").chosen_by in {"groups", "silhouette"}  # after a sweep of its own
+    whole = inside(again).catalog.sweeps.newest("smoothed")
     assert whole is not None
     assert whole.summary["complete"]
 
     assert not interrupted().complete
-    kept = inside(again).catalog.sweeps.newest("pca")
+    kept = inside(again).catalog.sweeps.newest("smoothed")
     assert kept is not None
     assert kept.id == whole.id, "it says more about the same contents"
 
@@ -183,7 +184,7 @@ def test_axes_learn_what_came_since_the_last_clustering(
 ) -> None:
     monkeypatch.setattr(feature_space, "LEAST_CONTENTS", 10)
     monkeypatch.setattr(feature_space, "FRESH_SHARE", 0.2)
-    collection = open_collection()
+    collection = open_collection(flags=PCA)
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     first = axes_of(collection)
@@ -212,7 +213,7 @@ def test_axes_are_fitted_anew(
 ) -> None:
     monkeypatch.setattr(feature_space, "LEAST_CONTENTS", 40 if reason == "few contents" else 10)
     monkeypatch.setattr(feature_space, "FRESH_SHARE", 0.2)
-    collection = open_collection()
+    collection = open_collection(flags=PCA)
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     came = 8 if reason == "many came" else 2
@@ -382,10 +383,11 @@ def test_catching_up_is_resumed_after_a_crash(
     assert len(catalog.ledger.queued_links(99)[1]) == 24
 
 
+@pytest.mark.parametrize(("space", "near"), [("pca", 0.1), ("smoothed", 0.2)])
 def test_drift_of_arrivals_is_told_overall_and_by_cluster(
-    open_collection: Open, drop: Path
+    open_collection: Open, drop: Path, space: str, near: float
 ) -> None:
-    collection = open_collection()
+    collection = open_collection(flags={"clustering.space": space})
     for number in range(100, 160):
         write_picture(drop / f"old-{number}.png", number, hue=number % 3)
     collection.watch([drop], once=True, cluster=False)
@@ -399,7 +401,7 @@ def test_drift_of_arrivals_is_told_overall_and_by_cluster(
     found = collection.status().drift
     assert found is not None
     assert found.overall.arrivals == 40
-    assert found.overall.ratio == pytest.approx(1, abs=0.1)
+    assert found.overall.ratio == pytest.approx(1, abs=near)
     assert not found.high
     assert found.suggestion is None
     for number in range(300, 360):
@@ -772,14 +774,14 @@ def test_few_fits_of_a_long_sweep_are_kept(
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     before = collection.sweep(k_max=24)
-    stored = inside(collection).catalog.sweeps.newest("pca")
+    stored = inside(collection).catalog.sweeps.newest("smoothed")
     assert stored is not None
     assert inside(collection).catalog.sweeps.fit_bytes(stored.id).keys() == set(range(1, 25))
     whole = {k: collection.cluster(k=k, dry_run=True).inertia for k in range(1, 25)}
     monkeypatch.setattr(stored_sweeps, "_CENTROID_BYTES", 1000)
     again = collection.sweep(k_max=24)
     assert again.inertia == before.inertia
-    stored = inside(collection).catalog.sweeps.newest("pca")
+    stored = inside(collection).catalog.sweeps.newest("smoothed")
     assert stored is not None
     assert stored.summary["k"] == list(range(1, 25))
     kept = inside(collection).catalog.sweeps.fit_bytes(stored.id)
@@ -798,7 +800,7 @@ def test_the_fits_of_an_old_version_leave_and_their_space_is_given_back(
     collection.watch([drop], once=True)
     collection.sweep()
     catalog = inside(collection).catalog
-    stored = catalog.sweeps.newest("pca")
+    stored = catalog.sweeps.newest("smoothed")
     assert stored is not None
     with catalog.transaction():
         large = [(1000 + k, 0.0, np.zeros((1000, 256), np.float32)) for k in range(40)]

@@ -60,7 +60,7 @@ def shown(state: Watching, *, now: float = 10.0, width: int = 80, height: int = 
 def test_what_a_screen_shows() -> None:
     assert shown(after(EVENTS[:2]), now=10.0).splitlines() == [
         "watching /home/someone/Pictures and 1 more folder",
-        "now       1,203 files to read, 0.2 images/s, 1 h 40 min left",
+        "now       1,203 files to read",
         "images    24,310, 2 of them new, 12 in quarantine, 3 missing",
         "clusters  40, provisional, drift 1.04",
         "links     87 to do",
@@ -113,6 +113,24 @@ def test_the_rate_is_that_of_the_last_half_minute() -> None:
     assert state.arrived == 100
     assert len(state.recent) <= 31
     assert len(state.last) == 20
+
+
+def test_the_time_left_is_shown_when_it_means_something() -> None:
+    """A minute of loading, then batches of 32 every 4 s while the folders are looked through."""
+    state = dataclasses.replace(Watching((ROOT,), 0.0), standing=STANDING)
+    said = {}
+    for now in range(90):
+        if now >= 60 and now % 4 == 0:
+            for _ in range(32):
+                state = heard(state, EVENTS[0], float(now))
+        if now == 75:
+            state = heard(state, Event("scanned", "scanned in 75.0 s"), 75.0)
+        said[now] = shown(state, now=float(now)).splitlines()[1].partition("read")[2]
+    assert {said[now] for now in range(68)} == {""}
+    assert {said[now] for now in range(68, 75)} >= {", 8.0 images/s"}
+    assert all("left" not in said[now] for now in range(75))
+    assert said[76] == ", 8.0 images/s, 2 min 30 s left"
+    assert all(" left" in said[now] for now in range(75, 90))
 
 
 def test_what_is_done_now() -> None:

@@ -295,6 +295,6 @@ def test_config_show_refuses_what_every_command_refuses(
     assert "watch.settle_s" in run("config", "show", "--config", tmp_path / "my.toml").refused(2)
     (tmp_path / "my.toml").write_text("[clustering]\nspace = 'tsne'\n")
     said = run("config", "show", "--config", tmp_path / "my.toml").refused(2)
-    assert "clustering.space is 'pca' for this collection" in said
+    assert "clustering.space is 'smoothed' for this collection" in said
     monkeypatch.setenv("IMGCLUST_WATCH_SETTEL_S", "1")
     assert "IMGCLUST_WATCH_SETTLE_S" in run("config", "show").refused(2)

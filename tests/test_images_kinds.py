@@ -6,6 +6,7 @@ import io
 import itertools
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from imgclust.images import Picture, Undecodable, decode
 from tests import pictures
 from tests.test_images_decoder import CORNERS, corners, decoded, near
 
+PHOTOS = Path(__file__).parents[1] / "scripts" / "samples" / "photos"
 GREYS: Any = np.kron(np.array([[0, 85], [170, 255]], np.uint16), np.ones((16, 16), np.uint16))
 GREY_CORNERS = [(v, v, v) for v in (0, 85, 170, 255)]
 
@@ -203,11 +205,6 @@ WRITTEN: dict[str, tuple[Any, dict[str, Any], object]] = {
         {"photometric": "minisblack"},
         GREY_CORNERS,
     ),
-    "8 bits with a sign": (
-        (GREYS.astype(np.int16) - 128).astype(np.int8),
-        {"photometric": "minisblack"},
-        GREY_CORNERS,
-    ),
     "16-bit colours, planes": (
         np.moveaxis(COLOURS.astype(np.uint16) * 257, 2, 0).copy(),
         {"photometric": "rgb", "planarconfig": "separate"},
@@ -272,6 +269,20 @@ def test_tiffs_of_another_library_are_read_right_or_called_unsupported(name: str
         assert "not supported" in picture.reason, picture
         return
     assert near(corners(picture.pixels), wanted, within=10 if name == "ink" else 2)
+
+
+@pytest.mark.parametrize("really", [True, False], ids=["a sign", "only the mark of one"])
+def test_a_tiff_of_signed_bytes_looks_like_its_photo(really: bool) -> None:
+    photos = sorted(PHOTOS.glob("*.jpg"))[::20]
+    assert len(photos) > 10
+    for photo in photos:
+        grey = np.asarray(Image.open(photo).convert("L"))
+        samples = (grey.astype(np.int16) - 128).astype(np.int8) if really else grey.view(np.int8)
+        read = decode(written(samples, photometric="minisblack"), suffix=".tif")
+        plain = decode(written(grey, photometric="minisblack"), suffix=".tif")
+        assert isinstance(read, Picture)
+        assert isinstance(plain, Picture)
+        assert np.array_equal(read.pixels, plain.pixels), photo
 
 
 def modes() -> dict[str, bytes]:

@@ -20,7 +20,8 @@ from imgclust.collection import (
     QueryResult,
 )
 from imgclust.terminal import Screen, clusters, ingest, query, shortened
-from imgclust.terminal.table import Column, cells
+from imgclust.terminal.forecast import Forecast
+from imgclust.terminal.table import Column, below_roots, cells, with_name
 from imgclust.wording import printable
 
 PATHS = [
@@ -112,6 +113,118 @@ def test_a_pipe_gets_whole_paths(
     assert len(lines) == 1 + len(PATHS)
     assert lines[1] == f"1.0000        -  1000  {printable(PATHS[0])}"
     assert "\x1b" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("roots", "paths", "lines", "shown"),
+    [
+        ([b"/p"], [b"/p/a/1.jpg", b"/p/2.jpg"], ["paths below /p"], ["a/1.jpg", "2.jpg"]),
+        ([b"/p", b"/q"], [b"/p/1.jpg"], ["paths below /p"], ["1.jpg"]),
+        (
+            [b"/p", b"/q/r"],
+            [b"/p/1.jpg", b"/q/r/s/2.jpg"],
+            ["p: /p", "r: /q/r"],
+            ["p/1.jpg", "r/s/2.jpg"],
+        ),
+        (  # roots of one name: as much of them as tells them apart
+            [b"/d/a/x", b"/d/b/x", b"/x"],
+            [b"/d/a/x/1", b"/d/b/x/1", b"/x/1"],
+            ["a/x: /d/a/x", "b/x: /d/b/x", "x: /x"],
+            ["a/x/1", "b/x/1", "x/1"],
+        ),
+        (  # a root in a root: the inner one
+            [b"/p", b"/p/in"],
+            [b"/p/in/1", b"/p/inside/2"],
+            ["p: /p", "in: /p/in"],
+            ["in/1", "p/inside/2"],
+        ),
+        ([b"/p"], [b"/p/1", b"/elsewhere/2"], ["paths below /p"], ["1", "/elsewhere/2"]),
+        ([b"/p"], [b"/pp/1"], [], ["/pp/1"]),
+        ([b"/"], [b"/a/1"], [], ["/a/1"]),
+        ([], [b"/a/1"], [], ["/a/1"]),
+        ([b"/caf\xe9\n"], [b"/caf\xe9\n/\x1b1"], ["paths below /caf\\xe9\\n"], ["\\x1b1"]),
+        (  # too many roots to name
+            [b"/m/%d" % i for i in range(6)],
+            [b"/m/%d/1" % i for i in range(6)],
+            ["paths below /m"],
+            [f"{i}/1" for i in range(6)],
+        ),
+        (
+            [b"/%d" % i for i in range(6)],
+            [b"/%d/1" % i for i in range(6)],
+            [],
+            [f"/{i}/1" for i in range(6)],
+        ),
+    ],
+)
+def test_paths_are_shown_below_their_roots(
+    roots: list[bytes], paths: list[bytes], lines: list[str], shown: list[str]
+) -> None:
+    said, texts = below_roots(paths, roots)
+    assert said == lines
+    assert [texts[path] for path in paths] == shown
+
+
+@pytest.mark.parametrize("width", [5, 12, 20, 40, 80])
+@pytest.mark.parametrize("path", [*map(printable, PATHS), "no-folder.jpg", "a/" * 40 + "写真.jpg"])
+def test_a_name_is_never_cut(path: str, width: int) -> None:
+    short = with_name(path, width)
+    name = path.rpartition("/")[2]
+    assert short.rpartition("/")[2] == name
+    assert cells(short) <= max(width, cells(name))
+    assert short == path or cells(path) > width
+
+
+@pytest.mark.parametrize("columns", ["36", "60", "80"])
+def test_tables_hold_whole_names_whatever_the_width(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    screen = Screen()
+    screen.roots = [b"/home/someone"]
+    name = "a long name of a picture by the sea, the second one (copy 2).jpg"
+    path = f"/home/someone/{'folder/' * 20}{name}".encode()
+    screen.table([Column("n", "number"), Column("path", "path")], [("1", path)])
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "paths below /home/someone"
+    assert name.replace(" ", "") in "".join(out[2:]).replace(" ", "")
+    assert max(map(cells, out)) <= int(columns)
+
+
+def test_full_paths_are_not_below_a_root(capsys: pytest.CaptureFixture[str]) -> None:
+    for full in (False, True):
+        screen = Screen(full_path=full)
+        screen.roots = [b"/home/someone"]
+        query.query(screen, FOUND)
+    below, whole = (
+        capsys.readouterr().out.split("paths below /home/someone\n")[1].split("score")[1:]
+    )
+    assert "  Pictures/2023/summer holiday by the sea/IMG_0001.jpg" in below
+    assert "/home/someone" not in below
+    assert "  /home/someone/Pictures/2023/summer holiday by the sea/IMG_0001.jpg" in whole
+
+
+def test_the_time_left_is_told_when_it_means_something() -> None:
+    """20 s of loading, then 32 every 4 s of 1,000; while the total grows nothing is told."""
+    forecast = Forecast()
+    told = {}
+    for now in range(60):
+        done = 32 * max(0, (now - 20) // 4 + 1)
+        forecast.see(float(now), done, 1000 if now < 50 else 1000 + now)
+        told[now] = forecast.left_s(float(now))
+    assert {told[now] for now in range(28)} == {None}
+    assert told[28] == (1000 - 3 * 32) / 8
+    assert told[48] == pytest.approx((1000 - 8 * 32) / 8, rel=0.1)
+    assert {told[now] for now in range(50, 60)} == {None}
+
+
+def test_a_step_that_begins_again_is_forecast_again() -> None:
+    forecast = Forecast()
+    for now in range(10):
+        forecast.see(float(now), now, 100)
+    assert forecast.rate(9.0) == pytest.approx(1.0)
+    forecast.see(10.0, 0, 100)
+    assert forecast.left_s(10.0) is None
 
 
 def test_quiet_says_results_and_errors_only(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,8 +21,8 @@ from imgclust.wording import NO_CLUSTERS, cluster_shown, joined, no_such_cluster
 
 _COLUMNS = (
     "c.id, c.generation, c.previous, c.created, c.published, c.provisional, c.space, c.k, "
-    "c.chosen_by, c.inertia, c.mean_distance, c.seed, r.name, c.projection, c.sequence, "
-    "c.contents, c.dims, c.centroids, c.lineage"
+    "c.chosen_by, c.inertia, c.mean_distance, c.seed, r.name, c.projection, c.similarity, "
+    "c.sequence, c.contents, c.dims, c.centroids, c.lineage"
 )
 
 
@@ -44,7 +44,10 @@ class DescribedCluster(NamedTuple):
 
 @dataclass(frozen=True)
 class Clustering:
-    """One finished run; `centroids` is `(k, dims)` float32, `described` the cluster of each."""
+    """One finished run; `centroids` is `(k, dims)` float32, `described` the cluster of each.
+
+    `projection` and `similarity` are numbers of stored projections.
+    """
 
     id: int
     generation: int
@@ -60,6 +63,7 @@ class Clustering:
     seed: int
     recipe: str
     projection: int | None
+    similarity: int | None
     sequence: int
     contents: int
     centroids: npt.NDArray[np.float32]
@@ -205,6 +209,11 @@ class Clusterings:
         )
         return [int(cluster) for (cluster,) in rows]
 
+    def count(self, clustering: int) -> int:
+        """Number of clusters of a clustering."""
+        sql = "SELECT k FROM clusterings WHERE id = ?"
+        return int(self._connection.execute(sql, (clustering,)).get or 0)
+
     def history(self) -> list[PublishedClustering]:
         """All published clusterings, newest first."""
         rows: Any = self._connection.execute(
@@ -231,14 +240,15 @@ class Clusterings:
         sequence: int,
         contents: int,
         centroids: npt.NDArray[np.float32],
+        similarity: int | None = None,
     ) -> int:
         """Store a clustering that is not published yet."""
         previous = self.current_id()
         generation = 1 if previous is None else self.get(previous).generation + 1
         self._connection.execute(
             "INSERT INTO clusterings (generation, previous, created, provisional, space, k, "
-            "chosen_by, inertia, mean_distance, seed, recipe, projection, sequence, contents, "
-            "dims, centroids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "chosen_by, inertia, mean_distance, seed, recipe, projection, similarity, sequence, "
+            "contents, dims, centroids) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 generation,
                 previous,
@@ -252,6 +262,7 @@ class Clusterings:
                 seed,
                 recipe,
                 projection,
+                similarity,
                 sequence,
                 contents,
                 centroids.shape[1],
@@ -300,6 +311,17 @@ class Clusterings:
             (time.time(), json.dumps(lineage), clustering),
         )
         self.make_current(clustering)
+
+    def note_new(self, clustering: int, cluster: int) -> None:
+        """A person has made this cluster in a clustering that is published."""
+        row: Any = self._connection.execute(
+            "SELECT lineage FROM clusterings WHERE id = ?", (clustering,)
+        ).get
+        lineage = parsed(row, self._connection.filename)
+        lineage["new"] = [*lineage.get("new", ()), cluster]
+        self._connection.execute(
+            "UPDATE clusterings SET lineage = ? WHERE id = ?", (json.dumps(lineage), clustering)
+        )
 
     def make_current(self, clustering: int) -> None:
         """Point at a published clustering, and note when and after which change that was."""

@@ -351,6 +351,89 @@ CREATE TABLE details (
 CREATE INDEX details_damaged ON details(content) WHERE damage <> '';
 """
 
+_THIRD_DUPLICATES = """
+-- What the last search for duplicates found, for pages and reports: groups of contents that are
+-- copies, the best first. `relation`: "best", "exact" or "near".
+CREATE TABLE duplicates (
+    number INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    image INTEGER NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    content INTEGER NOT NULL,
+    relation TEXT NOT NULL,
+    PRIMARY KEY (number, place)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX duplicates_by_image ON duplicates(image);
+"""
+
+_THIRD_CORRECTIONS = """
+-- What people said about contents: where they belong, and with which others. A row stays when its
+-- content leaves, and when it has ended. `follows`: a near copy of the content of that correction,
+-- or a part of a split cluster, has it too. `near`: cosine from which on an image is a near copy.
+CREATE TABLE corrections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL CHECK (kind IN ('in', 'not_in', 'together', 'apart', 'outlier')),
+    content INTEGER NOT NULL,
+    other INTEGER,
+    cluster INTEGER,
+    made_by TEXT NOT NULL CHECK (made_by IN ('command', 'folder', 'gallery')),
+    made REAL NOT NULL,
+    follows INTEGER,
+    near REAL NOT NULL DEFAULT 2,
+    ended REAL,
+    reason TEXT
+) STRICT;
+CREATE INDEX corrections_by_content ON corrections(content) WHERE ended IS NULL;
+CREATE INDEX corrections_by_other ON corrections(other) WHERE ended IS NULL AND other IS NOT NULL;
+
+-- What splits and merges made of corrections, so that an undo takes it back. `before` is NULL for a
+-- correction that the clustering made.
+CREATE TABLE correction_steps (
+    correction INTEGER NOT NULL REFERENCES corrections(id),
+    clustering INTEGER NOT NULL,
+    before INTEGER,
+    after INTEGER NOT NULL,
+    PRIMARY KEY (clustering, correction)
+) STRICT, WITHOUT ROWID;
+
+-- Folders of the link folder as they were when they were read last, by the wall clock.
+CREATE TABLE link_folders_read (
+    folder BLOB PRIMARY KEY,
+    inode INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    read_ns INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Links that are at other places than we put them. 'young': perhaps half a move, looked at again
+-- when it is old enough; 'waiting': until a person accepts it; 'moved': to become a correction.
+CREATE TABLE link_moves (
+    image INTEGER PRIMARY KEY,
+    folder BLOB NOT NULL,
+    entry BLOB NOT NULL,
+    seen REAL NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('young', 'waiting', 'moved'))
+) STRICT;
+"""
+
+_THIRD_BURSTS = """
+-- Contents whose embeddings are nearly equal, by a rule: which one represents each (itself, too),
+-- and where it lies on a few axes of the rule, by which near ones are found. Written by the
+-- transaction that stores the embedding, and by fits.
+CREATE TABLE burst_rules (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    recipe INTEGER NOT NULL REFERENCES recipes(id),
+    contents INTEGER NOT NULL,
+    current INTEGER NOT NULL,
+    rule BLOB NOT NULL
+) STRICT;
+CREATE TABLE burst_groups (
+    rule INTEGER NOT NULL REFERENCES burst_rules(id) ON DELETE CASCADE,
+    content INTEGER NOT NULL,
+    representative INTEGER NOT NULL,
+    place BLOB,
+    PRIMARY KEY (rule, content)
+) STRICT, WITHOUT ROWID;
+"""
+
 _THIRD_VOLUMES = """
 -- The file system that is at a root, or at a mount in it, by a number that no other has (0: none
 -- is known). Images up to `before` may have been on another one, until the files here are read; its
@@ -369,8 +452,101 @@ CREATE TABLE volumes (
 ALTER TABLE images ADD COLUMN kept BLOB;
 """
 
-_THIRD = _THIRD_DISKS + _THIRD_REMOVED + _THIRD_CLUSTERS + _THIRD_IDENTITY + _THIRD_DETAILS
-_THIRD += _THIRD_VOLUMES
+_THIRD_SIMILARITY = """
+-- What makes similarities of embeddings, fitted together with the clustering; NULL where there were
+-- too few images.
+ALTER TABLE clusterings ADD COLUMN similarity INTEGER REFERENCES projections(id);
+"""
+
+_THIRD_SERVICE = """
+-- What has changed, for pages that show it. The transaction that changes something writes it here,
+-- by the triggers below, so that nothing is forgotten and nothing is said before its commit.
+-- `stream` tells the numbers of this catalog from those of another one of the same name.
+CREATE TABLE feed (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    at REAL NOT NULL DEFAULT (unixepoch('subsec')),
+    kind TEXT NOT NULL,
+    image INTEGER,
+    cluster INTEGER,
+    message TEXT
+) STRICT;
+CREATE TABLE feed_stream (stream TEXT NOT NULL) STRICT;
+INSERT INTO feed_stream VALUES (lower(hex(randomblob(6))));
+
+-- The newest 20,000 stay, and up to 500 more until they are pruned.
+CREATE TRIGGER feed_pruned AFTER INSERT ON feed WHEN new.id % 500 = 0 BEGIN
+    DELETE FROM feed WHERE id <= new.id - 20000;
+END;
+
+CREATE TRIGGER feed_image_added AFTER INSERT ON images BEGIN
+    INSERT INTO feed (kind, image) VALUES ('image_added', new.id);
+END;
+CREATE TRIGGER feed_image_removed AFTER DELETE ON images BEGIN
+    INSERT INTO feed (kind, image) VALUES ('image_removed', old.id);
+END;
+CREATE TRIGGER feed_image_changed AFTER UPDATE OF path, content ON images
+WHEN old.path <> new.path OR old.content <> new.content BEGIN
+    INSERT INTO feed (kind, image) VALUES ('image_changed', new.id);
+END;
+CREATE TRIGGER feed_image_state AFTER UPDATE OF state ON images WHEN old.state <> new.state BEGIN
+    INSERT INTO feed (kind, image)
+    VALUES (iif(new.state = 'missing', 'image_missing', 'image_back'), new.id);
+END;
+CREATE TRIGGER feed_quarantined AFTER INSERT ON quarantine BEGIN
+    INSERT INTO feed (kind) VALUES ('quarantine_changed');
+END;
+CREATE TRIGGER feed_unquarantined AFTER DELETE ON quarantine BEGIN
+    INSERT INTO feed (kind) VALUES ('quarantine_changed');
+END;
+CREATE TRIGGER feed_cluster_changed AFTER UPDATE ON clusters
+WHEN old.name IS NOT new.name OR old.frozen <> new.frozen BEGIN
+    INSERT INTO feed (kind, cluster) VALUES ('cluster_changed', new.id);
+END;
+CREATE TRIGGER feed_clusters_published AFTER INSERT ON settings
+WHEN new.key = 'current_clustering' BEGIN
+    INSERT INTO feed (kind) VALUES ('clusters_published');
+END;
+CREATE TRIGGER feed_root_added AFTER INSERT ON roots BEGIN
+    INSERT INTO feed (kind) VALUES ('roots_changed');
+END;
+CREATE TRIGGER feed_root_removed AFTER DELETE ON roots BEGIN
+    INSERT INTO feed (kind) VALUES ('roots_changed');
+END;
+CREATE TRIGGER feed_root_changed AFTER UPDATE OF path, kind, held ON roots
+WHEN old.path <> new.path OR old.kind <> new.kind OR old.held IS NOT new.held BEGIN
+    INSERT INTO feed (kind) VALUES ('roots_changed');
+END;
+CREATE TRIGGER feed_note AFTER INSERT ON events BEGIN
+    INSERT INTO feed (kind, message) VALUES ('note', new.sentence);
+END;
+
+-- Long work that a service was asked for. `process` shows whether a job still runs: it may have
+-- died. The newest 200 are kept.
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    command TEXT NOT NULL,
+    arguments TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('running', 'done', 'failed', 'cancelled')),
+    process TEXT NOT NULL,
+    begun REAL NOT NULL,
+    ended REAL,
+    document TEXT
+) STRICT;
+"""
+
+_THIRD = (
+    _THIRD_DISKS
+    + _THIRD_REMOVED
+    + _THIRD_CLUSTERS
+    + _THIRD_IDENTITY
+    + _THIRD_DETAILS
+    + _THIRD_DUPLICATES
+    + _THIRD_BURSTS
+    + _THIRD_VOLUMES
+    + _THIRD_SIMILARITY
+    + _THIRD_SERVICE
+    + _THIRD_CORRECTIONS
+)
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
 # one; the second forgives, as some catalogs of version 1 have its table already.

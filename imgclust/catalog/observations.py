@@ -280,6 +280,13 @@ class Observations:
 
     # Quarantine
 
+    def oldest_pending(self) -> float | None:
+        """The wall clock at which the file that waits longest last changed."""
+        found: float | None = self._connection.execute(
+            "SELECT min(changed) FROM observations WHERE state = 'seen'"
+        ).get
+        return found
+
     def quarantine(self, path: bytes, reason: str, *, tries: int) -> None:
         """Put a path aside with its reason, in the words for people."""
         self._connection.execute(

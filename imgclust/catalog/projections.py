@@ -122,6 +122,7 @@ class Projections:
         self._connection.execute(
             "DELETE FROM projections WHERE purpose = 'space' AND id NOT IN "
             "(SELECT projection FROM clusterings WHERE projection IS NOT NULL UNION "
+            "SELECT similarity FROM clusterings WHERE similarity IS NOT NULL UNION "
             "SELECT projection FROM sweeps WHERE projection IS NOT NULL)"
         )
 

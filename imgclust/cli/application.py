@@ -13,6 +13,7 @@ import typer
 from imgclust.cli import (
     clusters,
     collections,
+    corrections,
     duplicates,
     export,
     images,
@@ -20,6 +21,7 @@ from imgclust.cli import (
     maintenance,
     query,
     roots,
+    serve,
 )
 from imgclust.cli.context import Call, Globals, fail
 from imgclust.cli.typer_ext import Commands, Version, with_globals
@@ -65,6 +67,7 @@ def _without_command(call: Call, version: Version = False) -> int:
     raise UsageError("no command given; see imgclust --help")
 
 
+clusters.clusters_commands.add_typer(corrections.commands)
 for _group in (
     images,
     query,
@@ -75,6 +78,7 @@ for _group in (
     maintenance,
     roots,
     collections,
+    serve,
 ):
     app.add_typer(_group.commands)
 

@@ -40,6 +40,7 @@ class Globals:
     json: bool = False
     quiet: bool = False
     verbosity: int = 0
+    full_path: bool = False
 
 
 class Call:
@@ -48,7 +49,7 @@ class Call:
     def __init__(self, options: Globals) -> None:
         self.options = options
         self.stop = StopFlag()
-        self.screen = Screen(quiet=options.quiet, json=options.json)
+        self.screen = Screen(quiet=options.quiet, json=options.json, full_path=options.full_path)
 
     def open(
         self,
@@ -63,7 +64,7 @@ class Call:
         effective = config.load(self.options.files, flags)
         from imgclust.collection import Collection
 
-        return Collection.open(
+        collection = Collection.open(
             self.options.index,
             self.options.collection,
             effective=effective,
@@ -74,6 +75,8 @@ class Call:
             changing=frozenset(changing),
             ask=self.ask if self.screen.can_ask else None,
         )
+        self.screen.roots = collection.root_folders
+        return collection
 
     def answer(
         self,

@@ -39,7 +39,18 @@ def query(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE|ID", help="Files, or images' ids.")],
     number: Annotated[int, typer.Option("-n", parser=whole(1), metavar="N", help="How many.")] = 10,
     min_score: Annotated[
-        float | None, typer.Option(parser=decimal, metavar="SCORE", help="Leave out those below.")
+        float | None,
+        typer.Option(
+            parser=decimal,
+            metavar="SCORE",
+            help="Leave out those with a lower score (cosine of the embeddings).",
+        ),
+    ] = None,
+    min_similarity: Annotated[
+        float | None,
+        typer.Option(
+            parser=decimal, metavar="SIMILARITY", help="Leave out those less similar (-1 to 1)."
+        ),
     ] = None,
     cluster: Annotated[
         str | None,
@@ -94,12 +105,15 @@ def query(
     chosen = selection(since, until, camera)
     if part is not None and len(images) > 1:
         raise UsageError("--region needs exactly one image")
+    checks.score(min_score)
     checks.sheet(sheet)
+    checks.least_similarity(min_similarity)
     with call.open() as collection:
         found = collection.query(
             images,
             n=number,
             min_score=min_score,
+            min_similarity=min_similarity,
             cluster=cluster,
             region=part,
             selection=chosen,

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
 _PLACE = "imgclust.globals"
 _ORDER = (
-    *("watch", "add", "query", "duplicates", "sweep", "cluster", "clusters", "view", "links"),
+    *("watch", "pause", "resume", "add", "query", "duplicates", "sweep", "cluster", "clusters"),
+    *("view", "links"),
     *("report", "export", "status", "quarantine", "missing", "roots", "remove", "doctor"),
-    *("backup", "restore", "collections", "config", "weights", "reembed"),
+    *("serve", "backup", "restore", "collections", "config", "weights", "reembed"),
 )
 
 
@@ -72,6 +73,9 @@ def _declared(
             help="Say more; -vv shows tracebacks.",
         ),
     ] = 0,
+    full_path: Annotated[
+        bool, typer.Option("--full-path", help="Whole paths in tables, not below their root.")
+    ] = False,
 ) -> None:
     """Stand for the global options: only the signature counts."""
 
@@ -201,6 +205,7 @@ def merged(context: typer.Context, given: dict[str, Any]) -> Globals:
         json=given["json"] or before.json,
         quiet=given["quiet"] or before.quiet,
         verbosity=before.verbosity + given["verbose"],
+        full_path=before.full_path or given["full_path"],
     )
     context.meta[_PLACE] = merged
     return merged

@@ -12,8 +12,10 @@ changes its group because of what comes later.
 
 from __future__ import annotations
 
+import io
+import zipfile
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +39,8 @@ _AXES_ROWS = 2_000
 _BLOCK = 1_024
 _REPRESENTATIVES = 16_384  # compared with a block at a time
 _SLACK = 1e-5  # of squared distances in float32
+_ROUGH = 2e-3  # of distances between places in float16
+_CANDIDATES = 16  # of a row's representative, the nearest on few axes
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +51,12 @@ class BurstRule:
     ----------
     different
         Embeddings of the collection that are not near each other, float32, shape (m, d).
+    axes
+        Orthonormal rows on which representatives have their places, float32, shape (q, d).
     """
 
     different: NDArray[np.float32]
+    axes: NDArray[np.float32]
 
     def bounds(self, vectors: NDArray[Any]) -> NDArray[np.float64]:
         """The least cosine of each row (n, d) with a representative that it joins: (n,)."""
@@ -62,6 +69,31 @@ class BurstRule:
         # Rounded, so that the last digit of a product of matrices decides as little as it can.
         return np.maximum(_LOWEST, 1 - np.round(_SHARE_OF_SCALE * np.maximum(scales, 0), 5))
 
+    def places(self, vectors: NDArray[Any]) -> NDArray[np.float16]:
+        """Where rows (n, d) lie on the axes, float16 (n, q)."""
+        return np.asarray(checked(vectors) @ self.axes.T, dtype=np.float16)
+
+    def to_bytes(self) -> bytes:
+        """The rule as an npz archive without pickled objects."""
+        stream = io.BytesIO()
+        np.savez(stream, different=self.different.astype(np.float16), axes=self.axes)
+        return stream.getvalue()
+
+    @classmethod
+    def from_bytes(cls, blob: bytes) -> Self:
+        """What `to_bytes` has made.
+
+        Raises
+        ------
+        ClusteringError
+            When it is damaged.
+        """
+        try:
+            with np.load(io.BytesIO(blob), allow_pickle=False) as stored:
+                return cls(stored["different"].astype(np.float32), stored["axes"])
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise ClusteringError(f"the rule of the burst groups is damaged: {error}") from None
+
 
 def burst_rule(vectors: NDArray[Any]) -> BurstRule:
     """The rule for a collection with these embeddings (n, d) of unit length.
@@ -70,7 +102,63 @@ def burst_rule(vectors: NDArray[Any]) -> BurstRule:
     """
     rows = checked(vectors)
     sample = rows[:: -(-len(rows) // _SAMPLE)]
-    return BurstRule(sample[np.unique(group_bursts(sample, bounds=_LOWEST))])
+    different = sample[np.unique(group_bursts(sample, bounds=_LOWEST))]
+    # As it is stored, so that it says the same now and later.
+    different = different.astype(np.float16).astype(np.float32)
+    return BurstRule(different, _principal_axes(rows, _COARSE))
+
+
+class Representatives:
+    """Representatives of burst groups, by their places on the axes of a rule.
+
+    Each row is compared with all of them on few axes, which misses none that is near enough: an
+    orthogonal projection brings no two rows further apart.
+    """
+
+    def __init__(
+        self, rule: BurstRule, keys: NDArray[np.int64], places: NDArray[np.float16]
+    ) -> None:
+        self._rule = rule
+        self._count = len(keys)
+        self._keys = keys.astype(np.int64)
+        self._rows = np.empty((len(keys), len(rule.axes) + 1), np.float32)
+        self._set(slice(0, len(keys)), places)
+
+    def add(self, keys: NDArray[np.int64], places: NDArray[np.float16]) -> None:
+        """More representatives."""
+        until = self._count + len(keys)
+        if until > len(self._rows):
+            room = max(until, 1024, 2 * self._count)
+            self._rows = np.resize(self._rows, (room, self._rows.shape[1]))
+            self._keys = np.resize(self._keys, room)
+        part = slice(self._count, until)
+        self._keys[part] = keys
+        self._set(part, places)
+        self._count = until
+
+    def _set(self, part: slice, places: NDArray[np.float16]) -> None:
+        if len(places):
+            self._rows[part, :-1] = places
+            self._rows[part, -1] = np.einsum(
+                "ij,ij->i", self._rows[part, :-1], self._rows[part, :-1]
+            )
+
+    def near(
+        self, places: NDArray[np.float16], bounds: NDArray[np.float64]
+    ) -> list[NDArray[np.int64]]:
+        """For each row the keys of those that it may join, the nearest first, at most 16."""
+        radius = np.sqrt(2 * (1 - bounds)) + _ROUGH
+        own = places.astype(np.float32)
+        lengths = np.einsum("ij,ij->i", own, own)
+        # |a - b|^2 as one product: (-2 a, 1) with (b, |b|^2), and |a|^2.
+        asked = np.concatenate([-2 * own, np.ones((len(own), 1), np.float32)], axis=1)
+        most = (radius**2 - lengths).astype(np.float32)
+        found: list[list[tuple[float, int]]] = [[] for _ in range(len(own))]
+        for start in range(0, self._count, _REPRESENTATIVES):
+            apart = asked @ self._rows[start : min(start + _REPRESENTATIVES, self._count)].T
+            for row, place in zip(*np.nonzero(apart <= most[:, np.newaxis]), strict=True):
+                found[row].append((float(apart[row, place]), int(self._keys[start + place])))
+        return [np.array([key for _, key in sorted(one)[:_CANDIDATES]], np.int64) for one in found]
 
 
 def group_bursts(
@@ -146,19 +234,20 @@ class _Pairs:
 
     def __init__(self, rows: Vectors, least: NDArray[np.float64]) -> None:
         self._fine = _projected(rows)
-        self._coarse = np.ascontiguousarray(self._fine[:, :_COARSE])
-        self._lengths = np.einsum("ij,ij->i", self._coarse, self._coarse)
         self._radius = (2 * (1 - least) + _SLACK).astype(np.float32)
+        # |a - b|^2 - r of a pair as one product: (-2 a, 1, |a|^2 - r) with (b, |b|^2, 1).
+        coarse = self._fine[:, :_COARSE]
+        lengths = np.einsum("ij,ij->i", coarse, coarse)[:, np.newaxis]
+        self._coarse = np.concatenate([coarse, lengths, np.ones_like(lengths)], axis=1)
 
     def near(
         self, block: NDArray[np.int64], others: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Places in the block and rows of `others` that may be as near as the former ask."""
-        apart = self._coarse[block] @ self._coarse[others].T
-        apart *= -2
-        apart += self._lengths[block, np.newaxis]
-        apart += self._lengths[others]
-        places, positions = np.nonzero(apart <= self._radius[block, np.newaxis])
+        asked = -2 * self._coarse[block]
+        asked[:, -2] = 1
+        asked[:, -1] = self._coarse[block, -2] - self._radius[block]
+        places, positions = np.nonzero(asked @ self._coarse[others].T <= 0)
         kept = [np.empty(0, np.bool_)]
         for start in range(0, len(places), _REPRESENTATIVES):
             part = slice(start, start + _REPRESENTATIVES)
@@ -193,9 +282,13 @@ def _take(
 
 def _projected(rows: Vectors) -> Vectors:
     """The rows on principal axes of a sample, the widest first, float32 (n, q)."""
+    return np.ascontiguousarray(rows @ _principal_axes(rows, _FINE).T, dtype=np.float32)
+
+
+def _principal_axes(rows: Vectors, count: int) -> NDArray[np.float32]:
     from sklearn.utils.extmath import randomized_svd
 
     sample = rows[:: -(-len(rows) // _AXES_ROWS)]
-    count = min(_FINE, *sample.shape)
+    count = min(count, *sample.shape)
     _, _, axes = randomized_svd(sample - sample.mean(axis=0), count, n_iter=1, random_state=0)
-    return np.ascontiguousarray(rows @ axes.T, dtype=np.float32)
+    return np.asarray(axes, dtype=np.float32)

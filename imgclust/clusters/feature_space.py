@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.catalog import Catalog, StoredSweep, must_be_numbers
+from imgclust.clusters import burst_store
 from imgclust.clusters.smoothed_space import embeddings_at, fit_smoothed, place
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError
@@ -189,10 +190,13 @@ def build(
     recipe: str,
     settings: Settings,
     seed: int,
+    keep: bool = False,
     progress: Progress = silent,
     stop: StopFlag | None = None,
 ) -> Space:
     """Bring all contents into the space `name`, as the catalog is now.
+
+    `keep`: burst groups that were found are stored.
 
     Raises
     ------
@@ -218,7 +222,10 @@ def build(
         return space
     kept = catalog.sweeps.newest(name)
     if name == "smoothed":
-        made = fit_smoothed(rows, seed=seed, progress=progress, stop=stop)
+        bursts = burst_store.bursts_of(catalog, keys, rows, recipe=recipe)
+        if keep:
+            burst_store.keep(catalog, bursts, keys, rows, recipe=recipe, since=sequence)
+        made = fit_smoothed(rows, seed=seed, leaders=bursts.leaders, progress=progress, stop=stop)
         # Of equal contents it is the same each time.
         same = kept is not None and _is_of(kept, space, recipe)
         return replace(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Clustering
 from imgclust.clustering import assign
-from imgclust.clusters import smoothed_space
+from imgclust.clusters import corrections, smoothed_space
+from imgclust.clusters.burst_store import BurstFinder
 from imgclust.clusters.feature_space import (
     Projection,
     Space,
@@ -20,6 +22,7 @@ from imgclust.clusters.feature_space import (
     unit,
 )
 from imgclust.clusters.succession import Succession
+from imgclust.errors import ClusteringError
 from imgclust.projection import SmoothedProjection, projection_from_bytes
 
 # Contents assigned in one transaction when many have to be.
@@ -45,6 +48,11 @@ class Model:
         """What brings embeddings into the space of the clustering."""
         return self._projection
 
+    @property
+    def smoothed(self) -> bool:
+        """Whether burst groups stay together in the clustering."""
+        return isinstance(self._projection, SmoothedProjection)
+
     def take_in(
         self,
         catalog: Catalog,
@@ -55,11 +63,12 @@ class Model:
     ) -> None:
         """Store the assignments of arrivals `(n, d)`; the caller holds the transaction.
 
-        Each joins the nearest cluster, those contents that are in `among` the nearest of these.
+        Each joins the nearest cluster, those contents that are in `among` the nearest of these. In
+        the smoothed space others follow the representative of their burst group.
         """
         rows_in = vectors if self._standardised else unit(vectors)
         points = into(self._projection, rows_in)
-        rows = self._assigned(keys, points, among or {})
+        rows = self._assigned(catalog, keys, points, among or {})
         number = self.clustering.id
         catalog.assignments.assign(number, rows, arrived=True)
         distances = np.array([distance for _, _, distance in rows])
@@ -67,6 +76,13 @@ class Model:
         catalog.assignments.count_arrivals(
             number, [(row[1], float(one)) for row, one in zip(rows, out, strict=True)]
         )
+        if catalog.corrections.some:
+            corrections.follow_near_copies(catalog, keys, vectors, self.clustering.recipe)
+            corrections.enforce(catalog, self, contents=keys)
+
+    def points(self, vectors: Vectors) -> Vectors:
+        """Embeddings `(n, d)` in the space of the clustering, `(n, dims)`."""
+        return into(self._projection, vectors if self._standardised else unit(vectors))
 
     def space(
         self,
@@ -93,7 +109,11 @@ class Model:
         )
 
     def _assigned(
-        self, keys: Sequence[int], points: Vectors, among: Mapping[int, Sequence[int]]
+        self,
+        catalog: Catalog,
+        keys: Sequence[int],
+        points: Vectors,
+        among: Mapping[int, Sequence[int]],
     ) -> list[tuple[int, int, float]]:
         """Rows (content, cluster, distance) of points `(n, dims)`."""
         centroids = self.clustering.centroids
@@ -104,10 +124,40 @@ class Model:
             if allowed and int(positions[row]) not in allowed:
                 chosen, (distances[row],) = assign(points[row : row + 1], centroids[allowed])
                 positions[row] = allowed[int(chosen[0])]
+        if self.smoothed:
+            self._follow(catalog, keys, points, among, positions, distances)
         return [
             (int(key), ids[int(position)], float(distance))
             for key, position, distance in zip(keys, positions, distances, strict=True)
         ]
+
+    def _follow(
+        self,
+        catalog: Catalog,
+        keys: Sequence[int],
+        points: Vectors,
+        among: Mapping[int, Sequence[int]],
+        positions: npt.NDArray[np.int32],
+        distances: npt.NDArray[np.float32],
+    ) -> None:
+        """Put members of burst groups where their representative is; changes what is found."""
+        followed = catalog.bursts.followed(self.clustering.recipe, keys)
+        here = {int(key): row for row, key in enumerate(keys)}
+        elsewhere = set(followed.values()) - here.keys()
+        clusters = catalog.assignments.clusters_of(self.clustering.id, elsewhere)
+        ids = self.clustering.cluster_ids
+        for key, other in followed.items():
+            row = here[key]
+            if other in here:
+                position = int(positions[here[other]])
+            elif clusters.get(other) in ids:
+                position = ids.index(clusters[other])
+            else:
+                continue
+            if not among.get(key) and position != positions[row]:
+                centroid = self.clustering.centroids[position : position + 1]
+                _, (distances[row],) = assign(points[row : row + 1], centroid)
+                positions[row] = position
 
 
 class ArrivalAssigner:
@@ -116,6 +166,7 @@ class ArrivalAssigner:
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._model: Model | None = None
+        self._finder: BurstFinder | None = None
 
     def assign(self, keys: Sequence[int], vectors: Vectors) -> None:
         """Store the assignments of new embeddings; the caller holds the transaction."""
@@ -123,6 +174,8 @@ class ArrivalAssigner:
         if model is None:
             return
         current = model.clustering.id
+        if self._finder is not None:
+            self._finder.take_in(keys, unit(vectors))
         # What is embedded again is a member already, and stays where a person has it.
         known = self._catalog.assignments.clusters_of(current, keys)
         frozen = set(self._catalog.clusterings.frozen()) if known else set()
@@ -138,8 +191,20 @@ class ArrivalAssigner:
         current = self._catalog.clusterings.current_id()
         if current is None:
             return None
-        if self._model is None or self._model.clustering.id != current:
+        if self._model is None or (
+            (self._model.clustering.id, self._model.clustering.k)
+            != (current, self._catalog.clusterings.count(current))
+        ):
             self._model = Model(self._catalog, self._catalog.clusterings.get(current))
+        number = None
+        if self._model.smoothed:
+            number = self._catalog.bursts.current_id(self._model.clustering.recipe)
+        if number is None:
+            self._finder = None
+        elif self._finder is None or self._finder.number != number:
+            self._finder = None
+            with contextlib.suppress(ClusteringError):  # damaged, until the next fit
+                self._finder = BurstFinder(self._catalog, number)
         return self._model
 
     def catch_up(

@@ -205,7 +205,6 @@ class Automatic:
                 given = before is not None and before.chosen_by == "user"
                 result = self._make(catalog).cluster(
                     k=str(before.k) if before is not None and given else settings.k,
-                    space=settings.space,
                     seed=settings.seed,
                     chosen_by="user" if given else "config",
                     provisional=before is None or before.provisional,

@@ -45,9 +45,17 @@ class SmoothedSpace:
 
 
 def fit_smoothed(
-    rows: Vectors, *, seed: int, progress: Progress, stop: StopFlag | None
+    rows: Vectors,
+    *,
+    seed: int,
+    leaders: npt.NDArray[np.int64] | None = None,
+    progress: Progress,
+    stop: StopFlag | None,
 ) -> SmoothedSpace:
-    """Bring embeddings (n, d) of unit length into a smoothed space of their own."""
+    """Bring embeddings (n, d) of unit length into a smoothed space of their own.
+
+    `leaders` (n,) are the rows that represent their burst groups, where these are known.
+    """
 
     def now_at(number: int) -> None:
         if stop is not None:
@@ -55,7 +63,8 @@ def fit_smoothed(
         progress("smoothing", number, 3)
 
     now_at(0)
-    leaders = group_bursts(rows, bounds=burst_rule(rows).bounds(rows))
+    if leaders is None:
+        leaders = group_bursts(rows, bounds=burst_rule(rows).bounds(rows))
     chosen, group = np.unique(leaders, return_inverse=True)
     now_at(1)
     half = fit_half_white(rows, rows=chosen, seed=seed)
@@ -66,12 +75,14 @@ def fit_smoothed(
     now_at(2)
     found = smooth(points)
     now_at(3)
-    few = slice(None, None, -(-len(points) // _REFERENCE))
-    kept = Smoothed(found.points[few], found.smoothed[few], found.neighbours)
+    kept = found
+    if len(points) > _REFERENCE:
+        few = slice(None, None, -(-len(points) // _REFERENCE))
+        kept = Smoothed(found.points[few], found.smoothed[few], found.neighbours)
     projection = SmoothedProjection(
         half, kept.points.astype(np.float16), kept.smoothed.astype(np.float16), kept.neighbours
     )
-    alone = kept.place(found.points, alone=True)
+    alone = found.alone() if kept is found else kept.place(found.points, alone=True)
     if len(chosen) == len(rows):
         return SmoothedSpace(projection, found.smoothed, alone, leaders)
     return SmoothedSpace(projection, found.smoothed[group], alone[group], leaders)

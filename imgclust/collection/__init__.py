@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from imgclust.paths import cache_folder as cache_folder
     from imgclust.paths import collections_in as collections_in
     from imgclust.paths import find_index_folder as find_index_folder
+    from imgclust.progress import Monitor as Monitor
+    from imgclust.progress import StopFlag as StopFlag
 
 _HOMES = {
     "collection.collection": "Collection",
     "collection.embedder": "download_weights list_weights verify_weights",
+    "progress": "Monitor StopFlag",
     "paths": "cache_folder collections_in find_index_folder",
     "collection.management": "collection_row create_collection delete_collection "
     "effective_settings list_collections rename_collection restore_collection",

@@ -5,25 +5,28 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Facts
+from imgclust.catalog import KINDS, Facts
 from imgclust.clustering import Drift, nearest_clusters
-from imgclust.clusters import ClusterResult, SweepResult, drifting
+from imgclust.clusters import ClusterResult, SweepResult, drifting, likeness_to, similarity_of
 from imgclust.collection import exports
-from imgclust.collection.images import pictures
 from imgclust.collection.link_folder import finish_links
 from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.config import Clustering
 from imgclust.errors import UsageError
 from imgclust.paths import Located, as_path
-from imgclust.wording import printable
+from imgclust.wording import counted, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
 
+_LEAVES_PCA = (
+    "the space is smoothed from now on, which agrees better with what people see than pca, the old "
+    "default; to stay with pca: imgclust cluster --space pca"
+)
 _SHOWN_NEIGHBOURS = 5
 _LONGEST_NAME = 100
 
@@ -58,7 +61,10 @@ class ClusterRow:
 class Member(Located):
     """An image of a cluster, and its distance to the centroid in the clustering's space.
 
-    `missing`: its file was not where it was when the folder was last looked at.
+    `missing`: its file was not where it was when the folder was last looked at. `similarity` is
+    that to the most central image, and at most one in `rarity` pairs of different images of the
+    collection is as similar; None where no similarity is stored. `corrected`: a person said
+    something about where it belongs.
     """
 
     id: int
@@ -66,6 +72,9 @@ class Member(Located):
     distance: float
     missing: bool = False
     facts: Facts = Facts()
+    similarity: float | None = None
+    rarity: int | None = None
+    corrected: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,9 +119,14 @@ def rows(context: Context) -> tuple[ClusterRow, ...]:
 
 
 def details(
-    context: Context, wanted: int | str, *, selection: Selection | None, sheet: Path | None
+    context: Context,
+    wanted: int | str,
+    *,
+    selection: Selection | None,
+    sheet: Path | None,
+    draw: bool = True,
 ) -> ClusterDetails:
-    """See `Collection.cluster_details`."""
+    """See `Collection.cluster_details`; `draw`: a contact sheet too."""
     from imgclust.report import representatives_of
 
     clustering = context.current()
@@ -121,14 +135,33 @@ def details(
     if sheet is not None:
         exports.check_sheet(context, sheet)
     catalog = context.catalog
+    corrected = catalog.corrections.contents_of(KINDS)
     members: list[Member] = []
     of_content: dict[int, Member] = {}
-    for image, path, content, distance, missing in catalog.assignments.images_with_distances(
-        clustering.id, cluster
-    ):
-        members.append(Member(image, path, distance, missing))
-        of_content.setdefault(content, members[-1])
+    listed = list(catalog.assignments.images_with_distances(clustering.id, cluster))
     position = clustering.cluster_ids.index(cluster)
+    likenesses = likeness_to(
+        catalog,
+        similarity_of(catalog, clustering, clustering.recipe),
+        clustering.recipe,
+        clustering.described[position].medoid,
+        list(dict.fromkeys(row[2] for row in listed)),
+    )
+    for image, path, content, distance, missing in listed:
+        similarity, rarity = likenesses.get(content, (None, None))
+        marked = content in corrected
+        members.append(
+            Member(
+                image,
+                path,
+                distance,
+                missing,
+                similarity=similarity,
+                rarity=rarity,
+                corrected=marked,
+            )
+        )
+        of_content.setdefault(content, members[-1])
     chosen = representatives_of(catalog, clustering.id, cluster, clustering.recipe)
     shown = [of_content[content] for content in chosen if content in of_content]
     nearest = tuple(
@@ -136,7 +169,7 @@ def details(
         for other, distance in nearest_clusters(clustering.centroids, position, _SHOWN_NEIGHBOURS)
     )
     drawn = sheet
-    if sheet is None and catalog.writable:
+    if sheet is None and draw and catalog.writable:
         drawn = context.folders.charts / f"cluster-{cluster:03d}.png"
     if drawn is not None:
         _draw(context, row, shown, drawn)
@@ -168,7 +201,7 @@ def sweep(
     context: Context, k_min: int | None, k_max: int | None, *, space: str | None, seed: int | None
 ) -> SweepResult:
     """See `Collection.sweep`."""
-    rules = context.settings.clustering
+    rules = context.clustering_rules
     low, high = k_range(rules, k_min, k_max)
     with context.reclustered() as clusters:
         return clusters.sweep(
@@ -190,11 +223,14 @@ def cluster(
     dry_run: bool,
 ) -> ClusterResult:
     """See `Collection.cluster`."""
-    rules = context.settings.clustering
+    rules = context.clustering_rules
+    moves = space is None and context.leaves_pca
     if step not in {None, "finer", "coarser"} or (step and (fresh or k is not None)):
         raise UsageError("a step is finer or coarser, and neither fresh nor to a given k")
+    if context.changes("clustering.pca_dims") and rules.space in {"smoothed", "embedding"}:
+        raise UsageError(f"--pca-dims has no effect in the space {rules.space}; add --space pca")
     with context.reclustered(keep=not dry_run) as clusters:
-        return clusters.cluster(
+        result = clusters.cluster(
             k=rules.k if k is None else k,
             space=space or rules.space,
             seed=rules.seed if seed is None else seed,
@@ -203,6 +239,9 @@ def cluster(
             step=step,
             dry_run=dry_run,
         )
+        if space is None and not dry_run:
+            context.settle_space(moves=moves)
+    return replace(result, notes=(_LEAVES_PCA, *result.notes)) if moves else result
 
 
 def merge(
@@ -290,12 +329,18 @@ def _row(context: Context, cluster: int) -> ClusterRow:
 
 
 def _draw(context: Context, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
-    from imgclust import charts
-
-    shown_pictures = pictures(context, [member.id for member in shown])
     captions = [
-        ("missing: " if member.missing else "") + printable(os.path.basename(member.path))
+        [
+            printable(os.path.basename(member.path)),
+            f"{'missing · ' if member.missing else ''}id {member.id}",
+        ]
         for member in shown
     ]
-    title = f"cluster {row.id}" + (f", {row.name}" if row.name else "") + f": {row.size} images"
-    charts.contact_sheet(path, shown_pictures, captions, title=title)
+    exports.draw_sheet(
+        context,
+        path,
+        [member.id for member in shown],
+        captions,
+        title=f"cluster {row.id}" + (f", {row.name}" if row.name else ""),
+        subtitle=f"{len(shown)} of {counted(row.size, 'image')}, the most typical first",
+    )

@@ -102,6 +102,13 @@ class Collection:
         return self._context.settings
 
     @property
+    def service(self) -> results.Service:
+        """What a service shows beside the commands: pictures, pages of images, feed, jobs."""
+        from imgclust.collection.service import Service
+
+        return Service(self._context)
+
+    @property
     def recipe(self) -> str:
         """Name of the recipe of the embeddings; a `NothingThereError` before the first ingest."""
         return self._context.recipe
@@ -111,6 +118,11 @@ class Collection:
         """The link folder; one inside the collection's folder may be kept relative to that."""
         return self._context.link_folder
 
+    @property
+    def root_folders(self) -> tuple[bytes, ...]:
+        """The folders that images come from; `roots` says more of them."""
+        return tuple(root.path for root in self._context.catalog.roots.all())
+
     def add(
         self, paths: Sequence[AnyPath], *, emit: results.Emit = ignore, cluster: bool = True
     ) -> results.IngestResult:
@@ -118,10 +130,7 @@ class Collection:
 
         Beside another process that ingests the paths are queued, and this waits until they are in.
 
-        Raises
-        ------
-        UsageError
-            When a path does not exist, or overlaps with the collection's own folders.
+        A `UsageError` when a path does not exist, or overlaps with the collection's own folders.
         """
         from imgclust.collection import ingest
 
@@ -154,10 +163,9 @@ class Collection:
 
         Raises
         ------
-        UsageError
-            When a root is not a folder, overlaps with our own folders, or none is known.
-        LockedError
-            When another process ingests into this collection.
+        UsageError, LockedError, PausedError
+            When a root is not a folder, overlaps with our own folders, or none is known; when
+            another process ingests; with `once`, when the collection is paused.
         """
         from imgclust.collection import ingest
 
@@ -173,6 +181,18 @@ class Collection:
             remove_excluded=remove_excluded,
         )
 
+    def pause(self) -> results.Paused:
+        """Read no file until `resume`, in this and later runs; what arrives is queued."""
+        from imgclust.collection.status import pause
+
+        return pause(self._context, over=False)
+
+    def resume(self) -> results.Paused:
+        """Read files again."""
+        from imgclust.collection.status import pause
+
+        return pause(self._context, over=True)
+
     def excluded(
         self, *, exclude: Sequence[str] = (), exclude_fresh: bool = False
     ) -> tuple[results.MissingImage, ...]:
@@ -187,6 +207,7 @@ class Collection:
         *,
         n: int = 10,
         min_score: float | None = None,
+        min_similarity: float | None = None,
         cluster: int | str | None = None,
         region: results.Region | None = None,
         selection: Selection | None = None,
@@ -198,12 +219,10 @@ class Collection:
 
         Parameters
         ----------
-        what, n, min_score, cluster, selection
-            Several by the mean of their embeddings; how many; none below this cosine; only those.
-        region, sheet
-            Ask for this part of the one image; draw a contact sheet there.
-        include_self, copies
-            Show the images that were asked for too; a row for each copy, exact or near.
+        what, n, min_score, min_similarity, cluster, selection
+            Several by the mean of their embeddings; how many; none below these; only those.
+        region, sheet, include_self, copies
+            By this part of the one image; draw a contact sheet; also those asked for; a row a copy.
 
         Raises
         ------
@@ -217,6 +236,7 @@ class Collection:
             what,
             n=n,
             min_score=min_score,
+            min_similarity=min_similarity,
             cluster=cluster,
             region=region,
             selection=selection,
@@ -242,11 +262,7 @@ class Collection:
 
         The threshold belongs to the recipe. Where none has been measured, copies of 200 images
         are embedded once, and what they score is kept.
-
-        Raises
-        ------
-        NothingThereError
-            When the collection is empty, or too few of its images can be read to measure.
+        A `NothingThereError` for an empty collection, or too few readable images to measure.
         """
         from imgclust.collection.duplicates import duplicates
 
@@ -255,10 +271,7 @@ class Collection:
     def dismiss_duplicates(self, ids: Sequence[int], *, undo: bool = False) -> results.Dismissed:
         """Remember that images are not duplicates of each other; `undo` forgets it.
 
-        Raises
-        ------
-        NothingThereError
-            When no image has such an id.
+        A `NothingThereError` when no image has such an id.
         """
         from imgclust.collection.duplicates import dismiss
 
@@ -354,8 +367,8 @@ class Collection:
         """
         from imgclust.collection.roots import remove_root
 
-        path = os.fsencode(folder)
-        return remove_root(self._context, path, remove_images=remove_images, dry_run=dry_run)
+        what = (self._context, os.fsencode(folder))
+        return remove_root(*what, remove_images=remove_images, dry_run=dry_run)
 
     def sweep(
         self,
@@ -401,6 +414,11 @@ class Collection:
         """Go back to the clustering before the current one."""
         with self._context.reclustered() as clusters:
             return clusters.undo()
+
+    @property
+    def corrections(self) -> results.Corrections:
+        """What people said about images: make, list and take back corrections."""
+        return results.Corrections(self._context)
 
     def split_cluster(
         self, cluster: int | str, *, k: int | str = "auto", dry_run: bool = False
@@ -518,36 +536,26 @@ class Collection:
 
         Raises
         ------
-        LockedError
-            When a process ingests into this collection.
-        ImgclustError
-            When files are gone or have changed; nothing changes then.
+        LockedError, ImgclustError
+            When a process ingests; when files are gone or changed. Nothing changes then.
         """
         from imgclust.collection.embedder import reembed
 
         return reembed(self._context, dry_run=dry_run)
 
     def backup(self, to: Path | str) -> results.Backup:
-        """Write the whole collection as it is now into one file, also while a watcher runs.
+        """Write the whole collection as it is now into a file, also while a watcher runs.
 
         The catalog with its settings is in it; index, thumbnails and links are made again from it
-        and the images. `restore_collection` makes a collection from the file.
-
-        Parameters
-        ----------
-        to
-            A file; an older backup of this collection is replaced by a finished one only.
+        and the images. `restore_collection` makes a collection from the file. An older backup of
+        this collection is replaced by a finished one only.
 
         Raises
         ------
-        UsageError
-            When something else exists there, or it lies in our own folders.
-        LockedError
-            When another process writes the same file.
-        CatalogError
-            When the catalog is damaged.
-        StorageError
-            When the disk is full or refuses.
+        UsageError, LockedError
+            When something else exists there, or in our own folders; when another process writes it.
+        CatalogError, StorageError
+            When the catalog is damaged; when the disk is full or refuses.
         """
         return exports.backup(self._context, Path(to))
 
@@ -557,7 +565,7 @@ class Collection:
 
     def export(
         self,
-        to: Path | BinaryIO,
+        to: Path | BinaryIO | None,
         *,
         format: str,
         embeddings: bool = False,
@@ -568,16 +576,13 @@ class Collection:
         Parameters
         ----------
         to
-            A path, replaced in one step, or a binary stream.
+            A path, replaced in one step, a binary stream, or for "xmp" None: beside the images.
         format
-            "json", "csv", "parquet" (needs pyarrow), "projector" (a folder) or "classic".
+            "json", "csv", "parquet" (needs pyarrow), "classic", "projector" or "xmp" (folders).
         selection
             Only images that were taken then, by that camera.
 
-        Raises
-        ------
-        UsageError
-            When the path lies among the images or in our own folders, or cannot take the format.
+        Raises `UsageError` for a path among the images or in our folders.
         """
         return exports.write(
             self._context, to, format=format, embeddings=embeddings, selection=selection
@@ -586,14 +591,6 @@ class Collection:
     def report(self, to: Path | None = None) -> results.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.
 
-        Parameters
-        ----------
-        to
-            A file, replaced in one step; None for `charts/report.html` of the collection.
-
-        Raises
-        ------
-        NothingThereError, UsageError
-            For a collection without images; for a path that is a folder, or among images or ours.
+        None is `charts/report.html` of the collection. Raises `NothingThereError` without images.
         """
         return exports.report(self._context, to)

@@ -5,24 +5,28 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from imgclust import devices
-from imgclust.catalog import Catalog, Clustering
+from imgclust.catalog import Catalog
+from imgclust.catalog import Clustering as StoredClustering
 from imgclust.collection import stored_settings
-from imgclust.config import Effective, Links, Settings
+from imgclust.config import Clustering, Effective, Links, Settings
 from imgclust.errors import NothingThereError
 from imgclust.fs import read_regular
 from imgclust.locks import FileLock, is_locked
 from imgclust.paths import Folders, IndexFolder
-from imgclust.progress import Progress, StopFlag, silent
+from imgclust.progress import Monitor, Progress, StopFlag, silent
 from imgclust.watcher import Exclusion
 from imgclust.wording import NO_CLUSTERS
 
 if TYPE_CHECKING:
     from imgclust.clusters import Recluster
-    from imgclust.images import ThumbnailStore
+    from imgclust.embedding import Embedder
+    from imgclust.images import Outcome, ThumbnailStore
     from imgclust.ingest import IngestResult
     from imgclust.links import Linking
     from imgclust.search import LiveIndex
@@ -68,6 +72,13 @@ class Context:
             self.catalog.close()
             raise
         self._live: LiveIndex | None = None
+        # Reads files that are not of the collection; None: this process does.
+        self.reader: Callable[..., Outcome] | None = None
+        # The network, once it was needed, and the recipe that all that is loaded belongs to.
+        self.network: Embedder | None = None
+        self._opened = self._marks()
+        # Hears how an ingest fares.
+        self.monitor = Monitor()
         # What the ingest that runs has done so far.
         self.counted: Callable[[], IngestResult] | None = None
 
@@ -99,6 +110,16 @@ class Context:
             )
         stored_settings.check_weights(self.catalog, self._effective)
         return str(name)
+
+    def _marks(self) -> tuple[int, object]:
+        return self.folders.catalog.stat().st_ino, self.catalog.setting("recipe")
+
+    @property
+    def is_current(self) -> bool:
+        """See `Service.is_current`."""
+        with contextlib.suppress(OSError):
+            return self._marks() == self._opened
+        return False
 
     @property
     def link_folder(self) -> Path:
@@ -132,10 +153,35 @@ class Context:
 
     def link_rules_of(self, catalog: Catalog) -> Links:
         """The same, read from another connection to the catalog."""
-        return stored_settings.now(catalog, self.settings, changing=self._changing).links
+        return self._settings_now(catalog).links
+
+    def _settings_now(self, catalog: Catalog) -> Settings:
+        return stored_settings.now(catalog, self.settings, changing=self._changing)
+
+    @property
+    def clustering_rules(self) -> Clustering:
+        """How to cluster, with what the collection keeps now, and the space that is next."""
+        rules = self._settings_now(self.catalog).clustering
+        return replace(rules, space="smoothed") if self.leaves_pca else rules
+
+    @property
+    def leaves_pca(self) -> bool:
+        """See `stored_settings.moves_to_smoothed`."""
+        return stored_settings.moves_to_smoothed(
+            self.catalog, self._effective, changing=self._changing
+        )
+
+    def changes(self, key: str) -> bool:
+        """Whether this setting of the collection is being changed."""
+        return key in self._changing
+
+    def settle_space(self, *, moves: bool) -> None:
+        """See `stored_settings.settle_space`."""
+        stored_settings.settle_space(self.catalog, moves=moves)
 
     def linking(self, catalog: Catalog | None = None) -> Linking:
         """The link folder's keeper, with what the collection keeps now."""
+        from imgclust.collection import link_corrections
         from imgclust.links import Linking
 
         catalog = catalog or self.catalog
@@ -146,6 +192,9 @@ class Context:
             mode=rules.mode,
             names=rules,
             lock=self.folders.lock("links"),
+            settle_s=self.settings.watch.settle_s,
+            live_since=catalog.setting("watching_since") if self.is_watching else None,
+            follow=partial(link_corrections.follow, self) if catalog is self.catalog else None,
         )
 
     def recluster(self, catalog: Catalog | None = None, progress: Progress = silent) -> Recluster:
@@ -155,7 +204,7 @@ class Context:
         return Recluster(
             catalog or self.catalog,
             recipe=self.recipe if catalog is None else str(catalog.setting("recipe")),
-            settings=self.settings,
+            settings=self._settings_now(catalog or self.catalog),
             lock=self.folders.lock("clustering"),
             charts_folder=self.folders.charts,
             progress=progress,
@@ -180,7 +229,7 @@ class Context:
         link_folder.finish_links(self)
         link_folder.finish_space(self)
 
-    def current(self) -> Clustering:
+    def current(self) -> StoredClustering:
         """The current clustering.
 
         Raises

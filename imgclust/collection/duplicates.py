@@ -6,21 +6,27 @@ import contextlib
 import functools
 import itertools
 import os
+import time
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from imgclust import devices, weights
+from imgclust.catalog import Image
+from imgclust.clusters import current_similarity
 from imgclust.collection import images
 from imgclust.collection.embedder import embedder_opener
+from imgclust.collection.link_folder import finish_pages
 from imgclust.duplicates import (
     LIKE,
     CopyTest,
+    Duplicate,
+    DuplicateGroup,
     DuplicatesResult,
     Neighbourhood,
     Pictures,
@@ -39,11 +45,19 @@ from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
+    from imgclust.index import VectorIndex
 
 _WORKERS = 2
 # What decoded pictures may take; the two that are compared are kept in any case.
 _MOST_BYTES = 256 << 20
 _POLL_S = 0.5
+# Groups, and images of each, that pages and reports show.
+_MOST_KEPT, _MOST_COPIES = 1000, 12
+# So many contents are compared for a report.
+_QUICK = 5000
+# Queued: the pages that are of no folder.
+_ALL_FOLDERS = b""
+_PAIRS = 1_000  # of similar images, measured at a time
 
 
 @dataclass(frozen=True)
@@ -91,7 +105,7 @@ def duplicates(
     neighbourhood = renewed(kept, live.index, keys, progress=context.progress, stop=context.stop)
     originals = WholePictures(context)
     try:
-        return find(
+        found = find(
             context.catalog,
             live.index,
             shapes=shapes,
@@ -112,6 +126,84 @@ def duplicates(
                     context.folders.lock("duplicates"), purpose="keeping the neighbours of"
                 ):
                     neighbourhood.save(file, recipe=recipe, likeness=LIKE)
+    if min_score is None:
+        _keep(context, found)
+    return replace(found, similar=_with_likeness(context, found.similar))
+
+
+def _with_likeness(
+    context: Context, groups: Sequence[DuplicateGroup]
+) -> tuple[DuplicateGroup, ...]:
+    """Groups of similar images with the similarity of each to the best of its group."""
+    catalog, index = context.catalog, context.live_index().index
+    similarity = current_similarity(catalog, context.recipe)
+    if similarity.projection is None:
+        return tuple(groups)
+    found: dict[int, Duplicate] = {}
+    pairs = [
+        (group.beside or group.images[0], one)
+        for group in groups
+        for one in (*group.images, *([] if group.beside is None else [group.beside]))
+    ]
+    for start in range(0, len(pairs), _PAIRS):
+        context.stop.check()
+        part = pairs[start : start + _PAIRS]
+        images = catalog.images.some([one.id for pair in part for one in pair])
+        known = [pair for pair in part if all(_searched(images, one, index) for one in pair)]
+        keys = np.array([[images[one.id].content for one in pair] for pair in known], np.int64)
+        if known:
+            measured = similarity.of_pairs(*(index.reconstruct(side) for side in keys.T))
+            for (_, one), likeness, rarity in zip(known, *measured, strict=True):
+                found[one.id] = replace(one, similarity=likeness, rarity=rarity)
+    return tuple(
+        replace(
+            group,
+            images=tuple(found.get(one.id, one) for one in group.images),
+            beside=group.beside and found.get(group.beside.id, group.beside),
+        )
+        for group in groups
+    )
+
+
+def _searched(images: Mapping[int, Image], one: Duplicate, index: VectorIndex) -> bool:
+    return one.id in images and images[one.id].content in index
+
+
+def renew_quickly(context: Context) -> None:
+    """Search again for pages and reports in a collection where that takes moments.
+
+    That is a small one, of weights for which it is known what a copy scores.
+    """
+    catalog = context.catalog
+    if not catalog.writable or catalog.contents.count(context.recipe) > _QUICK:
+        return
+    if known(catalog, context.recipe, trunk=recipe_of(weights.trunk()).name) is not None:
+        with contextlib.suppress(LockedError):
+            duplicates(context, min_score=None, keep=())
+
+
+def _keep(context: Context, found: DuplicatesResult) -> None:
+    """Keep what was found for the pages and the report; where that fails, they stay as they are."""
+    catalog = context.catalog
+    if not catalog.writable:
+        return
+    groups = found.groups[:_MOST_KEPT]
+    images = [copy.id for group in groups for copy in group.images[:_MOST_COPIES]]
+    contents = {image: known.content for image in images if (known := catalog.images.get(image))}
+    kept = [
+        [
+            (copy.id, contents[copy.id], copy.relation)
+            for copy in group.images[:_MOST_COPIES]
+            if copy.id in contents
+        ]
+        for group in groups
+    ]
+    with contextlib.suppress(StorageError, LockedError):
+        with catalog.transaction():
+            catalog.duplicates.put(kept)
+            catalog.store("duplicates_found", time.time())
+            catalog.ledger.queue_pages([_ALL_FOLDERS])
+        finish_pages(context)
 
 
 def copy_test(context: Context, originals: WholePictures) -> CopyTest:
@@ -156,6 +248,9 @@ def dismiss(context: Context, ids: Sequence[int], *, undo: bool) -> Dismissed:
             context.catalog.dismissals.remove(pairs)
         else:
             context.catalog.dismissals.add(pairs)
+            context.catalog.duplicates.forget(ids)
+            context.catalog.ledger.queue_pages([_ALL_FOLDERS])
+    finish_pages(context)
     return Dismissed(images=tuple(ids), undone=undo)
 
 

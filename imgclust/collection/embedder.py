@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -168,13 +169,14 @@ def embed_files(
         When the region has no pixel of one.
     """
     pixels = []
+    reader = context.reader or partial(read, context, thumbnail_px=0)
     for path in paths:
-        outcome = read(context, os.path.realpath(path), thumbnail_px=0, region=region)
+        outcome = reader(os.path.realpath(path), region=region)
         if not isinstance(outcome, Decoded):
             reason = getattr(outcome, "reason", "it is not an image of a known kind")
             raise ImgclustError(f"{printable(path)} cannot be used: {reason}")
         pixels.append(outcome.pixels)
-    embedder = embedder_opener(context)()
+    embedder = context.network = context.network or embedder_opener(context)()
     parts = [
         np.asarray(embedder.embed(np.stack(pixels[start : start + _BATCH])), np.float32)
         for start in range(0, len(pixels), _BATCH)

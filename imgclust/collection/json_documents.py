@@ -32,7 +32,7 @@ _KEYS = {
     "ClusterDetails": "*row representatives nearest images=members sheet",
     "ClusterLife": "id name alive life=events",
     "ClusterResult": "clustering k chosen_by space inertia sizes kept split merged new gone moved "
-    "returned frozen continued",
+    "returned frozen continued sentence notes corrections corrected",
     "ClusterRow": "id name size coherence medoid outliers arrivals=drift.arrivals "
     "drift=drift.ratio drift_high=drift.high frozen "
     "folder medoid_path",
@@ -44,21 +44,25 @@ _KEYS = {
     "DoctorResult": "ok checks advisories",
     "Drifting": "arrivals=overall.arrivals ratio=overall.ratio high=overall.high clusters=high "
     "suggestion",
-    "Duplicate": "id path score width height bytes hard_links relation",
+    "Duplicate": "id path score width height bytes hard_links relation similarity rarity",
     "Event": "event=kind time path id=image cluster cluster_name message=sentence",
     "ExportResult": "format path images of embeddings map",
+    "FeedEvent": "id event=kind time image cluster message",
+    "ImageDetails": "id path missing *facts added width height format bytes sha256 cluster name "
+    "distance copies",
     "IngestResult": "seen ingested reused unchanged skipped quarantined missing seconds held "
     "offline suggestions removed pending excluded taken_out",
     "LinksResult": "links created removed missing stale foreign moved dangling",
     "Manifest": "made schema images distinct clusters names",
-    "MapResult": "chart=path method dims n placed refitted",
-    "Member": "id path distance missing *facts",
+    "MapResult": "chart=path method dims n placed refitted page",
+    "Member": "id path distance missing *facts similarity rarity corrected",
     "MissingImage": "id path scans held *facts",
     "MovedRoot": "old new images compared absent doubled already dry_run",
-    "Neighbour": "id path score cluster name missing *facts copies",
+    "Neighbour": "id path score cluster name missing *facts copies similarity rarity",
+    "Paused": "paused since pending watching changed",
     "PastClustering": "id generation previous published current undone provisional k chosen_by "
     "space inertia moved *lineage words",
-    "QueryResult": "query neighbours queries sheet",
+    "QueryResult": "query neighbours queries sheet order lacking",
     "ReembedResult": "from=before to=after distinct=contents embedded waiting clusters kept "
     "seconds dry_run",
     "ReportResult": "report=path bytes clusters",
@@ -66,7 +70,8 @@ _KEYS = {
     "SettingRow": "key value default from=origin",
     "Status": "collection recipe images distinct quarantined skipped pending missing "
     "held=held_images clusters clustering unassigned roots links watching drift removed offline "
-    "damaged unreadable",
+    "damaged corrections paused=rest.paused hours=rest.hours outside_hours=rest.outside unreadable",
+    "StoredJob": "id command arguments state begun ended result=document",
     "SweepResult": "space n k inertia knee chart *criteria preferred seconds complete",
     "Thresholds": "near similar",
 }
@@ -97,9 +102,10 @@ _TUPLES = {
     "copies": ("id", "path"),
 }
 _FILES = {"kept", "hard_links"}
-_TIMES = {"made", "published", "created", "since", "scanned", "time"}
+_TIMES = {"made", "published", "created", "since", "scanned", "time", "added", "begun", "ended"}
+_TIMES |= {"paused"}
 # Rows that are written in short under this key.
-_SHORT = {"accepted": "id path"}
+_SHORT = {("MissingImage", "accepted"): "id path"}
 # Lists whose first row's keys are repeated outside them.
 _FIRST = {"removed"}
 
@@ -115,7 +121,10 @@ def document(result: Any, *, rows: str = "", **added: Any) -> Document:
         Values that are not in the result, such as the time.
     """
     if rows:
-        listed = [_written(one, _SHORT.get(rows) or _keys_of(one), {}) for one in result]
+        listed = [
+            _written(one, _SHORT.get((type(one).__name__, rows)) or _keys_of(one), {})
+            for one in result
+        ]
         return (listed[0] if rows in _FIRST else {}) | {rows: listed}
     return _written(result, _keys_of(result), added)
 
@@ -123,6 +132,13 @@ def document(result: Any, *, rows: str = "", **added: Any) -> Document:
 def error_document(code: str, message: str) -> Document:
     """A failure, its message on one line."""
     return {"error": {"code": code, "message": " ".join(message.split())}}
+
+
+def keys_of(kind: type) -> list[str]:
+    """The keys that every document of this class of results has."""
+    own = " ".join(field.name for field in dataclasses.fields(kind))
+    keys = _KEYS.get(kind.__name__, own).split()
+    return [key.partition("=")[0] for key in keys if not key.startswith("*")]
 
 
 def dumps(written: Mapping[str, Any]) -> str:
@@ -144,8 +160,7 @@ def text(raw: bytes) -> str:
 
 
 def _keys_of(result: Any) -> str:
-    own = " ".join(field.name for field in dataclasses.fields(result))
-    return _KEYS.get(type(result).__name__, own)
+    return _KEYS.get(type(result).__name__) or " ".join(keys_of(type(result)))
 
 
 def _written(result: Any, keys: str, added: Mapping[str, Any]) -> Document:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,17 +9,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import fs, search
+from imgclust.clusters import current_similarity
 from imgclust.collection.duplicates import WholePictures, copy_test
-from imgclust.collection.images import pictures
 from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.numbers import is_digits
-from imgclust.search import QueryResult, Subject
-from imgclust.wording import copies_shown, printable
+from imgclust.search import Neighbour, QueryResult, Subject
+from imgclust.wording import SIMILARITY_LACKING, copies_shown, counted, likeness, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
     from imgclust.images import Region
+
+
+def require_score(min_score: float | None) -> None:
+    """Refuse what no score can be."""
+    if min_score is not None and not -1 <= min_score <= 1:
+        raise UsageError(f"--min-score {min_score:g} is not a cosine similarity; use -1 to 1")
 
 
 def query(
@@ -29,6 +34,7 @@ def query(
     *,
     n: int,
     min_score: float | None,
+    min_similarity: float | None,
     cluster: int | str | None,
     region: Region | None,
     selection: Selection | None,
@@ -41,8 +47,8 @@ def query(
     asked = [str(each) for each in several]
     if n < 1:
         raise UsageError(f"-n {n}: ask for at least one image")
-    if min_score is not None and math.isnan(min_score):
-        raise UsageError("--min-score nan is not a number")
+    require_score(min_score)
+    require_similarity(min_similarity)
     if not asked:
         raise UsageError("query what? name at least one image")
     if region is not None and len(asked) > 1:
@@ -52,6 +58,11 @@ def query(
 
         exports.check_sheet(context, sheet)
     _ = context.recipe  # said before files are read
+    similarity = current_similarity(context.catalog, context.recipe)
+    if min_similarity is not None and similarity.projection is None:
+        raise NothingThereError(
+            f"--min-similarity: {SIMILARITY_LACKING[similarity.lacking or '']}; use --min-score"
+        )
     subject = _of_region(context, asked[0], region) if region else _of(context, asked)
     originals = WholePictures(context)
     try:
@@ -66,10 +77,16 @@ def query(
             only=None if selection is None else selection.images(context),
             include_self=include_self,
             near=None if copies else copy_test(context, originals).near,
+            compare=None if similarity.projection is None else similarity.between,
+            min_similarity=min_similarity,
         )
     finally:
         originals.close()
-    found = replace(found, neighbours=with_facts(context, found.neighbours))
+    found = replace(
+        found,
+        neighbours=with_facts(context, found.neighbours),
+        lacking=similarity.lacking,
+    )
     # An answer is short: what is there now is asked of the disk.
     found = replace(
         found,
@@ -78,9 +95,15 @@ def query(
         ),
     )
     if sheet is not None:
-        _draw(context, found, sheet)
+        _draw(context, found, region, sheet)
         found = replace(found, sheet=sheet)
     return found
+
+
+def require_similarity(least: float | None) -> None:
+    """Refuse what no similarity can be."""
+    if least is not None and not -1 <= least <= 1:
+        raise UsageError(f"--min-similarity {least:g} is not a similarity; use -1 to 1")
 
 
 def _of(context: Context, asked: Sequence[str]) -> Subject:
@@ -117,17 +140,30 @@ def _of_region(context: Context, asked: str, region: Region) -> Subject:
     return Subject(vector, None, None, () if known is None else (known.id,))
 
 
-def _draw(context: Context, found: QueryResult, path: Path) -> None:
-    from imgclust import charts
+def _number(row: Neighbour) -> str:
+    if row.similarity is None:
+        return f"{row.score:.3f}"
+    return likeness(row.similarity, row.rarity)
 
-    captions = [
-        f"{row.score:.3f} {'missing: ' if row.missing else ''}"
-        f"{printable(os.path.basename(row.path))}{copies_shown(row.copies, ' ')}"
-        for row in found.neighbours
-    ]
-    charts.contact_sheet(
+
+def _draw(context: Context, found: QueryResult, region: Region | None, path: Path) -> None:
+    from imgclust.collection import exports
+
+    rows = found.neighbours
+    captions = []
+    for row in rows:
+        numbers = [_number(row), f"id {row.id}"]
+        marks = ["missing"] if row.missing else []
+        copies = [copies_shown(row.copies)] if row.copies else []
+        captions.append(
+            [printable(os.path.basename(row.path)), " · ".join([*marks, *numbers, *copies])]
+        )
+    part = "" if region is None else f" · region {','.join(f'{side:g}' for side in region)}"
+    exports.draw_sheet(
+        context,
         path,
-        pictures(context, [row.id for row in found.neighbours]),
+        [row.id for row in rows],
         captions,
-        title=f"most similar to {found.query}",
+        title=f"most similar to {printable(found.query)}",
+        subtitle=f"{len(rows):,} of {counted(context.catalog.images.count(), 'image')}{part}",
     )

@@ -25,6 +25,11 @@ KEPT = {
     "watch.exclude": "imgclust watch --exclude PATTERN (or --no-exclude)",
     "watch.exclude_folders": "a configuration file",
 }
+_SPACE = "clustering.space"
+# The default of collections that are older than the space `smoothed`; these keep it whether or not
+# somebody has chosen it. Once somebody has, the catalog says so.
+_OLD_SPACE, _NEW_SPACE = "pca", "smoothed"
+_SPACE_CHOSEN = "space_chosen"
 # What is given for one of these replaces what the collection keeps, instead of being refused.
 REPLACED = frozenset({"watch.exclude", "watch.exclude_folders"})
 
@@ -43,6 +48,7 @@ def settle(catalog: Catalog, effective: Effective, *, changing: frozenset[str]) 
     kept: dict[str, Any] = catalog.setting("kept") or {}
     settings = effective.settings
     values: dict[str, Any] = {}
+    moves = moves_to_smoothed(catalog, effective, changing=changing)
     for key, command in KEPT.items():
         section, _, name = key.partition(".")
         value = getattr(getattr(settings, section), name)
@@ -51,6 +57,9 @@ def settle(catalog: Catalog, effective: Effective, *, changing: frozenset[str]) 
                 if key in REPLACED:
                     values[key] = value
                     continue
+                if key == _SPACE and moves and value == _NEW_SPACE:
+                    values[key] = _OLD_SPACE  # until the next `cluster`
+                    continue
                 raise UsageError(
                     f"{key} is {kept[key]!r} for this collection, but {effective.origin[key]} says "
                     f"{value!r}; it can be changed by {command}"
@@ -58,7 +67,7 @@ def settle(catalog: Catalog, effective: Effective, *, changing: frozenset[str]) 
             value = _kept(kept[key])
         values[key] = value
     if not kept:
-        keep(catalog, settings, changing=frozenset())
+        keep(catalog, settings, changing=frozenset({_SPACE}))
     return replaced(settings, values)
 
 
@@ -73,6 +82,30 @@ def keep(catalog: Catalog, settings: Settings, *, changing: frozenset[str]) -> N
                 values[key] = getattr(getattr(settings, section), name)
         if values != kept:
             catalog.store("kept", values)
+        if _SPACE in changing:
+            catalog.store(_SPACE_CHOSEN, True)
+
+
+def moves_to_smoothed(catalog: Catalog, effective: Effective, *, changing: frozenset[str]) -> bool:
+    """Whether the space is the old default `pca`, and nobody is known to have chosen it.
+
+    The next `cluster` that a person runs changes it to `smoothed`.
+    """
+    kept: dict[str, Any] = catalog.setting("kept") or {}
+    if kept.get(_SPACE) != _OLD_SPACE or catalog.setting(_SPACE_CHOSEN):
+        return False
+    if changing & {_SPACE, "clustering.pca_dims"}:  # said now
+        return False
+    given = effective.origin[_SPACE] != "default"
+    return not given or effective.settings.clustering.space != _OLD_SPACE
+
+
+def settle_space(catalog: Catalog, *, moves: bool) -> None:
+    """Keep the space that `cluster` was run in: `smoothed` where it `moves`, or what it was."""
+    with catalog.transaction():
+        if moves:
+            catalog.store("kept", catalog.setting("kept") | {_SPACE: _NEW_SPACE})
+        catalog.store(_SPACE_CHOSEN, True)
 
 
 def now(catalog: Catalog, settings: Settings, *, changing: frozenset[str]) -> Settings:

@@ -39,7 +39,8 @@ class Duplicate(Located):
 
     `score` is the cosine similarity to the group's best copy. `relation` to it is "best" (it is
     the best copy itself), "exact", "near" or "similar". `hard_links` are paths of images that are
-    the same file: to delete one of them frees nothing.
+    the same file: to delete one of them frees nothing. `similarity` to the best copy, and its
+    `rarity`, are known in groups of similar images where a similarity is stored.
     """
 
     id: int
@@ -50,6 +51,8 @@ class Duplicate(Located):
     bytes: int
     relation: str
     hard_links: _Paths = ()
+    similarity: float | None = None
+    rarity: int | None = None
 
     @property
     def freed(self) -> int:

@@ -37,8 +37,9 @@ def plain(
     OSError
         For samples that Pillow reads as something else.
     """
-    mode = image.mode
     _refuse_misread(image)
+    image = _signed_bytes(image)
+    mode = image.mode
     if mode.startswith("I;16"):
         return _grey(np.asarray(image).astype(np.uint16), image)
     if mode == "I":
@@ -65,10 +66,31 @@ def _refuse_misread(image: Image.Image) -> None:
     """Refuse what Pillow reads wrong without a word (TIFF 6.0, sections 8 and 19)."""
     tags = getattr(image, "tag_v2", {})
     bits = _number(tags.get(_BITS)) or 1
-    if _number(tags.get(_SIGNS)) == 2 and bits < 16:
+    if _number(tags.get(_SIGNS)) == 2 and bits not in {8, 16, 32}:
         raise OSError(f"signed samples of {bits} bits are not supported")
     if tags.get(_PLANES) == 2 and tags.get(_COMPRESSION) == 1 and bits > 8:
         raise OSError(f"{bits}-bit colours in separate planes are not supported uncompressed")
+
+
+def _signed_bytes(image: Image.Image) -> Image.Image:
+    """Samples of 8 bits that are marked as signed, with black at 0.
+
+    Many such files hold plain bytes under a wrong mark, and Pillow reads all of them so. The
+    wrong reading of a picture has jumps of 255 between neighbours: the smoother one is right.
+    """
+    tags = getattr(image, "tag_v2", {})
+    if _number(tags.get(_SIGNS)) != 2 or (_number(tags.get(_BITS)) or 1) != 8:
+        return image
+    if image.mode not in {"L", "RGB"}:
+        return image
+    stored = np.asarray(image)
+    shifted = stored ^ np.uint8(0x80)
+    return Image.fromarray(shifted) if _jumps(shifted) < _jumps(stored) else image
+
+
+def _jumps(samples: NDArray[np.uint8]) -> int:
+    steps = [np.abs(np.diff(samples.astype(np.int16), axis=axis)) for axis in (0, 1)]
+    return sum(int(step.sum(dtype=np.int64)) for step in steps)
 
 
 def _integers(image: Image.Image) -> tuple[NDArray[np.float32], tuple[float, ...]]:

@@ -10,6 +10,7 @@ from imgclust.embedding import Embedder
 from imgclust.images import Decoded, Decoder
 from imgclust.ingest.commit import Assigner
 from imgclust.ingest.environment import Clock, Disk, LocalDisk, SystemClock
+from imgclust.progress import Monitor
 
 
 class Events(Protocol):
@@ -50,3 +51,4 @@ class Parts:
     events: Callable[[Callable[[bytes], None], Callable[[str, str], None]], Events] | None = None
     disk: Disk = LocalDisk()
     clock: Clock = SystemClock()
+    monitor: Monitor = Monitor()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -32,12 +33,14 @@ class Done:
     """A batch that came back: embedded, or with the error that stopped it.
 
     `spoiled`: the network still embeds other pictures, so that the error is that of the batch.
+    `seconds`: how long the network took.
     """
 
     batch: Batch
     embedded: Embedded
     error: BaseException | None = None
     spoiled: bool = False
+    seconds: float = 0.0
 
 
 class EmbeddingThread:
@@ -120,7 +123,9 @@ class EmbeddingThread:
                 self._done(Done(batch, Embedded(), StoppedError("stopped")))
                 continue
             try:
-                self._done(Done(batch, self._embed(batch)))
+                began = time.monotonic()
+                embedded = self._embed(batch)
+                self._done(Done(batch, embedded, seconds=time.monotonic() - began))
             except BaseException as error:  # one bad batch must not end the thread
                 spoiled = unforeseen(error) and self._works(error)
                 self._done(Done(batch, Embedded(), error, spoiled))

@@ -14,6 +14,7 @@ from imgclust.ingest.embedding_thread import Batch, Done, EmbeddingThread
 from imgclust.ingest.environment import Clock, Place
 from imgclust.ingest.faults import Faults, sentence, unforeseen
 from imgclust.ingest.path_tracker import Looking
+from imgclust.progress import Monitor
 
 # How long a half-full batch waits for more pictures while the network is idle.
 _LINGER_S = 0.1
@@ -33,6 +34,8 @@ class Pipeline:
         Commits outcomes, with the new embeddings among them.
     capacity
         Most paths on their way; each holds one decoded picture.
+    monitor
+        Hears how long stages take.
 
     Attributes
     ----------
@@ -56,6 +59,7 @@ class Pipeline:
         write: Callable[[Sequence[Outcome], Embedded], None],
         batch: int,
         capacity: int,
+        monitor: Monitor | None = None,
     ) -> None:
         self._catalog = catalog
         self._recipe = recipe
@@ -65,10 +69,12 @@ class Pipeline:
         self._decoder = decoder
         self._enqueue = enqueue
         self._write = write
+        self._took = (monitor or Monitor()).took
         self._batch = batch
         self._capacity = capacity
         self.thread = EmbeddingThread(open_embedder, enqueue, enqueue)
         self._generation = 0
+        self._given = 0.0
         self.claimed: set[bytes] = set()
         self._full: deque[Batch] = deque()
         self._embedding_now: dict[int, Batch] = {}
@@ -122,6 +128,7 @@ class Pipeline:
         if not isinstance(outcome, Decoded):
             self._ready.append(outcome)
             return
+        self._took("decode", outcome.decode_s)
         key = key_of(outcome.sha256)
         if key in self._embedding_now:
             self._embedding_now[key].outcomes.append(outcome)
@@ -158,7 +165,14 @@ class Pipeline:
                 self._full.append(self._forming)
                 self._forming = Batch(generation=self._generation)
         while self._full and self.thread.in_flight < 2:
+            if not self.thread.in_flight:
+                self._given = self._clock.monotonic()
             self.thread.submit(self._full.popleft())
+
+    @property
+    def waiting_s(self) -> float:
+        """For how long the network has a batch, since the last one came back; 0 where none is."""
+        return self._clock.monotonic() - self._given if self.thread.in_flight else 0.0
 
     def embedded(self, done: Done) -> None:
         """Take a batch that came back, and commit it.
@@ -166,6 +180,9 @@ class Pipeline:
         Raises what the embedder raised, but for a picture that spoils its batch.
         """
         self.thread.in_flight -= 1
+        self._given = self._clock.monotonic()
+        if done.seconds:
+            self._took("embed", done.seconds)
         if done.batch.generation != self._generation:
             return
         for key in done.batch.pixels:

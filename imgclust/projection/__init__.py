@@ -14,12 +14,19 @@ from imgclust.projection.pca import (
     refreshed,
     to_unit_length,
 )
+from imgclust.projection.similarity import (
+    LEAST_DIFFERENT,
+    SimilarityProjection,
+    fit_similarity,
+)
 from imgclust.projection.smoothed import SmoothedProjection
 from imgclust.projection.tsne import TsneProjection, fit_tsne
 
 __all__ = [
+    "LEAST_DIFFERENT",
     "HalfWhiteProjection",
     "PcaProjection",
+    "SimilarityProjection",
     "SmoothedProjection",
     "TsneProjection",
     "Turn",
@@ -27,9 +34,11 @@ __all__ = [
     "fit_classic",
     "fit_half_white",
     "fit_pca",
+    "fit_similarity",
     "fit_tsne",
     "projection_from_bytes",
     "refreshed",
+    "similarity_from_bytes",
     "to_unit_length",
 ]
 
@@ -55,3 +64,11 @@ def projection_from_bytes(blob: bytes) -> PcaProjection | SmoothedProjection | T
             f"the stored projection lacks {problem}; cluster again to replace it"
         ) from problem
     raise ClusteringError(f"the stored projection is of unknown kind {kind!r}; update imgclust")
+
+
+def similarity_from_bytes(blob: bytes) -> SimilarityProjection:
+    """Read what a `SimilarityProjection` wrote; raises as `projection_from_bytes`."""
+    kind, arrays = pca.unpacked(blob)
+    if kind != SimilarityProjection.kind or not {"mean", "axes", "learnt", "limits"} <= set(arrays):
+        raise ClusteringError("the stored similarity is damaged; cluster again to replace it")
+    return SimilarityProjection.of(arrays)

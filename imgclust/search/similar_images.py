@@ -23,16 +23,32 @@ _CHUNK = 1000
 _DECIMALS = 6  # as the index rounds
 _HASH_BYTES = 1 << 20
 _NO_DIRECTION = 1e-6
-# Images that are looked at for copies of those in an answer, however short it is: so what a row
-# says does not depend on how many rows there are.
+# Pictures that are put in order, and looked at for copies of those in an answer, however short it
+# is: so what a row says does not depend on how many rows there are.
 _LOOKED_AT = 200
+# Contents with at least this cosine count as one picture when it is decided whether enough pictures
+# were found, and so many contents are enough whatever they show.
+_ONE_PICTURE = 0.98
+_MOST_LOOKED_AT = 2_000
 
 
 @dataclass(frozen=True)
 class Neighbour(Located):
-    """A similar image: `score` is the cosine similarity, `name` that of its cluster.
+    """A similar image; `name` is that of its cluster.
 
-    `missing`: its file is not there now. `copies` counts its copies that have no row.
+    Attributes
+    ----------
+    score
+        The cosine of the embeddings.
+    similarity
+        The cosine after half whitening, which decides the order; None where none is stored.
+    rarity
+        At most one in so many pairs of different images of the collection is as similar; 1 where
+        more are, None without a similarity.
+    missing
+        Its file is not there now.
+    copies
+        How many copies of it have no row.
     """
 
     id: int
@@ -43,6 +59,8 @@ class Neighbour(Located):
     missing: bool = False
     facts: Facts = Facts()
     copies: int = 0
+    similarity: float | None = None
+    rarity: int | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +68,8 @@ class QueryResult:
     """Most similar images first; the queried one, where it is among them, first of all.
 
     `queries` is what was asked for, `query` the same in one text; `image` the queried image's id;
-    `sheet` the contact sheet that was drawn.
+    `sheet` the contact sheet that was drawn. `order` is "similarity", or "score" where no
+    similarity is stored; then `lacking` says why.
     """
 
     query: str
@@ -58,6 +77,8 @@ class QueryResult:
     image: int | None
     neighbours: tuple[Neighbour, ...]
     sheet: Path | None = None
+    order: str = "score"
+    lacking: str | None = None
 
 
 @dataclass(frozen=True)
@@ -153,15 +174,20 @@ def neighbours(
     only: Collection[int] | None = None,
     include_self: bool = True,
     near: Near | None = None,
+    compare: Compare | None = None,
+    min_similarity: float | None = None,
 ) -> QueryResult:
     """The `n` most similar images, the queried one first, ties by id.
+
+    The 200 pictures (or `n`, if that is more) with the highest scores are looked at, and put in
+    the order of their similarities.
 
     Parameters
     ----------
     queries
         What was asked for, as it was asked.
-    min_score
-        Leave out images below it.
+    min_score, min_similarity
+        Leave out images below it; the second needs `compare`.
     cluster
         Only images of this cluster (id or name) of the current clustering; all of it is compared,
         so that the answer is right wherever its images stand among the others.
@@ -171,6 +197,9 @@ def neighbours(
         False leaves out the images that were asked for.
     near
         Says which contents are near copies of one. Given, copies are folded into one row.
+    compare
+        Similarities of vectors to another one, and their rarities. Without it the order is that
+        of the scores.
 
     Raises
     ------
@@ -186,9 +215,8 @@ def neighbours(
         chosen = {one.content for one in catalog.images.some([*only]).values()}
         members = sorted(chosen if members is None else chosen.intersection(members))
     left_out = frozenset() if include_self else frozenset(subject.images)
-    wanted, folded = n + len(left_out), _Folded(catalog, near, most=n)
-    if near is not None:
-        wanted = max(wanted, _LOOKED_AT)
+    looked_at = n if near is None and compare is None else max(n, _LOOKED_AT)
+    wanted, near = looked_at + len(left_out), near and _Remembered(near)
     while True:
         if members is None:
             rows = _nearest(catalog, live, subject, wanted)
@@ -201,22 +229,113 @@ def neighbours(
             for row in rows
             if row[1] not in left_out and (min_score is None or row[0] >= min_score)
         ]
-        shown = folded.of(kept) if near is not None else [(row, 0) for row in kept]
-        if len(shown) >= n or len(kept) + len(left_out) < len(rows) or all_of_them:
-            break
+        all_of_them |= len(kept) + len(left_out) < len(rows)
+        ranked = _Ranked(live, subject, kept, compare)
+        if all_of_them or ranked.shows(looked_at):
+            chosen_rows = ranked.rows(min_similarity)
+            folded = _Folded(catalog, near, most=n)
+            shown = [(row, 0) for row in chosen_rows] if near is None else folded.of(chosen_rows)
+            if all_of_them or len(shown) >= n or len(chosen_rows) < len(kept):
+                break
         wanted = 2 * max(wanted, len(rows))
     names = catalog.clusterings.names()
     found = []
     for (score, image, path, key), copies in shown[:n]:
         its = None if current is None else catalog.assignments.cluster_of(current, key)
         name = None if its is None else names.get(its)
-        found.append(Neighbour(image, path, min(score, 1.0), its, name, copies=copies))
-    return QueryResult(" + ".join(queries), tuple(queries), subject.image, tuple(found))
+        likeness, rarity = ranked.of(key)
+        found.append(
+            Neighbour(
+                image,
+                path,
+                min(score, 1.0),
+                its,
+                name,
+                copies=copies,
+                similarity=likeness,
+                rarity=rarity,
+            )
+        )
+    return QueryResult(
+        " + ".join(queries),
+        tuple(queries),
+        subject.image,
+        tuple(found),
+        order="score" if compare is None else "similarity",
+    )
 
 
 _Row = tuple[float, int, bytes, int]
+_Vectors = npt.NDArray[np.float32]
 # Which of some contents are near copies of one.
 Near = Callable[[int, Sequence[int]], list[bool]]
+# Similarities of vectors (n, d) to one (d,), and their rarities.
+Compare = Callable[[_Vectors, _Vectors], tuple[Sequence[float], Sequence[int]]]
+
+
+class _Ranked:
+    """Rows in the order of their scores, to be put in that of their similarities."""
+
+    def __init__(
+        self, live: LiveIndex, subject: Subject, rows: Sequence[_Row], compare: Compare | None
+    ) -> None:
+        self._subject = subject
+        self._rows = rows
+        self._compare = compare
+        self._found: dict[int, tuple[float, int]] = {}
+        if compare is None:
+            return
+        keys = [key for key in dict.fromkeys(row[3] for row in rows) if key in live.index]
+        self._vectors = live.index.reconstruct(keys)
+        likenesses, rarities = compare(subject.vector, self._vectors)
+        self._found = dict(zip(keys, zip(likenesses, rarities, strict=True), strict=True))
+        if subject.content in self._found:
+            self._found[subject.content] = (1.0, self._found[subject.content][1])
+
+    def shows(self, pictures: int) -> bool:
+        """Whether the rows show so many different pictures, or are enough in any case."""
+        if self._compare is None or len(self._vectors) >= max(pictures, _MOST_LOOKED_AT):
+            return True
+        if len(self._vectors) < pictures:
+            return False
+        different = 0
+        alike = self._vectors @ self._vectors.T >= _ONE_PICTURE
+        seen = np.zeros(len(alike), np.bool_)
+        for row, near in enumerate(alike):
+            different += not seen[row]
+            if not seen[row]:
+                seen |= near
+        return different >= pictures
+
+    def rows(self, least: float | None) -> list[_Row]:
+        """The rows by similarity, those below the least left out; the queried image first."""
+        if self._compare is None:
+            return list(self._rows)
+        likeness = {key: found[0] for key, found in self._found.items()}
+
+        def place(row: _Row) -> tuple[bool, float, float, int]:
+            return row[1] != self._subject.image, -likeness.get(row[3], 0.0), -row[0], row[1]
+
+        rows = sorted(self._rows, key=place)
+        return [row for row in rows if least is None or likeness.get(row[3], 0.0) >= least]
+
+    def of(self, key: int) -> tuple[float | None, int | None]:
+        """Similarity and rarity of a content."""
+        return self._found.get(key, (None, None))
+
+
+class _Remembered:
+    """What says which contents are near copies, each pair once."""
+
+    def __init__(self, near: Near) -> None:
+        self._near = near
+        self._known: dict[tuple[int, int], bool] = {}
+
+    def __call__(self, key: int, others: Sequence[int]) -> list[bool]:
+        new = [other for other in others if (key, other) not in self._known]
+        for other, near in zip(new, self._near(key, new) if new else [], strict=True):
+            self._known[key, other] = self._known[other, key] = near
+        return [self._known[key, other] for other in others]
 
 
 class _Folded:

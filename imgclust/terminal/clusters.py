@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.table import Column, columns
-from imgclust.wording import counted, duration, minute, printable
+from imgclust.terminal.table import Column, columns, likeness_cells
+from imgclust.wording import counted, duration, minute, printable, rarity_meant
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,8 +44,7 @@ def sweep(screen: Screen, result: SweepResult) -> None:
     )
     if result.preferred:
         said = ", ".join(f"{_CRITERIA[name]} {k}" for name, k in result.preferred.items())
-        most = max(2, isqrt(result.n))
-        screen.summary(f"of k up to {most}, other criteria prefer: {said}")
+        screen.summary(f"of k up to {result.compared_to}, other criteria prefer: {said}")
     for note in result.notes:
         screen.summary(printable(note))
     screen.summary(f"took {duration(result.seconds)}")
@@ -67,6 +65,12 @@ def clustered(screen: Screen, result: ClusterResult, *, first: bool, would: bool
         if result.frozen:
             kept = counted(len(result.frozen), "named cluster")
             screen.summary(f"{kept} {'would be ' if would else ''}kept as they are")
+        if result.corrections:
+            elsewhere = counted(result.corrected, "distinct image")
+            screen.summary(
+                f"{counted(result.corrections, 'correction')} {'would be ' if would else ''}"
+                f"satisfied; without, {elsewhere} would be elsewhere"
+            )
         for sentence in _lineage(result):
             screen.summary(sentence)
         screen.summary(f"{counted(result.moved, 'image')} {made} in another cluster than before")
@@ -136,7 +140,7 @@ def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
                 *(shown[number] for _, shown in more),
                 f"{row.coherence:.3f}",
                 "-" if row.medoid is None else str(row.medoid),
-                "" if row.medoid_path is None else printable(row.medoid_path),
+                row.medoid_path or "",
             )
             for number, row in enumerate(rows)
         ],
@@ -164,6 +168,10 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
     if row.frozen:
         facts.append(("frozen", "yes: its images stay in it, whatever is clustered"))
     missing = sum(member.missing for member in result.members)
+    corrected = sum(member.corrected for member in result.members)
+    if corrected:
+        said = f"{counted(corrected, 'image')}; see imgclust clusters corrections"
+        facts.append(("corrected", said))
     if missing:
         facts.append(("missing", f"{counted(missing, 'image')}; see imgclust missing"))
     if row.outliers:
@@ -184,19 +192,25 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
     if not result.members:
         return
     screen.line()
+    alike = any(one.similarity is not None for one in result.members)
     shown = result.members if all_members else result.members[:_MEMBERS_SHOWN]
     screen.table(
         [
-            *(Column("distance", "number"), Column("id", "number")),
+            Column("distance", "number"),
+            *([Column("similarity", "number"), Column("rarity")] if alike else []),
+            Column("id", "number"),
             *([Column("file")] if missing else []),
+            *([Column("corrected")] if corrected else []),
             Column("path", "path"),
         ],
         [
             (
                 f"{one.distance:.4f}",
+                *(likeness_cells(one.similarity, one.rarity) if alike else []),
                 str(one.id),
                 *(["missing" if one.missing else ""] if missing else []),
-                printable(one.path),
+                *(["yes" if one.corrected else ""] if corrected else []),
+                one.path,
             )
             for one in shown
         ],
@@ -204,6 +218,9 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
     if len(shown) < len(result.members):
         rest = len(result.members) - len(shown)
         screen.line(f"and {rest:,} more; -v or --json shows all")
+    if alike:
+        meant = rarity_meant(one.rarity for one in result.members)
+        screen.summary("similarity: to the most central image" + (f"; {meant}" if meant else ""))
 
 
 def named(screen: Screen, row: ClusterRow) -> None:
@@ -223,6 +240,8 @@ def view(screen: Screen, result: MapResult) -> None:
         text += f"; {result.sentence}"
     screen.summary(text)
     screen.outcome(f"map: {printable(result.path)}")
+    if result.page not in (None, result.path):
+        screen.outcome(f"turn it in a browser: {printable(result.page)}")
 
 
 def links(screen: Screen, result: LinksResult, *, folder: Path, would: bool = False) -> None:

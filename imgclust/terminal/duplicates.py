@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.table import Column, columns
-from imgclust.wording import counted, printable, size
+from imgclust.terminal.table import Column, columns, likeness_cells
+from imgclust.wording import counted, size
 
 if TYPE_CHECKING:
     from imgclust.collection import Dismissed, Duplicate, DuplicateGroup, DuplicatesResult
@@ -82,16 +82,17 @@ def dismissed(screen: Screen, result: Dismissed) -> None:
 def _table(screen: Screen, groups: Sequence[DuplicateGroup]) -> None:
     if not groups:
         return
+    alike = any(one.similarity is not None for group in groups for one in group.images)
     rows = [
         (
             str(number) if position == 0 else "",
             _kind(group, one),
-            f"{one.score:.4f}",
+            *(likeness_cells(one.similarity, one.rarity) if alike else [f"{one.score:.4f}"]),
             f"{one.width}x{one.height}",
             size(one.bytes),
             _REASONS.get(group.reason, "") if one is group.images[0] else "",
             str(one.id),
-            printable(one.path) + (" (hard link)" if one.hard_links else ""),
+            one.path,
         )
         for number, group in enumerate(groups, 1)
         for position, one in enumerate(_shown(group))
@@ -100,7 +101,9 @@ def _table(screen: Screen, groups: Sequence[DuplicateGroup]) -> None:
         [
             Column("group", "number"),
             Column("kind"),
-            *(Column(title, "number") for title in ("score", "pixels", "size")),
+            *([Column("similarity", "number"), Column("rarity")] if alike else []),
+            *([] if alike else [Column("score", "number")]),
+            *(Column(title, "number") for title in ("pixels", "size")),
             Column("best copy"),
             *columns("id", path="path"),
         ],
@@ -114,4 +117,5 @@ def _shown(group: DuplicateGroup) -> Sequence[Duplicate]:
 
 def _kind(group: DuplicateGroup, one: Duplicate) -> str:
     """What an image is to the best copy; the best copy of another group is shown as such."""
-    return "also listed" if one is group.beside else one.relation
+    kind = "also listed" if one is group.beside else one.relation
+    return f"{kind}, hard link" if one.hard_links else kind

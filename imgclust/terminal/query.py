@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from imgclust import config
 from imgclust.errors import ImgclustError
 from imgclust.terminal.screen import Screen
-from imgclust.terminal.table import Column, shortened
-from imgclust.wording import copies_shown, printable
+from imgclust.terminal.table import Column, likeness_cells, shortened
+from imgclust.wording import SIMILARITY_LACKING, copies_shown, printable, rarity_meant
 
 if TYPE_CHECKING:
     from rich.segment import Segment
@@ -45,9 +45,12 @@ def query(
     named = any(row.name for row in result.neighbours)
     missing = any(row.missing for row in result.neighbours)
     copies = any(row.copies for row in result.neighbours)
+    alike = result.order == "similarity"
     screen.table(
         [
-            *(Column("score", "number"), Column("cluster", "text" if named else "number")),
+            *([Column("similarity", "number"), Column("rarity")] if alike else []),
+            *([] if alike else [Column("score", "number")]),
+            Column("cluster", "text" if named else "number"),
             Column("id", "number"),
             *([Column("file")] if missing else []),
             *([Column("copies")] if copies else []),
@@ -55,14 +58,19 @@ def query(
         ],
         [
             (
-                *(f"{row.score:.4f}", _cluster(row), str(row.id)),
+                *(likeness_cells(row.similarity, row.rarity) if alike else [f"{row.score:.4f}"]),
+                *(_cluster(row), str(row.id)),
                 *(["missing" if row.missing else ""] if missing else []),
                 *([copies_shown(row.copies)] if copies else []),
-                printable(row.path),
+                row.path,
             )
             for row in result.neighbours
         ],
     )
+    if meant := rarity_meant(row.rarity for row in result.neighbours):
+        screen.summary(meant)
+    if result.lacking is not None:
+        screen.summary(f"by score: {SIMILARITY_LACKING[result.lacking]}")
     if missing:
         screen.summary("missing files are not there now; see imgclust missing")
     if result.sheet is not None:
@@ -82,7 +90,7 @@ def _cluster(row: Neighbour) -> str:
 def _grid(
     rows: Sequence[Neighbour], pictures: Sequence[bytes | None], width: int
 ) -> Iterator[list[Segment]]:
-    """Lines of pictures side by side, each over its id and score."""
+    """Lines of pictures side by side, each over its id and similarity."""
     from rich.segment import Segment
 
     side = min(_WIDE if width >= _WIDE_TERMINAL else _NARROW, width)
@@ -96,10 +104,14 @@ def _grid(
                 together += [*(lines[line] if line < len(lines) else blank), Segment(" " * _GAP)]
             yield together[:-1]
         captions = [
-            shortened(f"{row.id}  {row.score:.3f}", side).ljust(side)
+            shortened(f"{row.id}  {_number(row):.3f}", side).ljust(side)
             for row in rows[start : start + across]
         ]
         yield [Segment((" " * _GAP).join(captions).rstrip())]
+
+
+def _number(row: Neighbour) -> float:
+    return row.score if row.similarity is None else row.similarity
 
 
 def _blocks(picture: bytes | None, side: int) -> list[list[Segment]]:

@@ -6,12 +6,22 @@ import logging
 import os
 import sys
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
-from imgclust.terminal.table import LEAST_PATH, Column, cells, listed, made, shortened
+from imgclust.terminal.forecast import Forecast
+from imgclust.terminal.table import (
+    LEAST_PATH,
+    Column,
+    below_roots,
+    cells,
+    listed,
+    made,
+    with_name,
+)
 from imgclust.wording import duration, one_line, printable
 
 if TYPE_CHECKING:
@@ -25,8 +35,6 @@ if TYPE_CHECKING:
 
 # A pipe has no width: nothing is cut in it.
 _UNLIMITED = 100_000
-# The start of a step says nothing about the rest: the time left is shown from then on.
-_MEANS_S = 5.0
 
 
 class Screen:
@@ -38,11 +46,20 @@ class Screen:
         No progress, no remarks, no summaries: only what was asked for, and errors.
     json
         Standard output belongs to a JSON document.
+    full_path
+        Tables show whole paths, not those below a root.
+
+    Attributes
+    ----------
+    roots
+        The folders that images come from.
     """
 
-    def __init__(self, *, quiet: bool = False, json: bool = False) -> None:
+    def __init__(self, *, quiet: bool = False, json: bool = False, full_path: bool = False) -> None:
         self.quiet = quiet
         self.json = json
+        self.full_path = full_path
+        self.roots: Sequence[bytes] = ()
         self._lock = threading.RLock()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -73,7 +90,7 @@ class Screen:
     def fitted(self, before: str, path: str, after: str = "") -> None:
         """Write a line with a path that is shortened where the terminal is too narrow for it."""
         room = self._out.width - cells(before) - cells(after)
-        self.exact(f"{before}{shortened(path, max(room, LEAST_PATH))}{after}")
+        self.exact(f"{before}{with_name(path, max(room, LEAST_PATH))}{after}")
 
     def fits(self, before: str, after: str) -> bool:
         """True when `fitted` can make a line of these that is no wider than the terminal."""
@@ -89,9 +106,19 @@ class Screen:
         if not self.quiet:
             self.exact(text)
 
-    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
-        """Write rows under bold titles, without borders."""
-        for number, table in enumerate(made(columns, rows, width=self._out.width)):
+    def table(self, columns: Sequence[Column], rows: Iterable[Sequence[str | bytes]]) -> None:
+        """Write rows under bold titles, without borders.
+
+        A cell of bytes is the path of an image, shown below its root; a line before the table
+        names the root.
+        """
+        rows = [*rows]
+        paths = {cell for row in rows for cell in row if isinstance(cell, bytes)}
+        lines, shown = below_roots(paths, () if self.full_path else self.roots)
+        for line in lines:
+            self.exact(line)
+        texts = [[shown[one] if isinstance(one, bytes) else one for one in row] for row in rows]
+        for number, table in enumerate(made(columns, texts, width=self._out.width)):
             if number:
                 self.line()
             self._table(table)
@@ -303,23 +330,28 @@ def unit(step: str) -> tuple[float, str]:
 
 
 def progress_bar(console: Console) -> Progress:
-    """A bar that leaves when it is stopped, with done, total, rate and time left."""
+    """A bar that leaves when it is stopped, with done, total, and what a `Forecast` says."""
     from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
     from rich.text import Text
 
     class Done(ProgressColumn):
         """How many of how many, how fast, how long still."""
 
+        def __init__(self) -> None:
+            super().__init__()
+            self._forecasts: dict[TaskID, Forecast] = defaultdict(Forecast)
+
         def render(self, task: Task) -> Text:
             if task.total is None:
                 return Text("")
             scale, name = unit(task.description)
             text = f"{task.completed / scale:,.0f}/{task.total / scale:,.0f}{name}"
-            if task.speed:
-                speed = task.speed / scale
+            now, forecast = task.get_time(), self._forecasts[task.id]
+            forecast.see(now, task.completed, task.total)
+            if speed := forecast.rate(now) / scale:
                 text += f"  {speed:,.0f}/s" if speed >= 10 else f"  {speed:.1f}/s"
-            if task.time_remaining is not None and (task.elapsed or 0.0) >= _MEANS_S:
-                text += f"  {duration(task.time_remaining)} left"
+            if (left := forecast.left_s(now)) is not None:
+                text += f"  {duration(left)} left"
             return Text(text)
 
     return Progress(

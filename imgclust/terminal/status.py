@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         Drifting,
         Listed,
         MissingImage,
+        Paused,
         Quarantined,
         ReembedResult,
         Removed,
@@ -55,16 +56,24 @@ def status(screen: Screen, result: Status) -> None:
     facts += _listed("watched", watched or ["no folder yet"])
     if result.watching:
         facts.append(("", "a watcher is running"))
+    if result.rest:
+        facts.append(("resting", result.rest.sentence))
+    elif result.rest.hours:
+        facts.append(("hours", f"files are read in the hours {result.rest.hours}, so now too"))
     if result.added:
         facts.append(("added", f"single files from {counted(result.added, 'folder', 'folders')}"))
     facts.append(("links", f"{_LINKS[result.link_mode]} in {printable(result.link_folder)}"))
     facts.append(("network", _network(result)))
     if result.pending:
-        facts.append(("pending", f"{counted(result.pending, 'file')} not settled yet"))
+        waits = "queued" if result.rest else "not settled yet"
+        facts.append(("pending", f"{counted(result.pending, 'file')} {waits}"))
     if result.quarantined:
         facts.append(
             ("quarantine", f"{counted(result.quarantined, 'file')}; see imgclust quarantine")
         )
+    if result.corrections:
+        number = sum(result.corrections.values())
+        facts.append(("corrections", f"{number:,}; see imgclust clusters corrections"))
     if result.damaged:
         facts.append(
             (
@@ -84,6 +93,21 @@ def status(screen: Screen, result: Status) -> None:
     away = {path for path, _ in result.offline}
     facts += [("held", held(path, reason)) for path, reason in result.held if path not in away]
     screen.facts(facts)
+
+
+def paused(screen: Screen, result: Paused) -> None:
+    """Whether files are read, and what happens with those that arrive."""
+    already = "" if result.changed else "already "
+    queued = f"; {counted(result.pending, 'file')} queued" if result.pending else ""
+    if result.since is not None:
+        screen.outcome(
+            f"{already}paused since {minute(result.since)}{queued}; imgclust resume continues"
+        )
+    elif result.changed:
+        goes = "" if result.watching else "; imgclust watch reads them"
+        screen.outcome(f"files are read again{queued}{goes}")
+    else:
+        screen.outcome("not paused: files are read as they arrive")
 
 
 def engine(screen: Screen, result: Status, why: str | None) -> None:
@@ -109,10 +133,7 @@ def quarantine(screen: Screen, rows: Sequence[Quarantined]) -> None:
         return
     screen.table(
         [Column("path", "path"), Column("reason"), Column("tries", "number"), Column("since")],
-        [
-            (printable(row.path), printable(row.reason), str(row.tries), minute(row.since))
-            for row in rows
-        ],
+        [(row.path, printable(row.reason), str(row.tries), minute(row.since)) for row in rows],
     )
     screen.summary("imgclust quarantine retry reads them again, such as after a repair")
 
@@ -124,7 +145,7 @@ def missing(screen: Screen, rows: Sequence[MissingImage]) -> None:
         return
     screen.table(
         columns("id", "scans", path="path"),
-        [(str(row.id), str(row.scans), printable(row.path)) for row in rows],
+        [(str(row.id), str(row.scans), row.path) for row in rows],
     )
     for reason in dict.fromkeys(row.held for row in rows if row.held):
         screen.line(f"held: {printable(reason)}")
@@ -151,7 +172,7 @@ def damaged(screen: Screen, rows: Sequence[DamagedImage]) -> None:
         return
     screen.table(
         [Column("id", "number"), Column("reason"), Column("path", "path")],
-        [(str(row.id), printable(row.reason), printable(row.path)) for row in rows],
+        [(str(row.id), printable(row.reason), row.path) for row in rows],
     )
 
 
@@ -159,8 +180,7 @@ def removed(screen: Screen, results: Sequence[Removed], *, would: bool) -> None:
     """Images that were, or would be, taken out."""
     taken = "would be taken out" if would else "taken out"
     if len(results) > 1:
-        for one in results:
-            screen.line(f"{one.id:>8}  {printable(one.path)}")
+        screen.table(columns("id", path="path"), [(str(one.id), one.path) for one in results])
         screen.outcome(f"{counted(len(results), 'image')} {taken}; their files stay")
         return
     result = results[0]

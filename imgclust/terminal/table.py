@@ -1,11 +1,15 @@
-"""Widths and tables: paths are shortened in the middle where the terminal is narrow."""
+"""Widths and tables: paths below their roots, shortened where the terminal is narrow."""
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from imgclust.fs import is_below
+from imgclust.wording import printable, rarity
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -15,6 +19,8 @@ if TYPE_CHECKING:
 # Columns that a path is left at least.
 LEAST_PATH = 12
 _ELLIPSIS = "..."
+# More roots than these are not named one by one: paths are shown below the folder of them all.
+_MOST_ROOTS = 5
 
 
 def cells(text: str) -> int:
@@ -42,6 +48,65 @@ def shortened(path: str, width: int) -> str:
     return _head(path, room - tail) + _ELLIPSIS + _head(path[::-1], tail)[::-1]
 
 
+def with_name(path: str, width: int) -> str:
+    """The path in about `width` columns: the folders are cut, the file's name never is."""
+    folder, slash, name = path.rpartition("/")
+    room = width - cells(slash + name) - len(_ELLIPSIS)
+    if cells(path) <= width or not slash:
+        return path
+    if room < 0:
+        return name
+    before = room // 2
+    after = _head(folder[::-1], room - before)[::-1]
+    return _head(folder, before) + _ELLIPSIS + after + slash + name
+
+
+def below_roots(
+    paths: Iterable[bytes], roots: Sequence[bytes]
+) -> tuple[list[str], dict[bytes, str]]:
+    """Lines that name the roots of these paths, and each path as it is shown under these lines.
+
+    Below a single root a path is relative to it; below several it starts with a short name of its
+    root. A path below none is shown whole.
+    """
+    longest_first = sorted(roots, key=len, reverse=True)
+    root_of = {
+        path: next((root for root in longest_first if is_below(path, root)), b"") for path in paths
+    }
+    used = sorted(set(root_of.values()) - {b"", b"/"})
+    if len(used) > _MOST_ROOTS:
+        used = [os.path.commonpath(used)]
+        root_of = {path: used[0] if root else b"" for path, root in root_of.items()}
+    used = [root for root in used if root != b"/"]
+    if len(used) == 1:
+        names = {used[0]: b""}
+        lines = [f"paths below {printable(used[0])}"]
+    else:
+        names = _short_names(used)
+        lines = [f"{printable(name)}: {printable(root)}" for root, name in names.items()]
+    shown = {
+        path: printable(os.path.join(names[root], os.path.relpath(path, root)))
+        if root in names
+        else printable(path)
+        for path, root in root_of.items()
+    }
+    return lines, shown
+
+
+def _short_names(roots: Sequence[bytes]) -> dict[bytes, bytes]:
+    """The last parts of each root, as many as tell it from the others."""
+    parts = {root: root.strip(b"/").split(b"/") for root in roots}
+    names = {}
+    for root, own in parts.items():
+        others = [theirs for other, theirs in parts.items() if other != root]
+        enough = next(
+            (n for n in range(1, len(own)) if all(own[-n:] != one[-n:] for one in others)),
+            len(own),
+        )
+        names[root] = b"/".join(own[-enough:])
+    return names
+
+
 def _head(text: str, width: int) -> str:
     used = 0
     for position, character in enumerate(text):
@@ -49,6 +114,11 @@ def _head(text: str, width: int) -> str:
         if used > width:
             return text[:position]
     return text
+
+
+def likeness_cells(similarity: float | None, pairs: int | None) -> tuple[str, str]:
+    """How similar an image is, and how rare that is, each for a column of its own."""
+    return "-" if similarity is None else f"{similarity:.3f}", rarity(pairs)
 
 
 @dataclass(frozen=True)
@@ -147,4 +217,5 @@ class _Path:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
-        yield Text(shortened(self._text, options.max_width), no_wrap=True, overflow="crop")
+        # A name that is wider than the column is folded.
+        yield Text(with_name(self._text, options.max_width), overflow="fold")

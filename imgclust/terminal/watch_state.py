@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imgclust.fs import is_below
+from imgclust.terminal.forecast import PACE_S, pace
 from imgclust.terminal.ingest import words
 from imgclust.terminal.screen import unit
 from imgclust.terminal.table import cells, shortened
@@ -21,8 +22,6 @@ Line = tuple[str, str | None]
 
 _ARRIVALS = {"ingested", "reused", "replaced"}
 _SHOWN = _ARRIVALS | {"moved", "quarantined", "missing", "back", "gone"}
-# The rate is that of so many seconds, counted in steps of one: batches come in bursts.
-_RATE_S = 30
 # Most events that are shown, and kept.
 _KEPT = 20
 _TITLE = 10
@@ -43,7 +42,7 @@ class Watching:
     arrived
         Images that came in since the start.
     recent
-        Seconds of the clock, each with the images that came in during it.
+        Seconds of the clock, each with the images that came in during it: batches come in bursts.
     step
         Work beside the ingest (a download, links): its name, done, total.
     scanned
@@ -76,7 +75,7 @@ def heard(state: Watching, event: Event, now: float) -> Watching:
     if event.kind not in _ARRIVALS:
         return replace(state, last=last)
     second = int(now)
-    recent = tuple(one for one in state.recent if one[0] > now - _RATE_S)
+    recent = tuple(one for one in state.recent if one[0] > now - PACE_S)
     if recent and recent[-1][0] == second:
         recent = (*recent[:-1], (second, recent[-1][1] + 1))
     else:
@@ -92,12 +91,12 @@ def progressed(state: Watching, step: str, done: int, total: int | None) -> Watc
 
 def lately(state: Watching, now: float) -> int:
     """Images that came in during the last half minute."""
-    return sum(count for second, count in state.recent if second > now - _RATE_S)
+    return sum(count for second, count in state.recent if second > now - PACE_S)
 
 
 def rate(state: Watching, now: float) -> float:
-    """Images a second that came in lately."""
-    return lately(state, now) / max(1.0, min(_RATE_S, now - state.began))
+    """Images a second that came in lately; 0 while that is not known."""
+    return pace(state.recent, now)
 
 
 def lines(state: Watching, *, now: float, width: int, height: int) -> list[Line]:
@@ -148,14 +147,17 @@ def _now(state: Watching, now: float) -> list[str]:
         return ["getting ready"]
     run = state.standing.run
     speed, pending = rate(state, now), state.standing.pending if run is None else run.pending
+    if state.standing.rest:
+        return [f"{counted(pending, 'file')} queued", state.standing.rest.sentence]
     if not pending:
         new = lately(state, now)
         parts = ["all is in" if state.scanned else "looking through the folders"]
-        return [*parts, f"{new:,} in the last {_RATE_S} s"] if new else parts
+        return [*parts, f"{new:,} in the last {PACE_S} s"] if new else parts
     parts = [f"{counted(pending, 'file')} to read"]
     if speed:
         parts.append(f"{speed:,.0f} images/s" if speed >= 10 else f"{speed:.1f} images/s")
-        parts.append(f"{duration(pending / speed)} left")
+        if state.scanned:
+            parts.append(f"{duration(pending / speed)} left")
     return parts
 
 

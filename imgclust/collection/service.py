@@ -1,0 +1,433 @@
+"""What a service needs of a collection beside the commands: pictures, pages, feed, jobs."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from imgclust.catalog import Facts, FeedRow, StoredJob
+from imgclust.clusters import drifting
+from imgclust.collection import clusters, images
+from imgclust.collection.clusters import ClusterDetails, Member
+from imgclust.collection.images import bytes_of
+from imgclust.collection.selection import Selection, selected, with_facts
+from imgclust.errors import ImgclustError, NothingThereError, UsageError
+from imgclust.images import DecodePool, Region, claim
+from imgclust.ingest import held_folders
+from imgclust.paths import Located
+from imgclust.progress import Monitor
+
+if TYPE_CHECKING:
+    from imgclust.collection.context import Context
+    from imgclust.images import Outcome
+    from imgclust.ingest import Emit, IngestResult
+
+# What browsers show by themselves; everything else is shown as a preview.
+SHOWN = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
+# The longest side of a preview.
+_PREVIEW_PX = 1600
+ORDERS = ("distance", "newest", "oldest", "taken", "name")
+# A picture that is sent in: no larger than this.
+MOST_BYTES, _MOST_PIXELS = 64 << 20, 100_000_000
+
+
+class Original(NamedTuple):
+    """The bytes of a file as they were ingested, and what kind of picture they are."""
+
+    content: bytes
+    media_type: str
+    path: bytes
+
+
+@dataclass(frozen=True)
+class ImageDetails(Located):
+    """One image; `added` in seconds since 1970, `copies` the others with the same bytes."""
+
+    id: int
+    path: bytes
+    missing: bool
+    added: float
+    width: int
+    height: int
+    format: str
+    bytes: int
+    sha256: str
+    cluster: int | None
+    name: str | None
+    distance: float | None
+    copies: tuple[tuple[int, Any], ...]
+    facts: Facts = Facts()
+
+
+@dataclass(frozen=True)
+class ImagePage:
+    """Some images of a cluster or of the collection, in order, of `total`."""
+
+    total: int
+    offset: int
+    images: tuple[Member, ...]
+
+
+@dataclass(frozen=True)
+class FeedEvent:
+    """One change, with its number in the stream of changes."""
+
+    stream: str
+    number: int
+    kind: str
+    time: float
+    image: int | None
+    cluster: int | None
+    message: str | None
+
+    @property
+    def id(self) -> str:
+        """What the stream is continued after."""
+        return f"{self.stream}-{self.number}"
+
+
+@dataclass(frozen=True)
+class FeedPart:
+    """Changes in their order; `complete` is False when some before them are not known any more."""
+
+    complete: bool
+    last: str
+    events: tuple[FeedEvent, ...]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Numbers of a collection; `failures` counts the files in quarantine by reason."""
+
+    present: int
+    missing: int
+    quarantined: int
+    pending: int
+    oldest_pending_s: float
+    unlinked: int
+    clusters: int
+    drift: float | None
+    failures: Mapping[str, int]
+
+
+class PictureWorkers:
+    """Decode workers for pictures that are sent in, and for previews; they start when needed.
+
+    `close` ends them. May be used by several threads.
+    """
+
+    def __init__(self) -> None:
+        self._previews: DecodePool | None = None
+
+    def read(self, path: bytes, *, region: Region | None = None) -> Outcome:
+        """Read and decode a picture that was sent in, within the limits of such ones."""
+        task = partial(
+            claim,
+            thumbnail_px=0,
+            size_cap_bytes=MOST_BYTES,
+            pixel_cap=_MOST_PIXELS,
+            region=region,
+        )
+        with DecodePool(workers=1, task=task) as pool:
+            return _outcome(pool, path)
+
+    def preview(self, path: bytes, *, size_cap_bytes: int, pixel_cap: int) -> Outcome:
+        """Read and decode an image of the collection as a large thumbnail."""
+        if self._previews is None:
+            self._previews = DecodePool(
+                workers=1,
+                side=_PREVIEW_PX,
+                thumbnail_px=_PREVIEW_PX,
+                size_cap_bytes=size_cap_bytes,
+                pixel_cap=pixel_cap,
+            )
+        return _outcome(self._previews, path)
+
+    def close(self) -> None:
+        """Stop the workers."""
+        if self._previews is not None:
+            self._previews.close()
+
+
+def _outcome(pool: DecodePool, path: bytes) -> Outcome:
+    found: Future[Outcome] = Future()
+    pool.submit(path, found.set_result)
+    return found.result(timeout=180)
+
+
+class Service:
+    """See `Collection.service`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def watch(
+        self, roots: Sequence[str | os.PathLike[str]], *, monitor: Monitor, emit: Emit
+    ) -> IngestResult:
+        """As `Collection.watch`; the monitor hears how it fares."""
+        from imgclust.collection import ingest
+
+        self._context.monitor = monitor
+        return ingest.watch(
+            self._context, list(map(os.fsencode, roots)), emit, once=False, links=None, cluster=True
+        )
+
+    def decode_apart(self, workers: PictureWorkers) -> None:
+        """Have pictures that queries read decoded by these workers, from now on."""
+        self._context.reader = workers.read
+
+    def is_current(self) -> bool:
+        """False when the catalog's file was replaced, or has other embeddings, since the opening.
+
+        What was loaded for the queries of this collection is of no use then.
+        """
+        return self._context.is_current
+
+    def cluster_details(
+        self, cluster: int | str, *, selection: Selection | None = None
+    ) -> ClusterDetails:
+        """As `Collection.cluster_details`, without a contact sheet."""
+        return clusters.details(self._context, cluster, selection=selection, sheet=None, draw=False)
+
+    # Images
+
+    def image(self, number: int) -> ImageDetails:
+        """One image with all that is known of it.
+
+        Raises
+        ------
+        NothingThereError
+            When there is no image with this id.
+        """
+        catalog = self._context.catalog
+        with catalog.snapshot():
+            image = images.named(self._context, str(number))
+            content = catalog.contents.get(image.content)
+            assert content is not None
+            current = catalog.clusterings.current_id()
+            cluster = distance = None
+            if current is not None:
+                rows = catalog.listing.page(
+                    after=image.id - 1, until=image.id, limit=1, clustering=current
+                )
+                cluster, distance = rows[0].cluster, rows[0].distance
+            names = catalog.clusterings.names()
+            others = catalog.images.with_content(image.content)
+            facts = catalog.details.of_images([image.id])
+        return ImageDetails(
+            id=image.id,
+            path=image.path,
+            missing=image.state == "missing",
+            added=image.added,
+            width=content.width,
+            height=content.height,
+            format=content.format,
+            bytes=content.bytes,
+            sha256=content.sha256.hex(),
+            cluster=cluster,
+            name=None if cluster is None else names.get(cluster),
+            distance=distance,
+            copies=tuple((one.id, one.path) for one in others if one.id != image.id),
+            facts=facts.get(image.id, Facts()),
+        )
+
+    def members(
+        self,
+        cluster: int | str,
+        *,
+        order: str = "distance",
+        selection: Selection | None = None,
+        offset: int = 0,
+        limit: int = 100,
+    ) -> ImagePage:
+        """A page of a cluster's images.
+
+        Parameters
+        ----------
+        order
+            "distance" from the centre, "newest" or "oldest" by their arrival, "taken" by date, or
+            "name" of the path.
+
+        Raises
+        ------
+        NothingThereError, UsageError
+            Without such a cluster; for an unknown order.
+        """
+        if order not in ORDERS:
+            raise UsageError(f"order is one of {', '.join(ORDERS)}")
+        clustering = self._context.current()
+        found = self._context.catalog.clusterings.find(cluster)
+        rows = [
+            Member(image, path, distance, missing)
+            for image, path, _, distance, missing in (
+                self._context.catalog.assignments.images_with_distances(clustering.id, found)
+            )
+        ]
+        if selection or order == "taken":
+            rows = list(selected(with_facts(self._context, rows), selection))
+        if order in {"newest", "oldest"}:
+            rows.sort(key=lambda row: row.id, reverse=order == "newest")
+        elif order == "name":
+            rows.sort(key=lambda row: row.path)
+        elif order == "taken":
+            rows.sort(key=lambda row: (row.facts.taken or "9", row.id))
+        page = with_facts(self._context, rows[offset : offset + limit])
+        return ImagePage(len(rows), offset, page)
+
+    def original(self, number: int) -> Original | None:
+        """The file of an image, verified: its bytes are those that were ingested.
+
+        None when a browser cannot show its kind, or no file holds these bytes any more.
+
+        Raises
+        ------
+        NothingThereError
+            When there is no image with this id.
+        """
+        image = images.named(self._context, str(number))
+        content = self._context.catalog.contents.get(image.content)
+        if content is None or content.format not in SHOWN:
+            return None
+        found = bytes_of(self._context, image.content)
+        return None if found is None else Original(found, SHOWN[content.format], image.path)
+
+    def preview(self, number: int, workers: PictureWorkers) -> bytes | None:
+        """A WebP picture of an image, of at most 1,600 pixels; None when its file is gone.
+
+        Raises
+        ------
+        NothingThereError
+            When there is no image with this id.
+        """
+        from imgclust.images import Decoded
+
+        catalog, rules = self._context.catalog, self._context.settings.decode
+        image = images.named(self._context, str(number))
+        content = catalog.contents.get(image.content)
+        for one in catalog.images.with_content(image.content):
+            outcome = workers.preview(
+                one.path,
+                size_cap_bytes=rules.size_cap_mb << 20,
+                pixel_cap=rules.pixel_cap_mp * 1_000_000,
+            )
+            # The file may hold another picture by now.
+            same = content is not None and getattr(outcome, "sha256", None) == content.sha256
+            if same and isinstance(outcome, Decoded):
+                return outcome.thumbnail
+        return None
+
+    # The feed
+
+    def changes(self, after: str | None = None, *, limit: int = 500) -> FeedPart:
+        """What has changed after this id; with None nothing, but the id to continue after.
+
+        An id of another catalog, or of what was forgotten meanwhile, gives a part that is not
+        complete, and the id to continue after.
+        """
+        catalog = self._context.catalog
+        with catalog.snapshot():
+            stream, last = catalog.feed.stream(), catalog.feed.last()
+            number = last if after is None else _number(after, stream)
+            if number is None or number > last or number < catalog.feed.first() - 1:
+                return FeedPart(False, f"{stream}-{last}", ())
+            rows = catalog.feed.after(number, limit)
+        events = tuple(_event(stream, row) for row in rows)
+        return FeedPart(True, events[-1].id if events else f"{stream}-{number}", events)
+
+    # Jobs
+
+    def begin_job(self, command: str, arguments: dict[str, Any], *, process: str) -> int:
+        """Note that a job runs; returns its id."""
+        with self._context.catalog.transaction():
+            return self._context.catalog.jobs.begin(command, arguments, process=process)
+
+    def end_job(self, job: int, state: str, document: dict[str, Any]) -> None:
+        """Note how a job ended: done, failed or cancelled."""
+        with self._context.catalog.transaction():
+            self._context.catalog.jobs.end(job, state, document)
+
+    def job(self, job: int) -> StoredJob:
+        """One job; raises NothingThereError when it is not known."""
+        found = self._context.catalog.jobs.get(job) if abs(job) < 1 << 63 else None
+        if found is None:
+            raise NothingThereError(f"there is no job {job}")
+        return found
+
+    def jobs(self) -> tuple[StoredJob, ...]:
+        """The jobs that are kept, newest first."""
+        return tuple(self._context.catalog.jobs.all())
+
+    # Health
+
+    def check(self) -> Sequence[str]:
+        """What is wrong with catalog, index or network, a sentence each; empty when they agree.
+
+        Costs milliseconds once the index is loaded.
+        """
+        context = self._context
+        catalog = context.catalog
+        if catalog.hindrance:
+            return [f"{catalog.path.parent} cannot be written: {catalog.hindrance}"]
+        try:
+            if catalog.setting("recipe") is None:
+                return []
+            live = context.live_index()
+            with catalog.snapshot():
+                live.top_up()
+                indexed, stored = len(live.index), catalog.contents.count(context.recipe)
+        except ImgclustError as error:
+            return [str(error)]
+        if indexed != stored:
+            return [f"the index has {indexed:,} images and the catalog {stored:,}"]
+        return []
+
+    def offline(self) -> tuple[tuple[bytes, int], ...]:
+        """Folders whose disk is away, with the number of their images."""
+        held = held_folders(self._context.catalog)
+        return tuple((one.path, one.images) for one in held if one.offline)
+
+    def measures(self) -> Measures:
+        """Numbers for a graph over time."""
+        catalog = self._context.catalog
+        with catalog.snapshot():
+            clustering = catalog.clusterings.current()
+            oldest = catalog.observations.oldest_pending()
+            missing = catalog.images.count_missing()
+            drift = None if clustering is None else drifting(catalog, clustering).overall.ratio
+            return Measures(
+                present=catalog.images.count() - missing,
+                missing=missing,
+                quarantined=catalog.observations.count_quarantined(),
+                pending=catalog.observations.pending(),
+                oldest_pending_s=0.0 if oldest is None else max(0.0, time.time() - oldest),
+                unlinked=catalog.ledger.count_queued_links(),
+                clusters=0 if clustering is None else len(clustering.cluster_ids),
+                drift=drift,
+                failures=Counter(
+                    kind_of_reason(one.reason) for one in catalog.observations.quarantined()
+                ),
+            )
+
+
+def kind_of_reason(reason: str) -> str:
+    """A reason without what differs from file to file: names, numbers, what is quoted."""
+    text = re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)|\S*/\S*", "", reason.partition(":")[0])
+    return " ".join(re.sub(r"[0-9][0-9.,]*", "N", text).split())[:60] or "other"
+
+
+def _number(given: str, stream: str) -> int | None:
+    name, _, digits = given.rpartition("-")
+    if name != stream or not digits.isascii() or not digits.isdigit() or len(digits) > 18:
+        return None
+    return int(digits)
+
+
+def _event(stream: str, row: FeedRow) -> FeedEvent:
+    return FeedEvent(stream, row.id, row.kind, row.at, row.image, row.cluster, row.message)

@@ -1,0 +1,173 @@
+"""Routes of pictures: those of the collection's images, and those that are sent in to be found."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import replace
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import Response
+
+from imgclust.collection import QueryResult, Region
+from imgclust.collection.json_documents import document, text
+from imgclust.errors import ImgclustError, NothingThereError, UsageError
+from imgclust.server.answers import Documents, answers, failures
+from imgclust.server.read_routes import Camera, Here, Image, Name, Since, Until
+from imgclust.server.site import Site, selection
+
+router = APIRouter()
+
+# A picture that is sent in, in bytes.
+MOST_BYTES = 64 << 20
+
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {"description": "The picture.", "content": {"image/*": {"schema": {"type": "string"}}}},
+    304: {"description": "The browser has it already."},
+    **failures(),
+}
+# A picture of an id may become another one, when its file is replaced: it is asked for again.
+_CACHED = {"cache-control": "private, no-cache"}
+
+
+def _picture(
+    request: Request, content: bytes, media_type: str, version: str, headers: dict[str, str]
+) -> Response:
+    tag = f'"{version}"'
+    headers = {**_CACHED, "etag": tag, **headers}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(content, media_type=media_type, headers=headers)
+
+
+def _version(site: Site, name: str, image: int) -> str:
+    with site.open(name) as collection:
+        return collection.service.image(image).sha256
+
+
+@router.get("/collections/{name}/images/{image}/thumbnail", responses=_PICTURE)
+def thumbnail(site: Here, name: Name, image: Image, request: Request) -> Response:
+    """Show an image in small."""
+    version = f"{_version(site, name, image)}-small"
+    with site.open(name) as collection:
+        found = collection.pictures([image])[0]
+    if found is None:
+        raise NothingThereError(f"there is no picture of the image {image}: its file is not there")
+    kind = "image/webp" if found[8:12] == b"WEBP" else "image/jpeg"
+    return _picture(request, found, kind, version, {})
+
+
+@router.get("/collections/{name}/images/{image}/preview", responses=_PICTURE)
+def preview(site: Here, name: Name, image: Image, request: Request) -> Response:
+    """Show an image as WebP, of at most 1,600 pixels: what every browser shows, of any kind."""
+    version = f"{_version(site, name, image)}-preview"
+    if f'"{version}"' in request.headers.get("if-none-match", ""):
+        return _picture(request, b"", "image/webp", version, {})
+    with site.open(name) as collection:
+        found = collection.service.preview(image, site.workers)
+    if found is None:
+        raise NothingThereError(f"the file of the image {image} is not there, or has changed")
+    return _picture(request, found, "image/webp", version, {})
+
+
+@router.get("/collections/{name}/images/{image}/original", responses=_PICTURE)
+def original(site: Here, name: Name, image: Image, request: Request) -> Response:
+    """Send the file of an image, when its bytes are those that were ingested.
+
+    Of the kinds JPEG, PNG, WebP and GIF; others have a preview.
+    """
+    version = _version(site, name, image)
+    with site.open(name) as collection:
+        found = collection.service.original(image)
+    if found is None:
+        raise NothingThereError(
+            f"the file of the image {image} is not there, has changed, or is of a kind that "
+            "browsers do not show; ask for its preview"
+        )
+    shown = quote(text(os.path.basename(found.path)), safe="")
+    headers = {"content-disposition": f"inline; filename*=UTF-8''{shown}"}
+    return _picture(request, found.content, found.media_type, version, headers)
+
+
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "description": "The bytes of one picture, of at most 64 MiB and 100 megapixels.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+@router.post(
+    "/collections/{name}/query",
+    responses=answers(QueryResult, also=(413,)),
+    openapi_extra=_UPLOAD,
+)
+async def query_picture(
+    site: Here,
+    name: Name,
+    request: Request,
+    n: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10,
+    min_score: Annotated[float | None, Query(description="Leave out those below.")] = None,
+    min_similarity: Annotated[
+        float | None, Query(description="Leave out those whose similarity is below.")
+    ] = None,
+    cluster: Annotated[str | None, Query(description="Only images of this cluster.")] = None,
+    region: Annotated[
+        str | None,
+        Query(
+            description="Search by this part: X,Y,W,H in pixels, or in fractions of the sides.",
+            examples=["0,0,0.5,1"],
+        ),
+    ] = None,
+    copies: Annotated[bool, Query(description="A row for each copy, exact or near.")] = False,
+    since: Since = None,
+    until: Until = None,
+    camera: Camera = None,
+) -> Response:
+    """Find the images most similar to a picture that is sent; as `imgclust query FILE`.
+
+    The picture is decoded by a worker process and not kept.
+    """
+    chosen = selection(since, until, camera)
+    part = None if region is None else _region(region)
+    with tempfile.TemporaryDirectory(prefix="imgclust-") as folder:
+        path = os.path.join(folder, "upload")
+        with open(path, "wb") as file:
+            async for piece in request.stream():
+                await run_in_threadpool(file.write, piece)
+            if not file.tell():
+                raise UsageError("no picture was sent; send its bytes as the body")
+
+        def find() -> QueryResult:
+            with site.with_network(name) as collection:
+                return collection.query(
+                    [path],
+                    n=n,
+                    min_score=min_score,
+                    min_similarity=min_similarity,
+                    cluster=cluster,
+                    region=part,
+                    selection=chosen,
+                    copies=copies,
+                )
+
+        try:
+            found = await run_in_threadpool(find)
+        except ImgclustError as error:
+            raise type(error)(str(error).replace(path, "the picture")) from None
+    return Documents(document(replace(found, query="upload", queries=("upload",))))
+
+
+def _region(given: str) -> Region:
+    parts = given.split(",")
+    try:
+        x, y, width, height = (float(part) for part in parts)
+    except ValueError:
+        raise UsageError("a region is four numbers, such as 10,20,300,200") from None
+    if not (0 <= x < 1e9 and 0 <= y < 1e9 and 0 < width < 1e9 and 0 < height < 1e9):
+        raise UsageError("in a region X and Y are at least 0, W and H above 0")
+    return Region(x, y, width, height)

@@ -1,0 +1,147 @@
+"""What the service serves: the collections of an index folder, opened for one request each."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imgclust import config
+from imgclust.collection import Collection, PictureWorkers, Selection, StopFlag, collections_in
+from imgclust.server.jobs import Jobs
+
+_log = logging.getLogger(__name__)
+# Collections that stay open for queries, of each name: one opens the index, others use it again.
+_KEPT = 4
+
+
+def _ignore(*_: object) -> None:
+    """Hear nothing."""
+
+
+@dataclass
+class Site:
+    """The collections of an index folder, and what serves them.
+
+    Parameters
+    ----------
+    index
+        The index folder.
+    files
+        Settings, as `--config` names them.
+    stop
+        Set when the service ends.
+    default
+        The collection that is shown first.
+    """
+
+    index: Path
+    files: tuple[str, ...] = ()
+    stop: StopFlag = field(default_factory=StopFlag)
+    default: str = "default"
+    # Whether people on other machines may use it: paths that they name must be watched ones.
+    remote: bool = False
+
+    def __post_init__(self) -> None:
+        self.workers = PictureWorkers()
+        self.jobs = Jobs(self)
+        self._kept: dict[str, list[Collection]] = {}
+        self.streams = 0
+        self._lock = threading.Lock()
+        # One network for pictures that are sent in: several would take the memory of several.
+        self._network_lock = threading.Lock()
+        self._network: dict[str, Collection] = {}
+
+    def names(self) -> list[str]:
+        """Names of the collections."""
+        return collections_in(self.index)
+
+    def open(
+        self,
+        name: str,
+        *,
+        flags: Mapping[str, Any] | None = None,
+        progress: Any = _ignore,
+        stop: StopFlag | None = None,
+    ) -> Collection:
+        """Open a collection for one request; `flags` are settings that it changes."""
+        given = dict(flags or {})
+        return Collection.open(
+            self.index,
+            name,
+            effective=config.load(self.files, given),
+            progress=progress,
+            say=_log.warning,
+            stop=stop or self.stop,
+            changing=frozenset(given),
+        )
+
+    def settings(self) -> config.Effective:
+        """The settings, and where they come from."""
+        return config.load(self.files)
+
+    @contextlib.contextmanager
+    def ready(self, name: str) -> Iterator[Collection]:
+        """A collection whose index is loaded already, when one is free."""
+        with self._lock:
+            free = self._kept.setdefault(name, [])
+            one = free.pop() if free else None
+        if one is not None and not one.service.is_current():
+            one.close()
+            one = None
+        one = one or self.open(name)
+        try:
+            yield one
+        except BaseException:
+            one.close()
+            raise
+        with self._lock:
+            kept = len(free) < _KEPT and not self.stop.is_set()
+            if kept:
+                free.append(one)
+        if not kept:
+            one.close()
+
+    @contextlib.contextmanager
+    def with_network(self, name: str) -> Iterator[Collection]:
+        """A collection that keeps its network loaded, and has pictures decoded by workers."""
+        with self._network_lock:
+            one = self._network.pop(name, None)
+            if one is not None and not one.service.is_current():
+                one.close()
+                one = None
+            if one is None:
+                one = self.open(name)
+                one.service.decode_apart(self.workers)
+            try:
+                yield one
+            except BaseException:
+                one.close()
+                raise
+            for other in self._network.values():  # one network at a time
+                other.close()
+            self._network = {name: one}
+
+    def close(self) -> None:
+        """End the jobs and workers, and close what is open."""
+        self.jobs.close()
+        self.workers.close()
+        with self._lock:
+            opened = [one for free in self._kept.values() for one in free]
+            self._kept.clear()
+        with self._network_lock:
+            opened += self._network.values()
+            self._network.clear()
+        for one in opened:
+            one.close()
+
+
+def selection(since: str | None, until: str | None, camera: str | None) -> Selection | None:
+    """What these choose; None without them."""
+    if since is None and until is None and camera is None:
+        return None
+    return Selection(since, until, camera)
