@@ -17,12 +17,6 @@ __all__ = ["Collection", "__version__"]
 def __getattr__(name: str) -> Any:
     # Loaded on first use: `imgclust --help` and `imgclust.__version__` need none of it.
     if name == "Collection":
-        from imgclust.devices import unsupported
-        from imgclust.errors import ImgclustError
-
-        reason = unsupported()
-        if reason is not None:
-            raise ImgclustError(reason)
         from imgclust.collection import Collection
 
         globals()[name] = Collection
