@@ -27,6 +27,7 @@ from imgclust.catalog.moves import FolderMoves, Moves
 from imgclust.catalog.observations import Observations, Requests
 from imgclust.catalog.projections import Projections
 from imgclust.catalog.roots import Mounts, Roots
+from imgclust.catalog.suggestions import Suggestions
 from imgclust.catalog.sweeps import Sweeps
 from imgclust.catalog.volumes import Volumes
 from imgclust.errors import CatalogError, ImgclustError, StorageError
@@ -49,7 +50,7 @@ class Catalog:
     Attributes
     ----------
     contents, details, dismissals, roots, mounts, folder_moves, images, moves, observations,
-    removals, requests, clusterings, assignments, projections, sweeps, bursts,
+    removals, requests, clusterings, assignments, projections, suggestions, sweeps, bursts,
     ledger, feed, jobs
         The tables, by noun.
     listing
@@ -92,6 +93,7 @@ class Catalog:
         self.clusterings = Clusterings(self._connection)
         self.assignments = Assignments(self._connection)
         self.projections = Projections(self._connection)
+        self.suggestions = Suggestions(self._connection)
         self.sweeps = Sweeps(self._connection)
         self.bursts = Bursts(self._connection)
         self.ledger = LinkLedger(self._connection, self.transaction)

@@ -469,6 +469,19 @@ CREATE TABLE jobs (
 ) STRICT;
 """
 
+_THIRD_SUGGESTIONS = """
+-- What a person may do about clusters that arrivals have changed, as a watcher saw it last.
+CREATE TABLE suggestions (
+    clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('split', 'merge', 'cluster')),
+    clusters TEXT NOT NULL,
+    images INTEGER NOT NULL,
+    parts INTEGER NOT NULL,
+    PRIMARY KEY (clustering, position)
+) STRICT, WITHOUT ROWID;
+"""
+
 _THIRD = (
     _THIRD_DISKS
     + _THIRD_REMOVED
@@ -478,6 +491,7 @@ _THIRD = (
     + _THIRD_BURSTS
     + _THIRD_VOLUMES
     + _THIRD_SIMILARITY
+    + _THIRD_SUGGESTIONS
     + _THIRD_SERVICE
 )
 

@@ -69,7 +69,7 @@ _KEYS = {
     "SettingRow": "key value default from=origin",
     "Status": "collection recipe images distinct quarantined skipped pending missing "
     "held=held_images clusters clustering unassigned roots links watching drift removed offline "
-    "damaged",
+    "suggestions damaged",
     "StoredJob": "id command arguments state begun ended result=document",
     "SweepResult": "space n k inertia knee chart *criteria preferred seconds complete",
     "Thresholds": "near similar",

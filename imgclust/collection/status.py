@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import paths
+from imgclust.catalog import Suggestion
 from imgclust.clusters import Drifting, drifting
 from imgclust.embedding import Recipe
 from imgclust.ingest import Holds, IngestResult, held_folders
@@ -67,6 +68,7 @@ class Status:
     drift: Drifting | None
     provenances: Mapping[str, int]
     events: tuple[tuple[float, str, str], ...]
+    suggestions: tuple[Suggestion, ...] = ()
 
     @property
     def root_locations(self) -> tuple[Path, ...]:
@@ -78,7 +80,8 @@ class Status:
 class Standing:
     """How far a running ingest is: what is left to read and to link, and how the clusters fit.
 
-    `drift` is None before the first clustering, `run` where nothing is ingested now: what the run
+    `suggestions` are about the current clusters, as a watcher saw them last. `drift` is None before
+    the first clustering, `run` where nothing is ingested now: what the run
     did so far.
     """
 
@@ -91,6 +94,7 @@ class Standing:
     provisional: bool
     drift: Drifting | None
     run: IngestResult | None = None
+    suggestions: tuple[Suggestion, ...] = ()
 
 
 def status(context: Context) -> Status:
@@ -147,6 +151,7 @@ def status(context: Context) -> Status:
             drift=drift,
             provenances=catalog.contents.provenances(),
             events=tuple(catalog.events(10)),
+            suggestions=catalog.suggestions.of(None if clustering is None else clustering.id),
         )
 
 
@@ -166,6 +171,7 @@ def standing(context: Context) -> Standing:
         provisional=clustering is not None and clustering.provisional,
         drift=None if clustering is None else drifting(catalog, clustering),
         run=None if context.counted is None else context.counted(),
+        suggestions=catalog.suggestions.of(None if clustering is None else clustering.id),
     )
 
 
