@@ -84,6 +84,7 @@ roots
 roots list
 roots move nowhere new
 roots remove nowhere
+serve --watch nowhere
 backup photos.imgclust
 restore photos.imgclust --dry-run --collection copy
 restore photos.imgclust --to elsewhere
@@ -94,6 +95,7 @@ collections delete third -y
 """.strip().splitlines()
 # Those that end on purpose with another code.
 CODES = {
+    "serve --watch nowhere": 2,
     "weights verify weights.h5": 1,
     "roots move nowhere new": 3,
     "roots remove nowhere": 3,

@@ -192,6 +192,8 @@ roots move drop drop
 roots remove nowhere
 roots remove drop --remove-images
 roots remove drop --dry-run
+serve --watch nowhere
+serve --port 99999999
 backup kept.imgclust
 backup kept.imgclust
 backup drop

@@ -30,6 +30,7 @@ READING = {
     "query 3 --copies --include-self": "query?image=3&copies=true&include_self=true",
     "query 3 --since 2001 --until 2099-12": "query?image=3&since=2001&until=2099-12",
     "query 3 --min-score 0.99": "query?image=3&min_score=0.99",
+    "query 3 --min-similarity 0.9": "query?image=3&min_similarity=0.9",
     "duplicates": "duplicates",
     "duplicates --min-score 0.5": "duplicates?min_score=0.5",
     "quarantine": "quarantine",

@@ -197,7 +197,7 @@ def test_metrics_have_numbers_and_no_paths(index: Path, ready: Path) -> None:
     assert float(lines['imgclust_stage_seconds_count{stage="commit"}']) >= 1
     assert lines['imgclust_events_total{kind="ingested"}'] == "1.0"
     assert sum(name.startswith("imgclust_quarantined{") for name in lines) == 1
-    for secret in ("drop", "arrival", "picture", str(index), "broken.jpg"):
+    for secret in ("/drop", "arrival.png", "picture-", str(index), "broken.jpg"):
         assert secret not in text
 
 

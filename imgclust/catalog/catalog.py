@@ -20,6 +20,7 @@ from imgclust.catalog.corrections import CorrectionTable
 from imgclust.catalog.cursor import DAMAGED, REFUSED, Cursor, damaged, parsed
 from imgclust.catalog.decisions import Dismissals, Removals
 from imgclust.catalog.details import DetailTable
+from imgclust.catalog.duplicates import DuplicateTable
 from imgclust.catalog.feed import Feed, Jobs
 from imgclust.catalog.images import Image, Images, Listing
 from imgclust.catalog.integrity import Checking
@@ -82,6 +83,7 @@ class Catalog:
         self.contents = Contents(self._connection)
         self.corrections = CorrectionTable(self._connection)
         self.details = DetailTable(self._connection)
+        self.duplicates = DuplicateTable(self._connection)
         self.dismissals = Dismissals(self._connection)
         self.roots = Roots(self._connection)
         self.mounts = Mounts(self._connection)

@@ -351,6 +351,20 @@ CREATE TABLE details (
 CREATE INDEX details_damaged ON details(content) WHERE damage <> '';
 """
 
+_THIRD_DUPLICATES = """
+-- What the last search for duplicates found, for pages and reports: groups of contents that are
+-- copies, the best first. `relation`: "best", "exact" or "near".
+CREATE TABLE duplicates (
+    number INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    image INTEGER NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    content INTEGER NOT NULL,
+    relation TEXT NOT NULL,
+    PRIMARY KEY (number, place)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX duplicates_by_image ON duplicates(image);
+"""
+
 _THIRD_CORRECTIONS = """
 -- What people said about contents: where they belong, and with which others. A row stays when its
 -- content leaves, and when it has ended. `follows`: a near copy of the content of that correction,
@@ -526,6 +540,7 @@ _THIRD = (
     + _THIRD_CLUSTERS
     + _THIRD_IDENTITY
     + _THIRD_DETAILS
+    + _THIRD_DUPLICATES
     + _THIRD_BURSTS
     + _THIRD_VOLUMES
     + _THIRD_SIMILARITY

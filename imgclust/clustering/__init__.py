@@ -4,7 +4,13 @@ Arrays in, frozen results out; nothing here knows a catalog or a setting.
 """
 
 from imgclust.clustering.burst_groups import BurstRule, Representatives, burst_rule, group_bursts
-from imgclust.clustering.choose_k import Suggestion, preferred, suggest, suggest_from
+from imgclust.clustering.choose_k import (
+    Suggestion,
+    largest_compared,
+    preferred,
+    suggest,
+    suggest_from,
+)
 from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
 from imgclust.clustering.constraints import (
     Constraints,
@@ -62,6 +68,7 @@ __all__ = [
     "group_bursts",
     "group_count",
     "is_nowhere",
+    "largest_compared",
     "left_out",
     "match",
     "medoid",

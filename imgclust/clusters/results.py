@@ -16,7 +16,7 @@ class SweepResult:
 
     `complete` is False when the sweep was interrupted; `seconds` is all that it took. `criteria`
     are simplified_silhouette, calinski_harabasz and bic: a value for each k, larger is better;
-    `preferred` the k from 2 to the square root of n that each is largest at.
+    `preferred` the k from 2 to `compared_to` that each is largest at.
     """
 
     space: str
@@ -30,6 +30,7 @@ class SweepResult:
     complete: bool
     criteria: Mapping[str, tuple[float, ...]]
     preferred: Mapping[str, int]
+    compared_to: int
     notes: tuple[str, ...]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from imgclust import devices
 from imgclust.catalog import Catalog
-from imgclust.clustering import Fit, Matching, Suggestion, Sweep, preferred
+from imgclust.clustering import Fit, Matching, Suggestion, Sweep, largest_compared, preferred
 from imgclust.clusters import burst_store, split_merge, stored_sweeps
 from imgclust.clusters.clustering_history import undo
 from imgclust.clusters.corrections import corrected, idle_count, idle_notes
@@ -77,10 +77,11 @@ class Recluster:
         with self._locked():
             room = self._space(space, seed, keep=True)
             found, suggestion = self._sweep(room, k_min, k_max, seed)
+            n = len(room.keys)
+            compared_to = largest_compared(n)
             path = self._charts / self._settings.views.elbow.format(dims=room.points.shape[1])
             if chart:
-                draw_elbow(path, found, suggestion, space)
-        n = len(room.keys)
+                draw_elbow(path, found, suggestion, space, compared_to=compared_to)
         return SweepResult(
             space=space,
             n=n,
@@ -93,6 +94,7 @@ class Recluster:
             complete=found.complete,
             criteria=found.criteria,
             preferred=preferred(found, n=n),
+            compared_to=compared_to,
             notes=(*room.notes, *found.notes),
         )
 

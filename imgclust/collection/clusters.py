@@ -13,13 +13,12 @@ from imgclust.catalog import KINDS, Facts
 from imgclust.clustering import Drift, nearest_clusters
 from imgclust.clusters import ClusterResult, SweepResult, drifting, likeness_to, similarity_of
 from imgclust.collection import exports
-from imgclust.collection.images import pictures
 from imgclust.collection.link_folder import finish_links
 from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.config import Clustering
 from imgclust.errors import UsageError
 from imgclust.paths import Located, as_path
-from imgclust.wording import printable
+from imgclust.wording import counted, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -330,12 +329,18 @@ def _row(context: Context, cluster: int) -> ClusterRow:
 
 
 def _draw(context: Context, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
-    from imgclust import charts
-
-    shown_pictures = pictures(context, [member.id for member in shown])
     captions = [
-        ("missing: " if member.missing else "") + printable(os.path.basename(member.path))
+        [
+            printable(os.path.basename(member.path)),
+            f"{'missing · ' if member.missing else ''}id {member.id}",
+        ]
         for member in shown
     ]
-    title = f"cluster {row.id}" + (f", {row.name}" if row.name else "") + f": {row.size} images"
-    charts.contact_sheet(path, shown_pictures, captions, title=title)
+    exports.draw_sheet(
+        context,
+        path,
+        [member.id for member in shown],
+        captions,
+        title=f"cluster {row.id}" + (f", {row.name}" if row.name else ""),
+        subtitle=f"{len(shown)} of {counted(row.size, 'image')}, the most typical first",
+    )

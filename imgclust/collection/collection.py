@@ -130,10 +130,7 @@ class Collection:
 
         Beside another process that ingests the paths are queued, and this waits until they are in.
 
-        Raises
-        ------
-        UsageError
-            When a path does not exist, or overlaps with the collection's own folders.
+        A `UsageError` when a path does not exist, or overlaps with the collection's own folders.
         """
         from imgclust.collection import ingest
 

@@ -85,7 +85,8 @@ class _Keeper:
         for decoded in fresh:
             if decoded.thumbnail is not None:
                 with contextlib.suppress(OSError):  # a cache
-                    store.put(key_of(decoded.sha256), decoded.thumbnail)
+                    key = key_of(decoded.sha256)
+                    store.put(key, decoded.thumbnail, preview=decoded.preview)
         self.live.top_up()
         rules = self.context.settings.index
         self.live.save_when_due(least=rules.checkpoint_images, share=rules.checkpoint_share)
@@ -305,6 +306,7 @@ def pool(context: Context, workers: int) -> DecodePool:
     return DecodePool(
         workers=workers,
         thumbnail_px=rules.thumbnail_px if rules.thumbnails else 0,
+        preview_px=rules.preview_px if rules.thumbnails else 0,
         time_limit_s=rules.time_limit_s,
         memory_limit_bytes=rules.memory_limit_mb << 20,
         size_cap_bytes=rules.size_cap_mb << 20,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
@@ -45,8 +44,7 @@ def sweep(screen: Screen, result: SweepResult) -> None:
     )
     if result.preferred:
         said = ", ".join(f"{_CRITERIA[name]} {k}" for name, k in result.preferred.items())
-        most = max(2, isqrt(result.n))
-        screen.summary(f"of k up to {most}, other criteria prefer: {said}")
+        screen.summary(f"of k up to {result.compared_to}, other criteria prefer: {said}")
     for note in result.notes:
         screen.summary(printable(note))
     screen.summary(f"took {duration(result.seconds)}")
@@ -242,6 +240,8 @@ def view(screen: Screen, result: MapResult) -> None:
         text += f"; {result.sentence}"
     screen.summary(text)
     screen.outcome(f"map: {printable(result.path)}")
+    if result.page not in (None, result.path):
+        screen.outcome(f"turn it in a browser: {printable(result.page)}")
 
 
 def links(screen: Screen, result: LinksResult, *, folder: Path, would: bool = False) -> None:
