@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import TYPE_CHECKING
 from imgclust import paths
 from imgclust.catalog import Suggestion
 from imgclust.clusters import Drifting, drifting
+from imgclust.collection.roots import unreadable_folders
 from imgclust.embedding import Recipe
-from imgclust.ingest import Holds, IngestResult, held_folders
+from imgclust.ingest import Holds, IngestResult, Rest, held_folders, rest
+from imgclust.ingest import pause as begin_pause
+from imgclust.ingest import resume as end_pause
 from imgclust.paths import as_path
 
 if TYPE_CHECKING:
@@ -39,7 +43,9 @@ class Status:
     """The status of a collection.
 
     `held` are folders whose images are kept although some are not there, with the reason;
-    `offline` are those of them whose disk is away, with the number of their images.
+    `offline` are those of them whose disk is away, with the number of their images; `unreadable`
+    are folders that are there and cannot be read, with the reason.
+    `corrections` counts what people said about images, by kind.
     """
 
     collection: str
@@ -57,6 +63,7 @@ class Status:
     held: tuple[tuple[bytes, str], ...]
     held_images: int
     offline: tuple[tuple[bytes, int], ...]
+    unreadable: tuple[tuple[bytes, str], ...]
     clusters: int
     clustering: CurrentClustering | None
     unassigned: int
@@ -68,7 +75,9 @@ class Status:
     drift: Drifting | None
     provenances: Mapping[str, int]
     events: tuple[tuple[float, str, str], ...]
+    corrections: Mapping[str, int]
     suggestions: tuple[Suggestion, ...] = ()
+    rest: Rest = Rest()
 
     @property
     def root_locations(self) -> tuple[Path, ...]:
@@ -95,6 +104,21 @@ class Standing:
     drift: Drifting | None
     run: IngestResult | None = None
     suggestions: tuple[Suggestion, ...] = ()
+    rest: Rest = Rest()
+
+
+@dataclass(frozen=True)
+class Paused:
+    """Whether a collection is paused, since when, and how many files wait to be read.
+
+    `watching`: a process ingests into it; `changed`: that it is so is new.
+    """
+
+    paused: bool
+    since: float | None
+    pending: int
+    watching: bool
+    changed: bool
 
 
 def status(context: Context) -> Status:
@@ -139,6 +163,7 @@ def status(context: Context) -> Status:
             missing=len(absent),
             held=tuple((one.path, one.reason) for one in held),
             held_images=sum(holds.reason(image) is not None for image in absent),
+            unreadable=unreadable_folders(catalog),
             offline=tuple((one.path, one.images) for one in held if one.offline),
             clusters=0 if clustering is None else len(clustering.cluster_ids),
             clustering=current,
@@ -152,6 +177,8 @@ def status(context: Context) -> Status:
             provenances=catalog.contents.provenances(),
             events=tuple(catalog.events(10)),
             suggestions=catalog.suggestions.of(None if clustering is None else clustering.id),
+            corrections=catalog.corrections.counts(),
+            rest=_rest(context),
         )
 
 
@@ -172,6 +199,28 @@ def standing(context: Context) -> Standing:
         drift=None if clustering is None else drifting(catalog, clustering),
         run=None if context.counted is None else context.counted(),
         suggestions=catalog.suggestions.of(None if clustering is None else clustering.id),
+        rest=_rest(context),
+    )
+
+
+def _rest(context: Context) -> Rest:
+    """Why nothing is read now; hours are those of a watcher that runs."""
+    found = rest(context.catalog, wall=time.time())
+    return found if context.is_watching else Rest(found.paused)
+
+
+def pause(context: Context, *, over: bool) -> Paused:
+    """See `Collection.pause` and, with `over`, `Collection.resume`."""
+    catalog = context.catalog
+    before = rest(catalog, wall=time.time()).paused
+    (end_pause if over else begin_pause)(catalog)
+    since = rest(catalog, wall=time.time()).paused
+    return Paused(
+        paused=since is not None,
+        since=since,
+        pending=catalog.observations.pending(),
+        watching=context.is_watching,
+        changed=(before is None) != (since is None),
     )
 
 

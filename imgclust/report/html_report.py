@@ -19,9 +19,15 @@ from imgclust.errors import NothingThereError
 from imgclust.export.run import replacing_file
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.report import html
-from imgclust.report.cluster_sections import clusters_of, clusters_section, share_of
+from imgclust.report.cluster_sections import (
+    Thumbnail,
+    card,
+    clusters_of,
+    clusters_section,
+    share_of,
+)
 from imgclust.report.figures import elbow_section, map_section
-from imgclust.wording import NO_CLUSTERS, counted, day, minute
+from imgclust.wording import NO_CLUSTERS, counted, day, minute, path_text
 
 MOST_BYTES = 20_000_000
 _ROOTS = 20
@@ -30,6 +36,9 @@ _ROOTS = 20
 _ROWS = 200
 
 _PATHS = 5
+
+# Groups of near duplicates, and pictures of each: a megabyte or two.
+_PICTURED, _COPIES = 40, 6
 
 _CHARACTERS = 300
 
@@ -102,7 +111,11 @@ def report(
         ),
         *elbow_section(catalog, clustering, recipe=recipe),
     ]
-    after = [*quarantine_section(catalog), *duplicates_section(catalog)]
+    after = [
+        *quarantine_section(catalog),
+        *duplicates_section(catalog),
+        *near_duplicates_section(catalog, thumbnail),
+    ]
     found = (
         [] if clustering is None else clusters_of(catalog, clustering, progress=progress, stop=stop)
     )
@@ -118,7 +131,7 @@ def report(
     )
     written = 0
     with replacing_file(path) as stream:
-        title = f"{collection}: report"
+        title = f"{collection}: report · {_source(catalog)}"
         for piece in html.page(title, chain(before, middle, after), self_contained=True):
             written += stream.write(piece.encode())
     return ReportResult(path, written, len(found), share.clusters, share.pictures)
@@ -170,6 +183,14 @@ def _head(
     yield f'<div class="box">\n{html.facts(rows)}</div>\n'
 
 
+def _source(catalog: Catalog) -> str:
+    """The first folder that images come from, and how many others there are."""
+    roots = catalog.roots.all()
+    watched = [root.path for root in roots if root.kind == "watched"] or [one.path for one in roots]
+    more = f" and {len(watched) - 1:,} more" if len(watched) > 1 else ""
+    return path_text(watched[0]) + more if watched else "no folder"
+
+
 def _chosen(clustering: Clustering) -> str:
     words = {
         "user": "as a person asked",
@@ -219,10 +240,43 @@ def duplicates_section(catalog: Catalog) -> Iterator[str]:
         yield _more(len(groups) - _ROWS, "groups", "imgclust duplicates lists all")
     else:
         yield '<p class="soft">No two images have the same bytes.</p>\n'
-    yield (
-        '<p class="soft">Near duplicates, the same picture at another size or encoding, are found '
-        "by imgclust duplicates.</p>\n</section>\n"
-    )
+    yield "</section>\n"
+
+
+def near_duplicates_section(catalog: Catalog, thumbnail: Thumbnail) -> Iterator[str]:
+    """Images that show the same picture, as the last search has found them."""
+    when = catalog.setting("duplicates_found")
+    if when is None:
+        yield (
+            "<section>\n<h2>Near duplicates</h2>\n"
+            '<p class="soft">The same picture at another size or encoding is found by imgclust '
+            "duplicates, and shown by the next report.</p>\n</section>\n"
+        )
+        return
+    groups = [
+        group
+        for group in catalog.duplicates.groups()
+        if any(copy.relation == "near" for copy in group)
+    ]
+    yield f"<section>\n<h2>Near duplicates ({len(groups):,})</h2>\n"
+    told = f"None were found on {day(when)}."
+    if groups:
+        told = f"The same picture at another size or encoding, as found on {day(when)}; the best "
+        told += "copy comes first."
+    yield f'<p class="soft">{told}</p>\n'
+    for group in groups[:_PICTURED]:
+        yield '<div class="box cluster">\n'
+        shown = [(copy, catalog.images.get(copy.image)) for copy in group[:_COPIES]]
+        yield from html.cards(
+            card(catalog, image, thumbnail, first=[copy.relation])
+            for copy, image in shown
+            if image is not None
+        )
+        if len(group) > _COPIES:
+            yield f'<p class="soft">And {len(group) - _COPIES:,} more.</p>\n'
+        yield "</div>\n"
+    yield _more(len(groups) - _PICTURED, "groups", "imgclust duplicates lists all")
+    yield "</section>\n"
 
 
 def _paths(catalog: Catalog, content: int) -> list[str]:

@@ -8,14 +8,17 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
 from imgclust.server import (
     answers,
     change_routes,
+    correction_routes,
     event_routes,
     health_routes,
     image_routes,
+    page_routes,
     read_routes,
 )
 from imgclust.server.health import Health
@@ -44,17 +47,20 @@ def application(site: Site, *, access: Access, health: Health, metrics: Metrics)
         docs_url=None,
         redoc_url=None,
         license_info={"name": "MIT"},
-        generate_unique_id_function=lambda route: route.name,
+        generate_unique_id_function=_operation,
     )
     app.state.site, app.state.health, app.state.metrics = site, health, metrics
-    answers.adopt(app)
+    answers.adopt(app, page_routes.refused)
     for module, tag in (
         (read_routes, "read"),
         (image_routes, "images"),
         (event_routes, "changes"),
         (change_routes, "change"),
+        (correction_routes, "corrections"),
     ):
         app.include_router(module.router, prefix=_API, tags=[tag])
+    app.include_router(page_routes.news, prefix=_API, tags=["read"])
+    app.include_router(page_routes.router)
     app.include_router(health_routes.router, tags=["operation"])
 
     async def counted(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:
@@ -69,3 +75,8 @@ def application(site: Site, *, access: Access, health: Health, metrics: Metrics)
         await app(scope, receive, answer)
 
     return Guard(counted, access=access, large={"query": image_routes.MOST_BYTES})
+
+
+def _operation(route: APIRoute) -> str:
+    """The id of an operation: its method and what it is called here."""
+    return f"{min(route.methods or {'any'}).lower()}_{route.name}"

@@ -17,11 +17,12 @@ from imgclust.server import systemd
 from imgclust.server.application import application
 from imgclust.server.health import Health, WatcherState
 from imgclust.server.metrics import Metrics
+from imgclust.server.query_sockets import QuerySockets
 from imgclust.server.security import Access, is_loopback, token_in
 from imgclust.server.site import Site
 from imgclust.server.watcher_thread import WatcherThread
 
-# How often the end is looked for, and systemd is told that the process lives where it asks seldom.
+# How often the process checks whether it is to end.
 _LOOK_S = 0.1
 # Connections that are open when the service ends are given so long.
 _GRACE_S = 1
@@ -92,6 +93,7 @@ def run(
             metrics.event(event.kind)
             emit(event)
 
+        sockets = QuerySockets(site)
         watcher = WatcherThread(site, options.collection, options.watch, state=state, emit=heard)
         access = Access(options.host, port, token, options.names)
         app = application(site, access=access, health=health, metrics=metrics)
@@ -110,6 +112,7 @@ def run(
         )
         shown = f"[{options.host}]" if ":" in options.host else options.host
         try:
+            sockets.open()
             watcher.start()
             asyncio.run(
                 _serve(
@@ -123,13 +126,12 @@ def run(
         finally:
             stop.set()
             systemd.notify("STOPPING=1")
+            sockets.close()
             ended = watcher.join()
             site.close()
         if not ended:
             emit(
-                Event(
-                    "trouble", "the watcher did not end in time; what it had in hand is read again"
-                )
+                Event("trouble", "the watcher did not end in time; its current batch is read again")
             )
 
 
@@ -150,7 +152,7 @@ async def _serve(
             said = True
             systemd.notify("READY=1")
             ready()
-        if every is not None and clock() - fed >= every / 3 and not health.hangs():
+        if said and every is not None and clock() - fed >= every / 3 and not health.hangs():
             fed = clock()
             systemd.notify("WATCHDOG=1")
         await asyncio.sleep(_LOOK_S)
