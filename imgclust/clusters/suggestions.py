@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 # arrivals are always among them, so that a new category is seen whatever came before it.
 _OLD, _ARRIVED, _NEWEST = 5_000, 3_000, 2_000
 _BLOCK = 500
-_COMPARED = 10  # neighbours among which near copies are looked for
+_COMPARED = 10  # neighbours that may be near copies
 # A group is a part of a cluster when so much of it is in that cluster, and the cluster has so many
 # other contents as well.
 _IN_ONE = 0.6
