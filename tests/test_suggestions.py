@@ -123,8 +123,11 @@ def test_clusters_that_have_met_are_a_merge(world: World) -> None:
     assert world.recluster().merge(pair).k == 5
 
 
-def test_near_copies_are_no_group(world: World) -> None:
-    """A burst of one scene is one picture, whether it was there before or not."""
+@pytest.mark.parametrize("space", ["embedding", "smoothed"])
+def test_near_copies_are_no_group(world: World, space: str) -> None:
+    """A burst of one scene is one picture."""
+    world.space = space
+    world.cluster(6)
     random = np.random.default_rng(5)
     scene = around(random, 12)
     for _ in range(120):

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 # arrivals are always among them, so that a new category is seen whatever came before it.
 _OLD, _ARRIVED, _NEWEST = 5_000, 3_000, 2_000
 _BLOCK = 500
+_COMPARED = 10  # neighbours that may be near copies
 # A group is a part of a cluster when so much of it is in that cluster, and the cluster has so many
 # other contents as well.
 _IN_ONE = 0.6
@@ -71,7 +72,13 @@ def find_suggestions(
         there[known] = finite(rows[known])
     keys, clusters, arrived, rows = keys[there], clusters[there], arrived[there], rows[there]
     points = similarity.half.transform(rows)
-    group = _near_copies(rows, points, stop=stop)
+    # Of a series of frames one picture has come.
+    if catalog.bursts.current_id(clustering.recipe) is None:
+        group = _near_copies(rows, points, stop=stop)
+    else:
+        followed = catalog.bursts.followed(clustering.recipe, keys.tolist())
+        leaders = np.array([followed.get(key, key) for key in keys.tolist()], np.int64)
+        group = np.unique(leaders, return_inverse=True)[1]
     # A picture whose near copy was there before is none that came.
     came = np.ones(int(group.max(initial=-1)) + 1, np.bool_)
     np.logical_and.at(came, group, arrived)
@@ -89,11 +96,11 @@ def find_suggestions(
 
 
 def _near_copies(rows: Vectors, points: Vectors, *, stop: StopFlag) -> npt.NDArray[np.int64]:
-    """The number of each row's group of near copies, (n,): of those that are neighbours."""
+    """The number of each row's group of near copies, (n,), where no burst groups are stored."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    near = neighbours_among(points, 10, stop=stop)
+    near = neighbours_among(points, _COMPARED, stop=stop)
     bounds = burst_rule(rows).bounds(rows)
     first, second = [], []
     for start in range(0, len(rows), _BLOCK):

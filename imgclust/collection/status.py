@@ -76,8 +76,8 @@ class Status:
     provenances: Mapping[str, int]
     events: tuple[tuple[float, str, str], ...]
     corrections: Mapping[str, int]
-    rest: Rest = Rest()
     suggestions: tuple[Suggestion, ...] = ()
+    rest: Rest = Rest()
 
     @property
     def root_locations(self) -> tuple[Path, ...]:
@@ -176,9 +176,9 @@ def status(context: Context) -> Status:
             drift=drift,
             provenances=catalog.contents.provenances(),
             events=tuple(catalog.events(10)),
+            suggestions=catalog.suggestions.of(None if clustering is None else clustering.id),
             corrections=catalog.corrections.counts(),
             rest=_rest(context),
-            suggestions=catalog.suggestions.of(None if clustering is None else clustering.id),
         )
 
 
