@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -249,6 +249,7 @@ def continue_room(
         next_id=catalog.clusterings.next_cluster_id(),
         weights=room.counts,
         old_ids=() if standing.current is None else standing.current.cluster_ids,
+        free=_free_ids(catalog, standing),
     )
     return done, matching
 
@@ -263,7 +264,15 @@ def match_room(catalog: Catalog, room: Space, standing: Standing, done: Fit) -> 
         weights=room.counts,
         old_ids=() if standing.current is None else standing.current.cluster_ids,
         pinned=standing.constraints.kept,
+        free=_free_ids(catalog, standing),
     )
+
+
+def _free_ids(catalog: Catalog, standing: Standing) -> Sequence[int]:
+    """Ids that may be used again: all of them while every clustering was provisional."""
+    if standing.current is None or not standing.current.provisional:
+        return ()
+    return range(1, catalog.clusterings.next_cluster_id())
 
 
 def _anchors(
