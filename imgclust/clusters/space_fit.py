@@ -29,6 +29,7 @@ from imgclust.clusters.results import ClusterResult, lineage, lineage_fields
 from imgclust.clusters.stored_sweeps import fit_of
 from imgclust.errors import UsageError
 from imgclust.progress import Progress, StopFlag
+from imgclust.wording import counted
 
 
 @dataclass(frozen=True)
@@ -328,6 +329,14 @@ def result_of(
     else:
         counts = np.bincount(done.assigned, weights=room.counts, minlength=done.k)
         sizes = {one: int(count) for one, count in zip(matching.ids, counts, strict=True)}
+    notes = (*room.notes, *done.notes)
+    kept = standing.constraints.kept
+    others = int(room.counts[~np.isin(standing.before, kept)].sum())
+    if kept and len(kept) == done.k and others:
+        notes += (
+            f"every cluster has a name: {counted(others, 'other image')} joined to these; "
+            f"-k {done.k + 1} or more keeps them apart",
+        )
     return ClusterResult(
         clustering=number,
         k=done.k,
@@ -337,8 +346,8 @@ def result_of(
         inertia=done.inertia,
         sizes=dict(sorted(sizes.items())),
         provisional=provisional,
-        notes=(*room.notes, *done.notes),
-        frozen=standing.constraints.kept,
+        notes=notes,
+        frozen=kept,
         continued=continues,
         **lineage_fields(lineage(matching, catalog.clusterings.names())),
     )

@@ -99,7 +99,8 @@ def rows(context: Context) -> tuple[ClusterRow, ...]:
     found = []
     for one in clustering.described:
         cluster = one.cluster
-        medoids = catalog.images.with_content(one.medoid)
+        central = catalog.assignments.central(clustering.id, cluster, one.medoid)
+        medoids = [] if central is None else catalog.images.with_content(central)
         found.append(
             ClusterRow(
                 id=cluster,
@@ -138,11 +139,12 @@ def details(
     of_content: dict[int, Member] = {}
     listed = list(catalog.assignments.images_with_distances(clustering.id, cluster))
     position = clustering.cluster_ids.index(cluster)
+    medoid = clustering.described[position].medoid
     likenesses = likeness_to(
         catalog,
         similarity_of(catalog, clustering, clustering.recipe),
         clustering.recipe,
-        clustering.described[position].medoid,
+        catalog.assignments.central(clustering.id, cluster, medoid) or medoid,
         list(dict.fromkeys(row[2] for row in listed)),
     )
     for image, path, content, distance, missing in listed:
