@@ -23,12 +23,12 @@ def sheet(path: Path | None) -> None:
         require_sheet(path)
 
 
-def map_file(path: Path | None) -> None:
+def map_file(path: Path | None, dims: int | None) -> None:
     """Refuse a map that cannot be drawn there."""
     if path is not None:
         from imgclust.collection.exports import require_map
 
-        require_map(path)
+        require_map(path, dims)
 
 
 def report(path: Path | None) -> None:

@@ -234,19 +234,20 @@ class _Pairs:
 
     def __init__(self, rows: Vectors, least: NDArray[np.float64]) -> None:
         self._fine = _projected(rows)
-        self._coarse = np.ascontiguousarray(self._fine[:, :_COARSE])
-        self._lengths = np.einsum("ij,ij->i", self._coarse, self._coarse)
         self._radius = (2 * (1 - least) + _SLACK).astype(np.float32)
+        # |a - b|^2 - r of a pair as one product: (-2 a, 1, |a|^2 - r) with (b, |b|^2, 1).
+        coarse = self._fine[:, :_COARSE]
+        lengths = np.einsum("ij,ij->i", coarse, coarse)[:, np.newaxis]
+        self._coarse = np.concatenate([coarse, lengths, np.ones_like(lengths)], axis=1)
 
     def near(
         self, block: NDArray[np.int64], others: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Places in the block and rows of `others` that may be as near as the former ask."""
-        apart = self._coarse[block] @ self._coarse[others].T
-        apart *= -2
-        apart += self._lengths[block, np.newaxis]
-        apart += self._lengths[others]
-        places, positions = np.nonzero(apart <= self._radius[block, np.newaxis])
+        asked = -2 * self._coarse[block]
+        asked[:, -2] = 1
+        asked[:, -1] = self._coarse[block, -2] - self._radius[block]
+        places, positions = np.nonzero(asked @ self._coarse[others].T <= 0)
         kept = [np.empty(0, np.bool_)]
         for start in range(0, len(places), _REPRESENTATIVES):
             part = slice(start, start + _REPRESENTATIVES)

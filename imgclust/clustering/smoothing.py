@@ -21,7 +21,7 @@ ROUNDS = 3
 NEIGHBOURS = 10  # the row itself among them
 # More rows than this are searched by an inverted file, whose cost is n^1.5.
 EXACT_ROWS = 20_000
-_PROBES = 24
+_PROBES = 16
 _TRAINING = 64  # rows for each list
 _BLOCK = 4_096
 _SAME = 1e-5  # of a cosine, to which positions in float16 are known
@@ -39,11 +39,26 @@ class Smoothed:
         The rows after the last round, float32, shape (n, q).
     neighbours
         How many neighbours each was averaged with, itself included.
+    around
+        Cosines and positions of the neighbours of each row, (n, c), where they are known.
     """
 
     points: NDArray[np.float32]
     smoothed: NDArray[np.float32]
     neighbours: int
+    around: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
+
+    def alone(self) -> NDArray[np.float32]:
+        """Where each of the points would lie as an arrival, float32 (n, q)."""
+        if self.around is None:
+            return self.place(self.points, alone=True)
+        cosines, positions = self.around
+        found = np.empty_like(self.points)
+        for start in range(0, len(found), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            others = np.where(cosines[part] >= 1 - _SAME, 0, cosines[part])
+            found[part] = placed(self.points[part], self.smoothed, others, positions[part])
+        return found
 
     @cached_property
     def _searched(self) -> _Searched:
@@ -136,7 +151,7 @@ def smooth(points: NDArray[Any], *, rounds: int = ROUNDS, neighbours: int = NEIG
             part = slice(start, start + _BLOCK)
             averaged[part] = np.einsum("nc,ncq->nq", weights[part], smoothed[positions[part]])
         smoothed = _unit(averaged)
-    return Smoothed(rows, smoothed, neighbours)
+    return Smoothed(rows, smoothed, neighbours, (cosines, positions))
 
 
 class _Searched:
@@ -145,7 +160,7 @@ class _Searched:
     The inverted file misses a few.
     """
 
-    def __init__(self, points: Vectors) -> None:
+    def __init__(self, points: Vectors, *, empty: bool = False) -> None:
         import faiss
 
         dims = points.shape[1]
@@ -153,14 +168,15 @@ class _Searched:
         self._index: Any = faiss.IndexFlatIP(dims)
         if len(points) > EXACT_ROWS:
             lists = max(1, round(len(points) ** 0.5))
-            self._lists = self._index
-            self._index = faiss.IndexIVFFlat(self._lists, dims, lists, faiss.METRIC_INNER_PRODUCT)
+            self.lists = self._index
+            self._index = faiss.IndexIVFFlat(self.lists, dims, lists, faiss.METRIC_INNER_PRODUCT)
             self._index.cp.min_points_per_centroid = 1
             self._index.cp.max_points_per_centroid = _TRAINING
             self._index.train(points)
             self._index.nprobe = _PROBES
             self._compared = lists + _PROBES * len(points) // lists
-        self._index.add(np.ascontiguousarray(points))
+        if not empty:
+            self._index.add(np.ascontiguousarray(points))
 
     def nearest(
         self, rows: NDArray[np.float32], count: int
@@ -178,7 +194,10 @@ class _Searched:
 def _around(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Neighbours of the rows among themselves; each row is its own first neighbour."""
     count = min(count, len(rows))
-    cosines, positions = _Searched(rows).nearest(rows, count)
+    if len(rows) > EXACT_ROWS:
+        cosines, positions = _by_lists(rows, count)
+    else:
+        cosines, positions = _Searched(rows).nearest(rows, count)
     # Among equal rows the row itself need not be found: it takes the place of the last one.
     own = np.arange(len(rows))
     lost = ~(positions == own[:, np.newaxis]).any(axis=1)
@@ -186,6 +205,37 @@ def _around(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.
     cosines[lost, -1] = np.einsum("ij,ij->i", rows[lost], rows[lost])
     cosines[positions < 0] = 0
     positions[positions < 0] = 0
+    return cosines, positions
+
+
+def _by_lists(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Neighbours of many rows among themselves, list by list of an inverted file.
+
+    The rows of a list are compared with those of the lists nearest to it in one product of
+    matrices, which takes a third of the time that one search after the other takes.
+    """
+    import faiss
+
+    searched = _Searched(rows, empty=True)
+    heads: Any = searched.lists
+    _, own = heads.search(rows, 1)
+    order = np.argsort(own[:, 0], kind="stable")
+    bounds = np.searchsorted(own[order, 0], np.arange(heads.ntotal + 1))
+    _, around = heads.search(heads.reconstruct_n(0, heads.ntotal), min(_PROBES, heads.ntotal))
+    cosines = np.zeros((len(rows), count), np.float32)
+    positions = np.full((len(rows), count), -1, np.int64)
+    for number, near in enumerate(around):
+        mine = order[bounds[number] : bounds[number + 1]]
+        if not mine.size:
+            continue
+        others = np.concatenate(
+            [mine, *(order[bounds[one] : bounds[one + 1]] for one in near if one != number)]
+        )
+        wanted = min(count, len(others))
+        found, places = faiss.knn(
+            rows[mine], rows[others], wanted, metric=faiss.METRIC_INNER_PRODUCT
+        )
+        cosines[mine, :wanted], positions[mine, :wanted] = found, others[places]
     return cosines, positions
 
 

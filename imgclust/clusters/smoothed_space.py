@@ -75,12 +75,14 @@ def fit_smoothed(
     now_at(2)
     found = smooth(points)
     now_at(3)
-    few = slice(None, None, -(-len(points) // _REFERENCE))
-    kept = Smoothed(found.points[few], found.smoothed[few], found.neighbours)
+    kept = found
+    if len(points) > _REFERENCE:
+        few = slice(None, None, -(-len(points) // _REFERENCE))
+        kept = Smoothed(found.points[few], found.smoothed[few], found.neighbours)
     projection = SmoothedProjection(
         half, kept.points.astype(np.float16), kept.smoothed.astype(np.float16), kept.neighbours
     )
-    alone = kept.place(found.points, alone=True)
+    alone = found.alone() if kept is found else kept.place(found.points, alone=True)
     if len(chosen) == len(rows):
         return SmoothedSpace(projection, found.smoothed, alone, leaders)
     return SmoothedSpace(projection, found.smoothed[group], alone[group], leaders)

@@ -367,8 +367,8 @@ class Collection:
         """
         from imgclust.collection.roots import remove_root
 
-        path = os.fsencode(folder)
-        return remove_root(self._context, path, remove_images=remove_images, dry_run=dry_run)
+        what = (self._context, os.fsencode(folder))
+        return remove_root(*what, remove_images=remove_images, dry_run=dry_run)
 
     def sweep(
         self,
@@ -414,6 +414,11 @@ class Collection:
         """Go back to the clustering before the current one."""
         with self._context.reclustered() as clusters:
             return clusters.undo()
+
+    @property
+    def corrections(self) -> results.Corrections:
+        """What people said about images: make, list and take back corrections."""
+        return results.Corrections(self._context)
 
     def split_cluster(
         self, cluster: int | str, *, k: int | str = "auto", dry_run: bool = False
@@ -531,10 +536,8 @@ class Collection:
 
         Raises
         ------
-        LockedError
-            When a process ingests into this collection.
-        ImgclustError
-            When files are gone or have changed; nothing changes then.
+        LockedError, ImgclustError
+            When a process ingests; when files are gone or changed. Nothing changes then.
         """
         from imgclust.collection.embedder import reembed
 
@@ -579,10 +582,7 @@ class Collection:
         selection
             Only images that were taken then, by that camera.
 
-        Raises
-        ------
-        UsageError
-            When the path lies among the images or in our own folders, or cannot take the format.
+        Raises `UsageError` for a path among the images or in our folders.
         """
         return exports.write(
             self._context, to, format=format, embeddings=embeddings, selection=selection
@@ -591,8 +591,6 @@ class Collection:
     def report(self, to: Path | None = None) -> results.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.
 
-        The file is replaced in one step; None is `charts/report.html` of the collection.
-
-        A `NothingThereError` without images, a `UsageError` for a folder, or a path among images.
+        None is `charts/report.html` of the collection. Raises `NothingThereError` without images.
         """
         return exports.report(self._context, to)

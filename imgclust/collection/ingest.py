@@ -55,6 +55,8 @@ _WHOLE_TREE_S = 6 * 3600.0
 # renames folders whose name holds the number of their images.
 _LINKS_S = 0.5
 _RECOUNT_S = 600.0
+# How often a watcher looks whether people have changed something in the link folder.
+_TREE_S = 2.0
 # How often a watcher makes the pages of folders that have changed.
 _PAGES_S = 60.0
 # How often `add` looks whether another process has taken its paths, or lets it take them.
@@ -75,6 +77,7 @@ class _Keeper:
     checked: float = field(default_factory=time.monotonic)
     counted: float = field(default_factory=time.monotonic)
     paged: float = field(default_factory=time.monotonic)
+    looked: float = field(default_factory=time.monotonic)
 
     def after_commit(self, fresh: Sequence[Decoded]) -> None:
         """Store thumbnails, bring the index up to date, save it when that is due."""
@@ -82,7 +85,8 @@ class _Keeper:
         for decoded in fresh:
             if decoded.thumbnail is not None:
                 with contextlib.suppress(OSError):  # a cache
-                    store.put(key_of(decoded.sha256), decoded.thumbnail)
+                    key = key_of(decoded.sha256)
+                    store.put(key, decoded.thumbnail, preview=decoded.preview)
         self.live.top_up()
         rules = self.context.settings.index
         self.live.save_when_due(least=rules.checkpoint_images, share=rules.checkpoint_share)
@@ -96,7 +100,7 @@ class _Keeper:
         self._pages(linking, now)
         whole = now - self.checked >= _WHOLE_TREE_S
         recount = linking.counts_images and now - self.counted >= _RECOUNT_S
-        if not whole and not recount and not linking.queued:
+        if not whole and not recount and not linking.queued and not self._moved(linking, now):
             return True
         # What was committed before a stop is still linked; copying it may take long.
         stopping = self.context.stop.is_set() and linking.mode != "copy"
@@ -117,6 +121,16 @@ class _Keeper:
         self.checked = now if whole else self.checked
         self.counted = now if recount else self.counted
         return True
+
+    def _moved(self, linking: Linking, now: float) -> bool:
+        """Whether people may have changed something in the link folder."""
+        if now - self.looked < _TREE_S:
+            return False
+        self.looked = now
+        try:
+            return linking.changed
+        except (StorageError, OSError):
+            return False
 
     def _pages(self, linking: Linking, now: float) -> None:
         """Make pages again, some at a time, when the links are up to date."""
@@ -227,6 +241,8 @@ def _prepared(
     assigner = ArrivalAssigner(catalog)
     assigner.catch_up(context.recipe)
     context.recluster().drop_unfinished()
+    with catalog.transaction():
+        catalog.store("watching_since", None if once else time.time())
     with contextlib.suppress(StoppedError):  # the next one resumes
         reembed.drop_retired(catalog, progress=context.progress, stop=context.stop)
     automatic = Automatic(
@@ -290,6 +306,7 @@ def pool(context: Context, workers: int) -> DecodePool:
     return DecodePool(
         workers=workers,
         thumbnail_px=rules.thumbnail_px if rules.thumbnails else 0,
+        preview_px=rules.preview_px if rules.thumbnails else 0,
         time_limit_s=rules.time_limit_s,
         memory_limit_bytes=rules.memory_limit_mb << 20,
         size_cap_bytes=rules.size_cap_mb << 20,

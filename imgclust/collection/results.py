@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from imgclust.collection.clusters import ClusterDetails as ClusterDetails
     from imgclust.collection.clusters import ClusterRow as ClusterRow
     from imgclust.collection.clusters import Member as Member
+    from imgclust.collection.correction_results import Corrected as Corrected
+    from imgclust.collection.correction_results import CorrectedImage as CorrectedImage
+    from imgclust.collection.correction_results import CorrectionList as CorrectionList
+    from imgclust.collection.correction_results import CorrectionRow as CorrectionRow
+    from imgclust.collection.correction_results import LookAlike as LookAlike
+    from imgclust.collection.correction_results import WaitingLink as WaitingLink
+    from imgclust.collection.corrections import Corrections as Corrections
     from imgclust.collection.duplicates import Dismissed as Dismissed
     from imgclust.collection.images import DamagedImage as DamagedImage
     from imgclust.collection.images import MissingImage as MissingImage
@@ -82,6 +89,9 @@ _HOMES = {
     "clustering": "Drift",
     "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering SweepResult",
     "collection.clusters": "ClusterDetails ClusterRow Member",
+    "collection.correction_results": "Corrected CorrectedImage CorrectionList CorrectionRow "
+    "LookAlike WaitingLink",
+    "collection.corrections": "Corrections",
     "collection.duplicates": "Dismissed",
     "collection.images": "DamagedImage MissingImage Removed",
     "collection.management": "CollectionList CollectionPlace CollectionRow "

@@ -42,6 +42,7 @@ class Status:
 
     `held` are folders whose images are kept although some are not there, with the reason;
     `offline` are those of them whose disk is away, with the number of their images.
+    `corrections` counts what people said about images, by kind.
     """
 
     collection: str
@@ -70,6 +71,7 @@ class Status:
     drift: Drifting | None
     provenances: Mapping[str, int]
     events: tuple[tuple[float, str, str], ...]
+    corrections: Mapping[str, int]
     rest: Rest = Rest()
 
     @property
@@ -166,6 +168,7 @@ def status(context: Context) -> Status:
             drift=drift,
             provenances=catalog.contents.provenances(),
             events=tuple(catalog.events(10)),
+            corrections=catalog.corrections.counts(),
             rest=_rest(context),
         )
 

@@ -67,6 +67,9 @@ class Decode:
     pixel_cap_mp: int = _setting(250, "larger pictures are not decoded, in megapixels", least=1)
     thumbnails: bool = _setting(True, "keep a small WebP picture of every content")
     thumbnail_px: int = _setting(160, "longest side of that picture, in pixels", least=1)
+    preview_px: int = _setting(
+        1024, "... of what pages show for HEIC, TIFF and RAW; 0: keep none", most=8192
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +122,8 @@ class Links:
     named_folder: str = _setting("{id:03d}-{name}", "folder of a cluster with a name")
     outliers: bool = _setting(False, "images far from their centroid go to the folder outliers")
     order: str = _setting("name", "order of a folder's entries", ("name", "central"))
+    page_order: str = _setting("date", "order of the images on the pages", ("date", "name"))
+    corrections: bool = _setting(True, "links that people move to other folders are corrections")
     pages: bool = _setting(True, "index.html and pages of thumbnails in the link folder")
 
 

@@ -127,8 +127,8 @@ def fit_half_white(
     for part in _blocks(used):
         total += matrix[part].sum(axis=0, dtype=np.float64)
     mean = (total / n).astype(np.float32)
-    variances, axes = (_by_rows if n <= d else _by_values)(matrix, used, mean)
     count = min(dims, max(1, n // 2), d)
+    variances, axes = (_by_rows if n <= d else _by_values)(matrix, used, mean, count)
     variances, axes = variances[:count], axes[:count]
     real = variances > max(_LEAST_VARIANCE * float(variances[0]), 1e-12)
     if not real.any():
@@ -138,23 +138,29 @@ def fit_half_white(
 
 
 def _by_values(
-    matrix: Vectors, used: NDArray[np.int64], mean: NDArray[np.float32]
+    matrix: Vectors, used: NDArray[np.int64], mean: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Variances, largest first, and axes, from the covariance of the values (d, d)."""
+    from scipy.linalg import eigh
+
     covariance = np.zeros((len(mean), len(mean)))
     for part in _blocks(used):
         centred = matrix[part] - mean
         covariance += centred.T @ centred
-    variances, axes = np.linalg.eigh(covariance / len(used))
+    d = len(mean)
+    variances, axes = eigh(covariance / len(used), subset_by_index=(d - count, d - 1))
     return variances[::-1], axes.T[::-1]
 
 
 def _by_rows(
-    matrix: Vectors, used: NDArray[np.int64], mean: NDArray[np.float32]
+    matrix: Vectors, used: NDArray[np.int64], mean: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The same from the products of the rows (n, n), which are fewer."""
+    from scipy.linalg import eigh
+
     centred = (matrix[used] - mean).astype(np.float64)
-    squares, left = np.linalg.eigh(centred @ centred.T / len(used))
+    n = len(used)
+    squares, left = eigh(centred @ centred.T / n, subset_by_index=(n - count, n - 1))
     squares, left = squares[::-1], left.T[::-1]
     axes = left @ centred
     lengths = np.linalg.norm(axes, axis=1, keepdims=True)

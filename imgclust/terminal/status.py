@@ -70,6 +70,9 @@ def status(screen: Screen, result: Status) -> None:
         facts.append(
             ("quarantine", f"{counted(result.quarantined, 'file')}; see imgclust quarantine")
         )
+    if result.corrections:
+        number = sum(result.corrections.values())
+        facts.append(("corrections", f"{number:,}; see imgclust clusters corrections"))
     if result.damaged:
         facts.append(
             (
