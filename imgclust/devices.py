@@ -1,10 +1,11 @@
-"""Which processor does what: the GPUs that TensorFlow and FAISS see, and CPU thread counts."""
+"""What this machine can do: whether imgclust runs on it, its GPUs, and CPU thread counts."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib.util
 import os
+import sys
 
 from imgclust.errors import MissingPackageError, UsageError
 
@@ -16,6 +17,31 @@ _INSTALL = (
 
 _CPU_QUOTA = "/sys/fs/cgroup/cpu.max"
 _NVIDIA_DRIVER = "/proc/driver/nvidia/version"
+
+
+def unsupported() -> str | None:
+    """Why imgclust cannot run on this machine, and what to do; None where it can."""
+    if sys.platform in {"win32", "cygwin"}:
+        return (
+            "imgclust does not run on Windows (it needs POSIX file locks and byte paths); "
+            "install WSL (wsl --install) and run it there, as on Linux"
+        )
+    lacking = [name for name in ("fcntl", "resource") if not _has(name)]
+    if os.name != "posix" or lacking:
+        return (
+            f"imgclust does not run on {sys.platform}: this Python lacks "
+            f"{' and '.join(lacking) or 'POSIX calls'}; use Linux or macOS"
+        )
+    if sys.maxsize < 1 << 32:
+        return "imgclust needs a 64-bit Python; this one has 32 bits"
+    return None
+
+
+def _has(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:  # None was put there instead
+        return False
 
 
 def require(package: str) -> None:

@@ -53,6 +53,12 @@ class LockedError(ImgclustError):
     exit_code = 4
 
 
+class PausedError(ImgclustError):
+    """The collection is paused: nothing is read until it is resumed."""
+
+    code = "paused"
+
+
 class StoppedError(ImgclustError):
     """The person asked to stop; what was finished so far is kept."""
 

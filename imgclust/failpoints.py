@@ -34,6 +34,7 @@ POINTS = frozenset(
         "links.made",
         "links.renamed",
         "links.done",
+        "links.read",
         "scan.missed",
         "recluster.chunk",
         "recluster.publish",

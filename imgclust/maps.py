@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +28,7 @@ from imgclust.projection import (
     projection_from_bytes,
     to_unit_length,
 )
-from imgclust.wording import counted
+from imgclust.wording import counted, path_text
 
 # A map is recomputed when more than this share of it was placed and not fitted.
 AGED_SHARE = 0.3
@@ -36,6 +37,8 @@ AGED_SHARE = 0.3
 @dataclass(frozen=True)
 class MapResult:
     """The picture of a map; `placed` contents came after its fit, `refitted` if made just now.
+
+    `page` is the same as a page that a browser turns, for three dimensions.
 
     `sentence` says what happened to the previous map, and when a new one is made.
     """
@@ -47,6 +50,7 @@ class MapResult:
     placed: int
     refitted: bool
     sentence: str
+    page: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -236,6 +240,7 @@ def draw(
     drawn: Map,
     path: Path,
     *,
+    page: Path | None = None,
     method: str,
     thumbnail: Callable[[int], bytes | None],
     most_thumbnails: int,
@@ -245,6 +250,9 @@ def draw(
 
     Parameters
     ----------
+    path, page
+        The picture, and a page that a browser turns, for three dimensions; `path` may be such a
+        page itself.
     thumbnail
         WebP bytes of a content, None where there is no thumbnail.
 
@@ -265,29 +273,46 @@ def draw(
             clusters[known] = assigned[rows[known]]
     names = catalog.clusterings.names()
     words = {"tsne": "t-SNE", "pca": "PCA"}[method]
-    images = counted(len(drawn.keys), "image")
-    title = f"{collection}: {images} by {words}"
+    title = f"{collection}: {counted(len(drawn.keys), 'distinct image')} by {words}"
+    sizes = None if current is None else catalog.assignments.sizes(current)
     if dims == 2:
         charts.map_2d(
             path,
             coordinates=drawn.coordinates,
             clusters=clusters,
             names=names,
+            sizes=sizes,
             placed=drawn.placed,
             thumbnails=lambda row: thumbnail(int(drawn.keys[row])),
             title=title,
             max_thumbnails=most_thumbnails,
         )
-    else:
+    elif path.suffix.lower() != ".html":
         charts.map_3d(
             path,
             coordinates=drawn.coordinates,
             clusters=clusters,
             names=names,
+            sizes=sizes,
             placed=drawn.placed,
             title=title,
         )
+    else:
+        page = path
+    if page is not None:
+        charts.interactive_map(
+            page,
+            coordinates=drawn.coordinates,
+            clusters=clusters,
+            names=names,
+            sizes=sizes,
+            labels=lambda row: _label(catalog, int(drawn.keys[row])),
+            thumbnails=lambda row: thumbnail(int(drawn.keys[row])),
+            title=title,
+            max_thumbnails=most_thumbnails,
+        )
     return MapResult(
+        page=page,
         path=path,
         method=method,
         dims=dims,
@@ -296,3 +321,9 @@ def draw(
         refitted=drawn.refitted,
         sentence=drawn.sentence,
     )
+
+
+def _label(catalog: Catalog, content: int) -> str:
+    """The name and the id of an image with this content."""
+    images = catalog.images.with_content(content)
+    return f"{path_text(os.path.basename(images[0].path))}, id {images[0].id}" if images else ""

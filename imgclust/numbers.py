@@ -16,6 +16,8 @@ MOST = 999_999_999
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
 _NUMBER = re.compile(r"[+-]?([0-9]{1,400}\.?[0-9]{0,400}|\.[0-9]{1,400})([eE][+-]?[0-9]{1,4})?")
+_HOURS = re.compile(r"([0-9]{1,2}):([0-5][0-9])-([0-9]{1,2}):([0-5][0-9])")
+_DAY = 24 * 60
 _UNIT_S = {"m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 40
 
@@ -70,6 +72,17 @@ def recurrence(text: str) -> tuple[int | None, float | None] | None:
     if text[-1:] in _UNIT_S and amount is not None:
         return None, amount * _UNIT_S[text[-1]]
     return None
+
+
+def hours(text: str) -> tuple[int, int] | None:
+    """What "22:00-06:00" says: the first minute of the day and the one after the last, which may be
+    on the next day; None for other text, and for a span of no length.
+    """
+    found = _HOURS.fullmatch(text)
+    if not found or not text.isascii():
+        return None
+    begin, end = (int(found[part]) * 60 + int(found[part + 1]) for part in (1, 3))
+    return (begin, end) if begin != end and begin < _DAY and end <= _DAY else None
 
 
 def written(value: object) -> str:

@@ -79,7 +79,7 @@ prepare() {
     if [[ " $extras " == *' dev '* ]]; then
         dev=dev
     fi
-    install_extras "$engine${dev:+,dev}"
+    install_extras "$engine,server${dev:+,dev}"
     printf '%s\n' "$digest $checkout" "$engine${dev:+ dev}" >"$stamp"
 }
 

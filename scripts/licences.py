@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from packaging.requirements import Requirement
 
-EXTRAS = ("cpu", "gpu", "openvino", "parquet", "raw", "server")
+EXTRAS = ("cpu", "gpu", "openvino", "parquet", "raw", "server", "fonts")
 
 # Shared libraries found in the *.libs folders of wheels, by the start of the file name.
 BUNDLED = {

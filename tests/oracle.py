@@ -103,6 +103,7 @@ class Oracle:
                 self._files_are_in()
                 self._assigned()
                 self._frozen()
+                self._say(found := violated(self._database), f"corrections: {found}")
                 self._linked()
                 self._index_file()
         finally:
@@ -311,6 +312,44 @@ class Oracle:
             vector = np.frombuffer(vectors.get(key, bytes(2 * DIMENSIONS)), "<f2")
             unit = vector.astype(np.float32) / max(float(np.linalg.norm(vector)), 1e-9)
             self._say(np.abs(unit - row).max() > 2e-3, f"the index file's vector of {key}")
+
+
+def violated(database: sqlite3.Connection) -> list[str]:
+    """Corrections that count, and that the current clustering does not satisfy, in sentences."""
+    current = database.execute(
+        "SELECT json(value) FROM settings WHERE key = 'current_clustering'"
+    ).fetchone()
+    if current is None:
+        return []
+    number = int(current[0])
+    there = {
+        cluster
+        for (cluster,) in database.execute(
+            f"SELECT cluster FROM clustering_clusters WHERE clustering = {number}"
+        )
+    }
+    at = dict(
+        database.execute(f"SELECT content, cluster FROM assignments WHERE clustering = {number}")
+    )
+    wrong = []
+    rows = database.execute(
+        "SELECT id, kind, content, other, cluster FROM corrections WHERE ended IS NULL"
+    )
+    for one, kind, content, other, cluster in rows:
+        kind = kind.decode() if isinstance(kind, bytes) else kind
+        here = at.get(content)
+        if here is None:
+            continue
+        if kind == "in" and cluster in there and here != cluster:
+            wrong.append(f"{one}: content {content} in {here} instead of {cluster}")
+        if kind == "not_in" and here == cluster:
+            wrong.append(f"{one}: content {content} in {cluster}, where it is not to be")
+        beside = at.get(other)
+        if kind == "together" and beside is not None and here != beside:
+            wrong.append(f"{one}: contents {content} and {other} in {here} and {beside}")
+        if kind == "apart" and here == beside:
+            wrong.append(f"{one}: contents {content} and {other} both in {here}")
+    return wrong
 
 
 def _number(name: bytes) -> int:

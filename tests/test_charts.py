@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import imgclust.charts
-from imgclust.charts import contact_sheet, elbow, layout, map_2d, map_3d, scatter
-from imgclust.charts.figure import colour, legible, new_figure
+from imgclust.charts import contact_sheet, elbow, interactive_map, layout, map_2d, map_3d, scatter
+from imgclust.charts.figure import colour, legible, new_figure, save, shape
 from imgclust.charts.layout import (
     EDGE_PX,
     PLOT_PX,
@@ -24,6 +28,7 @@ from imgclust.charts.layout import (
     number_boxes,
     plot_px,
     to_pixels,
+    without_gaps,
 )
 from imgclust.charts.scatter import _on_page
 from imgclust.errors import StorageError
@@ -224,14 +229,229 @@ def test_a_line_of_points_still_gets_a_picture() -> None:
 
 def test_a_cluster_keeps_its_colour_and_neighbours_differ() -> None:
     assert colour(7) == colour(7)
-    assert len({colour(one) for one in range(1, 101)}) == 100
+    assert len({(colour(one), shape(one)) for one in range(1, 321)}) == 320
     for one in range(1, 100):
         assert np.abs(np.subtract(colour(one), colour(one + 1))).max() > 0.1
+        assert shape(one) != shape(one + 1)
 
 
-def test_text_is_made_legible() -> None:
-    assert legible("a\nb\t海") == "a\N{WHITE SQUARE}b\N{WHITE SQUARE}\N{WHITE SQUARE}"
+@pytest.mark.parametrize("first", [1, 40, 1000])
+def test_forty_clusters_have_colours_that_can_be_told_apart(first: int) -> None:
+    """Two colours are told apart side by side from a CIE76 difference of 2.3; ten is plain."""
+    colours = np.array([colour(one) for one in range(first, first + 40)])
+    lab = in_lab(colours)
+    apart = np.linalg.norm(lab[:, None] - lab[None], axis=2)[np.triu_indices(40, 1)]
+    assert apart.min() > 10
+    assert (lab[:, 0] < 85).all()  # on white
+
+
+def in_lab(colours: NDArray[np.float64]) -> NDArray[np.float64]:
+    """CIELAB (D65) of sRGB colours (n, 3), by the formulas of IEC 61966-2-1 and CIE 15."""
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    x, y, z = (linear @ to_xyz.T / [0.9505, 1.0, 1.089]).T
+    x, y, z = (np.where(v > 0.008856, np.cbrt(v), 7.787 * v + 16 / 116) for v in (x, y, z))
+    return np.column_stack([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("where", [(900.0, 0.0), (0.0, -5000.0), (700.0, 700.0), (-90.0, 60.0)])
+def test_a_far_cluster_leaves_no_third_of_the_page_blank(
+    tmp_path: Path, where: tuple[float, float]
+) -> None:
+    random = np.random.default_rng(0)
+    points = np.concatenate([random.uniform(-10, 10, (600, 2)), random.normal(where, 0.5, (30, 2))])
+    path = map_2d(
+        tmp_path / "far.png",
+        coordinates=points,
+        clusters=np.repeat([1, 2], [600, 30]),
+        names={},
+    )
+    with Image.open(path) as picture:
+        drawn = np.asarray(picture.convert("RGB")).min(axis=2) < 200
+    plot = drawn[80:, :-160]  # without title and legend
+    for blank in (~plot.any(axis=0), ~plot.any(axis=1)):
+        assert longest_run(blank) < len(blank) / 6
+    # Where nothing is cut, the far cluster takes most of the page.
+    assert plot.any(axis=0).mean() > 0.6
+
+
+def longest_run(values: NDArray[np.bool_]) -> int:
+    """How many true values follow each other at most."""
+    longest = current = 0
+    for one in values:
+        current = current + 1 if one else 0
+        longest = max(longest, current)
+    return longest
+
+
+def test_only_wide_bands_are_cut_and_no_point_changes_its_order() -> None:
+    random = np.random.default_rng(1)
+    near = random.uniform(0, 10, (300, 2))
+    np.testing.assert_allclose(*[np.ptp(one, axis=0) for one in (without_gaps(near)[0], near)])
+    assert without_gaps(near)[1] == []
+    far = np.concatenate([near, np.add(near[:50], (100, 0)), np.add(near[:50], (0, -300))])
+    closer, cuts = without_gaps(far)
+    assert sorted(axis for axis, _ in cuts) == [0, 1]
+    for axis in (0, 1):
+        order = np.argsort(far[:, axis], kind="stable")
+        assert (np.diff(closer[order, axis]) >= 0).all()
+    inside = closer[:300] - closer[0]
+    np.testing.assert_allclose(inside, near - near[0], atol=1e-9)  # distances within stay true
+    few = far[:19] * [1, 0]
+    np.testing.assert_array_equal(without_gaps(few)[0], few)
+    same = np.repeat([[0.0, 0.0], [9.0, 9.0]], 20, axis=0)
+    np.testing.assert_array_equal(without_gaps(same)[0], same)  # not moved onto each other
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_legend_counts_images_with_separators(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dims: int
+) -> None:
+    said = texts_of(monkeypatch)
+    draw = map_2d if dims == 2 else map_3d
+    coordinates, clusters = clustered(4, dims)
+    sizes = {1: 12_345, 2: 7, 3: 1_000_000, 4: 12}
+    draw(tmp_path / "m.png", coordinates=coordinates, clusters=clusters, names={}, sizes=sizes)
+    assert [one for one in said if one in {"12,345", "7", "1,000,000", "12"}] == [
+        "12,345",
+        "7",
+        "1,000,000",
+        "12",
+    ]
+    said.clear()
+    draw(tmp_path / "m.png", coordinates=coordinates, clusters=clusters, names={})
+    assert said.count("12") == 4
+
+
+def test_a_legend_of_too_many_clusters_has_the_named_and_the_largest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = texts_of(monkeypatch)
+    coordinates, clusters = clustered(100, 2)
+    sizes = {one: one for one in range(1, 101)}
+    names = {3: "three", 5: "five"}
+    map_2d(tmp_path / "m.png", coordinates=coordinates, clusters=clusters, names=names, sizes=sizes)
+    assert {"three", "five", "more clusters", "53"} <= set(said)
+    assert said.count("100") == 3  # its number on the map; its id and count in the legend
+    assert said.count("30") == 1  # its number only
+
+
+def texts_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is written on axes from now on."""
+    from matplotlib.axes import Axes
+
+    said: list[str] = []
+    write = Axes.text
+
+    def noted(self: Axes, x: float, y: float, text: str, *rest: Any, **options: Any) -> object:
+        said.append(text)
+        return write(self, x, y, text, *rest, **options)
+
+    monkeypatch.setattr(Axes, "text", noted)
+    return said
+
+
+def test_no_name_of_a_legend_leaves_the_picture(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures: list[Any] = []
+
+    def kept(figure: Any, path: Path) -> Path:
+        figures.append(figure)
+        return save(figure, path)
+
+    monkeypatch.setattr(scatter, "save", kept)
+    coordinates, clusters = clustered(4, 2)
+    names = {1: "W" * 100, 2: "海" * 100, 3: "i" * 100, 4: "short"}
+    map_2d(tmp_path / "m.png", coordinates=coordinates, clusters=clusters, names=names)
+    (figure,) = figures
+    right = figure.bbox.x1
+    (axes,) = figure.axes
+    assert any("W…W" in text.get_text() for text in axes.texts)
+    assert all(text.get_window_extent().x1 < right for text in axes.texts)
+
+
+def test_long_text_is_cut() -> None:
     assert legible("x" * 80, most=10) == "x" * 9 + "…"
+
+
+def test_an_interactive_map_holds_every_point_and_escapes_every_name(tmp_path: Path) -> None:
+    coordinates, clusters = clustered(5, 3)
+    hostile = "</script><script>alert(1)</script>&'\""
+    path = interactive_map(
+        tmp_path / "m.html",
+        coordinates=coordinates,
+        clusters=clusters,
+        names={1: hostile},
+        sizes={one: 1000 * one for one in range(1, 6)},
+        labels=lambda row: f"{hostile} {row}",
+        thumbnails=picture,
+        title=hostile,
+        max_thumbnails=7,
+    )
+    text = path.read_text("utf-8")
+    assert "alert(1)</script>" not in text
+    assert text.count("</script>") == 2
+    assert "http" not in text.replace("http-equiv", "")
+    found = json.loads(text.split('type="application/json">')[1].split("</script>")[0])
+    place = np.frombuffer(base64.b64decode(found["points"]), "<f4").reshape(-1, 3)
+    of = np.frombuffer(base64.b64decode(found["of"]), "<i4")
+    assert len(place) == len(of) == 60
+    assert np.abs(place).max() == pytest.approx(1)
+    # No band is cut within a cluster.
+    near, far = np.linalg.norm(place[0] - place[1]), np.linalg.norm(place[0] - place[11])
+    true = [np.linalg.norm(coordinates[0] - coordinates[one]) for one in (1, 11)]
+    assert near / far == pytest.approx(true[0] / true[1], rel=1e-4)
+    assert [found["clusters"][one]["id"] for one in of] == [str(one) for one in clusters]
+    assert [one["count"] for one in found["clusters"]] == [f"{one},000" for one in range(1, 6)]
+    assert found["clusters"][0]["name"] == found["title"] == hostile
+    assert found["labels"][59] == f"{hostile} 59"
+    assert len(found["pictures"]) == 7
+    assert len({of[int(one)] for one in found["pictures"]}) == 5
+
+
+def test_an_interactive_map_of_too_many_points_says_so(tmp_path: Path) -> None:
+    coordinates, clusters = clustered(5, 3)
+    path = interactive_map(
+        tmp_path / "m.html",
+        coordinates=coordinates,
+        clusters=np.where(clusters == 5, -1, clusters),
+        names={},
+        most_points=30,
+    )
+    text = path.read_text("utf-8")
+    found = json.loads(text.split('type="application/json">')[1].split("</script>")[0])
+    assert found["note"].endswith("; 30 of 60 are drawn")
+    assert [one["name"] for one in found["clusters"]] == ["no cluster", "", "", "", ""]
+    assert len(base64.b64decode(found["of"])) == 30 * 4
+
+
+def test_a_browser_draws_an_interactive_map(tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no browser is installed")
+    coordinates, clusters = clustered(5, 3)
+    path = interactive_map(
+        tmp_path / "m.html", coordinates=coordinates, clusters=clusters, names={2: "<b>two"}
+    )
+    options = ["--headless", "--no-sandbox", f"--user-data-dir={tmp_path}/profile"]
+    shot = tmp_path / "shot.png"
+    for asked in ("--dump-dom", f"--screenshot={shot}"):
+        done = subprocess.run(
+            [chromium, *options, "--window-size=900,700", asked, path.as_uri()],
+            capture_output=True,
+            timeout=120,
+            check=True,
+        )
+        if asked == "--dump-dom":
+            assert b'data-drawn="60"' in done.stdout
+            assert b"2 &lt;b&gt;two" in done.stdout
+    with Image.open(shot) as drawn:
+        seen = np.asarray(drawn.convert("RGB")).reshape(-1, 3).astype(float) / 255
+    for cluster in range(1, 6):
+        assert np.abs(seen - np.array(colour(cluster))).max(axis=1).min() < 0.1
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
@@ -290,14 +510,15 @@ def test_the_legend_of_an_elbow_lies_below_its_axes(monkeypatch: pytest.MonkeyPa
 def test_a_contact_sheet_shows_its_pictures_in_rows(tmp_path: Path) -> None:
     red = Image.new("RGB", (300, 300), "red")
     pictures = [red, None, picture(3), b"no picture", red]
-    captions = ["one", "two", "a very long caption indeed, too long by far", "\ud800", ""]
+    long = "a very long caption indeed, too long by far"
+    captions = [["one", "0.961"], ["two"], [long, "id 3"], ["\\xff"], []]
     path = contact_sheet(tmp_path / "s.png", pictures, captions, title="Cluster 7: cats")
     again = contact_sheet(tmp_path / "t.png", pictures, captions, title="Cluster 7: cats")
     assert path.read_bytes() == again.read_bytes()
     with Image.open(path) as sheet:
-        assert sheet.size == (3 * 172 + 12, 36 + 2 * 192)
-        assert sheet.getpixel((12 + 80, 36 + 80)) == (255, 0, 0)
-        assert sheet.getpixel((12 + 172 + 80, 36 + 80)) == (255, 255, 255)
+        assert sheet.size == (3 * 172 + 12, 42 + 2 * 216)
+        assert sheet.getpixel((12 + 80, 42 + 80)) == (255, 0, 0)
+        assert sheet.getpixel((12 + 172 + 80, 42 + 80)) == (255, 255, 255)
     assert red.size == (300, 300)
     with pytest.raises(ValueError, match="captions"):
         contact_sheet(tmp_path / "u.png", pictures, captions[:2])
@@ -346,3 +567,27 @@ def test_numbers_of_a_map_of_three_dimensions_lie_at_their_centres() -> None:
     order = np.lexsort(page.transData.inverted().transform(where).round(1).T)
     expected = page.transData.inverted().transform(where)[order]
     np.testing.assert_allclose(seen[np.lexsort(seen.round(1).T)], expected, atol=0.5)
+
+
+def test_an_elbow_draws_a_criterion_where_it_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    figures: list[Any] = []
+    module = sys.modules["imgclust.charts.elbow_curve"]
+    monkeypatch.setattr(module, "save", lambda figure, path: figures.append(figure))
+    k = list(range(1, 31))
+    rising = [float("nan"), 0.2, 0.3, 0.3, *(0.3 + 0.02 * one for one in range(-5, 21))]
+    elbow(
+        Path("e.png"),
+        k=k,
+        inertia=[100 / one for one in k],
+        suggested=9,
+        second=rising,
+        second_name="simplified silhouette",
+        second_to=5,
+    )
+    (figure,) = figures
+    curve, best = figure.axes[1].lines
+    drawn = np.isfinite(curve.get_ydata())
+    np.testing.assert_array_equal(np.array(k)[drawn], [2, 3, 4, 5])
+    assert list(best.get_xdata()) == [3]  # the first of equals, as `preferred` has it
+    words = figure.legends[0].get_texts()[1].get_text()
+    assert words == "simplified silhouette, k up to 5 (right axis), largest at k = 3"

@@ -50,6 +50,7 @@ sweep --k-max 0 | less than 1
 sweep --k-min nan | not a whole number
 view --dims 4 | more than 3
 view --out map.txt | a map is a .png or .svg file
+view --out map.html --dims 2 | an .html map has 3 dimensions
 view --out taken.png | name a file for the picture
 view --out nowhere/map.png | does not exist; make it first
 view --method umap | not one of

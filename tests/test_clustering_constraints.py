@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from imgclust.clustering import (
     Constraints,
+    Demands,
+    UnsatisfiableError,
     constrained_fit,
+    contracted,
     fit,
     is_nowhere,
     match,
     nowhere,
+    satisfied,
 )
 from imgclust.clustering.faiss_kmeans import refine
 from imgclust.clustering.kmeans import settle
@@ -195,3 +201,78 @@ def test_pinned_clusters_keep_their_id_whatever_they_share() -> None:
     assert found.moved == 5
     empty = match(np.array([3]), np.array([1]), k=2, next_id=9, pinned=(8,))
     assert (empty.ids, empty.kept) == ((8, 3), ((3, 1, 1.0), (8, 0, 1.0)))
+
+
+# Demands: rows that have to be somewhere, together or apart
+
+
+def demands(
+    n: int, *, together: Any = (), fixed: Any = None, barred: Any = (), apart: Any = ()
+) -> Demands:
+    group = np.arange(n)
+    for one, other in together:
+        group[group == group[other]] = group[one]
+    places = np.full(n, -1, np.int32)
+    for row, place in (fixed or {}).items():
+        places[row] = place
+    return Demands(group, places, tuple(barred), tuple(apart))
+
+
+LINE = np.array([[0.0], [1.0], [10.0], [11.0]], np.float32)
+TWO = np.array([[0.5], [10.5]], np.float32)
+THREE = np.array([[0.5], [10.5], [4.0]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "centroids", "expected"),
+    [
+        (demands(4), TWO, [0, 0, 1, 1]),
+        (demands(4, fixed={0: 1}), TWO, [1, 0, 1, 1]),
+        (demands(4, barred=[(0, 0)]), TWO, [1, 0, 1, 1]),
+        (demands(4, barred=[(0, 0)]), THREE, [2, 0, 1, 1]),
+        (demands(4, apart=[(0, 1)]), THREE, [0, 2, 1, 1]),
+        # Rows 1 and 2 are one point at 5.5, which is nearest to the third centroid.
+        (demands(4, together=[(1, 2)]), THREE, [0, 2, 2, 1]),
+        (demands(4, together=[(1, 2)], fixed={2: 1}), THREE, [0, 1, 1, 1]),
+        (demands(4, together=[(0, 1)], apart=[(1, 2)], fixed={2: 0}), TWO, [1, 1, 0, 1]),
+        (demands(4, together=[(0, 1), (1, 2)], barred=[(2, 0)]), TWO, [1, 1, 1, 1]),
+        # A cycle of three that have to be apart in three clusters.
+        (demands(4, apart=[(1, 2), (2, 3), (1, 3)]), THREE, [0, 0, 1, 2]),
+    ],
+)
+def test_rows_are_where_they_have_to_be(wanted: Demands, centroids: Any, expected: Any) -> None:
+    assigned = np.array([0, 0, 1, 1], np.int32)
+    found = satisfied(LINE, centroids, assigned, wanted)
+    assert found.tolist() == expected
+    assert not wanted.violated(found).any()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rows"),
+    [
+        (demands(4, fixed={0: 0}, barred=[(0, 0)]), {0}),
+        (demands(4, fixed={0: 0, 1: 1}, together=[(0, 1)]), {0, 1}),
+        (demands(4, together=[(0, 1)], apart=[(0, 1)]), {0, 1}),
+        (demands(4, fixed={0: 1, 3: 1}, apart=[(0, 3)]), {0, 3}),
+        (demands(4, barred=[(2, 0), (2, 1)]), {2}),
+        (demands(4, apart=[(0, 1), (1, 2), (0, 2)]), {0, 1, 2}),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_rows(wanted: Demands, rows: set[int]) -> None:
+    with pytest.raises(UnsatisfiableError) as error:
+        satisfied(LINE, TWO, np.array([0, 0, 1, 1], np.int32), wanted)
+    assert set(error.value.rows) >= rows
+
+
+def test_a_long_chain_that_has_to_be_apart_is_placed() -> None:
+    n = 1_000
+    chain = tuple((row, row + 1) for row in range(n - 1))
+    wanted = demands(n, apart=chain)
+    found = satisfied(np.zeros((n, 1)), TWO, np.zeros(n, np.int32), wanted)
+    assert not wanted.violated(found).any()
+
+
+def test_rows_that_are_together_count_as_one_point_of_their_weight() -> None:
+    points = np.array([[0.0], [2.0], [7.0]], np.float32)
+    assert contracted(points, np.array([5, 5, 1])).tolist() == [[1.0], [1.0], [7.0]]
+    assert contracted(points, np.arange(3)) is points

@@ -14,12 +14,13 @@ from imgclust.cli import main
 
 CHECKOUT = Path(__file__).parents[1]
 DEPLOY = CHECKOUT / "scripts" / "deploy"
-UNIT = "imgclust-watch@.service"
+UNITS = {"imgclust-watch@.service": "imgclust watch", "imgclust-serve@.service": "imgclust serve"}
+every_unit = pytest.mark.parametrize("unit", UNITS)
 
 
-def unit_complaints(text: str, folder: Path) -> str:
+def unit_complaints(unit: str, text: str, folder: Path) -> str:
     """What systemd says of a unit, for an instance of it whose program exists."""
-    path = folder / UNIT.replace("@", "@default")
+    path = folder / unit.replace("@", "@default")
     path.write_text(text.replace("%h/.local/bin/imgclust", "/bin/true"))
     done = subprocess.run(
         ["systemd-analyze", "verify", "--user", "--man=no", path],
@@ -32,17 +33,21 @@ def unit_complaints(text: str, folder: Path) -> str:
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
-    text = (DEPLOY / UNIT).read_text("utf-8")
-    assert unit_complaints(text, tmp_path) == ""
-    assert "Nicer" in unit_complaints(text.replace("Nice=", "Nicer="), tmp_path)
+@every_unit
+def test_systemd_takes_the_unit(unit: str, tmp_path: Path) -> None:
+    text = (DEPLOY / unit).read_text("utf-8")
+    assert unit_complaints(unit, text, tmp_path) == ""
+    assert "Nicer" in unit_complaints(unit, text.replace("Nice=", "Nicer="), tmp_path)
 
 
-def test_the_unit_calls_a_command_that_there_is(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = (DEPLOY / UNIT).read_text("utf-8").splitlines()
+@every_unit
+def test_the_unit_calls_a_command_that_there_is(
+    unit: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (DEPLOY / unit).read_text("utf-8").splitlines()
     (start,) = [line for line in lines if line.startswith("ExecStart=")]
     assert main([*start.replace("%i", "default").split()[1:], "--help"]) == 0
-    assert "imgclust watch" in capsys.readouterr().out
+    assert UNITS[unit] in capsys.readouterr().out
 
 
 def test_the_dockerfile_is_clean() -> None:
@@ -80,11 +85,13 @@ def test_what_docker_is_sent_makes_the_wheel(tmp_path: Path) -> None:
 
 def test_compose_watches_read_only_at_the_same_path(capsys: pytest.CaptureFixture[str]) -> None:
     services = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))["services"]
-    assert set(services) == {"watch", "watch-gpu"}
+    assert set(services) == {"watch", "watch-gpu", "serve"}
+    assert services["serve"]["read_only"] is True
+    assert "/readyz" in services["serve"]["healthcheck"]["test"][-1]
     for service in services.values():
         assert "${IMAGES}:${IMAGES}:ro" in service["volumes"]
         assert (CHECKOUT / service["build"]["dockerfile"]).is_file()
         assert (DEPLOY / service["build"]["context"]).resolve() == CHECKOUT
         assert main([*service["command"], "--help"]) == 0
-    assert services["watch-gpu"]["build"]["args"] == {"EXTRAS": "gpu"}
+    assert services["watch-gpu"]["build"]["args"] == {"EXTRAS": "gpu,server"}
     capsys.readouterr()

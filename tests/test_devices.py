@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import imgclust
 from imgclust import devices
 from imgclust.errors import MissingPackageError, UsageError
 
@@ -152,3 +154,46 @@ def test_a_gpu_is_expected(
     monkeypatch.setattr(devices, "_NVIDIA_DRIVER", str(path))
     assert devices.expects_gpu(device=device, engine=engine) is expected
     assert devices.batch_images(device=device, engine=engine) == (64 if expected else 32)
+
+
+@pytest.mark.parametrize(
+    ("fake", "said"),
+    [
+        ("sys.platform = 'win32'", "does not run on Windows"),
+        ("sys.platform = 'cygwin'", "install WSL"),
+        ("sys.modules['fcntl'] = None", "this Python lacks fcntl; use Linux or macOS"),
+        ("sys.modules['resource'] = sys.modules['fcntl'] = None", "lacks fcntl and resource"),
+        ("sys.maxsize = 2**31 - 1", "needs a 64-bit Python"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [("--help",), ("watch", "--once", "."), ()])
+def test_where_it_cannot_run_it_says_so_in_one_line(
+    tmp_path: Path, fake: str, said: str, arguments: tuple[str, ...]
+) -> None:
+    code = f"import sys; {fake}; from imgclust.cli import app; app()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(imgclust.__file__).parents[1])},
+    )
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert done.stderr.startswith("imgclust: ")
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_library_says_so_too() -> None:
+    code = "import sys, imgclust; sys.platform = 'win32'; imgclust.Collection"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "ImgclustError: imgclust does not run on Windows" in done.stderr
+
+
+def test_it_runs_on_linux_and_macos(monkeypatch: pytest.MonkeyPatch) -> None:
+    for platform in ("linux", "darwin"):
+        monkeypatch.setattr(sys, "platform", platform)
+        assert devices.unsupported() is None

@@ -58,11 +58,21 @@ clusters split 2 -k 2 --dry-run
 clusters split 2 -k 2 -y
 clusters merge 2 5 --dry-run
 clusters merge 2 5 -y
+clusters move 4 --to seaside --dry-run
+clusters move 4 5 --to 1
+clusters exclude 6 --from seaside
+clusters new dunes 7 8
+clusters corrections
+clusters corrections --remove 1
 cluster --undo
 reembed --dry-run
 reembed --raw -y
 quarantine retry
 add new
+pause
+pause
+resume
+resume
 watch --once
 missing accept --dry-run
 missing accept -y
@@ -74,6 +84,7 @@ roots
 roots list
 roots move nowhere new
 roots remove nowhere
+serve --watch nowhere
 backup photos.imgclust
 restore photos.imgclust --dry-run --collection copy
 restore photos.imgclust --to elsewhere
@@ -84,6 +95,7 @@ collections delete third -y
 """.strip().splitlines()
 # Those that end on purpose with another code.
 CODES = {
+    "serve --watch nowhere": 2,
     "weights verify weights.h5": 1,
     "roots move nowhere new": 3,
     "roots remove nowhere": 3,

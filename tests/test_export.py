@@ -143,6 +143,7 @@ def test_csv(collection: Collection, tmp_path: Path) -> None:
             "damage",
             "cluster_name",
             "map",
+            "corrected",
             "path_bytes",
             "embedding",
         )
@@ -163,7 +164,7 @@ def test_parquet(collection: Collection, made: Path, tmp_path: Path) -> None:
     collection.export(tmp_path / "out.parquet", format="parquet", embeddings=True)
     table = parquet.read_table(tmp_path / "out.parquet")
     assert table.column_names == [
-        *("id", "path", "cluster", "distance", "x", "y", "missing", *FACTS, "name"),
+        *("id", "path", "cluster", "distance", "x", "y", "missing", "corrected", *FACTS, "name"),
         *("cluster_name", "map", "path_bytes", "embedding"),
     ]
     assert str(table.schema.field("embedding").type) == "list<element: float>"
@@ -180,7 +181,7 @@ def test_parquet(collection: Collection, made: Path, tmp_path: Path) -> None:
     collection.export(tmp_path / "out.parquet", format="parquet")
     table = parquet.read_table(tmp_path / "out.parquet")
     assert table.column_names == [
-        *("id", "path", "cluster", "distance", "x", "y", "z", "missing", *FACTS),
+        *("id", "path", "cluster", "distance", "x", "y", "z", "missing", "corrected", *FACTS),
         *("name", "cluster_name", "map"),
     ]
     assert table["z"].null_count == 0

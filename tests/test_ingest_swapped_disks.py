@@ -368,3 +368,24 @@ def test_real_disks_in_one_place(world: World, tmp_path: Path, kind: str, place:
         assert ids() == first
     finally:
         unmount()
+
+
+@everywhere
+def test_a_card_that_another_one_replaced_is_put_elsewhere(world: World, where: str) -> None:
+    cards = places(world, where)
+    first, second = cards.card("a", [10, 11]), cards.card("b", [20, 21])
+    cards.put(first)
+    world.once()
+    before = cards.ids(2)
+    cards.swap(second)
+    world.once()
+    later = cards.ids(2)
+    place = world.folder / "other"
+    place.mkdir()
+    world.root(place)
+    place.rmdir()
+    first.rename(place)
+    scans(world)
+    found = [world.image(place / "DCIM" / f"{number:04d}.png").id for number in range(2)]
+    assert (found, cards.ids(2)) == (before, later)
+    assert world.catalog.images.count_missing() == 0

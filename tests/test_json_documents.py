@@ -57,6 +57,13 @@ watch --once drop --settle-s -1
 watch --once drop --recluster-every weekly
 watch --once drop --log-file drop/watch.log
 watch --once drop --no-cluster
+watch --once drop --hours 22:00-06:00
+watch drop --hours 22
+watch drop --exec no-such-program
+pause
+watch --once drop
+resume
+resume
 status
 clusters
 clusters show 1
@@ -159,6 +166,22 @@ export --format csv --out -
 export --format csv
 export --format excel --out images.csv
 export --format csv --out drop/images.csv
+clusters move 3 --to 1 --dry-run
+clusters move 3 --to 1
+clusters move 999 --to 1
+clusters move 3 --to 999
+clusters exclude 3 --from 1
+clusters exclude 4 --from 1
+clusters new cats 5 6
+clusters new cats 7
+clusters new 7 7
+clusters corrections
+clusters corrections --remove 1
+clusters corrections --remove 1
+clusters corrections --ended
+clusters corrections --remove 2 --ended
+clusters show 1
+cluster -k 3 --dry-run
 doctor
 doctor --repair
 roots
@@ -169,6 +192,8 @@ roots move drop drop
 roots remove nowhere
 roots remove drop --remove-images
 roots remove drop --dry-run
+serve --watch nowhere
+serve --port 99999999
 backup kept.imgclust
 backup kept.imgclust
 backup drop
@@ -213,7 +238,7 @@ collections
 
 # Values that people read, and those that no two runs share.
 PROSE = {"message", "words", "suggestion", "trouble", "reason", "held"}
-TIMES = {"taken", "time", "published", "created", "since", "scanned", "made"}
+TIMES = {"taken", "time", "published", "created", "since", "scanned", "made", "ended"}
 DURATIONS = {"seconds"}
 # Of files that imgclust writes: wording and blocks of the disk change them.
 SIZED = {"report", "roots", "made"}

@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -172,12 +173,47 @@ def test_paths_only(run: Run, tmp_path: Path) -> None:
     assert run("query", "1", "-f", "--json").code == 2
 
 
+def test_a_sheet_says_what_it_shows_of_how_many(
+    run: Run, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sheets: list[tuple[Sequence[Sequence[str]], str, str]] = []
+
+    def drawn(
+        path: Path,
+        pictures: object,
+        captions: Sequence[Sequence[str]],
+        *,
+        title: str,
+        subtitle: str,
+    ) -> None:
+        sheets.append((captions, title, subtitle))
+
+    monkeypatch.setattr("imgclust.charts.contact_sheet", drawn)
+    rows = run("query", "1", "-n", "4", "--sheet", tmp_path / "a.png", "--json").document[
+        "neighbours"
+    ]
+    region = ("--region", "0.1,0.1,0.5,0.5")
+    run("query", "1", "-n", "3", *region, "--sheet", tmp_path / "b.png")
+    run("clusters", "show", "1", "--sheet", tmp_path / "c.png")
+    captions, title, subtitle = sheets[0]
+    count = run("status", "--json").document["images"]
+    assert (title, subtitle) == ("most similar to 1", f"4 of {count} images")
+    assert [list(lines) for lines in captions] == [
+        [os.path.basename(row["path"]), f"{row['score']:.3f} · id {row['id']}"] for row in rows
+    ]
+    assert sheets[1][2] == f"3 of {count} images · region 0.1,0.1,0.5,0.5"
+    cluster = run("clusters", "show", "1", "--json").document
+    assert sheets[2][1] == "cluster 1"
+    shown, size = len(cluster["representatives"]), cluster["size"]
+    assert sheets[2][2] == f"{shown} of {size} images, the most typical first"
+
+
 def test_a_sheet(run: Run, ready: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     document = run("query", "1", "-n", "4", "--sheet", sheet, "--json").document
     assert document["sheet"] == str(sheet)
     with Image.open(sheet) as drawn:
-        assert drawn.size == (2 * 172 + 12, 36 + 2 * 192)
+        assert drawn.size == (3 * 172 + 12, 62 + 2 * 216)
         assert len(drawn.convert("RGB").getcolors(1 << 20) or []) > 500
     shutil.rmtree(tmp_path / "index" / "default" / "thumbnails")
     again = tmp_path / "again.png"

@@ -11,10 +11,14 @@ from imgclust.catalog.copies import (
     mark,
     marked,
 )
+from imgclust.catalog.corrections import KINDS, Correction
 from imgclust.catalog.details import Details, Facts
+from imgclust.catalog.duplicates import KnownCopy
 from imgclust.catalog.feed import FeedRow, StoredJob
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
+from imgclust.catalog.link_tree import LinkMove, ReadFolder
+from imgclust.catalog.links import Entry
 from imgclust.catalog.moves import DoubledImage, MovedImage
 from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection
@@ -25,24 +29,30 @@ from imgclust.catalog.volumes import Volume
 
 __all__ = [
     "APPLICATION_ID",
+    "KINDS",
     "VERSION",
     "Catalog",
     "CatalogFacts",
     "Clustering",
     "Content",
+    "Correction",
     "DescribedCluster",
     "Details",
     "DoubledImage",
+    "Entry",
     "Facts",
     "FeedRow",
     "Image",
     "KeptCatalog",
+    "KnownCopy",
+    "LinkMove",
     "ListedImage",
     "Mount",
     "MovedImage",
     "Observation",
     "PublishedClustering",
     "Quarantined",
+    "ReadFolder",
     "Root",
     "StoredJob",
     "StoredProjection",

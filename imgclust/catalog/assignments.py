@@ -12,10 +12,13 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
-# Assignments further out than the outlier distance of their cluster, which the fit has set.
+# Assignments further out than the outlier distance of their cluster, which the fit has set, but
+# for what a person has put there; and what a person has called an outlier.
+_SAID = "SELECT content FROM corrections WHERE ended IS NULL AND kind = "
 _OUTLYING = (
     "assignments a JOIN clustering_clusters cc ON cc.clustering = a.clustering "
-    "AND cc.cluster = a.cluster AND a.distance > cc.outlier_from"
+    "AND cc.cluster = a.cluster AND ((a.distance > cc.outlier_from "
+    f"AND a.content NOT IN ({_SAID}'in')) OR a.content IN ({_SAID}'outlier'))"
 )
 
 
@@ -47,6 +50,13 @@ class Assignments:
                 (clustering, content, cluster, distance, int(arrived))
                 for content, cluster, distance in rows
             ),
+        )
+
+    def move(self, clustering: int, rows: Iterable[tuple[int, int, float]]) -> None:
+        """Give contents that are assigned another cluster, as (content, cluster, distance)."""
+        self._connection.executemany(
+            "UPDATE assignments SET cluster = ?, distance = ? WHERE clustering = ? AND content = ?",
+            [(cluster, distance, clustering, content) for content, cluster, distance in rows],
         )
 
     def of(

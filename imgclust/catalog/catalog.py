@@ -16,12 +16,15 @@ from imgclust.catalog.bursts import Bursts
 from imgclust.catalog.clusterings import Clusterings
 from imgclust.catalog.connection import connect, hindrance
 from imgclust.catalog.contents import Contents
+from imgclust.catalog.corrections import CorrectionTable
 from imgclust.catalog.cursor import DAMAGED, REFUSED, Cursor, damaged, parsed
 from imgclust.catalog.decisions import Dismissals, Removals
 from imgclust.catalog.details import DetailTable
+from imgclust.catalog.duplicates import DuplicateTable
 from imgclust.catalog.feed import Feed, Jobs
 from imgclust.catalog.images import Image, Images, Listing
 from imgclust.catalog.integrity import Checking
+from imgclust.catalog.link_tree import LinkTree
 from imgclust.catalog.links import LinkLedger
 from imgclust.catalog.moves import FolderMoves, Moves
 from imgclust.catalog.observations import Observations, Requests
@@ -48,9 +51,9 @@ class Catalog:
 
     Attributes
     ----------
-    contents, details, dismissals, roots, mounts, folder_moves, images, moves, observations,
-    removals, requests, clusterings, assignments, projections, sweeps, bursts,
-    ledger, feed, jobs
+    contents, corrections, details, dismissals, roots, mounts, folder_moves, images, moves,
+    observations, removals, requests, clusterings, assignments, projections, sweeps, bursts,
+    ledger, link_tree, feed, jobs
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -78,7 +81,9 @@ class Catalog:
             raise StorageError(f"the catalog {path} cannot be opened or made here: {why}") from None
         self._connection.cursor_factory = Cursor
         self.contents = Contents(self._connection)
+        self.corrections = CorrectionTable(self._connection)
         self.details = DetailTable(self._connection)
+        self.duplicates = DuplicateTable(self._connection)
         self.dismissals = Dismissals(self._connection)
         self.roots = Roots(self._connection)
         self.mounts = Mounts(self._connection)
@@ -95,6 +100,7 @@ class Catalog:
         self.sweeps = Sweeps(self._connection)
         self.bursts = Bursts(self._connection)
         self.ledger = LinkLedger(self._connection, self.transaction)
+        self.link_tree = LinkTree(self._connection)
         self.feed = Feed(self._connection)
         self.jobs = Jobs(self._connection)
         self.listing = Listing(self._connection)

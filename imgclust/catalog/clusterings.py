@@ -209,6 +209,11 @@ class Clusterings:
         )
         return [int(cluster) for (cluster,) in rows]
 
+    def count(self, clustering: int) -> int:
+        """Number of clusters of a clustering."""
+        sql = "SELECT k FROM clusterings WHERE id = ?"
+        return int(self._connection.execute(sql, (clustering,)).get or 0)
+
     def history(self) -> list[PublishedClustering]:
         """All published clusterings, newest first."""
         rows: Any = self._connection.execute(
@@ -306,6 +311,17 @@ class Clusterings:
             (time.time(), json.dumps(lineage), clustering),
         )
         self.make_current(clustering)
+
+    def note_new(self, clustering: int, cluster: int) -> None:
+        """A person has made this cluster in a clustering that is published."""
+        row: Any = self._connection.execute(
+            "SELECT lineage FROM clusterings WHERE id = ?", (clustering,)
+        ).get
+        lineage = parsed(row, self._connection.filename)
+        lineage["new"] = [*lineage.get("new", ()), cluster]
+        self._connection.execute(
+            "UPDATE clusterings SET lineage = ? WHERE id = ?", (json.dumps(lineage), clustering)
+        )
 
     def make_current(self, clustering: int) -> None:
         """Point at a published clustering, and note when and after which change that was."""

@@ -49,6 +49,18 @@ class Contents:
         ).fetchone()
         return None if row is None else Content(*row)
 
+    def formats(self) -> Iterator[tuple[int, str]]:
+        """Keys of all contents and what kind of file each is, some at a time."""
+        after = -1
+        while True:
+            rows: list[Any] = self._connection.execute(
+                "SELECT key, format FROM contents WHERE key > ? ORDER BY key LIMIT 5000", (after,)
+            ).fetchall()
+            yield from ((int(key), str(kind)) for key, kind in rows)
+            if not rows:
+                return
+            after = int(rows[-1][0])
+
     def with_sha256(self, sha256: bytes) -> Content | None:
         """The content with exactly these bytes.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import apsw
 
@@ -40,6 +40,17 @@ WHERE c.key > ?2 AND c.key <= ?3 AND (
     OR (o.distance > oc.outlier_from) IS NOT (n.distance > nc.outlier_from)
 )
 """
+
+
+class Entry(NamedTuple):
+    """An entry of a link folder that is made, and the image that it leads to."""
+
+    name: bytes
+    image: int
+    path: bytes
+    content: int
+    format: str
+    missing: bool
 
 
 class LinkLedger:
@@ -201,18 +212,27 @@ class LinkLedger:
         )
         return {bytes(folder): int(number) for folder, number in rows}
 
-    def entries(self, folder: bytes) -> list[tuple[bytes, bytes, int, bool]]:
-        """Entries of a folder by name: entry, path and content of the image, True if missing."""
+    def entries(self, folder: bytes) -> list[Entry]:
+        """Entries of a folder by name."""
         rows = self._connection.execute(
-            "SELECT l.entry, i.path, i.content, i.state = 'missing' FROM link_ledger l "
-            "JOIN images i ON i.id = l.image WHERE l.folder = ? AND l.state = 'done' "
-            "ORDER BY l.entry",
+            "SELECT l.entry, i.id, i.path, i.content, c.format, i.state = 'missing' "
+            "FROM link_ledger l JOIN images i ON i.id = l.image "
+            "JOIN contents c ON c.key = i.content "
+            "WHERE l.folder = ? AND l.state = 'done' ORDER BY l.entry",
             (folder,),
         )
         return [
-            (bytes(entry), bytes(path), int(content), bool(missing))
-            for entry, path, content, missing in rows
+            Entry(bytes(entry), int(image), bytes(path), int(content), str(kind), bool(missing))
+            for entry, image, path, content, kind, missing in rows
         ]
+
+    def queue_pages_of(self, contents: Iterable[int]) -> None:
+        """Say that the pages that show these contents need to be made again."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO page_queue SELECT l.folder FROM link_ledger l "
+            "JOIN images i ON i.id = l.image WHERE i.content = ?",
+            [(content,) for content in contents],
+        )
 
     def queued_pages(self) -> list[bytes]:
         """Folders whose page needs to be made again."""
@@ -227,6 +247,10 @@ class LinkLedger:
         """Say that every page needs to be made again."""
         with self._transaction():
             self._queue_pages(self.folders())
+
+    def queue_pages(self, folders: Iterable[bytes]) -> None:
+        """Say that the pages of these folders need to be made again."""
+        self._queue_pages(folders)
 
     def _queue_pages(self, folders: Iterable[bytes]) -> None:
         self._connection.executemany(

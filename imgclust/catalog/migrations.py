@@ -351,6 +351,69 @@ CREATE TABLE details (
 CREATE INDEX details_damaged ON details(content) WHERE damage <> '';
 """
 
+_THIRD_DUPLICATES = """
+-- What the last search for duplicates found, for pages and reports: groups of contents that are
+-- copies, the best first. `relation`: "best", "exact" or "near".
+CREATE TABLE duplicates (
+    number INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    image INTEGER NOT NULL REFERENCES images(id) ON DELETE CASCADE,
+    content INTEGER NOT NULL,
+    relation TEXT NOT NULL,
+    PRIMARY KEY (number, place)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX duplicates_by_image ON duplicates(image);
+"""
+
+_THIRD_CORRECTIONS = """
+-- What people said about contents: where they belong, and with which others. A row stays when its
+-- content leaves, and when it has ended. `follows`: a near copy of the content of that correction,
+-- or a part of a split cluster, has it too. `near`: cosine from which on an image is a near copy.
+CREATE TABLE corrections (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL CHECK (kind IN ('in', 'not_in', 'together', 'apart', 'outlier')),
+    content INTEGER NOT NULL,
+    other INTEGER,
+    cluster INTEGER,
+    made_by TEXT NOT NULL CHECK (made_by IN ('command', 'folder', 'gallery')),
+    made REAL NOT NULL,
+    follows INTEGER,
+    near REAL NOT NULL DEFAULT 2,
+    ended REAL,
+    reason TEXT
+) STRICT;
+CREATE INDEX corrections_by_content ON corrections(content) WHERE ended IS NULL;
+CREATE INDEX corrections_by_other ON corrections(other) WHERE ended IS NULL AND other IS NOT NULL;
+
+-- What splits and merges made of corrections, so that an undo takes it back. `before` is NULL for a
+-- correction that the clustering made.
+CREATE TABLE correction_steps (
+    correction INTEGER NOT NULL REFERENCES corrections(id),
+    clustering INTEGER NOT NULL,
+    before INTEGER,
+    after INTEGER NOT NULL,
+    PRIMARY KEY (clustering, correction)
+) STRICT, WITHOUT ROWID;
+
+-- Folders of the link folder as they were when they were read last, by the wall clock.
+CREATE TABLE link_folders_read (
+    folder BLOB PRIMARY KEY,
+    inode INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    read_ns INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Links that are at other places than we put them. 'young': perhaps half a move, looked at again
+-- when it is old enough; 'waiting': until a person accepts it; 'moved': to become a correction.
+CREATE TABLE link_moves (
+    image INTEGER PRIMARY KEY,
+    folder BLOB NOT NULL,
+    entry BLOB NOT NULL,
+    seen REAL NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('young', 'waiting', 'moved'))
+) STRICT;
+"""
+
 _THIRD_BURSTS = """
 -- Contents whose embeddings are nearly equal, by a rule: which one represents each (itself, too),
 -- and where it lies on a few axes of the rule, by which near ones are found. Written by the
@@ -373,12 +436,14 @@ CREATE TABLE burst_groups (
 
 _THIRD_VOLUMES = """
 -- The file system that is at a root, or at a mount in it, by a number that no other has (0: none
--- is known). Images up to `before` may have been on another one, until the files here are read.
+-- is known). Images up to `before` may have been on another one, until the files here are read; its
+-- number was `former`.
 CREATE TABLE volumes (
     path BLOB NOT NULL,
     root INTEGER NOT NULL REFERENCES roots(id),
     number INTEGER NOT NULL,
     before INTEGER,
+    former INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (path, root)
 ) STRICT, WITHOUT ROWID;
 
@@ -475,10 +540,12 @@ _THIRD = (
     + _THIRD_CLUSTERS
     + _THIRD_IDENTITY
     + _THIRD_DETAILS
+    + _THIRD_DUPLICATES
     + _THIRD_BURSTS
     + _THIRD_VOLUMES
     + _THIRD_SIMILARITY
     + _THIRD_SERVICE
+    + _THIRD_CORRECTIONS
 )
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new

@@ -281,7 +281,7 @@ class Observations:
     # Quarantine
 
     def oldest_pending(self) -> float | None:
-        """The wall clock at which the file that waits longest was last changed or seen anew."""
+        """The wall clock at which the file that waits longest last changed."""
         found: float | None = self._connection.execute(
             "SELECT min(changed) FROM observations WHERE state = 'seen'"
         ).get

@@ -10,7 +10,7 @@ import apsw
 from imgclust.catalog.images import bounds_below
 from imgclust.fs import is_below
 
-_SELECT = "SELECT path, root, number, before FROM volumes"
+_SELECT = "SELECT path, root, number, before, former FROM volumes"
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,14 @@ class Volume:
     """The file system at a root, or at a mount in it.
 
     `number` is one that no other file system has, 0 when none is known; images up to the id
-    `before` may have been on another one.
+    `before` may have been on another one; `former` is the number of that.
     """
 
     path: bytes
     root: int
     number: int
     before: int | None = None
+    former: int = 0
 
 
 class Volumes:
@@ -46,8 +47,8 @@ class Volumes:
     def put(self, volume: Volume) -> None:
         """Remember which file system is at a folder."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO volumes VALUES (?, ?, ?, ?)",
-            (volume.path, volume.root, volume.number, volume.before),
+            "INSERT OR REPLACE INTO volumes VALUES (?, ?, ?, ?, ?)",
+            (volume.path, volume.root, volume.number, volume.before, volume.former),
         )
 
     def forget(self, volumes: Sequence[Volume]) -> None:

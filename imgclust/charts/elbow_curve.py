@@ -18,6 +18,7 @@ def elbow(
     suggested: int | None,
     second: Sequence[float] | None = None,
     second_name: str = "second criterion",
+    second_to: int | None = None,
     title: str = "Elbow curve",
 ) -> Path:
     """Draw inertia against k, readable in grey.
@@ -33,6 +34,8 @@ def elbow(
     second, second_name
         Another criterion for each k, on an axis of its own; values that are not finite are
         left out.
+    second_to
+        Draw it for k from 2 to this, and mark its largest value: beyond, it means nothing.
 
     Raises
     ------
@@ -53,13 +56,21 @@ def elbow(
     axes.set_ylim(bottom=0)
     if second is not None and np.isfinite(np.asarray(second, dtype=float)).any():
         values = np.asarray(second, dtype=float)
+        compared = np.isfinite(values)
+        told = f"{legible(second_name)} (right axis)"
+        if second_to is not None:
+            compared &= (np.asarray(k) >= 2) & (np.asarray(k) <= second_to)
+            told = f"{legible(second_name)}, k up to {second_to:,} (right axis)"
+        values = np.where(compared, values, np.nan)
         other = axes.twinx()
-        (line,) = other.plot(
-            k, np.where(np.isfinite(values), values, np.nan), color="0.5", linestyle="--"
-        )
+        (line,) = other.plot(k, values, color="0.5", linestyle="--", marker=marker, markersize=3)
+        if second_to is not None and compared.any():
+            best = int(np.nanargmax(values))  # the first of equals, as the sentence has it
+            other.plot([k[best]], [values[best]], marker="s", color="0.35", fillstyle="none")
+            told += f", largest at k = {k[best]}"
         other.set_ylabel(legible(second_name), color="0.35", parse_math=False)
         lines.append(line)
-        words.append(f"{legible(second_name)} (right axis)")
+        words.append(told)
     if suggested is not None and suggested in list(k):
         at = inertia[list(k).index(suggested)]
         mark = axes.axvline(suggested, color="0.2", linestyle=":", linewidth=1.2)
@@ -71,5 +82,6 @@ def elbow(
         heading = f"{legible(title)}: no clear knee"
     axes.set_title(heading, parse_math=False)
     # Below the axes: inside them a curve may pass anywhere.
-    figure.legend(lines, words, loc="outside lower center", ncols=len(lines), frameon=False)
+    columns = len(lines) if second_to is None else 1
+    figure.legend(lines, words, loc="outside lower center", ncols=columns, frameon=False)
     return save(figure, path)

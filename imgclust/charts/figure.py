@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from imgclust import fs
+from imgclust.charts.fonts import fonts_for, matplotlib_families
 from imgclust.errors import StorageError, reason_of
 from imgclust.wording import printable
 
 _DPI = 120
-_GOLDEN = 0.618033988749895  # turns that never repeat: neighbouring ids differ most in hue
+COLOURS = 64
+SHAPES = ("o", "s", "^", "D", "v")
 
 
 def new_figure(width_in: float, height_in: float) -> Any:
@@ -51,6 +53,7 @@ def save(figure: Any, path: Path) -> Path:
 
     suffix = path.suffix.lower()
     metadata: dict[str, None] = {"Date": None} if suffix == ".svg" else {"Software": None}
+    _give_fonts(figure)
     # The salt makes the ids inside an SVG repeat.
     settings: Any = {"svg.hashsalt": "imgclust", "svg.fonttype": "path"}
     with new_picture(path) as file, matplotlib.rc_context(settings):
@@ -59,21 +62,43 @@ def save(figure: Any, path: Path) -> Path:
 
 
 def colour(cluster: int) -> tuple[float, float, float]:
-    """The colour of a cluster: by its lasting id, so that it stays from map to map."""
-    if cluster < 0:
-        return (0.6, 0.6, 0.6)
-    hue = (0.58 + cluster * _GOLDEN) % 1.0
-    lightness = (0.42, 0.55, 0.33)[cluster % 3]
-    saturation = (0.75, 0.55, 0.9)[(cluster // 3) % 3]
-    return colorsys.hls_to_rgb(hue, lightness, saturation)
+    """The colour of a cluster: by its lasting id, so that it stays from map to map.
+
+    Glasbey's colours (Glasbey et al. 2007, "Colour displays for categorical images"): each is the
+    one furthest from those before it; dark enough for a white page.
+    """
+    return (0.6, 0.6, 0.6) if cluster < 0 else _palette()[(cluster - 1) % COLOURS]
+
+
+def shape(cluster: int) -> str:
+    """The marker of a cluster by its id, as matplotlib names it: where colours are alike, or grey.
+
+    Colours and shapes repeat after different numbers of clusters: 320 differ.
+    """
+    return "o" if cluster < 0 else SHAPES[(cluster - 1) % len(SHAPES)]
+
+
+@lru_cache(maxsize=1)
+def _palette() -> tuple[tuple[float, float, float], ...]:
+    import colorcet
+    from matplotlib.colors import to_rgb
+
+    return tuple(map(to_rgb, colorcet.b_glasbey_bw_minc_20_maxl_70[:COLOURS]))
 
 
 def legible(text: str, *, most: int = 60) -> str:
-    """The text on one line, with what the font cannot draw replaced, cut to `most` characters."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
+    """The text cut to `most` characters; `save` puts what no font draws into boxes."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
-    known = get_font(findfont(FontProperties())).get_charmap()
-    shown = "".join(
-        one if ord(one) in known and one.isprintable() else "\N{WHITE SQUARE}" for one in text
-    )
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
+
+def _give_fonts(figure: Any) -> None:
+    """Have every text of a figure drawn by fonts that know its characters."""
+    from matplotlib.text import Text
+
+    texts = [one for one in figure.findobj(Text) if one.get_text()]
+    fonts = fonts_for(one.get_text() for one in texts)
+    families = matplotlib_families(fonts) if len(fonts.paths) > 1 else None
+    for one in texts:
+        one.set_text(fonts.drawable(one.get_text()))
+        if families:
+            one.set_fontfamily(families)

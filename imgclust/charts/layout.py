@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 
 PLOT_PX = (1150, 1080)  # the part of a 3-D picture that points lie in; a 2-D one has as many
 EDGE_PX = 30
+# An empty band is cut to the second where it is wider than the first, of what is beside it; at most
+# so many on an axis, in maps of so many points.
+_WIDE, _NARROW = 0.2, 0.08
+_MOST_CUTS, _FEWEST_CUT = 4, 20
 _LONGEST = 2.0  # times as wide as high at most, or as high as wide
 
 
@@ -53,6 +57,35 @@ def plot_px(points: NDArray[np.float64]) -> tuple[int, int]:
     shape = float(np.clip(shape, 1 / _LONGEST, _LONGEST))
     area = PLOT_PX[0] * PLOT_PX[1]
     return round((area * shape) ** 0.5), round((area / shape) ** 0.5)
+
+
+def without_gaps(
+    points: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], list[tuple[int, float]]]:
+    """Points (n, d) with wide empty bands made narrow, and where these are: axis and coordinate.
+
+    A cluster far from all others would otherwise push them into a corner of the page. On each
+    axis a band without a point is cut when it is wider than a fifth of what is beside it.
+    """
+    closer = points.copy()
+    cuts: list[tuple[int, float]] = []
+    if len(points) < _FEWEST_CUT:
+        return closer, cuts
+    for axis in range(points.shape[1]):
+        order = np.argsort(points[:, axis], kind="stable")
+        gaps = np.diff(points[order, axis])
+        bands = []
+        for _ in range(_MOST_CUTS):
+            widest = int(np.argmax(gaps))
+            beside = gaps.sum() - gaps[widest]
+            if beside <= 0 or gaps[widest] <= _WIDE * beside:
+                break
+            gaps[widest] = _NARROW * beside
+            bands.append(widest)
+        places = np.concatenate([[0.0], np.cumsum(gaps)])
+        closer[order, axis] = places
+        cuts += [(axis, float(places[band] + gaps[band] / 2)) for band in bands]
+    return closer, cuts
 
 
 def to_pixels(points: NDArray[np.float64], plot: tuple[int, int]) -> NDArray[np.float64]:

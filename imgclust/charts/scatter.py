@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imgclust.charts.figure import colour, legible, new_figure, save
+from imgclust.charts.figure import SHAPES, colour, legible, new_figure, save, shape
+from imgclust.charts.fonts import fonts_for
 from imgclust.charts.image_sheet import Picture, opened
 from imgclust.charts.layout import (
     EDGE_PX,
@@ -23,12 +25,17 @@ from imgclust.charts.layout import (
     page_of,
     plot_px,
     to_pixels,
+    without_gaps,
 )
 
 _DPI = 120
 _TITLE_PX = 50
-_LEGEND_PX = 270
+# Of a legend: marks, ids, counts (their right edge), names (and how wide they are), all of it.
+_LEGEND_X = {"mark": 8, "id": 22, "count": 112, "name": 126}
+_LEGEND_PX = 140
+_NAME_PX = 210
 _LEGEND_ROWS = 48
+_LEGEND_PT = 8
 _ZOOM_3D = 1.05
 _RING = -2  # in the legend: no cluster, but the rings
 
@@ -43,6 +50,7 @@ def map_2d(
     coordinates: NDArray[Any],
     clusters: NDArray[Any],
     names: Mapping[int, str],
+    sizes: Mapping[int, int] | None = None,
     thumbnails: Callable[[int], Picture] | None = None,
     placed: NDArray[np.bool_] | None = None,
     title: str = "",
@@ -60,6 +68,8 @@ def map_2d(
         Lasting cluster id of each row, int (n,); negative for none.
     names
         Names of those clusters that have one.
+    sizes
+        What the legend says that each cluster has; by default, its rows.
     thumbnails
         Gives the picture of a row (PIL, encoded bytes, or None); asked only for rows that may
         be shown, at most a few times `max_thumbnails`.
@@ -74,14 +84,14 @@ def map_2d(
     StorageError
         When the picture cannot be written.
     """
-    points = np.asarray(coordinates, dtype=np.float64)
+    points, cuts = without_gaps(np.asarray(coordinates, dtype=np.float64))
     ids = np.asarray(clusters, dtype=np.int64)
     plot = plot_px(points)
     place = to_pixels(points, plot)
     centres = centres_of(place, ids)
     late = _late(placed, len(points))
-    named = _legend_rows(ids, names, placed=int(late.sum()))
-    width = plot[0] + 2 * EDGE_PX + (_LEGEND_PX if named else 0)
+    rows = _legend_rows(ids, names, sizes, placed=int(late.sum()))
+    width = plot[0] + 2 * EDGE_PX + _legend_px(rows)
     height = plot[1] + 2 * EDGE_PX + _TITLE_PX
     figure = new_figure(width / _DPI, height / _DPI)
     figure.set_layout_engine("none")
@@ -89,14 +99,8 @@ def map_2d(
     axes.set_axis_off()
     axes.set_xlim(0, width)  # one unit is one pixel: what is laid out here stays where it is put
     axes.set_ylim(0, height)
-    axes.text(
-        EDGE_PX,
-        height - _TITLE_PX / 2,
-        legible(title, most=100),
-        fontsize=13,
-        va="center",
-        parse_math=False,
-    )
+    _title(axes, title, height, cuts=bool(cuts))
+    _cuts(axes, cuts, points, plot)
     size = float(np.clip(60_000 / max(1, len(place)), 4, 60))
     _points(axes, place, ids, late, size=size, alpha=0.8)
     page = page_of(plot)
@@ -105,7 +109,7 @@ def map_2d(
         _number(axes, cluster, box, at, small=len(centres) > 40)
     if thumbnails is not None:
         draw_thumbnails(axes, page, place, ids, late, centres, thumbnails, max_thumbnails, numbers)
-    _legend(axes, named, left=plot[0] + 2 * EDGE_PX, top=height - _TITLE_PX)
+    _legend(axes, rows, left=plot[0] + 2 * EDGE_PX, top=height - _TITLE_PX)
     return save(figure, path)
 
 
@@ -115,15 +119,16 @@ def map_3d(
     coordinates: NDArray[Any],
     clusters: NDArray[Any],
     names: Mapping[int, str],
+    sizes: Mapping[int, int] | None = None,
     placed: NDArray[np.bool_] | None = None,
     title: str = "",
 ) -> Path:
     """Draw a map of three dimensions; parameters as in `map_2d`, coordinates (n, 3)."""
-    points = np.asarray(coordinates, dtype=np.float64)
+    points, cuts = without_gaps(np.asarray(coordinates, dtype=np.float64))
     ids = np.asarray(clusters, dtype=np.int64)
     late = _late(placed, len(points))
-    named = _legend_rows(ids, names, placed=int(late.sum()))
-    width = PLOT_PX[0] + 2 * EDGE_PX + (_LEGEND_PX if named else 0)
+    rows = _legend_rows(ids, names, sizes, placed=int(late.sum()))
+    width = PLOT_PX[0] + 2 * EDGE_PX + _legend_px(rows)
     height = PLOT_PX[1] + 2 * EDGE_PX + _TITLE_PX
     figure = new_figure(width / _DPI, height / _DPI)
     figure.set_layout_engine("none")
@@ -142,21 +147,14 @@ def map_3d(
     page.set_axis_off()
     page.set_xlim(0, width)
     page.set_ylim(0, height)
-    page.text(
-        EDGE_PX,
-        height - _TITLE_PX / 2,
-        legible(title, most=100),
-        fontsize=13,
-        va="center",
-        parse_math=False,
-    )
+    _title(page, title, height, cuts=bool(cuts))
     # The numbers lie on the page, where they can be kept from covering each other.
     centres = centres_of(points, ids)
     seen = _on_page(axes, np.array(list(centres.values())).reshape(-1, 3), page)
     numbers = number_boxes(dict(zip(centres, seen, strict=True)), page_of(PLOT_PX))
     for cluster, box, at in numbers:
         _number(page, cluster, box, at, small=len(centres) > 40)
-    _legend(page, named, left=PLOT_PX[0] + 2 * EDGE_PX, top=height - _TITLE_PX)
+    _legend(page, rows, left=PLOT_PX[0] + 2 * EDGE_PX, top=height - _TITLE_PX)
     return save(figure, path)
 
 
@@ -174,6 +172,27 @@ def _late(placed: NDArray[np.bool_] | None, n: int) -> NDArray[np.bool_]:
     return np.zeros(n, bool) if placed is None else np.asarray(placed, bool)
 
 
+def _title(page: Any, title: str, height: float, *, cuts: bool) -> None:
+    at = height - _TITLE_PX / 2
+    page.text(EDGE_PX, at, legible(title, most=100), fontsize=13, va="center", parse_math=False)
+    if cuts:
+        words = "wide empty bands are cut; distances across them are longer"
+        page.text(EDGE_PX, at - 22, words, fontsize=8, va="center", color="0.4")
+
+
+def _cuts(
+    axes: Any, cuts: list[tuple[int, float]], points: NDArray[np.float64], plot: tuple[int, int]
+) -> None:
+    """A dashed line through the middle of each band that was made narrow."""
+    right, top = page_of(plot).right, page_of(plot).top
+    for axis, value in cuts:
+        where = points.mean(axis=0, keepdims=True)
+        where[0, axis] = value
+        at = float(to_pixels(np.concatenate([points, where]), plot)[-1, axis])
+        ends = ([at, at], [0, top]) if axis == 0 else ([0, right], [at, at])
+        axes.plot(*ends, color="0.75", linestyle=(0, (6, 6)), linewidth=0.9, zorder=0.5)
+
+
 def _points(
     axes: Any,
     points: NDArray[np.float64],
@@ -183,19 +202,31 @@ def _points(
     size: float,
     alpha: float,
 ) -> None:
-    """Dots for what the map was made of, rings for what was placed in it."""
+    """Marks for what the map was made of, empty ones for what was placed in it."""
     colours = np.array([colour(int(one)) for one in ids]).reshape(-1, 3)
-    dots, rings = points[~late], points[late]
-    axes.scatter(*dots.T, s=size, c=colours[~late], alpha=alpha, linewidths=0, zorder=2)
-    if len(rings):
-        axes.scatter(
-            *rings.T,
-            s=max(2.5 * size, 14),
-            facecolors="white",
-            edgecolors=colours[late],
-            linewidths=1.1,
-            zorder=2.5,
-        )
+    shapes = np.array([shape(int(one)) for one in ids])
+    for marker in SHAPES:
+        full, empty = (shapes == marker) & ~late, (shapes == marker) & late
+        if full.any():
+            axes.scatter(
+                *points[full].T,
+                s=size,
+                c=colours[full],
+                marker=marker,
+                alpha=alpha,
+                linewidths=0,
+                zorder=2,
+            )
+        if empty.any():
+            axes.scatter(
+                *points[empty].T,
+                s=max(2.5 * size, 14),
+                facecolors="white",
+                edgecolors=colours[empty],
+                marker=marker,
+                linewidths=1.1,
+                zorder=2.5,
+            )
 
 
 def _number(axes: Any, cluster: int, box: Box, centre: NDArray[np.float64], *, small: bool) -> None:
@@ -227,32 +258,61 @@ def _number(axes: Any, cluster: int, box: Box, centre: NDArray[np.float64], *, s
     )
 
 
+@dataclass(frozen=True)
+class _Row:
+    """A line of a legend; `cluster` is negative for none, or `_RING`."""
+
+    cluster: int
+    count: int
+    name: str
+
+
 def _legend_rows(
-    ids: NDArray[np.int64], names: Mapping[int, str], *, placed: int = 0
-) -> list[tuple[int, str]]:
-    """Clusters and what to say of each: all of them where there is room, else the named ones."""
+    ids: NDArray[np.int64],
+    names: Mapping[int, str],
+    sizes: Mapping[int, int] | None,
+    *,
+    placed: int = 0,
+) -> list[_Row]:
+    """Clusters and what to say of each: all where there is room, else the named and the largest."""
     present, counts = np.unique(ids[ids >= 0], return_counts=True)
-    rows = []
-    for cluster, count in zip(present.tolist(), counts.tolist(), strict=True):
-        name = names.get(cluster, "")
-        rows.append((cluster, f"{cluster}  {name}  ({count})" if name else f"{cluster}  ({count})"))
+    rows = [
+        _Row(cluster, count if sizes is None else sizes.get(cluster, 0), names.get(cluster, ""))
+        for cluster, count in zip(present.tolist(), counts.tolist(), strict=True)
+    ]
     if len(rows) > _LEGEND_ROWS:
-        rows = [(cluster, words) for cluster, words in rows if names.get(cluster)]
-    if len(rows) > _LEGEND_ROWS:
-        left_out = len(rows) - _LEGEND_ROWS + 1
-        rows = [*rows[: _LEGEND_ROWS - 1], (-1, f"and {left_out} more")]
-    return [*rows, (_RING, f"placed since ({placed}); dashed frames")] if placed else rows
+        first = sorted(rows, key=lambda row: (not row.name, -row.count, row.cluster))
+        shown = sorted(first[: _LEGEND_ROWS - 1], key=lambda row: row.cluster)
+        rows = [*shown, _Row(-1, len(rows) - len(shown), "more clusters")]
+    return [*rows, _Row(_RING, placed, "placed since; dashed frames")] if placed else rows
 
 
-def _legend(axes: Any, rows: list[tuple[int, str]], *, left: float, top: float) -> None:
+def _legend_px(rows: list[_Row]) -> int:
+    if not rows:
+        return 0
+    return _LEGEND_PX + (_NAME_PX if any(row.name for row in rows) else 0)
+
+
+def _legend(axes: Any, rows: list[_Row], *, left: float, top: float) -> None:
     apart = min(PLOT_PX[1], top - 2 * EDGE_PX) / _LEGEND_ROWS
-    for number, (cluster, words) in enumerate(rows):
+    fonts = fonts_for(row.name for row in rows)
+    style: dict[str, Any] = {"fontsize": _LEGEND_PT, "va": "center", "parse_math": False}
+    if rows:
+        at, above = left + _LEGEND_X["count"], top - EDGE_PX + apart
+        axes.text(at, above, "images", fontsize=7, ha="right", va="center", color="0.4")
+    for number, row in enumerate(rows):
         y = top - EDGE_PX - number * apart
-        if cluster == _RING:
-            axes.scatter([left + 8], [y], s=40, facecolors="white", edgecolors=["grey"])
-        else:
-            axes.scatter([left + 8], [y], s=40, color=[colour(cluster)], linewidths=0)
-        axes.text(left + 22, y, legible(words, most=40), fontsize=8, va="center", parse_math=False)
+        if row.cluster == _RING:
+            ring = {"facecolors": "white", "edgecolors": ["grey"]}
+            axes.scatter([left + _LEGEND_X["mark"]], [y], s=40, **ring)
+        elif row.cluster >= 0:
+            mark = {"color": [colour(row.cluster)], "marker": shape(row.cluster)}
+            axes.scatter([left + _LEGEND_X["mark"]], [y], s=40, linewidths=0, **mark)
+            axes.text(left + _LEGEND_X["id"], y, f"{row.cluster}", **style)
+        axes.text(left + _LEGEND_X["count"], y, f"{row.count:,}", ha="right", **style)
+        # Matplotlib rounds the width of each letter: narrow ones take a tenth more.
+        name = fonts.fitted(row.name, _LEGEND_PT * _DPI / 72, 0.88 * _NAME_PX)
+        axes.text(left + _LEGEND_X["name"], y, name, **style)
 
 
 def draw_thumbnails(

@@ -13,6 +13,7 @@ import typer
 from imgclust.cli import (
     clusters,
     collections,
+    corrections,
     duplicates,
     export,
     images,
@@ -66,6 +67,7 @@ def _without_command(call: Call, version: Version = False) -> int:
     raise UsageError("no command given; see imgclust --help")
 
 
+clusters.clusters_commands.add_typer(corrections.commands)
 for _group in (
     images,
     query,

@@ -23,12 +23,12 @@ def sheet(path: Path | None) -> None:
         require_sheet(path)
 
 
-def map_file(path: Path | None) -> None:
+def map_file(path: Path | None, dims: int | None) -> None:
     """Refuse a map that cannot be drawn there."""
     if path is not None:
         from imgclust.collection.exports import require_map
 
-        require_map(path)
+        require_map(path, dims)
 
 
 def report(path: Path | None) -> None:
@@ -39,7 +39,7 @@ def report(path: Path | None) -> None:
         require_report(path)
 
 
-def export(target: Path | BinaryIO, *, format: str, embeddings: bool) -> None:
+def export(target: Path | BinaryIO | None, *, format: str, embeddings: bool) -> None:
     """Refuse an export that cannot be written there, or whose options do not go together."""
     from imgclust.collection.exports import require_export
 
@@ -129,6 +129,15 @@ def log_file(given: str | None) -> None:
             raise UsageError(
                 f"the log file {printable(path)} cannot be written: its folder does not exist"
             )
+
+
+def command(files: Sequence[str], given: str | None) -> None:
+    """Refuse a command for events, given or set, that cannot be run."""
+    wanted = config.load(files).settings.watch.on_event if given is None else given
+    if given is not None or wanted:
+        from imgclust.collection.event_command import words_of
+
+        words_of(wanted)
 
 
 def weights(given: str | None) -> None:

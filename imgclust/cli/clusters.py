@@ -186,7 +186,8 @@ def _has_clusters(call: Call) -> bool:
     "view",
     example="""\
 imgclust view
-imgclust view --method pca --dims 3 --out map.png""",
+imgclust view --method pca --dims 3 --out map.png
+imgclust view --out map.html              3 dimensions, turned with the mouse""",
 )
 def view(
     call: Call,
@@ -194,11 +195,14 @@ def view(
     dims: Annotated[
         int | None, typer.Option(parser=whole(2, 3), metavar="2|3", help="Dimensions of the map.")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="A .png or .svg file.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A .png or .svg file, or an .html page that turns (3)."),
+    ] = None,
     refit: Annotated[bool, typer.Option("--refit", help="Recompute the map.")] = False,
 ) -> None:
     """Draw a map of the images, coloured by cluster."""
-    checks.map_file(out)
+    checks.map_file(out, dims)
     with call.open() as collection:
         drawn = collection.view(method=method, dims=dims, out=out, refit=refit)
         call.answer(drawn, tables.view)

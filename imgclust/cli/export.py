@@ -10,13 +10,14 @@ import typer
 
 from imgclust.cli import checks
 from imgclust.cli.context import Call
-from imgclust.cli.typer_ext import Camera, Commands, Since, Until, selection
+from imgclust.cli.questions import agreed
+from imgclust.cli.typer_ext import Camera, Commands, Since, Until, Yes, selection
 from imgclust.errors import UsageError
 from imgclust.terminal import exports
 
 commands = Commands()
 
-FormatName = Literal["json", "csv", "parquet", "projector", "classic"]
+FormatName = Literal["json", "csv", "parquet", "projector", "classic", "xmp"]
 
 
 @commands.adds(
@@ -25,32 +26,58 @@ FormatName = Literal["json", "csv", "parquet", "projector", "classic"]
 imgclust export --format csv --out images.csv
 imgclust export --format json --out - | jq '.images[].path'
 imgclust export --format parquet --embeddings --out images.parquet
-imgclust export --format projector --out projector   for tensorboard --logdir""",
+imgclust export --format projector --out projector   for tensorboard --logdir
+imgclust export --format xmp --out sidecars          names of clusters, for photo managers""",
 )
 def export(
     call: Call,
     format: Annotated[FormatName, typer.Option("--format", help="What to write.")],
     out: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--out", metavar="FILE", help="Replaced in one step; a folder for projector; -: stdout."
+            "--out",
+            metavar="FILE",
+            help="Replaced in one step; a folder for projector and xmp; -: stdout.",
         ),
-    ],
+    ] = None,
     embeddings: Annotated[
         bool, typer.Option("--embeddings", help="With the embedding of each image.")
+    ] = False,
+    beside_originals: Annotated[
+        bool,
+        typer.Option(
+            "--beside-originals",
+            help="With xmp: sidecars go beside the images; it asks first.",
+        ),
     ] = False,
     since: Since = None,
     until: Until = None,
     camera: Camera = None,
+    yes: Yes = False,
 ) -> None:
-    """Write all images with clusters and map coordinates."""
+    """Write all images with clusters and map coordinates.
+
+    As xmp: the names of clusters, as keywords in a sidecar for each image (beach.jpg.xmp).
+    """
+    if beside_originals and (format != "xmp" or out is not None):
+        raise UsageError("--beside-originals goes with --format xmp, instead of --out")
+    if out is None and not beside_originals:
+        raise UsageError("name a place for the export with --out")
     stream = out == "-"
     if stream and call.options.json:
         raise UsageError("--out - and --json both write to standard output; use one of them")
     chosen = selection(since, until, camera)
-    target = sys.stdout.buffer if stream else Path(out)
+    target = sys.stdout.buffer if stream else None if out is None else Path(out)
     checks.export(target, format=format, embeddings=embeddings)
     with call.open() as collection:
+        if target is None and not agreed(
+            call,
+            "Write an .xmp file beside each image whose cluster has a name?",
+            yes=yes,
+            reversible=False,
+            doing="sidecars would be written into the folders of the images",
+        ):
+            return
         result = collection.export(target, format=format, embeddings=embeddings, selection=chosen)
         if stream:
             for note in result.notes:

@@ -35,6 +35,8 @@ imgclust watch ~/Pictures --once               stop when all of it is in
 imgclust watch ~/Pictures --links ~/Clusters   make the link folders there
 imgclust watch --exclude '*_thumb.jpg'         leave them out, also next time
 imgclust watch --once --remove-excluded        take out what is left out now
+imgclust watch --hours 22:00-06:00             read new files at night only
+imgclust watch --exec 'notify.py --quiet'      give it each arrival, new cluster and bad file
 imgclust watch                                 the folders of the last time""",
 )
 def watch(
@@ -63,6 +65,21 @@ def watch(
         float | None,
         typer.Option(
             parser=decimal, metavar="SECONDS", help="Time between full scans.  [default: 300]"
+        ),
+    ] = None,
+    hours: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FROM-TO", help="Read files in these hours only; others are queued till then."
+        ),
+    ] = None,
+    command: Annotated[
+        str | None,
+        typer.Option(
+            "--exec",
+            metavar="COMMAND",
+            help="Run it for arrivals, new clusters and quarantined files, with the event as "
+            "JSON on its standard input; no shell is used.",
         ),
     ] = None,
     no_cluster: Annotated[
@@ -111,6 +128,9 @@ def watch(
             raise UsageError(f"{shown} is not a folder; use imgclust add {shown} for a file")
     if remove_excluded and not once:
         raise UsageError("--remove-excluded goes with --once; give both")
+    if hours and once:
+        raise UsageError("--hours is for a watcher that keeps running; --once reads at any time")
+    checks.command(call.options.files, command)
     if exclude:
         from imgclust.collection import Exclusion
 
@@ -122,6 +142,8 @@ def watch(
         "watch.polling": polling or None,
         "watch.settle_s": settle_s,
         "watch.rescan_s": rescan_s,
+        "watch.hours": hours,
+        "watch.on_event": command,
         "clustering.recluster_every": recluster_every,
         "links.outliers": outliers,
         "watch.log_file": log,
@@ -166,6 +188,23 @@ def _may_leave(call: Call, found: Sequence[MissingImage], *, yes: bool) -> bool:
         reversible=False,
         doing=f"{counted(len(found), 'image')} would leave the collection",
     )
+
+
+@commands.adds("pause", example="imgclust pause")
+def pause(call: Call) -> None:
+    """Read no file until `imgclust resume`, such as while you copy many; new files are queued.
+
+    A watcher that runs stops reading within a second, and one that starts later reads nothing.
+    """
+    with call.open() as collection:
+        call.answer(collection.pause(), status.paused)
+
+
+@commands.adds("resume", example="imgclust resume")
+def resume(call: Call) -> None:
+    """Read files again after `imgclust pause`, the queued ones first."""
+    with call.open() as collection:
+        call.answer(collection.resume(), status.paused)
 
 
 @commands.adds(

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _PLACE = "imgclust.globals"
 _ORDER = (
-    *("watch", "add", "query", "duplicates", "sweep", "cluster", "clusters", "view", "links"),
+    *("watch", "pause", "resume", "add", "query", "duplicates", "sweep", "cluster", "clusters"),
+    *("view", "links"),
     *("report", "export", "status", "quarantine", "missing", "roots", "remove", "doctor"),
     *("serve", "backup", "restore", "collections", "config", "weights", "reembed"),
 )

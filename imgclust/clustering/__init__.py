@@ -4,13 +4,23 @@ Arrays in, frozen results out; nothing here knows a catalog or a setting.
 """
 
 from imgclust.clustering.burst_groups import BurstRule, Representatives, burst_rule, group_bursts
-from imgclust.clustering.choose_k import Suggestion, preferred, suggest, suggest_from
+from imgclust.clustering.choose_k import (
+    Suggestion,
+    largest_compared,
+    preferred,
+    suggest,
+    suggest_from,
+)
 from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
 from imgclust.clustering.constraints import (
     Constraints,
+    Demands,
+    UnsatisfiableError,
     constrained_fit,
+    contracted,
     is_nowhere,
     nowhere,
+    satisfied,
 )
 from imgclust.clustering.drift_test import (
     Drift,
@@ -32,6 +42,7 @@ __all__ = [
     "BurstRule",
     "Constraints",
     "Continued",
+    "Demands",
     "Drift",
     "Fit",
     "GroupCount",
@@ -41,12 +52,14 @@ __all__ = [
     "Spread",
     "Suggestion",
     "Sweep",
+    "UnsatisfiableError",
     "assign",
     "burst_rule",
     "coarser",
     "coherence",
     "constrained_fit",
     "continued",
+    "contracted",
     "default_k_max",
     "drift",
     "finer",
@@ -55,6 +68,7 @@ __all__ = [
     "group_bursts",
     "group_count",
     "is_nowhere",
+    "largest_compared",
     "left_out",
     "match",
     "medoid",
@@ -66,6 +80,7 @@ __all__ = [
     "regrouped",
     "representatives",
     "resized",
+    "satisfied",
     "smooth",
     "spread",
     "suggest",

@@ -133,13 +133,18 @@ def _without_knee(swept: Sweep, n: int, why: str) -> Suggestion:
     )
 
 
+def largest_compared(n: int) -> int:
+    """The largest k of n rows that the criteria of a sweep are compared up to."""
+    return max(2, math.isqrt(n))
+
+
 def preferred(swept: Sweep, *, n: int) -> dict[str, int]:
     """The k that each criterion of a sweep of n rows is largest at, by its name.
 
     Of k from 2 to the square root of n: towards single rows they rise for no reason. Of equals
     the smallest.
     """
-    most = max(2, math.isqrt(n))
+    most = largest_compared(n)
     found = {}
     for name, values in swept.criteria.items():
         scored = [

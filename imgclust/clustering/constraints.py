@@ -7,6 +7,7 @@ what joins it later does not pull it away from them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -172,3 +173,207 @@ def constrained_fit(
         asked_k=k,
         notes=notes,
     )
+
+
+class UnsatisfiableError(ClusteringError):
+    """Demands on rows that contradict each other.
+
+    Attributes
+    ----------
+    rows
+        The rows that they are about.
+    """
+
+    def __init__(self, message: str, rows: Sequence[int]) -> None:
+        super().__init__(message)
+        self.rows = tuple(sorted(set(rows)))
+
+
+@dataclass(frozen=True, eq=False)
+class Demands:
+    """Where rows have to be, and with which others (Wagstaff et al. 2001, "Constrained k-means").
+
+    Attributes
+    ----------
+    group
+        Rows of one number have to be together, int (n,).
+    fixed
+        Place of the cluster that a row has to be in, int (n,); -1 where it is free.
+    barred
+        (row, place of a cluster that it must not be in).
+    apart
+        Pairs of rows that must not be in one cluster.
+    """
+
+    group: NDArray[np.int64]
+    fixed: NDArray[np.int32]
+    barred: tuple[tuple[int, int], ...] = ()
+    apart: tuple[tuple[int, int], ...] = ()
+
+    def violated(self, assigned: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+        """Rows that are not where they have to be, bool (n,); of a group all of them."""
+        wrong = (self.fixed >= 0) & (assigned != self.fixed)
+        for row, place in self.barred:
+            wrong[row] |= bool(assigned[row] == place)
+        for row, other in self.apart:
+            wrong[[row, other]] |= bool(assigned[row] == assigned[other])
+        _, group = np.unique(self.group, return_inverse=True)
+        count = int(group.max(initial=-1)) + 1
+        least, most = np.full(count, np.iinfo(np.int32).max), np.full(count, -1)
+        np.minimum.at(least, group, assigned)
+        np.maximum.at(most, group, assigned)
+        bad = least != most
+        np.logical_or.at(bad, group, wrong)
+        return np.asarray(bad[group])
+
+
+# Places that are tried in all for rows that have to be apart, before they count as impossible.
+_TRIES = 20_000
+
+
+def contracted(points: Vectors, group: NDArray[np.int64]) -> Vectors:
+    """Points (n, d) with those of each group (n,) at their mean: one point of their weight."""
+    _, inverse, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    if len(sizes) == len(points):
+        return points
+    moved = points.copy()
+    for number in np.flatnonzero(sizes > 1):
+        rows = inverse == number
+        moved[rows] = points[rows].mean(axis=0, dtype=np.float64)
+    return moved
+
+
+def satisfied(
+    points: NDArray[Any], centroids: NDArray[Any], assigned: NDArray[Any], demands: Demands
+) -> NDArray[np.int32]:
+    """Assignments that meet all demands, as near as can be to those that are given.
+
+    A group is one point, the mean of its rows. It stays where its rows are, where that is allowed,
+    and else joins the nearest cluster that is; rows that have to be apart are placed by
+    backtracking, those with the fewest places left first (Brelaz 1979).
+
+    Parameters
+    ----------
+    points, centroids
+        float32, shapes (n, d) and (k, d).
+    assigned
+        Place of each row's cluster, int (n,).
+
+    Raises
+    ------
+    UnsatisfiableError
+        When there are none.
+    """
+    return _Placement(points, centroids, np.asarray(assigned, np.int32), demands).result()
+
+
+class _Placement:
+    """Groups of rows on their way to places that are allowed."""
+
+    def __init__(
+        self,
+        points: NDArray[Any],
+        centroids: NDArray[Any],
+        assigned: NDArray[np.int32],
+        demands: Demands,
+    ) -> None:
+        _, self.group = np.unique(demands.group, return_inverse=True)
+        self.rows: list[list[int]] = [[] for _ in range(int(self.group.max(initial=-1)) + 1)]
+        for row, number in enumerate(self.group.tolist()):
+            self.rows[number].append(row)
+        self.k = len(centroids)
+        self.points, self.centroids, self.assigned = points, centroids, assigned
+        self.place: dict[int, int] = {}
+        self.barred: dict[int, dict[int, int]] = {}
+        self.apart: dict[int, set[int]] = {}
+        for number, rows in enumerate(self.rows):
+            for row in rows:
+                self.fix(number, row, int(demands.fixed[row]))
+        for row, place in demands.barred:
+            number = int(self.group[row])
+            self.barred.setdefault(number, {})[place] = row
+            if self.place.get(number) == place:
+                fixed = [one for one in self.rows[number] if demands.fixed[one] >= 0]
+                raise UnsatisfiableError("rows are fixed where one is barred", [row, *fixed])
+        for row, other in demands.apart:
+            one, two = int(self.group[row]), int(self.group[other])
+            if one == two or (one in self.place and self.place[one] == self.place.get(two)):
+                raise UnsatisfiableError("rows are together that have to be apart", [row, other])
+            self.apart.setdefault(one, set()).add(two)
+            self.apart.setdefault(two, set()).add(one)
+        self.tries = 0
+
+    def fix(self, number: int, row: int, place: int) -> None:
+        if place < 0:
+            return
+        if self.place.setdefault(number, place) != place:
+            raise UnsatisfiableError("rows that are together are fixed apart", self.rows[number])
+
+    def order(self, number: int) -> list[int]:
+        """The places that a group may have, the best first."""
+        rows = self.rows[number]
+        mean = self.points[rows].mean(axis=0, dtype=np.float64)
+        squared = np.square(self.centroids.astype(np.float64) - mean).sum(axis=1)
+        places = {int(one) for one in self.assigned[rows]}
+        if len(places) == 1:
+            squared[places.pop()] = -1.0
+        barred = self.barred.get(number, {})
+        return [one for one in np.argsort(squared, kind="stable").tolist() if one not in barred]
+
+    def result(self) -> NDArray[np.int32]:
+        free = [number for number in range(len(self.rows)) if number not in self.place]
+        tied = [number for number in free if number in self.apart]
+        for number in free:
+            if number not in self.apart and (len(self.rows[number]) > 1 or number in self.barred):
+                self.place[number] = self.only(number, self.order(number))
+        orders = {number: self.order(number) for number in tied}
+        for number in tied:
+            self.only(number, orders[number])
+        if not self.search(orders):
+            rows = [row for number in tied for row in self.rows[number]]
+            raise UnsatisfiableError("there are too few clusters to keep rows apart", rows)
+        found = self.assigned.copy()
+        for number, place in self.place.items():
+            found[self.rows[number]] = place
+        return found
+
+    def only(self, number: int, order: list[int]) -> int:
+        if not order:
+            raise UnsatisfiableError("no cluster is left for a row", self.rows[number])
+        return order[0]
+
+    def search(self, orders: dict[int, list[int]]) -> bool:
+        """Give the groups that are tied to others their places; False when there is no way.
+
+        An explicit stack: a chain of pairs may be longer than Python nests calls.
+        """
+        stack: list[tuple[int, list[int]]] = []
+        waiting = set(orders)
+        left = {one: self.left(one, orders[one]) for one in waiting}
+
+        def look_again(changed: int) -> None:
+            for one in {changed, *self.apart[changed]} & orders.keys():
+                left[one] = self.left(one, orders[one])
+
+        while waiting:
+            number = min(waiting, key=lambda one: (len(left[one]), -len(self.apart[one]), one))
+            choices = left[number]
+            while not choices:
+                if not stack:
+                    return False
+                number, choices = stack.pop()
+                del self.place[number]
+                look_again(number)
+                waiting.add(number)
+            self.tries += 1
+            if self.tries > _TRIES:
+                return False
+            self.place[number] = choices[0]
+            look_again(number)
+            stack.append((number, choices[1:]))
+            waiting.discard(number)
+        return True
+
+    def left(self, number: int, order: list[int]) -> list[int]:
+        taken = {self.place[one] for one in self.apart[number] if one in self.place}
+        return [place for place in order if place not in taken]

@@ -82,6 +82,7 @@ def match(
     weights: NDArray[Any] | None = None,
     old_ids: Sequence[int] = (),
     pinned: Sequence[int] = (),
+    lasting: Sequence[int] = (),
 ) -> Matching:
     """Give each new cluster the id of the old one that it continues, or a new id.
 
@@ -106,6 +107,8 @@ def match(
     pinned
         Old ids that the first new clusters have, whatever they share; the others are matched
         among themselves.
+    lasting
+        Old ids that live on, in the clusters that share most with them, whatever that is.
 
     Raises
     ------
@@ -114,9 +117,12 @@ def match(
     """
     from scipy.optimize import linear_sum_assignment
 
-    shared = _Shared(old, new, k, next_id, weights, (*old_ids, *pinned))
+    shared = _Shared(old, new, k, next_id, weights, (*old_ids, *pinned, *lasting))
     jaccard = shared.jaccard()
-    eligible = np.where(jaccard >= _JACCARD, shared.overlap, 0)
+    eligible = np.where(jaccard >= _JACCARD, shared.overlap, 0).astype(np.float64)
+    stays = np.searchsorted(shared.olds, np.asarray(lasting, dtype=np.int64))
+    # More than all other pairs together, so that each of them has one.
+    eligible[stays] = shared.overlap[stays] + jaccard[stays] + 1.0 + shared.overlap.sum()
     held = np.searchsorted(shared.olds, np.asarray(pinned, dtype=np.int64))
     eligible[held] = 0
     eligible[:, : len(held)] = 0

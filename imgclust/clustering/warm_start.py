@@ -78,6 +78,7 @@ def continued(
     *,
     given: NDArray[np.int32] | None = None,
     anchors: NDArray[Any] | None = None,
+    pinned: NDArray[np.int32] | None = None,
     margin: float = MARGIN,
     exchange: float = EXCHANGE,
     rounds: int = _ROUNDS,
@@ -97,6 +98,9 @@ def continued(
     given, anchors
         As in `constrained_fit`: the first f clusters before are given, their rows stay, no split
         or union touches them, free rows may join those that have rows.
+    pinned
+        Position before that a row does not leave, int32 (n,); -1 where it may. Clusters with such
+        rows live on; unlike given ones they may change otherwise.
     margin
         A row leaves its cluster only for one whose squared distance is smaller by this share.
     exchange
@@ -115,7 +119,7 @@ def continued(
         When `stop` was set.
     """
     rows = checked(vectors)
-    state = _State(rows, before, given, anchors)
+    state = _State(rows, before, given, anchors, pinned)
     if k < max(1, state.held):
         raise ClusteringError(
             f"k = {k} is less than the {state.held} clusters that are given"
@@ -157,6 +161,7 @@ def resized(
     *,
     given: NDArray[np.int32] | None = None,
     anchors: NDArray[Any] | None = None,
+    pinned: NDArray[np.int32] | None = None,
     stop: StopFlag | None = None,
 ) -> Continued:
     """k clusters by splits or unions alone: rows of all other clusters stay where they are.
@@ -164,7 +169,9 @@ def resized(
     Fewer splits than asked where clusters hold equal rows alone, fewer unions where the others
     are given. Parameters as in `continued`.
     """
-    return continued(vectors, before, k, given=given, anchors=anchors, rounds=0, stop=stop)
+    return continued(
+        vectors, before, k, given=given, anchors=anchors, pinned=pinned, rounds=0, stop=stop
+    )
 
 
 class _State:
@@ -176,6 +183,7 @@ class _State:
         before: NDArray[Any],
         given: NDArray[np.int32] | None,
         anchors: NDArray[Any] | None,
+        pinned: NDArray[np.int32] | None = None,
     ) -> None:
         n, dims = rows.shape
         self.rows = rows
@@ -188,11 +196,15 @@ class _State:
         if (
             len(self.assigned) != n
             or len(self.given) != n
+            or (pinned is not None and len(pinned) != n)
             or self.given.max(initial=-1) >= (self.held or 0)
         ):
             raise ClusteringError(
                 f"the positions before or given do not fit {n} rows and {self.held} given clusters"
             )
+        self.pinned = np.zeros(n, np.bool_) if pinned is None else (pinned >= 0) & (self.given < 0)
+        if pinned is not None:
+            self.assigned[self.pinned] = pinned[self.pinned]
         self.assigned[self.given >= 0] = self.given[self.given >= 0]
         self.before = self.assigned.copy()
         # Where a row has the advantage; -1 for one that comes from nowhere.
@@ -203,6 +215,10 @@ class _State:
     @property
     def k(self) -> int:
         return len(self.origins)
+
+    def lasting(self) -> set[int]:
+        """Clusters with rows that do not leave them."""
+        return set(self.assigned[self.pinned].tolist())
 
     def sizes(self) -> NDArray[np.int64]:
         return np.bincount(self.assigned[self.assigned >= 0], minlength=self.k)
@@ -283,7 +299,8 @@ class _State:
         if union is None or division.gain <= exchange * union[1]:
             return False
         members = np.flatnonzero(self.assigned == cluster)
-        self.divide(members, division)
+        if not self.divide(members, division):
+            return False
         self.join_pair(union[0])
         return True
 
@@ -294,7 +311,11 @@ class _State:
         if len(free) < 2:
             return None
         costs = union_costs(self.centroids()[free], self.sizes()[free])
+        lasting = np.isin(free, list(self.lasting()))
+        costs[np.ix_(lasting, lasting)] = np.inf
         place = int(np.argmin(costs))
+        if not np.isfinite(costs.flat[place]):
+            return None
         return free[list(divmod(place, len(free)))], float(costs.flat[place])
 
     def unite(self) -> bool:
@@ -308,7 +329,8 @@ class _State:
     def join_pair(self, pair: NDArray[np.int64]) -> None:
         """Two clusters become one, which keeps the place of the larger."""
         sizes = self.sizes()
-        stays, goes = sorted(pair, key=lambda one: (-sizes[one], one))
+        lasting = self.lasting()
+        stays, goes = sorted(pair, key=lambda one: (one not in lasting, -sizes[one], one))
         for labels in (self.assigned, self.home):
             labels[labels == goes] = stays
         if self.origins[stays] < 0:
@@ -334,7 +356,13 @@ class _State:
         counts = np.bincount(sides[:, 0], minlength=2)
         if not counts.all():
             return False
-        leaving = members[sides[:, 0] == int(counts[1] <= counts[0])]
+        smaller = int(counts[1] <= counts[0])
+        leaving = np.empty(0, np.int64)
+        for side in (smaller, 1 - smaller):  # pinned rows stay, on whichever side they are
+            if not leaving.size:
+                leaving = members[(sides[:, 0] == side) & ~self.pinned[members]]
+        if not leaving.size or leaving.size == members.size:
+            return False
         self.home[leaving[self.home[leaving] == cluster]] = self.k
         self.assigned[leaving] = self.k
         self.origins.append(-1)
@@ -342,7 +370,7 @@ class _State:
 
     def refine(self, margin: float, rounds: int, progress: Progress, stop: StopFlag | None) -> None:
         """Each free row to the nearest cluster, but home unless another is clearly nearer."""
-        free = np.flatnonzero(self.given < 0)
+        free = np.flatnonzero((self.given < 0) & ~self.pinned)
         if not free.size:
             return
         rows = self.rows if len(free) == len(self.rows) else self.rows[free]
@@ -380,6 +408,7 @@ class _State:
         One that grew by unions on the way may have fewer than another that joined it last.
         """
         took = dict(self.unions)
+        lasting = {self.origins[place] for place in self.lasting()}
         joined: dict[int, list[int]] = {}
         for gone in took:
             heir = gone
@@ -391,6 +420,6 @@ class _State:
             several = [origin, *joined.get(origin, ())] if origin >= 0 else [origin]
             if len(several) > 1:
                 rows = self.before[self.assigned == place]
-                several.sort(key=lambda one: -int((rows == one).sum()))
+                several.sort(key=lambda one: (one not in lasting, -int((rows == one).sum())))
             found.append(several[0])
         return tuple(found)

@@ -7,6 +7,7 @@ from imgclust.clusters.clustering_history import (
     history,
     life,
 )
+from imgclust.clusters.corrections import ContradictionError, enforce, said, violations
 from imgclust.clusters.drift import Drifting, drifting
 from imgclust.clusters.model import ArrivalAssigner, Model
 from imgclust.clusters.results import ClusterResult, SweepResult
@@ -19,6 +20,7 @@ __all__ = [
     "Automatic",
     "ClusterLife",
     "ClusterResult",
+    "ContradictionError",
     "Drifting",
     "LifeEvent",
     "Model",
@@ -28,9 +30,12 @@ __all__ = [
     "SweepResult",
     "current_similarity",
     "drifting",
+    "enforce",
     "history",
     "is_due",
     "life",
     "likeness_to",
+    "said",
     "similarity_of",
+    "violations",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 
 from imgclust.catalog import Catalog, Clustering, PublishedClustering
 from imgclust.clustering import regrouped
+from imgclust.clusters.corrections import idle_notes
 from imgclust.clusters.frozen_adaptation import adapted
 from imgclust.clusters.model import ArrivalAssigner
 from imgclust.clusters.publish import make_current
@@ -47,6 +48,7 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
         clusterings.make_current(back.id)
         clusterings.confirm(back.id)
         _name_as_before(catalog, current, back.id, returned=after - before)
+        catalog.corrections.take_back(current.id)
 
     ArrivalAssigner(catalog).catch_up(recipe, clustering=back.id, succession=succession)
     make_current(
@@ -71,7 +73,7 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
         gone=tuple({"id": one, "name": names.get(one)} for one in sorted(before - after)),
         moved=sum(counts.get(one, 0) for one in assignments.differing(current.id, back.id)),
         provisional=False,
-        notes=(),
+        notes=idle_notes(catalog, back.cluster_ids),
         returned=tuple({"id": one, "name": names.get(one)} for one in sorted(after - before)),
         frozen=frozen,
     )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Clustering
 from imgclust.clustering import assign
-from imgclust.clusters import smoothed_space
+from imgclust.clusters import corrections, smoothed_space
 from imgclust.clusters.burst_store import BurstFinder
 from imgclust.clusters.feature_space import (
     Projection,
@@ -76,6 +76,13 @@ class Model:
         catalog.assignments.count_arrivals(
             number, [(row[1], float(one)) for row, one in zip(rows, out, strict=True)]
         )
+        if catalog.corrections.some:
+            corrections.follow_near_copies(catalog, keys, vectors, self.clustering.recipe)
+            corrections.enforce(catalog, self, contents=keys)
+
+    def points(self, vectors: Vectors) -> Vectors:
+        """Embeddings `(n, d)` in the space of the clustering, `(n, dims)`."""
+        return into(self._projection, vectors if self._standardised else unit(vectors))
 
     def space(
         self,
@@ -184,7 +191,10 @@ class ArrivalAssigner:
         current = self._catalog.clusterings.current_id()
         if current is None:
             return None
-        if self._model is None or self._model.clustering.id != current:
+        if self._model is None or (
+            (self._model.clustering.id, self._model.clustering.k)
+            != (current, self._catalog.clusterings.count(current))
+        ):
             self._model = Model(self._catalog, self._catalog.clusterings.get(current))
         number = None
         if self._model.smoothed:

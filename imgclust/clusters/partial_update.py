@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Clustering, must_be_numbers
 from imgclust.clustering import Fit, Matching
+from imgclust.clusters.corrections import follow_lineage, require_mergeable
 from imgclust.clusters.feature_space import Space
 from imgclust.clusters.model import Model
 from imgclust.clusters.publish import described, make_current
@@ -201,9 +202,19 @@ def _publish(
         for one in group.clusters:
             if names.get(one) != group.names.get(one) or (one in frozen) != (one in group.frozen):
                 raise ChangedMeanwhileError(f"cluster {one} was named meanwhile; run this again")
+        if set(frozen) - {*change.matching.ids, *group.clusters}:
+            raise ChangedMeanwhileError("a cluster was made meanwhile; run this again")
         _require_free(asked.get("name"), names, change.matching.ids, asked.get("into"))
         _freeze(catalog, change, number)
+        if "merge" in asked:
+            require_mergeable(catalog, base.id, asked["merge"])
         clusterings.publish(number, told | {"asked": asked, "frozen": list(group.frozen)})
+        follow_lineage(
+            catalog,
+            number,
+            split={asked["split"]: asked["into"]} if "split" in asked else {},
+            merged={one: asked["into"] for one in asked.get("merge", ()) if one != asked["into"]},
+        )
 
     stay = {one: (one,) for one in group.frozen if one not in group.clusters}
     within = {one: heirs for one, heirs in change.heirs.items() if one in group.frozen}

@@ -17,6 +17,7 @@ from imgclust.clustering import (
     outlier_limits,
     spread,
 )
+from imgclust.clusters.corrections import enforce, follow_lineage
 from imgclust.clusters.feature_space import Space, apart, store
 from imgclust.clusters.model import Model
 from imgclust.clusters.results import lineage
@@ -71,6 +72,9 @@ def publish(
     def check() -> None:
         if set(catalog.clusterings.frozen()) - set(frozen):
             raise ChangedMeanwhileError("clusters were named meanwhile; run the command again")
+        put_into = catalog.corrections.kept(catalog.clusterings.current_id())
+        if set(put_into) - {*standing.put_into, *matching.ids}:
+            raise ChangedMeanwhileError("images were put elsewhere meanwhile; run it again")
         now = catalog.clusterings.current_fit()
         if automatic and provisional and now is not None and not now[1]:
             raise StoppedError("the clusters were made final meanwhile; they stay")
@@ -124,6 +128,13 @@ def publish(
         now = catalog.clusterings.current_fit()
         told = lineage(matching, catalog.clusterings.names()) | {"frozen": list(frozen)}
         catalog.clusterings.publish(number, told)
+        gone = {*matching.gone}
+        follow_lineage(
+            catalog,
+            number,
+            split={origin: into for origin, into in matching.split if origin in gone},
+            merged={one: heir for origin, heir in matching.merged for one in gone & {*origin}},
+        )
         if now is not None and not now[1]:
             catalog.clusterings.confirm(number)
         also()
@@ -170,6 +181,7 @@ def make_current(
     with catalog.transaction():
         followed.rest()
         publish()
+        enforce(catalog, followed.model, what="this clustering")
         catalog.ledger.queue_review(before)
         passing("recluster.publish")
 
@@ -184,7 +196,7 @@ class _Following:
         self._succession = succession
         self._recipe = recipe
         self._since = since
-        self._model = Model(catalog, catalog.clusterings.get(number))
+        self.model = Model(catalog, catalog.clusterings.get(number))
 
     def step(self) -> bool:
         """Follow the next changes in a transaction of its own; False when there are few left."""
@@ -198,7 +210,7 @@ class _Following:
 
     def _follow(self) -> int:
         contents, assignments = self._catalog.contents, self._catalog.assignments
-        number = self._model.clustering.id
+        number = self.model.clustering.id
         changes = contents.changes_after(self._since, _CHANGES)
         if not changes:
             return 0
@@ -215,7 +227,7 @@ class _Following:
         late = [key for key in late if contents.has_embedding(key, self._recipe)]
         if late:
             vectors = contents.embeddings(late, self._recipe)
-            self._model.take_in(self._catalog, late, vectors, among=among)
+            self.model.take_in(self._catalog, late, vectors, among=among)
         self._since = changes[-1][0]
         return len(changes)
 

@@ -16,7 +16,7 @@ class SweepResult:
 
     `complete` is False when the sweep was interrupted; `seconds` is all that it took. `criteria`
     are simplified_silhouette, calinski_harabasz and bic: a value for each k, larger is better;
-    `preferred` the k from 2 to the square root of n that each is largest at.
+    `preferred` the k from 2 to `compared_to` that each is largest at.
     """
 
     space: str
@@ -30,6 +30,7 @@ class SweepResult:
     complete: bool
     criteria: Mapping[str, tuple[float, ...]]
     preferred: Mapping[str, int]
+    compared_to: int
     notes: tuple[str, ...]
 
 
@@ -41,6 +42,8 @@ class ClusterResult:
     images whose cluster id changed. `new` ids were never used before; those that an undo brings
     back are `returned`, with their names. `frozen` are the named clusters that were kept as they
     are. `continued`: the clusters before were the start of it, otherwise it started from nothing.
+    `corrections` counts what people said about images and is satisfied, `corrected` the distinct
+    images that it puts elsewhere than the fit.
     """
 
     clustering: int | None
@@ -61,6 +64,8 @@ class ClusterResult:
     returned: tuple[Mapping[str, Any], ...] = ()
     frozen: tuple[int, ...] = ()
     continued: bool = False
+    corrections: int = 0
+    corrected: int = 0
 
 
 def lineage(matching: Matching, names: Mapping[int, str]) -> dict[str, Any]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from imgclust import devices
 from imgclust.catalog import Catalog
-from imgclust.clustering import Fit, Matching, Suggestion, Sweep, preferred
+from imgclust.clustering import Fit, Matching, Suggestion, Sweep, largest_compared, preferred
 from imgclust.clusters import burst_store, split_merge, stored_sweeps
 from imgclust.clusters.cluster_count import as_asked, as_continued, as_suggested, with_steps
 from imgclust.clusters.clustering_history import undo
+from imgclust.clusters.corrections import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
 from imgclust.clusters.model import ArrivalAssigner
 from imgclust.clusters.publish import drop_unpublished, publish
@@ -74,10 +76,11 @@ class Recluster:
         with self._locked():
             room = self._space(space, seed, keep=True)
             found, suggestion = self._sweep(room, k_min, k_max, seed)
+            n = len(room.keys)
+            compared_to = largest_compared(n)
             path = self._charts / self._settings.views.elbow.format(dims=room.points.shape[1])
             if chart:
-                draw_elbow(path, found, suggestion, space)
-        n = len(room.keys)
+                draw_elbow(path, found, suggestion, space, compared_to=compared_to)
         return SweepResult(
             space=space,
             n=n,
@@ -90,6 +93,7 @@ class Recluster:
             complete=found.complete,
             criteria=found.criteria,
             preferred=preferred(found, n=n),
+            compared_to=compared_to,
             notes=(*room.notes, *found.notes),
         )
 
@@ -155,7 +159,11 @@ class Recluster:
             if step is not None and self._catalog.clusterings.current_id() is None:
                 raise NothingThereError(NO_CLUSTERS)
             if wanted is not None and step is None:  # before anything takes long
-                as_asked(wanted, len(self._catalog.clusterings.frozen()), strict=strict)
+                frozen = self._catalog.clusterings.frozen()
+                lasting = set(
+                    self._catalog.corrections.kept(self._catalog.clusterings.current_id())
+                ) - set(frozen)
+                as_asked(wanted, len(frozen), strict=strict, lasting=len(lasting))
             room = self._space(space, seed, keep=not dry_run)
             self._stop.check()
             standing = standing_of(self._catalog, room)
@@ -175,8 +183,10 @@ class Recluster:
                     room, standing, wanted, seed, chosen_by, strict, continues
                 )
                 if wanted is None and not automatic:
-                    sentence = with_steps(sentence, done.k, len(standing.constraints.kept))
+                    least = len(standing.constraints.kept) + max(1, len(standing.lasting))
+                    sentence = with_steps(sentence, done.k, least=least)
             self._stop.check()
+            done, matching, decided = corrected(self._catalog, room, standing, done, matching)
             number = None
             if not dry_run:
                 number = publish(
@@ -194,7 +204,7 @@ class Recluster:
                     stop=self._stop,
                     also=also,
                 )
-            return result_of(
+            result = result_of(
                 self._catalog,
                 room,
                 standing,
@@ -205,6 +215,13 @@ class Recluster:
                 sentence=sentence,
                 provisional=provisional,
                 continues=continues,
+            )
+            waits = idle_notes(self._catalog, matching.ids)
+            return replace(
+                result,
+                corrections=len(standing.corrections) - idle_count(standing, matching.ids),
+                corrected=decided,
+                notes=(*result.notes, *waits),
             )
 
         return self._changing(make, dry_run=dry_run)
@@ -340,7 +357,9 @@ class Recluster:
         strict: bool,
         continues: bool,
     ) -> tuple[Fit, Matching, str, str]:
-        named = len(standing.constraints.kept)
+        named, lasting = len(standing.constraints.kept), len(standing.lasting)
+        parting = any(one.kind in {"not_in", "apart"} for one in standing.corrections)
+        least = max(named + lasting, 2 if parting else 1)
         k_min = self._settings.clustering.k_min
         k_max = self._settings.clustering.k_max or None
         if k is None and continues:
@@ -348,8 +367,7 @@ class Recluster:
                 self._catalog,
                 room,
                 len(standing.ids),
-                named=named,
-                k_min=k_min,
+                least=max(least, k_min),
                 k_max=k_max,
                 recipe=self._recipe,
                 seed=seed,
@@ -369,8 +387,9 @@ class Recluster:
                 stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
             assert stored is not None
             number, chosen_by, sentence = as_suggested(stored, named)
+            number = max(number, least)
         else:
-            number, sentence = as_asked(k, named, strict=strict)
+            number, sentence = as_asked(k, named, strict=strict, lasting=lasting)
         if continues:
             done, matching = self._continue(room, standing, number, None)
             return done, matching, chosen_by, sentence or sentence_of(done, named)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering, DescribedCluster, StoredSweep
+from imgclust.catalog import Catalog, Clustering, Correction, DescribedCluster, StoredSweep
 from imgclust.clustering import (
     Constraints,
     Fit,
@@ -23,6 +23,7 @@ from imgclust.clustering import (
     nowhere,
     resized,
 )
+from imgclust.clusters.corrections import pinned, together
 from imgclust.clusters.feature_space import Space, Vectors, back_from, into
 from imgclust.clusters.model import Model
 from imgclust.clusters.results import ClusterResult, lineage, lineage_fields
@@ -47,6 +48,12 @@ class Standing:
         Members of frozen clusters that the space does not hold, as (content, cluster, distance).
     arrived
         Contents that came after the fit of the current clustering, bool (n,).
+    corrections
+        What people said about contents.
+    lasting
+        Current clusters that live on, since people put images there; frozen ones are not named.
+    put_into
+        The same with frozen ones, and with those of images that the space does not hold.
     """
 
     current: Clustering | None
@@ -54,12 +61,15 @@ class Standing:
     constraints: Constraints
     unplaced: tuple[tuple[int, int, float], ...]
     arrived: npt.NDArray[np.bool_]
+    corrections: tuple[Correction, ...] = ()
+    lasting: tuple[int, ...] = ()
+    put_into: tuple[int, ...] = ()
 
     @property
     def ids(self) -> tuple[int, ...]:
         """The current clusters that live on: the frozen ones first, then those with contents."""
         kept = self.constraints.kept
-        there = set(self.before[self.before >= 0].tolist()) - set(kept)
+        there = {*self.before[self.before >= 0].tolist(), *self.lasting} - set(kept)
         return (*kept, *sorted(there))
 
     @property
@@ -79,17 +89,31 @@ def standing_of(catalog: Catalog, room: Space) -> Standing:
         frozen = catalog.clusterings.frozen()
         contents, clusters, distances = catalog.assignments.of(current.id)
         arrived = np.isin(room.keys, catalog.assignments.arrived(current.id))
+        corrections = tuple(catalog.corrections.active())
+        put_into = catalog.corrections.kept(current.id)
     rows = np.searchsorted(room.keys, contents)
     rows[rows == len(room.keys)] = 0
     known = room.keys[rows] == contents
     before[rows[known]] = clusters[known]
     held = np.isin(clusters, frozen)
-    away = held & ~known
+    put_in = {one.content: one.cluster for one in corrections if one.kind == "in"}
+    away = (held | np.isin(contents, list(put_in))) & ~known
+    here = {put_in[key] for key in room.keys.tolist() if key in put_in}
+    lasting = [one for one in put_into if one in here and one not in frozen]
     unplaced = zip(
         contents[away].tolist(), clusters[away].tolist(), distances[away].tolist(), strict=True
     )
     constraints = Constraints(contents[held], clusters[held], frozen)
-    return Standing(current, before, constraints, tuple(unplaced), arrived)
+    return Standing(
+        current,
+        before,
+        constraints,
+        tuple(unplaced),
+        arrived,
+        corrections,
+        tuple(lasting),
+        put_into,
+    )
 
 
 def sentence_of(done: Fit, named: int) -> str:
@@ -116,6 +140,7 @@ def fit_room(
     stop: StopFlag,
 ) -> Fit:
     """k clusters, the frozen ones first; without those the fit of a stored sweep will do."""
+    room = together(room, standing.corrections)
     if not standing.constraints.kept and stored is not None:
         centroids = catalog.sweeps.fit(stored.id, k)
         if centroids is not None:
@@ -162,12 +187,13 @@ def step_from(standing: Standing, step: str) -> int:
         When there is no coarser one.
     """
     now, named = len(standing.ids), len(standing.constraints.kept)
+    lasting = len(standing.lasting)
     if step == "finer":
         return finer(now)
     if now - named <= 1:
         why = "the named clusters stay as they are" if named else "there is one"
         raise UsageError(f"the clusters cannot be coarser: {why}")
-    return max(coarser(now), named + 1)
+    return max(coarser(now), named + max(lasting, 1))
 
 
 def continue_room(
@@ -187,12 +213,14 @@ def continue_room(
     cluster again without an advantage for the one that it is in.
     """
     ids = standing.ids
+    room = together(room, standing.corrections)
+    stays = pinned(room, standing.corrections, ids)
     order = np.argsort(ids)
     now = np.full(len(standing.before), -1, np.int32)
     known = standing.before >= 0
     now[known] = order[np.searchsorted(ids, standing.before[known], sorter=order)]
     if not step:
-        loose = standing.arrived & known
+        loose = standing.arrived & known & (stays < 0)
         # A cluster of arrivals alone, whose first images have left, stays too.
         held = np.bincount(now[known & ~loose], minlength=len(ids)) > 0
         loose[loose] = held[now[loose]]
@@ -200,13 +228,20 @@ def continue_room(
     given = standing.constraints.given(room.keys)
     anchors = _anchors(catalog, room, standing, given, recipe)
     # In a step every row stays where it is, apart from its burst group too.
-    rows, group = room.weighing(np.full(len(now), True) if step else given >= 0)
+    rows, group = room.weighing(np.full(len(now), True) if step else (given >= 0) | (stays >= 0))
     points = _of(room.points, rows)
     if step:
-        found = resized(points, now, k, given=given, anchors=anchors, stop=stop)
+        found = resized(points, now, k, given=given, anchors=anchors, pinned=stays, stop=stop)
     else:
         found = continued(
-            points, now[rows], k, given=given[rows], anchors=anchors, progress=progress, stop=stop
+            points,
+            now[rows],
+            k,
+            given=given[rows],
+            anchors=anchors,
+            pinned=stays[rows],
+            progress=progress,
+            stop=stop,
         )
     notes: tuple[str, ...] = ()
     if found.k < k and (step or len(anchors)):  # otherwise the sentence says so
@@ -235,6 +270,7 @@ def match_room(catalog: Catalog, room: Space, standing: Standing, done: Fit) -> 
         weights=room.counts,
         old_ids=() if standing.current is None else standing.current.cluster_ids,
         pinned=standing.constraints.kept,
+        lasting=standing.lasting,
     )
 
 

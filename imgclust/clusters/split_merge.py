@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from imgclust.catalog import Catalog
-from imgclust.clustering import Fit, Matching, fit, match, suggest, sweep
+from imgclust.clustering import Fit, Matching, fit, match, satisfied, suggest, sweep
+from imgclust.clusters.corrections import demanded, require_mergeable, without_empty
 from imgclust.clusters.feature_space import Vectors
 from imgclust.clusters.partial_update import (
     Change,
@@ -64,10 +65,11 @@ def split(
     _must_differ(group, cluster)
     done, chosen_by, reason = _parts(group, wanted, settings, gpu, progress, stop)
     stop.check()
+    done = _kept_together(catalog, group, done)
     if done.k == 1:
         sentence = f"cluster {cluster} stays whole: {reason}"
         return unchanged(catalog, group, chosen_by, sentence, dry_run=dry_run)
-    frozen = cluster in group.frozen
+    frozen = cluster in group.frozen or cluster in catalog.corrections.kept(group.base.id)
     if frozen:
         done = _largest_first(done, group)
     local = match(
@@ -122,6 +124,7 @@ def merge(
     if len(chosen) < 2:
         raise UsageError("merging takes two or more different clusters")
     group = group_of(catalog, chosen, recipe=recipe, progress=progress)
+    require_mergeable(catalog, group.base.id, chosen)
     heir = max(chosen, key=lambda one: (group.sizes[one], -one))
     total = sum(group.sizes[one] for one in chosen)
     local = Matching(
@@ -161,6 +164,21 @@ def merge(
         heirs=dict.fromkeys(chosen, (heir,)),
     )
     return carry_out(catalog, change, dry_run=dry_run, progress=progress)
+
+
+def _kept_together(catalog: Catalog, group: Group, done: Fit) -> Fit:
+    """The parts with contents that have to be together in one of them."""
+    active = [one for one in catalog.corrections.active() if one.kind == "together"]
+    found = demanded(active, group.room.keys.tolist(), ())
+    rows = np.searchsorted(group.room.keys, found.keys)
+    if not len(rows):
+        return done
+    points, assigned = group.room.points, done.assigned.copy()
+    assigned[rows] = satisfied(points[rows], done.centroids, assigned[rows], found.demands)
+    distances = np.linalg.norm(points - done.centroids[assigned], axis=1).astype(np.float32)
+    inertia = float(np.square(distances, dtype=np.float64).sum())
+    done = replace(done, assigned=assigned, distances=distances, inertia=inertia)
+    return without_empty(done)[0]
 
 
 def _largest_first(done: Fit, group: Group) -> Fit:

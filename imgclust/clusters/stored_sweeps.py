@@ -157,8 +157,10 @@ def trim(catalog: Catalog) -> None:
                 catalog.sweeps.drop_fits(stored.id, drop[start : start + _FITS])
 
 
-def draw_elbow(path: Path, found: Sweep, suggestion: Suggestion, space: str) -> None:
-    """Draw the elbow curve with the knee and the simplified silhouette."""
+def draw_elbow(
+    path: Path, found: Sweep, suggestion: Suggestion, space: str, *, compared_to: int
+) -> None:
+    """Draw the elbow curve with the knee, and the simplified silhouette where it is compared."""
     from imgclust import charts  # with Pillow, slow to load
 
     charts.elbow(
@@ -168,6 +170,7 @@ def draw_elbow(path: Path, found: Sweep, suggestion: Suggestion, space: str) -> 
         suggested=suggestion.k,
         second=found.simplified_silhouette,
         second_name="simplified silhouette",
+        second_to=compared_to,
         title=f"Elbow curve in the space {space}",
     )
 

@@ -6,6 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from imgclust.collection import results
+from imgclust.devices import unsupported
+from imgclust.errors import ImgclustError
 
 if TYPE_CHECKING:
     from imgclust.collection.collection import Collection as Collection
@@ -43,6 +45,8 @@ if not TYPE_CHECKING:  # type checkers read the imports above
         # Loaded on first use: a command loads what it works with.
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if (reason := unsupported()) is not None:
+            raise ImgclustError(reason)
         module = import_module(f"imgclust.{_HOME_OF.get(name, 'collection.results')}")
         value = globals()[name] = getattr(module, name)
         return value

@@ -9,17 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Facts
+from imgclust.catalog import KINDS, Facts
 from imgclust.clustering import Drift, nearest_clusters
 from imgclust.clusters import ClusterResult, SweepResult, drifting, likeness_to, similarity_of
 from imgclust.collection import exports
-from imgclust.collection.images import pictures
 from imgclust.collection.link_folder import finish_links
 from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.config import Clustering
 from imgclust.errors import UsageError
 from imgclust.paths import Located, as_path
-from imgclust.wording import printable
+from imgclust.wording import counted, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -64,7 +63,8 @@ class Member(Located):
 
     `missing`: its file was not where it was when the folder was last looked at. `similarity` is
     that to the most central image, and at most one in `rarity` pairs of different images of the
-    collection is as similar; None where no similarity is stored.
+    collection is as similar; None where no similarity is stored. `corrected`: a person said
+    something about where it belongs.
     """
 
     id: int
@@ -74,6 +74,7 @@ class Member(Located):
     facts: Facts = Facts()
     similarity: float | None = None
     rarity: int | None = None
+    corrected: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,6 +135,7 @@ def details(
     if sheet is not None:
         exports.check_sheet(context, sheet)
     catalog = context.catalog
+    corrected = catalog.corrections.contents_of(KINDS)
     members: list[Member] = []
     of_content: dict[int, Member] = {}
     listed = list(catalog.assignments.images_with_distances(clustering.id, cluster))
@@ -147,7 +149,18 @@ def details(
     )
     for image, path, content, distance, missing in listed:
         similarity, rarity = likenesses.get(content, (None, None))
-        members.append(Member(image, path, distance, missing, similarity=similarity, rarity=rarity))
+        marked = content in corrected
+        members.append(
+            Member(
+                image,
+                path,
+                distance,
+                missing,
+                similarity=similarity,
+                rarity=rarity,
+                corrected=marked,
+            )
+        )
         of_content.setdefault(content, members[-1])
     chosen = representatives_of(catalog, clustering.id, cluster, clustering.recipe)
     shown = [of_content[content] for content in chosen if content in of_content]
@@ -316,12 +329,18 @@ def _row(context: Context, cluster: int) -> ClusterRow:
 
 
 def _draw(context: Context, row: ClusterRow, shown: Sequence[Member], path: Path) -> None:
-    from imgclust import charts
-
-    shown_pictures = pictures(context, [member.id for member in shown])
     captions = [
-        ("missing: " if member.missing else "") + printable(os.path.basename(member.path))
+        [
+            printable(os.path.basename(member.path)),
+            f"{'missing · ' if member.missing else ''}id {member.id}",
+        ]
         for member in shown
     ]
-    title = f"cluster {row.id}" + (f", {row.name}" if row.name else "") + f": {row.size} images"
-    charts.contact_sheet(path, shown_pictures, captions, title=title)
+    exports.draw_sheet(
+        context,
+        path,
+        [member.id for member in shown],
+        captions,
+        title=f"cluster {row.id}" + (f", {row.name}" if row.name else ""),
+        subtitle=f"{len(shown)} of {counted(row.size, 'image')}, the most typical first",
+    )

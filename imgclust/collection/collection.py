@@ -130,10 +130,7 @@ class Collection:
 
         Beside another process that ingests the paths are queued, and this waits until they are in.
 
-        Raises
-        ------
-        UsageError
-            When a path does not exist, or overlaps with the collection's own folders.
+        A `UsageError` when a path does not exist, or overlaps with the collection's own folders.
         """
         from imgclust.collection import ingest
 
@@ -166,10 +163,9 @@ class Collection:
 
         Raises
         ------
-        UsageError
-            When a root is not a folder, overlaps with our own folders, or none is known.
-        LockedError
-            When another process ingests into this collection.
+        UsageError, LockedError, PausedError
+            When a root is not a folder, overlaps with our own folders, or none is known; when
+            another process ingests; with `once`, when the collection is paused.
         """
         from imgclust.collection import ingest
 
@@ -184,6 +180,18 @@ class Collection:
             exclude_fresh=exclude_fresh,
             remove_excluded=remove_excluded,
         )
+
+    def pause(self) -> results.Paused:
+        """Read no file until `resume`, in this and later runs; what arrives is queued."""
+        from imgclust.collection.status import pause
+
+        return pause(self._context, over=False)
+
+    def resume(self) -> results.Paused:
+        """Read files again."""
+        from imgclust.collection.status import pause
+
+        return pause(self._context, over=True)
 
     def excluded(
         self, *, exclude: Sequence[str] = (), exclude_fresh: bool = False
@@ -254,11 +262,7 @@ class Collection:
 
         The threshold belongs to the recipe. Where none has been measured, copies of 200 images
         are embedded once, and what they score is kept.
-
-        Raises
-        ------
-        NothingThereError
-            When the collection is empty, or too few of its images can be read to measure.
+        A `NothingThereError` for an empty collection, or too few readable images to measure.
         """
         from imgclust.collection.duplicates import duplicates
 
@@ -267,10 +271,7 @@ class Collection:
     def dismiss_duplicates(self, ids: Sequence[int], *, undo: bool = False) -> results.Dismissed:
         """Remember that images are not duplicates of each other; `undo` forgets it.
 
-        Raises
-        ------
-        NothingThereError
-            When no image has such an id.
+        A `NothingThereError` when no image has such an id.
         """
         from imgclust.collection.duplicates import dismiss
 
@@ -366,8 +367,8 @@ class Collection:
         """
         from imgclust.collection.roots import remove_root
 
-        path = os.fsencode(folder)
-        return remove_root(self._context, path, remove_images=remove_images, dry_run=dry_run)
+        what = (self._context, os.fsencode(folder))
+        return remove_root(*what, remove_images=remove_images, dry_run=dry_run)
 
     def sweep(
         self,
@@ -413,6 +414,11 @@ class Collection:
         """Go back to the clustering before the current one."""
         with self._context.reclustered() as clusters:
             return clusters.undo()
+
+    @property
+    def corrections(self) -> results.Corrections:
+        """What people said about images: make, list and take back corrections."""
+        return results.Corrections(self._context)
 
     def split_cluster(
         self, cluster: int | str, *, k: int | str = "auto", dry_run: bool = False
@@ -530,10 +536,8 @@ class Collection:
 
         Raises
         ------
-        LockedError
-            When a process ingests into this collection.
-        ImgclustError
-            When files are gone or have changed; nothing changes then.
+        LockedError, ImgclustError
+            When a process ingests; when files are gone or changed. Nothing changes then.
         """
         from imgclust.collection.embedder import reembed
 
@@ -561,7 +565,7 @@ class Collection:
 
     def export(
         self,
-        to: Path | BinaryIO,
+        to: Path | BinaryIO | None,
         *,
         format: str,
         embeddings: bool = False,
@@ -572,16 +576,13 @@ class Collection:
         Parameters
         ----------
         to
-            A path, replaced in one step, or a binary stream.
+            A path, replaced in one step, a binary stream, or for "xmp" None: beside the images.
         format
-            "json", "csv", "parquet" (needs pyarrow), "projector" (a folder) or "classic".
+            "json", "csv", "parquet" (needs pyarrow), "classic", "projector" or "xmp" (folders).
         selection
             Only images that were taken then, by that camera.
 
-        Raises
-        ------
-        UsageError
-            When the path lies among the images or in our own folders, or cannot take the format.
+        Raises `UsageError` for a path among the images or in our folders.
         """
         return exports.write(
             self._context, to, format=format, embeddings=embeddings, selection=selection
@@ -590,11 +591,6 @@ class Collection:
     def report(self, to: Path | None = None) -> results.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.
 
-        The file is replaced in one step; None is `charts/report.html` of the collection.
-
-        Raises
-        ------
-        NothingThereError, UsageError
-            For a collection without images; for a path that is a folder, or among images or ours.
+        None is `charts/report.html` of the collection. Raises `NothingThereError` without images.
         """
         return exports.report(self._context, to)

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -180,6 +181,7 @@ class Context:
 
     def linking(self, catalog: Catalog | None = None) -> Linking:
         """The link folder's keeper, with what the collection keeps now."""
+        from imgclust.collection import link_corrections
         from imgclust.links import Linking
 
         catalog = catalog or self.catalog
@@ -190,6 +192,9 @@ class Context:
             mode=rules.mode,
             names=rules,
             lock=self.folders.lock("links"),
+            settle_s=self.settings.watch.settle_s,
+            live_since=catalog.setting("watching_since") if self.is_watching else None,
+            follow=partial(link_corrections.follow, self) if catalog is self.catalog else None,
         )
 
     def recluster(self, catalog: Catalog | None = None, progress: Progress = silent) -> Recluster:

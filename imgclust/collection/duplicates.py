@@ -6,6 +6,7 @@ import contextlib
 import functools
 import itertools
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
@@ -20,6 +21,7 @@ from imgclust.catalog import Image
 from imgclust.clusters import current_similarity
 from imgclust.collection import images
 from imgclust.collection.embedder import embedder_opener
+from imgclust.collection.link_folder import finish_pages
 from imgclust.duplicates import (
     LIKE,
     CopyTest,
@@ -49,6 +51,12 @@ _WORKERS = 2
 # What decoded pictures may take; the two that are compared are kept in any case.
 _MOST_BYTES = 256 << 20
 _POLL_S = 0.5
+# Groups, and images of each, that pages and reports show.
+_MOST_KEPT, _MOST_COPIES = 1000, 12
+# So many contents are compared for a report.
+_QUICK = 5000
+# Queued: the pages that are of no folder.
+_ALL_FOLDERS = b""
 _PAIRS = 1_000  # of similar images, measured at a time
 
 
@@ -118,6 +126,8 @@ def duplicates(
                     context.folders.lock("duplicates"), purpose="keeping the neighbours of"
                 ):
                     neighbourhood.save(file, recipe=recipe, likeness=LIKE)
+    if min_score is None:
+        _keep(context, found)
     return replace(found, similar=_with_likeness(context, found.similar))
 
 
@@ -157,6 +167,43 @@ def _with_likeness(
 
 def _searched(images: Mapping[int, Image], one: Duplicate, index: VectorIndex) -> bool:
     return one.id in images and images[one.id].content in index
+
+
+def renew_quickly(context: Context) -> None:
+    """Search again for pages and reports in a collection where that takes moments.
+
+    That is a small one, of weights for which it is known what a copy scores.
+    """
+    catalog = context.catalog
+    if not catalog.writable or catalog.contents.count(context.recipe) > _QUICK:
+        return
+    if known(catalog, context.recipe, trunk=recipe_of(weights.trunk()).name) is not None:
+        with contextlib.suppress(LockedError):
+            duplicates(context, min_score=None, keep=())
+
+
+def _keep(context: Context, found: DuplicatesResult) -> None:
+    """Keep what was found for the pages and the report; where that fails, they stay as they are."""
+    catalog = context.catalog
+    if not catalog.writable:
+        return
+    groups = found.groups[:_MOST_KEPT]
+    images = [copy.id for group in groups for copy in group.images[:_MOST_COPIES]]
+    contents = {image: known.content for image in images if (known := catalog.images.get(image))}
+    kept = [
+        [
+            (copy.id, contents[copy.id], copy.relation)
+            for copy in group.images[:_MOST_COPIES]
+            if copy.id in contents
+        ]
+        for group in groups
+    ]
+    with contextlib.suppress(StorageError, LockedError):
+        with catalog.transaction():
+            catalog.duplicates.put(kept)
+            catalog.store("duplicates_found", time.time())
+            catalog.ledger.queue_pages([_ALL_FOLDERS])
+        finish_pages(context)
 
 
 def copy_test(context: Context, originals: WholePictures) -> CopyTest:
@@ -201,6 +248,9 @@ def dismiss(context: Context, ids: Sequence[int], *, undo: bool) -> Dismissed:
             context.catalog.dismissals.remove(pairs)
         else:
             context.catalog.dismissals.add(pairs)
+            context.catalog.duplicates.forget(ids)
+            context.catalog.ledger.queue_pages([_ALL_FOLDERS])
+    finish_pages(context)
     return Dismissed(images=tuple(ids), undone=undo)
 
 

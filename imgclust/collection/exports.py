@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import fs, paths
-from imgclust.collection import images
+from imgclust.collection import duplicates, images
 from imgclust.errors import UsageError
 from imgclust.wording import printable
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from imgclust.report import ReportResult
 
 _SHEETS = (".png", ".jpg", ".jpeg", ".webp")
-_MAPS = (".png", ".svg")
+_MAPS = (".png", ".svg", ".html")
 _PAGES = (".html", ".htm")
 
 
@@ -31,12 +32,14 @@ def view(
     from imgclust.maps import draw, make_map
 
     views = context.settings.views
+    if out is not None:
+        require_map(out, dims)
+        dims = 3 if out.suffix.lower() == ".html" else dims
     method, dims = method or views.method, dims or views.dims
     if method not in {"pca", "tsne"} or dims not in {2, 3}:
         raise UsageError(f"{method} in {dims} dimensions is not supported; use pca or tsne, 2 or 3")
     path = out or context.folders.charts / f"map-{method}-{dims}d.png"
     if out is not None:
-        require_map(out)
         keep_out(context, out)
     drawn = make_map(
         context.catalog,
@@ -48,15 +51,18 @@ def view(
         progress=context.progress,
         stop=context.stop,
     )
-    return draw(
+    result = draw(
         context.catalog,
         drawn,
         path.absolute(),
+        page=path.with_suffix(".html").absolute() if out is None and dims == 3 else None,
         method=method,
         thumbnail=context.thumbnail,
         most_thumbnails=views.thumbnails,
         collection=context.name,
     )
+    say_lacking(context, [context.name, *context.catalog.clusterings.names().values()])
+    return result
 
 
 def write(
@@ -72,8 +78,10 @@ def write(
 
     require_export(to, format=format, embeddings=embeddings)
     if isinstance(to, Path):
-        to = check_target(Path(os.path.abspath(to.expanduser())), folder=format == "projector")
-        keep_out(context, to)
+        to = Path(os.path.abspath(to.expanduser()))
+        if format != "xmp":
+            to = check_target(to, folder=format == "projector")
+        keep_out(context, Path(os.path.realpath(to)))
     return export(
         context.catalog,
         to,
@@ -97,6 +105,7 @@ def report(context: Context, to: Path | None) -> ReportResult:
         require_report(to)
         path = check_target(Path(os.path.abspath(to.expanduser())), folder=False)
         keep_out(context, path)
+    duplicates.renew_quickly(context)
     context.progress("reading the collection", 0, None)
     from imgclust.report import report as write_report
 
@@ -137,6 +146,33 @@ def check_sheet(context: Context, path: Path) -> None:
     keep_out(context, path)
 
 
+def draw_sheet(
+    context: Context,
+    path: Path,
+    shown: Sequence[int],
+    captions: Sequence[Sequence[str]],
+    *,
+    title: str,
+    subtitle: str,
+) -> None:
+    """Draw a contact sheet of images (ids); say what no font here draws."""
+    from imgclust import charts
+
+    charts.contact_sheet(
+        path, images.pictures(context, shown), captions, title=title, subtitle=subtitle
+    )
+    say_lacking(context, [title, subtitle, *(line for lines in captions for line in lines)])
+
+
+def say_lacking(context: Context, texts: Iterable[str]) -> None:
+    """Say which of the texts of a picture no font here draws."""
+    from imgclust import charts
+
+    lacking = charts.undrawable(texts)
+    if lacking is not None:
+        context.say(lacking)
+
+
 def require_sheet(path: Path) -> None:
     """Refuse a contact sheet of no known kind, or in the place of something else."""
     if path.suffix.lower() not in _SHEETS:
@@ -144,10 +180,12 @@ def require_sheet(path: Path) -> None:
     _require_file(path)
 
 
-def require_map(path: Path) -> None:
+def require_map(path: Path, dims: int | None) -> None:
     """Refuse a map of no known kind, or in the place of something else."""
     if path.suffix.lower() not in _MAPS:
-        raise UsageError(f"{path.name}: a map is a .png or .svg file")
+        raise UsageError(f"{path.name}: a map is a .png or .svg file, or an .html page")
+    if path.suffix.lower() == ".html" and dims == 2:
+        raise UsageError(f"{path.name}: an .html map has 3 dimensions; use .png or .svg for 2")
     _require_file(path)
 
 
@@ -167,7 +205,11 @@ def require_export(to: Target, *, format: str, embeddings: bool) -> None:
     from imgclust.export import check_request, check_target
 
     check_request(to, format=format, embeddings=embeddings)
-    if isinstance(to, Path):
+    if isinstance(to, Path) and format == "xmp":
+        require_folder(to)
+        if os.path.lexists(to.expanduser()) and not to.expanduser().is_dir():
+            raise UsageError(f"{printable(to)} is not a folder; name one for the sidecars")
+    elif isinstance(to, Path):
         require_folder(to)
         check_target(Path(os.path.abspath(to.expanduser())), folder=format == "projector")
 

@@ -70,6 +70,7 @@ def read(
     path: bytes,
     *,
     thumbnail_px: int | None = None,
+    preview_px: int = 0,
     region: Region | None = None,
 ) -> Outcome:
     """A file read and decoded by the settings of the collection; see `images.claim`."""
@@ -82,10 +83,39 @@ def read(
             thumbnail_px=rules.thumbnail_px if thumbnail_px is None else thumbnail_px,
             size_cap_bytes=rules.size_cap_mb << 20,
             pixel_cap=rules.pixel_cap_mp * 1_000_000,
+            preview_px=preview_px,
             region=region,
         )
     except MemoryError:
         return Died(path, None, "it needs more memory than there is")
+
+
+def make_previews(context: Context) -> None:
+    """Make the pictures that pages show and that are not there: of a restored collection, or of
+    files that browsers do not show and that were read before there were previews.
+    """
+    from imgclust.images import PREVIEWED_FORMATS, Decoded
+
+    rules, store = context.settings.decode, context.thumbnails()
+    if not rules.thumbnails:
+        return
+    for number, (content, kind) in enumerate(context.catalog.contents.formats()):
+        context.stop.check()
+        context.progress("looking for pictures of the pages", number, None)
+        wanted = rules.preview_px > 0 and kind in PREVIEWED_FORMATS
+        if store.path(content).exists() and not (
+            wanted and not store.preview_path(content).exists()
+        ):
+            continue
+        known = context.catalog.contents.get(content)
+        for image in context.catalog.images.with_content(content):
+            outcome = read(context, image.path, preview_px=rules.preview_px if wanted else 0)
+            if known is None or not isinstance(outcome, Decoded) or outcome.thumbnail is None:
+                continue
+            if outcome.sha256 == known.sha256:
+                with contextlib.suppress(OSError):  # a cache
+                    store.put(content, outcome.thumbnail, preview=outcome.preview)
+                break
 
 
 def picture(context: Context, content: int) -> bytes | None:

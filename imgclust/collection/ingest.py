@@ -18,18 +18,30 @@ from imgclust.clusters import ArrivalAssigner, Automatic, ClusterResult
 from imgclust.collection import exclusions, link_folder
 from imgclust.collection.context import MANY_IMAGES, Context
 from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
+from imgclust.collection.event_command import EventCommand, words_of
 from imgclust.collection.link_folder import choose_links, finish_links
 from imgclust.collection.roots import moved_folders
 from imgclust.errors import (
     LockedError,
     NothingThereError,
+    PausedError,
     StoppedError,
     StorageError,
     UsageError,
 )
 from imgclust.fs import is_network, kind_of
 from imgclust.images import RAW_SUFFIXES, Decoded, DecodePool, raw_installed
-from imgclust.ingest import Counts, Emit, Event, Ingest, IngestResult, LocalDisk, Parts
+from imgclust.ingest import (
+    Counts,
+    Emit,
+    Event,
+    Ingest,
+    IngestResult,
+    LocalDisk,
+    Parts,
+    keep_hours,
+    rest,
+)
 from imgclust.links import Linking
 from imgclust.watcher import Watcher
 from imgclust.wording import counted, printable
@@ -43,6 +55,8 @@ _WHOLE_TREE_S = 6 * 3600.0
 # renames folders whose name holds the number of their images.
 _LINKS_S = 0.5
 _RECOUNT_S = 600.0
+# How often a watcher looks whether people have changed something in the link folder.
+_TREE_S = 2.0
 # How often a watcher makes the pages of folders that have changed.
 _PAGES_S = 60.0
 # How often `add` looks whether another process has taken its paths, or lets it take them.
@@ -58,10 +72,12 @@ class _Keeper:
     context: Context
     live: LiveIndex
     emit: Emit
+    command: EventCommand | None = None
     said: set[str] = field(default_factory=set)
     checked: float = field(default_factory=time.monotonic)
     counted: float = field(default_factory=time.monotonic)
     paged: float = field(default_factory=time.monotonic)
+    looked: float = field(default_factory=time.monotonic)
 
     def after_commit(self, fresh: Sequence[Decoded]) -> None:
         """Store thumbnails, bring the index up to date, save it when that is due."""
@@ -69,19 +85,22 @@ class _Keeper:
         for decoded in fresh:
             if decoded.thumbnail is not None:
                 with contextlib.suppress(OSError):  # a cache
-                    store.put(key_of(decoded.sha256), decoded.thumbnail)
+                    key = key_of(decoded.sha256)
+                    store.put(key, decoded.thumbnail, preview=decoded.preview)
         self.live.top_up()
         rules = self.context.settings.index
         self.live.save_when_due(least=rules.checkpoint_images, share=rules.checkpoint_share)
 
     def links(self) -> bool:
         """Sync some of the queue, sometimes all; False when another process syncs."""
+        if self.command is not None:
+            self.command.look()
         linking = self.context.linking()
         now = time.monotonic()
         self._pages(linking, now)
         whole = now - self.checked >= _WHOLE_TREE_S
         recount = linking.counts_images and now - self.counted >= _RECOUNT_S
-        if not whole and not recount and not linking.queued:
+        if not whole and not recount and not linking.queued and not self._moved(linking, now):
             return True
         # What was committed before a stop is still linked; copying it may take long.
         stopping = self.context.stop.is_set() and linking.mode != "copy"
@@ -102,6 +121,16 @@ class _Keeper:
         self.checked = now if whole else self.checked
         self.counted = now if recount else self.counted
         return True
+
+    def _moved(self, linking: Linking, now: float) -> bool:
+        """Whether people may have changed something in the link folder."""
+        if now - self.looked < _TREE_S:
+            return False
+        self.looked = now
+        try:
+            return linking.changed
+        except (StorageError, OSError):
+            return False
 
     def _pages(self, linking: Linking, now: float) -> None:
         """Make pages again, some at a time, when the links are up to date."""
@@ -127,13 +156,24 @@ class _Keeper:
 def run(context: Context, emit: Emit, *, once: bool, scan: bool, cluster: bool) -> IngestResult:
     """Run an ingest; the caller holds the ingest lock."""
     require_packages()
+    if once:
+        _refuse_pause(context)
+    keep_hours(context.catalog, "" if once else context.settings.watch.hours)
     with contextlib.ExitStack() as stack:  # no start that fails leaves a process or thread behind
-        ingest = _prepared(context, emit, stack, once=once, scan=scan, cluster=cluster)
+        command = _command(context, emit) if scan else None
+        if command is not None:
+            stack.callback(command.close)
+            emit = command.hear
+        ingest = _prepared(
+            context, emit, stack, command=command, once=once, scan=scan, cluster=cluster
+        )
         context.counted = ingest.result
         try:
             result = ingest.run(once=once, scan=scan)
         finally:
             context.counted = None
+        if command is not None:
+            command.close(finish=once, stop=context.stop)
     if not context.stop.is_set():
         finish_links(context)
     if once and context.stop.is_set():
@@ -144,6 +184,26 @@ def run(context: Context, emit: Emit, *, once: bool, scan: bool, cluster: bool) 
     if hint:
         result = replace(result, suggestions=(*result.suggestions, hint))
     return result
+
+
+def _refuse_pause(context: Context) -> None:
+    found = rest(context.catalog, wall=time.time())
+    if found.paused is not None:
+        raise PausedError(f"nothing is read: {found.sentence}")
+
+
+def _command(context: Context, emit: Emit) -> EventCommand | None:
+    """What runs the command that the settings name; None without one."""
+    rules = context.settings.watch
+    if not rules.on_event:
+        return None
+    return EventCommand(
+        context.catalog,
+        words_of(rules.on_event),
+        collection=context.name,
+        limit_s=rules.on_event_limit_s,
+        emit=emit,
+    )
 
 
 def raw_hint(result: IngestResult) -> str:
@@ -160,6 +220,7 @@ def _prepared(
     emit: Emit,
     stack: contextlib.ExitStack,
     *,
+    command: EventCommand | None,
     once: bool,
     scan: bool,
     cluster: bool,
@@ -176,10 +237,12 @@ def _prepared(
     choose_recipe(context, waiting=_waiting(context, scan=scan))
     live = context.open_index(catalog, verify=not once)
     stack.callback(live.close, save=True)
-    keeper = _Keeper(context, live, emit)
+    keeper = _Keeper(context, live, emit, command)
     assigner = ArrivalAssigner(catalog)
     assigner.catch_up(context.recipe)
     context.recluster().drop_unfinished()
+    with catalog.transaction():
+        catalog.store("watching_since", None if once else time.time())
     with contextlib.suppress(StoppedError):  # the next one resumes
         reembed.drop_retired(catalog, progress=context.progress, stop=context.stop)
     automatic = Automatic(
@@ -243,6 +306,7 @@ def pool(context: Context, workers: int) -> DecodePool:
     return DecodePool(
         workers=workers,
         thumbnail_px=rules.thumbnail_px if rules.thumbnails else 0,
+        preview_px=rules.preview_px if rules.thumbnails else 0,
         time_limit_s=rules.time_limit_s,
         memory_limit_bytes=rules.memory_limit_mb << 20,
         size_cap_bytes=rules.size_cap_mb << 20,
@@ -309,6 +373,8 @@ def add(context: Context, paths: Sequence[bytes], emit: Emit, *, cluster: bool) 
     if not paths:
         raise UsageError("no path given; name at least one file or folder")
     catalog = context.catalog
+    if not context.is_watching:
+        _refuse_pause(context)
     tops: list[tuple[bytes, bool]] = []
     for path in paths:
         absolute = os.path.abspath(path)
@@ -347,6 +413,8 @@ def retry(context: Context, paths: Sequence[bytes], emit: Emit) -> IngestResult:
         wanted = sorted(asked)
     if not wanted:
         raise NothingThereError("nothing is in quarantine")
+    if not context.is_watching:
+        _refuse_pause(context)
     arrivals = _Arrivals(catalog)
     with catalog.transaction():
         for path in wanted:
@@ -429,6 +497,9 @@ def _take_in(context: Context, arrivals: _Arrivals, emit: Emit, *, cluster: bool
                 if not waited:
                     emit(Event("note", "another process is ingesting; it takes the files"))
                 waited = True
+                if found := rest(context.catalog, wall=time.time()):
+                    emit(Event("note", f"the files are queued: {found.sentence}"))
+                    return arrivals.result()
             else:
                 result = run(context, emit, once=True, scan=False, cluster=cluster)
                 return arrivals.result() if waited else result

@@ -32,7 +32,7 @@ _KEYS = {
     "ClusterDetails": "*row representatives nearest images=members sheet",
     "ClusterLife": "id name alive life=events",
     "ClusterResult": "clustering k chosen_by space inertia sizes kept split merged new gone moved "
-    "returned frozen continued sentence notes",
+    "returned frozen continued sentence notes corrections corrected",
     "ClusterRow": "id name size coherence medoid outliers arrivals=drift.arrivals "
     "drift=drift.ratio drift_high=drift.high frozen "
     "folder medoid_path",
@@ -54,11 +54,12 @@ _KEYS = {
     "offline suggestions removed pending excluded taken_out",
     "LinksResult": "links created removed missing stale foreign moved dangling",
     "Manifest": "made schema images distinct clusters names",
-    "MapResult": "chart=path method dims n placed refitted",
-    "Member": "id path distance missing *facts similarity rarity",
+    "MapResult": "chart=path method dims n placed refitted page",
+    "Member": "id path distance missing *facts similarity rarity corrected",
     "MissingImage": "id path scans held *facts",
     "MovedRoot": "old new images compared absent doubled already dry_run",
     "Neighbour": "id path score cluster name missing *facts copies similarity rarity",
+    "Paused": "paused since pending watching changed",
     "PastClustering": "id generation previous published current undone provisional k chosen_by "
     "space inertia moved *lineage words",
     "QueryResult": "query neighbours queries sheet order lacking",
@@ -69,7 +70,7 @@ _KEYS = {
     "SettingRow": "key value default from=origin",
     "Status": "collection recipe images distinct quarantined skipped pending missing "
     "held=held_images clusters clustering unassigned roots links watching drift removed offline "
-    "damaged",
+    "damaged corrections paused=rest.paused hours=rest.hours outside_hours=rest.outside",
     "StoredJob": "id command arguments state begun ended result=document",
     "SweepResult": "space n k inertia knee chart *criteria preferred seconds complete",
     "Thresholds": "near similar",
@@ -101,8 +102,9 @@ _TUPLES = {
 }
 _FILES = {"kept", "hard_links"}
 _TIMES = {"made", "published", "created", "since", "scanned", "time", "added", "begun", "ended"}
+_TIMES |= {"paused"}
 # Rows that are written in short under this key.
-_SHORT = {"accepted": "id path"}
+_SHORT = {("MissingImage", "accepted"): "id path"}
 # Lists whose first row's keys are repeated outside them.
 _FIRST = {"removed"}
 
@@ -118,7 +120,10 @@ def document(result: Any, *, rows: str = "", **added: Any) -> Document:
         Values that are not in the result, such as the time.
     """
     if rows:
-        listed = [_written(one, _SHORT.get(rows) or _keys_of(one), {}) for one in result]
+        listed = [
+            _written(one, _SHORT.get((type(one).__name__, rows)) or _keys_of(one), {})
+            for one in result
+        ]
         return (listed[0] if rows in _FIRST else {}) | {rows: listed}
     return _written(result, _keys_of(result), added)
 

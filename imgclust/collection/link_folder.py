@@ -36,6 +36,10 @@ def update(context: Context, *, dry_run: bool = False, check: bool = False) -> L
         return linking.dry_run()
     result = linking.sync(whole=True, progress=context.progress, stop=context.stop)
     context.keep()
+    if context.link_rules.pages:
+        from imgclust.collection.images import make_previews  # which finishes links itself
+
+        make_previews(context)
     context.catalog.ledger.queue_all_pages()
     finish_pages(context)
     return result
@@ -178,4 +182,5 @@ def _pages(context: Context) -> FolderPages:
         root=context.link_folder,
         thumbnails=context.folders.thumbnails,
         collection=context.name,
+        order=context.link_rules.page_order,
     )

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 from imgclust import fs, search
 from imgclust.clusters import current_similarity
 from imgclust.collection.duplicates import WholePictures, copy_test
-from imgclust.collection.images import pictures
 from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.numbers import is_digits
 from imgclust.search import Neighbour, QueryResult, Subject
-from imgclust.wording import SIMILARITY_LACKING, copies_shown, likeness, printable
+from imgclust.wording import SIMILARITY_LACKING, copies_shown, counted, likeness, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -96,7 +95,7 @@ def query(
         ),
     )
     if sheet is not None:
-        _draw(context, found, sheet)
+        _draw(context, found, region, sheet)
         found = replace(found, sheet=sheet)
     return found
 
@@ -147,17 +146,24 @@ def _number(row: Neighbour) -> str:
     return likeness(row.similarity, row.rarity)
 
 
-def _draw(context: Context, found: QueryResult, path: Path) -> None:
-    from imgclust import charts
+def _draw(context: Context, found: QueryResult, region: Region | None, path: Path) -> None:
+    from imgclust.collection import exports
 
-    captions = [
-        f"{_number(row)} {'missing: ' if row.missing else ''}"
-        f"{printable(os.path.basename(row.path))}{copies_shown(row.copies, ' ')}"
-        for row in found.neighbours
-    ]
-    charts.contact_sheet(
+    rows = found.neighbours
+    captions = []
+    for row in rows:
+        numbers = [_number(row), f"id {row.id}"]
+        marks = ["missing"] if row.missing else []
+        copies = [copies_shown(row.copies)] if row.copies else []
+        captions.append(
+            [printable(os.path.basename(row.path)), " · ".join([*marks, *numbers, *copies])]
+        )
+    part = "" if region is None else f" · region {','.join(f'{side:g}' for side in region)}"
+    exports.draw_sheet(
+        context,
         path,
-        pictures(context, [row.id for row in found.neighbours]),
+        [row.id for row in rows],
         captions,
-        title=f"most similar to {found.query}",
+        title=f"most similar to {printable(found.query)}",
+        subtitle=f"{len(rows):,} of {counted(context.catalog.images.count(), 'image')}{part}",
     )

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     from imgclust.collection.clusters import ClusterDetails as ClusterDetails
     from imgclust.collection.clusters import ClusterRow as ClusterRow
     from imgclust.collection.clusters import Member as Member
+    from imgclust.collection.correction_results import Corrected as Corrected
+    from imgclust.collection.correction_results import CorrectedImage as CorrectedImage
+    from imgclust.collection.correction_results import CorrectionList as CorrectionList
+    from imgclust.collection.correction_results import CorrectionRow as CorrectionRow
+    from imgclust.collection.correction_results import LookAlike as LookAlike
+    from imgclust.collection.correction_results import WaitingLink as WaitingLink
+    from imgclust.collection.corrections import Corrections as Corrections
     from imgclust.collection.duplicates import Dismissed as Dismissed
     from imgclust.collection.images import DamagedImage as DamagedImage
     from imgclust.collection.images import MissingImage as MissingImage
@@ -48,6 +55,7 @@ if TYPE_CHECKING:
     from imgclust.collection.service import PictureWorkers as PictureWorkers
     from imgclust.collection.service import Service as Service
     from imgclust.collection.status import CurrentClustering as CurrentClustering
+    from imgclust.collection.status import Paused as Paused
     from imgclust.collection.status import Standing as Standing
     from imgclust.collection.status import Status as Status
     from imgclust.doctor import Advisory as Advisory
@@ -62,6 +70,7 @@ if TYPE_CHECKING:
     from imgclust.ingest import Emit as Emit
     from imgclust.ingest import Event as Event
     from imgclust.ingest import IngestResult as IngestResult
+    from imgclust.ingest import Rest as Rest
     from imgclust.links import LinksResult as LinksResult
     from imgclust.maps import MapResult as MapResult
     from imgclust.paths import Folders as Folders
@@ -80,6 +89,9 @@ _HOMES = {
     "clustering": "Drift",
     "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering SweepResult",
     "collection.clusters": "ClusterDetails ClusterRow Member",
+    "collection.correction_results": "Corrected CorrectedImage CorrectionList CorrectionRow "
+    "LookAlike WaitingLink",
+    "collection.corrections": "Corrections",
     "collection.duplicates": "Dismissed",
     "collection.images": "DamagedImage MissingImage Removed",
     "collection.management": "CollectionList CollectionPlace CollectionRow "
@@ -88,12 +100,12 @@ _HOMES = {
     "collection.selection": "Selection",
     "collection.service": "FeedEvent FeedPart ImageDetails ImagePage Original PictureWorkers "
     "Service",
-    "collection.status": "CurrentClustering Standing Status",
+    "collection.status": "CurrentClustering Paused Standing Status",
     "doctor": "Advisory Check DoctorResult",
     "duplicates": "Duplicate DuplicateGroup DuplicatesResult Thresholds",
     "export": "ExportResult",
     "images": "Region",
-    "ingest": "Emit Event IngestResult",
+    "ingest": "Emit Event IngestResult Rest",
     "links": "LinksResult",
     "maps": "MapResult",
     "paths": "Folders IndexFolder",

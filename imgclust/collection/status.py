@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 from imgclust import paths
 from imgclust.clusters import Drifting, drifting
 from imgclust.embedding import Recipe
-from imgclust.ingest import Holds, IngestResult, held_folders
+from imgclust.ingest import Holds, IngestResult, Rest, held_folders, rest
+from imgclust.ingest import pause as begin_pause
+from imgclust.ingest import resume as end_pause
 from imgclust.paths import as_path
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ class Status:
 
     `held` are folders whose images are kept although some are not there, with the reason;
     `offline` are those of them whose disk is away, with the number of their images.
+    `corrections` counts what people said about images, by kind.
     """
 
     collection: str
@@ -67,6 +71,8 @@ class Status:
     drift: Drifting | None
     provenances: Mapping[str, int]
     events: tuple[tuple[float, str, str], ...]
+    corrections: Mapping[str, int]
+    rest: Rest = Rest()
 
     @property
     def root_locations(self) -> tuple[Path, ...]:
@@ -91,6 +97,21 @@ class Standing:
     provisional: bool
     drift: Drifting | None
     run: IngestResult | None = None
+    rest: Rest = Rest()
+
+
+@dataclass(frozen=True)
+class Paused:
+    """Whether a collection is paused, since when, and how many files wait to be read.
+
+    `watching`: a process ingests into it; `changed`: that it is so is new.
+    """
+
+    paused: bool
+    since: float | None
+    pending: int
+    watching: bool
+    changed: bool
 
 
 def status(context: Context) -> Status:
@@ -147,6 +168,8 @@ def status(context: Context) -> Status:
             drift=drift,
             provenances=catalog.contents.provenances(),
             events=tuple(catalog.events(10)),
+            corrections=catalog.corrections.counts(),
+            rest=_rest(context),
         )
 
 
@@ -166,6 +189,28 @@ def standing(context: Context) -> Standing:
         provisional=clustering is not None and clustering.provisional,
         drift=None if clustering is None else drifting(catalog, clustering),
         run=None if context.counted is None else context.counted(),
+        rest=_rest(context),
+    )
+
+
+def _rest(context: Context) -> Rest:
+    """Why nothing is read now; hours are those of a watcher that runs."""
+    found = rest(context.catalog, wall=time.time())
+    return found if context.is_watching else Rest(found.paused)
+
+
+def pause(context: Context, *, over: bool) -> Paused:
+    """See `Collection.pause` and, with `over`, `Collection.resume`."""
+    catalog = context.catalog
+    before = rest(catalog, wall=time.time()).paused
+    (end_pause if over else begin_pause)(catalog)
+    since = rest(catalog, wall=time.time()).paused
+    return Paused(
+        paused=since is not None,
+        since=since,
+        pending=catalog.observations.pending(),
+        watching=context.is_watching,
+        changed=(before is None) != (since is None),
     )
 
 

@@ -218,6 +218,12 @@ def _checked(key: str, value: Any, where: str) -> Any:
                 "(12h, 7d) nor off"
             )
         return str(value)
+    if key == "watch.hours" and not (
+        isinstance(value, str) and (value == "" or numbers.hours(value))
+    ):
+        raise UsageError(
+            f"{where}: {key} = {_shown(value)} is not a span of hours such as 22:00-06:00"
+        )
     if kind == tuple[str, ...]:
         if not isinstance(value, list | tuple) or not all(
             isinstance(item, str) and item for item in value

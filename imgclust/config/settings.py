@@ -42,6 +42,15 @@ class Watch:
     exclude_folders: tuple[str, ...] = _setting(
         SYSTEM_FOLDERS, "names of folders to leave out anywhere, in any letter case"
     )
+    hours: str = _setting(
+        "", "a watcher reads files in these hours only, such as 22:00-06:00; --once at any time"
+    )
+    on_event: str = _setting(
+        "", "command that gets arrivals, new clusters and quarantined files on standard input"
+    )
+    on_event_limit_s: float = _setting(
+        60.0, "seconds that command may take for one event", least=0.1, most=_MOST_S
+    )
     log_file: str = _setting(
         "", "what a watcher writes its log to; auto: log/watch.log in the collection's folder"
     )
@@ -58,6 +67,9 @@ class Decode:
     pixel_cap_mp: int = _setting(250, "larger pictures are not decoded, in megapixels", least=1)
     thumbnails: bool = _setting(True, "keep a small WebP picture of every content")
     thumbnail_px: int = _setting(160, "longest side of that picture, in pixels", least=1)
+    preview_px: int = _setting(
+        1024, "... of what pages show for HEIC, TIFF and RAW; 0: keep none", most=8192
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +122,8 @@ class Links:
     named_folder: str = _setting("{id:03d}-{name}", "folder of a cluster with a name")
     outliers: bool = _setting(False, "images far from their centroid go to the folder outliers")
     order: str = _setting("name", "order of a folder's entries", ("name", "central"))
+    page_order: str = _setting("date", "order of the images on the pages", ("date", "name"))
+    corrections: bool = _setting(True, "links that people move to other folders are corrections")
     pages: bool = _setting(True, "index.html and pages of thumbnails in the link folder")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from imgclust import index
 from imgclust.catalog import Catalog, damaged_embeddings
-from imgclust.clusters import ArrivalAssigner, Recluster
+from imgclust.clusters import ArrivalAssigner, Model, Recluster, enforce, violations
 from imgclust.doctor.advice import Advisory, advise
 from imgclust.doctor.disk import DiskFindings, look_at_disk, mark, reading_again
 from imgclust.errors import IndexFileError, LockedError, StorageError
@@ -169,6 +169,7 @@ class Doctor:
                 counts["assignments of no content"] = len(strays)
                 lost = checking.frozen_and_lost(current.id)
                 counts["named clusters that are not among the clusters"] = len(lost)
+                counts["images not where corrections want them"] = len(violations(self._catalog))
             if self._recluster is not None and not self._recluster.busy:
                 counts["unfinished clusterings"] = len(checking.unpublished())
         if self._recipe is not None:
@@ -203,6 +204,8 @@ class Doctor:
                 catalog.assignments.drop_strays(current)
                 for one in checking.frozen_and_lost(current):
                     catalog.clusterings.freeze(one, False)
+                model = Model(catalog, catalog.clusterings.get(current))
+                catalog.ledger.queue_links_of(enforce(catalog, model, what="the catalog"))
         if self._recipe is not None:
             ArrivalAssigner(catalog).catch_up(self._recipe)
         if self._recluster is not None:

@@ -31,6 +31,7 @@ def write_parquet(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
         pa.field("cluster", pa.int64()),
         *(pa.field(name, pa.float64()) for name in ("distance", *rows.axes)),
         pa.field("missing", pa.bool_(), nullable=False),
+        pa.field("corrected", pa.bool_(), nullable=False),
         *(
             pa.field(name, pa.string())
             for name in ("taken", "taken_from", "camera", "damage", "name", "cluster_name", "map")
@@ -82,6 +83,7 @@ def _columns(rows: Rows, page: list[ListedImage]) -> dict[str, list[Any]]:
         "cluster": [image.cluster for image in page],
         "distance": [image.distance for image in page],
         "missing": [image.missing for image in page],
+        "corrected": [image.content in rows.corrected for image in page],
         "taken": [one.taken for one in facts],
         "taken_from": [one.taken_from for one in facts],
         "camera": [one.camera for one in facts],

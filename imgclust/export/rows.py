@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Facts, ListedImage
+from imgclust.catalog import KINDS, Catalog, Facts, ListedImage
 from imgclust.errors import StorageError
 from imgclust.progress import Progress, StopFlag
 from imgclust.wording import in_base64, loses, path_text
@@ -46,7 +46,7 @@ def write_csv(stream: BinaryIO, rows: Rows, *, embeddings: bool) -> int:
     An embedding is one cell, a JSON list.
     """
     titles = ["id", "path", "cluster", "name", "distance", *rows.axes, "missing"]
-    titles += ["taken", "taken_from", "camera", "damage", "cluster_name", "map"]
+    titles += ["taken", "taken_from", "camera", "damage", "cluster_name", "map", "corrected"]
     titles += ["path_bytes"] * rows.lossy + ["embedding"] * embeddings
     written = 0
     lines = io.TextIOWrapper(stream, encoding="utf-8", newline="")
@@ -99,6 +99,7 @@ def _json(rows: Rows, image: ListedImage, facts: Facts, *, embeddings: bool) -> 
     entry["distance"] = image.distance
     entry |= dict(zip(rows.axes, _coordinates(rows, image), strict=True))
     entry["missing"] = image.missing
+    entry["corrected"] = image.content in rows.corrected
     entry |= {"taken": facts.taken, "taken_from": facts.taken_from, "camera": facts.camera}
     entry["damage"] = facts.damage or None
     written = json.dumps(entry, ensure_ascii=False, allow_nan=False)
@@ -114,6 +115,7 @@ def _cells(rows: Rows, image: ListedImage, facts: Facts, *, embeddings: bool) ->
     cells += [*_coordinates(rows, image), "true" if image.missing else "false"]
     cells += [facts.taken, facts.taken_from, facts.camera, facts.damage or None]
     cells += [name, None if image.coordinates is None else rows.map]
+    cells.append("true" if image.content in rows.corrected else "false")
     if rows.lossy:
         cells.append(in_base64(image.path) if loses(image.path) else None)
     if embeddings:
@@ -135,7 +137,8 @@ class Rows:
     """The images of a collection as they were when the export began.
 
     Images that come later are left out. `axes` are the names of the map's coordinates, `map` says
-    which map that is ("tsne-2d"), `lossy` whether some path is not UTF-8.
+    which map that is ("tsne-2d"), `lossy` whether some path is not UTF-8, `corrected` the contents
+    that a person said something about.
     """
 
     catalog: Catalog
@@ -151,6 +154,7 @@ class Rows:
     progress: Progress
     stop: StopFlag
     only: Collection[int] | None = None
+    corrected: Collection[int] = ()
 
     @classmethod
     def of(
@@ -181,6 +185,7 @@ class Rows:
                 progress=progress,
                 stop=stop,
                 only=only,
+                corrected=catalog.corrections.contents_of(KINDS),
             )
 
     def facts(self, page: Sequence[ListedImage]) -> dict[int, Facts]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat as stat_bits
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -15,14 +15,15 @@ from imgclust.errors import NothingThereError, StorageError, UsageError, reason_
 from imgclust.export.parquet import require_pyarrow, write_parquet
 from imgclust.export.projector import write_projector
 from imgclust.export.rows import Rows, write_classic, write_csv, write_json
-from imgclust.fs import replacing
+from imgclust.export.xmp import SUFFIX, write_sidecars
+from imgclust.fs import is_below, replacing
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.wording import NO_CLUSTERS, printable
 
 # The files of a projector export, the only ones that a later one replaces.
 PROJECTOR_FILES = ("vectors.tsv", "metadata.tsv", "sprite.png", "projector_config.pbtxt")
 
-Target = Path | BinaryIO
+Target = Path | BinaryIO | None
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ class ExportResult:
     map: str | None = None
 
 
-FORMATS = ("json", "csv", "parquet", "projector", "classic")
+FORMATS = ("json", "csv", "parquet", "projector", "classic", "xmp")
 
 # Their readers need a file that they can move about in, or a folder.
 _WITH_COORDINATES = ("json", "csv", "parquet")
-_NO_STREAM = ("parquet", "projector")
+_NO_STREAM = ("parquet", "projector", "xmp")
 
 
 def export(
@@ -67,7 +68,8 @@ def export(
     Parameters
     ----------
     target
-        A path (a folder for "projector"), replaced in one step on success, or a stream.
+        A path (a folder for "projector"), replaced in one step on success, or a stream. For "xmp" a
+        folder that sidecars are put into, or None: beside the images.
     format
         One of `FORMATS`.
     recipe
@@ -101,7 +103,10 @@ def export(
     if format == "classic" and rows.clustering is None:
         raise NothingThereError(NO_CLUSTERS)
     embeddings = embeddings or format == "projector"
+    if format == "xmp":
+        return _sidecars(target if isinstance(target, Path) else None, rows)
     if not isinstance(target, Path):
+        assert target is not None  # checked above
         written = _write(target, rows, format, embeddings)
     elif format == "projector":
         with replacing_folder(target) as folder:
@@ -120,13 +125,49 @@ def export(
     )
 
 
+def _sidecars(target: Path | None, rows: Rows) -> ExportResult:
+    """Write XMP sidecars into a folder, or (None) beside the images."""
+    if rows.clustering is None:
+        raise NothingThereError(NO_CLUSTERS)
+    names = _folder_names([root.path for root in rows.catalog.roots.all()])
+
+    def place(image: bytes) -> bytes:
+        if target is None:
+            return image + SUFFIX
+        root = max((one for one in names if is_below(image, one)), key=len, default=b"/")
+        name = names.get(root, b"files")
+        return os.path.join(os.fsencode(target), name, os.path.relpath(image, root) + SUFFIX)
+
+    found = write_sidecars(rows, place, make_folders=target is not None)
+    if found.failed:
+        raise StorageError(
+            f"{found.failed:,} of {rows.count:,} sidecars could not be written, such as "
+            f"{found.reason}"
+        )
+    return ExportResult(target, "xmp", found.written, rows.count, False, found.notes)
+
+
+def _folder_names(roots: Sequence[bytes]) -> dict[bytes, bytes]:
+    """A folder for each root: its name, and a number after one that an older root has too."""
+    names: dict[bytes, bytes] = {}
+    for root in roots:
+        plain = os.path.basename(root) or b"files"
+        number = 1
+        while (name := plain if number == 1 else plain + b"-%d" % number) in names.values():
+            number += 1
+        names[root] = name
+    return names
+
+
 def check_request(target: Target, *, format: str, embeddings: bool) -> None:
     """Whether format, target and embeddings go together; raises as `export`."""
     if format not in FORMATS:
         raise UsageError(f"there is no format {format!r}; use {', '.join(FORMATS)}")
-    if format == "classic" and embeddings:
-        raise UsageError("the format classic has no embeddings; use json, csv or parquet")
-    if format in _NO_STREAM and not isinstance(target, Path):
+    if format in {"classic", "xmp"} and embeddings:
+        raise UsageError(f"the format {format} has no embeddings; use json, csv or parquet")
+    if target is None and format != "xmp":
+        raise UsageError(f"name a place for {format} with --out")
+    if format in _NO_STREAM and not isinstance(target, Path | None):
         raise UsageError(f"{format} cannot go to standard output; name a place with --out")
     if format == "parquet":
         require_pyarrow()

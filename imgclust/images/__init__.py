@@ -22,6 +22,7 @@ from imgclust.images.filestat import (
 from imgclust.images.formats import (
     HEAD_BYTES,
     PICTURE_SUFFIXES,
+    PREVIEWED_FORMATS,
     RAW_FORMATS,
     RAW_SUFFIXES,
     raw_installed,
@@ -58,6 +59,7 @@ __all__ = [
     "NO_STAT",
     "PICTURE_SUFFIXES",
     "PIXEL_CAP",
+    "PREVIEWED_FORMATS",
     "RAW_FORMATS",
     "RAW_SUFFIXES",
     "SIDE",

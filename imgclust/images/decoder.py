@@ -29,7 +29,13 @@ from PIL import (
 
 from imgclust.errors import UsageError
 from imgclust.images import jpeg
-from imgclust.images.formats import HEAD_BYTES, PICTURE_SUFFIXES, RAW_FORMATS, recognise
+from imgclust.images.formats import (
+    HEAD_BYTES,
+    PICTURE_SUFFIXES,
+    PREVIEWED_FORMATS,
+    RAW_FORMATS,
+    recognise,
+)
 from imgclust.images.headers import Origin, origin_of, raw_exif
 from imgclust.images.pages import main_page, next_that_shows
 from imgclust.images.pixels import is_series, reduced, whole_picture
@@ -155,6 +161,7 @@ class Picture:
     thumbnail: bytes | None = field(repr=False)
     damage: str = ""
     origin: Origin = Origin()
+    preview: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -178,6 +185,7 @@ def decode(
     pixel_cap: int = PIXEL_CAP,
     region: Region | None = None,
     whole_px: int = 0,
+    preview_px: int = 0,
 ) -> Picture | Undecodable:
     """Decode one picture in this process.
 
@@ -204,6 +212,8 @@ def decode(
         The part to decode, None for the whole: see `Region`.
     whole_px
         Not 0: return `whole_picture` with at most so many pixels instead of a square.
+    preview_px
+        Longer side of the preview of a kind that browsers do not show, 0 for none.
 
     Raises
     ------
@@ -219,7 +229,7 @@ def decode(
         if suffix not in PICTURE_SUFFIXES:
             return Undecodable("not a kind of picture that imgclust reads")
         return Undecodable(stranger(content[:HEAD_BYTES], suffix))
-    wanted = _Wanted(side, thumbnail_px, pixel_cap, region, whole_px)
+    wanted = _Wanted(side, thumbnail_px, pixel_cap, region, whole_px, preview_px)
     first: Exception | None = None
     for slow in (False, True):
         try:
@@ -246,11 +256,12 @@ class _Wanted(NamedTuple):
     pixel_cap: int
     region: Region | None
     whole_px: int
+    preview_px: int
 
 
 def _picture(content: bytes, kind: str, wanted: _Wanted, *, slow: bool) -> Picture:
     """Decode, or (`slow`) try what reads files that are not quite right, in full size."""
-    side, thumbnail_px, pixel_cap, region, whole_px = wanted
+    side, thumbnail_px, pixel_cap, region, whole_px, preview_px = wanted
     orientation, damage = 0, ""
     if kind in RAW_FORMATS:
         if whole_px:
@@ -302,7 +313,10 @@ def _picture(content: bytes, kind: str, wanted: _Wanted, *, slow: bool) -> Pictu
     square = on_ground(square)
     thumbnail = _thumbnail(square, width, height, thumbnail_px) if thumbnail_px else None
     origin = _origin(content, image, kind)
-    return Picture(width, height, kind, np.asarray(square), thumbnail, damage, origin)
+    large = None
+    if preview_px and kind in PREVIEWED_FORMATS:
+        large = _preview(content, kind, shown, orientation, wanted)
+    return Picture(width, height, kind, np.asarray(square), thumbnail, damage, origin, large)
 
 
 def _origin(content: bytes, image: Image.Image, kind: str) -> Origin:
@@ -384,6 +398,27 @@ def _thumbnail(square: Image.Image, width: int, height: int, longer_px: int) -> 
     # Method 1 takes a third of the time of the default for a tenth more bytes.
     square.resize(size, Image.Resampling.BILINEAR).save(buffer, "WEBP", quality=75, method=1)
     return buffer.getvalue()
+
+
+def _preview(
+    content: bytes, kind: str, shown: Image.Image, orientation: int, wanted: _Wanted
+) -> bytes | None:
+    """WebP of the whole picture; None where that fails, since the picture itself is there."""
+    longest = wanted.preview_px
+    with contextlib.suppress(Exception):
+        if kind in RAW_FORMATS:  # it was scaled down to the square while it was decoded
+            shown = raw_picture(content, lambda size: _check_pixels(size, wanted.pixel_cap)).image
+            shown.draft("RGB", (longest, longest))
+            shown = shown.convert("RGB")
+        scale = min(1.0, longest / max(shown.size))
+        size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
+        small = shown.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+        if orientation in _UPRIGHT:
+            small = small.transpose(_UPRIGHT[orientation])
+        buffer = io.BytesIO()
+        on_ground(small).save(buffer, "WEBP", quality=80, method=1)
+        return buffer.getvalue()
+    return None
 
 
 _limits_lock = threading.Lock()

@@ -17,6 +17,9 @@ PICTURE_SUFFIXES = frozenset(
 RAW_SUFFIXES = frozenset([".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"])
 RAW_FORMATS = frozenset(suffix[1:].upper() for suffix in RAW_SUFFIXES)
 
+# Kinds that no browser shows everywhere.
+PREVIEWED_FORMATS = RAW_FORMATS | {"HEIC", "TIFF"}
+
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})

@@ -60,7 +60,7 @@ class DecodePool:
     ----------
     workers
         Number of processes; they start at once.
-    side, thumbnail_px, pixel_cap
+    side, thumbnail_px, pixel_cap, preview_px
         See `decode`.
     size_cap_bytes
         See `claim`.
@@ -85,6 +85,7 @@ class DecodePool:
         memory_limit_bytes: int = MEMORY_LIMIT_BYTES,
         size_cap_bytes: int = SIZE_CAP_BYTES,
         pixel_cap: int = PIXEL_CAP,
+        preview_px: int = 0,
         tasks_per_worker: int = TASKS_PER_WORKER,
         task: Callable[[bytes], Outcome] | None = None,
     ) -> None:
@@ -95,6 +96,7 @@ class DecodePool:
                 thumbnail_px=thumbnail_px,
                 size_cap_bytes=size_cap_bytes,
                 pixel_cap=pixel_cap,
+                preview_px=preview_px,
             )
         self._time_limit_s = time_limit_s
         self._tasks_per_worker = tasks_per_worker

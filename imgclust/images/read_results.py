@@ -41,6 +41,8 @@ class Decoded:
         What is wrong with the file although there is a picture; empty when nothing was found.
     origin
         When and by what it was taken, as the file says.
+    preview
+        WebP bytes of a kind that browsers do not show; None for others, and when it is off.
     """
 
     path: bytes
@@ -54,6 +56,7 @@ class Decoded:
     decode_s: float
     damage: str = ""
     origin: Origin = Origin()
+    preview: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,7 @@ def claim(
     pixel_cap: int = PIXEL_CAP,
     region: Region | None = None,
     whole_px: int = 0,
+    preview_px: int = 0,
 ) -> Outcome:
     """Read and decode the file at `path`, or say why not.
 
@@ -75,7 +76,7 @@ def claim(
     ----------
     path
         A file name as the system has it.
-    side, thumbnail_px, pixel_cap, region, whole_px
+    side, thumbnail_px, pixel_cap, region, whole_px, preview_px
         See `decode`.
     size_cap_bytes
         A candidate image of more bytes is `Unreadable` and is not read.
@@ -124,6 +125,7 @@ def claim(
         pixel_cap=pixel_cap,
         region=region,
         whole_px=whole_px,
+        preview_px=preview_px,
     )
     took = time.perf_counter() - started
     try:
@@ -144,6 +146,7 @@ def claim(
         took,
         picture.damage,
         picture.origin,
+        picture.preview,
     )
 
 

@@ -132,4 +132,8 @@ def _prefer_for_the_oom_killer() -> None:
 def _limit(what: int, soft: int) -> None:
     _, hard = resource.getrlimit(what)
     soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
-    resource.setrlimit(what, (soft, soft))
+    try:
+        resource.setrlimit(what, (soft, soft))
+    except (OSError, ValueError):
+        if sys.platform == "linux":
+            raise  # macOS bounds no address space: there a worker goes without

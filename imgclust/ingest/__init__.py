@@ -6,6 +6,7 @@ from imgclust.ingest.environment import Clock, Disk, LocalDisk, Place, SystemClo
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
 from imgclust.ingest.loop import Ingest
 from imgclust.ingest.mounts import HeldFolder, Holds, forget_lost_mounts, held_folders
+from imgclust.ingest.rest import Rest, in_hours, keep_hours, pause, rest, resume
 
 __all__ = [
     "Assigner",
@@ -24,7 +25,13 @@ __all__ = [
     "LocalDisk",
     "Parts",
     "Place",
+    "Rest",
     "SystemClock",
     "forget_lost_mounts",
     "held_folders",
+    "in_hours",
+    "keep_hours",
+    "pause",
+    "rest",
+    "resume",
 ]

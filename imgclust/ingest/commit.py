@@ -32,7 +32,7 @@ from imgclust.ingest.removal import Removal
 from imgclust.ingest.rows import Change, Rows
 from imgclust.ingest.unread import UnreadFiles
 from imgclust.reconcile import OTHER_DISK, Fate, Verdict, judge
-from imgclust.wording import printable
+from imgclust.wording import counted, printable
 
 Vectors = npt.NDArray[np.float32]
 
@@ -220,6 +220,11 @@ class Committing:
         for one in changes:
             self._counts.absent.discard(one.image)
             self._emit(Event(one.kind, _SENTENCES[one.kind], one.path, one.image))
+        for path, number, ends in self._rows.uncorrected:
+            what = f"{counted(number, 'correction')} of the old content"
+            end = "ends" if number == 1 else "end"
+            fate = end if ends else "stays with its copies" if number == 1 else "stay with copies"
+            self._emit(Event("note", f"replaced by other content; {what} {fate}", path))
 
     def _write_new(
         self,

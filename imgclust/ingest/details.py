@@ -37,6 +37,7 @@ class DetailReader:
                 with self._catalog.transaction():
                     known = self._catalog.contents.known(key for key, _ in found)
                     self._catalog.details.put(one for one in found if one[0] in known)
+                    self._catalog.ledger.queue_pages_of(known)
             self._after = keys[-1] if keys else self._after
             if time.monotonic() >= until:
                 break

@@ -22,8 +22,9 @@ class Event:
     `kind` is one of: ingested, reused, replaced, touched (its stat changed, its bytes did not),
     moved, skipped, quarantined, removed (its content was taken out), missing, back, gone, held,
     offline (held since an earlier run),
-    kept (its file cannot be read now, which was said before), scanned, clustered, trouble, waiting,
-    note. `path` and `image` say which file, `cluster` where
+    kept (its file cannot be read now, which was said before), scanned, clustered, cluster (a new
+    one, for the command of `watch --exec` alone), trouble, waiting, note.
+    `path` and `image` say which file, `cluster` where
     it went, `cluster_name` what a person calls that one.
     """
 

@@ -20,6 +20,7 @@ from imgclust.ingest.faults import Faults
 from imgclust.ingest.mounts import held_folders
 from imgclust.ingest.path_tracker import Looking
 from imgclust.ingest.pipeline import Pipeline
+from imgclust.ingest.rest import Rest, rest
 from imgclust.ingest.root_scan import Scan
 from imgclust.ingest.upkeep import Upkeep
 from imgclust.progress import Progress, StopFlag, silent
@@ -84,6 +85,7 @@ class Ingest:
         self._scan_due = 0.0
         self._overflowed = False
         self._polled = 0.0
+        self._rest = Rest()
         self._advanced = self._clock.monotonic()
         self._once = False
         self._unsettled = True
@@ -211,7 +213,7 @@ class Ingest:
         self._committing.disks.postpone()
         if self._scan is not None and self._scan.in_doubt:
             self._pipeline.forget()  # what is dropped is read again when the scan has decided
-        else:
+        elif not self._rest:
             self._pipeline.claim(self._place)
         self._pipeline.batch_up()
         self._pipeline.commit()
@@ -242,7 +244,8 @@ class Ingest:
     def _given_up(self) -> bool:
         """True when all that is left has kept changing, or being busy, for too long."""
         now = self._clock.monotonic()
-        if self._scan is not None or self._scan_due <= now or self._pipeline.thread.in_flight:
+        busy = self._scan is not None or self._scan_due <= now or self._pipeline.thread.in_flight
+        if busy or self._rest:
             self._advanced = now
         if self._pipeline.decoding or now - self._advanced < _PATIENCE_S + sum(self._rules.retry_s):
             return False
@@ -317,12 +320,23 @@ class Ingest:
         if now - self._polled < POLL_S:
             return
         self._polled = now
+        self._look_at_rest()
         requests = self._catalog.requests.oldest(_TURN)
         if not requests:
             return
         self._polled = 0.0
         self._reload()
         self._looking.at_requests(requests, self._place)
+
+    def _look_at_rest(self) -> None:
+        """Stop reading, or begin again, as a person or the clock says."""
+        found = rest(self._catalog, wall=self._clock.wall())
+        if found.sentence != self._rest.sentence:
+            if found:
+                self._pipeline.forget()  # read again afterwards: it stops within a second
+            said = f"{found.sentence}; new files are queued" if found else "files are read again"
+            self._emit(Event("note", said))
+        self._rest = found
 
     # What the parts ask of the loop
 

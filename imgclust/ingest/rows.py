@@ -61,6 +61,8 @@ class Rows:
         self._listings = Listings(disk.names)
         self.changes: list[Change] = []
         self.lost: list[Image] = []
+        # Paths of new bytes, how many corrections the old ones had, and whether these end.
+        self.uncorrected: list[tuple[bytes, int, bool]] = []
         self.touched: list[bytes] = []  # paths of other files than those that were read
 
     def begin(self, *, scanning: bool) -> None:
@@ -71,6 +73,7 @@ class Rows:
         self._listings = Listings(self._disk.names)
         self.volumes.refresh()
         self.changes, self.lost, self.touched, self.swapped = [], [], [], {}
+        self.uncorrected = []
 
     def forget(self) -> None:
         """What was written was undone: look at all files again."""
@@ -117,7 +120,7 @@ class Rows:
         if there is not None:
             if not self._is_claimed(key) and not self._may_be_found(there, inode):
                 images.set_content(there.id, key, inode=inode)
-                self._catalog.contents.drop_orphan(there.content)
+                self._drop(there.content, known.path)
                 return "replaced", there.id
             doubtful = True
             self._displace(there)
@@ -211,7 +214,7 @@ class Rows:
                 return None
             self._replace(now, image)
             self._catalog.images.set_content(image.id, now.content, inode=now.inode)
-            self._catalog.contents.drop_orphan(image.content)
+            self._drop(image.content, former)
             return Change("replaced", former, image.id)
         known = self._catalog.observations.at(former)
         if now is None and known is not None and known.state in {"quarantined", "skipped"}:
@@ -220,6 +223,15 @@ class Rows:
         else:
             self._moves.leave_missing(image.id)
         return None
+
+    def _drop(self, content: int, path: bytes) -> None:
+        """A file has other bytes now: what a person said was about those before."""
+        if self._catalog.contents.drop_orphan(content):
+            ended = self._catalog.corrections.end_of(content, "replaced")
+            if ended:
+                self.uncorrected.append((path, len(ended), True))
+        elif self._catalog.corrections.about([content]):
+            self.uncorrected.append((path, len(self._catalog.corrections.about([content])), False))
 
     def _replace(self, provisional: Image, image: Image) -> None:
         """Put an image into the place of a provisional one, which was never more than that."""

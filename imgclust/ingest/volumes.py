@@ -56,7 +56,8 @@ class VolumeTracker:
                 known = Volume(top, image.root, number, self._catalog.listing.last())
                 volumes.put(known)
         elif number and known.number and number != known.number:
-            known = replace(known, number=number, before=self._catalog.listing.last())
+            last = self._catalog.listing.last()
+            known = replace(known, number=number, before=last, former=known.number)
             volumes.put(known)
         if known.before is not None and image.id <= known.before:
             return Found.OTHER, top
@@ -79,14 +80,16 @@ class VolumeTracker:
         if is_below(path, home) and is_at_or_below(top, home):
             # Of a root that lost many images at once, copies may be in other places.
             return image.kept is not None or home != found.path
-        if above is not None and image.kept is None and above.number == self._number(top) != 0:
-            return True
+        if above is not None:
+            its_number = above.number if image.kept is None else above.former
+            if its_number == self._number(top) != 0:
+                return True
+        if home == found.path:
+            # A folder that another one has replaced is away for good: its files have moved.
+            return image.kept is not None and not self._is_mount(home)
         # A copy has another place as a rule, and seldom a disk of its own.
         alike = os.path.relpath(path, top) == os.path.relpath(own, home)
-        is_mount = top in self._mount_points(top) or any(
-            mount.path == top for mount in self._catalog.mounts.all()
-        )
-        return alike and is_mount and top != home and home != found.path
+        return alike and self._is_mount(top) and top != home
 
     def note(
         self, root: int, tops: Iterable[bytes], *, mounts: Iterable[bytes], last: int
@@ -107,7 +110,14 @@ class VolumeTracker:
                 volumes.put(Volume(top, root, number, last if other else None))
             elif number and number != before.number:
                 other = before.number != 0
-                volumes.put(replace(before, number=number, before=last if other else None))
+                volumes.put(
+                    replace(
+                        before,
+                        number=number,
+                        before=last if other else None,
+                        former=before.number or before.former,
+                    )
+                )
         return {one.path for one in volumes.all() if one.root == root and one.before is not None}
 
     def is_plain_now(self, root: int, folders: Iterable[bytes], *, last: int) -> None:
@@ -133,6 +143,11 @@ class VolumeTracker:
     def unsettled(self) -> bool:
         """True when images may have been on another file system than the one that is there."""
         return any(one.before is not None for one in self._catalog.volumes.all())
+
+    def _is_mount(self, folder: bytes) -> bool:
+        return folder in self._mount_points(folder) or any(
+            mount.path == folder for mount in self._catalog.mounts.all()
+        )
 
     def _number(self, folder: bytes) -> int:
         if folder not in self._numbers:

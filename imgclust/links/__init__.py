@@ -15,12 +15,14 @@ from imgclust.links.ledger import CatalogLedger, Ledger, LedgerRow, Mode, Wanted
 from imgclust.links.link_plan import Change, Check, LinkPlan, check, plan
 from imgclust.links.names import entry_name, folder_name
 from imgclust.links.syncer import Linking, LinksResult
+from imgclust.links.tree_changes import RENAMED, TreeChanges
 
 __all__ = [
     "INDEX",
     "OUTLIERS",
     "PAGES",
     "PAGE_MARK",
+    "RENAMED",
     "Applied",
     "CatalogLedger",
     "Change",
@@ -32,6 +34,7 @@ __all__ = [
     "LinksResult",
     "Mode",
     "Recovered",
+    "TreeChanges",
     "Wanted",
     "apply",
     "check",

@@ -70,6 +70,13 @@ class FolderNames:
                 found.append((cluster, bytes.fromhex(old), folder))
         return found
 
+    def clusters(self) -> dict[bytes, int]:
+        """The cluster of each folder, as it is on disk."""
+        stored = self._catalog.setting("link_folders") or {}
+        found = {folder: cluster for cluster, folder in self.wanted()[1].items()}
+        found |= {bytes.fromhex(name): int(cluster) for cluster, name in stored.items()}
+        return found
+
     def note(self, cluster: int, folder: bytes) -> None:
         """The folder of a cluster has this name on disk now."""
         with self._catalog.transaction():
@@ -118,6 +125,7 @@ class LinkTargets:
         outlying: set[int] = set()
         clusters: dict[int, int] = {}
         ranks: dict[int, int] = {}
+        waiting = {one.image: one for one in self._catalog.link_tree.moves("waiting")}
         if current is not None:
             contents = {row.content for row in rows.values()}
             clusters = self._catalog.assignments.clusters_of(current, contents)
@@ -130,6 +138,10 @@ class LinkTargets:
             cluster = None if row is None else clusters.get(row.content)
             if row is None or cluster is None:
                 gone.append(image)
+                continue
+            if image in waiting:  # it stays where a person has moved it, until they say more
+                held = waiting[image]
+                wanted.append(Wanted(image, held.folder, held.entry, row.path))
                 continue
             name = os.path.basename(row.path)
             if row.content in ranks:

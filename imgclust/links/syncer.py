@@ -12,10 +12,11 @@ from typing import cast
 from imgclust.catalog import Catalog
 from imgclust.config import Links
 from imgclust.errors import StorageError, reason_of
-from imgclust.links.apply_plan import Applied, apply, rename_folder
+from imgclust.links.apply_plan import Applied, apply, recover, rename_folder
 from imgclust.links.folder_names import FolderNames, LinkTargets
 from imgclust.links.ledger import CatalogLedger, Mode
 from imgclust.links.link_plan import check, plan
+from imgclust.links.tree_changes import TreeChanges, TreeReader
 from imgclust.locks import FileLock
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -54,6 +55,10 @@ _QUEUE = 20_000
 _SLICE = 500
 # Contents that another clustering may have moved, looked at in one transaction.
 _CONTENTS = 5000
+# Moves of links at once that count without a question: sync tools move links too.
+_MOST_MOVES = 20
+# The setting that says that the tree was read: what people moved before does not count.
+_READ = "link_tree_read"
 # Links that are checked between two looks whether to stop.
 _CHECKED = 1000
 
@@ -71,10 +76,26 @@ class Linking:
         Templates of the folder names, and how the links lie in the folders.
     lock
         The lock file that one sync at a time holds.
+    settle_s
+        For how long a file has to be at rest.
+    live_since
+        From when on a watcher has been running, None without.
+    follow
+        Makes corrections of what people changed in the tree, as the catalog has it noted; None:
+        the tree is not read.
     """
 
     def __init__(
-        self, catalog: Catalog, *, root: Callable[[], Path], mode: str, names: Links, lock: Path
+        self,
+        catalog: Catalog,
+        *,
+        root: Callable[[], Path],
+        mode: str,
+        names: Links,
+        lock: Path,
+        settle_s: float = 1.0,
+        live_since: float | None = None,
+        follow: Callable[[TreeChanges], None] | None = None,
     ) -> None:
         self._catalog = catalog
         self._ledger = CatalogLedger(catalog)
@@ -82,7 +103,11 @@ class Linking:
         self.mode = cast(Mode, mode)  # as the settings have checked it
         self._names = FolderNames(catalog, names)
         self._targets = LinkTargets(catalog, names)
+        self._rules = names
         self._lock = lock
+        self._settle_s = settle_s
+        self._live_since = live_since
+        self._follow = follow if names.corrections else None
 
     def sync(
         self,
@@ -140,6 +165,51 @@ class Linking:
                 self._queue_all()
             return _fell_back(self._bring_in_step(_SLICE, until, recount=recount, stop=stop))
 
+    def _reader(self, root: Path) -> TreeReader:
+        return TreeReader(
+            self._catalog,
+            root,
+            names=self._names,
+            outliers=self._rules.outliers,
+            delay_s=2 * self._settle_s,
+            live_since=self._live_since,
+            most=_MOST_MOVES,
+        )
+
+    def _read_tree(self, root: Path) -> None:
+        """Look what people changed in the tree, before it is planned what to change in it."""
+        if self._follow is None:
+            return
+        if self._catalog.ledger.unfinished():
+            recover(root, self._ledger)
+        changes = self._reader(root).read()
+        first = not self._catalog.setting(_READ)
+        if first:
+            with self._catalog.transaction():
+                self._catalog.store(_READ, True)
+        self._follow(replace(changes, before=first))
+
+    @property
+    def changed(self) -> bool:
+        """True when people may have changed something in the tree; costs a look at each folder."""
+        return self._follow is not None and self._reader(self._where()).changed()
+
+    def accept(self) -> None:
+        """Links that wait for a person become corrections: they have said that they moved them.
+
+        Raises
+        ------
+        LockedError
+            When another process holds the lock for long.
+        """
+        if self._follow is None:
+            return
+        with FileLock(self._lock, purpose="syncing the links of", wait_s=10.0):
+            with self._catalog.transaction():
+                tree = self._catalog.link_tree
+                tree.put([one._replace(state="moved") for one in tree.moves("waiting")])
+            self._follow(TreeChanges(moved=1))
+
     def _reorder(self) -> None:
         """Queue all links when the clustering is another one than their order was made by."""
         current = self._catalog.clusterings.current_id()
@@ -169,6 +239,7 @@ class Linking:
         except OSError as error:
             what = f"the link folder {root} cannot be made: {reason_of(error)}"
             raise StorageError(what) from None
+        self._read_tree(root)
         self._names.count(again=recount)
         if self._targets.central_first:
             self._reorder()
@@ -183,11 +254,13 @@ class Linking:
             # Read together: a clustering may be published between two rounds.
             with self._catalog.snapshot():
                 reached, images = self._catalog.ledger.queued_links(at_once)
+                young = {one.image for one in self._catalog.link_tree.moves("young")}
+                images = [one for one in images if one not in young]  # perhaps half moved
                 current, folders = self._names.wanted()
                 wanted, gone = self._targets.of(images, current, folders)
             if not self._rename_folders(folders, root, until, done, stop):
                 break
-            if images:
+            if reached:
                 stop.check()
                 done.append(
                     apply(
@@ -205,6 +278,8 @@ class Linking:
                 break
             if until is not None and time.monotonic() >= until:
                 break
+        if self._follow is not None:
+            self._reader(root).note_inodes()
         return done
 
     def clear(self, *, progress: Progress = silent, stop: StopFlag | None = None) -> LinksResult:
@@ -278,6 +353,14 @@ class Linking:
             foreign=found.foreign,
             dangling=dangling,
         )
+
+    def clusters(self) -> dict[bytes, int]:
+        """The cluster of each folder, by the name that it has on disk."""
+        return self._names.clusters()
+
+    def note(self, cluster: int, folder: bytes) -> None:
+        """A cluster has this folder, which a person has made."""
+        self._names.note(cluster, folder)
 
     def folders(self) -> dict[int, Path]:
         """Folder of each cluster of the current clustering."""

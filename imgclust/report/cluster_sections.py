@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from imgclust.catalog import Catalog, Clustering
+from imgclust.catalog import Catalog, Clustering, Image
 from imgclust.charts import colour
 from imgclust.clustering import Drift
 from imgclust.clusters.drift import drifting
@@ -178,10 +178,23 @@ def _card(catalog: Catalog, key: int, thumbnail: Thumbnail) -> str:
     images = catalog.images.with_content(key)
     if not images:
         return ""  # it has left meanwhile
-    path = images[0].path
-    found = thumbnail(key)
-    address = None if found is None else html.data_uri(found)
-    return html.card(address, os.path.basename(path), title=path)
+    return card(catalog, images[0], thumbnail)
+
+
+def card(catalog: Catalog, image: Image, thumbnail: Thumbnail, *, first: Sequence[str] = ()) -> str:
+    """The card of an image with its picture in it; `first` is said before its id and date."""
+    found = thumbnail(image.content)
+    facts = catalog.details.of_images([image.id]).get(image.id)
+    marks = ["missing"] if image.state == "missing" else []
+    if facts is not None and facts.damage:
+        marks.append("damaged")
+    return html.card(
+        None if found is None else html.data_uri(found),
+        os.path.basename(image.path),
+        facts=[*first, *html.facts_of(image.id, facts)],
+        marks=marks,
+        title=image.path,
+    )
 
 
 def _cost(catalog: Catalog, one: ShownCluster, rank: int, thumbnail: Thumbnail) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imgclust import charts
 from imgclust.catalog import Catalog, Clustering
+from imgclust.clustering import largest_compared
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError
 from imgclust.maps import Map, draw, make_map
@@ -112,6 +113,7 @@ def elbow_section(catalog: Catalog, clustering: Clustering | None, *, recipe: st
                 float("nan") if one is None else one for one in summary["simplified_silhouette"]
             ],
             second_name="simplified silhouette",
+            second_to=largest_compared(sweep.contents),
             title=f"Elbow curve in the space {sweep.space}",
         )
         address = html.data_uri(path.read_bytes())

@@ -8,6 +8,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from imgclust.catalog import Facts
 from imgclust.wording import path_text
 
 # They change the order of the text around them, or end a line.
@@ -46,9 +47,13 @@ a { color: var(--link); }
 figure { margin: 0; min-width: 0; }
 figure a { color: inherit; text-decoration: none; }
 figure img, figure .none { display: block; width: 100%; aspect-ratio: 1; border-radius: 6px;
-  background: var(--empty); object-fit: cover; }
+  background: var(--empty); object-fit: contain; }
 figcaption { margin-top: 3px; color: var(--soft); font-size: 12px; line-height: 1.35;
-  overflow: hidden; display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; }
+  overflow: hidden; display: -webkit-box; -webkit-line-clamp: 4; -webkit-box-orient: vertical; }
+.facts { display: block; font-size: 11px; font-variant-numeric: tabular-nums; }
+figcaption .mark { font-weight: 600; }
+.facts > span { white-space: nowrap; }
+nav { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 0 0 10px; }
 .picture { display: block; width: 100%; height: auto; margin-bottom: 8px; border-radius: 6px;
   background: #fff; }
 .chart { max-width: 820px; }
@@ -83,6 +88,75 @@ tr:last-child td { border-bottom: 0; }
   .picture { max-height: 200mm; object-fit: contain; object-position: left; }
   .chart { max-width: 150mm; break-inside: avoid; }
 }
+"""
+
+
+# Shows a picture of a page in full, with those before and after it; without it, a click leads to
+# the picture. It needs no network, and reads nothing but the page.
+VIEWER_STYLE = """
+dialog { position: fixed; inset: 0; width: 100%; height: 100%; max-width: none; max-height: none;
+  margin: 0; border: 0; padding: 12px; overflow: hidden;
+  background: var(--page); color: var(--ink); }
+dialog[open] { display: grid; gap: 8px;
+  grid-template: minmax(0, 1fr) auto / 44px minmax(0, 1fr) 44px; }
+dialog img { grid-area: 1 / 2; width: 100%; height: 100%; min-height: 0; object-fit: scale-down; }
+dialog p { grid-area: 2 / 2; margin: 0; text-align: center; }
+dialog button { border: 0; border-radius: 8px; background: var(--card); color: inherit;
+  font-size: 22px; cursor: pointer; }
+dialog button[value=previous] { grid-area: 1 / 1; }
+dialog button[value=next] { grid-area: 1 / 3; }
+dialog button[value=close] { grid-area: 2 / 3; }
+"""
+VIEWER = """<script>
+"use strict";
+(() => {
+  const figures = [...document.querySelectorAll("figure[id]")];
+  const dialog = document.createElement("dialog"), image = document.createElement("img");
+  const words = document.createElement("p");
+  const button = (value, text, label, act) => {
+    const made = Object.assign(document.createElement("button"), { value, onclick: act });
+    made.textContent = text;
+    made.setAttribute("aria-label", label);
+    return made;
+  };
+  let at = 0;
+  const show = (to) => {
+    if (to < 0 || to >= figures.length) return;
+    at = to;
+    const figure = figures[at], link = figure.querySelector("a").cloneNode();
+    const below = figure.querySelector("figcaption").cloneNode(true);
+    image.src = link.href;
+    image.alt = below.textContent;
+    link.textContent = `${at + 1} of ${figures.length}`;
+    words.replaceChildren(...below.childNodes, " ", link);
+    if (!dialog.open) dialog.showModal();
+    history.replaceState(null, "", `#${figure.id}`);
+  };
+  dialog.append(image, words,
+    button("previous", "\\u2039", "previous", () => show(at - 1)),
+    button("next", "\\u203a", "next", () => show(at + 1)),
+    button("close", "\\u00d7", "close", () => dialog.close()));
+  dialog.onclose = () => {
+    image.removeAttribute("src");
+    figures[at].scrollIntoView({ block: "center" });
+  };
+  document.body.append(dialog);
+  document.onkeydown = (event) => {
+    if (!dialog.open || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "ArrowLeft") show(at - 1);
+    if (event.key === "ArrowRight") show(at + 1);
+  };
+  figures.forEach((figure, number) => {
+    figure.querySelector("a").addEventListener("click", (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      show(number);
+    });
+  });
+  const wanted = figures.findIndex((figure) => `#${figure.id}` === location.hash);
+  if (wanted >= 0) show(wanted);
+})();
+</script>
 """
 
 
@@ -137,11 +211,15 @@ def card(
     picture: str | None,
     caption: str | bytes,
     *,
+    facts: Sequence[str] = (),
+    marks: Sequence[str] = (),
     title: str | bytes = "",
     href: str | None = None,
     lazy: bool = False,
+    image: int | None = None,
+    original: str | None = None,
 ) -> str:
-    """A picture with a caption below it.
+    """A whole picture with a caption below it.
 
     Parameters
     ----------
@@ -149,12 +227,18 @@ def card(
         Its address: of another file, or from `data_uri`; None draws an empty frame.
     caption
         Plain text, cut by the page after two lines.
+    facts, marks
+        Plain text below the caption: an id, a date, numbers; and what is wrong with the image.
     title
         Plain text for whoever stays on the card, as a path.
     href
-        Where the card leads.
+        Where the card leads; with `image`, the picture that the page shows in full.
     lazy
         Load the picture when it comes into view: for pages of hundreds.
+    image
+        Its id: what `#i17` leads to, and what can be shown in full (see `VIEWER`).
+    original
+        Address of the file itself, where `href` is a preview of it.
     """
     words = escaped(caption)
     when = ' loading="lazy"' if lazy else ""
@@ -162,11 +246,30 @@ def card(
         inner = '<span class="none"></span>'
     else:
         inner = f'<img src="{html.escape(picture)}" alt="{words}"{when}>'
-    inner += f"<figcaption>{words}</figcaption>"
-    if href is not None:
+    below = words
+    if facts or marks:
+        said = [f'<b class="mark">{escaped(one)}</b>' for one in marks]
+        said += [f"<span>{escaped(one)}</span>" for one in facts]
+        below += f'<span class="facts">{" · ".join(said)}</span>'
+    if href is not None and original is not None:
         inner = f'<a href="{html.escape(href)}">{inner}</a>'
+        below = f'<a href="{html.escape(original)}">{below}</a>'
+        inner += f"<figcaption>{below}</figcaption>"
+    else:
+        inner += f"<figcaption>{below}</figcaption>"
+        if href is not None:
+            inner = f'<a href="{html.escape(href)}">{inner}</a>'
+    named = "" if image is None else f' id="i{image}"'
     over = f' title="{escaped(title)}"' if title else ""
-    return f"<figure{over}>{inner}</figure>\n"
+    return f"<figure{named}{over}>{inner}</figure>\n"
+
+
+def facts_of(image: int, facts: Facts | None) -> list[str]:
+    """The id and the date of an image, as the facts of a card."""
+    if facts is None or facts.taken is None:
+        return [f"id {image}"]
+    moment = facts.taken[:16].replace("T", " ")
+    return [f"id {image}", moment if facts.taken_from == "exif" else f"{moment} (file)"]
 
 
 def cards(inner: Iterable[str]) -> Iterator[str]:

@@ -19,7 +19,13 @@ from imgclust.errors import NothingThereError
 from imgclust.export.run import replacing_file
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.report import html
-from imgclust.report.cluster_sections import clusters_of, clusters_section, share_of
+from imgclust.report.cluster_sections import (
+    Thumbnail,
+    card,
+    clusters_of,
+    clusters_section,
+    share_of,
+)
 from imgclust.report.figures import elbow_section, map_section
 from imgclust.wording import NO_CLUSTERS, counted, day, minute
 
@@ -30,6 +36,9 @@ _ROOTS = 20
 _ROWS = 200
 
 _PATHS = 5
+
+# Groups of near duplicates, and pictures of each: a megabyte or two.
+_PICTURED, _COPIES = 40, 6
 
 _CHARACTERS = 300
 
@@ -102,7 +111,11 @@ def report(
         ),
         *elbow_section(catalog, clustering, recipe=recipe),
     ]
-    after = [*quarantine_section(catalog), *duplicates_section(catalog)]
+    after = [
+        *quarantine_section(catalog),
+        *duplicates_section(catalog),
+        *near_duplicates_section(catalog, thumbnail),
+    ]
     found = (
         [] if clustering is None else clusters_of(catalog, clustering, progress=progress, stop=stop)
     )
@@ -219,10 +232,43 @@ def duplicates_section(catalog: Catalog) -> Iterator[str]:
         yield _more(len(groups) - _ROWS, "groups", "imgclust duplicates lists all")
     else:
         yield '<p class="soft">No two images have the same bytes.</p>\n'
-    yield (
-        '<p class="soft">Near duplicates, the same picture at another size or encoding, are found '
-        "by imgclust duplicates.</p>\n</section>\n"
-    )
+    yield "</section>\n"
+
+
+def near_duplicates_section(catalog: Catalog, thumbnail: Thumbnail) -> Iterator[str]:
+    """Images that show the same picture, as the last search has found them."""
+    when = catalog.setting("duplicates_found")
+    if when is None:
+        yield (
+            "<section>\n<h2>Near duplicates</h2>\n"
+            '<p class="soft">The same picture at another size or encoding is found by imgclust '
+            "duplicates, and shown by the next report.</p>\n</section>\n"
+        )
+        return
+    groups = [
+        group
+        for group in catalog.duplicates.groups()
+        if any(copy.relation == "near" for copy in group)
+    ]
+    yield f"<section>\n<h2>Near duplicates ({len(groups):,})</h2>\n"
+    told = f"None were found on {day(when)}."
+    if groups:
+        told = f"The same picture at another size or encoding, as found on {day(when)}; the best "
+        told += "copy comes first."
+    yield f'<p class="soft">{told}</p>\n'
+    for group in groups[:_PICTURED]:
+        yield '<div class="box cluster">\n'
+        shown = [(copy, catalog.images.get(copy.image)) for copy in group[:_COPIES]]
+        yield from html.cards(
+            card(catalog, image, thumbnail, first=[copy.relation])
+            for copy, image in shown
+            if image is not None
+        )
+        if len(group) > _COPIES:
+            yield f'<p class="soft">And {len(group) - _COPIES:,} more.</p>\n'
+        yield "</div>\n"
+    yield _more(len(groups) - _PICTURED, "groups", "imgclust duplicates lists all")
+    yield "</section>\n"
 
 
 def _paths(catalog: Catalog, content: int) -> list[str]:

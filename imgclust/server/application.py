@@ -8,6 +8,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
 from imgclust.server import (
@@ -44,7 +45,7 @@ def application(site: Site, *, access: Access, health: Health, metrics: Metrics)
         docs_url=None,
         redoc_url=None,
         license_info={"name": "MIT"},
-        generate_unique_id_function=lambda route: route.name,
+        generate_unique_id_function=_operation,
     )
     app.state.site, app.state.health, app.state.metrics = site, health, metrics
     answers.adopt(app)
@@ -69,3 +70,8 @@ def application(site: Site, *, access: Access, health: Health, metrics: Metrics)
         await app(scope, receive, answer)
 
     return Guard(counted, access=access, large={"query": image_routes.MOST_BYTES})
+
+
+def _operation(route: APIRoute) -> str:
+    """The id of an operation: its method and what it is called here."""
+    return f"{min(route.methods or {'any'}).lower()}_{route.name}"

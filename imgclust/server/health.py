@@ -15,8 +15,8 @@ from imgclust.wording import offline
 if TYPE_CHECKING:
     from imgclust.server.site import Site
 
-# A loop that has not turned for so long hangs, and so does a network with one batch; a start that
-# loads or makes an index may take longer.
+# Seconds after which a loop without a turn hangs, a network with one batch, and a start, which may
+# have an index to load or to make.
 _TURN_S, _BATCH_S, _START_S = 60.0, 300.0, 1800.0
 # How long an answer is given again.
 _FRESH_S = 2.0

@@ -47,7 +47,7 @@ def livez(health: Annotated[Health, Depends(_health)]) -> Response:
 
 @router.get("/readyz", responses=_said("It works.", "It does not work now."))
 def readyz(health: Annotated[Health, Depends(_health)]) -> Response:
-    """Say whether catalog, index, network and watcher work. A disk that is away is no trouble."""
+    """Say whether catalog, index, network and watcher work. A disk that is away does not matter."""
     found = health.readiness()
     return Documents({"ok": found.ready}, status_code=200 if found.ready else 503)
 

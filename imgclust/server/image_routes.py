@@ -112,6 +112,9 @@ async def query_picture(
     request: Request,
     n: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10,
     min_score: Annotated[float | None, Query(description="Leave out those below.")] = None,
+    min_similarity: Annotated[
+        float | None, Query(description="Leave out those whose similarity is below.")
+    ] = None,
     cluster: Annotated[str | None, Query(description="Only images of this cluster.")] = None,
     region: Annotated[
         str | None,
@@ -145,6 +148,7 @@ async def query_picture(
                     [path],
                     n=n,
                     min_score=min_score,
+                    min_similarity=min_similarity,
                     cluster=cluster,
                     region=part,
                     selection=chosen,

@@ -122,7 +122,9 @@ class _Collections(Collector):
             if often[_MOST_REASONS:]:
                 rest = sum(number for _, number in often[_MOST_REASONS:])
                 failures.add_metric([name, "any other"], rest)
-        yield from (images, pending, links, clusters, drift, failures, readable)
+        streams = GaugeMetricFamily("imgclust_streams", "Open streams of changes.")
+        streams.add_metric([], self._site.streams)
+        yield from (streams, images, pending, links, clusters, drift, failures, readable)
 
 
 def _gauge(name: str, said: str, *labels: str) -> GaugeMetricFamily:

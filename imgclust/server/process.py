@@ -21,7 +21,7 @@ from imgclust.server.security import Access, is_loopback, token_in
 from imgclust.server.site import Site
 from imgclust.server.watcher_thread import WatcherThread
 
-# How often the end is looked for, and systemd is told that the process lives where it asks seldom.
+# How often the process checks whether it is to end.
 _LOOK_S = 0.1
 # Connections that are open when the service ends are given so long.
 _GRACE_S = 1
@@ -127,9 +127,7 @@ def run(
             site.close()
         if not ended:
             emit(
-                Event(
-                    "trouble", "the watcher did not end in time; what it had in hand is read again"
-                )
+                Event("trouble", "the watcher did not end in time; its current batch is read again")
             )
 
 
@@ -150,7 +148,7 @@ async def _serve(
             said = True
             systemd.notify("READY=1")
             ready()
-        if every is not None and clock() - fed >= every / 3 and not health.hangs():
+        if said and every is not None and clock() - fed >= every / 3 and not health.hangs():
             fed = clock()
             systemd.notify("WATCHDOG=1")
         await asyncio.sleep(_LOOK_S)

@@ -200,6 +200,9 @@ def query(
     ],
     n: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10,
     min_score: Annotated[float | None, Query(description="Leave out those below.")] = None,
+    min_similarity: Annotated[
+        float | None, Query(description="Leave out those whose similarity is below.")
+    ] = None,
     cluster: Annotated[str | None, Query(description="Only images of this cluster.")] = None,
     include_self: Annotated[bool, Query(description="Show the images asked for too.")] = False,
     copies: Annotated[bool, Query(description="A row for each copy, exact or near.")] = False,
@@ -214,6 +217,7 @@ def query(
             image,
             n=n,
             min_score=min_score,
+            min_similarity=min_similarity,
             cluster=cluster,
             selection=chosen,
             include_self=include_self,

@@ -26,7 +26,7 @@ from imgclust.wording import printable
 COOKIE = "imgclust"
 # The bodies of commands are small. Those of pictures have a limit of their own.
 _MOST_BYTES = 1 << 20
-# Nothing is read from a client that sends nothing for so long.
+# Seconds after which a client that sends nothing is given up.
 _SILENT_S = 20.0
 _LEAST_TOKEN = 16
 # Paths that say nothing of the collections: probes have no token.
@@ -201,7 +201,7 @@ def _parts(header: str) -> tuple[str | None, int | None]:
 
 
 class Guard:
-    """Stands before the application: refuses, bounds what is read, and adds headers."""
+    """Comes before the application: refuses, bounds what is read, and adds headers."""
 
     def __init__(self, app: App, *, access: Access, large: dict[str, int]) -> None:
         self._app = app

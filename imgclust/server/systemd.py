@@ -1,4 +1,4 @@
-"""What systemd is told: ready, alive, ending; nothing where it did not start this process."""
+"""Messages to systemd: ready, alive, ending; none where it did not start this process."""
 
 from __future__ import annotations
 

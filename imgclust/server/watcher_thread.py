@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 # Seconds until the watcher is started again after a fault: twice as many each time.
 _AGAIN_S, _LONGEST_S = 2.0, 60.0
-# The end of the service waits so long for the batch in hand.
+# Seconds that the end of the service waits for the current batch.
 _GRACE_S = 10.0
 
 

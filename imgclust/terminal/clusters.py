@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isqrt
 from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
@@ -45,8 +44,7 @@ def sweep(screen: Screen, result: SweepResult) -> None:
     )
     if result.preferred:
         said = ", ".join(f"{_CRITERIA[name]} {k}" for name, k in result.preferred.items())
-        most = max(2, isqrt(result.n))
-        screen.summary(f"of k up to {most}, other criteria prefer: {said}")
+        screen.summary(f"of k up to {result.compared_to}, other criteria prefer: {said}")
     for note in result.notes:
         screen.summary(printable(note))
     screen.summary(f"took {duration(result.seconds)}")
@@ -67,6 +65,12 @@ def clustered(screen: Screen, result: ClusterResult, *, first: bool, would: bool
         if result.frozen:
             kept = counted(len(result.frozen), "named cluster")
             screen.summary(f"{kept} {'would be ' if would else ''}kept as they are")
+        if result.corrections:
+            elsewhere = counted(result.corrected, "distinct image")
+            screen.summary(
+                f"{counted(result.corrections, 'correction')} {'would be ' if would else ''}"
+                f"satisfied; without, {elsewhere} would be elsewhere"
+            )
         for sentence in _lineage(result):
             screen.summary(sentence)
         screen.summary(f"{counted(result.moved, 'image')} {made} in another cluster than before")
@@ -164,6 +168,10 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
     if row.frozen:
         facts.append(("frozen", "yes: its images stay in it, whatever is clustered"))
     missing = sum(member.missing for member in result.members)
+    corrected = sum(member.corrected for member in result.members)
+    if corrected:
+        said = f"{counted(corrected, 'image')}; see imgclust clusters corrections"
+        facts.append(("corrected", said))
     if missing:
         facts.append(("missing", f"{counted(missing, 'image')}; see imgclust missing"))
     if row.outliers:
@@ -192,6 +200,7 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
             *([Column("similarity", "number"), Column("rarity")] if alike else []),
             Column("id", "number"),
             *([Column("file")] if missing else []),
+            *([Column("corrected")] if corrected else []),
             Column("path", "path"),
         ],
         [
@@ -200,6 +209,7 @@ def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool
                 *(likeness_cells(one.similarity, one.rarity) if alike else []),
                 str(one.id),
                 *(["missing" if one.missing else ""] if missing else []),
+                *(["yes" if one.corrected else ""] if corrected else []),
                 one.path,
             )
             for one in shown
@@ -230,6 +240,8 @@ def view(screen: Screen, result: MapResult) -> None:
         text += f"; {result.sentence}"
     screen.summary(text)
     screen.outcome(f"map: {printable(result.path)}")
+    if result.page not in (None, result.path):
+        screen.outcome(f"turn it in a browser: {printable(result.page)}")
 
 
 def links(screen: Screen, result: LinksResult, *, folder: Path, would: bool = False) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Drifting,
         Listed,
         MissingImage,
+        Paused,
         Quarantined,
         ReembedResult,
         Removed,
@@ -54,16 +55,24 @@ def status(screen: Screen, result: Status) -> None:
     facts += _listed("watched", watched or ["no folder yet"])
     if result.watching:
         facts.append(("", "a watcher is running"))
+    if result.rest:
+        facts.append(("resting", result.rest.sentence))
+    elif result.rest.hours:
+        facts.append(("hours", f"files are read in the hours {result.rest.hours}, so now too"))
     if result.added:
         facts.append(("added", f"single files from {counted(result.added, 'folder', 'folders')}"))
     facts.append(("links", f"{_LINKS[result.link_mode]} in {printable(result.link_folder)}"))
     facts.append(("network", _network(result)))
     if result.pending:
-        facts.append(("pending", f"{counted(result.pending, 'file')} not settled yet"))
+        waits = "queued" if result.rest else "not settled yet"
+        facts.append(("pending", f"{counted(result.pending, 'file')} {waits}"))
     if result.quarantined:
         facts.append(
             ("quarantine", f"{counted(result.quarantined, 'file')}; see imgclust quarantine")
         )
+    if result.corrections:
+        number = sum(result.corrections.values())
+        facts.append(("corrections", f"{number:,}; see imgclust clusters corrections"))
     if result.damaged:
         facts.append(
             (
@@ -82,6 +91,21 @@ def status(screen: Screen, result: Status) -> None:
     away = {path for path, _ in result.offline}
     facts += [("held", held(path, reason)) for path, reason in result.held if path not in away]
     screen.facts(facts)
+
+
+def paused(screen: Screen, result: Paused) -> None:
+    """Whether files are read, and what happens with those that arrive."""
+    already = "" if result.changed else "already "
+    queued = f"; {counted(result.pending, 'file')} queued" if result.pending else ""
+    if result.since is not None:
+        screen.outcome(
+            f"{already}paused since {minute(result.since)}{queued}; imgclust resume continues"
+        )
+    elif result.changed:
+        goes = "" if result.watching else "; imgclust watch reads them"
+        screen.outcome(f"files are read again{queued}{goes}")
+    else:
+        screen.outcome("not paused: files are read as they arrive")
 
 
 def engine(screen: Screen, result: Status, why: str | None) -> None:

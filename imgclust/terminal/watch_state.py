@@ -147,6 +147,8 @@ def _now(state: Watching, now: float) -> list[str]:
         return ["getting ready"]
     run = state.standing.run
     speed, pending = rate(state, now), state.standing.pending if run is None else run.pending
+    if state.standing.rest:
+        return [f"{counted(pending, 'file')} queued", state.standing.rest.sentence]
     if not pending:
         new = lately(state, now)
         parts = ["all is in" if state.scanned else "looking through the folders"]

@@ -1,0 +1,204 @@
+"""Corrections: what people said about contents, with when and why that ended."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+_COLUMNS = "id, kind, content, other, cluster, made_by, made, follows, near, ended, reason"
+KINDS = ("in", "not_in", "together", "apart", "outlier")
+NEVER_NEAR = 2.0  # no cosine reaches it
+
+
+@dataclass(frozen=True)
+class Correction:
+    """What a person said about a content.
+
+    Attributes
+    ----------
+    kind
+        "in" or "not_in" a `cluster`, "together" with or "apart" from an `other` content, or
+        "outlier".
+    made_by, made
+        "command", "folder" or "gallery", and the wall clock.
+    follows
+        Number of the correction that it follows: this content is a near copy of that one's, or
+        this cluster a part of that one's.
+    near
+        Cosine from which on an image that arrives is a near copy of this content.
+    ended, reason
+        When it ended (None: it counts) and why: "removed", "replaced", "changed" or "undone".
+    """
+
+    id: int
+    kind: str
+    content: int
+    other: int | None
+    cluster: int | None
+    made_by: str
+    made: float
+    follows: int | None = None
+    near: float = NEVER_NEAR
+    ended: float | None = None
+    reason: str | None = None
+
+    @property
+    def contents(self) -> tuple[int, ...]:
+        """The content, or both."""
+        return (self.content,) if self.other is None else (self.content, self.other)
+
+
+class CorrectionTable:
+    """The tables corrections and correction_steps; the caller holds the transaction."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def add(
+        self,
+        kind: str,
+        content: int,
+        *,
+        other: int | None = None,
+        cluster: int | None = None,
+        made_by: str,
+        follows: int | None = None,
+        near: float = NEVER_NEAR,
+    ) -> int:
+        """Store a correction; returns its number. Of a pair the smaller content comes first."""
+        if other is not None:
+            content, other = min(content, other), max(content, other)
+        self._connection.execute(
+            "INSERT INTO corrections (kind, content, other, cluster, made_by, made, follows, near) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (kind, content, other, cluster, made_by, time.time(), follows, near),
+        )
+        return self._connection.last_insert_rowid()
+
+    def active(self) -> list[Correction]:
+        """Those that count, oldest first; their contents may have left."""
+        return self._select("ended IS NULL ORDER BY id")
+
+    def every(self) -> list[Correction]:
+        """All that there ever were, oldest first."""
+        return self._select("1 ORDER BY id")
+
+    def numbered(self, number: int) -> Correction | None:
+        """The correction with this number."""
+        found = self._select("id = ?", number)
+        return found[0] if found else None
+
+    def about(self, contents: Iterable[int]) -> list[Correction]:
+        """Those that count and are about one of these contents, oldest first."""
+        keys = json.dumps(list(contents))
+        among = "(SELECT value FROM json_each(?))"
+        first = self._select(f"ended IS NULL AND content IN {among}", keys)
+        second = self._select(f"ended IS NULL AND other IS NOT NULL AND other IN {among}", keys)
+        return sorted({one.id: one for one in (*first, *second)}.values(), key=lambda one: one.id)
+
+    @property
+    def some(self) -> bool:
+        """True when one counts."""
+        sql = "SELECT 1 FROM corrections WHERE ended IS NULL LIMIT 1"
+        return self._connection.execute(sql).get is not None
+
+    def counts(self) -> dict[str, int]:
+        """How many count and are about contents that are there, by kind, without followers."""
+        rows = self._connection.execute(
+            "SELECT kind, count(*) FROM corrections WHERE ended IS NULL AND follows IS NULL "
+            "AND content IN (SELECT key FROM contents) "
+            "AND (other IS NULL OR other IN (SELECT key FROM contents)) GROUP BY kind ORDER BY kind"
+        )
+        return {str(kind): int(count) for kind, count in rows}
+
+    def leads(self) -> list[Correction]:
+        """Those whose contents near copies follow."""
+        return self._select(
+            "ended IS NULL AND follows IS NULL AND near < ? "
+            "AND content IN (SELECT key FROM contents) ORDER BY id",
+            NEVER_NEAR,
+        )
+
+    def ever_followed(self, lead: int, content: int) -> bool:
+        """True when a content follows this correction, or did until a person ended that."""
+        sql = "SELECT 1 FROM corrections WHERE follows = ? AND content = ? LIMIT 1"
+        return self._connection.execute(sql, (lead, content)).get is not None
+
+    def kept(self, clustering: int | None) -> tuple[int, ...]:
+        """Ids of a clustering's clusters that contents which are there were put in, ascending."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT c.cluster FROM corrections c JOIN clustering_clusters cc "
+            "ON cc.cluster = c.cluster AND cc.clustering = ? WHERE c.ended IS NULL "
+            "AND c.kind = 'in' AND c.content IN (SELECT key FROM contents) ORDER BY 1",
+            (clustering,),
+        )
+        return tuple(int(cluster) for (cluster,) in rows)
+
+    def end(self, numbers: Iterable[int], reason: str) -> None:
+        """These count no more, and neither do those that follow them."""
+        now = time.time()
+        self._connection.executemany(
+            "UPDATE corrections SET ended = ?, reason = ? WHERE ended IS NULL "
+            "AND (id = ? OR follows = ?)",
+            [(now, reason, number, number) for number in numbers],
+        )
+
+    def end_of(self, content: int, reason: str) -> list[int]:
+        """No correction of a content counts any more; returns their numbers."""
+        found = [one.id for one in self.about([content])]
+        self.end(found, reason)
+        return found
+
+    def move(self, steps: Mapping[int, int], *, clustering: int) -> None:
+        """Corrections (by number) are about other clusters from this clustering on."""
+        rows = [(number, after) for number, after in steps.items()]
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO correction_steps "
+            "SELECT id, ?, cluster, ? FROM corrections WHERE id = ?",
+            [(clustering, after, number) for number, after in rows],
+        )
+        self._connection.executemany(
+            "UPDATE corrections SET cluster = ? WHERE id = ?",
+            [(after, number) for number, after in rows],
+        )
+
+    def extend(self, one: Correction, cluster: int, *, clustering: int) -> None:
+        """The correction counts for another cluster too, from this clustering on."""
+        number = self.add(
+            one.kind,
+            one.content,
+            cluster=cluster,
+            made_by=one.made_by,
+            follows=one.follows or one.id,
+        )
+        self._connection.execute(
+            "INSERT INTO correction_steps VALUES (?, ?, NULL, ?)", (number, clustering, cluster)
+        )
+
+    def take_back(self, clustering: int) -> None:
+        """Undo what a clustering made of corrections, but for those that changed since."""
+        rows: list[Any] = self._connection.execute(
+            "SELECT s.correction, s.before FROM correction_steps s JOIN corrections c "
+            "ON c.id = s.correction AND c.cluster = s.after WHERE s.clustering = ?",
+            (clustering,),
+        ).fetchall()
+        self._connection.executemany(
+            "UPDATE corrections SET cluster = ? WHERE id = ?",
+            [(before, number) for number, before in rows if before is not None],
+        )
+        self.end([number for number, before in rows if before is None], "undone")
+
+    def contents_of(self, kinds: Sequence[str]) -> set[int]:
+        """Contents of the corrections of these kinds that count."""
+        return {key for one in self.active() if one.kind in kinds for key in one.contents}
+
+    def _select(self, condition: str, *values: object) -> list[Correction]:
+        rows: list[Any] = self._connection.execute(
+            f"SELECT {_COLUMNS} FROM corrections WHERE {condition}", tuple(values)
+        ).fetchall()
+        return [Correction(*row) for row in rows]

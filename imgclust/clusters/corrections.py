@@ -1,0 +1,444 @@
+"""What people said about images, in every clustering: corrections as constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from imgclust.catalog import Catalog, Correction
+from imgclust.clustering import (
+    Demands,
+    Fit,
+    Matching,
+    UnsatisfiableError,
+    contracted,
+    follow,
+    satisfied,
+)
+from imgclust.clusters.feature_space import Space, Vectors, unit
+from imgclust.errors import UsageError
+from imgclust.wording import counted, joined
+
+if TYPE_CHECKING:
+    from imgclust.clusters.model import Model
+    from imgclust.clusters.space_fit import Standing
+
+_NAMED = 3  # contradicting corrections that a message names
+
+
+class ContradictionError(UsageError):
+    """Corrections that contradict each other, or what a person wants now.
+
+    Attributes
+    ----------
+    numbers
+        The others.
+    """
+
+    def __init__(self, message: str, numbers: Sequence[int]) -> None:
+        super().__init__(message)
+        self.numbers = tuple(numbers)
+
+
+def said(one: Correction, catalog: Catalog) -> str:
+    """A correction in words."""
+
+    def image(content: int) -> str:
+        images = catalog.images.with_content(content)
+        return f"image {images[0].id}" if images else "an image that has left"
+
+    if one.kind in {"in", "not_in"}:
+        near = ", a near copy" if one.follows else ""
+        how = "in" if one.kind == "in" else "not in"
+        return f"{image(one.content)} {how} cluster {one.cluster}{near}"
+    if one.kind == "outlier":
+        return f"{image(one.content)} is an outlier"
+    assert one.other is not None
+    return f"{image(one.content)} and {image(one.other)} {one.kind}"
+
+
+def contradiction(catalog: Catalog, others: Sequence[Correction], what: str) -> UsageError:
+    """The error that names corrections which something contradicts."""
+    numbers = [one.id for one in others]
+    if not numbers:
+        return UsageError(f"{what}: it cannot be done with the clusters there are")
+    shown = others[:_NAMED]
+    named = "; ".join(f"{one.id}: {said(one, catalog)}" for one in shown)
+    more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
+    flags = " ".join(f"--remove {one.id}" for one in shown)
+    noun = "correction" if len(numbers) == 1 else "corrections"
+    return ContradictionError(
+        f"{what} contradicts {noun} {named}{more}; to take back what was said: "
+        f"imgclust clusters corrections {flags}",
+        numbers,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Demanded:
+    """Corrections as demands on the contents that they are about.
+
+    Attributes
+    ----------
+    keys
+        Those contents, ascending, as far as a clustering has them.
+    demands
+        On the rows of `keys`.
+    idle
+        Corrections that are about a cluster that the clustering does not have, "in" ones only.
+    """
+
+    active: tuple[Correction, ...]
+    keys: npt.NDArray[np.int64]
+    demands: Demands
+    idle: tuple[Correction, ...]
+
+    def about(self, rows: Iterable[int]) -> list[Correction]:
+        """The corrections that are about these rows."""
+        keys = {int(self.keys[row]) for row in rows}
+        return [one for one in self.active if keys.intersection(one.contents)]
+
+
+def demanded(
+    active: Sequence[Correction], there: Iterable[int], clusters: Sequence[int]
+) -> Demanded:
+    """What corrections ask of contents that are `there`, in a clustering with these clusters."""
+    known = set(there)
+    about = {key for one in active for key in one.contents if one.kind != "outlier"}
+    keys = np.array(sorted(known & about), np.int64)
+    row = {key: place for place, key in enumerate(keys.tolist())}
+    place_of = {cluster: place for place, cluster in enumerate(clusters)}
+    group = list(range(len(keys)))
+    fixed = np.full(len(keys), -1, np.int32)
+    barred: list[tuple[int, int]] = []
+    apart: list[tuple[int, int]] = []
+    idle: list[Correction] = []
+
+    def root(place: int) -> int:
+        while group[place] != place:
+            group[place] = group[group[place]]
+            place = group[place]
+        return place
+
+    for one in active:
+        if one.kind == "outlier" or not all(key in row for key in one.contents):
+            continue
+        mine = row[one.content]
+        if one.other is not None:
+            pair = (mine, row[one.other])
+            if one.kind == "apart":
+                apart.append(pair)
+            else:
+                group[root(pair[0])] = root(pair[1])
+        elif one.cluster in place_of:
+            place = place_of[one.cluster]
+            if one.kind == "in":
+                fixed[mine] = place
+            else:
+                barred.append((mine, place))
+        elif one.kind == "in":
+            idle.append(one)
+    groups = np.array([root(place) for place in range(len(keys))], np.int64)
+    return Demanded(
+        tuple(active), keys, Demands(groups, fixed, tuple(barred), tuple(apart)), tuple(idle)
+    )
+
+
+def enforce(
+    catalog: Catalog,
+    model: Model,
+    *,
+    contents: Iterable[int] | None = None,
+    new: Iterable[int] = (),
+    what: str = "this",
+) -> list[int]:
+    """Move contents of a clustering to where corrections want them; the caller holds a transaction.
+
+    Parameters
+    ----------
+    contents
+        Only where a correction is about one of these; None for all.
+    new, what
+        Numbers of corrections that a person makes now, and what they are, for an error.
+
+    Returns
+    -------
+    list of int
+        The contents that have another cluster now.
+
+    Raises
+    ------
+    UsageError
+        When corrections cannot be satisfied; names the others.
+    """
+    table = catalog.corrections
+    if contents is None:
+        if not table.some:
+            return []
+    elif not table.about(contents):
+        return []
+    active = table.active()
+    number, ids = model.clustering.id, model.clustering.cluster_ids
+    keys = {key for one in active for key in one.contents}
+    now = catalog.assignments.clusters_of(number, keys)
+    found = demanded(active, now, ids)
+    place_of = {cluster: place for place, cluster in enumerate(ids)}
+    assigned = np.array([place_of[now[key]] for key in found.keys.tolist()], np.int32)
+    wrong = found.demands.violated(assigned)
+    if not wrong.any():
+        return []
+    recipe = model.clustering.recipe
+    seen = np.array([catalog.contents.has_embedding(int(key), recipe) for key in found.keys])
+    dims = model.clustering.centroids.shape[1]
+    points = np.zeros((len(found.keys), dims), np.float32)
+    if seen.any():
+        points[seen] = model.points(catalog.contents.embeddings(found.keys[seen], recipe))
+    try:
+        placed = satisfied(points, model.clustering.centroids, assigned, found.demands)
+    except UnsatisfiableError as error:
+        others = [one for one in found.about(error.rows) if one.id not in set(new)]
+        raise contradiction(catalog, others, what) from None
+    moved = np.flatnonzero(placed != assigned)
+    apart = np.linalg.norm(points[moved] - model.clustering.centroids[placed[moved]], axis=1)
+    catalog.assignments.move(
+        number,
+        [
+            (int(found.keys[row]), ids[int(placed[row])], float(distance))
+            for row, distance in zip(moved, apart, strict=True)
+        ],
+    )
+    return [int(key) for key in found.keys[moved]]
+
+
+def follow_near_copies(
+    catalog: Catalog, keys: Sequence[int], vectors: Vectors, recipe: str
+) -> None:
+    """Have arrivals `(n, d)` that are near copies of corrected contents follow these.
+
+    The caller holds the transaction. What a person has said about a content itself stays.
+    """
+    table = catalog.corrections
+    leads = [one for one in table.leads() if one.content not in set(keys)]
+    leads = [one for one in leads if catalog.contents.has_embedding(one.content, recipe)]
+    if not leads:
+        return
+    contents = list(dict.fromkeys(one.content for one in leads))
+    bounds = {one.content: one.near for one in leads}
+    cosines = unit(vectors) @ unit(catalog.contents.embeddings(contents, recipe)).T
+    cosines[cosines < np.array([bounds[one] for one in contents])] = -np.inf
+    for row in np.flatnonzero(np.isfinite(cosines).any(axis=1)).tolist():
+        key = int(keys[row])
+        if table.about([key]):
+            continue
+        chosen = contents[int(np.argmax(cosines[row]))]
+        for lead in leads:
+            if lead.content == chosen and not table.ever_followed(lead.id, key):
+                table.add(
+                    lead.kind, key, cluster=lead.cluster, made_by=lead.made_by, follows=lead.id
+                )
+
+
+def together(room: Space, active: Sequence[Correction]) -> Space:
+    """The space with contents that have to be together as one point of their weight."""
+    group = np.arange(len(room.keys))
+    found = demanded(active, room.keys.tolist(), ())
+    if len(np.unique(found.demands.group)) == len(found.keys):
+        return room
+    rows = np.searchsorted(room.keys, found.keys)
+    group[rows] = rows[found.demands.group]
+    return replace(room, points=contracted(room.points, group))
+
+
+def pinned(
+    room: Space, active: Sequence[Correction], clusters: Sequence[int]
+) -> npt.NDArray[np.int32]:
+    """Place among `clusters` of the cluster that each content has to be in, (n,); -1 if free."""
+    found = demanded(active, room.keys.tolist(), clusters)
+    places = np.full(len(room.keys), -1, np.int32)
+    places[np.searchsorted(room.keys, found.keys)] = found.demands.fixed
+    return places
+
+
+def corrected(
+    catalog: Catalog,
+    room: Space,
+    standing: Standing,
+    done: Fit,
+    matching: Matching,
+) -> tuple[Fit, Matching, int]:
+    """A fit after what corrections decide, what becomes of the clusters then, and how many moved.
+
+    Raises
+    ------
+    UsageError
+        When the corrections cannot be satisfied.
+    """
+    active = standing.corrections
+    lost = {*standing.lasting} - {*matching.ids}
+    if lost:
+        wrong = [one for one in active if one.kind == "in" and one.cluster in lost]
+        raise contradiction(catalog, wrong, f"to make {counted(done.k, 'cluster')}")
+    found = demanded(active, room.keys.tolist(), matching.ids)
+    rows = np.searchsorted(room.keys, found.keys)
+    assigned = done.assigned[rows]
+    distances = done.distances.copy()
+    # Those that have to be together were one point in the fit.
+    apart = room.points[rows] - done.centroids[assigned]
+    distances[rows] = np.linalg.norm(apart, axis=1)
+    if not found.demands.violated(assigned).any():
+        return replace(done, distances=distances), matching, 0
+    try:
+        placed = satisfied(room.points[rows], done.centroids, assigned, found.demands)
+    except UnsatisfiableError as error:
+        what = f"to make {counted(done.k, 'cluster')}"
+        raise contradiction(catalog, found.about(error.rows), what) from None
+    changed = rows[placed != assigned]
+    everywhere = done.assigned.copy()
+    everywhere[rows] = placed
+    apart = room.points[changed] - done.centroids[everywhere[changed]]
+    distances[changed] = np.linalg.norm(apart, axis=1)
+    before = standing.before
+    old_ids = () if standing.current is None else standing.current.cluster_ids
+    known = set(old_ids) | set(before[before >= 0].tolist())
+    done = replace(done, assigned=everywhere, distances=distances)
+    stay = {*standing.constraints.kept, *standing.lasting}
+    done, places = without_empty(
+        done, [place for place, one in enumerate(matching.ids) if one in stay]
+    )
+    origins = [matching.ids[place] for place in places]
+    matching = follow(
+        before,
+        done.assigned,
+        [one if one in known else -1 for one in origins],
+        next_id=catalog.clusterings.next_cluster_id(),
+        weights=room.counts,
+        old_ids=old_ids,
+    )
+    inertia = float(np.square(distances, dtype=np.float64).sum())
+    return replace(done, inertia=inertia), matching, len(changed)
+
+
+def without_empty(done: Fit, stay: Sequence[int] = ()) -> tuple[Fit, list[int]]:
+    """A fit without clusters that have no rows, but for those that `stay`; and the places left."""
+    kept = np.bincount(done.assigned, minlength=done.k) > 0
+    kept[list(stay)] = True
+    places = np.flatnonzero(kept).tolist()
+    if len(places) == done.k:
+        return done, places
+    renumbered = (np.cumsum(kept) - 1).astype(np.int32)
+    fewer = replace(
+        done,
+        k=len(places),
+        centroids=done.centroids[kept],
+        assigned=renumbered[done.assigned],
+    )
+    return fewer, places
+
+
+def follow_lineage(
+    catalog: Catalog,
+    number: int,
+    *,
+    split: Mapping[int, Sequence[int]],
+    merged: Mapping[int, int],
+) -> None:
+    """Corrections follow the clusters that a clustering has split and merged.
+
+    The caller holds the transaction; the assignments of the clustering are there.
+
+    Parameters
+    ----------
+    split
+        Parts of each cluster that was divided. What was put into it is in the part that it has
+        come to, what was taken out of it is in none of them.
+    merged
+        The cluster that others have gone into.
+    """
+    table = catalog.corrections
+    active = [one for one in table.active() if one.cluster is not None]
+    put_in = {(one.content, one.cluster) for one in active if one.kind == "in"}
+    taken_out = {(one.content, one.cluster) for one in active if one.kind == "not_in"}
+    of_parts = {one.content for one in active if one.kind == "in" and one.cluster in split}
+    now = catalog.assignments.clusters_of(number, of_parts)
+    steps: dict[int, int] = {}
+    for one in active:
+        assert one.cluster is not None
+        if one.cluster in split:
+            parts = split[one.cluster]
+            if one.kind == "in":
+                part = now.get(one.content, one.cluster)
+                part = part if part in parts else next(iter({one.cluster} & {*parts}), parts[0])
+                if part != one.cluster:
+                    steps[one.id] = part
+                continue
+            for part in parts:
+                if part != one.cluster and (one.content, part) not in taken_out:
+                    table.extend(one, part, clustering=number)
+        elif one.cluster in merged:
+            heir = merged[one.cluster]
+            # What a person put there before an automatic union stays there.
+            if one.kind == "in" or (one.content, heir) not in put_in:
+                steps[one.id] = heir
+    table.move(steps, clustering=number)
+
+
+def require_mergeable(catalog: Catalog, clustering: int, chosen: Sequence[int]) -> None:
+    """Refuse to merge clusters when a person has said that an image of them is not in one of them.
+
+    Raises
+    ------
+    UsageError
+        Names the corrections.
+    """
+    active = catalog.corrections.active()
+    now = catalog.assignments.clusters_of(
+        clustering, {key for one in active for key in one.contents}
+    )
+    among = set(chosen)
+    wrong = [
+        one
+        for one in active
+        if (one.kind == "not_in" and one.cluster in among and now.get(one.content) in among)
+        or (one.kind == "apart" and all(now.get(key) in among for key in one.contents))
+    ]
+    if wrong:
+        raise contradiction(catalog, wrong, f"to merge {joined(sorted(chosen))}")
+
+
+def violations(catalog: Catalog) -> list[int]:
+    """Contents of the current clustering that are not where corrections want them."""
+    clustering = catalog.clusterings.current_id()
+    active = catalog.corrections.active()
+    if clustering is None or not active:
+        return []
+    ids = catalog.clusterings.cluster_ids(clustering)
+    now = catalog.assignments.clusters_of(
+        clustering, {key for one in active for key in one.contents}
+    )
+    found = demanded(active, now, ids)
+    place_of = {cluster: place for place, cluster in enumerate(ids)}
+    assigned = np.array([place_of.get(now[key], -1) for key in found.keys.tolist()], np.int32)
+    return [int(key) for key in found.keys[found.demands.violated(assigned)]]
+
+
+def idle_count(standing: Standing, clusters: Sequence[int]) -> int:
+    """How many corrections say nothing of a clustering with these clusters."""
+    there = set(clusters)
+    return sum(one.cluster is not None and one.cluster not in there for one in standing.corrections)
+
+
+def idle_notes(catalog: Catalog, clusters: Sequence[int]) -> tuple[str, ...]:
+    """A sentence about the corrections that a clustering with these clusters cannot apply."""
+    active = catalog.corrections.active()
+    there = catalog.contents.known({key for one in active for key in one.contents})
+    idle = demanded(active, there, clusters).idle
+    if not idle:
+        return ()
+    shown = "; ".join(f"{one.id}: {said(one, catalog)}" for one in idle[:_NAMED])
+    more = f" and {len(idle) - _NAMED} more" if len(idle) > _NAMED else ""
+    what = "a correction waits" if len(idle) == 1 else f"{len(idle)} corrections wait"
+    return (f"{what}, since the cluster is not there now ({shown}{more})",)

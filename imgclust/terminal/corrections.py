@@ -1,0 +1,138 @@
+"""How corrections are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from imgclust.terminal.screen import Screen
+from imgclust.terminal.table import Column
+from imgclust.wording import counted, minute, printable
+
+if TYPE_CHECKING:
+    from imgclust.collection import Corrected, CorrectionList, CorrectionRow, WaitingLink
+
+_SHOWN = 10
+_KINDS = {"in": "in", "not_in": "not in"}
+
+
+def _called(cluster: int | None, name: str | None) -> str:
+    return f"{cluster} {printable(name)}" if name else str(cluster)
+
+
+def corrected(screen: Screen, result: Corrected) -> None:
+    """What a correction did, or would."""
+    would = "would " if result.dry_run else ""
+    images = counted(len(result.images), "image")
+    which = f"cluster {_called(result.cluster, result.name)}"
+    said = {
+        "in": f"{images} {would}stay in {which}",
+        "not_in": f"{images} {would}stay out of {which}",
+        "outlier": f"{images} {would}stay among the outliers",
+    }[result.kind]
+    if len(result.images) == 1 and not would:
+        said = said.replace(" stay ", " stays ")
+    screen.summary(said)
+    for image in result.images[:_SHOWN]:
+        change = f"{image.before} -> {image.after}" if image.before != image.after else ""
+        screen.fitted(f"{image.id:>8}  {change:>12}  ", printable(image.path))
+    if len(result.images) > _SHOWN:
+        screen.line(f"and {len(result.images) - _SHOWN:,} more; --json shows all")
+    if result.same_bytes:
+        files = counted(result.same_bytes, "other file")
+        counts = "has" if result.same_bytes == 1 else "have"
+        screen.summary(f"{files} among them {counts} the same bytes, so it counts for them too")
+    if result.already:
+        screen.summary(f"{counted(result.already, 'distinct image')} corrected so already")
+    if result.near_copies:
+        follow = "follows" if len(result.near_copies) == 1 else "follow"
+        follow = f"would {follow.removesuffix('s')}" if would else follow
+        copies = counted(len(result.near_copies), "near copy", "near copies")
+        screen.summary(f"{copies} {follow}")
+    other = "would be" if would else "is" if result.moved == 1 else "are"
+    screen.summary(f"{counted(result.moved, 'image')} {other} in another cluster than before")
+    if not result.similar:
+        return
+    number = len(result.similar)
+    if result.similar_moved:
+        too = "would be moved" if would else "was moved" if number == 1 else "were moved"
+        screen.summary(f"{counted(number, 'image')} that look like them {too} too")
+    elif number == 1:
+        screen.summary("1 more looks like this: --similar moves it too")
+    else:
+        screen.summary(f"{number:,} more look like this: --similar moves them too")
+
+
+def corrections(screen: Screen, result: CorrectionList) -> None:
+    """Corrections, oldest first, and links that wait."""
+    rows = result.corrections
+    if result.waiting:
+        links = counted(len(result.waiting), "link waits", "links wait")
+        screen.line(f"{links} for --accept or --reject:")
+        _links(screen, result.waiting)
+    if not rows and not result.waiting:
+        screen.summary("there are no corrections; see imgclust clusters move --help")
+    if not rows:
+        return
+    ended = any(row.ended is not None for row in rows)
+    screen.table(
+        [
+            Column("number", "number"),
+            Column("image", "number"),
+            Column("correction"),
+            Column("by"),
+            Column("since"),
+            *([Column("ended")] if ended else []),
+            Column("path", "path"),
+        ],
+        [
+            (
+                str(row.id),
+                "-" if row.image is None else str(row.image),
+                _said(row),
+                "near copy" if row.follows else row.made_by,
+                minute(row.made),
+                *([row.reason or ""] if ended else []),
+                "" if row.path is None else printable(row.path),
+            )
+            for row in rows
+        ],
+    )
+    idle = [row for row in rows if not row.applies and row.ended is None]
+    if idle:
+        count = counted(len(idle), "correction")
+        screen.summary(f"! {count} cannot be applied now: the cluster or an image is not there")
+
+
+def removed(screen: Screen, rows: Sequence[CorrectionRow]) -> None:
+    """Corrections that were taken back."""
+    for row in rows:
+        image = "an image that has left" if row.image is None else f"image {row.image}"
+        screen.summary(f"correction {row.id} taken back: {image} {_said(row).removesuffix(' !')}")
+    screen.summary("the images stay where they are until the clusters change")
+
+
+def decided(screen: Screen, links: Sequence[WaitingLink], *, accepted: bool) -> None:
+    """Links that waited, and what a person said."""
+    if not links:
+        screen.summary("no link waits")
+        return
+    _links(screen, links)
+    done = "accepted: see imgclust clusters corrections" if accepted else "put back"
+    screen.summary(f"{counted(len(links), 'link')} {done}")
+
+
+def _links(screen: Screen, links: Sequence[WaitingLink]) -> None:
+    for one in links[:_SHOWN]:
+        screen.fitted(f"{one.id:>8}  ", printable(one.link))
+    if len(links) > _SHOWN:
+        screen.line(f"and {len(links) - _SHOWN:,} more; --json shows all")
+
+
+def _said(row: CorrectionRow) -> str:
+    mark = "" if row.applies or row.ended is not None else " !"
+    if row.kind in _KINDS:
+        return f"{_KINDS[row.kind]} {_called(row.cluster, row.name)}{mark}"
+    if row.kind == "outlier":
+        return f"outlier{mark}"
+    return f"{row.kind}{' with' if row.kind == 'together' else ' from'} {row.other}{mark}"

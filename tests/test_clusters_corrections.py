@@ -1,0 +1,319 @@
+"""Corrections in every clustering: random ones, and an oracle that reads them by its own SQL."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imgclust.catalog import Catalog
+from imgclust.clusters import ArrivalAssigner, ContradictionError, Model, enforce
+from imgclust.errors import NothingThereError, UsageError
+from tests.made_up_clusters import RECIPE, World, look
+from tests.oracle import violated
+
+
+def wrong(world: World) -> list[str]:
+    with sqlite3.connect(f"file:{world.path}?mode=ro", uri=True) as database:
+        found = violated(database)
+    database.close()
+    return found
+
+
+def say(
+    world: World,
+    kind: str,
+    content: int,
+    *,
+    other: int | None = None,
+    cluster: int | None = None,
+    near: float = 2.0,
+) -> int:
+    """A correction as a command makes it."""
+    catalog = world.catalog
+    with catalog.transaction():
+        for one in catalog.corrections.about([content]):
+            if kind == one.kind == "in":
+                catalog.corrections.end([one.id], "changed")
+        number = catalog.corrections.add(
+            kind, content, other=other, cluster=cluster, made_by="command", near=near
+        )
+        current = catalog.clusterings.current()
+        assert current is not None
+        enforce(catalog, Model(catalog, current), new=[number])
+        catalog.clusterings.confirm(current.id)
+    return number
+
+
+def active(world: World) -> int:
+    return sum(one.follows is None for one in world.catalog.corrections.active())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    made = World(tmp_path)
+    made.add(60)
+    made.cluster(6)
+    return made
+
+
+@pytest.mark.parametrize("space", ["embedding", "pca", "smoothed", "tsne"])
+def test_an_image_stays_where_a_person_put_it(tmp_path: Path, space: str) -> None:
+    world = World(tmp_path, space=space)
+    world.add(60)
+    world.cluster(6)
+    state = look(world.path)
+    content = min(state.cluster_of)
+    target = next(one for one in sorted(state.centroids) if one != state.cluster_of[content])
+    say(world, "in", content, cluster=target)
+    for seed in range(3):
+        for fresh in (True, False):
+            world.cluster(4 + seed, seed=seed, fresh=fresh)
+            now = look(world.path)
+            assert now.cluster_of[content] == target
+            assert wrong(world) == []
+    before = look(world.path).members(target)
+    assert len(before) > 1  # the cluster lives on with others, not as an island of one
+
+
+def test_a_cluster_that_an_image_was_put_into_continues_its_members(world: World) -> None:
+    state = look(world.path)
+    sizes = state.sizes()
+    target = max(sizes, key=lambda one: sizes[one])
+    stranger = next(key for key, one in sorted(state.cluster_of.items()) if one != target)
+    members = state.members(target)
+    say(world, "in", stranger, cluster=target)
+    world.cluster(6, seed=5, fresh=True)
+    now = look(world.path).members(target)
+    assert len(now & members) >= len(members) / 2
+
+
+def test_an_excluded_image_joins_the_nearest_other_cluster(world: World) -> None:
+    state = look(world.path)
+    content = min(state.cluster_of)
+    home = state.cluster_of[content]
+    vector = state.vectors[content].astype(np.float64)
+    vector /= np.linalg.norm(vector)
+    others = {
+        one: np.linalg.norm(vector - row) for one, row in state.centroids.items() if one != home
+    }
+    say(world, "not_in", content, cluster=home)
+    assert look(world.path).cluster_of[content] == min(others, key=lambda one: others[one])
+    world.cluster(6, seed=1)
+    assert look(world.path).cluster_of[content] != home
+    assert wrong(world) == []
+
+
+def test_together_and_apart(world: World) -> None:
+    state = look(world.path)
+    one, two, three = sorted(state.cluster_of)[:3]
+    say(world, "together", one, other=two)
+    say(world, "apart", one, other=three)
+    for k in (2, 3, 9):
+        world.cluster(k, seed=k, fresh=True)
+        assert wrong(world) == []
+
+
+def test_contradictions_name_the_correction_in_the_way(world: World) -> None:
+    state = look(world.path)
+    content = min(state.cluster_of)
+    home, other = state.cluster_of[content], max(state.centroids)
+    first = say(world, "not_in", content, cluster=home)
+    with pytest.raises(ContradictionError, match=f"correction {first}: ") as error:
+        say(world, "in", content, cluster=home)
+    assert error.value.numbers == (first,)
+    assert active(world) == 1  # what was refused is not stored
+    second = max(set(state.cluster_of) - {content})
+    third = say(world, "together", content, other=second)
+    fourth = say(world, "in", content, cluster=other if other != home else min(state.centroids))
+    with pytest.raises(ContradictionError) as error:
+        say(world, "apart", second, other=content)
+    assert set(error.value.numbers) & {third, fourth}
+
+
+def test_too_few_clusters_are_refused_before_anything_is_published(world: World) -> None:
+    one, two, *_ = sorted(look(world.path).cluster_of)
+    number = say(world, "apart", one, other=two)
+    before = look(world.path).number
+    with pytest.raises(UsageError, match=f"correction {number}"):
+        world.cluster(1)
+    assert look(world.path).number == before
+    assert world.catalog.checking.unpublished() == []
+    state = look(world.path)
+    for content, cluster in list(
+        zip(sorted(state.cluster_of), sorted(state.centroids), strict=False)
+    )[2:5]:
+        say(world, "in", content, cluster=cluster)
+    with pytest.raises(UsageError, match="images were put into"):
+        world.cluster(2)
+
+
+def test_corrections_follow_a_split_a_merge_and_an_undo(world: World) -> None:
+    state = look(world.path)
+    sizes = state.sizes()
+    divided = max(sizes, key=lambda one: sizes[one])
+    inside = sorted(state.members(divided))[0]
+    outside = next(key for key, one in sorted(state.cluster_of.items()) if one != divided)
+    put = say(world, "in", inside, cluster=divided)
+    kept_out = say(world, "not_in", outside, cluster=divided)
+    world.recluster().split(divided, k=3)
+    parts = set(look(world.path).centroids) - set(state.centroids) | {divided}
+    now = {one.id: one for one in world.catalog.corrections.active()}
+    assert now[put].cluster == look(world.path).cluster_of[inside]
+    barred = {one.cluster for one in now.values() if one.content == outside}
+    assert barred == parts
+    assert wrong(world) == []
+    world.recluster().undo()
+    again = {one.id: one for one in world.catalog.corrections.active()}
+    assert again.keys() == {put, kept_out}
+    assert again[put].cluster == again[kept_out].cluster == divided
+    other = next(
+        one
+        for one in sorted(state.centroids)
+        if one not in (divided, look(world.path).cluster_of[outside])
+    )
+    world.recluster().merge([divided, other])
+    heir = (set(state.centroids) & set(look(world.path).centroids)) & {divided, other}
+    assert {one.cluster for one in world.catalog.corrections.active()} == heir
+    assert wrong(world) == []
+    with pytest.raises(ContradictionError, match=f"correction {kept_out}"):
+        world.recluster().merge([*heir, look(world.path).cluster_of[outside]])
+
+
+def test_an_undo_says_what_it_cannot_apply_and_keeps_it(world: World) -> None:
+    before = set(look(world.path).centroids)
+    world.cluster(9, seed=3, fresh=True)
+    state = look(world.path)
+    fresh = sorted(set(state.centroids) - before)[0]
+    content = next(key for key, one in sorted(state.cluster_of.items()) if one != fresh)
+    number = say(world, "in", content, cluster=fresh)
+    result = world.recluster().undo()
+    assert any(f"({number}: " in note for note in result.notes)
+    assert active(world) == 1
+    assert wrong(world) == []
+
+
+def test_near_copies_follow(world: World) -> None:
+    state = look(world.path)
+    content = min(state.cluster_of)
+    target = next(one for one in sorted(state.centroids) if one != state.cluster_of[content])
+    say(world, "in", content, cluster=target, near=0.98)
+    (late,) = world.add(1, vector=state.vectors[content].astype(np.float32) * 1.01)
+    (stranger,) = world.add(1, vector=-state.vectors[content].astype(np.float32))
+    now = look(world.path).cluster_of
+    assert now[late] == target
+    assert [one.content for one in world.catalog.corrections.active()] == [content, late]
+    assert stranger in now
+    world.cluster(5, seed=2, fresh=True)
+    assert look(world.path).cluster_of[late] == target
+    assert wrong(world) == []
+
+
+def test_a_correction_while_a_fit_runs_counts_in_it(world: World) -> None:
+    state = look(world.path)
+    content = min(state.cluster_of)
+    target = next(one for one in sorted(state.centroids) if one != state.cluster_of[content])
+    told: list[str] = []
+
+    def interfere(step: str, done: int, total: int | None) -> None:
+        if step == "writing assignments" and not told:
+            told.append(step)
+            with Catalog(world.path) as other, other.transaction():
+                other.corrections.add("in", content, cluster=target, made_by="command")
+                current = other.clusterings.current()
+                assert current is not None
+                enforce(other, Model(other, current))
+
+    world.recluster(progress=interfere).cluster(k="6", space="embedding", seed=4, fresh=True)
+    assert told
+    assert look(world.path).cluster_of[content] == target
+    assert wrong(world) == []
+
+
+def tell_something(world: World, choose: random.Random) -> bool:
+    """A random correction; False when it was refused."""
+    state = look(world.path)
+    contents, clusters = sorted(state.cluster_of), sorted(state.centroids)
+    kind = choose.choice(["in", "in", "not_in", "together", "apart"])
+    one, two = choose.sample(contents, 2)
+    try:
+        if kind in {"together", "apart"}:
+            say(world, kind, one, other=two)
+        else:
+            say(world, kind, one, cluster=choose.choice(clusters))
+    except ContradictionError:
+        return False
+    return True
+
+
+def change_something(world: World, choose: random.Random, step: int) -> None:
+    state = look(world.path)
+    clusters = sorted(state.centroids)
+    way = choose.choice(["fit", "fit", "fresh", "split", "merge", "undo", "add", "remove"])
+    try:
+        if way in {"fit", "fresh"}:
+            world.cluster(choose.randint(2, 14), seed=step, fresh=way == "fresh")
+        elif way == "split":
+            world.recluster().split(choose.choice(clusters), k=2)
+        elif way == "merge":
+            world.recluster().merge(choose.sample(clusters, 2))
+        elif way == "undo":
+            world.recluster().undo()
+        elif way == "add":
+            world.add(3)
+        else:
+            spoken = {key for one in world.catalog.corrections.active() for key in one.contents}
+            free = sorted(set(state.cluster_of) - spoken)
+            if free:
+                world.remove(choose.choice(free))
+    except (UsageError, NothingThereError):
+        pass  # what cannot be satisfied is refused, and nothing changes
+
+
+def wander(world: World, *, corrections: int, changes: int, seed: int) -> None:
+    choose = random.Random(seed)
+    made = 0
+    lost = {one.id for one in world.catalog.corrections.every() if one.ended is not None}
+    for step in range(corrections):
+        made += tell_something(world, choose)
+        assert wrong(world) == []
+        if step % 10 == 9:
+            change_something(world, choose, step)
+            assert wrong(world) == []
+    assert made > corrections / 4
+    said = {
+        (one.kind, one.content, one.other)
+        for one in world.catalog.corrections.active()
+        if one.follows is None
+    }
+    for step in range(changes):
+        change_something(world, choose, step)
+        assert wrong(world) == [], step
+        now = {
+            (one.kind, one.content, one.other)
+            for one in world.catalog.corrections.active()
+            if one.follows is None
+        }
+        assert now == said, step
+        ArrivalAssigner(world.catalog).catch_up(RECIPE)
+        assert wrong(world) == [], step
+    assert lost == set()
+
+
+@pytest.mark.parametrize(("seed", "space"), [(1, "embedding"), (2, "smoothed"), (3, "pca")])
+def test_random_corrections(tmp_path: Path, seed: int, space: str) -> None:
+    world = World(tmp_path, space=space)
+    world.add(60)
+    world.cluster(6)
+    wander(world, corrections=20, changes=8, seed=seed)
+
+
+@pytest.mark.slow
+def test_two_hundred_corrections_and_a_hundred_changes(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.add(150)
+    world.cluster(10)
+    wander(world, corrections=200, changes=100, seed=3)

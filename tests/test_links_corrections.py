@@ -1,0 +1,411 @@
+"""The link folder as an interface: what people do in it with a file manager, and what it is not."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imgclust.collection import Collection
+from imgclust.locks import FileLock
+from tests.conftest import Open, inside
+
+MODES = ["symlink", "hardlink", "copy"]
+
+
+class Desk:
+    """A collection with a watcher running, as far as its link folder is concerned."""
+
+    def __init__(self, collection: Collection, said: list[str]) -> None:
+        self.collection = collection
+        self.said = said
+        self.links = collection.link_folder
+        self.before = self.places()
+
+    def sync(self) -> None:
+        self.collection.sync_links()
+
+    def settle(self) -> None:
+        """Sync as a watcher does, until nothing young is left."""
+        for _ in range(4):
+            self.sync()
+            time.sleep(0.05)
+
+    def places(self) -> dict[str, str]:
+        """Folder of each link, by name."""
+        return {
+            entry.name: folder.name
+            for folder in self.links.iterdir()
+            if folder.is_dir() and not folder.name.startswith(".")
+            for entry in folder.iterdir()
+        }
+
+    def folders(self) -> list[Path]:
+        return sorted(one for one in self.links.iterdir() if one.is_dir())
+
+    def corrections(self) -> list[tuple[str, str, int | None]]:
+        """Kind, name of the file and cluster."""
+        return [
+            (row.kind, os.fsdecode(os.path.basename(row.path or b"")), row.cluster)
+            for row in self.collection.corrections.rows()
+            if row.follows is None
+        ]
+
+    def right(self) -> bool:
+        found = self.collection.links(check=True)
+        return found.in_step and found.links == len(self.before)
+
+
+@pytest.fixture(params=MODES)
+def desk(request: pytest.FixtureRequest, open_collection: Open, drop: Path) -> Iterator[Desk]:
+    """Three clusters of eight pictures."""
+    said: list[str] = []
+    collection = open_collection(flags={"links.mode": request.param}, say=said.append)
+    collection.watch([drop], once=True)
+    collection.cluster(k=3)
+    collection.sync_links()
+    context = inside(collection)
+    with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
+        with context.catalog.transaction():
+            context.catalog.store("watching_since", time.time() - 60)
+        collection.sync_links()
+        said.clear()
+        yield Desk(collection, said)
+
+
+def number(folder: Path) -> int:
+    return int(folder.name.split("-")[0])
+
+
+def test_a_link_moved_to_another_folder_is_a_correction(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    link = sorted(first.iterdir())[0]
+    os.rename(link, second / link.name)
+    desk.sync()
+    assert desk.corrections() == [("in", link.name, number(second))]
+    assert desk.places() == {**desk.before, link.name: second.name}
+    assert desk.right()
+    desk.collection.cluster(k=3, fresh=True, seed=4)
+    assert desk.places()[link.name] == second.name
+    os.rename(second / link.name, first / link.name)  # and back
+    desk.sync()
+    assert desk.corrections() == [("in", link.name, number(first))]
+    assert desk.right()
+
+
+def test_a_name_that_is_taken_gets_a_number_and_loses_it(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    link = sorted(first.iterdir())[0]
+    os.rename(link, second / f"{link.stem} (1){link.suffix}")
+    desk.sync()
+    assert desk.corrections() == [("in", link.name, number(second))]
+    assert desk.places() == {**desk.before, link.name: second.name}
+    assert desk.right()
+
+
+def test_a_deleted_link_is_restored_and_said_once(desk: Desk) -> None:
+    first = desk.folders()[0]
+    sorted(first.iterdir())[0].unlink()
+    desk.settle()
+    assert desk.places() == desk.before
+    assert desk.corrections() == []
+    assert sum("deleted" in line for line in desk.said) == 1
+    shutil.rmtree(first)
+    desk.settle()
+    assert desk.places() == desk.before
+
+
+def test_a_link_moved_out_of_the_tree_is_restored(desk: Desk, tmp_path: Path) -> None:
+    link = sorted(desk.folders()[0].iterdir())[0]
+    shutil.move(link, tmp_path / "elsewhere")
+    desk.settle()
+    assert desk.places() == desk.before
+    assert desk.corrections() == []
+
+
+def test_a_copy_means_nothing_until_the_first_one_is_gone(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    link = sorted(first.iterdir())[0]
+    copy = second / f"copy of {link.name}"
+    shutil.copy2(link, copy, follow_symlinks=False)
+    desk.settle()
+    assert desk.corrections() == []
+    assert desk.places() == {**desk.before, copy.name: second.name}  # theirs, and left alone
+    copy.unlink()
+    shutil.copy2(link, second / link.name, follow_symlinks=False)
+    link.unlink()
+    desk.sync()
+    assert desk.corrections() == []  # perhaps half a move
+    assert link.name not in {one.name for one in first.iterdir()}
+    time.sleep(0.05)
+    desk.settle()
+    assert desk.corrections() == [("in", link.name, number(second))]
+    assert desk.places() == {**desk.before, link.name: second.name}
+    assert desk.right()
+
+
+def test_a_new_folder_is_a_new_cluster(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    (desk.links / "Our dogs").mkdir()
+    moved = [sorted(first.iterdir())[0], sorted(second.iterdir())[1]]
+    for link in moved:
+        os.rename(link, desk.links / "Our dogs" / link.name)
+    desk.settle()
+    row = next(row for row in desk.collection.clusters() if row.name == "Our dogs")
+    assert row.frozen
+    assert row.size == 2
+    for link in moved:
+        assert desk.places()[link.name] == f"{row.id:03d}-Our dogs"
+    assert not (desk.links / "Our dogs").exists()
+    assert desk.right()
+    assert {kind for kind, _, _ in desk.corrections()} == {"in"}
+    desk.collection.cluster(k=4, seed=3, fresh=True)
+    again = next(one for one in desk.collection.clusters() if one.id == row.id)
+    assert again.name == "Our dogs"
+
+
+@pytest.mark.parametrize("name", ["2024", "x" * 101])
+def test_a_folder_that_cannot_be_a_name_gives_its_links_back(desk: Desk, name: str) -> None:
+    link = sorted(desk.folders()[0].iterdir())[0]
+    (desk.links / name).mkdir()
+    os.rename(link, desk.links / name / link.name)
+    desk.settle()
+    assert desk.places() == desk.before
+    assert desk.corrections() == []
+    assert any("put back" in line for line in desk.said)
+
+
+@pytest.mark.parametrize("name", ["Beach", "{}-Beach", "{} Beach"])
+def test_a_renamed_folder_names_its_cluster(desk: Desk, name: str) -> None:
+    first = desk.folders()[0]
+    os.rename(first, desk.links / name.format(first.name))
+    desk.settle()
+    row = next(row for row in desk.collection.clusters() if row.id == number(first))
+    assert row.name == "Beach"
+    named = f"{first.name}-Beach"
+    assert desk.places() == {
+        link: named if folder == first.name else folder for link, folder in desk.before.items()
+    }
+    assert desk.right()
+    assert desk.corrections() == []
+    os.rename(desk.links / named, desk.links / "Sea")
+    desk.settle()
+    row = next(row for row in desk.collection.clusters() if row.id == number(first))
+    assert row.name == "Sea"
+
+
+def test_a_folder_renamed_to_a_name_that_exists_gets_its_own_back(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    desk.collection.name_cluster(number(second), "Sea")
+    desk.sync()
+    os.rename(first, desk.links / "Sea")
+    desk.settle()
+    assert (desk.links / first.name).is_dir()
+    assert any("already" in line for line in desk.said)
+    assert desk.right()
+
+
+def test_what_contradicts_is_put_back(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    link = sorted(first.iterdir())[0]
+    image = next(
+        one.id
+        for one in desk.collection.cluster_details(number(first)).members
+        if os.path.basename(one.path) == os.fsencode(link.name)
+    )
+    desk.collection.corrections.exclude([image], of=number(second))
+    before = desk.places()
+    os.rename(link, second / link.name)
+    desk.sync()
+    assert desk.places() == before
+    assert any("contradicts correction" in line for line in desk.said)
+    assert desk.right()
+
+
+def test_many_moves_wait_for_a_person(desk: Desk) -> None:
+    first, second, third = desk.folders()
+    groups = [(sorted(one.iterdir()), other) for one, other in ((first, second), (second, third))]
+    groups.append((sorted(third.iterdir()), first))
+    for links, folder in groups:
+        for link in links:
+            os.rename(link, folder / link.name)
+    moved = desk.places()
+    assert sum(moved[name] != place for name, place in desk.before.items()) == 24
+    desk.settle()
+    assert desk.corrections() == []
+    assert desk.places() == moved
+    assert desk.right()
+    assert desk.collection.corrections.accept() == 24
+    assert len(desk.corrections()) == 24
+    assert desk.right()
+    assert [one.name for one in desk.folders()] == [first.name, second.name, third.name]
+
+
+def test_moves_while_no_watcher_ran_wait(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    catalog = inside(desk.collection).catalog
+    link, other = sorted(first.iterdir())[:2]
+    os.rename(link, second / link.name)
+    os.rename(other, second / other.name)
+    with catalog.transaction():
+        catalog.store("watching_since", time.time() + 1)  # a watcher that began later
+    desk.sync()
+    assert desk.corrections() == []
+    assert {one.link for one in desk.collection.corrections.waiting()} == {
+        os.fsencode(f"{second.name}/{one.name}") for one in (link, other)
+    }
+    moved = {**desk.before, link.name: second.name, other.name: second.name}
+    assert desk.places() == moved
+    desk.collection.links()  # a whole sync leaves them too
+    assert desk.places() == moved
+    assert desk.right()
+    os.rename(second / other.name, first / other.name)  # taken back by hand
+    desk.sync()
+    assert desk.collection.corrections.accept() >= 1
+    assert ("in", link.name, number(second)) in desk.corrections()
+    assert desk.places()[link.name] == second.name
+    assert desk.right()
+
+
+def test_moves_that_wait_can_be_put_back(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    catalog = inside(desk.collection).catalog
+    link = sorted(first.iterdir())[0]
+    os.rename(link, second / link.name)
+    with catalog.transaction():
+        catalog.store("watching_since", None)
+    desk.sync()
+    assert desk.collection.corrections.reject() == 1
+    assert desk.places() == desk.before
+    assert desk.corrections() == []
+    assert desk.right()
+
+
+def test_what_was_moved_before_the_upgrade_does_not_count(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    catalog = inside(desk.collection).catalog
+    link = sorted(first.iterdir())[0]
+    os.rename(link, second / link.name)
+    with catalog.transaction():
+        catalog.store("link_tree_read", None)
+    desk.settle()
+    assert desk.places() == desk.before
+    assert desk.corrections() == []
+    assert sum("does not count" in line for line in desk.said) == 1
+
+
+def test_foreign_files_and_hard_links_of_people_stay(desk: Desk, drop: Path) -> None:
+    first, second, _ = desk.folders()
+    note = second / "note.txt"
+    note.write_text("mine")
+    link = sorted(first.iterdir())[0]
+    os.link(drop / link.name, second / "mine.png")  # the original's inode alone says nothing
+    link.unlink()
+    desk.settle()
+    if desk.collection.settings.links.mode != "hardlink":
+        assert desk.corrections() == []
+        assert desk.places() == {**desk.before, "note.txt": second.name, "mine.png": second.name}
+    assert note.read_text() == "mine"
+
+
+def test_outliers_can_be_pinned(open_collection: Open, drop: Path) -> None:
+    said: list[str] = []
+    collection = open_collection(flags={"links.outliers": True}, say=said.append)
+    collection.watch([drop], once=True)
+    collection.cluster(k=3)
+    collection.sync_links()
+    with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
+        catalog = inside(collection).catalog
+        with catalog.transaction():
+            catalog.store("watching_since", time.time() - 60)
+        desk = Desk(collection, said)
+        first = desk.folders()[0]
+        link = sorted(first.iterdir())[0]
+        outliers = desk.links / "outliers"
+        outliers.mkdir(exist_ok=True)
+        os.rename(link, outliers / link.name)
+        desk.sync()
+        assert desk.corrections() == [("outlier", link.name, None)]
+        collection.cluster(k=3, seed=2)
+        assert desk.places()[link.name] == "outliers"
+        assert sum(row.outliers for row in collection.clusters()) >= 1
+        os.rename(outliers / link.name, desk.folders()[0] / link.name)
+        desk.sync()
+        assert [kind for kind, _, _ in desk.corrections()] == ["in"]
+        assert desk.places()[link.name] != "outliers"
+
+
+def test_the_setting_turns_it_off(open_collection: Open, drop: Path) -> None:
+    collection = open_collection(flags={"links.corrections": False})
+    collection.watch([drop], once=True)
+    collection.cluster(k=3)
+    desk = Desk(collection, [])
+    first, second, _ = desk.folders()
+    link = sorted(first.iterdir())[0]
+    os.rename(link, second / link.name)
+    collection.links()
+    assert desk.corrections() == []
+    assert link.name in {one.name for one in first.iterdir()}
+
+
+def test_a_tree_that_is_not_there_is_no_deletion(desk: Desk) -> None:
+    for folder in desk.folders():
+        shutil.rmtree(folder)
+    desk.sync()
+    assert not any("deleted" in line for line in desk.said)
+    desk.collection.links()
+    assert desk.places() == desk.before
+
+
+def test_a_link_that_replaces_another_one_is_moved_and_the_other_comes_back(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    link, victim = sorted(first.iterdir())[0], sorted(second.iterdir())[0]
+    os.rename(link, victim)  # "replace" in a file manager
+    desk.settle()
+    assert desk.corrections() == [("in", link.name, number(second))]
+    assert desk.places() == {**desk.before, link.name: second.name}
+    assert desk.right()
+
+
+def test_a_link_that_waits_and_is_taken_back_is_no_correction(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    catalog = inside(desk.collection).catalog
+    with catalog.transaction():
+        catalog.store("watching_since", None)
+    link = sorted(first.iterdir())[0]
+    os.rename(link, second / link.name)
+    desk.sync()
+    assert len(desk.collection.corrections.waiting()) == 1
+    os.rename(second / link.name, link)
+    desk.sync()
+    assert desk.collection.corrections.waiting() == ()
+    assert desk.corrections() == []
+    assert desk.right()
+
+
+def test_equal_files_move_together(open_collection: Open, drop: Path) -> None:
+    twin = drop / "twin.png"
+    shutil.copy(sorted(drop.glob("*.png"))[0], twin)
+    said: list[str] = []
+    collection = open_collection(say=said.append)
+    collection.watch([drop], once=True)
+    collection.cluster(k=3)
+    collection.sync_links()
+    with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
+        catalog = inside(collection).catalog
+        with catalog.transaction():
+            catalog.store("watching_since", time.time() - 60)
+        collection.sync_links()
+        desk = Desk(collection, said)
+        home = desk.before["twin.png"]
+        target = next(one for one in desk.folders() if one.name != home)
+        os.rename(desk.links / home / "twin.png", target / "twin.png")
+        desk.sync()
+        places = desk.places()
+        assert places["twin.png"] == target.name
+        assert places[sorted(drop.glob("*.png"))[0].name] == target.name
+        assert any("the same bytes" in line for line in said)

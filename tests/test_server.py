@@ -1,0 +1,362 @@
+"""The API: the documents of the command line, jobs, pictures, failures."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from imgclust.collection import Collection
+from tests.command_line import Run
+from tests.conftest import inside as inside_of
+from tests.conftest import write_picture
+from tests.served import HERE, client, finished
+
+# A command line, and where the service has its document.
+READING = {
+    "status": "status",
+    "clusters": "clusters",
+    "clusters history": "history",
+    "clusters history 1": "clusters/1/history",
+    "query 3 -n 4": "query?image=3&n=4",
+    "query 3 5 -n 3": "query?image=3&image=5&n=3",
+    "query 3 -n 3 --cluster 1": "query?image=3&n=3&cluster=1",
+    "query 3 --copies --include-self": "query?image=3&copies=true&include_self=true",
+    "query 3 --since 2001 --until 2099-12": "query?image=3&since=2001&until=2099-12",
+    "query 3 --min-score 0.99": "query?image=3&min_score=0.99",
+    "query 3 --min-similarity 0.9": "query?image=3&min_similarity=0.9",
+    "duplicates": "duplicates",
+    "duplicates --min-score 0.5": "duplicates?min_score=0.5",
+    "quarantine": "quarantine",
+    "quarantine --damaged": "damaged",
+    "missing": "missing",
+    "roots": "roots",
+    "links --check": "links",
+    "config show": "config",
+}
+# Commands that fail, with the status of their answer.
+FAILING = {
+    "query 999": ("query?image=999", 404),
+    "query 3 --cluster 999": ("query?image=3&cluster=999", 404),
+    "clusters show 999": ("clusters/999", 404),
+    "clusters show seven": ("clusters/seven", 404),
+    "clusters history 999": ("clusters/999/history", 404),
+    "query 3 --since May": ("query?image=3&since=May", 400),
+    "clusters show 1 --since 2024 --until 2023": ("clusters/1?since=2024&until=2023", 400),
+}
+
+
+@pytest.fixture
+def index(ready: Path, tmp_path: Path) -> Path:
+    """An index folder with the ingested collection `default`."""
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def api(index: Path) -> Iterator[TestClient]:
+    with client(index) as made:
+        yield made
+
+
+def test_documents_are_those_of_the_command_line(api: TestClient, run: Run) -> None:
+    for command, path in READING.items():
+        answer = api.get(f"{HERE}/{path}")
+        assert answer.status_code == 200, (command, answer.text)
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json() == run(*command.split(), "--json").document, command
+    assert api.get("/api/v1/weights").json() == run("weights", "--json").document
+    shown = run("clusters", "show", "1", "--json").document
+    assert api.get(f"{HERE}/clusters/1").json() == shown | {"sheet": None}
+    listed = api.get("/api/v1/collections").json()
+    for one in (listed, expected := run("collections", "--json").document):
+        for row in one["collections"]:
+            row["bytes"] = 0  # of the log of the catalog
+    assert listed == expected
+
+
+def test_failures_are_those_of_the_command_line(api: TestClient, run: Run) -> None:
+    for command, (path, status) in FAILING.items():
+        answer = api.get(f"{HERE}/{path}")
+        assert answer.status_code == status, command
+        assert answer.json() == run(*command.split(), "--json").document
+    for path in ("nowhere/status", "nowhere/events", "nowhere/images/1/thumbnail"):
+        answer = api.get(f"/api/v1/collections/{path}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (404, "nothing")
+    assert api.get("/api/v1/collections/..%2f..%2fetc/status").status_code == 404
+    assert api.get("/api/v1/collections/.hidden/status").status_code == 400
+    assert api.get("/nowhere").json()["error"]["code"] == "nothing"
+    assert api.delete(f"{HERE}/status").status_code == 405
+    for path in ("query", "query?image=a", "query?image=3&n=0", "clusters/1/images?order=x"):
+        answer = api.get(f"{HERE}/{path}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (422, "usage"), path
+    big = api.get(f"{HERE}/images/{10**30}")
+    assert big.status_code == 404
+
+
+def test_short_commands_answer_at_once(api: TestClient, run: Run) -> None:
+    named = api.post(f"{HERE}/clusters/1/name", json={"name": "red things"})
+    assert named.status_code == 200
+    assert named.json()["name"] == "red things"
+    rows = run("clusters", "--json").document["clusters"]
+    assert named.json() == next(row for row in rows if row["id"] == 1)
+    assert api.get(f"{HERE}/clusters/red things").status_code == 200
+    assert api.post(f"{HERE}/clusters/1/name", json={}).status_code == 400
+    assert api.post(f"{HERE}/clusters/2/name", json={"name": "red things"}).status_code == 400
+    assert api.post(f"{HERE}/clusters/2/name", json={"name": "17"}).status_code == 400
+
+    dismissed = api.post(f"{HERE}/duplicates/dismiss", json={"images": [4, 5]})
+    assert dismissed.json() == {"images": [4, 5], "dismissed": True}
+    assert api.post(f"{HERE}/duplicates/dismiss", json={"images": [4, 4]}).status_code == 400
+
+    would = api.post(f"{HERE}/remove", json={"images": [3], "dry_run": True}).json()
+    assert would == run("remove", "3", "--dry-run", "--json").document
+    assert api.get(f"{HERE}/images/3").status_code == 200
+    assert api.post(f"{HERE}/remove", json={"images": [3]}).json() == would
+    assert api.get(f"{HERE}/images/3").status_code == 404
+    assert api.post(f"{HERE}/remove", json={"images": [3]}).status_code == 404
+    assert api.post(f"{HERE}/remove", json={"images": ["drop"]}).status_code == 400
+    assert api.post(f"{HERE}/missing/accept", json={}).json() == {"accepted": []}
+
+    (root,) = api.get(f"{HERE}/roots").json()["roots"]
+    gone = api.post(f"{HERE}/roots/remove", json={"folder": root["path"], "dry_run": True})
+    assert gone.json() == run("roots", "remove", root["path"], "--dry-run", "--json").document
+    moved = {"old": root["path"], "new": "/nowhere"}
+    assert api.post(f"{HERE}/roots/move", json=moved).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "command"),
+    [
+        ("cluster", {"k": 4, "dry_run": True}, "cluster -k 4 --dry-run"),
+        ("sweep", {"k_max": 5}, "sweep --k-max 5"),
+        ("clusters/1/split", {"k": 2, "dry_run": True}, "clusters split 1 -k 2 --dry-run"),
+        ("merge", {"clusters": [1, 2], "dry_run": True}, "clusters merge 1 2 --dry-run"),
+        ("links", {"dry_run": True}, "links --dry-run"),
+        ("duplicates", {}, "duplicates"),
+        ("doctor", {}, "doctor"),
+        ("reembed", {"dry_run": True}, "reembed --dry-run"),
+        ("view", {"method": "pca"}, "view --method pca"),
+        ("quarantine/retry", {}, "quarantine retry"),
+    ],
+)
+def test_long_commands_are_jobs(
+    api: TestClient, run: Run, path: str, body: dict[str, Any], command: str
+) -> None:
+    job = finished(api, api.post(f"{HERE}/{path}", json=body))
+    assert job["state"] == "done", job
+    assert job["arguments"] == body
+    assert api.get(f"{HERE}/jobs").json() == {"jobs": [job]}
+    expected = run(*command.split(), "--json").document
+    for one in (job["result"], expected):
+        for key in ("seconds", "refitted"):
+            one.pop(key, None)
+    assert job["result"] == expected
+
+
+def test_jobs_that_change_something(api: TestClient, run: Run, tmp_path: Path) -> None:
+    before = run("clusters", "--json").document["clusters"]
+    job = finished(api, api.post(f"{HERE}/cluster", json={"k": 5, "space": "embedding"}))
+    assert (job["state"], job["result"]["k"], job["result"]["space"]) == ("done", 5, "embedding")
+    assert len(run("clusters", "--json").document["clusters"]) == 5
+    kept = run("config", "show", "--json").document["settings"]
+    space = next(row for row in kept if row["key"] == "clustering.space")
+    assert (space["value"], space["from"]) == ("embedding", "the collection")
+    assert finished(api, api.post(f"{HERE}/undo", json={}))["state"] == "done"
+    assert len(run("clusters", "--json").document["clusters"]) == len(before)
+    wrong = finished(api, api.post(f"{HERE}/clusters/999/split", json={}))
+    assert (wrong["state"], wrong["result"]["error"]["code"]) == ("failed", "nothing")
+    later = write_picture(tmp_path / "more" / "later.png", 77)
+    added = finished(api, api.post(f"{HERE}/add", json={"paths": [str(later)]}))
+    assert (added["state"], added["result"]["ingested"]) == ("done", 1)
+    assert api.post(f"{HERE}/add", json={"paths": ["more"]}).status_code == 400
+
+
+def test_one_job_at_a_time_and_it_can_be_cancelled(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, seen = threading.Event(), []
+
+    def sweep(self: Collection, **_: Any) -> None:
+        stop = inside_of(self).stop
+        inside_of(self).progress("sweeping", 3, 9)
+        inside.set()
+        seen.append(stop.wait(30))
+        stop.check()
+
+    monkeypatch.setattr(Collection, "sweep", sweep)
+    started = api.post(f"{HERE}/sweep", json={})
+    assert inside.wait(30)
+    running = api.get(started.headers["location"]).json()
+    assert (running["state"], running["result"]) == ("running", None)
+    assert running["progress"] == {"step": "sweeping", "done": 3, "total": 9}
+    other = api.post(f"{HERE}/cluster", json={})
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "locked")
+    assert api.get(f"{HERE}/clusters").status_code == 200  # reading goes on
+    cancelled = api.post(f"{started.headers['location']}/cancel")
+    assert cancelled.status_code == 202
+    job = finished(api, started)
+    assert seen == [True]
+    assert (job["state"], job["result"]["error"]["code"]) == ("cancelled", "interrupted")
+    assert api.post(f"{HERE}/jobs/999/cancel").status_code == 404
+    assert api.post(f"{started.headers['location']}/cancel").json() == job
+
+
+def test_results_of_jobs_outlive_the_service(index: Path) -> None:
+    with client(index) as first:
+        job = finished(first, first.post(f"{HERE}/sweep", json={"k_max": 3}))
+    with client(index) as second:
+        assert second.get(f"{HERE}/jobs/{job['id']}").json() == job
+        assert second.get(f"{HERE}/jobs").json() == {"jobs": [job]}
+
+
+def test_a_job_whose_service_has_died_has_failed(index: Path, api: TestClient) -> None:
+    with Collection.open(index) as collection:
+        child = os.fork()
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+        number = collection.service.begin_job("sweep", {}, process=f"{child}-gone")
+    job = api.get(f"{HERE}/jobs/{number}").json()
+    assert (job["state"], job["result"]["error"]["code"]) == ("failed", "interrupted")
+
+
+# Pictures
+
+
+def test_pictures_are_served(api: TestClient, ready: Path) -> None:
+    facts = api.get(f"{HERE}/images/3").json()
+    original = api.get(f"{HERE}/images/3/original")
+    assert original.content == Path(facts["path"]).read_bytes()
+    assert original.headers["content-type"] == "image/png"
+    assert (facts["width"], facts["height"], facts["format"]) == (80, 60, "PNG")
+    for kind in ("thumbnail", "preview"):
+        answer = api.get(f"{HERE}/images/3/{kind}")
+        assert answer.headers["content-type"] == "image/webp"
+        again = api.get(
+            f"{HERE}/images/3/{kind}", headers={"if-none-match": answer.headers["etag"]}
+        )
+        assert (again.status_code, again.content) == (304, b"")
+
+
+def test_only_what_was_ingested_is_served(api: TestClient) -> None:
+    """A file that was replaced by another, or by a link to one, is not sent."""
+    path = Path(api.get(f"{HERE}/images/3").json()["path"])
+    kept = path.read_bytes()
+    try:
+        for replacement in ("other bytes", "link", "nothing"):
+            path.unlink(missing_ok=True)
+            if replacement == "other bytes":
+                path.write_bytes(b"secret")
+            elif replacement == "link":
+                path.symlink_to("/etc/passwd")
+            for kind in ("original", "preview"):
+                answer = api.get(f"{HERE}/images/3/{kind}")
+                assert answer.status_code == 404, (replacement, kind)
+                assert b"secret" not in answer.content
+                assert b"root:" not in answer.content
+    finally:
+        path.unlink(missing_ok=True)
+        path.write_bytes(kept)
+    assert api.get(f"{HERE}/images/3/original").status_code == 200
+
+
+def test_names_of_files_are_escaped_in_headers(api: TestClient, tmp_path: Path) -> None:
+    name = 'a";\r\nset-cookie: x=1\n<script>é.png'
+    path = write_picture(tmp_path / "odd" / "plain.png", 90)
+    odd = path.rename(path.with_name(name))
+    finished(api, api.post(f"{HERE}/add", json={"paths": [str(odd)]}))
+    found = api.get(f"{HERE}/query?image=1&n=100").json()["neighbours"]
+    (image,) = [row["id"] for row in found if row["path"] == str(odd)]
+    answer = api.get(f"{HERE}/images/{image}/original")
+    assert answer.status_code == 200
+    said = answer.headers["content-disposition"]
+    assert said.startswith("inline; filename*=UTF-8''a%22%3B%0D%0Aset-cookie")
+    assert "set-cookie" not in answer.headers
+
+
+def test_a_picture_that_is_sent_is_found(api: TestClient, run: Run, tmp_path: Path) -> None:
+    path = write_picture(tmp_path / "asked.png", 5, hue=2)
+    sent = api.post(f"{HERE}/query?n=3", content=path.read_bytes())
+    assert sent.status_code == 200, sent.text
+    expected = run("query", str(path), "-n", "3", "--json").document
+    assert sent.json()["neighbours"] == expected["neighbours"]
+    assert sent.json()["query"] == "upload"
+    changed = Image.open(path).rotate(90, expand=True)
+    changed.save(tmp_path / "turned.png")
+    body = (tmp_path / "turned.png").read_bytes()
+    whole = api.post(f"{HERE}/query?n=3", content=body).json()
+    part = api.post(f"{HERE}/query?n=3&region=0,0,0.5,0.5", content=body).json()
+    asked = run(
+        "query", str(tmp_path / "turned.png"), "-n", "3", "--region", "0,0,0.5,0.5", "--json"
+    )
+    assert part["neighbours"] == asked.document["neighbours"]
+    assert len(whole["neighbours"]) == 3
+
+
+def test_pictures_that_cannot_be_used_are_refused(api: TestClient) -> None:
+    refused = {
+        b"": 400,
+        b"no picture": 422,
+        b"\xff\xd8\xff\xe0 broken": 422,
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>": 422,
+        b"http://127.0.0.1/secret": 422,
+        b"\x89PNG\r\n\x1a\n" + b"\0" * 100: 422,
+    }
+    for body, status in refused.items():
+        answer = api.post(f"{HERE}/query", content=body)
+        assert answer.status_code == status, body
+        assert "/tmp" not in answer.text
+    assert api.post(f"{HERE}/query", content=b"0" * (65 << 20)).status_code == 413
+    answer = api.post(f"{HERE}/query?region=1,2", content=b"x")
+    assert answer.status_code == 400
+
+
+def test_a_picture_of_too_many_pixels_is_refused(api: TestClient, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.png"
+    Image.new("1", (20_000, 6_000)).save(path)
+    assert path.stat().st_size < 100_000
+    answer = api.post(f"{HERE}/query", content=path.read_bytes())
+    assert answer.status_code == 422
+    assert "over the limit of 100 million" in answer.json()["error"]["message"]
+
+
+def test_pages_of_a_cluster(api: TestClient, run: Run) -> None:
+    shown = run("clusters", "show", "1", "--json").document["images"]
+    first = api.get(f"{HERE}/clusters/1/images?limit=2").json()
+    rest = api.get(f"{HERE}/clusters/1/images?offset=2").json()
+    assert first["total"] == rest["total"] == len(shown)
+    assert first["images"] + rest["images"] == shown
+    newest = api.get(f"{HERE}/clusters/1/images?order=newest").json()["images"]
+    assert [row["id"] for row in newest] == sorted((row["id"] for row in shown), reverse=True)
+    by_name = api.get(f"{HERE}/clusters/1/images?order=name").json()["images"]
+    assert [row["path"] for row in by_name] == sorted(row["path"] for row in shown)
+    assert api.get(f"{HERE}/clusters/1/images?until=1999").json()["total"] == 0
+
+
+def test_the_api_describes_itself(api: TestClient) -> None:
+    said = api.get("/api/v1/openapi.json").json()
+    for path, methods in said["paths"].items():
+        for method, route in methods.items():
+            assert route["description"], (path, method)
+            for parameter in route.get("parameters", []):
+                assert parameter["description"], (path, parameter)
+            if method == "post" and "requestBody" in route:
+                (body,) = route["requestBody"]["content"].values()
+                kind = body["schema"].get("$ref", "").rpartition("/")[2]
+                for field in said["components"]["schemas"].get(kind, {}).get("properties", {}):
+                    shape = said["components"]["schemas"][kind]["properties"][field]
+                    assert shape["description"], (path, field)
+    assert (
+        "application/json"
+        in (
+            said["paths"]["/api/v1/collections/{name}/clusters"]["get"]["responses"]["200"][
+                "content"
+            ]
+        )
+    )

@@ -1,0 +1,341 @@
+"""Operation: health, metrics, systemd, logs, the end."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from imgclust.collection import embedder as embedder_module
+from imgclust.locks import FileLock
+from imgclust.server import systemd
+from imgclust.server.health import Health, WatcherState
+from imgclust.server.site import Site
+from tests.command_line import Run
+from tests.conftest import DIMENSIONS, write_picture
+from tests.fakes import FakeEmbedder
+from tests.served import HERE, client, finished, service, until
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def index(ready: Path, tmp_path: Path) -> Path:
+    return tmp_path / "index"
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_an_idle_watcher_lives_and_a_hung_one_does_not() -> None:
+    clock = Clock()
+    state = WatcherState(clock=clock)
+    clock.now += 10_000
+    assert (state.hangs(), state.trouble()) == ("", "")  # nothing is to be watched
+    state.begin()
+    clock.now += 600
+    assert state.hangs() == ""  # a large index is loaded
+    state.turn(0.0)
+    for _ in range(100):  # days with nothing to do
+        clock.now += 50
+        state.turn(0.0)
+        assert state.hangs() == ""
+    clock.now += 61
+    assert "not turned" in state.hangs()
+    state.turn(10.0)
+    assert state.hangs() == ""
+    state.turn(301.0)  # the loop turns, the network does not
+    assert "one batch" in state.hangs()
+    state.turn(0.0)
+    state.pause("the disk is full")
+    clock.now += 100_000
+    assert state.hangs() == ""  # a start would not help
+    assert "the disk is full" in state.trouble()
+    state.turn(0.0)
+    assert state.trouble() == ""
+    state.ended = "by chance"
+    assert (state.hangs(), "by chance" in state.trouble()) == ("", True)
+
+
+def test_a_start_that_never_ends_hangs() -> None:
+    clock = Clock()
+    state = WatcherState(clock=clock)
+    state.begin()
+    clock.now += 1801
+    assert "first turn" in state.hangs()
+
+
+def test_readiness_says_what_disagrees(index: Path, ready: Path, tmp_path: Path) -> None:
+    clock = Clock()
+    site, state = Site(index), WatcherState(clock=clock)
+    health = Health(site, state, clock=clock)
+    assert health.readiness().ready
+    with contextlib.closing(site):
+        catalog = index / "default" / "catalog.sqlite3"
+        kept = tmp_path / "kept"
+        shutil.copy(catalog, kept)
+        assert health.readiness().ready
+        catalog.write_bytes(b"damaged" * 1000)
+        clock.now += 5
+        found = health.readiness()
+        assert not found.ready
+        assert "catalog" in found.troubles[0]
+        shutil.copy(kept, catalog)
+        clock.now += 5
+        assert health.readiness().ready
+        state.begin()
+        state.ended = "by chance"
+        assert health.readiness().ready  # the answer of some seconds ago
+        clock.now += 5
+        assert "the watcher has ended: by chance" in health.readiness().troubles
+
+
+def test_a_disk_that_is_away_is_no_trouble(index: Path, ready: Path, run: Run) -> None:
+    drop = ready / "drop"
+    away = drop.rename(ready / "away")
+    try:
+        run("watch", "--once")
+        with client(index) as api:
+            assert api.get("/readyz").json() == {"ok": True}
+            said = api.get("/health").json()
+            assert said["troubles"] == []
+            assert "drop" in said["remarks"][0]
+    finally:
+        away.rename(drop)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk, which needs root")
+def test_a_full_disk_is_red_within_seconds(index: Path, tmp_path: Path) -> None:
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", place], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr!r}")
+    try:
+        shutil.copytree(index / "default", place / "default", symlinks=True)
+        with client(place) as api:
+            assert api.get("/readyz").status_code == 200
+            with contextlib.suppress(OSError), open(place / "ballast", "wb", 0) as file:
+                while True:
+                    file.write(bytes(4096))
+            until(lambda: api.get("/readyz").status_code == 503, seconds=5)
+            assert "full" in api.get("/health").json()["troubles"][0]
+            (place / "ballast").unlink()
+            until(lambda: api.get("/readyz").status_code == 200, seconds=5)
+    finally:
+        subprocess.run(["umount", "-l", place], check=False)
+
+
+def test_a_dead_watcher_is_red_and_started_again(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from imgclust.collection.service import Service
+
+    watch, broken = Service.watch, threading.Event()
+    broken.set()
+
+    def fail(self: Service, *arguments: object, **options: object) -> object:
+        if broken.is_set():
+            raise ZeroDivisionError("by chance")
+        return watch(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Service, "watch", fail)
+    with service(index) as (address, events, _):
+        until(lambda: httpx2.get(f"{address}/readyz").status_code == 503, seconds=5)
+        assert httpx2.get(f"{address}/livez").status_code == 200
+        assert httpx2.get(f"{address}{HERE}/status").status_code == 200
+        broken.clear()
+        until(lambda: httpx2.get(f"{address}/readyz").status_code == 200, seconds=20)
+    assert [event.kind for event in events if event.kind == "trouble"] == ["trouble"]
+
+
+def test_another_watcher_is_no_fault(index: Path) -> None:
+    lock = FileLock(index / "default" / "ingest.lock", purpose="ingesting into")
+    with lock, service(index) as (address, events, _):
+        until(lambda: any("another process" in event.sentence for event in events))
+        assert httpx2.get(f"{address}/readyz").status_code == 200
+        assert httpx2.get(f"{address}{HERE}/status").json()["watching"] is True
+
+
+def test_metrics_have_numbers_and_no_paths(index: Path, ready: Path) -> None:
+    arrival = ready / "drop" / "arrival.png"
+    with service(index) as (address, events, _):
+        write_picture(arrival, 91, hue=0)
+        try:
+            until(lambda: any(event.kind == "ingested" for event in events))
+            text = httpx2.get(f"{address}/metrics").text
+        finally:
+            arrival.unlink()
+    lines = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    assert lines['imgclust_images{collection="default",state="present"}'] == "25.0"
+    assert lines['imgclust_images{collection="default",state="quarantined"}'] == "1.0"
+    assert lines['imgclust_images{collection="default",state="pending"}'] == "0.0"
+    assert lines['imgclust_pending_oldest_seconds{collection="default"}'] == "0.0"
+    assert lines['imgclust_stage_seconds_count{stage="decode"}'] == "1.0"
+    assert lines['imgclust_stage_seconds_count{stage="embed"}'] == "1.0"
+    assert float(lines['imgclust_stage_seconds_count{stage="commit"}']) >= 1
+    assert lines['imgclust_events_total{kind="ingested"}'] == "1.0"
+    assert sum(name.startswith("imgclust_quarantined{") for name in lines) == 1
+    for secret in ("/drop", "arrival.png", "picture-", str(index), "broken.jpg"):
+        assert secret not in text
+
+
+def test_jobs_are_measured(index: Path) -> None:
+    with client(index) as api:
+        finished(api, api.post(f"{HERE}/sweep", json={"k_max": 3}))
+        until(lambda: 'command="sweep",state="done"' in api.get("/metrics").text)
+
+
+def test_systemd_hears_when_it_is_ready_and_lives(
+    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        listener.settimeout(30)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+        monkeypatch.setenv("WATCHDOG_USEC", "300000")
+        with service(index):
+            said = [listener.recv(100) for _ in range(6)]
+        assert said[0] == b"READY=1"
+        assert set(said[1:]) == {b"WATCHDOG=1"}
+        while (last := listener.recv(100)) == b"WATCHDOG=1":
+            pass
+        assert last == b"STOPPING=1"
+
+
+def test_systemd_is_left_alone_where_it_does_not_listen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    monkeypatch.delenv("WATCHDOG_USEC", raising=False)
+    assert not systemd.notify("READY=1")
+    assert systemd.watchdog_s() is None
+    for address in ("relative", str(tmp_path / "nobody"), "@nobody"):
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        assert not systemd.notify("READY=1")
+    for given in ("", "0", "-5", "x"):
+        monkeypatch.setenv("WATCHDOG_USEC", given)
+        assert systemd.watchdog_s() is None
+    monkeypatch.setenv("WATCHDOG_USEC", "30000000")
+    assert systemd.watchdog_s() == 30.0
+
+
+def test_a_hung_network_is_not_alive(
+    index: Path, ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop turns and the network gives nothing back: the watchdog is fed no more."""
+    go_on = threading.Event()
+
+    class Hung(FakeEmbedder):
+        def embed(self, pixels):  # type: ignore[no-untyped-def]
+            if pixels.any():
+                go_on.wait(60)
+            return super().embed(pixels)
+
+    monkeypatch.setattr(embedder_module, "open_embedder", lambda *_, **__: Hung(DIMENSIONS))
+    monkeypatch.setattr("imgclust.server.health._BATCH_S", 0.5)
+    arrival = ready / "drop" / "hung.png"
+    with service(index) as (address, events, _):
+        until(lambda: any(event.kind == "scanned" for event in events))
+        assert httpx2.get(f"{address}/livez").status_code == 200
+        write_picture(arrival, 92)
+        try:
+            until(lambda: httpx2.get(f"{address}/livez").status_code == 503)
+            go_on.set()
+            until(lambda: httpx2.get(f"{address}/livez").status_code == 200)
+        finally:
+            go_on.set()
+            arrival.unlink()
+
+
+@contextlib.contextmanager
+def process(index: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """`imgclust serve` as a process, without images."""
+    code = "from imgclust.cli import app; app()"
+    environment = {**os.environ, "IMGCLUST_INDEX": str(index), "PYTHONPATH": str(CHECKOUT)}
+    made = subprocess.Popen(
+        [sys.executable, "-c", code, "serve", "--port", "0", *options],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield made
+    finally:
+        made.kill()
+        made.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it(tmp_path: Path, number: int) -> None:
+    (tmp_path / "drop").mkdir()
+    with process(
+        tmp_path / "index", "--watch", str(tmp_path / "drop"), "--log-format", "json"
+    ) as made:
+        assert made.stdout is not None
+        for line in made.stdout:
+            said = json.loads(line)
+            if said["event"] == "serving":
+                break
+        began = time.monotonic()
+        assert httpx2.get(f"{said['address']}livez").status_code == 200
+        made.send_signal(number)
+        out, err = made.communicate(timeout=30)
+        assert made.returncode == 0, err
+        assert all(json.loads(line)["event"] for line in out.splitlines())
+        assert time.monotonic() > began
+
+
+def test_the_token_is_not_logged(tmp_path: Path) -> None:
+    (tmp_path / "drop").mkdir()
+    with process(
+        tmp_path / "index", "--watch", str(tmp_path / "drop"), "--host", "0.0.0.0"
+    ) as made:
+        assert made.stderr is not None
+        line = made.stderr.readline()
+        while "serving" not in line:
+            line = made.stderr.readline()
+        token = (tmp_path / "index" / "serve.token").read_text().strip()
+        address = line.split()[-1].replace("0.0.0.0", "127.0.0.1")
+        assert httpx2.get(f"{address}api/v1/collections").status_code == 401
+        key = {"authorization": f"Bearer {token}"}
+        assert httpx2.get(f"{address}api/v1/collections", headers=key).status_code == 200
+        httpx2.get(address, params={"token": token})
+        made.send_signal(signal.SIGTERM)
+        out, err = made.communicate(timeout=30)
+        assert token not in line + out + err
+
+
+def test_wrong_usage_is_said_before_anything_starts(run: Run, tmp_path: Path) -> None:
+    assert "does not exist" in run("serve", "--watch", "nowhere").refused(2)
+    assert "no collection" in run("serve").refused(3)
+    run("collections", "create", "default")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert "--port" in run("serve", "--port", port).refused(2)
+    assert "--port" in run("serve", "--host", "nowhere.invalid").refused(2)
