@@ -100,3 +100,37 @@ def test_the_message_names_what_there_is() -> None:
     assert no_such_cluster("dogs", [3, 2], []) == (
         "no cluster is called 'dogs', and none has a name; there are 2 clusters: 2, 3"
     )
+
+
+def test_the_medoid_is_another_image_once_the_first_is_removed(
+    run: Run, tmp_path: Path, drop: Path
+) -> None:
+    """The next nearest to the centre, again and again, until the cluster has no image."""
+    assert run("watch", "--once", drop, "-q").code == 0
+    assert run("cluster", "-k", "4", "-y", "-q").code == 0
+    assert run("clusters", "name", "1", "the sea", "-q").code == 0
+    while True:
+        [row] = [one for one in run("clusters", "--json").document["clusters"] if one["id"] == 1]
+        shown = run("clusters", "show", "1", "--json").document
+        if not row["size"]:
+            break
+        ids = [one["id"] for one in shown["images"]]
+        assert row["medoid"] in ids
+        assert row["medoid_path"] in {one["path"] for one in shown["images"]}
+        assert run("remove", str(row["medoid"]), "-y", "-q").code == 0
+    assert (row["medoid"], row["medoid_path"]) == (None, None)
+
+
+def test_a_k_of_named_clusters_alone_says_what_that_means(run: Run, drop: Path) -> None:
+    assert run("watch", "--once", drop, "-q").code == 0
+    assert run("cluster", "-k", "4", "-y", "-q").code == 0
+    sizes = {row["id"]: row["size"] for row in run("clusters", "--json").document["clusters"]}
+    for cluster in (1, 2):
+        assert run("clusters", "name", str(cluster), f"name {cluster}", "-q").code == 0
+    others = sum(sizes.values()) - sizes[1] - sizes[2]
+    said = f"every cluster has a name: {others} other images joined to these; -k 3 or more"
+    assert said in run("cluster", "-k", "2", "--dry-run").out
+    assert "every cluster has a name" not in run("cluster", "-k", "3", "--dry-run").out
+    assert said in run("cluster", "-k", "2", "-y").out
+    # There is no other image any more.
+    assert "every cluster has a name" not in run("cluster", "-k", "2", "--dry-run").out

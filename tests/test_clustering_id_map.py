@@ -127,3 +127,44 @@ def test_what_cannot_be_matched_is_refused() -> None:
         match(np.array([1]), np.array([1]), k=1, next_id=2)
     with pytest.raises(ClusteringError, match="next_id 1"):
         match(np.array([1]), np.array([0]), k=1, next_id=1)
+
+
+def test_what_lasts_goes_on_in_the_cluster_that_shares_most_with_it() -> None:
+    old = np.array([1] * 9 + [2] * 9)
+    new = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4] + [0] * 9)  # no part of 1 is a third of it
+    assert match(old, new, k=5, next_id=3).gone == (1,)
+    lasting = match(old, new, k=5, next_id=3, lasting=[1])
+    assert lasting.gone == ()
+    assert lasting.ids[0] == 2
+    assert lasting.ids.index(1) in {1, 2, 3}
+    assert sorted(lasting.ids) == [1, 2, 3, 4, 5]
+
+
+def test_free_ids_are_taken_again_before_new_ones() -> None:
+    """Clusters 2 and 5 of before; 5 falls apart into three, each too small to be it."""
+    old = np.array([2] * 6 + [5] * 12)
+    new = np.array([0] * 6 + [1] * 4 + [2] * 4 + [3] * 4)
+    plain = match(old, new, k=4, next_id=9)
+    assert plain.ids == (2, 5, 9, 10)  # a third of it is still enough to be it
+    new[10] = new[14] = 0
+    found = match(old, new, k=4, next_id=9, free=range(1, 9))
+    without = match(old, new, k=4, next_id=9)
+    assert without.ids == (2, 5, 9, 10)
+    assert found.ids == (2, 5, 1, 3)
+    assert (found.kept, found.moved, found.gone) == (without.kept, without.moved, ())
+    assert found.new == (1, 3)
+    assert found.split == ((5, (1, 3, 5)),)
+
+
+def test_a_gone_id_that_is_taken_again_is_not_gone_and_moves_its_images() -> None:
+    old = np.array([1] * 8 + [2] * 2)
+    new = np.array([0] * 8 + [0, 1])
+    new[:6] = [0, 1, 2, 3, 4, 5]  # cluster 1 is scattered
+    without = match(old, new, k=6, next_id=3)
+    found = match(old, new, k=6, next_id=3, free=(1, 2))
+    taken = dict(zip(without.ids, found.ids, strict=True))
+    assert sorted(found.ids) == [1, 2, 3, 4, 5, 6]
+    assert all(taken[cluster] == cluster for cluster, _, _ in found.kept)
+    assert found.moved == without.moved
+    assert not set(found.gone) & set(found.ids)
+    assert set(found.new) | {cluster for cluster, _, _ in found.kept} == set(found.ids)

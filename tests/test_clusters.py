@@ -80,6 +80,34 @@ def test_when_a_provisional_clustering_is_made_again() -> None:
     assert not due(contents=10_000, clustered=50, provisional=False, over=True)
 
 
+def test_ids_of_provisional_clusters_are_used_again_until_a_clustering_is_final(
+    open_collection: Open, drop: Path
+) -> None:
+    """A first pass is clustered with ever other k: no id is above the largest of them."""
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    context = inside(collection)
+    most = 0
+    for k in (8, 3, 9, 4, 10):
+        result = context.recluster().cluster(
+            k=str(k), space="pca", seed=k, provisional=True, automatic=True, fresh=True
+        )
+        most = max(most, k)
+        assert max(result.sizes) <= most
+        assert not set(result.new) & {one["id"] for one in result.gone}
+        assert len(collection.links(check=False).foreign) == 0
+        assert collection.links(check=True).in_step
+    shown = {row.id for row in collection.clusters()}
+    final = collection.cluster(k=12, fresh=True)
+    assert set(final.sizes) == {*range(1, 13)} > shown
+    # From here on no id is used a second time.
+    fewer = collection.cluster(k=2, fresh=True)
+    gone = {one["id"] for one in fewer.gone}
+    more = collection.cluster(k=12, fresh=True)
+    assert len(gone) >= 10
+    assert not set(more.new) & {*range(1, 13)}
+
+
 def test_a_clustering_published_during_a_link_sync_keeps_every_link(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import os
+import random
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,64 @@ def origin(content: bytes, suffix: str = ".jpg") -> tuple[str | None, str | None
     picture = decode(content, suffix=suffix)
     assert isinstance(picture, Picture), picture
     return picture.origin.taken, picture.origin.camera
+
+
+def tiff(tags: dict[int, str], *, big: bool = False) -> bytes:
+    """A TIFF file of texts alone, as the blocks of a CR3 are."""
+    order, mark = (">", b"MM") if big else ("<", b"II")
+    texts, entries = b"", b""
+    start = 8 + 2 + 12 * len(tags) + 4
+    for tag, value in sorted(tags.items()):
+        text = value.encode() + b"\0"
+        entries += struct.pack(f"{order}HHII", tag, 2, len(text), start + len(texts))
+        texts += text + b"\0" * (len(text) % 2)
+    head = mark + struct.pack(f"{order}HI", 42, 8) + struct.pack(f"{order}H", len(tags))
+    return head + entries + bytes(4) + texts
+
+
+def box(kind: bytes, content: bytes, *, large: bool = False) -> bytes:
+    """A box of an ISO base media file, with its size in 4 bytes or in 8 more."""
+    if large:
+        return struct.pack(">I4sQ", 1, kind, len(content) + 16) + content
+    return struct.pack(">I4s", len(content) + 8, kind) + content
+
+
+def cr3(*, big: bool = False, large: bool = False) -> bytes:
+    """The boxes of a Canon CR3 that say when and by what it was taken, and some others."""
+    canon = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
+    blocks = box(b"CNCV", b"CanonCR3_001/00.09.00/00.00.00")
+    blocks += box(b"CMT1", tiff({MAKE: "Canon", MODEL: "Canon EOS R5 mark"}, big=big))
+    blocks += box(
+        b"CMT2", tiff({TAKEN: "2021:07:04 05:06:07", OFFSET: "+02:00"}, big=big), large=large
+    )
+    blocks += box(b"CMT3", tiff({6: "makernotes"}, big=big))
+    moov = box(b"uuid", bytes(16) + b"xyz") + box(b"uuid", canon + blocks) + box(b"mvhd", bytes(99))
+    head = box(b"ftyp", b"crx \0\0\0\1crx isom")
+    return head + box(b"moov", moov, large=large) + box(b"mdat", bytes(500))
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("large", [False, True])
+def test_time_and_camera_of_a_cr3(big: bool, large: bool, tmp_path: Path) -> None:
+    path = tmp_path / "a.CR3"
+    path.write_bytes(cr3(big=big, large=large))
+    found = read_origin(os.fsencode(path))
+    assert found is not None
+    assert (found.taken, found.camera) == ("2021-07-04T05:06:07+02:00", "Canon EOS R5 mark")
+
+
+def test_no_damage_of_a_cr3_is_more_than_a_missing_date(tmp_path: Path) -> None:
+    whole, path = cr3(), tmp_path / "a.cr3"
+    given = random.Random(0)
+    for length in range(24, len(whole), 7):
+        path.write_bytes(whole[:length])
+        assert read_origin(os.fsencode(path)) is not None
+    for _ in range(200):
+        damaged = bytearray(whole)
+        for _ in range(4):
+            damaged[given.randrange(len(damaged) - 500)] = given.randrange(256)
+        path.write_bytes(bytes(damaged))
+        assert read_origin(os.fsencode(path)) is not None
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])

@@ -91,7 +91,10 @@ def test_a_class_with_a_name_is_refused() -> None:
         Exclusion(patterns=["x[[:digit:]]"])
 
 
-@pytest.mark.parametrize("pattern", ["", "#recycle", "!", "[z", "/", "\\"])
+@pytest.mark.parametrize(
+    "pattern",
+    ["", "#recycle", "!", "[z", "/", "\\", "//", "!/", "!//", "a//b", "a//", "./a", "a/..", "!."],
+)
 def test_a_pattern_that_matches_nothing_is_refused(pattern: str) -> None:
     with pytest.raises(UsageError, match="matches nothing"):
         Exclusion(patterns=[pattern])

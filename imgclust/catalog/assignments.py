@@ -233,6 +233,19 @@ class Assignments:
             for image, path, content, distance, missing in rows
         ]
 
+    def central(self, clustering: int, cluster: int, medoid: int) -> int | None:
+        """The medoid while an image of the cluster has that content, else the nearest that one has.
+
+        None for a cluster without images.
+        """
+        found: int | None = self._connection.execute(
+            "SELECT a.content FROM assignments a JOIN images i ON i.content = a.content "
+            "WHERE a.clustering = ? AND a.cluster = ? ORDER BY a.content <> ?, a.distance, i.id "
+            "LIMIT 1",
+            (clustering, cluster, medoid),
+        ).get
+        return found
+
     def images_in(self, clustering: int, cluster: int) -> list[int]:
         """Ids of the images in a cluster."""
         rows = self._connection.execute(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -31,9 +32,9 @@ class Matching:
     merged
         (old ids that put half of themselves or more there, new id), by new id.
     new
-        Ids never used before, ascending.
+        Ids of clusters that continue none, ascending; never used before, or free to be used again.
     gone
-        Old ids that no new cluster continues, ascending.
+        Old ids that no new cluster has, ascending.
     moved
         Images whose cluster id changed.
     """
@@ -82,6 +83,7 @@ def match(
     weights: NDArray[Any] | None = None,
     old_ids: Sequence[int] = (),
     pinned: Sequence[int] = (),
+    free: Sequence[int] = (),
     lasting: Sequence[int] = (),
 ) -> Matching:
     """Give each new cluster the id of the old one that it continues, or a new id.
@@ -107,6 +109,8 @@ def match(
     pinned
         Old ids that the first new clusters have, whatever they share; the others are matched
         among themselves.
+    free
+        Ids that new clusters take again, before those never used; what continues keeps its own.
     lasting
         Old ids that live on, in the clusters that share most with them, whatever that is.
 
@@ -132,7 +136,7 @@ def match(
         for row, column in zip(*linear_sum_assignment(eligible, maximize=True), strict=True)
         if eligible[row, column] > 0
     ]
-    return shared.matching(pairs)
+    return shared.matching(pairs, free)
 
 
 def follow(
@@ -143,6 +147,7 @@ def follow(
     next_id: int,
     weights: NDArray[Any] | None = None,
     old_ids: Sequence[int] = (),
+    free: Sequence[int] = (),
 ) -> Matching:
     """Give each new cluster the id of the old one that it is known to continue, or a new id.
 
@@ -150,7 +155,7 @@ def follow(
     ----------
     origins
         The old id that each new cluster continues, by position; -1 for a new one.
-    old, new, next_id, weights, old_ids
+    old, new, next_id, weights, old_ids, free
         As in `match`.
 
     Raises
@@ -168,7 +173,7 @@ def follow(
         for column, (row, one) in enumerate(zip(rows, origins, strict=True))
         if one >= 0
     ]
-    return shared.matching(pairs)
+    return shared.matching(pairs, free)
 
 
 class _Shared:
@@ -211,7 +216,7 @@ class _Shared:
         sizes = self.overlap.sum(axis=1)[:, np.newaxis] + self.overlap.sum(axis=0)
         return np.asarray(sizes - self.overlap)
 
-    def matching(self, pairs: Sequence[tuple[int, int]]) -> Matching:
+    def matching(self, pairs: Sequence[tuple[int, int]], free: Sequence[int]) -> Matching:
         """What becomes of the clusters when these (row, column) continue."""
         k = self.overlap.shape[1]
         union, jaccard = self._union(), self.jaccard()
@@ -234,8 +239,14 @@ class _Shared:
         if k:
             changed = (self._before >= 0) & (ids[self._after] != self._before)
             moved = int(self._images[changed].sum())
+        # Counted with ids of their own: a used id may be that of another cluster from before.
+        unused = sorted(set(free) - {int(self.olds[row]) for row, _ in pairs})
+        again = dict(zip(range(self._next_id, last), unused, strict=False))
+        fresh = count(self._next_id)
+        named = {one: again.get(one) or next(fresh) for one in range(self._next_id, last)}
+        taken = set(named.values())
         return Matching(
-            ids=tuple(int(one) for one in ids),
+            ids=tuple(named.get(int(one), int(one)) for one in ids),
             kept=tuple(
                 (
                     int(self.olds[row]),
@@ -244,9 +255,20 @@ class _Shared:
                 )
                 for row, column in sorted(pairs)
             ),
-            split=split,
-            merged=merged,
-            new=tuple(range(self._next_id, last)),
-            gone=tuple(int(one) for one in np.delete(self.olds, [row for row, _ in pairs])),
+            split=tuple(
+                (one, tuple(sorted(named.get(other, other) for other in into)))
+                for one, into in split
+            ),
+            merged=tuple(
+                sorted(
+                    ((olds, named.get(one, one)) for olds, one in merged), key=lambda pair: pair[1]
+                )
+            ),
+            new=tuple(sorted(taken)),
+            gone=tuple(
+                int(one)
+                for one in np.delete(self.olds, [row for row, _ in pairs])
+                if int(one) not in taken
+            ),
             moved=moved,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,6 +30,7 @@ from imgclust.clusters.results import ClusterResult, lineage, lineage_fields
 from imgclust.clusters.stored_sweeps import fit_of
 from imgclust.errors import UsageError
 from imgclust.progress import Progress, StopFlag
+from imgclust.wording import counted
 
 
 @dataclass(frozen=True)
@@ -256,6 +257,7 @@ def continue_room(
         next_id=catalog.clusterings.next_cluster_id(),
         weights=room.counts,
         old_ids=() if standing.current is None else standing.current.cluster_ids,
+        free=_free_ids(catalog, standing),
     )
     return done, matching
 
@@ -270,8 +272,16 @@ def match_room(catalog: Catalog, room: Space, standing: Standing, done: Fit) -> 
         weights=room.counts,
         old_ids=() if standing.current is None else standing.current.cluster_ids,
         pinned=standing.constraints.kept,
+        free=_free_ids(catalog, standing),
         lasting=standing.lasting,
     )
+
+
+def _free_ids(catalog: Catalog, standing: Standing) -> Sequence[int]:
+    """Ids that may be used again: all of them while every clustering was provisional."""
+    if standing.current is None or not standing.current.provisional:
+        return ()
+    return range(1, catalog.clusterings.next_cluster_id())
 
 
 def _anchors(
@@ -327,6 +337,14 @@ def result_of(
     else:
         counts = np.bincount(done.assigned, weights=room.counts, minlength=done.k)
         sizes = {one: int(count) for one, count in zip(matching.ids, counts, strict=True)}
+    notes = (*room.notes, *done.notes)
+    kept = standing.constraints.kept
+    others = int(room.counts[~np.isin(standing.before, kept)].sum())
+    if kept and len(kept) == done.k and others:
+        notes += (
+            f"every cluster has a name: {counted(others, 'other image')} joined to these; "
+            f"-k {done.k + 1} or more keeps them apart",
+        )
     return ClusterResult(
         clustering=number,
         k=done.k,
@@ -336,8 +354,8 @@ def result_of(
         inertia=done.inertia,
         sizes=dict(sorted(sizes.items())),
         provisional=provisional,
-        notes=(*room.notes, *done.notes),
-        frozen=standing.constraints.kept,
+        notes=notes,
+        frozen=kept,
         continued=continues,
         **lineage_fields(lineage(matching, catalog.clusterings.names())),
     )

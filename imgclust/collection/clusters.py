@@ -100,7 +100,8 @@ def rows(context: Context) -> tuple[ClusterRow, ...]:
     found = []
     for one in clustering.described:
         cluster = one.cluster
-        medoids = catalog.images.with_content(one.medoid)
+        central = catalog.assignments.central(clustering.id, cluster, one.medoid)
+        medoids = [] if central is None else catalog.images.with_content(central)
         found.append(
             ClusterRow(
                 id=cluster,
@@ -170,11 +171,12 @@ def members_of(
     """Some images of a cluster (id, path, content, distance, missing) as its members."""
     catalog = context.catalog
     corrected = catalog.corrections.contents_of(KINDS)
+    medoid = clustering.described[clustering.cluster_ids.index(cluster)].medoid
     likenesses = likeness_to(
         catalog,
         similarity_of(catalog, clustering, clustering.recipe),
         clustering.recipe,
-        clustering.described[clustering.cluster_ids.index(cluster)].medoid,
+        catalog.assignments.central(clustering.id, cluster, medoid) or medoid,
         list(dict.fromkeys(row[2] for row in listed)),
     )
     members = []

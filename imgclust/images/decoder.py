@@ -36,7 +36,7 @@ from imgclust.images.formats import (
     RAW_FORMATS,
     recognise,
 )
-from imgclust.images.headers import Origin, origin_of, raw_exif
+from imgclust.images.headers import Origin, origin_of, raw_origin
 from imgclust.images.pages import main_page, next_that_shows
 from imgclust.images.pixels import is_series, reduced, whole_picture
 from imgclust.images.png import repaired, significant_bits, wrong_checksum
@@ -326,7 +326,7 @@ def _origin(content: bytes, image: Image.Image, kind: str) -> Origin:
     # Damaged metadata must not lose the picture.
     except Exception:
         found = Origin()
-    own = origin_of(raw_exif(content)) if kind in RAW_FORMATS else Origin()
+    own = raw_origin(content) if kind in RAW_FORMATS else Origin()
     return Origin(own.taken or found.taken, own.camera or found.camera)
 
 

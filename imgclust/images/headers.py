@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -33,6 +33,8 @@ _LOSSLESS = frozenset({"PNG", "BMP"})
 _LOSSY = frozenset({"jpeg", "tiff_jpeg", "webp"})  # of TIFF
 # A header is in the first bytes of what cameras write; larger files of other kinds are not read.
 _MOST_BYTES = 64 << 20
+# The box of a CR3 file that holds its EXIF data, as TIFF files: CMT1 the camera, CMT2 the exposure.
+_CANON = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,55 @@ class Origin:
     camera: str | None = None
 
 
-def origin_of(exif: Image.Exif) -> Origin:
-    """What EXIF data say; whatever is in them, this raises nothing and returns short text."""
-    details: Mapping[int, object] = {}
-    with contextlib.suppress(Exception):
-        details = exif.get_ifd(_EXIF)
+def origin_of(exif: Image.Exif, details: Mapping[int, object] | None = None) -> Origin:
+    """What EXIF data say; whatever is in them, this raises nothing and returns short text.
+
+    `details` are the tags of the Exif part where that is a block of its own.
+    """
+    if details is None:
+        details = {}
+        with contextlib.suppress(Exception):
+            details = exif.get_ifd(_EXIF)
     taken = None
     for tag, offset in ((_TAKEN, _TAKEN_OFFSET), (_DIGITISED, _DIGITISED_OFFSET)):
         taken = taken or _moment(_text(details, tag), _text(details, offset))
     return Origin(taken, _camera(_text(exif, _MAKE), _text(exif, _MODEL)))
 
 
-def raw_exif(content: bytes) -> Image.Exif:
-    """EXIF data of a RAW file: most are TIFF files, some with another mark."""
+def raw_origin(content: bytes) -> Origin:
+    """What a RAW file says: most are TIFF files, some with another mark; CR3 has TIFFs in boxes."""
+    if content[4:8] != b"ftyp":
+        return origin_of(_tiff_tags(content))
+    whole = memoryview(content)
+    parts = {kind: box for kind, box in _boxes(whole) if kind == b"moov"}
+    canon = [box for kind, box in _boxes(parts.get(b"moov", whole[:0])) if kind == b"uuid"]
+    blocks = {
+        kind: _tiff_tags(bytes(block))
+        for box in canon
+        if bytes(box[:16]) == _CANON
+        for kind, block in _boxes(box[16:])
+        if kind in {b"CMT1", b"CMT2"}
+    }
+    return origin_of(blocks.get(b"CMT1", Image.Exif()), blocks.get(b"CMT2", Image.Exif()))
+
+
+def _boxes(content: memoryview) -> Iterator[tuple[bytes, memoryview]]:
+    """Kind and content of the boxes of an ISO base media file; a damaged size ends them."""
+    start = 0
+    while start + 8 <= len(content):
+        head, size = 8, int.from_bytes(content[start : start + 4], "big")
+        kind = content[start + 4 : start + 8]
+        if size == 1:  # a large one: eight more bytes say how large
+            head, size = 16, int.from_bytes(content[start + 8 : start + 16], "big")
+        end = start + size if size else len(content)
+        if end < start + head or end > len(content):
+            return
+        yield bytes(kind), content[start + head : end]
+        start = end
+
+
+def _tiff_tags(content: bytes) -> Image.Exif:
+    """The tags of a TIFF file, whatever its mark."""
     exif = Image.Exif()
     with contextlib.suppress(Exception):
         if content[:2] in {b"II", b"MM"}:
@@ -86,7 +124,7 @@ def read_origin(path: bytes) -> Origin | None:
             kind = recognise(file.read(HEAD_BYTES), suffix)
             file.seek(0)
             if kind in RAW_FORMATS:
-                return origin_of(raw_exif(file.read(_MOST_BYTES)))
+                return raw_origin(file.read(_MOST_BYTES))
             if there.st_size > _MOST_BYTES and kind not in _SEEKING:
                 return Origin()
             if kind == "HEIC":

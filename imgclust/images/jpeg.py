@@ -23,6 +23,13 @@ _PADDING = b"\0\xff"
 # Segments that say nothing of how the pixels are coded, unlike those of JFIF and Adobe.
 _DESCRIPTIONS = frozenset({*range(0xE1, 0xEE), 0xEF, 0xFE})
 _START_OF_SCAN = 0xDA
+# Frames whose first scan has all of the picture, coded by Huffman's tables.
+_SEQUENTIAL, _TABLES = frozenset({0xC0, 0xC1}), 0xC4
+# Zeros that libjpeg decodes without a word, where no picture has them; more data follow.
+_ZEROS = bytes(64)
+_HOLE = re.compile(rb"\0{64}\0*(?!\xff[^\0])[^\0]")
+_NEXT = re.compile(rb"\xff[^\0\xd0-\xd7\xff]")
+_REASON = "its data are damaged: a part of the picture is wrong or lost"
 
 
 def without_descriptions(content: bytes) -> bytes:
@@ -62,7 +69,36 @@ def pixels_of(
         return None, _damage(str(error), content)
     if pixels.shape[:2] != (height, width):
         return None, ""
-    return (pixels[..., 0] if image.mode == "L" else pixels), ""
+    return (pixels[..., 0] if image.mode == "L" else pixels), _REASON if _hole(content) else ""
+
+
+def _hole(content: bytes) -> bool:
+    """True where zeros lie inside of coded data that can have none.
+
+    Where the code of zeros alone means a coefficient of brightness, and not the end of a block, so
+    many zeros are blocks of equal coefficients only: no picture has them, but a file with a hole.
+    """
+    if _ZEROS not in content:
+        return False
+    first_of: dict[int, int] = {}
+    sequential, at = False, 2
+    while content[at : at + 1] == b"\xff" and at + 4 <= len(content):
+        marker, until = content[at + 1], at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+        part = content[at + 4 : until]
+        sequential |= marker in _SEQUENTIAL
+        if marker == _TABLES:
+            while len(part) > 17:  # a number, how many codes of each length, their meanings
+                first_of[part[0]] = part[17]
+                part = part[17 + sum(part[1:17]) :]
+        elif marker == _START_OF_SCAN:
+            if not sequential or len(part) < 3:
+                return False
+            meaning = first_of.get(0x10 | part[2] & 0x0F, 0)
+            end = _NEXT.search(content, until)
+            scan = content[until : end.start() if end else len(content)]
+            return bool(meaning & 0x0F) and _HOLE.search(scan) is not None
+        at = until
+    return False
 
 
 def _damage(warning: str, content: bytes) -> str:
@@ -80,4 +116,4 @@ def _damage(warning: str, content: bytes) -> str:
             marker == "d9" and end > 0 and not content[max(0, end - count) : end].strip(_PADDING)
         ):
             return ""
-    return "its data are damaged: a part of the picture is wrong or lost"
+    return _REASON

@@ -332,6 +332,7 @@ class FolderPages:
         if current is None or shown.cluster not in current.cluster_ids:
             return {}
         medoid = current.described[current.cluster_ids.index(shown.cluster)].medoid
+        medoid = self._catalog.assignments.central(current.id, shown.cluster, medoid) or medoid
         similarity = similarity_of(self._catalog, current, current.recipe)
         unique = list(dict.fromkeys(contents))
         return likeness_to(self._catalog, similarity, current.recipe, medoid, unique)

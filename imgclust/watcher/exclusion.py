@@ -136,11 +136,22 @@ def _compiled(patterns: Sequence[str]) -> list[_Line]:
         pattern = None
         with contextlib.suppress(GitIgnorePatternError, re.error):
             pattern = GitIgnoreSpecPattern(line.replace("\n", "\0"))
-        if pattern is None or pattern.include is None or pattern.regex is None:
+        if (
+            pattern is None
+            or pattern.include is None
+            or pattern.regex is None
+            or _has_no_name(line)
+        ):
             hint = f"; for a name with # write \\{line}" if line.startswith("#") else ""
             raise UsageError(f"the pattern {line!r} matches nothing{hint}")
         compiled.append(_Line(_within_names(pattern.regex), pattern.include))
     return compiled
+
+
+def _has_no_name(line: str) -> bool:
+    """True for a pattern with a part that no path has: an empty one (`//`, `!/`), `.` or `..`."""
+    parts = line.removeprefix("!").rstrip(" ").removeprefix("/").removesuffix("/").split("/")
+    return "[" not in line and any(part in {"", ".", ".."} for part in parts)
 
 
 def _within_names(regex: re.Pattern[str]) -> re.Pattern[str]:

@@ -188,7 +188,7 @@ class _Transfer:
             raise DownloadError(f"{self._host} answered {failure.code} {failure.reason}")
         reason = failure.reason if isinstance(failure, urllib.error.URLError) else failure
         text = (reason.strerror if isinstance(reason, OSError) else None) or str(reason)
-        raise DownloadError(f"{self._host} could not be used: {text}") from failure
+        raise DownloadError(f"no connection to {self._host}: {text}") from failure
 
     def _run(self) -> None:
         failure: Exception | None = None

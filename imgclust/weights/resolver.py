@@ -79,8 +79,8 @@ def choose(
                 f"the ImageNet weights cannot be had: {error}; nothing was embedded"
             ) from error
         say(
-            f"using the built-in weights (trunk): the ImageNet weights cannot be had ({error}); "
-            "imgclust reembed --weights imagenet changes to them later, by embedding again"
+            f"using the built-in weights (trunk): {error}; to change them by embedding again: "
+            "imgclust reembed --weights imagenet"
         )
         return trunk()
 
