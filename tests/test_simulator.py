@@ -116,11 +116,13 @@ class SimulatedDisk:
         return {path[len(folder) + 1 :].split(b"/")[0] for path in below}
 
     def identity(self, path: bytes) -> tuple[int, int] | None:
-        if path not in self.mounted:  # a folder that the roots are in
+        root = next((one for one in ROOTS if path == one or path.startswith(one + b"/")), None)
+        if root is None:  # a folder that the roots are in
             return 0, 1
-        if self.mounted[path] == "gone":
+        if self.mounted[root] == "gone" or (path != root and not self.is_folder(path)):
             return None
-        return (99, 1) if self.mounted[path] == "empty" else (self.device[path], 2)
+        inode = 2 if path == root else 3
+        return (99, 1) if self.mounted[root] == "empty" else (self.device[root], inode)
 
     def reads(self, path: bytes) -> bool:
         return self.here(path) is not None
