@@ -413,6 +413,19 @@ def _mounted() -> Iterator[tuple[bytes, str]]:
             continue
 
 
+def unreadable(folder: bytes) -> str | None:
+    """Why a folder (or a file) that is there cannot be read; None when it can, or is not there."""
+    try:
+        if stat.S_ISDIR(os.stat(folder).st_mode):
+            with os.scandir(folder) as entries:
+                next(entries, None)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+    return None
+
+
 def volume_number(folder: bytes) -> int | None:
     """A number for this folder of this file system, the same after each mount of it.
 

@@ -100,6 +100,18 @@ def held(path: bytes, reason: str) -> str:
     return f"{printable(path)}: {printable(reason)}; {NEXT_STEP}"
 
 
+# What to do about folders that cannot be read.
+READABLE_STEP = (
+    "its images are kept; allow this user to read it, or mount its disk again, "
+    "then run imgclust watch"
+)
+
+
+def unreadable(path: bytes, reason: str) -> str:
+    """A folder that cannot be read, why, and what to do."""
+    return f"{printable(path)} cannot be read ({printable(reason)}): {READABLE_STEP}"
+
+
 def offline(path: bytes, images: int) -> str:
     """A folder whose disk is not there."""
     return f"{printable(path)} is offline: {counted(images, 'image')} kept"

@@ -7,12 +7,15 @@ scripts/bench replay mine=INDEX_FOLDER --scenarios history      a collection in 
 The first 40 % are clustered, the rest comes in ten batches with a re-cluster after each, at a fixed
 k (the number of categories). "kept" is the share of the images of the first day that are there
 still and have their first cluster id; AMI and ARI are those of all images with the categories.
+"ours, k auto" has its k from the images; "changes" is how often the number of clusters differed
+from one batch to the next, in the order in which that was most often.
 Embeddings are computed once, with the built-in weights, and kept in --cache.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 from pathlib import Path
@@ -58,7 +61,7 @@ def replayed(
         # The order of arrival, in which a catalog has its contents.
         present = np.concatenate([present, np.setdiff1d(arriving, leaving)])
         present = present[~np.isin(present, leaving)]
-        step = Step(replay.vectors[present])
+        step = Step(replay.vectors[present], present)
         for run in runs:
             name = run.strategy.name
             before = run.ids.copy()
@@ -104,6 +107,10 @@ def summary(orders: list[list[dict[str, float]]]) -> dict[str, float]:
     last = [one[-1] for one in orders]
     found = {key: statistics.fmean(one[key] for one in last) for key in last[0] if key != "change"}
     found["kept_since"] = statistics.fmean(row["kept_since"] for one in orders for row in one[1:])
+    changes_of_k = [
+        sum(one["k"] != other["k"] for one, other in itertools.pairwise(rows)) for rows in orders
+    ]
+    found["changes"] = max(changes_of_k)
     found["seconds"] = statistics.fmean(sum(row["seconds"] for row in one) for one in orders)
     changes = [row["change"] for one in orders for row in one if "change" in row]
     if changes:
@@ -119,6 +126,7 @@ _COLUMNS = {
     "ari": "ARI",
     "ami_fresh": "to fresh",
     "k": "clusters",
+    "changes": "changes",
     "change": "others",
     "seconds": "cpu s",
 }
@@ -156,7 +164,7 @@ def show(title: str, table: dict[str, dict[str, float]]) -> None:
     print(f"\n{title}\n{'':24}" + "".join(f"{_COLUMNS[key]:>10}" for key in columns))
     for name, row in table.items():
         cells = [
-            f"{row[key]:10.1f}" if key in {"k", "seconds"} else f"{row[key]:10.3f}"
+            f"{row[key]:10.1f}" if key in {"k", "changes", "seconds"} else f"{row[key]:10.3f}"
             for key in columns
         ]
         print(f"{name:24}" + "".join(cells), flush=True)

@@ -18,6 +18,7 @@ from imgclust.clustering import (
     constrained_fit,
     continued,
     group_bursts,
+    group_count,
     match,
     smooth,
 )
@@ -59,10 +60,13 @@ class Step:
         Cluster ids until now, int64 (n,); -1 for arrivals.
     named
         Ids of the clusters whose members stay.
+    keys
+        The rows of the replay that they are, int64 (n,).
     """
 
-    def __init__(self, vectors: Array) -> None:
+    def __init__(self, vectors: Array, keys: Array) -> None:
         self.vectors = vectors
+        self.keys = keys
         self._chains: dict[bool, tuple[Chain, float]] = {}
 
     @cached_property
@@ -106,6 +110,8 @@ class Run:
         """Cluster the rows that are present."""
         began = time.process_time()
         before = self.ids[present]
+        if self.strategy.auto:
+            self._count(step, before)
         if number == 0:
             found, spent = _fresh(self, step, before, number)
         else:
@@ -114,6 +120,16 @@ class Run:
         self.ids[present] = found
         self.next_id = max(self.next_id, int(found.max()) + 1)
         self.seconds.append(time.process_time() - began if spent < 0 else spent)
+
+    def _count(self, step: Step, before: Array) -> None:
+        """The number of clusters: another than now only where it is clearly better."""
+        rows = step.chain(self.strategy.bursts)[0].representatives
+        counted = group_count(step.vectors[rows], step.keys[rows], seed=self.seed)
+        now = len(np.unique(before[before >= 0]))
+        if not now or counted.clearly_better(now):
+            self.k = counted.k or 1
+        else:
+            self.k = now
 
 
 @dataclass(frozen=True)
@@ -126,6 +142,7 @@ class Strategy:
     bursts: bool = True
     margin: float = 0.0
     exchange: float = float("inf")
+    auto: bool = False
 
 
 def _space(run: Run, step: Step) -> tuple[Array, Array, Array, float]:
@@ -222,6 +239,7 @@ def strategies(*, frontier: bool = False, ablation: bool = False) -> list[Strate
         Strategy("smoothed, warm", _warm),
         Strategy("arrivals only", _arrivals_only),
         Strategy("ours", _warm, margin=MARGIN, exchange=EXCHANGE),
+        Strategy("ours, k auto", _warm, margin=MARGIN, exchange=EXCHANGE, auto=True),
     ]
     if frontier:
         found += [

@@ -470,6 +470,34 @@ def test_a_tree_of_a_collection_that_is_lost_is_taken_over(
     assert len(after) == 24
 
 
+@pytest.mark.parametrize("mode", ["symlink", "hardlink", "copy"])
+def test_links_made_after_the_backup_are_not_doubled(
+    run: Run, outside: Path, ready: Path, tmp_path: Path, mode: str
+) -> None:
+    drop = ready / "drop"
+    assert run("links", "--link-mode", mode).code == 0
+    assert run("backup", tmp_path / "b").code == 0
+    for number in range(24, 27):
+        write_picture(drop / f"picture-{number:02d}.png", number, hue=number % 3)
+    assert run("watch", "--once").code == 0
+    mine = next(path for path in outside.iterdir() if path.is_dir()) / "mine.txt"
+    mine.write_text("a person's")
+
+    def entries() -> dict[Path, int]:
+        files = [path for path in outside.rglob("*.png") if not path.is_dir()]
+        return {path: os.lstat(path).st_ino for path in files}
+
+    before = entries()
+    assert len(before) == 27
+    shutil.rmtree(tmp_path / "index")
+    assert run("restore", tmp_path / "b").code == 0
+    assert run("watch", "--once").code == 0
+    assert entries() == before
+    assert mine.read_text() == "a person's"
+    checked = run("links", "--check", "--json").document
+    assert (checked["links"], checked["missing"], checked["foreign"]) == (27, 0, 1)
+
+
 def test_the_tree_of_a_collection_that_is_still_there_is_not_touched(
     run: Run, outside: Path, tmp_path: Path
 ) -> None:

@@ -117,14 +117,97 @@ def test_reasons(open_collection: Open, tmp_path: Path) -> None:
     photo(4).save(drop / "four.png")
     photo(5).save(drop / "five.png")
     add(5, "five-less")
+    photo(6).save(drop / "six-less.jpg", quality=70)
+    photo(6).save(drop / "six.jpg", quality=95)
+    for name, seed in (("seven", 7), ("eight", 8)):
+        add(seed, f"{name}-other")
+        shutil.copy2(drop / f"{name}-other.jpg", drop / f"{name}.jpg")
+    os.utime(drop / "seven.jpg", (1, 1))
     result = found(open_collection(), drop)
     assert {first_of(group): group.reason for group in result.groups} == {
         "one-second.jpg": "earliest",
         "two.jpg": "name",
         "three.jpg": "raw",
-        "four-large.png": "pixels",
-        "five.png": "bytes",
+        "four.png": "enlarged",
+        "five.png": "lossless",
+        "six.jpg": "bytes",
+        "seven.jpg": "oldest",
+        "eight.jpg": "path",
     }
+
+
+PHOTOS = sorted(
+    (Path(__file__).parents[1] / "scripts" / "samples" / "photos").rglob("*.jpg"),
+    key=lambda path: (path.stat().st_size, path),
+)[::-29][:7]
+
+
+def resized(picture: Image.Image, share: float) -> Image.Image:
+    size = round(picture.width * share), round(picture.height * share)
+    return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+@pytest.mark.usefixtures("loose")
+@pytest.mark.parametrize(
+    ("original", "copy", "expected"),
+    [
+        # A lossless scan that takes fewer bytes than a copy with loss, or has fewer pixels.
+        (("PNG", 1, {}), ("JPEG", 1, {"quality": 100, "subsampling": 0}), "lossless"),
+        (("TIFF", 1, {"compression": "tiff_lzw"}), ("JPEG", 1, {"quality": 95}), "lossless"),
+        (("WEBP", 1, {"lossless": True}), ("WEBP", 1, {"quality": 90}), "lossless"),
+        (("TIFF", 1, {}), ("JPEG", 1.5, {"quality": 95}), "lossless"),
+        # A copy that was enlarged, with or without loss.
+        (("JPEG", 1, {"quality": 92}), ("WEBP", 2, {"quality": 80}), "enlarged"),
+        (("JPEG", 1, {"quality": 92}), ("PNG", 2, {}), "enlarged"),
+        (("JPEG", 1, {"quality": 85}), ("JPEG", 1.5, {"quality": 90}), "enlarged"),
+        (("JPEG", 1, {"quality": 92, "exif": CAMERA}), ("WEBP", 2, {"quality": 80}), "camera"),
+        # A smaller copy, also one without loss, or with the camera's data.
+        (("JPEG", 1, {"quality": 90}), ("PNG", 0.6, {}), "detail"),
+        (("JPEG", 1, {"quality": 90}), ("WEBP", 0.6, {"quality": 90}), "pixels"),
+        (("PNG", 1, {}), ("JPEG", 0.6, {"quality": 90, "exif": CAMERA}), "detail"),
+    ],
+)
+def test_the_original_of_real_photos_is_the_best(
+    open_collection: Open,
+    tmp_path: Path,
+    original: tuple[str, float, dict[str, Any]],
+    copy: tuple[str, float, dict[str, Any]],
+    expected: str,
+) -> None:
+    drop = tmp_path / "drop"
+    drop.mkdir()
+    for number, path in enumerate(PHOTOS):
+        with Image.open(path) as opened:
+            source = opened.convert("RGB")
+        for name, (kind, share, options) in (("zz", original), ("aa", copy)):
+            resized(source, share).save(drop / f"{name}{number}.{kind.lower()}", **options)
+            with Image.open(drop / f"zz{number}.{original[0].lower()}") as made:
+                source = made.convert("RGB")  # the copy is made from the original
+    groups = found(open_collection(), drop).groups
+    reasons = {first_of(group): group.reason for group in groups}
+    # Not all small copies of noisy pictures are near ones.
+    assert len(groups) > len(PHOTOS) // 2
+    assert all(name.startswith("zz") for name in reasons), reasons
+    assert set(reasons.values()) == {expected}
+
+
+@pytest.mark.usefixtures("loose")
+@pytest.mark.parametrize("share", [0.6, 1, 2])
+def test_keep_wins_over_everything(open_collection: Open, tmp_path: Path, share: float) -> None:
+    drop = tmp_path / "drop"
+    (drop / "kept").mkdir(parents=True)
+    for number, path in enumerate(PHOTOS):
+        with Image.open(path) as opened:
+            source = opened.convert("RGB")
+        source.save(drop / f"{number}.png", exif=CAMERA)
+        name = drop / "kept" / f"IMG-20240101-WA000{number}.webp"
+        resized(source, share).save(name, quality=85)
+    one = open_collection()
+    before = found(one, drop).groups
+    groups = one.duplicates(keep=[drop / "kept"]).groups
+    assert len(groups) >= len(before) > len(PHOTOS) // 2
+    assert {group.reason for group in groups} == {"keep"}
+    assert all(os.fsencode(drop / "kept") in group.images[0].path for group in groups)
 
 
 @pytest.mark.usefixtures("loose")

@@ -90,7 +90,7 @@ HEAVY = {
     "kneed",
 }
 # Loaded by the command serve alone.
-WEB = {"fastapi", "prometheus_client", "pydantic", "starlette", "uvicorn"}
+WEB = {"fastapi", "jinja2", "prometheus_client", "pydantic", "starlette", "uvicorn"}
 
 # Libraries that one noun hides from the others.
 ONLY_IN = {

@@ -198,14 +198,17 @@ def test_a_sheet_says_what_it_shows_of_how_many(
     captions, title, subtitle = sheets[0]
     count = run("status", "--json").document["images"]
     assert (title, subtitle) == ("most similar to 1", f"4 of {count} images")
-    assert [list(lines) for lines in captions] == [
-        [os.path.basename(row["path"]), f"{row['score']:.3f} · id {row['id']}"] for row in rows
-    ]
+    assert [lines[0] for lines in captions] == [os.path.basename(row["path"]) for row in rows]
+    for lines, row in zip(captions, rows, strict=True):
+        shown = f"{row['score']:.3f}" if row["similarity"] is None else f"{row['similarity']:.2f}"
+        number, identity = lines[1].split(" · ")
+        assert number.split(",")[0] == shown
+        assert identity == f"id {row['id']}"
     assert sheets[1][2] == f"3 of {count} images · region 0.1,0.1,0.5,0.5"
     cluster = run("clusters", "show", "1", "--json").document
     assert sheets[2][1] == "cluster 1"
-    shown, size = len(cluster["representatives"]), cluster["size"]
-    assert sheets[2][2] == f"{shown} of {size} images, the most typical first"
+    some, size = len(cluster["representatives"]), cluster["size"]
+    assert sheets[2][2] == f"{some} of {size} images, the most typical first"
 
 
 def test_a_sheet(run: Run, ready: Path, tmp_path: Path) -> None:

@@ -280,3 +280,46 @@ def test_it_keeps_within_its_size(tmp_path: Path, room: int, pictured: range, ea
     assert len(seen.of("td")) == 4 * (40 - result.pictured)
     assert result.pictured in pictured
     assert result.pictures in each
+
+
+def test_near_duplicates_have_their_pictures(
+    collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a search found last; that of a report of a small collection is left out here.
+    monkeypatch.setattr("imgclust.collection.duplicates.renew_quickly", lambda _: None)
+    catalog = inside(collection).catalog
+    assert "is found by imgclust duplicates" in read(report_of(collection, tmp_path)).text
+    images = list(catalog.images.all())
+    groups = [
+        [(one.id, one.content, "best"), (other.id, other.content, relation)]
+        for one, other, relation in (
+            (images[1], images[2], "near"),
+            (images[3], images[4], "exact"),
+            (images[5], images[6], "near"),
+        )
+    ]
+    with catalog.transaction():
+        catalog.duplicates.put(groups)
+        catalog.store("duplicates_found", 0.0)
+    before = len(pictures(read(report_of(collection, tmp_path))))
+    seen = read(report_of(collection, tmp_path))
+    assert "Near duplicates (2)" in seen.text
+    titles = [one["title"] for one in seen.of("figure")[-4:]]
+    assert titles == [html.shown(images[at].path) for at in (1, 2, 5, 6)]
+    collection.remove(str(images[2].id))
+    seen = read(report_of(collection, tmp_path))
+    assert "Near duplicates (1)" in seen.text
+    assert len(pictures(seen)) < before
+
+
+def test_cards_of_a_report_have_ids_dates_and_whole_pictures(
+    collection: Collection, made: Path, tmp_path: Path
+) -> None:
+    source = report_of(collection, tmp_path).path.read_text("utf-8")
+    assert f"<title>default: report · {made / 'drop'}</title>" in source
+    captions = re.findall(r'<span class="facts">(.*?)</span></figcaption>', source)
+    assert captions
+    dated = re.compile(r"<span>id \d+</span> · <span>\d{4}-\d\d-\d\d \d\d:\d\d( \(file\))?</span>")
+    assert all(dated.search(one) for one in captions)
+    assert "object-fit: contain" in html.STYLE
+    assert "object-fit: cover" not in html.STYLE

@@ -255,12 +255,15 @@ def test_a_missing_image_is_marked_and_shown_nevertheless(
     collection: Collection, drop: Path
 ) -> None:
     path = drop / "picture-03.png"
+    kept = path.read_bytes()
     path.unlink()
     collection.watch([drop], once=True)
-    collection.links()
     _, _, address, caption = card_of(collection, path)
     assert '<b class="mark">missing</b>' in caption
     assert seen_from(collection, address).exists()
+    path.write_bytes(kept)
+    collection.watch([drop], once=True)
+    assert "missing" not in card_of(collection, path)[3]
 
 
 def test_duplicates_are_shown_with_their_pictures(collection: Collection, drop: Path) -> None:

@@ -212,21 +212,21 @@ def test_installed_once_and_again_when_something_changed(machine: Machine) -> No
     machine.python("python3.12", "3.12")
     assert machine.bash("prepare cpu").returncode == 0
     assert len(machine.installs()) == 1
-    assert machine.installs()[0].endswith("/a checkout[cpu]")
+    assert machine.installs()[0].endswith("/a checkout[cpu,server]")
 
     again = machine.bash("prepare cpu")
     assert again.stdout == "imgclust is installed in .venv (cpu)\n"
     assert len(machine.installs()) == 1
 
     assert machine.bash("prepare cpu dev").returncode == 0
-    assert machine.installs()[1].endswith("[cpu,dev]")
+    assert machine.installs()[1].endswith("[cpu,server,dev]")
 
     assert machine.bash("prepare cpu").returncode == 0
     assert len(machine.installs()) == 2
 
     (machine.checkout / "pyproject.toml").write_text("[project]\n# another\n")
     assert machine.bash("prepare cpu").returncode == 0
-    assert machine.installs()[2].endswith("[cpu,dev]")
+    assert machine.installs()[2].endswith("[cpu,server,dev]")
 
 
 @pytest.mark.parametrize("name", ["lint", "test", "bench"])
@@ -268,7 +268,7 @@ def test_the_other_engine_and_a_moved_checkout_make_a_new_venv(machine: Machine)
     machine.checkout = machine.checkout.rename(machine.checkout.with_name("moved"))
     ended = machine.bash("prepare gpu")
     assert "removing .venv: the checkout was moved" in ended.stdout
-    assert machine.installs()[-1].endswith("/moved[gpu]")
+    assert machine.installs()[-1].endswith("/moved[gpu,server]")
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,37 @@ def test_short_commands_answer_at_once(api: TestClient, run: Run) -> None:
     assert api.post(f"{HERE}/roots/move", json=moved).status_code == 400
 
 
+def test_corrections_are_those_of_the_command_line(api: TestClient, run: Run) -> None:
+    """The same calls, in turn: each first as a trial by the command line."""
+    steps: list[tuple[str, dict[str, Any], str]] = [
+        ("clusters/1/move", {"images": [2, 3]}, "clusters move 2 3 --to 1"),
+        ("clusters", {"name": "beach", "images": [4, 5]}, "clusters new beach 4 5"),
+    ]
+    (last,) = [row["id"] for row in api.get(f"{HERE}/clusters/1/images?limit=1").json()["images"]]
+    steps.append(("clusters/1/exclude", {"images": [last]}, f"clusters exclude {last} --from 1"))
+    start = api.get(f"{HERE}/changes").json()["last"]
+    for path, body, command in steps:
+        expected = run(*command.split(), "--dry-run", "--json").document
+        assert api.post(f"{HERE}/{path}", json=body | {"dry_run": True}).json() == expected
+        done = api.post(f"{HERE}/{path}", json=body)
+        assert done.status_code == 200, done.text
+        assert done.json()["moved"] == expected["moved"]
+    listed = run("clusters", "corrections", "--json").document
+    assert api.get(f"{HERE}/corrections").json() == listed
+    assert len(listed["corrections"]) >= 4
+    assert api.get(f"{HERE}/images/4").json()["name"] == "beach"
+    events = api.get(f"{HERE}/changes", params={"after": start}).json()["events"]
+    assert any(one["event"] == "corrections_changed" for one in events)
+    number = listed["corrections"][0]["id"]
+    back = api.post(f"{HERE}/corrections/remove", json={"corrections": [number]}).json()
+    assert [row["id"] for row in back["taken_back"]] == [number]
+    assert api.post(f"{HERE}/corrections/remove", json={"corrections": [999]}).status_code == 404
+    paused = api.post(f"{HERE}/pause", json={}).json()
+    assert (paused["paused"], paused["changed"]) == (True, True)
+    assert run("pause", "--json").document == paused | {"changed": False}
+    assert api.post(f"{HERE}/resume", json={}).status_code == 200
+
+
 @pytest.mark.parametrize(
     ("path", "body", "command"),
     [

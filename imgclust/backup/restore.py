@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +145,10 @@ def _prepare(path: Path, manifest: Manifest, folder: Path) -> tuple[Path, bool]:
                 given, moved = None, True
         with catalog.transaction():
             catalog.store("link_folder", None if given is None else os.fsencode(given).hex())
-            # What the ledger says is there may not be; a look at each link makes it so.
+            # What the ledger says is there may not be; a look at each link makes it so. Nor does
+            # it know the links that were made since, and who moved others.
+            catalog.store("links_restored", time.time())
+            catalog.store("link_tree_read", False)
             catalog.ledger.queue_review(None)
             catalog.ledger.queue_links(catalog.ledger.orphans())
             when = minute(manifest.made)

@@ -506,6 +506,13 @@ CREATE TRIGGER feed_clusters_published AFTER INSERT ON settings
 WHEN new.key = 'current_clustering' BEGIN
     INSERT INTO feed (kind) VALUES ('clusters_published');
 END;
+CREATE TRIGGER feed_corrected AFTER INSERT ON corrections BEGIN
+    INSERT INTO feed (kind, cluster) VALUES ('corrections_changed', new.cluster);
+END;
+CREATE TRIGGER feed_uncorrected AFTER UPDATE OF ended ON corrections
+WHEN old.ended IS NOT new.ended BEGIN
+    INSERT INTO feed (kind, cluster) VALUES ('corrections_changed', new.cluster);
+END;
 CREATE TRIGGER feed_root_added AFTER INSERT ON roots BEGIN
     INSERT INTO feed (kind) VALUES ('roots_changed');
 END;
@@ -544,8 +551,8 @@ _THIRD = (
     + _THIRD_BURSTS
     + _THIRD_VOLUMES
     + _THIRD_SIMILARITY
-    + _THIRD_SERVICE
     + _THIRD_CORRECTIONS
+    + _THIRD_SERVICE
 )
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new

@@ -12,6 +12,7 @@ from imgclust import numbers
 from imgclust.cli import checks, completion
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Camera, Commands, Since, Until, decimal, selection, whole
+from imgclust.collection import query_client
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import query as tables
 
@@ -109,18 +110,21 @@ def query(
     checks.sheet(sheet)
     checks.least_similarity(min_similarity)
     with call.open() as collection:
-        found = collection.query(
-            images,
+        find = partial(
+            collection.query,
             n=number,
             min_score=min_score,
             min_similarity=min_similarity,
             cluster=cluster,
             region=part,
-            selection=chosen,
-            sheet=sheet,
             include_self=include_self,
             copies=copies,
         )
+        found = None
+        if sheet is None and not call.options.files:
+            dates = None if chosen is None else (since, until, camera)
+            found = query_client.ask(collection, images, find.keywords | {"selection": dates})
+        found = found or find(images, selection=chosen, sheet=sheet)
         if paths:
             rows = (row.path for row in found.neighbours)
             call.screen.paths(rows, end=b"\0" if only_paths_0 else b"\n")

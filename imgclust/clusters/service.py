@@ -12,6 +12,7 @@ from imgclust import devices
 from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Matching, Suggestion, Sweep, largest_compared, preferred
 from imgclust.clusters import burst_store, split_merge, stored_sweeps
+from imgclust.clusters.cluster_count import as_asked, as_continued, as_suggested, with_steps
 from imgclust.clusters.clustering_history import undo
 from imgclust.clusters.corrections import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
@@ -20,8 +21,6 @@ from imgclust.clusters.publish import drop_unpublished, publish
 from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.space_fit import (
     Standing,
-    as_asked,
-    as_suggested,
     continue_room,
     fit_room,
     match_room,
@@ -120,8 +119,9 @@ class Recluster:
         Parameters
         ----------
         k
-            A number, or "auto": the knee, without one the largest simplified silhouette, failing
-            that 1.
+            A number, or "auto": that of the groups or the knee, without one the largest simplified
+            silhouette, failing that 1. Clusters that continue others are as many as these, unless
+            another number is better by more than chance.
         space
             None: that of the settings.
         chosen_by
@@ -182,6 +182,8 @@ class Recluster:
                 done, matching, by, sentence = self._fit(
                     room, standing, wanted, seed, chosen_by, strict, continues
                 )
+                if wanted is None and not automatic:
+                    sentence = with_steps(sentence, done.k, len(standing.constraints.kept))
             self._stop.check()
             done, matching, decided = corrected(self._catalog, room, standing, done, matching)
             number = None
@@ -355,10 +357,28 @@ class Recluster:
         continues: bool,
     ) -> tuple[Fit, Matching, str, str]:
         named, lasting = len(standing.constraints.kept), len(standing.lasting)
+        parting = any(one.kind in {"not_in", "apart"} for one in standing.corrections)
+        k_min = self._settings.clustering.k_min
+        k_max = self._settings.clustering.k_max or None
+        if k is None and continues:
+            chosen = as_continued(
+                self._catalog,
+                room,
+                len(standing.ids),
+                named=max(named + lasting, 2 if parting else 1),
+                k_min=k_min,
+                k_max=k_max,
+                recipe=self._recipe,
+                seed=seed,
+                progress=self._progress,
+                stop=self._stop,
+            )
+            if chosen is not None:
+                self._stop.check()
+                number, chosen_by, sentence = chosen
+                return *self._continue(room, standing, number, None), chosen_by, sentence
         stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
         if k is None:
-            k_min = self._settings.clustering.k_min
-            k_max = self._settings.clustering.k_max or None
             asked = [k_min, k_max]
             if stored is None or not stored.summary["complete"] or stored.summary["asked"] != asked:
                 self._sweep(room, k_min, k_max, seed)
@@ -366,7 +386,6 @@ class Recluster:
                 stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
             assert stored is not None
             number, chosen_by, sentence = as_suggested(stored, named)
-            parting = any(one.kind in {"not_in", "apart"} for one in standing.corrections)
             number = max(number, named + lasting, 2 if parting else 1)
         else:
             number, sentence = as_asked(k, named, strict=strict, lasting=lasting)

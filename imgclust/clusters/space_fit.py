@@ -117,37 +117,6 @@ def standing_of(catalog: Catalog, room: Space) -> Standing:
     )
 
 
-def as_asked(number: int, named: int, *, strict: bool, lasting: int = 0) -> tuple[int, str]:
-    """The number of clusters that was asked for, at least that of the named ones.
-
-    And of those that are `lasting`, since people put images into them.
-
-    With it a sentence that says why it is another number; empty when it is that number.
-
-    Raises
-    ------
-    UsageError
-        When it is less (`strict`) than the number of named clusters.
-    """
-    if number >= named + lasting:
-        return number, ""
-    if lasting and strict:
-        about = f"the {named} named clusters and " if named else ""
-        raise UsageError(
-            f"k = {number} is less than {about}the {lasting} that images were put into; use "
-            f"{named + lasting} or more, or see imgclust clusters corrections"
-        )
-    if lasting:
-        named += lasting
-        return named, f"k = {number} raised to {named}, the number of clusters that are to stay"
-    if strict:
-        raise UsageError(
-            f"k = {number} is less than the {named} named clusters, which stay as they are; use "
-            f"{named} or more, or release some: imgclust clusters name ID --release"
-        )
-    return named, f"k = {number} raised to {named}, the number of named clusters"
-
-
 def sentence_of(done: Fit, named: int) -> str:
     """How many clusters there are and why, where a number was asked for."""
     if named and done.k < done.asked_k:
@@ -156,14 +125,6 @@ def sentence_of(done: Fit, named: int) -> str:
             f"{done.k - named:,} distinct embeddings; {done.asked_k:,} was asked"
         )
     return done.sentence
-
-
-def as_suggested(stored: StoredSweep, named: int) -> tuple[int, str, str]:
-    """The k of a sweep, at least the number of named clusters, who chose it, and why."""
-    number, sentence = int(stored.summary["chosen"]), str(stored.summary["sentence"])
-    if number < named:
-        sentence += f"; raised to {named}, the number of named clusters"
-    return max(number, named), str(stored.summary["chosen_by"]), sentence
 
 
 def fit_room(

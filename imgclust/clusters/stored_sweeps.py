@@ -13,6 +13,7 @@ import numpy as np
 from imgclust.catalog import Catalog, StoredSweep
 from imgclust.clustering import (
     Fit,
+    GroupCount,
     Suggestion,
     Sweep,
     assign,
@@ -70,6 +71,7 @@ def sweep_and_store(
     )
     whole = found.complete
     try:
+        counted: GroupCount | None = None
         if room.leaders is None:
             suggestion = suggest(found, points, seed=seed, progress=progress, stop=stop)
         else:
@@ -79,6 +81,7 @@ def sweep_and_store(
             )
             suggestion = suggest_from(counted, found, n=len(rows))
     except StoppedError:
+        counted = None
         whole = False
         suggestion = Suggestion(None, 1, "rule", "interrupted; a whole sweep suggests a k")
         kept = stored_sweep(catalog, room, recipe=recipe, seed=seed)
@@ -93,6 +96,7 @@ def sweep_and_store(
         "sentence": suggestion.sentence,
         **{name: _finite(values) for name, values in found.criteria.items()},
         "complete": whole,
+        **({} if counted is None else {"groups": counted.k, "ratios": counted.ratios}),
         "asked": [k_min, k_max],
     }
     with catalog.transaction():

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import KINDS, Facts
+from imgclust.catalog import KINDS, Clustering, Facts
 from imgclust.clustering import Drift, nearest_clusters
 from imgclust.clusters import ClusterResult, SweepResult, drifting, likeness_to, similarity_of
 from imgclust.collection import exports
 from imgclust.collection.link_folder import finish_links
 from imgclust.collection.selection import Selection, selected, with_facts
-from imgclust.config import Clustering
+from imgclust.config import Clustering as Rules
 from imgclust.errors import UsageError
 from imgclust.paths import Located, as_path
 from imgclust.wording import counted, printable
@@ -136,34 +136,12 @@ def details(
     if sheet is not None:
         exports.check_sheet(context, sheet)
     catalog = context.catalog
-    corrected = catalog.corrections.contents_of(KINDS)
-    members: list[Member] = []
     of_content: dict[int, Member] = {}
     listed = list(catalog.assignments.images_with_distances(clustering.id, cluster))
     position = clustering.cluster_ids.index(cluster)
-    medoid = clustering.described[position].medoid
-    likenesses = likeness_to(
-        catalog,
-        similarity_of(catalog, clustering, clustering.recipe),
-        clustering.recipe,
-        catalog.assignments.central(clustering.id, cluster, medoid) or medoid,
-        list(dict.fromkeys(row[2] for row in listed)),
-    )
-    for image, path, content, distance, missing in listed:
-        similarity, rarity = likenesses.get(content, (None, None))
-        marked = content in corrected
-        members.append(
-            Member(
-                image,
-                path,
-                distance,
-                missing,
-                similarity=similarity,
-                rarity=rarity,
-                corrected=marked,
-            )
-        )
-        of_content.setdefault(content, members[-1])
+    members = members_of(context, clustering, cluster, listed)
+    for (_, _, content, _, _), member in zip(listed, members, strict=True):
+        of_content.setdefault(content, member)
     chosen = representatives_of(catalog, clustering.id, cluster, clustering.recipe)
     shown = [of_content[content] for content in chosen if content in of_content]
     nearest = tuple(
@@ -184,7 +162,41 @@ def details(
     )
 
 
-def k_range(rules: Clustering, k_min: int | None, k_max: int | None) -> tuple[int, int | None]:
+def members_of(
+    context: Context,
+    clustering: Clustering,
+    cluster: int,
+    listed: Sequence[tuple[int, bytes, int, float, bool]],
+) -> list[Member]:
+    """Some images of a cluster (id, path, content, distance, missing) as its members."""
+    catalog = context.catalog
+    corrected = catalog.corrections.contents_of(KINDS)
+    medoid = clustering.described[clustering.cluster_ids.index(cluster)].medoid
+    likenesses = likeness_to(
+        catalog,
+        similarity_of(catalog, clustering, clustering.recipe),
+        clustering.recipe,
+        catalog.assignments.central(clustering.id, cluster, medoid) or medoid,
+        list(dict.fromkeys(row[2] for row in listed)),
+    )
+    members = []
+    for image, path, content, distance, missing in listed:
+        similarity, rarity = likenesses.get(content, (None, None))
+        members.append(
+            Member(
+                image,
+                path,
+                distance,
+                missing,
+                similarity=similarity,
+                rarity=rarity,
+                corrected=content in corrected,
+            )
+        )
+    return members
+
+
+def k_range(rules: Rules, k_min: int | None, k_max: int | None) -> tuple[int, int | None]:
     """The first and the last k of a sweep, each as given or as set; None: as the images need.
 
     Raises

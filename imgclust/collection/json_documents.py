@@ -70,7 +70,7 @@ _KEYS = {
     "SettingRow": "key value default from=origin",
     "Status": "collection recipe images distinct quarantined skipped pending missing "
     "held=held_images clusters clustering unassigned roots links watching drift removed offline "
-    "damaged corrections paused=rest.paused hours=rest.hours outside_hours=rest.outside",
+    "damaged corrections paused=rest.paused hours=rest.hours outside_hours=rest.outside unreadable",
     "StoredJob": "id command arguments state begun ended result=document",
     "SweepResult": "space n k inertia knee chart *criteria preferred seconds complete",
     "Thresholds": "near similar",
@@ -98,6 +98,7 @@ _TUPLES = {
     "nearest": ("id", "distance"),
     "held": ("path", "reason"),
     "offline": ("path", "images"),
+    "unreadable": ("path", "reason"),
     "copies": ("id", "path"),
 }
 _FILES = {"kept", "hard_links"}

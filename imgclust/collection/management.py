@@ -14,6 +14,7 @@ from imgclust import config, paths
 from imgclust.catalog import Catalog
 from imgclust.collection import link_folder, results
 from imgclust.collection.context import Context
+from imgclust.collection.query_client import SOCKET
 from imgclust.collection.stored_settings import KEPT, REPLACED
 from imgclust.errors import ImgclustError, UsageError
 from imgclust.fs import sync_folder
@@ -120,7 +121,7 @@ def _size(folder: Path) -> int:
 
 # What imgclust makes in the folder of a collection, beside the link folder and the catalog.
 _OUR_FOLDERS = ("charts", "log", "set-aside", "thumbnails")
-_OUR_FILES = ("index.faiss*", "neighbourhood.bin*", ".probe")
+_OUR_FILES = ("index.faiss*", "neighbourhood.bin*", ".probe", SOCKET)
 _CATALOG_FILES = (paths.CATALOG, f"{paths.CATALOG}-wal", f"{paths.CATALOG}-shm")
 
 

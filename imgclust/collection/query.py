@@ -155,9 +155,8 @@ def _draw(context: Context, found: QueryResult, region: Region | None, path: Pat
         numbers = [_number(row), f"id {row.id}"]
         marks = ["missing"] if row.missing else []
         copies = [copies_shown(row.copies)] if row.copies else []
-        captions.append(
-            [printable(os.path.basename(row.path)), " · ".join([*marks, *numbers, *copies])]
-        )
+        name = printable(os.path.basename(row.path))
+        captions.append([name, " · ".join([*marks, *numbers]), *copies])
     part = "" if region is None else f" · region {','.join(f'{side:g}' for side in region)}"
     exports.draw_sheet(
         context,

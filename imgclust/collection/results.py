@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from imgclust.collection.service import FeedPart as FeedPart
     from imgclust.collection.service import ImageDetails as ImageDetails
     from imgclust.collection.service import ImagePage as ImagePage
+    from imgclust.collection.service import News as News
     from imgclust.collection.service import Original as Original
     from imgclust.collection.service import PictureWorkers as PictureWorkers
     from imgclust.collection.service import Service as Service
@@ -98,7 +99,7 @@ _HOMES = {
     "Deleted EffectiveSettings SettingRow",
     "collection.roots": "MovedRoot RemovedRoot RootRow",
     "collection.selection": "Selection",
-    "collection.service": "FeedEvent FeedPart ImageDetails ImagePage Original PictureWorkers "
+    "collection.service": "FeedEvent FeedPart ImageDetails ImagePage News Original PictureWorkers "
     "Service",
     "collection.status": "CurrentClustering Paused Standing Status",
     "doctor": "Advisory Check DoctorResult",

@@ -22,9 +22,9 @@ from imgclust.catalog import Catalog, DoubledImage, Image, MovedImage, Root
 from imgclust.collection.link_folder import finish_links
 from imgclust.errors import LockedError, NothingThereError, UsageError
 from imgclust.failpoints import passing
-from imgclust.fs import is_at_or_below, is_below
+from imgclust.fs import is_at_or_below, is_below, unreadable
 from imgclust.paths import Located, as_path
-from imgclust.reconcile import is_offline
+from imgclust.reconcile import OTHER_DISK, is_offline
 from imgclust.wording import printable
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class RootRow(Located):
     """A folder that images come from, or (`kind` "mount") a disk that is mounted below one.
 
     `kind` is "watched", "added" or "mount". `state` is the kind when all is well ("mounted" for a
-    mount), "offline" when the disk is away, "held" when images are kept for another `reason`,
+    mount), "offline" when the disk is away, "unreadable" when the folder is there and cannot be
+    read for a `reason`, "held" when images are kept for another one,
     "missing" when the folder is not there and no scan has seen that yet. `scanned` is the wall
     clock at the end of the last scan.
     """
@@ -108,13 +109,15 @@ def roots(context: Context) -> tuple[RootRow, ...]:
     catalog = context.catalog
     rows = []
     with catalog.snapshot():
+        kept = catalog.volumes.kept()
         for root in catalog.roots.all():
+            reason = root.held or (OTHER_DISK if (root.path, root.id) in kept else None)
             rows.append(
                 RootRow(
                     path=root.path,
                     kind=root.kind,
-                    state=_state(root),
-                    reason=root.held,
+                    state=_state(root, reason),
+                    reason=unreadable(root.path) or reason,
                     images=catalog.images.count(root.id),
                     missing=catalog.images.count_missing(root.id),
                     scanned=root.scanned,
@@ -123,13 +126,14 @@ def roots(context: Context) -> tuple[RootRow, ...]:
             )
         for mount in catalog.mounts.all():
             images = catalog.images.count_below(mount.path, mount.root)
+            reason = mount.held or (OTHER_DISK if (mount.path, mount.root) in kept else None)
             if images:
                 rows.append(
                     RootRow(
                         path=mount.path,
                         kind="mount",
-                        state=_held_state(mount.held) or "mounted",
-                        reason=mount.held,
+                        state=_held_state(mount.path, reason) or "mounted",
+                        reason=unreadable(mount.path) or reason,
                         images=images,
                         missing=catalog.images.count_missing_below(mount.path, mount.root),
                         scanned=None,
@@ -139,14 +143,24 @@ def roots(context: Context) -> tuple[RootRow, ...]:
     return tuple(sorted(rows, key=lambda row: (row.path, row.kind == "mount")))
 
 
-def _state(root: Root) -> str:
-    held = _held_state(root.held)
+def unreadable_folders(catalog: Catalog) -> tuple[tuple[bytes, str], ...]:
+    """Folders and mounted disks that are there and cannot be read, with the reason."""
+    folders = [root.path for root in catalog.roots.all()]
+    folders += [mount.path for mount in catalog.mounts.all()]
+    found = [(folder, unreadable(folder)) for folder in dict.fromkeys(folders)]
+    return tuple((folder, reason) for folder, reason in found if reason is not None)
+
+
+def _state(root: Root, reason: str | None) -> str:
+    held = _held_state(root.path, reason)
     if held is not None:
         return held
     return root.kind if os.path.lexists(root.path) else "missing"
 
 
-def _held_state(reason: str | None) -> str | None:
+def _held_state(path: bytes, reason: str | None) -> str | None:
+    if unreadable(path) is not None:
+        return "unreadable"
     if reason is None:
         return None
     return "offline" if is_offline(reason) else "held"

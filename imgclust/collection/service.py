@@ -67,6 +67,33 @@ class ImageDetails(Located):
 
 
 @dataclass(frozen=True)
+class WallRow:
+    """A cluster on the wall; `representatives` are ids of images, the most central one first."""
+
+    id: int
+    name: str | None
+    size: int
+    frozen: bool
+    representatives: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ClusterNews:
+    """How many images of a cluster are new."""
+
+    cluster: int | None
+    images: int
+
+
+@dataclass(frozen=True)
+class News:
+    """How many images of each cluster are new, and the id of the newest."""
+
+    last: int
+    clusters: tuple[ClusterNews, ...]
+
+
+@dataclass(frozen=True)
 class ImagePage:
     """Some images of a cluster or of the collection, in order, of `total`."""
 
@@ -238,6 +265,54 @@ class Service:
             facts=facts.get(image.id, Facts()),
         )
 
+    def digest(self, number: int) -> str:
+        """The SHA-256 of an image, in hexadecimal; raises as `image`."""
+        image = images.named(self._context, str(number))
+        content = self._context.catalog.contents.get(image.content)
+        return "" if content is None else content.sha256.hex()
+
+    def wall(self) -> tuple[WallRow, ...]:
+        """The clusters with up to four representatives, the largest first."""
+        from imgclust.report import all_representatives
+
+        catalog = self._context.catalog
+        clustering = catalog.clusterings.current()
+        if clustering is None:
+            return ()
+        ids = clustering.cluster_ids
+        shown = all_representatives(catalog, clustering.id, ids, clustering.recipe)
+        sizes = catalog.assignments.sizes(clustering.id)
+        names, frozen = catalog.clusterings.names(), catalog.clusterings.frozen()
+        rows = [
+            WallRow(
+                id=cluster,
+                name=names.get(cluster),
+                size=sizes.get(cluster, 0),
+                frozen=cluster in frozen,
+                representatives=tuple(
+                    found[0].id
+                    for content in shown.get(cluster, ())[:4]
+                    if (found := catalog.images.with_content(content))
+                ),
+            )
+            for cluster in ids
+        ]
+        return tuple(sorted(rows, key=lambda row: (-row.size, row.id)))
+
+    def news(self, after: int) -> News:
+        """How many images of each cluster have an id above this one."""
+        catalog = self._context.catalog
+        with catalog.snapshot():
+            current, last = catalog.clusterings.current_id(), catalog.listing.last()
+            counts: Counter[int | None] = Counter()
+            while after < last:
+                page = catalog.listing.page(after=after, until=last, limit=5000, clustering=current)
+                if not page:
+                    break
+                counts.update(row.cluster for row in page)
+                after = page[-1].id
+        return News(last, tuple(ClusterNews(*one) for one in counts.most_common()))
+
     def members(
         self,
         cluster: int | str,
@@ -264,11 +339,9 @@ class Service:
             raise UsageError(f"order is one of {', '.join(ORDERS)}")
         clustering = self._context.current()
         found = self._context.catalog.clusterings.find(cluster)
+        listed = self._context.catalog.assignments.images_with_distances(clustering.id, found)
         rows = [
-            Member(image, path, distance, missing)
-            for image, path, _, distance, missing in (
-                self._context.catalog.assignments.images_with_distances(clustering.id, found)
-            )
+            Member(image, path, distance, missing) for image, path, _, distance, missing in listed
         ]
         if selection or order == "taken":
             rows = list(selected(with_facts(self._context, rows), selection))
@@ -278,7 +351,14 @@ class Service:
             rows.sort(key=lambda row: row.path)
         elif order == "taken":
             rows.sort(key=lambda row: (row.facts.taken or "9", row.id))
-        page = with_facts(self._context, rows[offset : offset + limit])
+        shown = rows[offset : offset + limit]
+        row_of = {row[0]: row for row in listed}
+        page = with_facts(
+            self._context,
+            clusters.members_of(
+                self._context, clustering, found, [row_of[one.id] for one in shown]
+            ),
+        )
         return ImagePage(len(rows), offset, page)
 
     def original(self, number: int) -> Original | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgclust import paths
 from imgclust.clusters import Drifting, drifting
+from imgclust.collection.roots import unreadable_folders
 from imgclust.embedding import Recipe
 from imgclust.ingest import Holds, IngestResult, Rest, held_folders, rest
 from imgclust.ingest import pause as begin_pause
@@ -41,7 +42,8 @@ class Status:
     """The status of a collection.
 
     `held` are folders whose images are kept although some are not there, with the reason;
-    `offline` are those of them whose disk is away, with the number of their images.
+    `offline` are those of them whose disk is away, with the number of their images; `unreadable`
+    are folders that are there and cannot be read, with the reason.
     `corrections` counts what people said about images, by kind.
     """
 
@@ -60,6 +62,7 @@ class Status:
     held: tuple[tuple[bytes, str], ...]
     held_images: int
     offline: tuple[tuple[bytes, int], ...]
+    unreadable: tuple[tuple[bytes, str], ...]
     clusters: int
     clustering: CurrentClustering | None
     unassigned: int
@@ -156,6 +159,7 @@ def status(context: Context) -> Status:
             missing=len(absent),
             held=tuple((one.path, one.reason) for one in held),
             held_images=sum(holds.reason(image) is not None for image in absent),
+            unreadable=unreadable_folders(catalog),
             offline=tuple((one.path, one.images) for one in held if one.offline),
             clusters=0 if clustering is None else len(clustering.cluster_ids),
             clustering=current,

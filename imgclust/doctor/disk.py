@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imgclust.catalog import Catalog, Image
-from imgclust.fs import is_below, is_network
+from imgclust.fs import is_at_or_below, is_below, is_network, unreadable
 from imgclust.images import Listings, stat_of
 from imgclust.progress import StopFlag
 from imgclust.reconcile import same_file
 from imgclust.watcher import Exclusion, scan
 from imgclust.wording import NEXT_STEP, printable
+from imgclust.wording import unreadable as in_words
 
 _PAGE = 5000
 
@@ -22,7 +23,8 @@ class DiskFindings:
     """What differs between catalog and disk.
 
     `absent` and `changed` disagree: the catalog says that they are there, unchanged. `unknown`
-    and `pending` files are on their way in; `lost` are roots that are not there.
+    and `pending` files are on their way in; `lost` are roots that are not there, `unreadable` such
+    as are there and cannot be read, with the reason.
     """
 
     checked: int
@@ -34,6 +36,7 @@ class DiskFindings:
     lost: tuple[bytes, ...]
     folders: int
     held: int = 0
+    unreadable: tuple[tuple[bytes, str], ...] = ()
 
     @property
     def disagrees(self) -> bool:
@@ -46,6 +49,7 @@ class DiskFindings:
         parts = []
         for folder in self.lost:
             parts.append(f"the folder {printable(folder)} is not there")
+        parts += [in_words(folder, reason) for folder, reason in self.unreadable]
         if self.absent:
             parts.append(f"{len(self.absent):,} images are not there and not marked missing")
         if self.changed:
@@ -91,6 +95,8 @@ def look_at_disk(
                     changed.append(image)
             after = page[-1].id
     watched = [root.path for root in roots if root.kind == "watched"]
+    every = [root.path for root in roots] + [mount.path for mount in catalog.mounts.all()]
+    closed = {path: reason for path in every if (reason := unreadable(path)) is not None}
     unknown = folders = 0
     for path in watched:
         skip = [*ours, *(set(watched) - {path})]
@@ -104,9 +110,10 @@ def look_at_disk(
         missing=len(catalog.images.missing()),
         unknown=unknown,
         pending=catalog.observations.pending(),
-        lost=tuple(path for path in watched if not os.path.isdir(path)),
+        lost=tuple(path for path in watched if path not in closed and not os.path.isdir(path)),
         folders=folders,
         held=_held(catalog),
+        unreadable=tuple(closed.items()),
     )
 
 
@@ -116,7 +123,13 @@ def _held(catalog: Catalog) -> int:
     of_roots = sum(catalog.images.count_missing(root) for root in held)
     mounts = [mount for mount in catalog.mounts.held() if mount.root not in held]
     outer = [one for one in mounts if not any(is_below(one.path, other.path) for other in mounts)]
-    return of_roots + sum(catalog.images.count_missing_below(one.path, one.root) for one in outer)
+    of_mounts = sum(catalog.images.count_missing_below(one.path, one.root) for one in outer)
+    single = sum(
+        count
+        for (folder, root), count in catalog.volumes.kept().items()
+        if root not in held and not any(is_at_or_below(folder, one.path) for one in outer)
+    )
+    return of_roots + of_mounts + single
 
 
 def _unknown(

@@ -21,8 +21,13 @@ _DERIVED = re.compile(
     re.VERBOSE | re.IGNORECASE,
 )
 # Why one image is better than another, in the order in which they are compared.
-REASONS = ("keep", "camera", "raw", "earliest", "name", "pixels", "bytes", "first")
-DETAIL = "detail"
+REASONS = (
+    *("keep", "camera", "raw", "earliest", "name", "lossless", "pixels", "bytes"),
+    *("oldest", "path", "first"),
+)
+DETAIL, ENLARGED = "detail", "enlarged"
+# Places in a rank: what says that a file is the original comes before the number of its pixels.
+_ORIGIN, _PIXELS = 5, REASONS.index("pixels")
 
 Rank = tuple[int | str, ...]
 
@@ -43,7 +48,13 @@ class Ranking:
     header: Callable[[bytes], Header] = header
 
     def rank(
-        self, image: Image, shape: tuple[int, int, int], known: Header, raw: set[bytes]
+        self,
+        image: Image,
+        shape: tuple[int, int, int],
+        known: Header,
+        raw: set[bytes],
+        *,
+        written: int = 0,
     ) -> Rank:
         """What an image is sorted by; one place for each of `REASONS`.
 
@@ -55,6 +66,8 @@ class Ranking:
             The header of its file.
         raw
             Paths of RAW files without their suffix.
+        written
+            When the file was written last.
         """
         width, height, size = shape
         stem = os.path.splitext(image.path)[0]
@@ -64,10 +77,33 @@ class Ranking:
             int(stem not in raw),
             known.taken or "~",
             int(is_derived(image.path)),
+            int(not known.lossless),
             -width * height,
             -size,
+            written,
+            len(image.path),
             image.id,
         )
+
+
+def is_kept(rank: Rank) -> bool:
+    """Whether the image is below one of the folders that a person prefers."""
+    return rank[0] == 0
+
+
+def may_be_enlarged(best: Rank, other: Rank) -> bool:
+    """Whether nothing but its pixels says that an image is not made from a smaller other one."""
+    same = best[:_ORIGIN] == other[:_ORIGIN]
+    return same and pixels_of(best) > LARGER * pixels_of(other)
+
+
+def pixels_of(rank: Rank) -> int:
+    """The pixels of an image."""
+    return -int(rank[_PIXELS])
+
+
+# A picture with so many times the pixels of another one is another size of it.
+LARGER = 1.1
 
 
 def is_derived(path: bytes) -> bool:
@@ -95,11 +131,13 @@ def reason(ranks: Sequence[Rank]) -> str:
     """Why the first of several ranks is the best copy: one of `REASONS`, or `DETAIL`.
 
     The first of `REASONS` by which it is better than any of the others.
-    `DETAIL`: another one ranks higher, but lacks detail or transparency.
+    `DETAIL`: another one ranks higher, but lacks detail or transparency. `ENLARGED`: another one
+    has more pixels, and no more detail.
     """
     best, others = ranks[0], ranks[1:]
-    if min(others) < best:
-        return DETAIL
+    better = [one for one in others if one < best]
+    if better:
+        return ENLARGED if all(may_be_enlarged(one, best) for one in better) else DETAIL
     places = range(len(REASONS))
     return REASONS[min(place for place in places for one in others if one[place] != best[place])]
 

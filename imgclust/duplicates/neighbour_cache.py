@@ -22,7 +22,8 @@ from imgclust.fs import read_regular, replacing
 # Of what is kept; another one starts over. The likeness that was judged by is part of it.
 # Version 2: verdicts by all pixels. Other limits in images/sameness.py need another version.
 # Version 3: outlines of small pictures and of those that have their shape.
-_VERSION = 3
+# Version 4: which of two holds more is compared with what encoding changes.
+_VERSION = 4
 _CHECKSUM_BYTES = 4
 _CONTENTS = ("keys", "asked", "outlines", "spreads", "matched")
 _FIELDS = (*_CONTENTS, "one", "other", "cosines", "judged", "verdicts")

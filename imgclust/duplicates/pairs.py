@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,8 @@ def grouped(
     without: Iterable[int] = (),
     compare: Compare | None = None,
     sizes: Mapping[int, int] | None = None,
+    kept: Collection[int] = (),
+    enlarged: Callable[[int, int], bool] = lambda one, other: False,
 ) -> list[list[tuple[int, float]]]:
     """Divide contents into groups, the best copy first in each; no content is in two.
 
@@ -70,6 +72,10 @@ def grouped(
         Pixels of each content. Given, what fails against the best copy is compared with a few of
         its members that are not much smaller: two copies that were enlarged or encoded twice
         differ more from each other than both from their original.
+    kept
+        Contents that come first also where another one holds more.
+    enlarged
+        Whether the first content may be an enlarged copy of the second, if it holds no more.
 
     Returns
     -------
@@ -97,14 +103,15 @@ def grouped(
             more = [
                 key
                 for (key, _), verdict in zip(members, verdicts, strict=True)
-                if verdict == Verdict.SECOND
+                if (key in kept or best not in kept)
+                and (verdict == Verdict.SECOND or (verdict == Verdict.SAME and enlarged(best, key)))
             ]
             if more and best not in asked:  # each once: those that hold more come before it
                 asked.add(best)
                 waiting += [best, *sorted(more, key=lambda key: -place[key])]
                 continue
             left = members
-            members = _passed(members, verdicts)
+            members = _passed(members, verdicts, best in kept)
             for other, _ in sorted(members, key=lambda member: place[member[0]])[:_THROUGH]:
                 linked = {key for key, _ in beside[other]}
                 known = {key for key, _ in members}
@@ -126,11 +133,11 @@ def grouped(
 
 
 def _passed(
-    members: Sequence[tuple[int, float]], verdicts: Sequence[Verdict]
+    members: Sequence[tuple[int, float]], verdicts: Sequence[Verdict], kept: bool = False
 ) -> list[tuple[int, float]]:
-    """The members that hold no more than what they were compared with, and are the same."""
-    return [
-        member
-        for member, verdict in zip(members, verdicts, strict=True)
-        if verdict in {Verdict.SAME, Verdict.FIRST}
-    ]
+    """The members that are the same, and hold no more than what they were compared with.
+
+    `kept`: what they were compared with is preferred, whatever it holds.
+    """
+    passing = {Verdict.SAME, Verdict.FIRST} | ({Verdict.SECOND} if kept else set())
+    return [member for member, verdict in zip(members, verdicts, strict=True) if verdict in passing]

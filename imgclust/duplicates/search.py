@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from imgclust.catalog import Catalog, Image
-from imgclust.duplicates.best import Rank, Ranking, by_file, raw_beside, reason
+from imgclust.duplicates.best import (
+    Rank,
+    Ranking,
+    by_file,
+    is_kept,
+    may_be_enlarged,
+    raw_beside,
+    reason,
+)
 from imgclust.duplicates.neighbour_cache import Neighbourhood
 from imgclust.duplicates.pair_search import look
 from imgclust.duplicates.pairs import Pairs, grouped
@@ -64,7 +72,8 @@ class DuplicateGroup:
     images
         The best copy first. All others of an exact or a near group can be spared.
     reason
-        Why the first is the best: one of `best.REASONS`, or "detail"; "" with `beside`.
+        Why the first is the best: one of `best.REASONS`, "detail" or "enlarged";
+        "" with `beside`.
     beside
         Of a similar group: the best copy of another group that these images are similar to.
     """
@@ -132,16 +141,22 @@ def find(
     several = {key for key, number in catalog.images.counts_by_content().items() if number > 1}
     unseen = pictures.unseen
     asked = {*several, *unseen, *alike.keys.ravel().tolist(), *similar.keys.ravel().tolist()}
-    images, linked = _present(catalog, asked, progress, stop)
+    images, linked, written = _present(catalog, asked, progress, stop)
     alike = _among(alike, images, dismissed)
     similar = _among(similar, images, dismissed)
     compared = {key for key in (*several, *alike.keys.ravel().tolist()) if key in images}
-    ranks = _ranked(images, shapes, compared, ranking, progress, stop)
+    ranks = _ranked(images, shapes, written, compared, ranking, progress, stop)
     order = {key: ranks[same[0].id] for key, same in images.items() if key in shapes}
     verifier = Verifier(neighbourhood, originals, progress=progress, stop=stop)
     try:
-        sizes = {key: shapes[key][0] * shapes[key][1] for key in order}
-        copies = grouped(alike, order, compare=verifier.compare, sizes=sizes)
+        copies = grouped(
+            alike,
+            order,
+            compare=verifier.compare,
+            sizes={key: shapes[key][0] * shapes[key][1] for key in order},
+            kept={key for key, rank in order.items() if is_kept(rank)},
+            enlarged=lambda one, other: may_be_enlarged(order[one], order[other]),
+        )
     finally:  # what an interruption leaves is used the next time
         verifier.keep()
 
@@ -200,6 +215,7 @@ def find(
 def _ranked(
     images: Mapping[int, list[Image]],
     shapes: Mapping[int, tuple[int, int, int]],
+    written: Mapping[int, int],
     compared: Collection[int],
     ranking: Ranking,
     progress: Progress,
@@ -219,20 +235,24 @@ def _ranked(
             continue
         known = ranking.header(same[0].path) if key in compared else Header()
         for image in same:
-            found[image.id] = ranking.rank(image, shapes[key], known, raw)
+            found[image.id] = ranking.rank(
+                image, shapes[key], known, raw, written=written[image.id]
+            )
         same.sort(key=lambda image: found[image.id])
     return found
 
 
 def _present(
     catalog: Catalog, keys: Collection[int], progress: Progress, stop: StopFlag
-) -> tuple[dict[int, list[Image]], dict[int, tuple[bytes, ...]]]:
+) -> tuple[dict[int, list[Image]], dict[int, tuple[bytes, ...]], dict[int, int]]:
     """Images of these contents, oldest first: those whose files are as they were when read.
 
-    One for each file; and the paths of other images that are the same file, by the image's id.
+    One for each file; the paths of other images that are the same file, and when files were
+    written, by the image's id.
     """
     found: dict[int, list[Image]] = {}
     linked: dict[int, tuple[bytes, ...]] = {}
+    written: dict[int, int] = {}
     tops = {root.id: root.path for root in catalog.roots.all()}
     listings = Listings()
     for number, key in enumerate(sorted(keys)):
@@ -250,11 +270,12 @@ def _present(
                 continue
             if (stat.st_size, stored(stat.st_mtime_ns)) == known.stat[2:4]:
                 there.append((image, stat))
+                written[image.id] = stat.st_mtime_ns
         for first, *others in by_file(there, tops, listings):
             found.setdefault(key, []).append(first)
             if others:
                 linked[first.id] = tuple(other.path for other in others)
-    return found, linked
+    return found, linked, written
 
 
 def _among(pairs: Pairs, images: Mapping[int, object], dismissed: set[tuple[int, int]]) -> Pairs:

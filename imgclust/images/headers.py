@@ -29,6 +29,8 @@ _FIRST_YEAR, _LAST_YEAR = 1826, 2199
 _LONGEST = 80
 # Kinds whose descriptions are found without reading the pixels, however large the file is.
 _SEEKING = frozenset({"JPEG", "TIFF"})
+_LOSSLESS = frozenset({"PNG", "BMP"})
+_LOSSY = frozenset({"jpeg", "tiff_jpeg", "webp"})  # of TIFF
 # A header is in the first bytes of what cameras write; larger files of other kinds are not read.
 _MOST_BYTES = 64 << 20
 # The box of a CR3 file that holds its EXIF data, as TIFF files: CMT1 the camera, CMT2 the exposure.
@@ -37,10 +39,12 @@ _CANON = bytes.fromhex("85c0b687820f11e08111f4ce462b6a48")
 
 @dataclass(frozen=True)
 class Header:
-    """`camera`: make, model or exposure are there; `taken` as EXIF writes it, "" if not there."""
+    """`camera`: make, model or exposure are there; `taken` as EXIF writes it, "" if not there;
+    `lossless`: nothing was lost when the file was written."""
 
     camera: bool = False
     taken: str = ""
+    lossless: bool = False
 
 
 @dataclass(frozen=True)
@@ -180,9 +184,13 @@ def header(path: bytes) -> Header:
     # Damaged metadata raises nearly anything, and only costs the preference for this file.
     with contextlib.suppress(Exception), open(os.open(path, flags), "rb") as file:
         there = os.fstat(file.fileno())
-        if not stat.S_ISREG(there.st_mode) or there.st_size > _MOST_BYTES:
+        if not stat.S_ISREG(there.st_mode):
             return Header()
-        kind = recognise(file.read(HEAD_BYTES), "")
+        head = file.read(HEAD_BYTES)
+        kind = recognise(head, "")
+        lossless = kind in _LOSSLESS or (kind == "WEBP" and b"VP8L" in head)
+        if there.st_size > _MOST_BYTES and kind not in _SEEKING:
+            return Header(lossless=lossless)
         file.seek(0)
         if kind == "HEIC":
             import pi_heif
@@ -191,7 +199,10 @@ def header(path: bytes) -> Header:
         with Image.open(file) as opened:
             exif = opened.getexif()
             details = exif.get_ifd(_EXIF)
+            if kind == "TIFF":
+                lossless = opened.info.get("compression") not in _LOSSY
         camera = any(exif.get(tag) for tag in (_MAKE, _MODEL)) or bool(details.get(_EXPOSURE))
         taken = details.get(_TAKEN) or details.get(_DIGITISED)
-        return Header(camera, taken if isinstance(taken, str) and is_digits(taken[:4]) else "")
+        moment = taken if isinstance(taken, str) and is_digits(taken[:4]) else ""
+        return Header(camera, moment, lossless)
     return Header()

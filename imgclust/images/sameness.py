@@ -36,8 +36,12 @@ _BAND, _MARGIN = 512, 8
 # Pictures of so many pixels a side are compared at a quarter of the size first.
 _COARSE_SIDE, _COARSE = 256, 4
 # The larger picture holds more when the smaller one, enlarged in any of the usual ways, differs
-# from it by so much (RMS, levels).
-_DETAIL = 3.0
+# from it by more (RMS) than so many times what encoding has changed, with so many levels more; of a
+# difference that can be seen (levels), fewer times are enough. Of 2,200 copies of the sample
+# photos that were enlarged and encoded again none did, of 1,700 originals of smaller ones all but
+# one.
+_DETAIL, _DETAIL_LEVELS = 1.03, 0.5
+_SEEN, _DETAIL_SEEN = 3.0, 0.92
 _LARGER = 1.1
 _ENLARGED = (
     Image.Resampling.BICUBIC,
@@ -220,12 +224,16 @@ def _holds_more(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
     if one.shape[0] * one.shape[1] <= _LARGER * other.shape[0] * other.shape[1]:
         return False
     whole, part = (Image.fromarray(pixels[..., :3]).convert("L") for pixels in (one, other))
-    pixels = np.asarray(whole, np.float32)
-    for enlarge in _ENLARGED:
-        lost = pixels - np.asarray(part.resize(whole.size, enlarge), np.float32)
-        if np.square(lost).mean() <= _DETAIL**2:
-            return False
-    return True
+    encoding = min(_apart(whole.resize(part.size, way), part) for way in _ENLARGED)
+    lost = min(_apart(whole, part.resize(whole.size, way)) for way in _ENLARGED)
+    times = _DETAIL_SEEN if lost > _SEEN else _DETAIL
+    return lost > times * (encoding + _DETAIL_LEVELS)
+
+
+def _apart(one: Image.Image, other: Image.Image) -> float:
+    """Root mean square of the difference between two pictures of one size."""
+    difference = np.asarray(one, np.float32) - np.asarray(other, np.float32)
+    return float(np.sqrt(np.square(difference).mean()))
 
 
 def _flattened(transparent: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

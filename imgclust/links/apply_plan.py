@@ -72,7 +72,9 @@ class Sync:
         plan: LinkPlan,
         progress: Progress,
         stop: StopFlag | None,
+        adopt: bool = False,
     ) -> None:
+        self._adopt = adopt
         self.created = self.removed = self.moved = 0
         self.kept = plan.kept
         self.foreign = list(plan.foreign)
@@ -171,6 +173,21 @@ class Sync:
         chosen.add((wanted.folder, name))
         return name
 
+    def _made_before(self, wanted: Wanted) -> LedgerRow | None:
+        """The entry that is in the place of a link, and is what would be made there."""
+        row = LedgerRow(
+            wanted.folder, wanted.name, wanted.image, wanted.target, self._mode, "intent"
+        )
+        if self._ledger.row_at(row.folder, row.entry) is not None:
+            return None
+        row = identified(row, original_of(wanted.target))
+        try:
+            found = stat_of(self._tree.path(row.folder, row.entry))
+        except ValueError:  # not a name as it is
+            return None
+        mode = None if found is None else self._tree.how_made(row, found)
+        return None if mode is None else replace(row, mode=mode)
+
     def _can_enter(self, folder: bytes) -> bool:
         """Make the folder if need be; False when something that is not ours has its name."""
         with contextlib.suppress(FileExistsError):
@@ -200,6 +217,12 @@ class Sync:
                     original is None and self._mode != "symlink"
                 ):
                     self.unmade.append(link.image)
+                    continue
+                there = self._made_before(link) if self._adopt else None
+                if there is not None:
+                    self._ledger.intend([there])
+                    self._ledger.done([self._finish(there)])
+                    self.kept += 1
                     continue
                 name = self._free_name(link, chosen)
                 row = LedgerRow(link.folder, name, link.image, link.target, self._mode, "intent")
@@ -382,6 +405,7 @@ def apply(
     *,
     mode: Mode,
     ledger: Ledger,
+    adopt: bool = False,
     progress: Progress = silent,
     stop: StopFlag | None = None,
 ) -> Applied:
@@ -399,6 +423,9 @@ def apply(
         The link folder; made when absent.
     mode
         How links are made.
+    adopt
+        The ledger has forgotten links: an entry that is in the place of one, and is just what would
+        be made there, is that link.
     ledger
         Rows of the link folder; written in batches of 500.
     progress, stop
@@ -418,7 +445,7 @@ def apply(
         return Applied(0, 0, 0, plan.kept, plan.foreign, (), None)
     tree = Tree(root)
     with on_disk(tree), syncing(tree) as temporaries:
-        sync = Sync(tree, temporaries, mode, ledger, plan, progress, stop)
+        sync = Sync(tree, temporaries, mode, ledger, plan, progress, stop, adopt)
         sync.run()
     return Applied(
         created=sync.created,

@@ -59,6 +59,8 @@ _CONTENTS = 5000
 _MOST_MOVES = 20
 # The setting that says that the tree was read: what people moved before does not count.
 _READ = "link_tree_read"
+# The setting with the wall clock of a restore: links that were made after the backup are there.
+_RESTORED = "links_restored"
 # Links that are checked between two looks whether to stop.
 _CHECKED = 1000
 
@@ -244,6 +246,7 @@ class Linking:
         if self._targets.central_first:
             self._reorder()
         done: list[Applied] = []
+        since = self._catalog.setting(_RESTORED)
         while True:
             if self._catalog.ledger.reviews and not self._catalog.ledger.queued_links(1)[1]:
                 stop.check()
@@ -268,6 +271,7 @@ class Linking:
                         root,
                         mode=self.mode,
                         ledger=self._ledger,
+                        adopt=since is not None,
                         progress=progress,
                         stop=stop,
                     )
@@ -275,12 +279,21 @@ class Linking:
                 with self._catalog.transaction():
                     self._catalog.ledger.unqueue_links(reached)
             elif not self._catalog.ledger.reviews:
+                if since is not None and self._has_scanned(since):
+                    with self._catalog.transaction():
+                        self._catalog.store(_RESTORED, None)
                 break
             if until is not None and time.monotonic() >= until:
                 break
         if self._follow is not None:
             self._reader(root).note_inodes()
         return done
+
+    def _has_scanned(self, since: float) -> bool:
+        """True when all that is there now has come in since then."""
+        roots = [root for root in self._catalog.roots.all() if root.kind == "watched"]
+        read = self._catalog.observations.next_due() is None
+        return read and all((root.scanned or 0.0) > since for root in roots)
 
     def clear(self, *, progress: Progress = silent, stop: StopFlag | None = None) -> LinksResult:
         """Take every entry of ours out of the link folder; the caller holds the links lock.

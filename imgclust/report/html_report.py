@@ -27,7 +27,7 @@ from imgclust.report.cluster_sections import (
     share_of,
 )
 from imgclust.report.figures import elbow_section, map_section
-from imgclust.wording import NO_CLUSTERS, counted, day, minute
+from imgclust.wording import NO_CLUSTERS, counted, day, minute, path_text
 
 MOST_BYTES = 20_000_000
 _ROOTS = 20
@@ -131,7 +131,7 @@ def report(
     )
     written = 0
     with replacing_file(path) as stream:
-        title = f"{collection}: report"
+        title = f"{collection}: report · {_source(catalog)}"
         for piece in html.page(title, chain(before, middle, after), self_contained=True):
             written += stream.write(piece.encode())
     return ReportResult(path, written, len(found), share.clusters, share.pictures)
@@ -181,6 +181,14 @@ def _head(
     rows |= {name: f"{count:,}" for name, count in counts.items() if count}
     rows["embedded by"] = html.escaped(Recipe.parse(recipe).short)
     yield f'<div class="box">\n{html.facts(rows)}</div>\n'
+
+
+def _source(catalog: Catalog) -> str:
+    """The first folder that images come from, and how many others there are."""
+    roots = catalog.roots.all()
+    watched = [root.path for root in roots if root.kind == "watched"] or [one.path for one in roots]
+    more = f" and {len(watched) - 1:,} more" if len(watched) > 1 else ""
+    return path_text(watched[0]) + more if watched else "no folder"
 
 
 def _chosen(clustering: Clustering) -> str:

@@ -170,13 +170,20 @@ class FolderPages:
     ) -> dict[str, tuple[str | None, str | None]]:
         """Queue pages that show what has changed elsewhere; what comes before and after each.
 
-        That is the folders before and after, and, for all pages, the roots and how they are made.
+        That is the folders before and after, what the images of a cluster are compared with, and,
+        for all pages, the roots and how they are made.
         """
         there = [one.stem for one in shown if sizes.get(one.folder)]
         beside: dict[str, tuple[str | None, str | None]] = {one.stem: (None, None) for one in shown}
         for before, stem, after in zip([None, *there], there, [*there[1:], None], strict=False):
             beside[stem] = (before, after)
-        state = {"made_by": made_by, "beside": {stem: list(beside[stem]) for stem in there}}
+        compared = self._compared()
+        others = {
+            one.stem: [*beside[one.stem], *compared.get(one.cluster, ())]
+            for one in shown
+            if sizes.get(one.folder)
+        }
+        state = {"made_by": made_by, "beside": others}
         if state == known:
             return beside
         ledger = self._catalog.ledger
@@ -184,11 +191,18 @@ class FolderPages:
             due = ledger.folders()
         else:
             earlier = known["beside"]
-            due = [one.folder for one in shown if earlier.get(one.stem) != list(beside[one.stem])]
+            due = [one.folder for one in shown if earlier.get(one.stem) != others.get(one.stem)]
         with self._catalog.transaction():
             ledger.queue_pages(due)
             self._catalog.store("pages", state)
         return beside
+
+    def _compared(self) -> dict[int | None, tuple[int, int | None]]:
+        """By cluster what the similarities of its images depend on: the medoid, the projection."""
+        current = self._catalog.clusterings.current()
+        described = () if current is None else current.described
+        similarity = None if current is None else current.similarity
+        return {one.cluster: (one.medoid, similarity) for one in described}
 
     def _roots(self) -> list[bytes]:
         roots = self._catalog.roots.all()
@@ -216,7 +230,7 @@ class FolderPages:
 
     def _write_folder(self, shown: PageFolder, before: str | None, after: str | None) -> None:
         entries, facts = self._sorted(self._catalog.ledger.entries(shown.folder))
-        last = _pages_of(len(entries))
+        last, compared = _pages_of(len(entries)), self._compared()
         for number in range(1, last + 1):
             first = (number - 1) * _A_PAGE
             part = entries[first : first + _A_PAGE]
@@ -227,7 +241,9 @@ class FolderPages:
             pages = [f"page {number:,} of {last:,}"] if last > 1 else []
             path = os.path.join(self._pages, _page(shown.stem, number).encode())
             # The rest of a page costs more than to see that it is as before.
-            made_of = self._made_of(part, facts, shown.title, pages, told, before, after)
+            made_of = self._made_of(
+                part, facts, shown.title, pages, told, before, after, compared.get(shown.cluster)
+            )
             if _fingerprint(path) == made_of:
                 continue
             alike = self._likenesses(shown, [one.content for one in part])
@@ -264,8 +280,7 @@ class FolderPages:
     def _made_of(self, part: Sequence[Entry], facts: Mapping[int, Facts], *others: object) -> str:
         """What a page of these entries is made of, in short."""
         shown = [(one, facts.get(one.image), self._instead(one)) for one in part]
-        current = self._catalog.clusterings.current_id()
-        everything = (_VERSION, self._title(""), current, others, shown)
+        everything = (_VERSION, self._title(""), others, shown)
         return hashlib.sha1(repr(everything).encode(), usedforsecurity=False).hexdigest()
 
     def _write_duplicates(self) -> int:
@@ -434,7 +449,7 @@ class FolderPages:
         if _is_foreign(path):
             return
         mark = f"<!-- {made_of} -->\n" if made_of else ""
-        content = PAGE_MARK + (mark + "".join(html.page(title, body, style=style))).encode()
+        content = PAGE_MARK + ("".join(html.page(title, body, style=style)) + mark).encode()
         with contextlib.suppress(OSError), open_to_read(path) as old:
             if old.read() == content:
                 return
@@ -467,11 +482,11 @@ def _is_empty(path: bytes) -> bool:
 
 
 def _fingerprint(path: bytes) -> str:
-    """What a page of ours says that it was made of; empty where there is none."""
+    """What a page of ours says at its end that it was made of; empty where there is none."""
     with contextlib.suppress(OSError), open_to_read(path) as page:
-        marked = page.read(len(PAGE_MARK) + 64)
-        if marked.startswith(PAGE_MARK):
-            return marked[len(PAGE_MARK) :].decode("ascii", "replace")[5:45]
+        if page.read(len(PAGE_MARK)) == PAGE_MARK:
+            page.seek(-len(f"{'0' * 40} -->\n"), os.SEEK_END)
+            return page.read(40).decode("ascii", "replace")
     return ""
 
 

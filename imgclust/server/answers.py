@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -117,13 +117,22 @@ def failed(status: int, code: str, message: str) -> Documents:
     return Documents(error_document(code, message), status_code=status)
 
 
-def adopt(app: FastAPI) -> None:
-    """Have the application answer failures with documents."""
+def wants_page(request: Request) -> bool:
+    """Whether a person looks: failures of pages are pages."""
+    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get(
+        "accept", ""
+    )
+
+
+def adopt(app: FastAPI, page: Callable[[int, str], Response]) -> None:
+    """Have the application answer failures with documents, and those of pages with `page`."""
 
     @app.exception_handler(ImgclustError)
-    async def ours(_: Request, error: Exception) -> Response:
+    async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, ImgclustError)
         status = next(code for kind, code in _STATUS if isinstance(error, kind))
+        if wants_page(request):
+            return page(status, str(error))
         return failed(status, error.code, str(error))
 
     @app.exception_handler(OSError)
@@ -139,9 +148,11 @@ def adopt(app: FastAPI) -> None:
         return failed(422, "usage", f"{where or 'the body'}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
-    async def other(_: Request, error: Exception) -> Response:
+    async def other(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = _CODES.get(error.status_code, "usage")
+        if wants_page(request):
+            return page(error.status_code, str(error.detail))
         answer = failed(error.status_code, code, str(error.detail))
         answer.headers.update(error.headers or {})
         return answer

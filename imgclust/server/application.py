@@ -14,9 +14,11 @@ from starlette.types import ASGIApp
 from imgclust.server import (
     answers,
     change_routes,
+    correction_routes,
     event_routes,
     health_routes,
     image_routes,
+    page_routes,
     read_routes,
 )
 from imgclust.server.health import Health
@@ -48,14 +50,17 @@ def application(site: Site, *, access: Access, health: Health, metrics: Metrics)
         generate_unique_id_function=_operation,
     )
     app.state.site, app.state.health, app.state.metrics = site, health, metrics
-    answers.adopt(app)
+    answers.adopt(app, page_routes.refused)
     for module, tag in (
         (read_routes, "read"),
         (image_routes, "images"),
         (event_routes, "changes"),
         (change_routes, "change"),
+        (correction_routes, "corrections"),
     ):
         app.include_router(module.router, prefix=_API, tags=[tag])
+    app.include_router(page_routes.news, prefix=_API, tags=["read"])
+    app.include_router(page_routes.router)
     app.include_router(health_routes.router, tags=["operation"])
 
     async def counted(scope: MutableMapping[str, Any], receive: Any, send: Any) -> None:

@@ -17,7 +17,7 @@ from imgclust.collection.json_documents import document, text
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.server.answers import Documents, answers, failures
 from imgclust.server.read_routes import Camera, Here, Image, Name, Since, Until
-from imgclust.server.site import Site, selection
+from imgclust.server.site import selection
 
 router = APIRouter()
 
@@ -30,7 +30,7 @@ _PICTURE: dict[int | str, dict[str, Any]] = {
     **failures(),
 }
 # A picture of an id may become another one, when its file is replaced: it is asked for again.
-_CACHED = {"cache-control": "private, no-cache"}
+_CACHED = {"cache-control": "private, max-age=60"}
 
 
 def _picture(
@@ -43,16 +43,11 @@ def _picture(
     return Response(content, media_type=media_type, headers=headers)
 
 
-def _version(site: Site, name: str, image: int) -> str:
-    with site.open(name) as collection:
-        return collection.service.image(image).sha256
-
-
 @router.get("/collections/{name}/images/{image}/thumbnail", responses=_PICTURE)
 def thumbnail(site: Here, name: Name, image: Image, request: Request) -> Response:
     """Show an image in small."""
-    version = f"{_version(site, name, image)}-small"
-    with site.open(name) as collection:
+    with site.ready(name) as collection:
+        version = f"{collection.service.digest(image)}-small"
         found = collection.pictures([image])[0]
     if found is None:
         raise NothingThereError(f"there is no picture of the image {image}: its file is not there")
@@ -63,10 +58,10 @@ def thumbnail(site: Here, name: Name, image: Image, request: Request) -> Respons
 @router.get("/collections/{name}/images/{image}/preview", responses=_PICTURE)
 def preview(site: Here, name: Name, image: Image, request: Request) -> Response:
     """Show an image as WebP, of at most 1,600 pixels: what every browser shows, of any kind."""
-    version = f"{_version(site, name, image)}-preview"
-    if f'"{version}"' in request.headers.get("if-none-match", ""):
-        return _picture(request, b"", "image/webp", version, {})
-    with site.open(name) as collection:
+    with site.ready(name) as collection:
+        version = f"{collection.service.digest(image)}-preview"
+        if f'"{version}"' in request.headers.get("if-none-match", ""):
+            return _picture(request, b"", "image/webp", version, {})
         found = collection.service.preview(image, site.workers)
     if found is None:
         raise NothingThereError(f"the file of the image {image} is not there, or has changed")
@@ -79,8 +74,8 @@ def original(site: Here, name: Name, image: Image, request: Request) -> Response
 
     Of the kinds JPEG, PNG, WebP and GIF; others have a preview.
     """
-    version = _version(site, name, image)
-    with site.open(name) as collection:
+    with site.ready(name) as collection:
+        version = collection.service.digest(image)
         found = collection.service.original(image)
     if found is None:
         raise NothingThereError(

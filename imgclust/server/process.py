@@ -17,6 +17,7 @@ from imgclust.server import systemd
 from imgclust.server.application import application
 from imgclust.server.health import Health, WatcherState
 from imgclust.server.metrics import Metrics
+from imgclust.server.query_sockets import QuerySockets
 from imgclust.server.security import Access, is_loopback, token_in
 from imgclust.server.site import Site
 from imgclust.server.watcher_thread import WatcherThread
@@ -92,6 +93,7 @@ def run(
             metrics.event(event.kind)
             emit(event)
 
+        sockets = QuerySockets(site)
         watcher = WatcherThread(site, options.collection, options.watch, state=state, emit=heard)
         access = Access(options.host, port, token, options.names)
         app = application(site, access=access, health=health, metrics=metrics)
@@ -110,6 +112,7 @@ def run(
         )
         shown = f"[{options.host}]" if ":" in options.host else options.host
         try:
+            sockets.open()
             watcher.start()
             asyncio.run(
                 _serve(
@@ -123,6 +126,7 @@ def run(
         finally:
             stop.set()
             systemd.notify("STOPPING=1")
+            sockets.close()
             ended = watcher.join()
             site.close()
         if not ended:

@@ -19,10 +19,14 @@ _REASONS = {
     "raw": "RAW beside it",
     "earliest": "taken earliest",
     "name": "original name",
+    "lossless": "lossless",
     "pixels": "most pixels",
     "bytes": "most bytes",
+    "oldest": "oldest file",
+    "path": "shortest path",
     "first": "added first",
     "detail": "most detail",
+    "enlarged": "not enlarged",
 }
 
 

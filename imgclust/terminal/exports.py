@@ -68,6 +68,11 @@ def restored(screen: Screen, result: Restored) -> None:
     if result.links_moved:
         screen.line("another collection has its links in the link folder of this backup;")
         screen.exact(f"those of this one will be in {printable(result.link_folder)}")
+    elif not result.link_folder.is_relative_to(result.path) and result.link_folder.exists():
+        screen.line(
+            "links made after this backup, in other places than they get now, stay where they are: "
+            "imgclust links --check lists them"
+        )
     for root in result.absent:
         screen.exact(f"not on this machine: {printable(root)}")
     if result.absent:

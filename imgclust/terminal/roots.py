@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column
-from imgclust.wording import NEXT_STEP, counted, minute, printable
+from imgclust.wording import NEXT_STEP, counted, minute, printable, unreadable
 
 if TYPE_CHECKING:
     from imgclust.collection import MovedRoot, RemovedRoot, RootRow
@@ -43,6 +43,10 @@ def roots(screen: Screen, rows: Sequence[RootRow]) -> None:
             screen.line(f"held: {printable(row.path)}: {printable(row.reason or '')}")
     if any(row.state == "held" for row in rows):
         screen.line(f"held images are kept: {NEXT_STEP}")
+    for path, reason in dict.fromkeys(
+        (row.path, row.reason or "") for row in rows if row.state == "unreadable"
+    ):
+        screen.line(unreadable(path, reason))
     if any(row.state in {"offline", "missing"} for row in rows):
         screen.summary(
             "images of a folder that is not there are kept; if it has moved: "

@@ -20,6 +20,7 @@ from imgclust.wording import (
     printable,
     size,
     suffixes,
+    unreadable,
 )
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def status(screen: Screen, result: Status) -> None:
         facts.append(("removed", stay))
     if result.missing:
         facts.append(("missing", f"{counted(result.missing, 'image')}; see imgclust missing"))
+    facts += [("unreadable", unreadable(path, reason)) for path, reason in result.unreadable]
     facts += [("offline", offline(path, images)) for path, images in result.offline]
     away = {path for path, _ in result.offline}
     facts += [("held", held(path, reason)) for path, reason in result.held if path not in away]

@@ -1,0 +1,119 @@
+"""How many clusters: as asked, as a sweep suggests, or as many as there are.
+
+The last changes only where another number is better by more than chance.
+"""
+
+from __future__ import annotations
+
+from imgclust.catalog import Catalog, StoredSweep
+from imgclust.clustering import GroupCount, coarser, finer, group_count
+from imgclust.clusters.feature_space import Space
+from imgclust.clusters.stored_sweeps import stored_sweep
+from imgclust.errors import UsageError
+from imgclust.progress import Progress, StopFlag
+
+
+def as_asked(number: int, named: int, *, strict: bool, lasting: int = 0) -> tuple[int, str]:
+    """The number of clusters that was asked for, at least that of the named ones.
+
+    And of those that are `lasting`, since people put images into them.
+
+    With it a sentence that says why it is another number; empty when it is that number.
+
+    Raises
+    ------
+    UsageError
+        When it is less (`strict`) than the number of named clusters.
+    """
+    if number >= named + lasting:
+        return number, ""
+    if lasting and strict:
+        about = f"the {named} named clusters and " if named else ""
+        raise UsageError(
+            f"k = {number} is less than {about}the {lasting} that images were put into; use "
+            f"{named + lasting} or more, or see imgclust clusters corrections"
+        )
+    if lasting:
+        named += lasting
+        return named, f"k = {number} raised to {named}, the number of clusters that are to stay"
+    if strict:
+        raise UsageError(
+            f"k = {number} is less than the {named} named clusters, which stay as they are; use "
+            f"{named} or more, or release some: imgclust clusters name ID --release"
+        )
+    return named, f"k = {number} raised to {named}, the number of named clusters"
+
+
+def as_suggested(stored: StoredSweep, named: int) -> tuple[int, str, str]:
+    """The k of a sweep, at least the number of named clusters, who chose it, and why."""
+    number, sentence = int(stored.summary["chosen"]), str(stored.summary["sentence"])
+    if number < named:
+        sentence += f"; raised to {named}, the number of named clusters"
+    return max(number, named), str(stored.summary["chosen_by"]), sentence
+
+
+def as_continued(
+    catalog: Catalog,
+    room: Space,
+    now: int,
+    *,
+    named: int,
+    k_min: int,
+    k_max: int | None,
+    recipe: str,
+    seed: int,
+    progress: Progress,
+    stop: StopFlag,
+) -> tuple[int, str, str] | None:
+    """The k of clusters that continue `now` ones, who chose it, and why.
+
+    It is another one only where that is better by more than chance. None where groups are not
+    counted, or where they are not clear and there is one cluster: then a sweep says more.
+    """
+    if room.leaders is None:
+        return None
+    counted = counted_groups(catalog, room, recipe=recipe, seed=seed, progress=progress, stop=stop)
+    if counted.k is None and now == 1:
+        return None
+    times = f"{counted.ratio:.1f} times as far as without groups"
+    if counted.clearly_better(now):
+        assert counted.k is not None
+        number = counted.k
+        sentence = f"there the inertia falls {times}, clearly farther than at {now}"
+    else:
+        number = now
+        sentence = (
+            "no clear structure" if counted.k is None else f"{counted.k} is not clearly better"
+        )
+        if counted.k == now:
+            sentence = f"there the inertia falls {times}"
+        sentence = f"as before; {sentence}"
+    chosen = max(named, k_min, min(number, k_max or number))
+    if chosen != number:
+        sentence = f"as the settings and the named clusters allow, not {number}"
+    return chosen, "groups", f"k = {chosen}: {sentence}"
+
+
+def counted_groups(
+    catalog: Catalog,
+    room: Space,
+    *,
+    recipe: str,
+    seed: int,
+    progress: Progress,
+    stop: StopFlag,
+) -> GroupCount:
+    """How many groups there are; what a sweep of the same contents has counted is taken."""
+    stored = stored_sweep(catalog, room, recipe=recipe, seed=seed)
+    if stored is not None and stored.summary.get("ratios"):
+        ratios = tuple(float(one) for one in stored.summary["ratios"])
+        return GroupCount(stored.summary["groups"], max(ratios[1:], default=1.0), ratios)
+    rows, _ = room.weighing()
+    return group_count(room.vectors[rows], room.keys[rows], seed=seed, progress=progress, stop=stop)
+
+
+def with_steps(sentence: str, k: int, named: int) -> str:
+    """The sentence with what a step in either direction would give."""
+    fewer = max(coarser(k), named + 1) if k - named > 1 else None
+    less = "" if fewer is None else f"--coarser gives {fewer:,}, "
+    return f"{sentence}; {less}--finer gives {finer(k):,}"

@@ -1,0 +1,146 @@
+"""How many clusters there are after a re-cluster that leaves the number open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from imgclust.clusters.cluster_count import with_steps
+from imgclust.config import Settings, load
+from tests.made_up_clusters import World, look
+
+DIMS = 24
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path, space="smoothed", dims=DIMS)
+
+
+def group(world: World, place: int, size: int, *, seed: int = 0) -> list[int]:
+    """Contents around one of several directions that are far apart."""
+    random = np.random.default_rng((seed, place))
+    return [
+        key
+        for _ in range(size)
+        for key in world.add(
+            1, vector=np.eye(DIMS)[place] * 3 + 1 + random.standard_normal(DIMS) * 0.35
+        )
+    ]
+
+
+def noise(world: World, count: int) -> None:
+    random = np.random.default_rng(5)
+    for _ in range(count):
+        world.add(1, vector=random.standard_normal(DIMS) + 2)
+
+
+def settings(world: World, **rules: Any) -> Any:
+    """A maker of clusterings with other settings."""
+    made = world.recluster()
+    chosen: Settings = load(flags={f"clustering.{key}": one for key, one in rules.items()}).settings
+    made._settings = chosen
+    return made
+
+
+def test_the_number_stays_while_the_groups_do(world: World) -> None:
+    for place in range(5):
+        group(world, place, 24)
+    first = world.cluster("auto")
+    assert (first.k, first.chosen_by, first.continued) == (5, "groups", False)
+    for batch in range(1, 5):
+        for place in range(5):
+            group(world, place, 2, seed=batch)
+        found = world.cluster("auto", seed=batch)
+        assert (found.k, found.continued, found.new) == (5, True, ())
+        assert found.sentence.startswith("k = 5: as before; ")
+
+
+def test_another_number_that_is_clearly_better_is_taken(world: World) -> None:
+    for place in range(5):
+        group(world, place, 24)
+    world.cluster(3)
+    found = world.cluster("auto")
+    assert (found.k, found.chosen_by) == (5, "groups")
+    assert "clearly farther than at 3" in found.sentence
+    group(world, 5, 24)
+    group(world, 6, 24)
+    more = world.cluster("auto")
+    assert (more.k, len(more.new)) == (7, 2)
+
+
+@pytest.mark.parametrize("now", [2, 6, 11])
+def test_without_clear_structure_the_number_stays(world: World, now: int) -> None:
+    noise(world, 120)
+    world.cluster(now)
+    found = world.cluster("auto")
+    assert (found.k, found.moved) == (now, found.moved)
+    assert found.sentence.startswith(f"k = {now}: as before; no clear structure")
+
+
+def test_one_cluster_of_noise_is_looked_at_by_a_sweep(world: World) -> None:
+    noise(world, 120)
+    world.cluster(1)
+    found = world.cluster("auto")
+    assert found.chosen_by in {"silhouette", "rule"}
+    assert found.sentence.startswith("no clear")
+
+
+def test_what_automatic_ones_do_is_the_same(world: World) -> None:
+    for place in range(5):
+        group(world, place, 24)
+    world.cluster("auto", provisional=True, automatic=True)
+    for batch in range(1, 4):
+        group(world, batch, 6, seed=batch)
+        found = world.cluster("auto", provisional=True, automatic=True)
+        assert found.k == 5
+        assert "--finer" not in found.sentence
+
+
+def test_settings_and_names_bound_the_number(world: World) -> None:
+    for place in range(5):
+        group(world, place, 24)
+    few = settings(world, k_max=3)
+    assert few.cluster(k="auto", space="smoothed", seed=0).k == 3
+    again = few.cluster(k="auto", space="smoothed", seed=0)
+    assert (again.k, again.continued) == (3, True)
+    assert "settings" in again.sentence
+    many = world.cluster(7).sizes
+    with world.catalog.transaction():
+        for number, one in enumerate(many):
+            world.catalog.clusterings.name(one, f"name {number}")
+    kept = world.cluster("auto")
+    assert kept.k == 7
+    assert set(kept.frozen) == set(look(world.path).names) == set(many)
+
+
+def test_a_sweep_of_the_same_contents_is_not_made_again(world: World) -> None:
+    for place in range(5):
+        group(world, place, 24)
+    world.cluster(5)
+    seen: list[str] = []
+    world.recluster().sweep(k_min=1, k_max=8, space="smoothed", seed=0, chart=False)
+
+    def note(step: str, done: int, total: int | None) -> None:
+        seen.append(step)
+
+    found = world.recluster(progress=note).cluster(k="auto", space="smoothed", seed=0)
+    assert found.k == 5
+    assert "null model" not in seen
+    assert "sweep" not in seen
+
+
+@pytest.mark.parametrize(
+    ("k", "named", "said"),
+    [
+        (20, 0, "; --coarser gives 14, --finer gives 28"),
+        (20, 18, "; --coarser gives 19, --finer gives 28"),
+        (1, 0, "; --finer gives 2"),
+        (7, 6, "; --finer gives 10"),
+    ],
+)
+def test_what_a_step_would_give(k: int, named: int, said: str) -> None:
+    assert with_steps("why", k, named) == "why" + said

@@ -1,0 +1,283 @@
+"""The pages: escaped by themselves, and used in a browser, where there is one."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser, Error, Page, sync_playwright
+from starlette.testclient import TestClient
+
+from tests.command_line import Run
+from tests.conftest import write_picture
+from tests.served import HERE, client, finished, service, until
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+STATIC = Path(__file__).parents[1] / "imgclust" / "server" / "static"
+PAGE = {"accept": "text/html"}
+EVIL = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
+
+
+@pytest.fixture
+def index(ready: Path, tmp_path: Path) -> Path:
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def api(index: Path) -> Iterator[TestClient]:
+    with client(index) as made:
+        yield made
+
+
+def test_every_page_is_html_of_our_own(api: TestClient) -> None:
+    start = api.get("/", headers=PAGE, follow_redirects=False)
+    assert (start.status_code, start.headers["location"]) == (303, "/c/default/")
+    for path in (
+        "",
+        "clusters/1",
+        "clusters/1?order=newest&since=2001&until=",
+        "images/3",
+        "search",
+    ):
+        answer = api.get(f"/c/default/{path}", headers=PAGE)
+        assert answer.status_code == 200, path
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "http://" not in answer.text.replace("http://www.w3.org", "")
+        assert "https://" not in answer.text
+        for inline in ("<style", "style=", "<script>", "onclick", "javascript:"):
+            assert inline not in answer.text, (path, inline)
+    for name, kind in (("gallery.js", "text/javascript"), ("gallery.css", "text/css")):
+        assert api.get(f"/static/{name}").headers["content-type"].startswith(kind)
+    for name in ("../site.py", "..%2fsite.py", "nothing.js", "gallery.js/x"):
+        assert api.get(f"/static/{name}").status_code == 404
+
+
+def test_failures_of_pages_are_pages(api: TestClient) -> None:
+    for path, status in (
+        ("/c/nowhere/", 404),
+        ("/c/default/clusters/999", 404),
+        ("/c/default/clusters/<script>", 404),
+        ("/c/default/images/999", 404),
+        ("/c/default/clusters/1?since=May", 400),
+        ("/nowhere", 404),
+    ):
+        answer = api.get(path, headers=PAGE)
+        assert (answer.status_code, "<h1>" in answer.text) == (status, True), path
+        assert "<script>" not in answer.text.split("</head>")[1]
+    assert api.get("/c/default/clusters/999").json()["error"]["code"] == "nothing"
+
+
+def test_names_are_escaped(api: TestClient, tmp_path: Path) -> None:
+    odd = write_picture(tmp_path / "odd" / "plain.png", 90, hue=1)
+    odd = odd.rename(odd.with_name(f"{EVIL.replace('/', '')}.png"))
+    raw = write_picture(tmp_path / "odd" / "raw.png", 91, hue=1)
+    os.rename(raw, os.fsencode(raw.parent) + b"/bad\xff\n.png")
+    finished(api, api.post(f"{HERE}/add", json={"paths": [str(odd.parent)]}))
+    assert api.post(f"{HERE}/clusters/1/name", json={"name": EVIL}).status_code == 200
+    found = api.get(f"{HERE}/query?image=1&n=100").json()["neighbours"]
+    (image,) = [row["id"] for row in found if row["path"] == str(odd)]
+    cluster = api.get(f"{HERE}/images/{image}").json()["cluster"]
+    for path in ("", f"clusters/{cluster}", "clusters/1", f"images/{image}"):
+        text = api.get(f"/c/default/{path}", headers=PAGE).text
+        assert "<img src=x" not in text
+        assert "&lt;img src=x onerror=alert(1)&gt;" in text, path
+        assert "{{7*7}}" in text
+
+
+def test_what_is_new_is_counted(api: TestClient, run: Run, tmp_path: Path) -> None:
+    news = api.get(f"{HERE}/news").json()
+    assert sum(row["images"] for row in news["clusters"]) == 24
+    assert run("add", write_picture(tmp_path / "more" / "later.png", 99, hue=1)).code == 0
+    later = api.get(f"{HERE}/news", params={"after": news["last"]}).json()
+    cluster = api.get(f"{HERE}/images/{later['last']}").json()["cluster"]
+    assert later["clusters"] == [{"cluster": cluster, "images": 1}]
+
+
+def test_the_script_stays_small_and_asks_nobody_else() -> None:
+    script = (STATIC / "gallery.js").read_text("utf-8")
+    assert len(script.splitlines()) <= 1500
+    for word in ("http:", "https:", "innerHTML", "eval(", "document.write", "import "):
+        assert word not in script
+
+
+# In a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium here")
+    with sync_playwright() as tools:
+        try:
+            made = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        except Error as error:
+            pytest.skip(f"chromium does not start here: {error}")
+        yield made
+        made.close()
+
+
+class Visit:
+    """A page of the gallery in a browser, with what went wrong on it."""
+
+    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
+        self.context = browser.new_context(**options)
+        self.address = address
+        self.faults: list[str] = []
+        self.page = self.open()
+
+    def open(self) -> Page:
+        page = self.context.new_page()
+        page.on("pageerror", lambda error: self.faults.append(str(error)))
+        page.on(
+            "console", lambda one: self.faults.append(one.text) if one.type == "error" else None
+        )
+        page.on("request", self._asked)
+        return page
+
+    def _said(self, message: Any) -> None:
+        if message.type == "error":
+            self.faults.append(message.text)
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith((self.address, "blob:")):
+            self.faults.append(f"asked {request.url}")
+
+    def go(self, path: str) -> None:
+        self.page.goto(f"{self.address}/c/default/{path}", wait_until="load")
+
+
+@pytest.fixture
+def address(index: Path) -> Iterator[str]:
+    with service(index) as (found, events, _):
+        until(lambda: any(event.kind == "scanned" for event in events))
+        yield found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 380])
+def test_pages_show_without_a_fault(
+    browser: Browser, address: str, scheme: Any, width: int
+) -> None:
+    size = {"width": width, "height": 800}
+    visit = Visit(browser, address, color_scheme=scheme, viewport=size)
+    for path in ("", "clusters/1", "images/3", "search"):
+        visit.go(path)
+        shown = (
+            "[...document.images].slice(0, 4).every(one => one.complete && "
+            "(one.naturalWidth || one.id === 'shown'))"
+        )
+        until(functools.partial(visit.page.evaluate, shown))
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, path
+    assert visit.faults == []
+
+
+def test_an_arrival_appears_on_an_open_page(browser: Browser, address: str, ready: Path) -> None:
+    visit = Visit(browser, address)
+    wall = visit.open()
+    visit.go("clusters/1")
+    wall.goto(f"{address}/c/default/")
+    wall.wait_for_timeout(500)
+    hue = (
+        int(
+            os.path.basename(
+                httpx2.get(f"{address}{HERE}/clusters/1/images?limit=1").json()["images"][0]["path"]
+            )[8:10]
+        )
+        % 3
+    )
+    arrival = write_picture(ready / "drop" / "arrival.png", 300, hue=hue)
+    try:
+        visit.page.wait_for_selector("li.arrived img[alt='arrival.png']", timeout=30_000)
+        wall.wait_for_selector(".new:text('1 new')", timeout=30_000)  # by the other tab's stream
+    finally:
+        arrival.unlink()
+    assert visit.faults == []
+
+
+def test_a_picture_is_dragged_to_another_cluster(browser: Browser, address: str) -> None:
+    visit = Visit(browser, address, viewport={"width": 1200, "height": 900})
+    visit.go("clusters/1")
+    item = visit.page.locator("#grid li").first
+    image = int(item.get_attribute("data-image") or 0)
+    target = visit.page.locator("#targets li").first
+    cluster = int(target.get_attribute("data-target") or 0)
+    item.locator("img").drag_to(target)
+    until(lambda: httpx2.get(f"{address}{HERE}/images/{image}").json()["cluster"] == cluster)
+    visit.page.wait_for_selector(f"#grid li[data-image='{image}']", state="detached")
+    job = httpx2.post(f"{address}{HERE}/cluster", json={"k": 5})
+    place = address + job.headers["location"]
+    until(lambda: httpx2.get(place).json()["state"] == "done")
+    listed = httpx2.get(f"{address}{HERE}/corrections").json()["corrections"]
+    assert [(row["image"], row["kind"]) for row in listed] == [(image, "in")]
+    assert httpx2.get(f"{address}{HERE}/images/{image}").json()["cluster"] == cluster
+    assert visit.faults == []
+
+
+def test_everything_by_keys(browser: Browser, address: str) -> None:
+    visit = Visit(browser, address, viewport={"width": 1200, "height": 900})
+    visit.go("")
+    keys = visit.page.keyboard
+    keys.press("ArrowRight")
+    keys.press("Enter")
+    visit.page.wait_for_url("**/clusters/*")
+    cluster = visit.page.locator("#grid").get_attribute("data-cluster")
+    keys.press("ArrowRight")
+    keys.press("x")
+    keys.press("ArrowRight")
+    keys.press("Shift+X")
+    assert visit.page.locator("#count").text_content() == "2 selected"
+    images = [
+        int(one.get_attribute("data-image") or 0)
+        for one in visit.page.locator("#grid li.selected").all()
+    ]
+    keys.press("n")
+    keys.type("by keys")
+    keys.press("Enter")
+    until(
+        lambda: all(
+            httpx2.get(f"{address}{HERE}/images/{image}").json()["name"] == "by keys"
+            for image in images
+        )
+    )
+    keys.press("r")
+    keys.type("renamed")
+    keys.press("Enter")
+    until(lambda: visit.page.locator("#title").text_content() == "renamed")
+    assert httpx2.get(f"{address}{HERE}/clusters/renamed").json()["id"] == int(cluster or 0)
+    keys.press("?")
+    assert visit.page.locator("#keys").is_visible()
+    keys.press("Escape")
+    keys.press("/")
+    visit.page.wait_for_url("**/search")
+    assert visit.faults == []
+
+
+def test_a_picture_is_searched_by(browser: Browser, address: str, tmp_path: Path) -> None:
+    asked = write_picture(tmp_path / "asked.png", 5, hue=2)
+    visit = Visit(browser, address)
+    visit.go("search")
+    visit.page.set_input_files("#file", asked)
+    visit.page.wait_for_selector("#grid li img")
+    shown = [one.get_attribute("data-image") for one in visit.page.locator("#grid li").all()]
+    found = httpx2.post(f"{address}{HERE}/query?n=40", content=asked.read_bytes()).json()
+    assert shown == [str(row["id"]) for row in found["neighbours"]]
+    assert visit.faults == []
+
+
+def test_six_tabs_stay_alive_and_the_service_ends(browser: Browser, index: Path) -> None:
+    """A browser opens six connections to one place: tabs must not take them all."""
+    with service(index) as (address, _, stop):
+        visit = Visit(browser, address)
+        pages = [visit.page, *(visit.open() for _ in range(6))]
+        for page in pages:
+            page.goto(f"{address}/c/default/")
+        pages[-1].wait_for_timeout(500)
+        assert "imgclust_streams 1.0" in httpx2.get(f"{address}/metrics").text
+        stop.set()
+    visit.context.close()
