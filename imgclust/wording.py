@@ -72,6 +72,21 @@ SIMILARITY_LACKING = {
 }
 
 
+def suggested(kind: str, clusters: Sequence[int], images: int, groups: int) -> str:
+    """What a person may do about clusters that new images have changed, and the command for it."""
+    ids = " ".join(map(str, clusters))
+    if kind == "split":
+        number = {2: "two", 3: "three", 4: "four"}.get(groups, f"{groups:,}")
+        return (
+            f"cluster {ids} has become {number} groups: imgclust clusters split {ids} -k {groups}"
+        )
+    if kind == "merge":
+        named = " and ".join(map(str, clusters))
+        return f"clusters {named} hold the same: imgclust clusters merge {ids}"
+    fit = "fits" if images == 1 else "fit"
+    return f"{counted(images, 'image')} {fit} no cluster: imgclust cluster"
+
+
 def rarity(pairs: int | None) -> str:
     """How rare a similarity is: "1 in 500"; empty where that says nothing."""
     return f"1 in {pairs:,}" if pairs is not None and pairs > 1 else ""

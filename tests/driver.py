@@ -57,6 +57,7 @@ WATCHER_POINTS = (
     "links.made",
     "links.renamed",
     "links.done",
+    "links.read",
     "scan.missed",
 )
 CLUSTER_POINTS = ("recluster.chunk", "recluster.publish")
@@ -175,6 +176,7 @@ class Driver:
             (self.delete, 1),
             (self.rename_folder, 1),
             (self.lose_root, 1),
+            (self.move_link, 3),
         ]
         actions, weights = zip(*choices, strict=True)
         self._rng.choices(actions, weights)[0]()
@@ -250,6 +252,23 @@ class Driver:
         root.rename(elsewhere)
         time.sleep(self._rng.choice((0.05, 0.4, 0.8)))
         elsewhere.rename(root)
+
+    def move_link(self) -> None:
+        """A link is dragged from one cluster's folder to another's, or deleted."""
+        if not self.links.is_dir():
+            return
+        folders = [one for one in self.links.iterdir() if one.name.isdigit()]
+        links = [link for one in folders for link in one.iterdir() if link.is_symlink()]
+        if len(folders) < 2 or not links:
+            return
+        link = self._rng.choice(sorted(links))
+        folder = self._rng.choice(sorted(one for one in folders if one != link.parent))
+        target = folder / link.name
+        with contextlib.suppress(FileNotFoundError):  # it has just gone
+            if self._rng.random() < 0.2:
+                link.unlink()
+            elif not os.path.lexists(target):
+                link.rename(target)
 
     def put_foreign(self) -> None:
         """A file of the person's own in the link folder."""
@@ -462,6 +481,8 @@ class Driver:
     def verdict(self) -> list[str]:
         """What the oracle finds at rest; while a root is away, as a disk is; when it is back."""
         self._scan_for_long()
+        with Process("accept", self.index, **self._more) as accept:  # links moved between two runs
+            assert accept.wait() == 0, accept.said[-3000:]
         # Pictures whose workers were killed, or whose disk failed, lie among the bad ones.
         with Process("retry", self.index, **self._more) as retry:
             assert retry.wait() in {0, 3}, retry.said[-3000:]  # 3: there is nothing in quarantine

@@ -134,13 +134,13 @@ def test_a_sweep_of_the_same_contents_is_not_made_again(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("k", "named", "said"),
+    ("k", "least", "said"),
     [
-        (20, 0, "; --coarser gives 14, --finer gives 28"),
-        (20, 18, "; --coarser gives 19, --finer gives 28"),
-        (1, 0, "; --finer gives 2"),
-        (7, 6, "; --finer gives 10"),
+        (20, 1, "; --coarser gives 14, --finer gives 28"),
+        (20, 19, "; --coarser gives 19, --finer gives 28"),
+        (1, 1, "; --finer gives 2"),
+        (7, 7, "; --finer gives 10"),
     ],
 )
-def test_what_a_step_would_give(k: int, named: int, said: str) -> None:
-    assert with_steps("why", k, named) == "why" + said
+def test_what_a_step_would_give(k: int, least: int, said: str) -> None:
+    assert with_steps("why", k, least=least) == "why" + said

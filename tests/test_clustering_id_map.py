@@ -129,6 +129,17 @@ def test_what_cannot_be_matched_is_refused() -> None:
         match(np.array([1]), np.array([0]), k=1, next_id=1)
 
 
+def test_what_lasts_goes_on_in_the_cluster_that_shares_most_with_it() -> None:
+    old = np.array([1] * 9 + [2] * 9)
+    new = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4] + [0] * 9)  # no part of 1 is a third of it
+    assert match(old, new, k=5, next_id=3).gone == (1,)
+    lasting = match(old, new, k=5, next_id=3, lasting=[1])
+    assert lasting.gone == ()
+    assert lasting.ids[0] == 2
+    assert lasting.ids.index(1) in {1, 2, 3}
+    assert sorted(lasting.ids) == [1, 2, 3, 4, 5]
+
+
 def test_free_ids_are_taken_again_before_new_ones() -> None:
     """Clusters 2 and 5 of before; 5 falls apart into three, each too small to be it."""
     old = np.array([2] * 6 + [5] * 12)

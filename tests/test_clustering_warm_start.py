@@ -188,3 +188,35 @@ def test_what_is_refused() -> None:
         continued(rows, np.zeros(30), 2, given=np.zeros(30, np.int32))
     with pytest.raises(ClusteringError, match="NaN"):
         continued(np.full((3, 2), np.nan), np.zeros(3), 1)
+
+
+def test_pinned_rows_stay_and_their_clusters_live_on() -> None:
+    rows = blobs(*CORNERS)
+    pinned = np.full(len(rows), -1, np.int32)
+    pinned[0] = 3  # a row of the first corner belongs to the last
+    found = continued(rows, labels(0, 1, 2, 3), 4, pinned=pinned)
+    assert found.assigned.tolist() == [3, *labels(0, 1, 2, 3)[1:]]
+    assert found.origins == (0, 1, 2, 3)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_two_clusters_with_pinned_rows_are_never_united(k: int) -> None:
+    rows = np.concatenate([blobs((0, 0), each=10), blobs((0.5, 0), each=40), blobs((9, 9), (9, 0))])
+    before = np.concatenate([np.zeros(10, np.int32), np.full(40, 1, np.int32), labels(2, 3)])
+    pinned = np.full(len(rows), -1, np.int32)
+    pinned[0], pinned[10] = 0, 1
+    found = continued(rows, before, k, pinned=pinned)
+    assert found.k == max(k, 2)
+    assert {0, 1} <= set(found.origins)
+    assert found.origins[found.assigned[0]] == 0
+    assert found.origins[found.assigned[10]] == 1
+
+
+def test_a_split_leaves_pinned_rows_in_the_cluster_that_keeps_its_place() -> None:
+    rows = np.concatenate([blobs((0, 0), each=30), blobs((9, 9), each=10)])
+    pinned = np.full(40, -1, np.int32)
+    pinned[35] = 0  # among the few that would leave
+    found = resized(rows, np.zeros(40, np.int32), 2, pinned=pinned)
+    assert found.k == 2
+    assert found.assigned[35] == 0
+    assert (found.assigned[30:] == 1).sum() == 9

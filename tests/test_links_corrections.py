@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -409,3 +412,38 @@ def test_equal_files_move_together(open_collection: Open, drop: Path) -> None:
         assert places["twin.png"] == target.name
         assert places[sorted(drop.glob("*.png"))[0].name] == target.name
         assert any("the same bytes" in line for line in said)
+
+
+@pytest.mark.parametrize("point", ["links.read", "links.intent", "links.renamed", "links.done"])
+def test_a_kill_while_moves_are_taken_in_loses_and_invents_nothing(
+    open_collection: Open, drop: Path, point: str
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    collection.cluster(k=3)
+    collection.sync_links()
+    with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
+        with inside(collection).catalog.transaction():
+            inside(collection).catalog.store("watching_since", time.time() - 60)
+        collection.sync_links()
+        desk = Desk(collection, [])
+        first, second, _ = desk.folders()
+        link, other = sorted(first.iterdir())[:2]
+        os.rename(link, second / f"{link.stem} (1){link.suffix}")
+        other.unlink()
+        killed = subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                "import sys; from imgclust.collection import Collection; "
+                "Collection.open(sys.argv[1]).sync_links()",
+                str(collection.folders.root.parent),
+            ],
+            env={**os.environ, "IMGCLUST_FAILPOINTS": f"{point}=crash"},
+            check=False,
+        )
+        assert killed.returncode == -signal.SIGKILL
+        desk.settle()
+        assert desk.corrections() == [("in", link.name, number(second))]
+        assert desk.places() == {**desk.before, link.name: second.name}
+        assert desk.right()

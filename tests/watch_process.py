@@ -1,7 +1,7 @@
 """A process that works on a collection and can be killed: MODE INDEX [PATH...].
 
-MODE is watch, once, add, retry, cluster, ask, move (a folder PATH to another PATH), backup (to
-PATH) or restore (from PATH). With TEST_IMGCLUST_BACKBONE set the real network is used; else one
+MODE is watch, once, add, retry, cluster, ask, accept, move (a folder PATH to another PATH), backup
+(to PATH) or restore (from PATH). With TEST_IMGCLUST_BACKBONE set the real network is used; else one
 of the same shape that takes no time. Each event is a line: kind, path in hexadecimal.
 """
 
@@ -48,7 +48,9 @@ def main(mode: str, index: str, *paths: str) -> int:
         if mode == "restore":
             say("restored", "-", restore_collection(Path(paths[0]), Path(index)).name)
             return 0
-        create_for = [] if mode in {"backup", "move"} else [os.fsencode(path) for path in paths]
+        create_for = (
+            [] if mode in {"backup", "move", "accept"} else [os.fsencode(path) for path in paths]
+        )
         with Collection.open(index, create_for=create_for, stop=stop) as collection:
             say("open", "-", os.getpid())
             if mode in {"watch", "once"}:
@@ -67,6 +69,8 @@ def main(mode: str, index: str, *paths: str) -> int:
                 say("moved", "-", collection.move_root(*paths))
             elif mode == "backup":
                 say("written", "-", collection.backup(paths[0]).sha256)
+            elif mode == "accept":
+                say("accepted", "-", collection.corrections.accept(), collection.links())
             elif mode == "cluster":
                 collection.cluster(k=int(os.environ.get("TEST_IMGCLUST_K", "3")))
     except (ImgclustError, OSError) as error:

@@ -24,6 +24,7 @@ from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection
 from imgclust.catalog.roots import Mount, Root
 from imgclust.catalog.schema import APPLICATION_ID, VERSION
+from imgclust.catalog.suggestions import Suggestion
 from imgclust.catalog.sweeps import StoredSweep
 from imgclust.catalog.volumes import Volume
 
@@ -57,6 +58,7 @@ __all__ = [
     "StoredJob",
     "StoredProjection",
     "StoredSweep",
+    "Suggestion",
     "Volume",
     "damaged_embeddings",
     "facts_of",

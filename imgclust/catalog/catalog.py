@@ -30,6 +30,7 @@ from imgclust.catalog.moves import FolderMoves, Moves
 from imgclust.catalog.observations import Observations, Requests
 from imgclust.catalog.projections import Projections
 from imgclust.catalog.roots import Mounts, Roots
+from imgclust.catalog.suggestions import Suggestions
 from imgclust.catalog.sweeps import Sweeps
 from imgclust.catalog.volumes import Volumes
 from imgclust.errors import CatalogError, ImgclustError, StorageError
@@ -52,8 +53,8 @@ class Catalog:
     Attributes
     ----------
     contents, corrections, details, dismissals, roots, mounts, folder_moves, images, moves,
-    observations, removals, requests, clusterings, assignments, projections, sweeps, bursts,
-    ledger, link_tree, feed, jobs
+    observations, removals, requests, clusterings, assignments, projections, suggestions, sweeps,
+    bursts, ledger, link_tree, feed, jobs
         The tables, by noun.
     listing
         Images with all that belongs to each.
@@ -97,6 +98,7 @@ class Catalog:
         self.clusterings = Clusterings(self._connection)
         self.assignments = Assignments(self._connection)
         self.projections = Projections(self._connection)
+        self.suggestions = Suggestions(self._connection)
         self.sweeps = Sweeps(self._connection)
         self.bursts = Bursts(self._connection)
         self.ledger = LinkLedger(self._connection, self.transaction)

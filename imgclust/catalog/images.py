@@ -291,6 +291,13 @@ class Images:
         rows = self._connection.execute("SELECT content, count(*) FROM images GROUP BY content")
         return {int(content): int(count) for content, count in rows}
 
+    def counts_of(self, contents: Iterable[int]) -> dict[int, int]:
+        """Number of images of these contents."""
+        rows = self._connection.executemany(
+            "SELECT ?1, count(*) FROM images WHERE content = ?1", [(one,) for one in contents]
+        )
+        return {int(content): int(count) for content, count in rows}
+
     def _one(self, condition: str, *values: object) -> Image | None:
         found = self._many(condition, *values)
         return found[0] if found else None

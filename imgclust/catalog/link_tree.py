@@ -84,6 +84,19 @@ class LinkTree:
             "INSERT OR REPLACE INTO link_moves VALUES (?, ?, ?, ?, ?)", list(moves)
         )
 
+    def drop(self, entries: Iterable[tuple[bytes, bytes]]) -> None:
+        """Entries of ours, by folder and name, are gone."""
+        self._connection.executemany(
+            "DELETE FROM link_ledger WHERE folder = ? AND entry = ?", list(entries)
+        )
+
+    def read_again(self, folders: Iterable[bytes]) -> None:
+        """These folders are to be read, whatever their time of change says."""
+        self._connection.executemany(
+            "UPDATE link_folders_read SET read_ns = 0 WHERE folder = ?",
+            [(folder,) for folder in folders],
+        )
+
     def prune(self) -> None:
         """Forget the links of images that have left."""
         self._connection.execute(

@@ -541,6 +541,19 @@ CREATE TABLE jobs (
 ) STRICT;
 """
 
+_THIRD_SUGGESTIONS = """
+-- What a person may do about clusters that arrivals have changed, as a watcher saw it last.
+CREATE TABLE suggestions (
+    clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
+    position INTEGER NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('split', 'merge', 'cluster')),
+    clusters TEXT NOT NULL,
+    images INTEGER NOT NULL,
+    parts INTEGER NOT NULL,
+    PRIMARY KEY (clustering, position)
+) STRICT, WITHOUT ROWID;
+"""
+
 _THIRD = (
     _THIRD_DISKS
     + _THIRD_REMOVED
@@ -548,11 +561,12 @@ _THIRD = (
     + _THIRD_IDENTITY
     + _THIRD_DETAILS
     + _THIRD_DUPLICATES
+    + _THIRD_CORRECTIONS
     + _THIRD_BURSTS
     + _THIRD_VOLUMES
     + _THIRD_SIMILARITY
-    + _THIRD_CORRECTIONS
     + _THIRD_SERVICE
+    + _THIRD_SUGGESTIONS
 )
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new

@@ -203,8 +203,9 @@ def _points(
     alpha: float,
 ) -> None:
     """Marks for what the map was made of, empty ones for what was placed in it."""
-    colours = np.array([colour(int(one)) for one in ids]).reshape(-1, 3)
-    shapes = np.array([shape(int(one)) for one in ids])
+    present, which = np.unique(ids, return_inverse=True)
+    colours = np.array([colour(int(one)) for one in present])[which]
+    shapes = np.array([shape(int(one)) for one in present])[which]
     for marker in SHAPES:
         full, empty = (shapes == marker) & ~late, (shapes == marker) & late
         if full.any():

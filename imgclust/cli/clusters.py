@@ -216,7 +216,13 @@ commands.add_typer(clusters_commands, name="clusters")
 def clusters(call: Call) -> None:
     """List the clusters; show, name, split or merge them."""
     with call.open() as collection:
-        call.answer(collection.clusters(), tables.clusters, rows="clusters")
+        rows, suggestions = collection.clusters(), collection.standing().suggestions
+        call.answer(
+            rows,
+            partial(tables.clusters, suggestions=suggestions),
+            rows="clusters",
+            more={"suggestions": suggestions},
+        )
 
 
 @clusters_commands.adds(

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -84,10 +84,17 @@ class Call:
         show: Callable[[Screen, Result], None],
         *,
         rows: str = "",
+        more: Mapping[str, Sequence[object]] | None = None,
     ) -> None:
-        """Write a result: for people, or as its JSON document (`rows`: the key of a list)."""
+        """Write a result: for people, or as its JSON document.
+
+        `rows` is the key of a list, and `more` are further lists by their keys.
+        """
         if self.options.json:
-            self.screen.document(dumps(document(result, rows=rows)))
+            written = document(result, rows=rows)
+            for key, listed in (more or {}).items():
+                written |= document(listed, rows=key)
+            self.screen.document(dumps(written))
         else:
             self.screen.clear()
             show(self.screen, result)

@@ -3,6 +3,7 @@
 Arrays in, frozen results out; nothing here knows a catalog or a setting.
 """
 
+from imgclust.clustering.arrived_groups import met_clusters, neighbours_among, new_groups
 from imgclust.clustering.burst_groups import BurstRule, Representatives, burst_rule, group_bursts
 from imgclust.clustering.choose_k import (
     Suggestion,
@@ -72,7 +73,10 @@ __all__ = [
     "left_out",
     "match",
     "medoid",
+    "met_clusters",
     "nearest_clusters",
+    "neighbours_among",
+    "new_groups",
     "nowhere",
     "outlier_limits",
     "pooled",

@@ -14,6 +14,7 @@ from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.schedule import Automatic, is_due
 from imgclust.clusters.service import Recluster
 from imgclust.clusters.similarity import Similarity, current_similarity, likeness_to, similarity_of
+from imgclust.clusters.suggestions import SuggestionUpkeep
 
 __all__ = [
     "ArrivalAssigner",
@@ -27,6 +28,7 @@ __all__ = [
     "PastClustering",
     "Recluster",
     "Similarity",
+    "SuggestionUpkeep",
     "SweepResult",
     "current_similarity",
     "drifting",

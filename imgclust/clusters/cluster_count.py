@@ -57,15 +57,14 @@ def as_continued(
     room: Space,
     now: int,
     *,
-    named: int,
-    k_min: int,
+    least: int,
     k_max: int | None,
     recipe: str,
     seed: int,
     progress: Progress,
     stop: StopFlag,
 ) -> tuple[int, str, str] | None:
-    """The k of clusters that continue `now` ones, who chose it, and why.
+    """The k of clusters that continue `now` ones, `least` or more, who chose it, and why.
 
     It is another one only where that is better by more than chance. None where groups are not
     counted, or where they are not clear and there is one cluster: then a sweep says more.
@@ -88,9 +87,9 @@ def as_continued(
         if counted.k == now:
             sentence = f"there the inertia falls {times}"
         sentence = f"as before; {sentence}"
-    chosen = max(named, k_min, min(number, k_max or number))
+    chosen = max(least, min(number, k_max or number))
     if chosen != number:
-        sentence = f"as the settings and the named clusters allow, not {number}"
+        sentence = f"as the settings and what people said allow, not {number}"
     return chosen, "groups", f"k = {chosen}: {sentence}"
 
 
@@ -112,8 +111,8 @@ def counted_groups(
     return group_count(room.vectors[rows], room.keys[rows], seed=seed, progress=progress, stop=stop)
 
 
-def with_steps(sentence: str, k: int, named: int) -> str:
-    """The sentence with what a step in either direction would give."""
-    fewer = max(coarser(k), named + 1) if k - named > 1 else None
+def with_steps(sentence: str, k: int, *, least: int) -> str:
+    """The sentence with what a step in either direction would give, where k is at least `least`."""
+    fewer = max(coarser(k), least) if k > least else None
     less = "" if fewer is None else f"--coarser gives {fewer:,}, "
     return f"{sentence}; {less}--finer gives {finer(k):,}"

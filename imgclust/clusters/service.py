@@ -183,7 +183,8 @@ class Recluster:
                     room, standing, wanted, seed, chosen_by, strict, continues
                 )
                 if wanted is None and not automatic:
-                    sentence = with_steps(sentence, done.k, len(standing.constraints.kept))
+                    least = len(standing.constraints.kept) + max(1, len(standing.lasting))
+                    sentence = with_steps(sentence, done.k, least=least)
             self._stop.check()
             done, matching, decided = corrected(self._catalog, room, standing, done, matching)
             number = None
@@ -358,6 +359,7 @@ class Recluster:
     ) -> tuple[Fit, Matching, str, str]:
         named, lasting = len(standing.constraints.kept), len(standing.lasting)
         parting = any(one.kind in {"not_in", "apart"} for one in standing.corrections)
+        least = max(named + lasting, 2 if parting else 1)
         k_min = self._settings.clustering.k_min
         k_max = self._settings.clustering.k_max or None
         if k is None and continues:
@@ -365,8 +367,7 @@ class Recluster:
                 self._catalog,
                 room,
                 len(standing.ids),
-                named=max(named + lasting, 2 if parting else 1),
-                k_min=k_min,
+                least=max(least, k_min),
                 k_max=k_max,
                 recipe=self._recipe,
                 seed=seed,
@@ -386,7 +387,7 @@ class Recluster:
                 stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
             assert stored is not None
             number, chosen_by, sentence = as_suggested(stored, named)
-            number = max(number, named + lasting, 2 if parting else 1)
+            number = max(number, least)
         else:
             number, sentence = as_asked(k, named, strict=strict, lasting=lasting)
         if continues:

@@ -7,14 +7,14 @@ import os
 import stat as stat_bits
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import devices, paths, reembed
 from imgclust.catalog import Catalog, key_of
-from imgclust.clusters import ArrivalAssigner, Automatic, ClusterResult
+from imgclust.clusters import ArrivalAssigner, Automatic, ClusterResult, SuggestionUpkeep
 from imgclust.collection import exclusions, link_folder
 from imgclust.collection.context import MANY_IMAGES, Context
 from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
@@ -44,7 +44,7 @@ from imgclust.ingest import (
 )
 from imgclust.links import Linking
 from imgclust.watcher import Watcher
-from imgclust.wording import counted, printable
+from imgclust.wording import counted, printable, suggested
 
 if TYPE_CHECKING:
     from imgclust.search import LiveIndex
@@ -255,6 +255,18 @@ def _prepared(
         stop=context.stop,
     )
     stack.callback(automatic.close)
+    suggesting = SuggestionUpkeep(
+        catalog,
+        path=context.folders.catalog,
+        tell=lambda one: emit(Event("note", suggested(**asdict(one)))),
+        stop=context.stop,
+    )
+    stack.callback(suggesting.close)
+
+    def clusters(*, empty: bool, over: bool) -> None:
+        automatic(empty=empty, over=over)
+        suggesting(over=over)
+
     ours, exclusion = context.our_folders(), context.exclusion
     watched = [root for root in catalog.roots.all() if root.kind == "watched"]
     network = {
@@ -268,7 +280,7 @@ def _prepared(
             assigner=assigner,
             after_commit=keeper.after_commit,
             links=keeper.links,
-            clusters=automatic if cluster else _no_clusters,
+            clusters=clusters if cluster else _no_clusters,
             events=lambda on_path, on_trouble: Watcher(
                 [root.path for root in watched],
                 on_path,

@@ -71,6 +71,9 @@ def finish_links(context: Context) -> None:
         except StoppedError:
             context.say("the links are not all up to date yet; run imgclust links to finish")
             return
+        # What people are moving just now is looked at again when it is at rest.
+        if linking.queued and (time.monotonic() >= deadline or context.stop.wait(_LINKS_WAIT_S)):
+            break
     finish_pages(context)
 
 

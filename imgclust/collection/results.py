@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from imgclust.catalog import KeptCatalog as KeptCatalog
     from imgclust.catalog import Quarantined as Quarantined
     from imgclust.catalog import StoredJob as StoredJob
+    from imgclust.catalog import Suggestion as Suggestion
     from imgclust.clustering import Drift as Drift
     from imgclust.clusters import ClusterLife as ClusterLife
     from imgclust.clusters import ClusterResult as ClusterResult
@@ -86,7 +87,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "backup": "Backup Manifest Restored",
-    "catalog": "Facts KeptCatalog Quarantined StoredJob",
+    "catalog": "Facts KeptCatalog Quarantined Suggestion StoredJob",
     "clustering": "Drift",
     "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering SweepResult",
     "collection.clusters": "ClusterDetails ClusterRow Member",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import paths
+from imgclust.catalog import Suggestion
 from imgclust.clusters import Drifting, drifting
 from imgclust.collection.roots import unreadable_folders
 from imgclust.embedding import Recipe
@@ -75,6 +76,7 @@ class Status:
     provenances: Mapping[str, int]
     events: tuple[tuple[float, str, str], ...]
     corrections: Mapping[str, int]
+    suggestions: tuple[Suggestion, ...] = ()
     rest: Rest = Rest()
 
     @property
@@ -87,7 +89,8 @@ class Status:
 class Standing:
     """How far a running ingest is: what is left to read and to link, and how the clusters fit.
 
-    `drift` is None before the first clustering, `run` where nothing is ingested now: what the run
+    `suggestions` are about the current clusters, as a watcher saw them last. `drift` is None before
+    the first clustering, `run` where nothing is ingested now: what the run
     did so far.
     """
 
@@ -101,6 +104,7 @@ class Standing:
     drift: Drifting | None
     run: IngestResult | None = None
     rest: Rest = Rest()
+    suggestions: tuple[Suggestion, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,6 +176,7 @@ def status(context: Context) -> Status:
             drift=drift,
             provenances=catalog.contents.provenances(),
             events=tuple(catalog.events(10)),
+            suggestions=catalog.suggestions.of(None if clustering is None else clustering.id),
             corrections=catalog.corrections.counts(),
             rest=_rest(context),
         )
@@ -194,6 +199,7 @@ def standing(context: Context) -> Standing:
         drift=None if clustering is None else drifting(catalog, clustering),
         run=None if context.counted is None else context.counted(),
         rest=_rest(context),
+        suggestions=catalog.suggestions.of(None if clustering is None else clustering.id),
     )
 
 

@@ -493,8 +493,8 @@ def rename_folder(
             if standing is Standing.OURS:
                 move.append(Change(row, Wanted(row.image, new, row.entry, row.target)))
                 continue
-            drop.append(row)
             if standing is Standing.FOREIGN:
+                drop.append(row)
                 foreign.append(tree.shown(row))
     rename = LinkPlan(move=tuple(move), drop=tuple(drop), foreign=tuple(foreign))
     return apply(rename, root, mode="symlink", ledger=ledger, stop=stop)

@@ -14,8 +14,9 @@ from imgclust.config import Links
 from imgclust.errors import StorageError, reason_of
 from imgclust.links.apply_plan import Applied, apply, recover, rename_folder
 from imgclust.links.folder_names import FolderNames, LinkTargets
+from imgclust.links.inspect import Standing, Tree
 from imgclust.links.ledger import CatalogLedger, Mode
-from imgclust.links.link_plan import check, plan
+from imgclust.links.link_plan import LinkPlan, check, plan
 from imgclust.links.tree_changes import TreeChanges, TreeReader
 from imgclust.locks import FileLock
 from imgclust.progress import Progress, StopFlag, silent
@@ -178,10 +179,13 @@ class Linking:
             most=_MOST_MOVES,
         )
 
-    def _read_tree(self, root: Path) -> None:
-        """Look what people changed in the tree, before it is planned what to change in it."""
+    def _read_tree(self, root: Path) -> bool:
+        """Look what people changed in the tree, before it is planned what to change in it.
+
+        True when it was read: entries of ours that are gone went after that.
+        """
         if self._follow is None:
-            return
+            return False
         if self._catalog.ledger.unfinished():
             recover(root, self._ledger)
         changes = self._reader(root).read()
@@ -190,6 +194,7 @@ class Linking:
             with self._catalog.transaction():
                 self._catalog.store(_READ, True)
         self._follow(replace(changes, before=first))
+        return changes.complete
 
     @property
     def changed(self) -> bool:
@@ -241,7 +246,8 @@ class Linking:
         except OSError as error:
             what = f"the link folder {root} cannot be made: {reason_of(error)}"
             raise StorageError(what) from None
-        self._read_tree(root)
+        was_read = self._read_tree(root)
+        later: set[int] = set()
         self._names.count(again=recount)
         if self._targets.central_first:
             self._reorder()
@@ -258,16 +264,20 @@ class Linking:
             with self._catalog.snapshot():
                 reached, images = self._catalog.ledger.queued_links(at_once)
                 young = {one.image for one in self._catalog.link_tree.moves("young")}
-                images = [one for one in images if one not in young]  # perhaps half moved
+                later |= young.intersection(images)  # perhaps half moved
+                images = [one for one in images if one not in young]
                 current, folders = self._names.wanted()
                 wanted, gone = self._targets.of(images, current, folders)
             if not self._rename_folders(folders, root, until, done, stop):
                 break
             if reached:
                 stop.check()
+                planned = plan(wanted, gone, self._ledger, root, self.mode)
+                if was_read:
+                    planned = self._unread(planned, root, later)
                 done.append(
                     apply(
-                        plan(wanted, gone, self._ledger, root, self.mode),
+                        planned,
                         root,
                         mode=self.mode,
                         ledger=self._ledger,
@@ -285,9 +295,31 @@ class Linking:
                 break
             if until is not None and time.monotonic() >= until:
                 break
+        if later:
+            with self._catalog.transaction():
+                self._catalog.ledger.queue_links(sorted(later))
         if self._follow is not None:
             self._reader(root).note_inodes()
         return done
+
+    def _unread(self, planned: LinkPlan, root: Path, later: set[int]) -> LinkPlan:
+        """The plan without images whose links have gone since the tree was read: moved, perhaps."""
+        tree = Tree(root)
+        absent = [row for row in planned.drop if tree.standing(row) is Standing.ABSENT]
+        if not absent:
+            return planned
+        images = {row.image for row in absent}
+        later |= images
+        with self._catalog.transaction():
+            self._catalog.link_tree.read_again({row.folder for row in absent})
+        return replace(
+            planned,
+            make=tuple(one for one in planned.make if one.image not in images),
+            move=tuple(one for one in planned.move if one.row.image not in images),
+            convert=tuple(one for one in planned.convert if one.row.image not in images),
+            remove=tuple(row for row in planned.remove if row.image not in images),
+            drop=tuple(row for row in planned.drop if row.image not in images),
+        )
 
     def _has_scanned(self, since: float) -> bool:
         """True when all that is there now has come in since then."""

@@ -38,6 +38,8 @@ from imgclust.links.ledger import LedgerRow
 # A change within this time after a folder was read may leave its time of change as it was.
 _YOUNG_NS = 2_000_000_000
 _BLOCK = 1 << 20
+# Looks at folders that change while they are read.
+_AGAIN = 5
 # The setting that holds folders that people have renamed, until their clusters are named.
 RENAMED = "renamed_link_folders"
 
@@ -56,7 +58,9 @@ class TreeChanges:
     lost
         Links that are gone; they are made again.
     before
-        The tree was never read before: all of it was done by an older version's time.
+        The tree was never read before: all of it was done in an older version's time.
+    complete
+        All that had changed was read: what is gone now went after that.
     """
 
     moved: int = 0
@@ -64,16 +68,21 @@ class TreeChanges:
     renamed: int = 0
     lost: int = 0
     before: bool = False
+    complete: bool = False
 
 
 @dataclass
 class _Sorted:
-    """Rows with those of their new places, moves, and images whose links are gone or put back."""
+    """Rows with those of their new places, moves, images of links that are gone or put back.
+
+    `gone` are the entries of the former.
+    """
 
     placed: list[tuple[LedgerRow, LedgerRow]]
     moves: list[LinkMove]
     lost: list[int]
     back: list[int]
+    gone: list[tuple[bytes, bytes]]
 
 
 @dataclass
@@ -159,7 +168,20 @@ class TreeReader:
                 if name not in before or name in again or self._differs(before[name], folder)
             }
             absent = ours - here.keys() - renamed.keys()
-            missing, strange = self._read_folders(due | {*renamed.values()}, absent, young)
+            due |= {*renamed.values()}
+            missing, strange = self._read_folders(due, absent, young)
+            for _ in range(_AGAIN):  # a link may have moved from a folder that was still to be read
+                now_here = self._folders()
+                fresh = {
+                    name
+                    for name, folder in now_here.items()
+                    if name not in here or here[name].mtime_ns != folder.mtime_ns
+                }
+                if not fresh:
+                    break
+                now_ns, here = self._clock(), now_here
+                due |= fresh
+                missing, strange = self._read_folders(due, ours - here.keys(), young)
             found = self._sorted(missing, strange, young, here, now_ns)
         noted = {
             name: ReadFolder(here[name].inode, here[name].mtime_ns, now_ns)
@@ -170,6 +192,7 @@ class TreeReader:
             tree = self._catalog.link_tree
             tree.prune()
             tree.forget([one.image for one in young])
+            tree.drop(found.gone)  # first: another one may be in the place of one
             for row, now_at in found.placed:
                 tree.replace((row.folder, row.entry), _values(now_at))
                 tree.forget([row.image])
@@ -183,6 +206,7 @@ class TreeReader:
             waiting=states.count("waiting"),
             renamed=len(renamed),
             lost=len(found.lost),
+            complete=True,
         )
 
     def note_inodes(self) -> None:
@@ -303,7 +327,7 @@ class TreeReader:
         waiting = {one.image for one in self._catalog.link_tree.moves("waiting")}
         moved: list[LinkMove] = []
         still: list[LinkMove] = []
-        found = _Sorted([], [], [], [])
+        found = _Sorted([], [], [], [], [])
         for row, folder, entry, sure in pairs:
             place = (row.image, folder, entry)
             seen = since.get(place, now)
@@ -325,6 +349,7 @@ class TreeReader:
         found.moves += [*still, *moved]
         matched = {row.image for row, *_ in pairs}
         found.lost += sorted({row.image for row in missing} - matched)
+        found.gone += [(one.folder, one.entry) for one in missing if one.image not in matched]
         return found
 
     def _cluster_of(self, image: int) -> int | None:

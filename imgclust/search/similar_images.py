@@ -230,8 +230,8 @@ def neighbours(
             if row[1] not in left_out and (min_score is None or row[0] >= min_score)
         ]
         all_of_them |= len(kept) + len(left_out) < len(rows)
-        ranked = _Ranked(live, subject, kept, compare)
-        if all_of_them or ranked.shows(looked_at):
+        ranked = _Ranked(live, subject, kept, compare, pictures=looked_at)
+        if all_of_them or ranked.enough:
             chosen_rows = ranked.rows(min_similarity)
             folded = _Folded(catalog, near, most=n)
             shown = [(row, 0) for row in chosen_rows] if near is None else folded.of(chosen_rows)
@@ -274,38 +274,39 @@ Compare = Callable[[_Vectors, _Vectors], tuple[Sequence[float], Sequence[int]]]
 
 
 class _Ranked:
-    """Rows in the order of their scores, to be put in that of their similarities."""
+    """Rows in the order of their scores, to be put in that of their similarities.
+
+    `enough` says whether they show so many different `pictures`, or are enough in any case.
+    """
 
     def __init__(
-        self, live: LiveIndex, subject: Subject, rows: Sequence[_Row], compare: Compare | None
+        self,
+        live: LiveIndex,
+        subject: Subject,
+        rows: Sequence[_Row],
+        compare: Compare | None,
+        *,
+        pictures: int,
     ) -> None:
         self._subject = subject
         self._rows = rows
         self._compare = compare
         self._found: dict[int, tuple[float, int]] = {}
+        self.enough = True
         if compare is None:
             return
+        from threadpoolctl import threadpool_limits  # comes with scikit-learn
+
         keys = [key for key in dict.fromkeys(row[3] for row in rows) if key in live.index]
-        self._vectors = live.index.reconstruct(keys)
-        likenesses, rarities = compare(subject.vector, self._vectors)
+        vectors = live.index.reconstruct(keys)
+        # After so little work threads of OpenBLAS spin for longer than it takes.
+        with threadpool_limits(limits=1, user_api="blas"):
+            likenesses, rarities = compare(subject.vector, vectors)
+            if len(keys) < max(pictures, _MOST_LOOKED_AT):
+                self.enough = len(keys) >= pictures and _different(vectors) >= pictures
         self._found = dict(zip(keys, zip(likenesses, rarities, strict=True), strict=True))
         if subject.content in self._found:
             self._found[subject.content] = (1.0, self._found[subject.content][1])
-
-    def shows(self, pictures: int) -> bool:
-        """Whether the rows show so many different pictures, or are enough in any case."""
-        if self._compare is None or len(self._vectors) >= max(pictures, _MOST_LOOKED_AT):
-            return True
-        if len(self._vectors) < pictures:
-            return False
-        different = 0
-        alike = self._vectors @ self._vectors.T >= _ONE_PICTURE
-        seen = np.zeros(len(alike), np.bool_)
-        for row, near in enumerate(alike):
-            different += not seen[row]
-            if not seen[row]:
-                seen |= near
-        return different >= pictures
 
     def rows(self, least: float | None) -> list[_Row]:
         """The rows by similarity, those below the least left out; the queried image first."""
@@ -322,6 +323,17 @@ class _Ranked:
     def of(self, key: int) -> tuple[float | None, int | None]:
         """Similarity and rarity of a content."""
         return self._found.get(key, (None, None))
+
+
+def _different(vectors: _Vectors) -> int:
+    """How many different pictures vectors (n, d) show, near ones counted as one."""
+    alike = vectors @ vectors.T >= _ONE_PICTURE
+    seen, count = np.zeros(len(alike), np.bool_), 0
+    for row, near in enumerate(alike):
+        if not seen[row]:
+            seen |= near
+            count += 1
+    return count
 
 
 class _Remembered:

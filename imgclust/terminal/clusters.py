@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, columns, likeness_cells
-from imgclust.wording import counted, duration, minute, printable, rarity_meant
+from imgclust.wording import counted, duration, minute, printable, rarity_meant, suggested
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         LinksResult,
         MapResult,
         PastClustering,
+        Suggestion,
         SweepResult,
     )
 
@@ -113,7 +115,9 @@ def life(screen: Screen, result: ClusterLife) -> None:
             screen.line(f"  {printable(sentence)}")
 
 
-def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
+def clusters(
+    screen: Screen, rows: Sequence[ClusterRow], *, suggestions: Sequence[Suggestion] = ()
+) -> None:
     """All clusters with size, coherence and medoid; outliers and drift where there are any."""
     more = [
         (title, shown)
@@ -153,6 +157,8 @@ def clusters(screen: Screen, rows: Sequence[ClusterRow]) -> None:
             "! new images lie farther out than those that the cluster was made from; "
             "imgclust cluster updates the clusters"
         )
+    for one in suggestions:
+        screen.summary(suggested(**asdict(one)))
 
 
 def cluster_details(screen: Screen, result: ClusterDetails, *, all_members: bool = False) -> None:

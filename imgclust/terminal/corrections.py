@@ -93,7 +93,7 @@ def corrections(screen: Screen, result: CorrectionList) -> None:
                 "near copy" if row.follows else row.made_by,
                 minute(row.made),
                 *([row.reason or ""] if ended else []),
-                "" if row.path is None else printable(row.path),
+                "" if row.path is None else row.path,
             )
             for row in rows
         ],

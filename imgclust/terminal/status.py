@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
@@ -20,6 +21,7 @@ from imgclust.wording import (
     printable,
     size,
     suffixes,
+    suggested,
     unreadable,
 )
 
@@ -52,6 +54,10 @@ def status(screen: Screen, result: Status) -> None:
     facts.append(("clusters", _clusters(result)))
     if result.drift is not None and result.drift.overall.ratio is not None:
         facts.append(("drift", _drift(result.drift)))
+    facts += _listed(
+        "suggested",
+        [suggested(**asdict(one)) for one in result.suggestions],
+    )
     watched = [printable(root) for root in result.roots]
     facts += _listed("watched", watched or ["no folder yet"])
     if result.watching:
