@@ -217,7 +217,7 @@ def test_one_image(run: Run, tmp_path: Path) -> None:
     assert run("watch", "--once", tmp_path / "drop").code == 0
     for command in ("sweep", "cluster", "cluster -k 5", "clusters", "view", "query 1", "links"):
         assert run(*command.split()).code == 0
-    assert run("--json", "clusters").document.keys() == {"clusters"}
+    assert run("--json", "clusters").document.keys() == {"clusters", "suggestions"}
 
 
 def test_fewer_images_than_k(run: Run, ready: Path) -> None:

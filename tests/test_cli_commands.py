@@ -29,6 +29,7 @@ CLUSTER_ROW = [
 CLUSTER = [
     *("clustering", "k", "chosen_by", "space", "inertia", "sizes", "kept", "split", "merged"),
     *("new", "gone", "moved", "returned", "frozen", "continued", "sentence", "notes"),
+    *("corrections", "corrected"),
 ]
 
 
@@ -90,7 +91,8 @@ def test_status(run: Run, ready: Path) -> None:
     assert list(document) == [
         *("collection", "recipe", "images", "distinct", "quarantined", "skipped", "pending"),
         *("missing", "held", "clusters", "clustering", "unassigned", "roots", "links", "watching"),
-        *("drift", "removed", "offline", "damaged"),
+        *("drift", "removed", "offline", "damaged", "corrections", "paused", "hours"),
+        *("outside_hours", "unreadable", "suggestions"),
     ]
     assert list(document["clustering"]) == [
         *("id", "k", "space", "inertia", "created", "provisional")
@@ -118,13 +120,14 @@ def test_status_says_which_engine_and_why(
 def test_query(run: Run, ready: Path) -> None:
     picture = ready / "drop" / "picture-05.png"
     document = run("--json", "query", picture, "-n", "3", "--include-self").document
-    assert list(document) == ["query", "neighbours", "queries", "sheet"]
+    assert list(document) == ["query", "neighbours", "queries", "sheet", "order", "lacking"]
     keys = ["id", "path", "score", "cluster", "name", "missing", *FACTS, "copies"]
+    keys += ["similarity", "rarity"]
     assert [list(row) for row in document["neighbours"]] == [keys] * 3
     assert document["neighbours"][0]["path"] == str(picture)
     assert document["neighbours"][0]["score"] == pytest.approx(1, abs=1e-3)
     said = run("query", picture, "--include-self")
-    assert len(said.out.splitlines()) == 12  # the root, titles, ten images
+    assert len(said.out.splitlines()) == 13  # the root, titles, ten images, what rarity is
     assert said.out.splitlines()[2].endswith(f"  {picture.name}")
     assert run("query", picture, "-q", "--include-self").out == said.out
     assert "no image is that similar" in run("query", picture, "--min-score", "1").out
@@ -148,7 +151,7 @@ def test_names_that_are_no_utf8(run: Run, tmp_path: Path) -> None:
 def test_view(run: Run, ready: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.png"
     document = run("view", "--method", "pca", "--out", out, "--json").document
-    assert list(document) == ["chart", "method", "dims", "n", "placed", "refitted"]
+    assert list(document) == ["chart", "method", "dims", "n", "placed", "refitted", "page"]
     assert document["chart"] == str(out)
     assert out.read_bytes().startswith(b"\x89PNG")
     said = run("view", "--method", "pca", "--out", out)

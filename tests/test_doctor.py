@@ -141,7 +141,7 @@ def test_contradictions_in_the_catalog_are_mended(collection: Collection) -> Non
         "INSERT INTO contents VALUES (7, x'00', 1, 1, 1, 'PNG', 0.0)",
         "INSERT INTO clusterings SELECT 99, generation, previous, created, NULL, provisional, "
         "space, k, chosen_by, inertia, mean_distance, seed, recipe, projection, sequence, "
-        "contents, dims, centroids, lineage FROM clusterings LIMIT 1",
+        "contents, dims, centroids, lineage, similarity FROM clusterings LIMIT 1",
     )
     result = collection.doctor()
     sentence = named(result, "catalog").sentence

@@ -464,7 +464,7 @@ _THIRD_SERVICE = """
 -- `stream` tells the numbers of this catalog from those of another one of the same name.
 CREATE TABLE feed (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
-    at REAL NOT NULL DEFAULT (unixepoch('subsec')),
+    at REAL NOT NULL DEFAULT ((julianday('now') - 2440587.5) * 86400.0),
     kind TEXT NOT NULL,
     image INTEGER,
     cluster INTEGER,

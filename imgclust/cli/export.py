@@ -31,7 +31,12 @@ imgclust export --format xmp --out sidecars          names of clusters, for phot
 )
 def export(
     call: Call,
-    format: Annotated[FormatName, typer.Option("--format", help="What to write.")],
+    format: Annotated[
+        FormatName,
+        typer.Option(
+            "--format", help="json, csv, parquet, projector, classic or xmp.", metavar="FORMAT"
+        ),
+    ],
     out: Annotated[
         str | None,
         typer.Option(

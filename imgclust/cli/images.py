@@ -36,7 +36,7 @@ imgclust watch ~/Pictures --links ~/Clusters   make the link folders there
 imgclust watch --exclude '*_thumb.jpg'         leave them out, also next time
 imgclust watch --once --remove-excluded        take out what is left out now
 imgclust watch --hours 22:00-06:00             read new files at night only
-imgclust watch --exec 'notify.py --quiet'      give it each arrival, new cluster and bad file
+imgclust watch --exec 'notify.py --quiet'      a program that gets each event
 imgclust watch                                 the folders of the last time""",
 )
 def watch(

@@ -123,7 +123,8 @@ def settings(site: Here, name: Name) -> Response:
 def clusters(site: Here, name: Name) -> Response:
     """List the clusters; as `imgclust clusters`."""
     with site.open(name) as collection:
-        return Documents(document(collection.clusters(), rows="clusters"))
+        suggested = document(collection.standing().suggestions, rows="suggestions")
+        return Documents(document(collection.clusters(), rows="clusters") | suggested)
 
 
 @router.get("/collections/{name}/clusters/{cluster}", responses=answers(ClusterDetails))
