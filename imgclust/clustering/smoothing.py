@@ -21,7 +21,7 @@ ROUNDS = 3
 NEIGHBOURS = 10  # the row itself among them
 # More rows than this are searched by an inverted file, whose cost is n^1.5.
 EXACT_ROWS = 20_000
-_PROBES = 16
+_PROBES = 24
 _TRAINING = 64  # rows for each list
 _BLOCK = 4_096
 _SAME = 1e-5  # of a cosine, to which positions in float16 are known
@@ -160,7 +160,7 @@ class _Searched:
     The inverted file misses a few.
     """
 
-    def __init__(self, points: Vectors, *, empty: bool = False) -> None:
+    def __init__(self, points: Vectors) -> None:
         import faiss
 
         dims = points.shape[1]
@@ -168,15 +168,14 @@ class _Searched:
         self._index: Any = faiss.IndexFlatIP(dims)
         if len(points) > EXACT_ROWS:
             lists = max(1, round(len(points) ** 0.5))
-            self.lists = self._index
-            self._index = faiss.IndexIVFFlat(self.lists, dims, lists, faiss.METRIC_INNER_PRODUCT)
+            self._lists = self._index
+            self._index = faiss.IndexIVFFlat(self._lists, dims, lists, faiss.METRIC_INNER_PRODUCT)
             self._index.cp.min_points_per_centroid = 1
             self._index.cp.max_points_per_centroid = _TRAINING
             self._index.train(points)
             self._index.nprobe = _PROBES
             self._compared = lists + _PROBES * len(points) // lists
-        if not empty:
-            self._index.add(np.ascontiguousarray(points))
+        self._index.add(np.ascontiguousarray(points))
 
     def nearest(
         self, rows: NDArray[np.float32], count: int
@@ -194,10 +193,7 @@ class _Searched:
 def _around(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Neighbours of the rows among themselves; each row is its own first neighbour."""
     count = min(count, len(rows))
-    if len(rows) > EXACT_ROWS:
-        cosines, positions = _by_lists(rows, count)
-    else:
-        cosines, positions = _Searched(rows).nearest(rows, count)
+    cosines, positions = _Searched(rows).nearest(rows, count)
     # Among equal rows the row itself need not be found: it takes the place of the last one.
     own = np.arange(len(rows))
     lost = ~(positions == own[:, np.newaxis]).any(axis=1)
@@ -205,37 +201,6 @@ def _around(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.
     cosines[lost, -1] = np.einsum("ij,ij->i", rows[lost], rows[lost])
     cosines[positions < 0] = 0
     positions[positions < 0] = 0
-    return cosines, positions
-
-
-def _by_lists(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Neighbours of many rows among themselves, list by list of an inverted file.
-
-    The rows of a list are compared with those of the lists nearest to it in one product of
-    matrices, which takes a third of the time that one search after the other takes.
-    """
-    import faiss
-
-    searched = _Searched(rows, empty=True)
-    heads: Any = searched.lists
-    _, own = heads.search(rows, 1)
-    order = np.argsort(own[:, 0], kind="stable")
-    bounds = np.searchsorted(own[order, 0], np.arange(heads.ntotal + 1))
-    _, around = heads.search(heads.reconstruct_n(0, heads.ntotal), min(_PROBES, heads.ntotal))
-    cosines = np.zeros((len(rows), count), np.float32)
-    positions = np.full((len(rows), count), -1, np.int64)
-    for number, near in enumerate(around):
-        mine = order[bounds[number] : bounds[number + 1]]
-        if not mine.size:
-            continue
-        others = np.concatenate(
-            [mine, *(order[bounds[one] : bounds[one + 1]] for one in near if one != number)]
-        )
-        wanted = min(count, len(others))
-        found, places = faiss.knn(
-            rows[mine], rows[others], wanted, metric=faiss.METRIC_INNER_PRODUCT
-        )
-        cosines[mine, :wanted], positions[mine, :wanted] = found, others[places]
     return cosines, positions
 
 

@@ -63,6 +63,8 @@ def likeness_to(
     if similarity.projection is None or not catalog.contents.has_embedding(key, recipe):
         return found
     subject = catalog.contents.embeddings([key], recipe)[0]
+    if not np.isfinite(subject).all():
+        return found
     for start in range(0, len(others), _BLOCK):
         with catalog.snapshot():  # a content does not leave between these two
             part = [
@@ -71,6 +73,8 @@ def likeness_to(
                 if catalog.contents.has_embedding(one, recipe)
             ]
             vectors = catalog.contents.embeddings(part, recipe)
+        sound = np.isfinite(vectors).all(axis=1)  # doctor finds the others
+        part, vectors = [one for one, good in zip(part, sound, strict=True) if good], vectors[sound]
         if part:
             likenesses, rarities = similarity.between(subject, vectors)
             found |= dict(zip(part, zip(likenesses, rarities, strict=True), strict=True))
