@@ -36,6 +36,8 @@ def update(context: Context, *, dry_run: bool = False, check: bool = False) -> L
         return linking.dry_run()
     result = linking.sync(whole=True, progress=context.progress, stop=context.stop)
     context.keep()
+    if context.catalog.checking.unpublished():  # what a full disk has left of a clustering
+        context.recluster().drop_unfinished()
     if context.link_rules.pages:
         from imgclust.collection.images import make_previews  # which finishes links itself
 
