@@ -147,6 +147,9 @@ class Place:
         yield Scene(
             "watch", "watch", (Act("Ctrl-C", self.arrive), Act(self.arrivals[-1].name, "\x03"))
         )
+        yield Scene("pause", "pause")
+        yield Scene("resume", "resume")
+        yield Scene("serve", "serve --help")
         yield Scene("quarantine", "quarantine")
         yield Scene("retry", "quarantine retry")
         yield Scene("missing-scan", "watch --once", before=self.vanish)

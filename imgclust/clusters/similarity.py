@@ -73,8 +73,8 @@ def likeness_to(
                 if catalog.contents.has_embedding(one, recipe)
             ]
             vectors = catalog.contents.embeddings(part, recipe)
-        sound = np.isfinite(vectors).all(axis=1)  # doctor finds the others
-        part, vectors = [one for one, good in zip(part, sound, strict=True) if good], vectors[sound]
+        sound = np.flatnonzero(np.isfinite(vectors).all(axis=1))  # doctor finds the others
+        part, vectors = [part[one] for one in sound], vectors[sound]
         if part:
             likenesses, rarities = similarity.between(subject, vectors)
             found |= dict(zip(part, zip(likenesses, rarities, strict=True), strict=True))
