@@ -237,7 +237,7 @@ def test_a_cluster_keeps_its_colour_and_neighbours_differ() -> None:
 
 @pytest.mark.parametrize("first", [1, 40, 1000])
 def test_forty_clusters_have_colours_that_can_be_told_apart(first: int) -> None:
-    """Two colours are told apart side by side from a CIE76 difference of 2.3; ten is plain."""
+    """People see a difference from a CIE76 distance of 2.3 on; ten is clear."""
     colours = np.array([colour(one) for one in range(first, first + 40)])
     lab = in_lab(colours)
     apart = np.linalg.norm(lab[:, None] - lab[None], axis=2)[np.triu_indices(40, 1)]
