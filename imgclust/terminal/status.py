@@ -106,14 +106,14 @@ def paused(screen: Screen, result: Paused) -> None:
     already = "" if result.changed else "already "
     queued = f"; {counted(result.pending, 'file')} queued" if result.pending else ""
     if result.since is not None:
-        screen.outcome(
+        screen.summary(
             f"{already}paused since {minute(result.since)}{queued}; imgclust resume continues"
         )
     elif result.changed:
         goes = "" if result.watching else "; imgclust watch reads them"
-        screen.outcome(f"files are read again{queued}{goes}")
+        screen.summary(f"files are read again{queued}{goes}")
     else:
-        screen.outcome("not paused: files are read as they arrive")
+        screen.summary("not paused: files are read as they arrive")
 
 
 def engine(screen: Screen, result: Status, why: str | None) -> None:
@@ -187,10 +187,10 @@ def removed(screen: Screen, results: Sequence[Removed], *, would: bool) -> None:
     taken = "would be taken out" if would else "taken out"
     if len(results) > 1:
         screen.table(columns("id", path="path"), [(str(one.id), one.path) for one in results])
-        screen.outcome(f"{counted(len(results), 'image')} {taken}; their files stay")
+        screen.summary(f"{counted(len(results), 'image')} {taken}; their files stay")
         return
     result = results[0]
-    screen.outcome(f"image {result.id} {taken}; its file stays: {printable(result.path)}")
+    screen.summary(f"image {result.id} {taken}; its file stays: {printable(result.path)}")
     others = counted(len(result.copies), "other image")
     if result.copies and result.copies_removed:
         screen.summary(f"{others} with the same bytes {taken} too")
@@ -257,7 +257,7 @@ def weights_file(screen: Screen, result: Weights) -> None:
         "file": f"InceptionV3 ({result.structure})",
     }[result.name]
     screen.summary(f"right: {kind}")
-    screen.outcome(f"SHA-256 {result.sha256}  {printable(result.path)}")
+    screen.summary(f"SHA-256 {result.sha256}  {printable(result.path)}")
 
 
 def _listed(name: str, lines: Sequence[str]) -> list[tuple[str, str]]:
