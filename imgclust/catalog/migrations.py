@@ -351,7 +351,9 @@ CREATE TABLE details (
 CREATE INDEX details_damaged ON details(content) WHERE damage <> '';
 """
 
-_THIRD_DUPLICATES = """
+_THIRD = _THIRD_DISKS + _THIRD_REMOVED + _THIRD_CLUSTERS + _THIRD_IDENTITY + _THIRD_DETAILS
+
+_FOURTH_DUPLICATES = """
 -- What the last search for duplicates found, for pages and reports: groups of contents that are
 -- copies, the best first. `relation`: "best", "exact" or "near".
 CREATE TABLE duplicates (
@@ -365,7 +367,7 @@ CREATE TABLE duplicates (
 CREATE INDEX duplicates_by_image ON duplicates(image);
 """
 
-_THIRD_CORRECTIONS = """
+_FOURTH_CORRECTIONS = """
 -- What people said about contents: where they belong, and with which others. A row stays when its
 -- content leaves, and when it has ended. `follows`: a near copy of the content of that correction,
 -- or a part of a split cluster, has it too. `near`: cosine from which on an image is a near copy.
@@ -414,7 +416,7 @@ CREATE TABLE link_moves (
 ) STRICT;
 """
 
-_THIRD_BURSTS = """
+_FOURTH_BURSTS = """
 -- Contents whose embeddings are nearly equal, by a rule: which one represents each (itself, too),
 -- and where it lies on a few axes of the rule, by which near ones are found. Written by the
 -- transaction that stores the embedding, and by fits.
@@ -434,7 +436,7 @@ CREATE TABLE burst_groups (
 ) STRICT, WITHOUT ROWID;
 """
 
-_THIRD_VOLUMES = """
+_FOURTH_VOLUMES = """
 -- The file system that is at a root, or at a mount in it, by a number that no other has (0: none
 -- is known). Images up to `before` may have been on another one, until the files here are read; its
 -- number was `former`.
@@ -452,13 +454,13 @@ CREATE TABLE volumes (
 ALTER TABLE images ADD COLUMN kept BLOB;
 """
 
-_THIRD_SIMILARITY = """
+_FOURTH_SIMILARITY = """
 -- What makes similarities of embeddings, fitted together with the clustering; NULL where there were
 -- too few images.
 ALTER TABLE clusterings ADD COLUMN similarity INTEGER REFERENCES projections(id);
 """
 
-_THIRD_SERVICE = """
+_FOURTH_SERVICE = """
 -- What has changed, for pages that show it. The transaction that changes something writes it here,
 -- by the triggers below, so that nothing is forgotten and nothing is said before its commit.
 -- `stream` tells the numbers of this catalog from those of another one of the same name.
@@ -541,7 +543,7 @@ CREATE TABLE jobs (
 ) STRICT;
 """
 
-_THIRD_SUGGESTIONS = """
+_FOURTH_SUGGESTIONS = """
 -- What a person may do about clusters that arrivals have changed, as a watcher saw it last.
 CREATE TABLE suggestions (
     clustering INTEGER NOT NULL REFERENCES clusterings(id) ON DELETE CASCADE,
@@ -554,21 +556,16 @@ CREATE TABLE suggestions (
 ) STRICT, WITHOUT ROWID;
 """
 
-_THIRD = (
-    _THIRD_DISKS
-    + _THIRD_REMOVED
-    + _THIRD_CLUSTERS
-    + _THIRD_IDENTITY
-    + _THIRD_DETAILS
-    + _THIRD_DUPLICATES
-    + _THIRD_CORRECTIONS
-    + _THIRD_BURSTS
-    + _THIRD_VOLUMES
-    + _THIRD_SIMILARITY
-    + _THIRD_SERVICE
-    + _THIRD_SUGGESTIONS
+_FOURTH = (
+    _FOURTH_DUPLICATES
+    + _FOURTH_CORRECTIONS
+    + _FOURTH_BURSTS
+    + _FOURTH_VOLUMES
+    + _FOURTH_SIMILARITY
+    + _FOURTH_SERVICE
+    + _FOURTH_SUGGESTIONS
 )
 
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
 # one; the second forgives, as some catalogs of version 1 have its table already.
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
