@@ -196,10 +196,17 @@ def test_no_transaction_of_a_scan_grows_with_what_it_finds(
         path.unlink()
     ingest = world.ingest()
     ingest.begin(scan=True, watch=False)
-    changed = [world.catalog._connection.total_changes()]
+    connection = world.catalog._connection
+
+    def changes() -> int:
+        """Rows that were changed, lines of the feed aside: a trigger adds one for each change."""
+        (lines,) = next(connection.execute("SELECT count(*) FROM feed"))
+        return int(connection.total_changes() - lines)
+
+    changed = [changes()]
 
     def note() -> bool:
-        changed.append(world.catalog._connection.total_changes())
+        changed.append(changes())
         return True
 
     world.catalog.allows = note
@@ -207,8 +214,7 @@ def test_no_transaction_of_a_scan_grows_with_what_it_finds(
         ingest.step(timeout_s=0)
     assert world.catalog.images.count_missing() == 9
     assert not world.catalog.observations.skipped()
-    # Its row, what was observed of it, and a line of the feed.
-    assert np.diff(changed).max() <= 3 * 3
+    assert np.diff(changed).max() <= 2 * 3
 
 
 def test_a_hold_that_is_refused_is_decided_again(
