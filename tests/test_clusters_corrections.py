@@ -11,6 +11,7 @@ import pytest
 
 from imgclust.catalog import Catalog
 from imgclust.clusters import ArrivalAssigner, ContradictionError, Model, enforce
+from imgclust.clusters.corrections import follow_lineage
 from imgclust.errors import NothingThereError, UsageError
 from tests.made_up_clusters import RECIPE, World, look
 from tests.oracle import violated
@@ -317,3 +318,35 @@ def test_two_hundred_corrections_and_a_hundred_changes(tmp_path: Path) -> None:
     world.add(150)
     world.cluster(10)
     wander(world, corrections=200, changes=100, seed=3)
+
+
+def test_what_was_taken_out_of_a_split_cluster_may_be_in_one_that_was_there(world: World) -> None:
+    """An image is in a cluster of its own and not in the one it came from, which then splits."""
+    before = look(world.path)
+    origin = max(before.centroids, key=[*before.cluster_of.values()].count)
+    content = next(key for key, one in before.cluster_of.items() if one == origin)
+    there = next(one for one in before.centroids if one != origin)
+    say(world, "in", content, cluster=there)
+    say(world, "not_in", content, cluster=origin)
+    part = max(before.centroids) + 1
+    with world.catalog.transaction():
+        current = world.catalog.clusterings.current_id()
+        assert current is not None
+        follow_lineage(world.catalog, current, split={origin: (there, part)}, merged={}, new=[part])
+    found = {(one.kind, one.cluster) for one in world.catalog.corrections.active()}
+    assert found == {("in", there), ("not_in", origin), ("not_in", part)}
+
+
+def test_what_was_taken_out_of_a_merged_cluster_stays_in_its_own(world: World) -> None:
+    before = look(world.path)
+    heir, gone = sorted(before.centroids)[:2]
+    content = next(key for key, one in before.cluster_of.items() if one == heir)
+    other = next(key for key, one in before.cluster_of.items() if one not in {heir, gone})
+    say(world, "not_in", content, cluster=gone)
+    say(world, "not_in", other, cluster=gone)
+    with world.catalog.transaction():
+        current = world.catalog.clusterings.current_id()
+        assert current is not None
+        follow_lineage(world.catalog, current, split={}, merged={gone: heir}, new=[])
+    found = {(one.content, one.cluster) for one in world.catalog.corrections.active()}
+    assert found == {(content, gone), (other, heir)}

@@ -447,3 +447,50 @@ def test_a_kill_while_moves_are_taken_in_loses_and_invents_nothing(
         assert desk.corrections() == [("in", link.name, number(second))]
         assert desk.places() == {**desk.before, link.name: second.name}
         assert desk.right()
+
+
+def the_last(name: str, *places: Path) -> list[Path]:
+    return [path for place in places for path in place.rglob(name) if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("mode", "ours", "live"),
+    [
+        ("copy", "deleted", True),
+        ("copy", "deleted", False),
+        ("copy", "there", True),
+        ("copy", "written over", True),
+        ("hardlink", "deleted", True),
+        ("hardlink", "deleted", False),
+        ("hardlink", "there", True),
+    ],
+)
+def test_an_original_that_a_person_moves_into_the_tree_is_never_ours(
+    open_collection: Open, drop: Path, mode: str, ours: str, live: bool
+) -> None:
+    collection = open_collection(flags={"links.mode": mode})
+    collection.watch([drop], once=True)
+    collection.cluster(k=3)
+    collection.sync_links()
+    first, second, _ = sorted(one for one in collection.link_folder.iterdir() if one.is_dir())
+    link = sorted(one for one in first.iterdir() if not one.name.startswith("."))[0]
+    original = next(path for path in drop.rglob(link.name))
+    bytes_of_it = original.read_bytes()
+    if live:
+        with inside(collection).catalog.transaction():
+            inside(collection).catalog.store("watching_since", time.time() - 60)
+    moved = (first if ours == "written over" else second) / link.name
+    if ours != "there":
+        link.unlink()
+    original.rename(moved)
+    for _ in range(3):
+        collection.sync_links()
+        time.sleep(0.05)
+    collection.corrections.reject()
+    for _ in range(4):
+        collection.watch(once=True)
+        collection.accept_missing()
+    collection.links()
+    assert inside(collection).catalog.images.at(os.fsencode(original)) is None
+    assert [one.read_bytes() for one in the_last(link.name, drop, moved.parent)] == [bytes_of_it]
+    assert moved.exists()

@@ -191,7 +191,10 @@ def test_tables_hold_whole_names_whatever_the_width(
     assert max(map(cells, out)) <= int(columns)
 
 
-def test_full_paths_are_not_below_a_root(capsys: pytest.CaptureFixture[str]) -> None:
+def test_full_paths_are_not_below_a_root(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
     for full in (False, True):
         screen = Screen(full_path=full)
         screen.roots = [b"/home/someone"]

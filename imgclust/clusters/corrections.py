@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -345,6 +345,7 @@ def follow_lineage(
     *,
     split: Mapping[int, Sequence[int]],
     merged: Mapping[int, int],
+    new: Collection[int],
 ) -> None:
     """Corrections follow the clusters that a clustering has split and merged.
 
@@ -354,16 +355,20 @@ def follow_lineage(
     ----------
     split
         Parts of each cluster that was divided. What was put into it is in the part that it has
-        come to, what was taken out of it is in none of them.
+        come to, what was taken out of it is in none of the `new` ones: clusters that there were
+        before are others, about which nothing was said.
     merged
-        The cluster that others have gone into.
+        The cluster that others have gone into. What was taken out of those and was in that one
+        already stays there.
+    new
+        The clusters that there were not before.
     """
     table = catalog.corrections
     active = [one for one in table.active() if one.cluster is not None]
     put_in = {(one.content, one.cluster) for one in active if one.kind == "in"}
     taken_out = {(one.content, one.cluster) for one in active if one.kind == "not_in"}
-    of_parts = {one.content for one in active if one.kind == "in" and one.cluster in split}
-    now = catalog.assignments.clusters_of(number, of_parts)
+    concerned = {one.content for one in active if one.cluster in split or one.cluster in merged}
+    now = catalog.assignments.clusters_of(number, concerned)
     steps: dict[int, int] = {}
     for one in active:
         assert one.cluster is not None
@@ -376,12 +381,14 @@ def follow_lineage(
                     steps[one.id] = part
                 continue
             for part in parts:
-                if part != one.cluster and (one.content, part) not in taken_out:
+                known = (one.content, part) in taken_out | put_in
+                if part != one.cluster and part in new and not known:
                     table.extend(one, part, clustering=number)
         elif one.cluster in merged:
             heir = merged[one.cluster]
             # What a person put there before an automatic union stays there.
-            if one.kind == "in" or (one.content, heir) not in put_in:
+            stays = (one.content, heir) in put_in or now.get(one.content) == heir
+            if one.kind == "in" or not stays:
                 steps[one.id] = heir
     table.move(steps, clustering=number)
 

@@ -214,6 +214,7 @@ def _publish(
             number,
             split={asked["split"]: asked["into"]} if "split" in asked else {},
             merged={one: asked["into"] for one in asked.get("merge", ()) if one != asked["into"]},
+            new=asked["into"] if "split" in asked else (),
         )
 
     stay = {one: (one,) for one in group.frozen if one not in group.clusters}

@@ -134,6 +134,7 @@ def publish(
             number,
             split={origin: into for origin, into in matching.split if origin in gone},
             merged={one: heir for origin, heir in matching.merged for one in gone & {*origin}},
+            new=matching.new,
         )
         if now is not None and not now[1]:
             catalog.clusterings.confirm(number)

@@ -172,7 +172,9 @@ class Tree:
         """How we made what was found at the place of `row`; None when it is not ours.
 
         Device numbers prove nothing (they change when a file system is mounted again), and
-        inodes are asked for only where they say what a hard link is.
+        inodes are asked for only where they say what a hard link is, or where the original is
+        away: then a file that is not the very one may be the original, which a person has moved
+        here.
         """
         if stat.S_ISLNK(found.st_mode):
             return "symlink" if self._is_our_symlink(row, found) else None
@@ -185,6 +187,8 @@ class Tree:
             stored(found.st_mtime_ns) == row.mtime_ns
             or (row.state == "intent" and same_time(stored(found.st_mtime_ns), row.mtime_ns))
         )
+        if row.mode == "copy" and row.state == "done" and original is None:
+            return "copy" if unchanged and stored(found.st_ino) == row.inode else None
         if row.mode == "hardlink":
             if stored(found.st_ino) == row.inode and (found.st_nlink > 1 if shared else unchanged):
                 return "hardlink"

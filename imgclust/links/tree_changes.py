@@ -387,6 +387,7 @@ class TreeReader:
                 row
                 for row in by_inode.get(stored(found.st_ino), [])
                 if (row.folder, row.entry) in left
+                and (row.mode != "hardlink" or original_of(row.target))  # else it may be that
                 and self._tree.how_made(replace(row, folder=folder, entry=entry), found)
             ]
             if not same:
@@ -422,8 +423,9 @@ class TreeReader:
         if stat.S_ISLNK(found.st_mode):
             return True
         original = original_of(row.target)
-        if original is not None and os.path.samestat(found, original):
-            return False  # a hard link that a person has made
+        # The original itself, moved here, has the same bytes; and a person may make a hard link.
+        if original is None or os.path.samestat(found, original):
+            return False
         image = self._catalog.images.get(row.image)
         content = None if image is None else self._catalog.contents.get(image.content)
         return content is not None and _sha256(path) == content.sha256
