@@ -60,6 +60,7 @@ report --out drop/report.html
 view --out map
 view --out drop/map.png
 view --dims 7
+serve --name a,b
 view --method umap
 sweep --k-min 30 --k-max 20
 sweep --space cube

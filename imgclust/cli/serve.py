@@ -17,7 +17,7 @@ from imgclust.cli import checks
 from imgclust.cli.context import Call, ignoring_hangup
 from imgclust.cli.typer_ext import Commands, whole
 from imgclust.collection.json_documents import document, dumps
-from imgclust.errors import MissingPackageError
+from imgclust.errors import MissingPackageError, UsageError
 from imgclust.terminal import ingest
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ def serve(
     """
     for folder in watch or ():
         checks.existing_folder(folder)
+    for one in names or ():
+        if not one or any(sign in one for sign in "@/\\?#, :[]"):
+            raise UsageError(f"--name {one!r} is not a host name, such as photos.example.org")
     try:
         from imgclust.server import Options, run
     except ModuleNotFoundError as error:

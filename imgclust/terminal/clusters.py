@@ -66,7 +66,8 @@ def clustered(screen: Screen, result: ClusterResult, *, first: bool, would: bool
     if not first:
         if result.frozen:
             kept = counted(len(result.frozen), "named cluster")
-            screen.summary(f"{kept} {'would be ' if would else ''}kept as they are")
+            stay = "as it is" if len(result.frozen) == 1 else "as they are"
+            screen.summary(f"{kept} {'would be ' if would else ''}kept {stay}")
         if result.corrections:
             elsewhere = counted(result.corrected, "distinct image")
             screen.summary(
