@@ -33,6 +33,7 @@ def assert_kept(collection: Collection, before: dict[str, set[bytes]], gone: set
     assert {row.name for row in collection.clusters() if row.frozen} == before.keys()
 
 
+@pytest.mark.slow
 def test_forty_reclusterings_keep_ten_named_clusters(open_collection: Open, tmp_path: Path) -> None:
     drop = tmp_path / "drop"
     for number in range(60):

@@ -242,6 +242,7 @@ def raw(address: str, request: bytes) -> bytes:
         return answer
 
 
+@pytest.mark.slow
 def test_hostile_requests_harm_nothing(index: Path, ready: Path, run: Run) -> None:
     """Each is refused, or its connection is closed; the watcher goes on."""
     generator = random.Random(1)
