@@ -13,7 +13,7 @@ from imgclust.errors import UsageError
 from imgclust.progress import Progress, StopFlag
 
 
-def as_asked(number: int, named: int, *, strict: bool, lasting: int = 0) -> tuple[int, str]:
+def requested_count(number: int, named: int, *, strict: bool, lasting: int = 0) -> tuple[int, str]:
     """The number of clusters that was asked for, at least that of the named ones.
 
     And of those that are `lasting`, since people put images into them.
@@ -44,7 +44,7 @@ def as_asked(number: int, named: int, *, strict: bool, lasting: int = 0) -> tupl
     return named, f"k = {number} raised to {named}, the number of named clusters"
 
 
-def as_suggested(stored: StoredSweep, named: int) -> tuple[int, str, str]:
+def suggested_count(stored: StoredSweep, named: int) -> tuple[int, str, str]:
     """The k of a sweep, at least the number of named clusters, who chose it, and why."""
     number, sentence = int(stored.summary["chosen"]), str(stored.summary["sentence"])
     if number < named:
@@ -52,7 +52,7 @@ def as_suggested(stored: StoredSweep, named: int) -> tuple[int, str, str]:
     return max(number, named), str(stored.summary["chosen_by"]), sentence
 
 
-def as_continued(
+def continued_count(
     catalog: Catalog,
     room: Space,
     now: int,

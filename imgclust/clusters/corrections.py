@@ -25,7 +25,7 @@ from imgclust.wording import counted, joined
 
 if TYPE_CHECKING:
     from imgclust.clusters.model import Model
-    from imgclust.clusters.space_fit import Standing
+    from imgclust.clusters.space_fit import CurrentClusters
 
 _NAMED = 3  # contradicting corrections that a message names
 
@@ -44,7 +44,7 @@ class ContradictionError(UsageError):
         self.numbers = tuple(numbers)
 
 
-def said(one: Correction, catalog: Catalog) -> str:
+def correction_text(one: Correction, catalog: Catalog) -> str:
     """A correction in words."""
 
     def image(content: int) -> str:
@@ -67,7 +67,7 @@ def contradiction(catalog: Catalog, others: Sequence[Correction], what: str) -> 
     if not numbers:
         return UsageError(f"{what}: it cannot be done with the clusters there are")
     shown = others[:_NAMED]
-    named = "; ".join(f"{one.id}: {said(one, catalog)}" for one in shown)
+    named = "; ".join(f"{one.id}: {correction_text(one, catalog)}" for one in shown)
     more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
     flags = " ".join(f"--remove {one.id}" for one in shown)
     noun = "correction" if len(numbers) == 1 else "corrections"
@@ -242,7 +242,7 @@ def follow_near_copies(
                 )
 
 
-def together(room: Space, active: Sequence[Correction]) -> Space:
+def merge_required(room: Space, active: Sequence[Correction]) -> Space:
     """The space with contents that have to be together as one point of their weight."""
     group = np.arange(len(room.keys))
     found = demanded(active, room.keys.tolist(), ())
@@ -253,7 +253,7 @@ def together(room: Space, active: Sequence[Correction]) -> Space:
     return replace(room, points=contracted(room.points, group))
 
 
-def pinned(
+def required_clusters(
     room: Space, active: Sequence[Correction], clusters: Sequence[int]
 ) -> npt.NDArray[np.int32]:
     """Place among `clusters` of the cluster that each content has to be in, (n,); -1 if free."""
@@ -266,7 +266,7 @@ def pinned(
 def corrected(
     catalog: Catalog,
     room: Space,
-    standing: Standing,
+    standing: CurrentClusters,
     done: Fit,
     matching: Matching,
 ) -> tuple[Fit, Matching, int]:
@@ -432,7 +432,7 @@ def violations(catalog: Catalog) -> list[int]:
     return [int(key) for key in found.keys[found.demands.violated(assigned)]]
 
 
-def idle_count(standing: Standing, clusters: Sequence[int]) -> int:
+def idle_count(standing: CurrentClusters, clusters: Sequence[int]) -> int:
     """How many corrections say nothing of a clustering with these clusters."""
     there = set(clusters)
     return sum(one.cluster is not None and one.cluster not in there for one in standing.corrections)
@@ -445,7 +445,7 @@ def idle_notes(catalog: Catalog, clusters: Sequence[int]) -> tuple[str, ...]:
     idle = demanded(active, there, clusters).idle
     if not idle:
         return ()
-    shown = "; ".join(f"{one.id}: {said(one, catalog)}" for one in idle[:_NAMED])
+    shown = "; ".join(f"{one.id}: {correction_text(one, catalog)}" for one in idle[:_NAMED])
     more = f" and {len(idle) - _NAMED} more" if len(idle) > _NAMED else ""
     what = "a correction waits" if len(idle) == 1 else f"{len(idle)} corrections wait"
     return (f"{what}, since the cluster is not there now ({shown}{more})",)

@@ -118,7 +118,7 @@ def with_others(group: Group, local: Matching) -> Matching:
     return replace(local, ids=(*others, *local.ids), kept=tuple(sorted([*kept, *local.kept])))
 
 
-def carry_out(
+def apply_change(
     catalog: Catalog, change: Change, *, dry_run: bool, progress: Progress
 ) -> ClusterResult:
     """Publish the change as a new clustering, or (`dry_run`) say what it would be."""

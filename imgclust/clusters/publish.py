@@ -18,11 +18,11 @@ from imgclust.clustering import (
     spread,
 )
 from imgclust.clusters.corrections import enforce, follow_lineage
-from imgclust.clusters.feature_space import Space, apart, store
+from imgclust.clusters.feature_space import Space, residual_distances, store
 from imgclust.clusters.model import Model
 from imgclust.clusters.results import lineage
 from imgclust.clusters.similarity import fit_and_pack, store_similarity
-from imgclust.clusters.space_fit import Standing
+from imgclust.clusters.space_fit import CurrentClusters
 from imgclust.clusters.succession import ChangedMeanwhileError, Succession
 from imgclust.errors import StoppedError
 from imgclust.failpoints import passing
@@ -42,7 +42,7 @@ def publish(
     done: Fit,
     matching: Matching,
     *,
-    standing: Standing,
+    standing: CurrentClusters,
     recipe: str,
     chosen_by: str,
     seed: int,
@@ -253,7 +253,7 @@ def described(
     else:
         without = assign(room.alone, done.centroids)[1].astype(np.float64)
     limits = outlier_limits(without, done.assigned, done.k)
-    beforehand = apart(room.projection, room.vectors, room.points, without)
+    beforehand = residual_distances(room.projection, room.vectors, room.points, without)
     rows = []
     for position, cluster in enumerate(ids):
         members = order[bounds[position] : bounds[position + 1]]

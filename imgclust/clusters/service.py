@@ -12,7 +12,12 @@ from imgclust import devices
 from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Matching, Suggestion, Sweep, largest_compared, preferred
 from imgclust.clusters import burst_store, split_merge, stored_sweeps
-from imgclust.clusters.cluster_count import as_asked, as_continued, as_suggested, with_steps
+from imgclust.clusters.cluster_count import (
+    continued_count,
+    requested_count,
+    suggested_count,
+    with_steps,
+)
 from imgclust.clusters.clustering_history import undo
 from imgclust.clusters.corrections import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
@@ -20,13 +25,13 @@ from imgclust.clusters.model import ArrivalAssigner
 from imgclust.clusters.publish import drop_unpublished, publish
 from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.space_fit import (
-    Standing,
-    continue_room,
-    fit_room,
-    match_room,
+    CurrentClusters,
+    continue_in_space,
+    count_sentence,
+    current_clusters,
+    fit_space,
+    match_ids,
     result_of,
-    sentence_of,
-    standing_of,
     step_from,
 )
 from imgclust.clusters.stored_sweeps import draw_elbow, stored_sweep, sweep_and_store
@@ -163,10 +168,10 @@ class Recluster:
                 lasting = set(
                     self._catalog.corrections.kept(self._catalog.clusterings.current_id())
                 ) - set(frozen)
-                as_asked(wanted, len(frozen), strict=strict, lasting=len(lasting))
+                requested_count(wanted, len(frozen), strict=strict, lasting=len(lasting))
             room = self._space(space, seed, keep=not dry_run)
             self._stop.check()
-            standing = standing_of(self._catalog, room)
+            standing = current_clusters(self._catalog, room)
             continues = bool(standing.before.max(initial=-1) >= 0) and not fresh
             continues &= step is not None or space != "tsne"
             if step is not None:
@@ -350,7 +355,7 @@ class Recluster:
     def _fit(
         self,
         room: Space,
-        standing: Standing,
+        standing: CurrentClusters,
         k: int | None,
         seed: int,
         chosen_by: str,
@@ -363,7 +368,7 @@ class Recluster:
         k_min = self._settings.clustering.k_min
         k_max = self._settings.clustering.k_max or None
         if k is None and continues:
-            chosen = as_continued(
+            chosen = continued_count(
                 self._catalog,
                 room,
                 len(standing.ids),
@@ -386,14 +391,14 @@ class Recluster:
                 self._stop.check()  # half a sweep decides nothing
                 stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
             assert stored is not None
-            number, chosen_by, sentence = as_suggested(stored, named)
+            number, chosen_by, sentence = suggested_count(stored, named)
             number = max(number, least)
         else:
-            number, sentence = as_asked(k, named, strict=strict, lasting=lasting)
+            number, sentence = requested_count(k, named, strict=strict, lasting=lasting)
         if continues:
             done, matching = self._continue(room, standing, number, None)
-            return done, matching, chosen_by, sentence or sentence_of(done, named)
-        done = fit_room(
+            return done, matching, chosen_by, sentence or count_sentence(done, named)
+        done = fit_space(
             self._catalog,
             room,
             standing,
@@ -406,13 +411,13 @@ class Recluster:
             stop=self._stop,
         )
         self._stop.check()
-        matching = match_room(self._catalog, room, standing, done)
-        return done, matching, chosen_by, sentence or sentence_of(done, named)
+        matching = match_ids(self._catalog, room, standing, done)
+        return done, matching, chosen_by, sentence or count_sentence(done, named)
 
     def _continue(
-        self, room: Space, standing: Standing, k: int, step: str | None
+        self, room: Space, standing: CurrentClusters, k: int, step: str | None
     ) -> tuple[Fit, Matching]:
-        return continue_room(
+        return continue_in_space(
             self._catalog,
             room,
             standing,

@@ -23,8 +23,8 @@ from imgclust.clustering import (
     nowhere,
     resized,
 )
-from imgclust.clusters.corrections import pinned, together
-from imgclust.clusters.feature_space import Space, Vectors, back_from, into
+from imgclust.clusters.corrections import merge_required, required_clusters
+from imgclust.clusters.feature_space import Space, Vectors, project, unproject
 from imgclust.clusters.model import Model
 from imgclust.clusters.results import ClusterResult, lineage, lineage_fields
 from imgclust.clusters.stored_sweeps import fit_of
@@ -34,7 +34,7 @@ from imgclust.wording import counted
 
 
 @dataclass(frozen=True)
-class Standing:
+class CurrentClusters:
     """How the contents of a space stand in the current clustering.
 
     Attributes
@@ -79,14 +79,14 @@ class Standing:
         return {} if self.current is None else {one.cluster: one for one in self.current.described}
 
 
-def standing_of(catalog: Catalog, room: Space) -> Standing:
+def current_clusters(catalog: Catalog, room: Space) -> CurrentClusters:
     """Read how the contents of a space stand now."""
     before = np.full(len(room.keys), -1, np.int64)
     with catalog.snapshot():
         current = catalog.clusterings.current()
         if current is None:
             nobody = np.zeros(len(before), np.bool_)
-            return Standing(None, before, Constraints.none(), (), nobody)
+            return CurrentClusters(None, before, Constraints.none(), (), nobody)
         frozen = catalog.clusterings.frozen()
         contents, clusters, distances = catalog.assignments.of(current.id)
         arrived = np.isin(room.keys, catalog.assignments.arrived(current.id))
@@ -105,7 +105,7 @@ def standing_of(catalog: Catalog, room: Space) -> Standing:
         contents[away].tolist(), clusters[away].tolist(), distances[away].tolist(), strict=True
     )
     constraints = Constraints(contents[held], clusters[held], frozen)
-    return Standing(
+    return CurrentClusters(
         current,
         before,
         constraints,
@@ -117,7 +117,7 @@ def standing_of(catalog: Catalog, room: Space) -> Standing:
     )
 
 
-def sentence_of(done: Fit, named: int) -> str:
+def count_sentence(done: Fit, named: int) -> str:
     """How many clusters there are and why, where a number was asked for."""
     if named and done.k < done.asked_k:
         return (
@@ -127,10 +127,10 @@ def sentence_of(done: Fit, named: int) -> str:
     return done.sentence
 
 
-def fit_room(
+def fit_space(
     catalog: Catalog,
     room: Space,
-    standing: Standing,
+    standing: CurrentClusters,
     k: int,
     *,
     recipe: str,
@@ -141,7 +141,7 @@ def fit_room(
     stop: StopFlag,
 ) -> Fit:
     """k clusters, the frozen ones first; without those the fit of a stored sweep will do."""
-    room = together(room, standing.corrections)
+    room = merge_required(room, standing.corrections)
     if not standing.constraints.kept and stored is not None:
         centroids = catalog.sweeps.fit(stored.id, k)
         if centroids is not None:
@@ -179,7 +179,7 @@ def _for_all(done: Fit, group: npt.NDArray[np.int64]) -> Fit:
     )
 
 
-def step_from(standing: Standing, step: str) -> int:
+def step_from(standing: CurrentClusters, step: str) -> int:
     """The number of clusters one step "finer" or "coarser" than now.
 
     Raises
@@ -197,10 +197,10 @@ def step_from(standing: Standing, step: str) -> int:
     return max(coarser(now), named + max(lasting, 1))
 
 
-def continue_room(
+def continue_in_space(
     catalog: Catalog,
     room: Space,
-    standing: Standing,
+    standing: CurrentClusters,
     k: int,
     *,
     recipe: str,
@@ -214,8 +214,8 @@ def continue_room(
     cluster again without an advantage for the one that it is in.
     """
     ids = standing.ids
-    room = together(room, standing.corrections)
-    stays = pinned(room, standing.corrections, ids)
+    room = merge_required(room, standing.corrections)
+    stays = required_clusters(room, standing.corrections, ids)
     order = np.argsort(ids)
     now = np.full(len(standing.before), -1, np.int32)
     known = standing.before >= 0
@@ -262,7 +262,7 @@ def continue_room(
     return done, matching
 
 
-def match_room(catalog: Catalog, room: Space, standing: Standing, done: Fit) -> Matching:
+def match_ids(catalog: Catalog, room: Space, standing: CurrentClusters, done: Fit) -> Matching:
     """Ids of the new clusters: the frozen ones keep theirs, the others are matched."""
     return match(
         standing.before,
@@ -277,7 +277,7 @@ def match_room(catalog: Catalog, room: Space, standing: Standing, done: Fit) -> 
     )
 
 
-def _free_ids(catalog: Catalog, standing: Standing) -> Sequence[int]:
+def _free_ids(catalog: Catalog, standing: CurrentClusters) -> Sequence[int]:
     """Ids that may be used again: all of them while every clustering was provisional."""
     if standing.current is None or not standing.current.provisional:
         return ()
@@ -287,7 +287,7 @@ def _free_ids(catalog: Catalog, standing: Standing) -> Sequence[int]:
 def _anchors(
     catalog: Catalog,
     room: Space,
-    standing: Standing,
+    standing: CurrentClusters,
     given: npt.NDArray[np.int32],
     recipe: str,
 ) -> Vectors:
@@ -314,14 +314,14 @@ def moved_centroid(model: Model, cluster: int, room: Space, recipe: str) -> Vect
         return nowhere(room.points.shape[1])
     if room.stored == old.projection and room.name == old.space:
         return centroid
-    moved: Vectors = into(room.projection, back_from(model.projection, centroid[np.newaxis]))[0]
+    moved: Vectors = project(room.projection, unproject(model.projection, centroid[np.newaxis]))[0]
     return moved
 
 
 def result_of(
     catalog: Catalog,
     room: Space,
-    standing: Standing,
+    standing: CurrentClusters,
     done: Fit,
     matching: Matching,
     *,

@@ -15,7 +15,7 @@ from imgclust.clusters.feature_space import Vectors
 from imgclust.clusters.partial_update import (
     Change,
     Group,
-    carry_out,
+    apply_change,
     group_of,
     unchanged,
     with_others,
@@ -91,7 +91,7 @@ def split(
         sentence=f"cluster {cluster} in {done.k} parts: {reason}",
         heirs={cluster: tuple(local.ids)},
     )
-    return carry_out(catalog, change, dry_run=dry_run, progress=progress)
+    return apply_change(catalog, change, dry_run=dry_run, progress=progress)
 
 
 def merge(
@@ -163,7 +163,7 @@ def merge(
         sentence=sentence,
         heirs=dict.fromkeys(chosen, (heir,)),
     )
-    return carry_out(catalog, change, dry_run=dry_run, progress=progress)
+    return apply_change(catalog, change, dry_run=dry_run, progress=progress)
 
 
 def _kept_together(catalog: Catalog, group: Group, done: Fit) -> Fit:

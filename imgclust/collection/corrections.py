@@ -150,7 +150,7 @@ class Corrections:
         """Make corrections of links that wait for a person; returns how many waited."""
         waiting = len(self._catalog.link_tree.moves("waiting"))
         if waiting:
-            self._context.linking().accept()
+            self._context.link_syncer().accept()
             finish_links(self._context)
         return waiting
 
@@ -166,7 +166,7 @@ class Corrections:
         """Links that were moved in the link folder and wait for a person."""
         moves = {one.image: one for one in self._catalog.link_tree.moves("waiting")}
         images = self._catalog.images.some(list(moves))
-        clusters = self._context.linking().clusters()
+        clusters = self._context.link_syncer().clusters()
         return tuple(
             WaitingLink(
                 image.id, image.path, os.path.join(one.folder, one.entry), clusters.get(one.folder)
@@ -424,7 +424,7 @@ class Corrections:
         rule = burst_rule(_unit(catalog.contents.embeddings(sample, recipe)))
         rows = _unit(catalog.contents.embeddings(known, recipe))
         bounds = rule.bounds(rows)
-        near = self._context.live_index().index.search(rows, min(_COPIES + 1, len(keys)))
+        near = self._context.catalog_index().index.search(rows, min(_COPIES + 1, len(keys)))
         found = {}
         for place, key in enumerate(known):
             others = tuple(
@@ -445,7 +445,7 @@ class Corrections:
         seeds = [key for key in seeds if catalog.contents.has_embedding(key, recipe)]
         if not seeds:
             return ()
-        live = self._context.live_index().index
+        live = self._context.catalog_index().index
         near = live.search(
             catalog.contents.embeddings(seeds, recipe), min(_LOOK_ALIKE + 1, len(live))
         )

@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from imgclust.ingest import Emit as Emit
     from imgclust.ingest import Event as Event
     from imgclust.ingest import IngestResult as IngestResult
-    from imgclust.ingest import Rest as Rest
+    from imgclust.ingest import Pause as Pause
     from imgclust.links import LinksResult as LinksResult
     from imgclust.maps import MapResult as MapResult
     from imgclust.paths import Folders as Folders
@@ -107,7 +107,7 @@ _HOMES = {
     "duplicates": "Duplicate DuplicateGroup DuplicatesResult Thresholds",
     "export": "ExportResult",
     "images": "Region",
-    "ingest": "Emit Event IngestResult Rest",
+    "ingest": "Emit Event IngestResult Pause",
     "links": "LinksResult",
     "maps": "MapResult",
     "paths": "Folders IndexFolder",
