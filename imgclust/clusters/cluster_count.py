@@ -54,7 +54,7 @@ def suggested_count(stored: StoredSweep, named: int) -> tuple[int, str, str]:
 
 def continued_count(
     catalog: Catalog,
-    room: Space,
+    space: Space,
     now: int,
     *,
     least: int,
@@ -69,9 +69,9 @@ def continued_count(
     It is another one only where that is better by more than chance. None where groups are not
     counted, or where they are not clear and there is one cluster: then a sweep says more.
     """
-    if room.leaders is None:
+    if space.leaders is None:
         return None
-    counted = counted_groups(catalog, room, recipe=recipe, seed=seed, progress=progress, stop=stop)
+    counted = counted_groups(catalog, space, recipe=recipe, seed=seed, progress=progress, stop=stop)
     if counted.k is None and now == 1:
         return None
     times = f"{counted.ratio:.1f} times as far as without groups"
@@ -95,7 +95,7 @@ def continued_count(
 
 def counted_groups(
     catalog: Catalog,
-    room: Space,
+    space: Space,
     *,
     recipe: str,
     seed: int,
@@ -103,12 +103,14 @@ def counted_groups(
     stop: StopFlag,
 ) -> GroupCount:
     """How many groups there are; what a sweep of the same contents has counted is taken."""
-    stored = stored_sweep(catalog, room, recipe=recipe, seed=seed)
+    stored = stored_sweep(catalog, space, recipe=recipe, seed=seed)
     if stored is not None and stored.summary.get("ratios"):
         ratios = tuple(float(one) for one in stored.summary["ratios"])
         return GroupCount(stored.summary["groups"], max(ratios[1:], default=1.0), ratios)
-    rows, _ = room.weighing()
-    return group_count(room.vectors[rows], room.keys[rows], seed=seed, progress=progress, stop=stop)
+    rows, _ = space.weighing()
+    return group_count(
+        space.vectors[rows], space.keys[rows], seed=seed, progress=progress, stop=stop
+    )
 
 
 def with_steps(sentence: str, k: int, *, least: int) -> str:

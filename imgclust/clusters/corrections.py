@@ -242,30 +242,30 @@ def follow_near_copies(
                 )
 
 
-def merge_required(room: Space, active: Sequence[Correction]) -> Space:
+def merge_required(space: Space, active: Sequence[Correction]) -> Space:
     """The space with contents that have to be together as one point of their weight."""
-    group = np.arange(len(room.keys))
-    found = demanded(active, room.keys.tolist(), ())
+    group = np.arange(len(space.keys))
+    found = demanded(active, space.keys.tolist(), ())
     if len(np.unique(found.demands.group)) == len(found.keys):
-        return room
-    rows = np.searchsorted(room.keys, found.keys)
+        return space
+    rows = np.searchsorted(space.keys, found.keys)
     group[rows] = rows[found.demands.group]
-    return replace(room, points=contracted(room.points, group))
+    return replace(space, points=contracted(space.points, group))
 
 
 def required_clusters(
-    room: Space, active: Sequence[Correction], clusters: Sequence[int]
+    space: Space, active: Sequence[Correction], clusters: Sequence[int]
 ) -> npt.NDArray[np.int32]:
     """Place among `clusters` of the cluster that each content has to be in, (n,); -1 if free."""
-    found = demanded(active, room.keys.tolist(), clusters)
-    places = np.full(len(room.keys), -1, np.int32)
-    places[np.searchsorted(room.keys, found.keys)] = found.demands.fixed
+    found = demanded(active, space.keys.tolist(), clusters)
+    places = np.full(len(space.keys), -1, np.int32)
+    places[np.searchsorted(space.keys, found.keys)] = found.demands.fixed
     return places
 
 
 def corrected(
     catalog: Catalog,
-    room: Space,
+    space: Space,
     standing: CurrentClusters,
     done: Fit,
     matching: Matching,
@@ -282,24 +282,24 @@ def corrected(
     if lost:
         wrong = [one for one in active if one.kind == "in" and one.cluster in lost]
         raise contradiction(catalog, wrong, f"to make {counted(done.k, 'cluster')}")
-    found = demanded(active, room.keys.tolist(), matching.ids)
-    rows = np.searchsorted(room.keys, found.keys)
+    found = demanded(active, space.keys.tolist(), matching.ids)
+    rows = np.searchsorted(space.keys, found.keys)
     assigned = done.assigned[rows]
     distances = done.distances.copy()
     # Those that have to be together were one point in the fit.
-    apart = room.points[rows] - done.centroids[assigned]
+    apart = space.points[rows] - done.centroids[assigned]
     distances[rows] = np.linalg.norm(apart, axis=1)
     if not found.demands.violated(assigned).any():
         return replace(done, distances=distances), matching, 0
     try:
-        placed = satisfied(room.points[rows], done.centroids, assigned, found.demands)
+        placed = satisfied(space.points[rows], done.centroids, assigned, found.demands)
     except UnsatisfiableError as error:
         what = f"to make {counted(done.k, 'cluster')}"
         raise contradiction(catalog, found.about(error.rows), what) from None
     changed = rows[placed != assigned]
     everywhere = done.assigned.copy()
     everywhere[rows] = placed
-    apart = room.points[changed] - done.centroids[everywhere[changed]]
+    apart = space.points[changed] - done.centroids[everywhere[changed]]
     distances[changed] = np.linalg.norm(apart, axis=1)
     before = standing.before
     old_ids = () if standing.current is None else standing.current.cluster_ids
@@ -315,7 +315,7 @@ def corrected(
         done.assigned,
         [one if one in known else -1 for one in origins],
         next_id=catalog.clusterings.next_cluster_id(),
-        weights=room.counts,
+        weights=space.counts,
         old_ids=old_ids,
     )
     inertia = float(np.square(distances, dtype=np.float64).sum())

@@ -79,11 +79,13 @@ class Recluster:
         """
         began = time.monotonic()
         with self._locked():
-            room = self._space(space, seed, keep=True)
-            found, suggestion = self._sweep(room, k_min, k_max, seed)
-            n = len(room.keys)
+            feature_space = self._space(space, seed, keep=True)
+            found, suggestion = self._sweep(feature_space, k_min, k_max, seed)
+            n = len(feature_space.keys)
             compared_to = largest_compared(n)
-            path = self._charts / self._settings.views.elbow.format(dims=room.points.shape[1])
+            path = self._charts / self._settings.views.elbow.format(
+                dims=feature_space.points.shape[1]
+            )
             if chart:
                 draw_elbow(path, found, suggestion, space, compared_to=compared_to)
         return SweepResult(
@@ -99,7 +101,7 @@ class Recluster:
             criteria=found.criteria,
             preferred=preferred(found, n=n),
             compared_to=compared_to,
-            notes=(*room.notes, *found.notes),
+            notes=(*feature_space.notes, *found.notes),
         )
 
     def cluster(
@@ -169,14 +171,16 @@ class Recluster:
                     self._catalog.corrections.kept(self._catalog.clusterings.current_id())
                 ) - set(frozen)
                 requested_count(wanted, len(frozen), strict=strict, lasting=len(lasting))
-            room = self._space(space, seed, keep=not dry_run)
+            feature_space = self._space(space, seed, keep=not dry_run)
             self._stop.check()
-            standing = current_clusters(self._catalog, room)
+            standing = current_clusters(self._catalog, feature_space)
             continues = bool(standing.before.max(initial=-1) >= 0) and not fresh
             continues &= step is not None or space != "tsne"
             if step is not None:
                 number_before = len(standing.ids)
-                done, matching = self._continue(room, standing, step_from(standing, step), step)
+                done, matching = self._continue(
+                    feature_space, standing, step_from(standing, step), step
+                )
                 if done.k == number_before:
                     raise UsageError(
                         f"the clusters cannot be {step}: named ones stay as they are, and no "
@@ -185,18 +189,20 @@ class Recluster:
                 by, sentence = "user", f"k = {done.k:,}: one step {step} than {number_before:,}"
             else:
                 done, matching, by, sentence = self._fit(
-                    room, standing, wanted, seed, chosen_by, strict, continues
+                    feature_space, standing, wanted, seed, chosen_by, strict, continues
                 )
                 if wanted is None and not automatic:
                     least = len(standing.constraints.kept) + max(1, len(standing.lasting))
                     sentence = with_steps(sentence, done.k, least=least)
             self._stop.check()
-            done, matching, decided = corrected(self._catalog, room, standing, done, matching)
+            done, matching, decided = corrected(
+                self._catalog, feature_space, standing, done, matching
+            )
             number = None
             if not dry_run:
                 number = publish(
                     self._catalog,
-                    room,
+                    feature_space,
                     done,
                     matching,
                     standing=standing,
@@ -211,7 +217,7 @@ class Recluster:
                 )
             result = result_of(
                 self._catalog,
-                room,
+                feature_space,
                 standing,
                 done,
                 matching,
@@ -338,11 +344,11 @@ class Recluster:
         return device != "cpu" and devices.choose(device, devices.faiss_gpus()) == "gpu"
 
     def _sweep(
-        self, room: Space, k_min: int, k_max: int | None, seed: int
+        self, feature_space: Space, k_min: int, k_max: int | None, seed: int
     ) -> tuple[Sweep, Suggestion]:
         return sweep_and_store(
             self._catalog,
-            room,
+            feature_space,
             recipe=self._recipe,
             k_min=k_min,
             k_max=k_max,
@@ -354,7 +360,7 @@ class Recluster:
 
     def _fit(
         self,
-        room: Space,
+        feature_space: Space,
         standing: CurrentClusters,
         k: int | None,
         seed: int,
@@ -370,7 +376,7 @@ class Recluster:
         if k is None and continues:
             chosen = continued_count(
                 self._catalog,
-                room,
+                feature_space,
                 len(standing.ids),
                 least=max(least, k_min),
                 k_max=k_max,
@@ -382,25 +388,25 @@ class Recluster:
             if chosen is not None:
                 self._stop.check()
                 number, chosen_by, sentence = chosen
-                return *self._continue(room, standing, number, None), chosen_by, sentence
-        stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
+                return *self._continue(feature_space, standing, number, None), chosen_by, sentence
+        stored = stored_sweep(self._catalog, feature_space, recipe=self._recipe, seed=seed)
         if k is None:
             asked = [k_min, k_max]
             if stored is None or not stored.summary["complete"] or stored.summary["asked"] != asked:
-                self._sweep(room, k_min, k_max, seed)
+                self._sweep(feature_space, k_min, k_max, seed)
                 self._stop.check()  # half a sweep decides nothing
-                stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
+                stored = stored_sweep(self._catalog, feature_space, recipe=self._recipe, seed=seed)
             assert stored is not None
             number, chosen_by, sentence = suggested_count(stored, named)
             number = max(number, least)
         else:
             number, sentence = requested_count(k, named, strict=strict, lasting=lasting)
         if continues:
-            done, matching = self._continue(room, standing, number, None)
+            done, matching = self._continue(feature_space, standing, number, None)
             return done, matching, chosen_by, sentence or count_sentence(done, named)
         done = fit_space(
             self._catalog,
-            room,
+            feature_space,
             standing,
             number,
             recipe=self._recipe,
@@ -411,15 +417,15 @@ class Recluster:
             stop=self._stop,
         )
         self._stop.check()
-        matching = match_ids(self._catalog, room, standing, done)
+        matching = match_ids(self._catalog, feature_space, standing, done)
         return done, matching, chosen_by, sentence or count_sentence(done, named)
 
     def _continue(
-        self, room: Space, standing: CurrentClusters, k: int, step: str | None
+        self, feature_space: Space, standing: CurrentClusters, k: int, step: str | None
     ) -> tuple[Fit, Matching]:
         return continue_in_space(
             self._catalog,
-            room,
+            feature_space,
             standing,
             k,
             recipe=self._recipe,

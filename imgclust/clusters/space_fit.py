@@ -79,9 +79,9 @@ class CurrentClusters:
         return {} if self.current is None else {one.cluster: one for one in self.current.described}
 
 
-def current_clusters(catalog: Catalog, room: Space) -> CurrentClusters:
+def current_clusters(catalog: Catalog, space: Space) -> CurrentClusters:
     """Read how the contents of a space stand now."""
-    before = np.full(len(room.keys), -1, np.int64)
+    before = np.full(len(space.keys), -1, np.int64)
     with catalog.snapshot():
         current = catalog.clusterings.current()
         if current is None:
@@ -89,17 +89,17 @@ def current_clusters(catalog: Catalog, room: Space) -> CurrentClusters:
             return CurrentClusters(None, before, Constraints.none(), (), nobody)
         frozen = catalog.clusterings.frozen()
         contents, clusters, distances = catalog.assignments.of(current.id)
-        arrived = np.isin(room.keys, catalog.assignments.arrived(current.id))
+        arrived = np.isin(space.keys, catalog.assignments.arrived(current.id))
         corrections = tuple(catalog.corrections.active())
         put_into = catalog.corrections.kept(current.id)
-    rows = np.searchsorted(room.keys, contents)
-    rows[rows == len(room.keys)] = 0
-    known = room.keys[rows] == contents
+    rows = np.searchsorted(space.keys, contents)
+    rows[rows == len(space.keys)] = 0
+    known = space.keys[rows] == contents
     before[rows[known]] = clusters[known]
     held = np.isin(clusters, frozen)
     put_in = {one.content: one.cluster for one in corrections if one.kind == "in"}
     away = (held | np.isin(contents, list(put_in))) & ~known
-    here = {put_in[key] for key in room.keys.tolist() if key in put_in}
+    here = {put_in[key] for key in space.keys.tolist() if key in put_in}
     lasting = [one for one in put_into if one in here and one not in frozen]
     unplaced = zip(
         contents[away].tolist(), clusters[away].tolist(), distances[away].tolist(), strict=True
@@ -129,7 +129,7 @@ def count_sentence(done: Fit, named: int) -> str:
 
 def fit_space(
     catalog: Catalog,
-    room: Space,
+    space: Space,
     standing: CurrentClusters,
     k: int,
     *,
@@ -141,18 +141,18 @@ def fit_space(
     stop: StopFlag,
 ) -> Fit:
     """k clusters, the frozen ones first; without those the fit of a stored sweep will do."""
-    room = merge_required(room, standing.corrections)
+    space = merge_required(space, standing.corrections)
     if not standing.constraints.kept and stored is not None:
         centroids = catalog.sweeps.fit(stored.id, k)
         if centroids is not None:
-            return fit_of(room.points, centroids)
-    given = standing.constraints.given(room.keys)
-    rows, group = room.weighing(given >= 0)
+            return fit_of(space.points, centroids)
+    given = standing.constraints.given(space.keys)
+    rows, group = space.weighing(given >= 0)
     done = constrained_fit(
-        _of(room.points, rows),
+        _of(space.points, rows),
         k,
         given=given[rows],
-        anchors=_anchors(catalog, room, standing, given, recipe),
+        anchors=_anchors(catalog, space, standing, given, recipe),
         seed=seed,
         gpu=gpu,
         progress=progress,
@@ -199,7 +199,7 @@ def step_from(standing: CurrentClusters, step: str) -> int:
 
 def continue_in_space(
     catalog: Catalog,
-    room: Space,
+    space: Space,
     standing: CurrentClusters,
     k: int,
     *,
@@ -214,8 +214,8 @@ def continue_in_space(
     cluster again without an advantage for the one that it is in.
     """
     ids = standing.ids
-    room = merge_required(room, standing.corrections)
-    stays = required_clusters(room, standing.corrections, ids)
+    space = merge_required(space, standing.corrections)
+    stays = required_clusters(space, standing.corrections, ids)
     order = np.argsort(ids)
     now = np.full(len(standing.before), -1, np.int32)
     known = standing.before >= 0
@@ -226,11 +226,11 @@ def continue_in_space(
         held = np.bincount(now[known & ~loose], minlength=len(ids)) > 0
         loose[loose] = held[now[loose]]
         now[loose] = -1
-    given = standing.constraints.given(room.keys)
-    anchors = _anchors(catalog, room, standing, given, recipe)
+    given = standing.constraints.given(space.keys)
+    anchors = _anchors(catalog, space, standing, given, recipe)
     # In a step every row stays where it is, apart from its burst group too.
-    rows, group = room.weighing(np.full(len(now), True) if step else (given >= 0) | (stays >= 0))
-    points = _of(room.points, rows)
+    rows, group = space.weighing(np.full(len(now), True) if step else (given >= 0) | (stays >= 0))
+    points = _of(space.points, rows)
     if step:
         found = resized(points, now, k, given=given, anchors=anchors, pinned=stays, stop=stop)
     else:
@@ -255,21 +255,21 @@ def continue_in_space(
         done.assigned,
         [ids[one] if one >= 0 else -1 for one in found.origins],
         next_id=catalog.clusterings.next_cluster_id(),
-        weights=room.counts,
+        weights=space.counts,
         old_ids=() if standing.current is None else standing.current.cluster_ids,
         free=_free_ids(catalog, standing),
     )
     return done, matching
 
 
-def match_ids(catalog: Catalog, room: Space, standing: CurrentClusters, done: Fit) -> Matching:
+def match_ids(catalog: Catalog, space: Space, standing: CurrentClusters, done: Fit) -> Matching:
     """Ids of the new clusters: the frozen ones keep theirs, the others are matched."""
     return match(
         standing.before,
         done.assigned,
         k=done.k,
         next_id=catalog.clusterings.next_cluster_id(),
-        weights=room.counts,
+        weights=space.counts,
         old_ids=() if standing.current is None else standing.current.cluster_ids,
         pinned=standing.constraints.kept,
         free=_free_ids(catalog, standing),
@@ -286,24 +286,24 @@ def _free_ids(catalog: Catalog, standing: CurrentClusters) -> Sequence[int]:
 
 def _anchors(
     catalog: Catalog,
-    room: Space,
+    space: Space,
     standing: CurrentClusters,
     given: npt.NDArray[np.int32],
     recipe: str,
 ) -> Vectors:
     """Where the frozen clusters without contents lie, (f, dims); zeros for the others."""
     kept = standing.constraints.kept
-    found = np.zeros((len(kept), room.points.shape[1]), np.float32)
+    found = np.zeros((len(kept), space.points.shape[1]), np.float32)
     empty = [place for place in range(len(kept)) if not (given == place).any()]
     if not empty or standing.current is None:
         return found
     model = Model(catalog, standing.current)
     for place in empty:
-        found[place] = moved_centroid(model, kept[place], room, recipe)
+        found[place] = moved_centroid(model, kept[place], space, recipe)
     return found
 
 
-def moved_centroid(model: Model, cluster: int, room: Space, recipe: str) -> Vectors:
+def moved_centroid(model: Model, cluster: int, space: Space, recipe: str) -> Vectors:
     """The centroid of a cluster of a clustering in another space, (dims,).
 
     It lies nowhere where embeddings by another recipe made it.
@@ -311,16 +311,16 @@ def moved_centroid(model: Model, cluster: int, room: Space, recipe: str) -> Vect
     old = model.clustering
     centroid: Vectors = old.centroids[old.cluster_ids.index(cluster)]
     if old.recipe != recipe or is_nowhere(centroid):
-        return nowhere(room.points.shape[1])
-    if room.stored == old.projection and room.name == old.space:
+        return nowhere(space.points.shape[1])
+    if space.stored == old.projection and space.name == old.space:
         return centroid
-    moved: Vectors = project(room.projection, unproject(model.projection, centroid[np.newaxis]))[0]
+    moved: Vectors = project(space.projection, unproject(model.projection, centroid[np.newaxis]))[0]
     return moved
 
 
 def result_of(
     catalog: Catalog,
-    room: Space,
+    space: Space,
     standing: CurrentClusters,
     done: Fit,
     matching: Matching,
@@ -335,11 +335,11 @@ def result_of(
     if number is not None:
         sizes = catalog.assignments.sizes(number)
     else:
-        counts = np.bincount(done.assigned, weights=room.counts, minlength=done.k)
+        counts = np.bincount(done.assigned, weights=space.counts, minlength=done.k)
         sizes = {one: int(count) for one, count in zip(matching.ids, counts, strict=True)}
-    notes = (*room.notes, *done.notes)
+    notes = (*space.notes, *done.notes)
     kept = standing.constraints.kept
-    others = int(room.counts[~np.isin(standing.before, kept)].sum())
+    others = int(space.counts[~np.isin(standing.before, kept)].sum())
     if kept and len(kept) == done.k and others:
         notes += (
             f"every cluster has a name: {counted(others, 'other image')} joined to these; "
@@ -350,7 +350,7 @@ def result_of(
         k=done.k,
         chosen_by=chosen_by,
         sentence=sentence,
-        space=room.name,
+        space=space.name,
         inertia=done.inertia,
         sizes=dict(sorted(sizes.items())),
         provisional=provisional,
