@@ -191,14 +191,16 @@ def _top_up(
     Only what is new is read.
     """
     known, _, was_placed = catalog.projections.coordinates(stored.id)
-    fresh = ~np.isin(keys, known)
-    if (int(was_placed.sum()) + int(fresh.sum())) > AGED_SHARE * len(keys):
+    fresh = keys[~np.isin(keys, known)]
+    if int(was_placed.sum()) + len(fresh) > AGED_SHARE * len(keys):
         return None
-    if fresh.any():
+    with catalog.snapshot():  # a content does not leave between these two
+        fresh = fresh[[catalog.contents.has_embedding(int(key), recipe) for key in fresh]]
+        vectors = catalog.contents.embeddings(fresh, recipe)
+    if len(fresh):
         projection = projection_from_bytes(stored.blob)
         assert not isinstance(projection, SmoothedProjection)  # that of a map
-        vectors = catalog.contents.embeddings(keys[fresh], recipe)
-        must_be_numbers(catalog, keys[fresh], vectors)
+        must_be_numbers(catalog, fresh, vectors)
         if not standardise:
             to_unit_length(vectors)
         if isinstance(projection, TsneProjection):
@@ -206,7 +208,7 @@ def _top_up(
         else:
             coordinates = projection.transform(vectors)
         with catalog.transaction():
-            catalog.projections.put_coordinates(stored.id, keys[fresh], coordinates, placed=True)
+            catalog.projections.put_coordinates(stored.id, fresh, coordinates, placed=True)
     known, coordinates, placed = catalog.projections.coordinates(stored.id)
     here = np.isin(known, keys)
     since = int(placed[here].sum())
