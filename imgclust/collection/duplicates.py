@@ -6,9 +6,10 @@ import contextlib
 import functools
 import itertools
 import os
+import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -22,8 +23,10 @@ from imgclust.clusters import current_similarity
 from imgclust.collection import images
 from imgclust.collection.embedder import embedder_opener
 from imgclust.collection.link_folder import finish_pages
+from imgclust.config import Decode
 from imgclust.duplicates import (
     LIKE,
+    CopyMemory,
     CopyTest,
     Duplicate,
     DuplicateGroup,
@@ -39,6 +42,7 @@ from imgclust.duplicates import (
 )
 from imgclust.embedding import recipe_of
 from imgclust.errors import LockedError, NothingThereError, StorageError, UsageError
+from imgclust.fs import stored
 from imgclust.images import WHOLE_PX, Decoded, DecodePool, Outcome, claim
 from imgclust.locks import FileLock
 from imgclust.wording import printable
@@ -103,7 +107,8 @@ def duplicates(
     file = context.folders.neighbourhood
     kept = Neighbourhood.load(file, recipe=recipe, likeness=LIKE)
     neighbourhood = renewed(kept, live.index, keys, progress=context.progress, stop=context.stop)
-    originals = WholePictures(context)
+    comparisons = Comparisons()
+    originals = WholePictures(context, comparisons.pool)
     try:
         found = find(
             context.catalog,
@@ -118,7 +123,7 @@ def duplicates(
             stop=context.stop,
         )
     finally:  # what an interruption left counts the next time
-        originals.close()
+        comparisons.close()
         # A cache: a disk that refuses, and another process that keeps its own, do not matter.
         with contextlib.suppress(OSError, StorageError, LockedError):
             if not neighbourhood.same_as(kept):
@@ -206,17 +211,54 @@ def _keep(context: Context, found: DuplicatesResult) -> None:
         finish_pages(context)
 
 
-def copy_test(context: Context, originals: WholePictures) -> CopyTest:
-    """What tells near copies among the images of an answer; nothing that it finds is kept."""
+class Comparisons:
+    """What queries of one collection need to tell near copies: what was seen, and workers.
+
+    A process that answers many queries keeps it, and the last one that uses it closes it. May be
+    used by several threads.
+    """
+
+    def __init__(self) -> None:
+        self.memory = CopyMemory()
+        self._pool: DecodePool | None = None
+        self._lock = threading.Lock()
+
+    def pool(self, rules: Decode) -> DecodePool:
+        """Workers that decode whole pictures; they start when they are needed first."""
+        with self._lock:
+            if self._pool is not None and self._pool.broken:
+                self._pool.close()
+                self._pool = None
+            if self._pool is None:
+                self._pool = _pool(rules)
+            return self._pool
+
+    def close(self) -> None:
+        """Stop the workers."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.close()
+                self._pool = None
+
+
+@contextlib.contextmanager
+def copy_test(context: Context) -> Iterator[CopyTest]:
+    """What tells near copies among the images of an answer."""
+    kept = context.comparisons or Comparisons()
     trunk = recipe_of(weights.trunk()).name
-    return CopyTest(
-        context.catalog,
-        context.live_index().index,
-        thresholds=known(context.catalog, context.recipe, trunk=trunk),
-        pictures=Pictures(lambda key: images.picture(context, key)),
-        originals=originals,
-        stop=context.stop,
-    )
+    try:
+        yield CopyTest(
+            context.catalog,
+            context.live_index().index,
+            thresholds=known(context.catalog, context.recipe, trunk=trunk),
+            read=lambda key: images.picture(context, key),
+            originals=WholePictures(context, kept.pool),
+            memory=kept.memory,
+            stop=context.stop,
+        )
+    finally:
+        if context.comparisons is None:
+            kept.close()
 
 
 def require_similarity(min_score: float | None) -> None:
@@ -255,11 +297,17 @@ def dismiss(context: Context, ids: Sequence[int], *, undo: bool) -> Dismissed:
 
 
 class WholePictures:
-    """Decodes contents once each as long as there is room; the workers start when needed."""
+    """Decodes contents once each as long as there is room.
 
-    def __init__(self, context: Context) -> None:
+    Parameters
+    ----------
+    pool
+        Gives the workers when they are needed.
+    """
+
+    def __init__(self, context: Context, pool: Callable[[Decode], DecodePool]) -> None:
         self._context = context
-        self._pool: DecodePool | None = None
+        self._pool = pool
         self._futures: dict[int, Future[Outcome]] = {}
         self._kept: OrderedDict[int, npt.NDArray[np.uint8] | None] = OrderedDict()
         self._bytes = 0
@@ -268,15 +316,37 @@ class WholePictures:
         """Begin to decode a content, unless that was done."""
         if key in self._kept or key in self._futures:
             return
+        path = self._path(key)
+        if path is None:
+            self._kept[key] = None
+            return
+        future: Future[Outcome] = Future()
+        pool = self._pool(self._context.settings.decode)
+        pool.submit(path, functools.partial(_settle, future))
+        self._futures[key] = future
+
+    def there(self, key: int) -> bool:
+        """See `KeptOriginals.there`."""
+        path = self._path(key)
+        if path is None:
+            return False
+        known = self._context.catalog.observations.at(path)
+        with contextlib.suppress(OSError):
+            found = os.stat(path)
+            return known is not None and known.stat[2:4] == (
+                found.st_size,
+                stored(found.st_mtime_ns),
+            )
+        return False
+
+    def _path(self, key: int) -> bytes | None:
+        """Where a content is, as far as the catalog knows."""
         known = self._context.catalog.observations
         for image in self._context.catalog.images.with_content(key):
             there = known.at(image.path)
             if image.state == "present" and there is not None and there.state == "done":
-                future: Future[Outcome] = Future()
-                self._started().submit(image.path, functools.partial(_settle, future))
-                self._futures[key] = future
-                return
-        self._kept[key] = None
+                return image.path
+        return None
 
     def get(self, key: int) -> npt.NDArray[np.uint8] | None:
         """See `images.whole_picture`; None: no file holds the content, or it is not compared."""
@@ -296,11 +366,6 @@ class WholePictures:
             self._bytes -= _size(self._kept.popitem(last=False)[1])
         return found
 
-    def close(self) -> None:
-        """Stop the workers."""
-        if self._pool is not None:
-            self._pool.close()
-
     def _waited(self, future: Future[Outcome]) -> Outcome | None:
         while True:
             self._context.stop.check()
@@ -311,22 +376,20 @@ class WholePictures:
             except CancelledError:
                 return None
 
-    def _started(self) -> DecodePool:
-        if self._pool is None:
-            rules = self._context.settings.decode
-            self._pool = DecodePool(
-                workers=min(rules.workers or _WORKERS, devices.cpu_count()),
-                time_limit_s=rules.time_limit_s,
-                memory_limit_bytes=rules.memory_limit_mb << 20,
-                task=functools.partial(
-                    claim,
-                    thumbnail_px=0,
-                    size_cap_bytes=rules.size_cap_mb << 20,
-                    pixel_cap=rules.pixel_cap_mp * 1_000_000,
-                    whole_px=WHOLE_PX,
-                ),
-            )
-        return self._pool
+
+def _pool(rules: Decode) -> DecodePool:
+    return DecodePool(
+        workers=min(rules.workers or _WORKERS, devices.cpu_count()),
+        time_limit_s=rules.time_limit_s,
+        memory_limit_bytes=rules.memory_limit_mb << 20,
+        task=functools.partial(
+            claim,
+            thumbnail_px=0,
+            size_cap_bytes=rules.size_cap_mb << 20,
+            pixel_cap=rules.pixel_cap_mp * 1_000_000,
+            whole_px=WHOLE_PX,
+        ),
+    )
 
 
 def _size(pixels: npt.NDArray[np.uint8] | None) -> int:

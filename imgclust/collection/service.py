@@ -148,9 +148,17 @@ class PictureWorkers:
     """Decode workers for pictures that are sent in, and for previews; they start when needed.
 
     `close` ends them. May be used by several threads.
+
+    Attributes
+    ----------
+    comparisons
+        What queries keep for the next one.
     """
 
     def __init__(self) -> None:
+        from imgclust.collection.duplicates import Comparisons
+
+        self.comparisons = Comparisons()
         self._previews: DecodePool | None = None
 
     def read(self, path: bytes, *, region: Region | None = None) -> Outcome:
@@ -179,6 +187,7 @@ class PictureWorkers:
 
     def close(self) -> None:
         """Stop the workers."""
+        self.comparisons.close()
         if self._previews is not None:
             self._previews.close()
 
@@ -209,6 +218,10 @@ class Service:
     def decode_apart(self, workers: PictureWorkers) -> None:
         """Have pictures that queries read decoded by these workers, from now on."""
         self._context.reader = workers.read
+
+    def compare_with(self, workers: PictureWorkers) -> None:
+        """Have queries keep with these workers what they see of copies, from now on."""
+        self._context.comparisons = workers.comparisons
 
     def is_current(self) -> bool:
         """False when the catalog's file was replaced, or has other embeddings, since the opening.
