@@ -136,7 +136,7 @@ def test_a_process_that_goes_on_answers_as_one_that_begins(run: Run, tmp_path: P
         return expected
 
     with contextlib.closing(workers), Collection.open(index) as kept:
-        kept.service.compare_with(workers)
+        kept.service.keep_with(workers)
         every = [row["id"] for row in document(kept.query(1, n=99, copies=True))["neighbours"]]
         ids = [1, *every[:2]]
         first = answered(ids)

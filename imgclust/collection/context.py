@@ -25,7 +25,7 @@ from imgclust.wording import NO_CLUSTERS
 
 if TYPE_CHECKING:
     from imgclust.clusters import Recluster, Similarity
-    from imgclust.collection.duplicates import Comparisons
+    from imgclust.collection.query_cache import QueryCache
     from imgclust.embedding import Embedder
     from imgclust.images import Outcome, ThumbnailStore
     from imgclust.ingest import IngestResult
@@ -76,7 +76,7 @@ class Context:
         # Reads files that are not of the collection; None: this process does.
         self.reader: Callable[..., Outcome] | None = None
         # What queries keep for the next one; None: each begins with nothing.
-        self.comparisons: Comparisons | None = None
+        self.query_cache: QueryCache | None = None
         # The similarity that was read last, and the clustering and recipe that it belongs to.
         self.similarity: tuple[tuple[int | None, str], Similarity] | None = None
         # The network, once it was needed, and the recipe that all that is loaded belongs to.
@@ -264,6 +264,10 @@ class Context:
         if self._live is None:
             self._live = self.open_index(self.catalog, mapped=True)
         return self._live
+
+    def query_index(self) -> LiveIndex:
+        """The index for a query, up to date within its `searched`."""
+        return self.live_index() if self.query_cache is None else self.query_cache.live_index(self)
 
     def open_index(
         self, catalog: Catalog, *, verify: bool = False, mapped: bool = False

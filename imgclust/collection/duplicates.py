@@ -6,7 +6,6 @@ import contextlib
 import functools
 import itertools
 import os
-import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,16 +16,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imgclust import devices, weights
+from imgclust import weights
 from imgclust.catalog import Image
 from imgclust.clusters import current_similarity
 from imgclust.collection import images
 from imgclust.collection.embedder import embedder_opener
 from imgclust.collection.link_folder import finish_pages
+from imgclust.collection.query_cache import QueryCache
 from imgclust.config import Decode
 from imgclust.duplicates import (
     LIKE,
-    CopyMemory,
     CopyTest,
     Duplicate,
     DuplicateGroup,
@@ -43,7 +42,7 @@ from imgclust.duplicates import (
 from imgclust.embedding import recipe_of
 from imgclust.errors import LockedError, NothingThereError, StorageError, UsageError
 from imgclust.fs import stored
-from imgclust.images import WHOLE_PX, Decoded, DecodePool, Outcome, claim
+from imgclust.images import Decoded, DecodePool, Outcome
 from imgclust.locks import FileLock
 from imgclust.wording import printable
 
@@ -51,7 +50,6 @@ if TYPE_CHECKING:
     from imgclust.collection.context import Context
     from imgclust.index import VectorIndex
 
-_WORKERS = 2
 # What decoded pictures may take; the two that are compared are kept in any case.
 _MOST_BYTES = 256 << 20
 _POLL_S = 0.5
@@ -107,8 +105,8 @@ def duplicates(
     file = context.folders.neighbourhood
     kept = Neighbourhood.load(file, recipe=recipe, likeness=LIKE)
     neighbourhood = renewed(kept, live.index, keys, progress=context.progress, stop=context.stop)
-    comparisons = Comparisons()
-    originals = WholePictures(context, comparisons.pool)
+    cache = QueryCache()
+    originals = WholePictures(context, cache.pool)
     try:
         found = find(
             context.catalog,
@@ -123,7 +121,7 @@ def duplicates(
             stop=context.stop,
         )
     finally:  # what an interruption left counts the next time
-        comparisons.close()
+        cache.close()
         # A cache: a disk that refuses, and another process that keeps its own, do not matter.
         with contextlib.suppress(OSError, StorageError, LockedError):
             if not neighbourhood.same_as(kept):
@@ -211,54 +209,24 @@ def _keep(context: Context, found: DuplicatesResult) -> None:
         finish_pages(context)
 
 
-class Comparisons:
-    """What queries of one collection need to tell near copies: what was seen, and workers.
-
-    A process that answers many queries keeps it, and the last one that uses it closes it. May be
-    used by several threads.
-    """
-
-    def __init__(self) -> None:
-        self.memory = CopyMemory()
-        self._pool: DecodePool | None = None
-        self._lock = threading.Lock()
-
-    def pool(self, rules: Decode) -> DecodePool:
-        """Workers that decode whole pictures; they start when they are needed first."""
-        with self._lock:
-            if self._pool is not None and self._pool.broken:
-                self._pool.close()
-                self._pool = None
-            if self._pool is None:
-                self._pool = _pool(rules)
-            return self._pool
-
-    def close(self) -> None:
-        """Stop the workers."""
-        with self._lock:
-            if self._pool is not None:
-                self._pool.close()
-                self._pool = None
-
-
 @contextlib.contextmanager
-def copy_test(context: Context) -> Iterator[CopyTest]:
+def copy_test(context: Context, index: VectorIndex) -> Iterator[CopyTest]:
     """What tells near copies among the images of an answer."""
-    kept = context.comparisons or Comparisons()
+    cache = context.query_cache or QueryCache()
     trunk = recipe_of(weights.trunk()).name
     try:
         yield CopyTest(
             context.catalog,
-            context.live_index().index,
+            index,
             thresholds=known(context.catalog, context.recipe, trunk=trunk),
             read=lambda key: images.picture(context, key),
-            originals=WholePictures(context, kept.pool),
-            memory=kept.memory,
+            originals=WholePictures(context, cache.pool),
+            memory=cache.memory,
             stop=context.stop,
         )
     finally:
-        if context.comparisons is None:
-            kept.close()
+        if cache is not context.query_cache:
+            cache.close()
 
 
 def require_similarity(min_score: float | None) -> None:
@@ -375,21 +343,6 @@ class WholePictures:
                 continue
             except CancelledError:
                 return None
-
-
-def _pool(rules: Decode) -> DecodePool:
-    return DecodePool(
-        workers=min(rules.workers or _WORKERS, devices.cpu_count()),
-        time_limit_s=rules.time_limit_s,
-        memory_limit_bytes=rules.memory_limit_mb << 20,
-        task=functools.partial(
-            claim,
-            thumbnail_px=0,
-            size_cap_bytes=rules.size_cap_mb << 20,
-            pixel_cap=rules.pixel_cap_mp * 1_000_000,
-            whole_px=WHOLE_PX,
-        ),
-    )
 
 
 def _size(pixels: npt.NDArray[np.uint8] | None) -> int:

@@ -65,14 +65,16 @@ def query(
             f"--min-similarity: {SIMILARITY_LACKING[similarity.lacking or '']}; use --min-score"
         )
     subject = _of_region(context, asked[0], region) if region else _of(context, asked)
+    live = context.query_index()
     with (
-        contextlib.nullcontext() if copies else copy_test(context) as test,
+        live.searched(),
+        contextlib.nullcontext() if copies else copy_test(context, live.index) as test,
         # After so little work threads of OpenBLAS spin for longer than it takes.
         devices.one_blas_thread,
     ):
         found = search.neighbours(
             context.catalog,
-            context.live_index(),
+            live,
             subject,
             queries=asked,
             n=n,

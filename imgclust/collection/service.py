@@ -17,6 +17,7 @@ from imgclust.clusters import drifting
 from imgclust.collection import clusters, images
 from imgclust.collection.clusters import ClusterDetails, Member
 from imgclust.collection.images import bytes_of
+from imgclust.collection.query_cache import QueryCache
 from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.images import DecodePool, Region, claim
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 SHOWN = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
 # The longest side of a preview.
 _PREVIEW_PX = 1600
+# How often the index is compared with a catalog that changes meanwhile.
+_TRIES = 5
 ORDERS = ("distance", "newest", "oldest", "taken", "name")
 # A picture that is sent in: no larger than this.
 MOST_BYTES, _MOST_PIXELS = 64 << 20, 100_000_000
@@ -151,14 +154,12 @@ class PictureWorkers:
 
     Attributes
     ----------
-    comparisons
+    cache
         What queries keep for the next one.
     """
 
     def __init__(self) -> None:
-        from imgclust.collection.duplicates import Comparisons
-
-        self.comparisons = Comparisons()
+        self.cache = QueryCache()
         self._previews: DecodePool | None = None
 
     def read(self, path: bytes, *, region: Region | None = None) -> Outcome:
@@ -187,7 +188,7 @@ class PictureWorkers:
 
     def close(self) -> None:
         """Stop the workers."""
-        self.comparisons.close()
+        self.cache.close()
         if self._previews is not None:
             self._previews.close()
 
@@ -219,9 +220,9 @@ class Service:
         """Have pictures that queries read decoded by these workers, from now on."""
         self._context.reader = workers.read
 
-    def compare_with(self, workers: PictureWorkers) -> None:
-        """Have queries keep with these workers what they see of copies, from now on."""
-        self._context.comparisons = workers.comparisons
+    def keep_with(self, workers: PictureWorkers) -> None:
+        """Have queries keep with these workers what the next one needs, from now on."""
+        self._context.query_cache = workers.cache
 
     def is_current(self) -> bool:
         """False when the catalog's file was replaced, or has other embeddings, since the opening.
@@ -471,10 +472,17 @@ class Service:
         try:
             if catalog.setting("recipe") is None:
                 return []
-            live = context.live_index()
-            with catalog.snapshot():
-                live.top_up()
-                indexed, stored = len(live.index), catalog.contents.count(context.recipe)
+            recipe = context.recipe
+            live = context.query_index()
+            for _ in range(_TRIES):
+                with live.searched():
+                    sequence, indexed = live.sequence, len(live.index)
+                with catalog.snapshot():
+                    current, stored = catalog.contents.sequence(), catalog.contents.count(recipe)
+                if current == sequence:
+                    break
+            else:  # images arrive faster than one can look
+                return []
         except ImgclustError as error:
             return [str(error)]
         if indexed != stored:

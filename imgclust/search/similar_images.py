@@ -184,6 +184,8 @@ def neighbours(
 
     Parameters
     ----------
+    live
+        Up to date: the caller is within its `searched`.
     queries
         What was asked for, as it was asked.
     min_score, min_similarity
@@ -206,7 +208,6 @@ def neighbours(
     NothingThereError
         When there is no such cluster.
     """
-    live.top_up()
     current = catalog.clusterings.current_id()
     members: Sequence[int] | None = None
     if cluster is not None:

@@ -79,7 +79,7 @@ class Site:
             stop=stop or self.stop,
             changing=frozenset(given),
         )
-        opened.service.compare_with(self.workers)
+        opened.service.keep_with(self.workers)
         return opened
 
     def settings(self) -> config.Effective:
