@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 
+from tests.browsing import Visit
 from tests.command_line import Run
 from tests.conftest import write_picture
 from tests.served import HERE, client, finished, service, until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 STATIC = Path(__file__).parents[1] / "imgclust" / "server" / "static"
 PAGE = {"accept": "text/html"}
 EVIL = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
@@ -44,6 +44,7 @@ def test_every_page_is_html_of_our_own(api: TestClient) -> None:
         "clusters/1?order=newest&since=2001&until=",
         "images/3",
         "search",
+        "k",
     ):
         answer = api.get(f"/c/default/{path}", headers=PAGE)
         assert answer.status_code == 200, path
@@ -100,56 +101,17 @@ def test_what_is_new_is_counted(api: TestClient, run: Run, tmp_path: Path) -> No
 
 
 def test_the_script_stays_small_and_asks_nobody_else() -> None:
-    script = (STATIC / "gallery.js").read_text("utf-8")
-    assert len(script.splitlines()) <= 1500
-    for word in ("http:", "https:", "innerHTML", "eval(", "document.write", "import "):
-        assert word not in script
+    scripts = {path.name: path.read_text("utf-8") for path in STATIC.glob("*.js")}
+    assert sum(len(script.splitlines()) for script in scripts.values()) <= 1500
+    for name, script in scripts.items():
+        for word in ("http:", "https:", "innerHTML", "eval(", "document.write", "import("):
+            assert word not in script, (name, word)
+        sources = re.findall(r"^import .* from (.*);$", script, re.MULTILINE)
+        assert sources == ([] if name == "gallery.js" else ['"./gallery.js"']), name
+        assert script.count("import") == len(sources), name
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium here")
-    with sync_playwright() as tools:
-        try:
-            made = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        except Error as error:
-            pytest.skip(f"chromium does not start here: {error}")
-        yield made
-        made.close()
-
-
-class Visit:
-    """A page of the gallery in a browser, with what went wrong on it."""
-
-    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
-        self.context = browser.new_context(**options)
-        self.address = address
-        self.faults: list[str] = []
-        self.page = self.open()
-
-    def open(self) -> Page:
-        page = self.context.new_page()
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on(
-            "console", lambda one: self.faults.append(one.text) if one.type == "error" else None
-        )
-        page.on("request", self._asked)
-        return page
-
-    def _said(self, message: Any) -> None:
-        if message.type == "error":
-            self.faults.append(message.text)
-
-    def _asked(self, request: Any) -> None:
-        if not request.url.startswith((self.address, "blob:")):
-            self.faults.append(f"asked {request.url}")
-
-    def go(self, path: str) -> None:
-        self.page.goto(f"{self.address}/c/default/{path}", wait_until="load")
 
 
 @pytest.fixture
@@ -166,7 +128,7 @@ def test_pages_show_without_a_fault(
 ) -> None:
     size = {"width": width, "height": 800}
     visit = Visit(browser, address, color_scheme=scheme, viewport=size)
-    for path in ("", "clusters/1", "images/3", "search"):
+    for path in ("", "clusters/1", "images/3", "search", "k"):
         visit.go(path)
         shown = (
             "[...document.images].slice(0, 4).every(one => one.complete && "

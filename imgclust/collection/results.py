@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from imgclust.clusters import Drifting as Drifting
     from imgclust.clusters import LifeEvent as LifeEvent
     from imgclust.clusters import PastClustering as PastClustering
+    from imgclust.clusters import PreviewedCluster as PreviewedCluster
+    from imgclust.clusters import SweepPreview as SweepPreview
     from imgclust.clusters import SweepResult as SweepResult
     from imgclust.collection.clusters import ClusterDetails as ClusterDetails
     from imgclust.collection.clusters import ClusterRow as ClusterRow
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from imgclust.collection.images import DamagedImage as DamagedImage
     from imgclust.collection.images import MissingImage as MissingImage
     from imgclust.collection.images import Removed as Removed
+    from imgclust.collection.k_choice import SweepCurve as SweepCurve
     from imgclust.collection.management import CollectionList as CollectionList
     from imgclust.collection.management import CollectionPlace as CollectionPlace
     from imgclust.collection.management import CollectionRow as CollectionRow
@@ -89,13 +92,15 @@ _HOMES = {
     "backup": "Backup Manifest Restored",
     "catalog": "Facts KeptCatalog Quarantined Suggestion StoredJob",
     "clustering": "Drift",
-    "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering SweepResult",
+    "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering PreviewedCluster "
+    "SweepPreview SweepResult",
     "collection.clusters": "ClusterDetails ClusterRow Member",
     "collection.correction_results": "Corrected CorrectedImage CorrectionList CorrectionRow "
     "LookAlike WaitingLink",
     "collection.corrections": "Corrections",
     "collection.duplicates": "Dismissed",
     "collection.images": "DamagedImage MissingImage Removed",
+    "collection.k_choice": "SweepCurve",
     "collection.management": "CollectionList CollectionPlace CollectionRow "
     "Deleted EffectiveSettings SettingRow",
     "collection.roots": "MovedRoot RemovedRoot RootRow",

@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgclust.catalog import Facts, FeedRow, StoredJob
-from imgclust.clusters import drifting
-from imgclust.collection import clusters, images
+from imgclust.clusters import Previewer, SweepPreview, drifting
+from imgclust.collection import clusters, images, k_choice
 from imgclust.collection.clusters import ClusterDetails, Member
 from imgclust.collection.images import bytes_of
 from imgclust.collection.selection import Selection, selected, with_facts
@@ -194,6 +194,7 @@ class Service:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._previewer: Previewer | None = None
 
     def watch(
         self, roots: Sequence[str | os.PathLike[str]], *, monitor: Monitor, emit: Emit
@@ -402,6 +403,23 @@ class Service:
             if same and isinstance(outcome, Decoded):
                 return outcome.thumbnail
         return None
+
+    # The choice of k
+
+    def sweep_curve(self) -> k_choice.SweepCurve:
+        """The elbow curve of the last sweep; raises NothingThereError without one."""
+        return k_choice.curve(self._context)
+
+    def sweep_preview(self, k: int) -> SweepPreview:
+        """What the last sweep has found for a k; nothing is published.
+
+        Raises
+        ------
+        NothingThereError
+            Without a sweep, or a kept fit of this k.
+        """
+        self._previewer = k_choice.previewer(self._context, self._previewer)
+        return self._previewer.show(k)
 
     # The feed
 

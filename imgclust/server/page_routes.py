@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from imgclust.collection import News
+from imgclust.collection import News, SweepCurve
 from imgclust.collection.json_documents import document
 from imgclust.errors import NothingThereError
 from imgclust.server.answers import Documents, answers
@@ -25,8 +25,15 @@ _STATIC = Path(__file__).parent / "static"
 _FILES = {
     "gallery.css": "text/css",
     "gallery.js": "text/javascript",
+    "k.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+# The pages of a collection in the order of their links: template, address, words.
+_PAGES = (
+    ("wall", "", "Clusters"),
+    ("search", "search", "Search"),
+    ("k", "k", "Choose k"),
+)
 _ORDERS = (
     ("distance", "from the centre outwards"),
     ("newest", "newest first"),
@@ -35,6 +42,8 @@ _ORDERS = (
     ("name", "by name"),
 )
 _FIRST = 200
+# Width and height of the elbow curve, in units of its own.
+_BOX = (600.0, 200.0)
 _SIMILAR = 12
 
 _pages = Environment(
@@ -61,6 +70,7 @@ def _common(site: Site, name: str, which: str, last: str) -> dict[str, Any]:
         "collection": name,
         "collections": site.names(),
         "page": which,
+        "pages": _PAGES,
         "last": last,
         "api": f"/api/v1/collections/{name}",
     }
@@ -152,6 +162,42 @@ def search(site: Here, name: Name) -> Response:
     with site.open(name) as collection:
         last = collection.service.changes().last
     return page("search.html", **_common(site, name, "search", last))
+
+
+@router.get("/c/{name}/k")
+def choice_of_k(site: Here, name: Name) -> Response:
+    """The elbow curve, and the clusters of every k of it."""
+    with site.open(name) as collection:
+        last = collection.service.changes().last
+        shown = collection.standing()
+        try:
+            curve = collection.service.sweep_curve()
+        except NothingThereError:
+            curve = None
+    return page(
+        "k.html",
+        curve=curve,
+        drawn=None if curve is None else _drawn(curve),
+        images=shown.images,
+        clusters=shown.clusters,
+        **_common(site, name, "k", last),
+    )
+
+
+def _drawn(curve: SweepCurve) -> list[tuple[int, float, float]]:
+    """The points (k, x, y) of an elbow curve in a box of the size `_BOX`."""
+    known = [(k, one) for k, one in zip(curve.k, curve.inertia, strict=True) if one is not None]
+    first, last = min(curve.k), max(curve.k)
+    most = max((one for _, one in known), default=0.0) or 1.0
+    width, height = _BOX
+    return [
+        (
+            k,
+            round((k - first) / max(1, last - first) * width, 1),
+            round(height * (1 - one / most), 1),
+        )
+        for k, one in known
+    ]
 
 
 @news.get("/collections/{name}/news", responses=answers(News))
