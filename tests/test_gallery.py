@@ -45,6 +45,7 @@ def test_every_page_is_html_of_our_own(api: TestClient) -> None:
         "images/3",
         "search",
         "k",
+        "activity",
     ):
         answer = api.get(f"/c/default/{path}", headers=PAGE)
         assert answer.status_code == 200, path
@@ -128,7 +129,7 @@ def test_pages_show_without_a_fault(
 ) -> None:
     size = {"width": width, "height": 800}
     visit = Visit(browser, address, color_scheme=scheme, viewport=size)
-    for path in ("", "clusters/1", "images/3", "search", "k"):
+    for path in ("", "clusters/1", "images/3", "search", "k", "activity"):
         visit.go(path)
         shown = (
             "[...document.images].slice(0, 4).every(one => one.complete && "

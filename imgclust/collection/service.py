@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgclust.catalog import Facts, FeedRow, StoredJob
 from imgclust.clusters import Previewer, SweepPreview, drifting
-from imgclust.collection import clusters, images, k_choice
+from imgclust.collection import activity, clusters, found_duplicates, images, k_choice, map_points
 from imgclust.collection.clusters import ClusterDetails, Member
 from imgclust.collection.images import bytes_of
 from imgclust.collection.selection import Selection, selected, with_facts
@@ -421,6 +421,40 @@ class Service:
         self._previewer = k_choice.previewer(self._context, self._previewer)
         return self._previewer.show(k)
 
+    # Duplicates
+
+    def found_duplicates(
+        self, *, offset: int = 0, limit: int = 50
+    ) -> found_duplicates.FoundDuplicates:
+        """Groups of the last job that looked for duplicates, as far as they are still true.
+
+        Raises
+        ------
+        NothingThereError
+            When none has.
+        """
+        return found_duplicates.found(self._context, offset=offset, limit=limit)
+
+    def duplicates_list(self) -> str:
+        """All copies but the best of each group, as a command of a shell that lists them.
+
+        Raises as `found_duplicates`.
+        """
+        return found_duplicates.shell_list(self._context)
+
+    # The map
+
+    def map_overview(self) -> map_points.MapOverview:
+        """The newest map of two dimensions; raises NothingThereError without one."""
+        return map_points.overview(self._context)
+
+    def map_points(self, *, after: int = 0) -> bytes:
+        """Its images with an id above `after`, as `server/gallery_routes.py` says; places new ones.
+
+        Raises as `map_overview`.
+        """
+        return map_points.points(self._context, after=after)
+
     # The feed
 
     def changes(self, after: str | None = None, *, limit: int = 500) -> FeedPart:
@@ -438,6 +472,10 @@ class Service:
             rows = catalog.feed.after(number, limit)
         events = tuple(_event(stream, row) for row in rows)
         return FeedPart(True, events[-1].id if events else f"{stream}-{number}", events)
+
+    def activity(self, *, limit: int = 60) -> activity.Activity:
+        """What waits to be read, and the newest changes, at most so many."""
+        return activity.activity(self._context, limit=limit)
 
     # Jobs
 
