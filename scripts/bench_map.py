@@ -9,12 +9,14 @@ needed: the answers are made up.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import shutil
 import statistics
 import struct
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,6 +99,11 @@ def answer(route: Route, *, points: bytes, overview: dict[str, Any], n: int) -> 
         route.fulfill(status=404, body="")
 
 
+def answers(points: bytes, overview: dict[str, Any], n: int) -> Callable[[Route], None]:
+    """What answers the requests of a page with these points."""
+    return lambda route: answer(route, points=points, overview=overview, n=n)
+
+
 def moved(page: Page, name: str, seconds: float) -> str:
     """Move the map for some seconds; returns what was seen."""
     box = page.locator("#map").bounding_box()
@@ -116,7 +123,7 @@ def moved(page: Page, name: str, seconds: float) -> str:
     if name == "pan":
         page.mouse.up()
     took, frames = page.evaluate("() => [window.took, window.frames]")
-    gaps = sorted(b - a for a, b in zip(frames, frames[1:], strict=False))
+    gaps = sorted(b - a for a, b in itertools.pairwise(frames))
     return (
         f"{name}: {1000 * (len(gaps)) / sum(gaps):.0f} pictures a second, slowest twentieth "
         f"{gaps[int(0.95 * len(gaps))]:.0f} ms; drawing {statistics.median(took):.1f} ms (median), "
@@ -141,12 +148,7 @@ def main() -> None:
         for n in given.numbers:
             context = browser.new_context(viewport={"width": 1280, "height": 900})
             points, overview = points_of(n), overview_of(n)
-            context.route(
-                "**/*",
-                lambda route, points=points, overview=overview, n=n: answer(
-                    route, points=points, overview=overview, n=n
-                ),
-            )
+            context.route("**/*", answers(points, overview, n))
             page = context.new_page()
             began = time.monotonic()
             page.goto(f"{_PLACE}/c/default/map")

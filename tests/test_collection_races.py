@@ -14,10 +14,10 @@ from imgclust.catalog import Catalog, Image
 from imgclust.collection import Collection, Event, embedder, ingest, link_folder, stored_settings
 from imgclust.collection import ingest as ingest_module
 from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
-from imgclust.links import Linking, syncer
+from imgclust.links import LinkSyncer, syncer
 from imgclust.locks import FileLock
 from imgclust.progress import StopFlag
-from imgclust.search import LiveIndex
+from imgclust.search import CatalogIndex
 from tests.conftest import Open, inside, write_picture
 
 
@@ -181,7 +181,7 @@ def test_a_stop_ends_the_wait_for_the_links(open_collection: Open, drop: Path) -
         stop.set()
         collection.remove(1)
     assert len(said) == 1
-    assert inside(collection).linking().queued
+    assert inside(collection).link_syncer().queued
 
 
 def test_a_stop_ends_a_sync_between_its_rounds(
@@ -193,7 +193,7 @@ def test_a_stop_ends_a_sync_between_its_rounds(
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=2)
-    inside(collection).linking().clear()
+    inside(collection).link_syncer().clear()
     linked: list[int] = []
 
     def made(step: str, done: int, total: int | None) -> None:
@@ -202,16 +202,18 @@ def test_a_stop_ends_a_sync_between_its_rounds(
             stop.set()
 
     with pytest.raises(StoppedError):
-        inside(collection).linking().sync(whole=True, progress=made, stop=stop)
+        inside(collection).link_syncer().sync(whole=True, progress=made, stop=stop)
     assert linked == [0, 2]  # a round is finished, the next is not begun
     steps = inside(collection).catalog.ledger.share_to_review()
     with pytest.raises(StoppedError):
-        inside(collection).linking().sync(stop=stop)
+        inside(collection).link_syncer().sync(stop=stop)
     assert inside(collection).catalog.ledger.share_to_review() == steps
     assert inside(collection).catalog.ledger.count() == 2
     collection.sync_links()
     assert collection.links(check=True).in_step
-    assert inside(collection).linking().sync(stop=stop).links == 24  # nothing is left to be stopped
+    assert (
+        inside(collection).link_syncer().sync(stop=stop).links == 24
+    )  # nothing is left to be stopped
 
 
 def test_a_sync_asks_once_where_the_link_folder_is(open_collection: Open, drop: Path) -> None:
@@ -226,10 +228,10 @@ def test_a_sync_asks_once_where_the_link_folder_is(open_collection: Open, drop: 
 
     rules = inside(collection).link_rules
     lock = collection.folders.lock("links")
-    linking = Linking(
+    link_syncer = LinkSyncer(
         inside(collection).catalog, root=where, mode=rules.mode, names=rules, lock=lock
     )
-    linking.sync(whole=True)
+    link_syncer.sync(whole=True)
     assert len(asked) == 1
 
 
@@ -249,7 +251,7 @@ def test_a_link_folder_in_trouble_does_not_end_an_ingest(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(Linking, "advance", fail)
+        patch.setattr(LinkSyncer, "advance", fail)
         assert [keeper.links(), keeper.links()] == [False, False]
     assert [event.kind for event in said] == ["trouble"] * isinstance(error, OSError)
     assert keeper.links()
@@ -282,17 +284,17 @@ def test_a_failed_start_leaves_no_thread_and_no_worker(
 ) -> None:
     collection = open_collection()
     closed: list[bool] = []
-    close = LiveIndex.close
+    close = CatalogIndex.close
 
     def fail(path: bytes) -> bool:
         raise OSError(5, "Input/output error")
 
-    def closing(live: LiveIndex, *, save: bool) -> None:
+    def closing(live: CatalogIndex, *, save: bool) -> None:
         closed.append(save)
         close(live, save=save)
 
     monkeypatch.setattr(ingest, "is_network", fail)
-    monkeypatch.setattr(LiveIndex, "close", closing)
+    monkeypatch.setattr(CatalogIndex, "close", closing)
     before = set(threading.enumerate())
     with pytest.raises(OSError, match="Input"):
         collection.watch([drop], once=True)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imgclust.clusters import Similarity, current_similarity
-from imgclust.search import LiveIndex, QueryResult, Subject, neighbours
+from imgclust.search import CatalogIndex, QueryResult, Subject, neighbours
 from tests.command_line import Run
 from tests.conftest import write_picture
 from tests.made_up_clusters import RECIPE, World
@@ -29,7 +29,7 @@ def unit(rows: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def asked(world: World, vector: NDArray[Any], *, n: int, **how: Any) -> QueryResult:
-    live = LiveIndex(
+    live = CatalogIndex(
         world.catalog,
         world.folder / "index.faiss",
         recipe=RECIPE,

@@ -151,7 +151,7 @@ def _described(
     return found
 
 
-def look(catalog: Catalog, *, stop: StopFlag) -> tuple[Suggestion, ...]:
+def new_suggestions(catalog: Catalog, *, stop: StopFlag) -> tuple[Suggestion, ...]:
     """Find what arrivals have changed, and store it; returns what was not suggested before."""
     began = time.monotonic()
     clustering = catalog.clusterings.current()
@@ -243,7 +243,7 @@ class SuggestionUpkeep:
         began = self._clock()
         try:
             with Catalog(self._path) as catalog:
-                for one in look(catalog, stop=self._stop):
+                for one in new_suggestions(catalog, stop=self._stop):
                     self._found.put(one)
         except StoppedError:
             pass

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, StoredSweep, finite
 from imgclust.clustering import assign
-from imgclust.clusters.feature_space import Vectors, into, load_projection, unit
+from imgclust.clusters.feature_space import Vectors, load_projection, project, unit
 from imgclust.errors import NothingThereError
 from imgclust.projection import TsneProjection
 
@@ -89,7 +89,7 @@ class Previewer:
         projection = load_projection(self._catalog, self._stored.projection)
         if isinstance(projection, TsneProjection) and len(projection.coordinates) == self._distinct:
             return projection.coordinates[rows]
-        return into(projection, given)
+        return project(projection, given)
 
     def show(self, k: int) -> SweepPreview:
         """The clusters that the sweep has found for a k.

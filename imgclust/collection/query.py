@@ -68,7 +68,7 @@ def query(
     try:
         found = search.neighbours(
             context.catalog,
-            context.live_index(),
+            context.catalog_index(),
             subject,
             queries=asked,
             n=n,

@@ -31,11 +31,15 @@ if TYPE_CHECKING:
     from imgclust.collection.clusters import ClusterDetails as ClusterDetails
     from imgclust.collection.clusters import ClusterRow as ClusterRow
     from imgclust.collection.clusters import Member as Member
+    from imgclust.collection.correction_results import Answer as Answer
     from imgclust.collection.correction_results import Corrected as Corrected
     from imgclust.collection.correction_results import CorrectedImage as CorrectedImage
     from imgclust.collection.correction_results import CorrectionList as CorrectionList
     from imgclust.collection.correction_results import CorrectionRow as CorrectionRow
     from imgclust.collection.correction_results import LookAlike as LookAlike
+    from imgclust.collection.correction_results import Question as Question
+    from imgclust.collection.correction_results import QuestionImage as QuestionImage
+    from imgclust.collection.correction_results import Questions as Questions
     from imgclust.collection.correction_results import WaitingLink as WaitingLink
     from imgclust.collection.corrections import Corrections as Corrections
     from imgclust.collection.duplicates import Dismissed as Dismissed
@@ -82,7 +86,7 @@ if TYPE_CHECKING:
     from imgclust.ingest import Emit as Emit
     from imgclust.ingest import Event as Event
     from imgclust.ingest import IngestResult as IngestResult
-    from imgclust.ingest import Rest as Rest
+    from imgclust.ingest import Pause as Pause
     from imgclust.links import LinksResult as LinksResult
     from imgclust.maps import MapResult as MapResult
     from imgclust.paths import Folders as Folders
@@ -103,8 +107,8 @@ _HOMES = {
     "SweepPreview SweepResult",
     "collection.activity": "Activity RecentChange",
     "collection.clusters": "ClusterDetails ClusterRow Member",
-    "collection.correction_results": "Corrected CorrectedImage CorrectionList CorrectionRow "
-    "LookAlike WaitingLink",
+    "collection.correction_results": "Answer Corrected CorrectedImage CorrectionList CorrectionRow "
+    "LookAlike Question QuestionImage Questions WaitingLink",
     "collection.corrections": "Corrections",
     "collection.duplicates": "Dismissed",
     "collection.found_duplicates": "FoundCopy FoundDuplicates FoundGroup",
@@ -122,7 +126,7 @@ _HOMES = {
     "duplicates": "Duplicate DuplicateGroup DuplicatesResult Thresholds",
     "export": "ExportResult",
     "images": "Region",
-    "ingest": "Emit Event IngestResult Rest",
+    "ingest": "Emit Event IngestResult Pause",
     "links": "LinksResult",
     "maps": "MapResult",
     "paths": "Folders IndexFolder",

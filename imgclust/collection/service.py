@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgclust.catalog import Facts, FeedRow, StoredJob
-from imgclust.clusters import Previewer, SweepPreview, drifting
+from imgclust.clusters import Previewer, SweepPreview, current_drift
 from imgclust.collection import activity, clusters, found_duplicates, images, k_choice, map_points
 from imgclust.collection.clusters import ClusterDetails, Member
 from imgclust.collection.images import bytes_of
@@ -509,12 +509,12 @@ class Service:
         """
         context = self._context
         catalog = context.catalog
-        if catalog.hindrance:
-            return [f"{catalog.path.parent} cannot be written: {catalog.hindrance}"]
+        if catalog.why_not_writable:
+            return [f"{catalog.path.parent} cannot be written: {catalog.why_not_writable}"]
         try:
             if catalog.setting("recipe") is None:
                 return []
-            live = context.live_index()
+            live = context.catalog_index()
             with catalog.snapshot():
                 live.top_up()
                 indexed, stored = len(live.index), catalog.contents.count(context.recipe)
@@ -536,7 +536,7 @@ class Service:
             clustering = catalog.clusterings.current()
             oldest = catalog.observations.oldest_pending()
             missing = catalog.images.count_missing()
-            drift = None if clustering is None else drifting(catalog, clustering).overall.ratio
+            drift = None if clustering is None else current_drift(catalog, clustering).overall.ratio
             return Measures(
                 present=catalog.images.count() - missing,
                 missing=missing,

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 _CHUNK = 1000
 
 
-class LiveIndex:
+class CatalogIndex:
     """The FAISS index of a collection, kept equal to the catalog.
 
     Loaded from its file where that agrees with the catalog, else rebuilt; topped up by replaying
