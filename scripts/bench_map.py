@@ -2,7 +2,7 @@
 """How fluently the map of the gallery moves: made-up points, in a browser without a graphics card.
 
 Opens the page of the package in Debian's Chromium, drags and zooms it with the mouse, and says how
-many pictures a second were shown and what one takes to draw. No service and no collection is
+many frames a second were shown and what one takes to draw. No service and no collection is
 needed: the answers are made up.
 """
 
@@ -125,7 +125,7 @@ def moved(page: Page, name: str, seconds: float) -> str:
     took, frames = page.evaluate("() => [window.took, window.frames]")
     gaps = sorted(b - a for a, b in itertools.pairwise(frames))
     return (
-        f"{name}: {1000 * (len(gaps)) / sum(gaps):.0f} pictures a second, slowest twentieth "
+        f"{name}: {1000 * (len(gaps)) / sum(gaps):.0f} frames a second, slowest twentieth "
         f"{gaps[int(0.95 * len(gaps))]:.0f} ms; drawing {statistics.median(took):.1f} ms (median), "
         f"{len(took)} drawn"
     )

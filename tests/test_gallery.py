@@ -43,9 +43,7 @@ def test_every_page_is_html_of_our_own(api: TestClient) -> None:
         "clusters/1",
         "clusters/1?order=newest&since=2001&until=",
         "images/3",
-        "search",
-        "k",
-        "activity",
+        *("search", "review", "k", "duplicates", "map", "activity", "settings"),
     ):
         answer = api.get(f"/c/default/{path}", headers=PAGE)
         assert answer.status_code == 200, path
@@ -122,6 +120,16 @@ def address(index: Path) -> Iterator[str]:
         yield found
 
 
+PAGES = ("", "clusters/1", "images/3", "search", "review", "k", "duplicates", "map", "activity")
+PAGES += ("settings",)
+SHIFTS = """() => new Promise((done) => {
+  let sum = 0;
+  new PerformanceObserver((list) => { for (const one of list.getEntries()) sum += one.value; })
+    .observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => done(sum), 100);
+})"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 380])
 def test_pages_show_without_a_fault(
@@ -129,15 +137,44 @@ def test_pages_show_without_a_fault(
 ) -> None:
     size = {"width": width, "height": 800}
     visit = Visit(browser, address, color_scheme=scheme, viewport=size)
-    for path in ("", "clusters/1", "images/3", "search", "k", "activity"):
+    for path in PAGES:
         visit.go(path)
         shown = (
             "[...document.images].slice(0, 4).every(one => one.complete && "
-            "(one.naturalWidth || one.id === 'shown'))"
+            "(one.naturalWidth || !one.getAttribute('src')))"
         )
         until(functools.partial(visit.page.evaluate, shown))
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, path
     assert visit.faults == []
+
+
+def ended(place: str) -> bool:
+    return bool(httpx2.get(place).json()["state"] == "done")
+
+
+@pytest.mark.slow
+def test_every_page_is_accessible_and_stays_in_place(
+    browser: Browser, address: str, ready: Path
+) -> None:
+    """In both colours and widths, with something to show, and with its list of keys."""
+    for command, body in (("view", {"dims": 2}), ("duplicates", {}), ("sweep", {"k_max": 5})):
+        job = httpx2.post(f"{address}{HERE}/{command}", json=body)
+        place = address + job.headers["location"]
+        until(functools.partial(ended, place))
+    for scheme, width in (("light", 1280), ("dark", 1280), ("light", 380), ("dark", 380)):
+        size = {"width": width, "height": 900}
+        visit = Visit(browser, address, color_scheme=scheme, viewport=size)
+        for path in PAGES:
+            visit.go(path)
+            visit.page.wait_for_timeout(500)
+            assert visit.accessible() == [], (path, scheme, width)
+            assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, path
+            assert visit.page.evaluate(SHIFTS) < 0.05, (path, scheme, width)
+            visit.page.keyboard.press("?")
+            assert visit.accessible() == [], (path, scheme, width, "keys")
+            visit.page.keyboard.press("Escape")
+        assert visit.faults == []
+        visit.context.close()
 
 
 def test_an_arrival_appears_on_an_open_page(browser: Browser, address: str, ready: Path) -> None:

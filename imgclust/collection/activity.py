@@ -6,10 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust.catalog import FeedRow
 from imgclust.collection.roots import moved_folders
+from imgclust.paths import as_path
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -33,6 +35,11 @@ class RecentChange:
     name: str | None
     message: str | None
     count: int
+
+    @property
+    def location(self) -> Path | None:
+        """`path` as a `Path`."""
+        return None if self.path is None else as_path(self.path)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from imgclust.progress import Monitor
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
+    from imgclust.collection.corrections import Corrections
     from imgclust.images import Outcome
     from imgclust.ingest import Emit, IngestResult
 
@@ -195,6 +196,7 @@ class Service:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._previewer: Previewer | None = None
+        self._asking: Corrections | None = None
 
     def watch(
         self, roots: Sequence[str | os.PathLike[str]], *, monitor: Monitor, emit: Emit
@@ -420,6 +422,14 @@ class Service:
         """
         self._previewer = k_choice.previewer(self._context, self._previewer)
         return self._previewer.show(k)
+
+    @property
+    def asking(self) -> Corrections:
+        """As `Collection.corrections`, the same each time: what its questions read is kept."""
+        from imgclust.collection.corrections import Corrections
+
+        self._asking = self._asking or Corrections(self._context)
+        return self._asking
 
     # Duplicates
 

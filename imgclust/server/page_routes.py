@@ -31,12 +31,14 @@ _FILES = {
     "duplicates.js": "text/javascript",
     "k.js": "text/javascript",
     "map.js": "text/javascript",
+    "review.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
 # The pages of a collection in the order of their links: template, address, words.
 _PAGES = (
     ("wall", "", "Clusters"),
     ("search", "search", "Search"),
+    ("review", "review", "Review"),
     ("k", "k", "Choose k"),
     ("duplicates", "duplicates", "Duplicates"),
     ("map", "map", "Map"),
@@ -179,6 +181,15 @@ def search(site: Here, name: Name) -> Response:
     with site.open(name) as collection:
         last = collection.service.changes().last
     return page("search.html", **_common(site, name, "search", last))
+
+
+@router.get("/c/{name}/review")
+def review(site: Here, name: Name) -> Response:
+    """Two pictures, and the question whether they are of the same group."""
+    with site.open(name) as collection:
+        last = collection.service.changes().last
+        clusters = collection.standing().clusters
+    return page("review.html", clusters=clusters, **_common(site, name, "review", last))
 
 
 @router.get("/c/{name}/k")
