@@ -20,7 +20,8 @@ from pathlib import Path
 
 from PIL import Image
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from virtual_screen import PROGRAMS, Screen, absent, screen, wait
 

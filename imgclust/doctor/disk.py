@@ -23,9 +23,9 @@ class DiskFindings:
     """What differs between catalog and disk.
 
     `absent` and `changed` disagree: the catalog says that they are there, unchanged. `unknown`
-    and `pending` files are on their way in; of `touched` images only the time of a change of the
-    file's status is another one: a hard link, an owner, permissions; `lost` are roots that are not there, `unreadable` such
-    as are there and cannot be read, with the reason.
+    and `pending` files are on their way in; `touched` images have another change time and nothing
+    else (a hard link, an owner, permissions); `lost` are roots that are not there, `unreadable`
+    such as are there and cannot be read, with the reason.
     """
 
     checked: int
