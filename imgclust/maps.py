@@ -338,7 +338,7 @@ def draw(
     else:
         page = path
     if page is not None:
-        charts.interactive_map(
+        charts.draw_interactive_map(
             page,
             coordinates=drawn.coordinates,
             clusters=clusters,

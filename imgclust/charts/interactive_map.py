@@ -23,7 +23,7 @@ from imgclust.charts.layout import by_turns, centres_of, without_gaps
 MOST_POINTS, _MOST_LABELS = 100_000, 20_000
 
 
-def interactive_map(
+def draw_interactive_map(
     path: Path,
     *,
     coordinates: NDArray[Any],

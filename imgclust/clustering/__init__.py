@@ -32,12 +32,12 @@ from imgclust.clustering.drift_test import (
     pooled,
     spread,
 )
-from imgclust.clustering.group_count import GroupCount, group_count
+from imgclust.clustering.group_count import GroupCount, estimate_group_count
 from imgclust.clustering.id_map import Matching, follow, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
 from imgclust.clustering.kmeans import Fit, assign, fit
 from imgclust.clustering.pair_choice import LocalGroups, local_groups, next_pairs
-from imgclust.clustering.smoothing import Smoothed, smooth
+from imgclust.clustering.smoother import Smoothed, smooth
 from imgclust.clustering.warm_start import Continued, coarser, continued, finer, resized
 
 __all__ = [
@@ -65,11 +65,11 @@ __all__ = [
     "contracted",
     "default_k_max",
     "drift",
+    "estimate_group_count",
     "finer",
     "fit",
     "follow",
     "group_bursts",
-    "group_count",
     "is_nowhere",
     "largest_compared",
     "left_out",

@@ -6,7 +6,7 @@ The last changes only where another number is better by more than chance.
 from __future__ import annotations
 
 from imgclust.catalog import Catalog, StoredSweep
-from imgclust.clustering import GroupCount, coarser, finer, group_count
+from imgclust.clustering import GroupCount, coarser, estimate_group_count, finer
 from imgclust.clusters.feature_space import Space
 from imgclust.clusters.stored_sweeps import stored_sweep
 from imgclust.errors import UsageError
@@ -108,7 +108,7 @@ def counted_groups(
         ratios = tuple(float(one) for one in stored.summary["ratios"])
         return GroupCount(stored.summary["groups"], max(ratios[1:], default=1.0), ratios)
     rows, _ = space.weighing()
-    return group_count(
+    return estimate_group_count(
         space.vectors[rows], space.keys[rows], seed=seed, progress=progress, stop=stop
     )
 

@@ -17,7 +17,7 @@ from imgclust.clustering import (
     Suggestion,
     Sweep,
     assign,
-    group_count,
+    estimate_group_count,
     suggest,
     suggest_from,
     sweep,
@@ -76,7 +76,7 @@ def sweep_and_store(
             suggestion = suggest(found, points, seed=seed, progress=progress, stop=stop)
         else:
             # Smoothing makes groups of noise: what has none must go through it as well.
-            counted = group_count(
+            counted = estimate_group_count(
                 space.vectors[rows], space.keys[rows], seed=seed, progress=progress, stop=stop
             )
             suggestion = suggest_from(counted, found, n=len(rows))

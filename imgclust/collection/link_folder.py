@@ -177,7 +177,7 @@ def write(context: Context, *, budget_s: float | None = None) -> bool:
 
 
 def clear(context: Context) -> None:
-    """Take the pages away; those that are made next are made whole."""
+    """Remove the pages; those that are made next are made whole."""
     _pages(context).clear()
     context.catalog.ledger.queue_all_pages()
 

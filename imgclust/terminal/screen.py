@@ -96,10 +96,10 @@ class Screen:
         """True when `fitted` can make a line of these that is no wider than the terminal."""
         return cells(before) + cells(after) + LEAST_PATH <= self._out.width
 
-    def summary(self, text: str, *, style: str | None = None) -> None:
+    def summary(self, text: str) -> None:
         """Write a line that says what was done; quiet leaves it away."""
         if not self.quiet:
-            self.line(text, style=style)
+            self.line(text)
 
     def outcome(self, text: str) -> None:
         """Write an `exact` line that quiet leaves away."""
