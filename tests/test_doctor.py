@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections import namedtuple
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -122,6 +122,38 @@ def test_absent_and_changed_images_are_marked_and_read_again(
     assert collection.missing()[0].scans == 0
     assert collection.watch(once=True).ingested == 1
     assert collection.doctor().ok
+
+
+def touch_all(drop: Path) -> None:
+    for path in drop.iterdir():
+        path.chmod(0o600)
+
+
+def copy_all(drop: Path) -> None:
+    shutil.copytree(drop, drop.with_name("copy"))
+    shutil.rmtree(drop)
+    drop.with_name("copy").rename(drop)
+
+
+def link_all(drop: Path) -> None:
+    drop.with_name("links").mkdir()
+    for path in drop.iterdir():
+        os.link(path, drop.with_name("links") / path.name)
+
+
+@pytest.mark.parametrize("change", [touch_all, copy_all, link_all])
+def test_files_of_the_same_size_and_time_have_not_changed(
+    collection: Collection, drop: Path, change: Callable[[Path], None]
+) -> None:
+    change(drop)
+    result = collection.doctor()
+    assert result.ok
+    assert named(result, "disk").sentence == (
+        f"{COUNT} images are as they were read; {COUNT} files have another inode or time of "
+        "change: the next watch reads them again"
+    )
+    assert collection.watch(once=True).reused == COUNT
+    assert "another inode" not in named(collection.doctor(), "disk").sentence
 
 
 def test_a_root_that_is_away_is_named(collection: Collection, drop: Path) -> None:

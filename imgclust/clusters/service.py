@@ -12,7 +12,13 @@ from imgclust import devices
 from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Matching, Suggestion, Sweep, largest_compared, preferred
 from imgclust.clusters import burst_store, split_merge, stored_sweeps
-from imgclust.clusters.cluster_count import as_asked, as_continued, as_suggested, with_steps
+from imgclust.clusters.cluster_count import (
+    as_asked,
+    as_continued,
+    as_suggested,
+    most_clusters,
+    with_steps,
+)
 from imgclust.clusters.clustering_history import undo
 from imgclust.clusters.corrections import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
@@ -184,7 +190,8 @@ class Recluster:
                 )
                 if wanted is None and not automatic:
                     least = len(standing.constraints.kept) + max(1, len(standing.lasting))
-                    sentence = with_steps(sentence, done.k, least=least)
+                    most = most_clusters(room, standing.constraints)
+                    sentence = with_steps(sentence, done.k, least=least, most=most)
             self._stop.check()
             done, matching, decided = corrected(self._catalog, room, standing, done, matching)
             number = None
@@ -392,7 +399,7 @@ class Recluster:
             number, sentence = as_asked(k, named, strict=strict, lasting=lasting)
         if continues:
             done, matching = self._continue(room, standing, number, None)
-            return done, matching, chosen_by, sentence or sentence_of(done, named)
+            return done, matching, chosen_by, sentence or sentence_of(done, named, room)
         done = fit_room(
             self._catalog,
             room,
@@ -407,7 +414,7 @@ class Recluster:
         )
         self._stop.check()
         matching = match_room(self._catalog, room, standing, done)
-        return done, matching, chosen_by, sentence or sentence_of(done, named)
+        return done, matching, chosen_by, sentence or sentence_of(done, named, room)
 
     def _continue(
         self, room: Space, standing: Standing, k: int, step: str | None
