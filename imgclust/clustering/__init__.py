@@ -35,7 +35,7 @@ from imgclust.clustering.drift_test import (
 from imgclust.clustering.group_count import GroupCount, estimate_group_count
 from imgclust.clustering.id_map import Matching, follow, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
-from imgclust.clustering.kmeans import Fit, assign, fit
+from imgclust.clustering.kmeans import Fit, all_distinct, assign, fit
 from imgclust.clustering.pair_choice import LocalGroups, local_groups, next_pairs
 from imgclust.clustering.smoother import Smoothed, smooth
 from imgclust.clustering.warm_start import Continued, coarser, continued, finer, resized
@@ -56,6 +56,7 @@ __all__ = [
     "Suggestion",
     "Sweep",
     "UnsatisfiableError",
+    "all_distinct",
     "assign",
     "burst_rule",
     "coarser",

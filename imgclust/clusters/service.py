@@ -14,6 +14,7 @@ from imgclust.clustering import Fit, Matching, Suggestion, Sweep, largest_compar
 from imgclust.clusters import burst_store, split_merge, stored_sweeps
 from imgclust.clusters.cluster_count import (
     continued_count,
+    most_clusters,
     requested_count,
     suggested_count,
     with_steps,
@@ -193,7 +194,8 @@ class Recluster:
                 )
                 if wanted is None and not automatic:
                     least = len(standing.constraints.kept) + max(1, len(standing.lasting))
-                    sentence = with_steps(sentence, done.k, least=least)
+                    most = most_clusters(feature_space, standing.constraints)
+                    sentence = with_steps(sentence, done.k, least=least, most=most)
             self._stop.check()
             done, matching, decided = corrected(
                 self._catalog, feature_space, standing, done, matching
@@ -403,7 +405,7 @@ class Recluster:
             number, sentence = requested_count(k, named, strict=strict, lasting=lasting)
         if continues:
             done, matching = self._continue(feature_space, standing, number, None)
-            return done, matching, chosen_by, sentence or count_sentence(done, named)
+            return done, matching, chosen_by, sentence or count_sentence(done, named, feature_space)
         done = fit_space(
             self._catalog,
             feature_space,
@@ -418,7 +420,7 @@ class Recluster:
         )
         self._stop.check()
         matching = match_ids(self._catalog, feature_space, standing, done)
-        return done, matching, chosen_by, sentence or count_sentence(done, named)
+        return done, matching, chosen_by, sentence or count_sentence(done, named, feature_space)
 
     def _continue(
         self, feature_space: Space, standing: CurrentClusters, k: int, step: str | None

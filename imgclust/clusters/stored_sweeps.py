@@ -16,6 +16,7 @@ from imgclust.clustering import (
     GroupCount,
     Suggestion,
     Sweep,
+    all_distinct,
     assign,
     estimate_group_count,
     suggest,
@@ -69,6 +70,10 @@ def sweep_and_store(
         progress=progress,
         stop=stop,
     )
+    last = found.k[-1]
+    fewer = all_distinct(last, k_max)
+    in_words = {fewer: all_distinct(last, k_max, space.group(last))}
+    found = replace(found, notes=tuple(in_words.get(note, note) for note in found.notes))
     whole = found.complete
     try:
         counted: GroupCount | None = None
