@@ -72,7 +72,7 @@ class DiskFindings:
         return "; ".join(parts)
 
 
-def look_at_disk(
+def compare_disk(
     catalog: Catalog, *, ours: Sequence[bytes], exclusion: Exclusion, stop: StopFlag
 ) -> DiskFindings:
     """Compare every image with its file, and count the files that nobody knows."""
@@ -158,7 +158,7 @@ def _unknown(
     return unknown, len(folders)
 
 
-def mark(catalog: Catalog, found: DiskFindings) -> None:
+def mark_differences(catalog: Catalog, found: DiskFindings) -> None:
     """Make the catalog say what is so: absent images are missing, changed ones are due.
 
     Nothing is removed by this: only healthy scans do that.
@@ -175,7 +175,7 @@ def mark(catalog: Catalog, found: DiskFindings) -> None:
                 catalog.observations.read_again(image.path, image.root)
 
 
-def reading_again(count: int, *, watching: bool) -> str:
+def reread_sentence(count: int, *, watching: bool) -> str:
     """What becomes of images that are to be read again, for people."""
     who = "the running imgclust watch" if watching else "the next imgclust watch"
     return f"{count:,} images wait to be read again by {who}"
