@@ -61,8 +61,8 @@ def _say_young(context: Context) -> None:
     they = "it counts" if len(young) == 1 else "they count"
     rest_s = 2 * context.settings.watch.settle_s
     context.say(
-        f"{links} moved to {named}{more} just now; {they} from the next sync on, after {rest_s:g} s "
-        "at rest (imgclust links)"
+        f"{links} moved to {named}{more} just now; {they} from the next sync on, after {rest_s:g} "
+        "s at rest (imgclust links)"
     )
 
 
