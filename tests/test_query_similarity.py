@@ -18,7 +18,7 @@ from PIL import Image
 
 from imgclust.catalog import Catalog
 from imgclust.clusters import Similarity, current_similarity
-from imgclust.search import LiveIndex, QueryResult, Subject, neighbours
+from imgclust.search import CatalogIndex, QueryResult, Subject, neighbours
 from tests.command_line import Run
 from tests.conftest import write_picture
 from tests.made_up_clusters import RECIPE, World
@@ -32,7 +32,7 @@ def unit(rows: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def asked(world: World, vector: NDArray[Any], *, n: int, **how: Any) -> QueryResult:
-    live = LiveIndex(
+    live = CatalogIndex(
         world.catalog,
         world.folder / "index.faiss",
         recipe=RECIPE,
@@ -320,7 +320,7 @@ def test_the_same_numbers_in_groups_of_similar_images(run: Run, drop: Path) -> N
 def test_an_index_does_not_change_while_it_is_searched(world: World) -> None:
     """Queries of several threads share it: what one has found is there until it has ended."""
     catalog = Catalog(world.catalog.path)
-    live = LiveIndex(
+    live = CatalogIndex(
         catalog,
         world.folder / "index.faiss",
         recipe=RECIPE,

@@ -37,7 +37,7 @@ from imgclust.duplicates import (
     calibrate,
     find,
     known,
-    renewed,
+    updated_neighbourhood,
 )
 from imgclust.embedding import recipe_of
 from imgclust.errors import LockedError, NothingThereError, StorageError, UsageError
@@ -78,7 +78,7 @@ def duplicates(
     require_folders(keep)
     recipe = context.recipe
     context.progress("comparing images", 0, None)
-    live = context.live_index()
+    live = context.catalog_index()
     live.top_up()
     pictures = Pictures(lambda key: images.picture(context, key))
     thresholds = known(context.catalog, recipe, trunk=recipe_of(weights.trunk()).name)
@@ -104,7 +104,9 @@ def duplicates(
     keys = np.array(sorted(key for key in shapes if key in live.index), np.int64)
     file = context.folders.neighbourhood
     kept = Neighbourhood.load(file, recipe=recipe, likeness=LIKE)
-    neighbourhood = renewed(kept, live.index, keys, progress=context.progress, stop=context.stop)
+    neighbourhood = updated_neighbourhood(
+        kept, live.index, keys, progress=context.progress, stop=context.stop
+    )
     cache = QueryCache()
     originals = WholePictures(context, cache.pool)
     try:
@@ -138,7 +140,7 @@ def _with_likeness(
     context: Context, groups: Sequence[DuplicateGroup]
 ) -> tuple[DuplicateGroup, ...]:
     """Groups of similar images with the similarity of each to the best of its group."""
-    catalog, index = context.catalog, context.live_index().index
+    catalog, index = context.catalog, context.catalog_index().index
     similarity = current_similarity(catalog, context.recipe)
     if similarity.projection is None:
         return tuple(groups)

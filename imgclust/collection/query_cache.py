@@ -14,7 +14,7 @@ from imgclust.images import WHOLE_PX, DecodePool, claim
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
     from imgclust.config import Decode
-    from imgclust.search import LiveIndex
+    from imgclust.search import CatalogIndex
 
 _WORKERS = 2
 
@@ -30,9 +30,9 @@ class QueryCache:
         self._lock = threading.Lock()
         self._pool: DecodePool | None = None
         # By catalog: the inode and recipe that an index belongs to, its own connection, and it.
-        self._indexes: dict[str, tuple[tuple[int, str], Catalog, LiveIndex]] = {}
+        self._indexes: dict[str, tuple[tuple[int, str], Catalog, CatalogIndex]] = {}
 
-    def live_index(self, context: Context) -> LiveIndex:
+    def catalog_index(self, context: Context) -> CatalogIndex:
         """The index of an open collection, loaded once for all that are open."""
         path = context.folders.catalog
         wanted = path.stat().st_ino, context.recipe

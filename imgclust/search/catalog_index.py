@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 _CHUNK = 1000
 
 
-class LiveIndex:
+class CatalogIndex:
     """The FAISS index of a collection, kept equal to the catalog.
 
     Loaded from its file where that agrees with the catalog, else rebuilt; topped up by replaying
@@ -127,14 +127,15 @@ class LiveIndex:
             added = [content for content, action in last.items() if action == "add"]
             removed = [content for content, action in last.items() if action == "remove"]
             # A content that a later change has removed, or that another recipe embeds, has none.
-            added = [
-                key for key in added if self._catalog.contents.has_embedding(key, self._recipe)
-            ]
+            with self._catalog.snapshot():  # nor does a content leave between these two
+                added = [
+                    key for key in added if self._catalog.contents.has_embedding(key, self._recipe)
+                ]
+                vectors = self._catalog.contents.embeddings(added, self._recipe)
             passing("index.add.before")
             if removed:
                 self.index.remove(np.array(removed, np.int64))
             if added:
-                vectors = self._catalog.contents.embeddings(added, self._recipe)
                 must_be_numbers(self._catalog, np.array(added, np.int64), vectors)
                 self.index.add(np.array(added, np.int64), vectors)
             passing("index.add.after")

@@ -15,7 +15,7 @@ from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.fs import NotAFileError, open_to_read, stored
 from imgclust.numbers import is_digits
 from imgclust.paths import Located
-from imgclust.search.catalog_index import LiveIndex
+from imgclust.search.catalog_index import CatalogIndex
 from imgclust.wording import printable
 
 # Embeddings compared at a time: 8 MiB.
@@ -164,7 +164,7 @@ def mean_subject(subjects: Sequence[Subject]) -> Subject:
 
 def neighbours(
     catalog: Catalog,
-    live: LiveIndex,
+    live: CatalogIndex,
     subject: Subject,
     *,
     queries: Sequence[str],
@@ -282,7 +282,7 @@ class _Ranked:
 
     def __init__(
         self,
-        live: LiveIndex,
+        live: CatalogIndex,
         subject: Subject,
         rows: Sequence[_Row],
         compare: Compare | None,
@@ -391,7 +391,7 @@ class _Folded:
         return group[0]
 
 
-def _nearest(catalog: Catalog, live: LiveIndex, subject: Subject, n: int) -> list[_Row]:
+def _nearest(catalog: Catalog, live: CatalogIndex, subject: Subject, n: int) -> list[_Row]:
     """At least the `n` nearest of all images: score, id, path, content."""
     own: list[_Row] = []
     itself = None if subject.image is None else catalog.images.get(subject.image)
@@ -420,7 +420,7 @@ def _nearest(catalog: Catalog, live: LiveIndex, subject: Subject, n: int) -> lis
 
 def _nearest_in(
     catalog: Catalog,
-    live: LiveIndex,
+    live: CatalogIndex,
     subject: Subject,
     members: Sequence[int],
     n: int,
