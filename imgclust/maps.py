@@ -191,13 +191,15 @@ def _top_up(
     Only what is new is read.
     """
     known, _, was_placed = catalog.projections.coordinates(stored.id)
-    fresh = ~np.isin(keys, known)
-    if (int(was_placed.sum()) + int(fresh.sum())) > AGED_SHARE * len(keys):
+    fresh = keys[~np.isin(keys, known)]
+    if int(was_placed.sum()) + len(fresh) > AGED_SHARE * len(keys):
         return None
-    if fresh.any():
-        vectors = catalog.contents.embeddings(keys[fresh], recipe)
-        must_be_numbers(catalog, keys[fresh], vectors)
-        _place(catalog, stored, keys[fresh], vectors, standardise=standardise)
+    with catalog.snapshot():  # a content does not leave between these two
+        fresh = fresh[[catalog.contents.has_embedding(int(key), recipe) for key in fresh]]
+        vectors = catalog.contents.embeddings(fresh, recipe)
+    if len(fresh):
+        must_be_numbers(catalog, fresh, vectors)
+        _place(catalog, stored, fresh, vectors, standardise=standardise)
     known, coordinates, placed = catalog.projections.coordinates(stored.id)
     here = np.isin(known, keys)
     since = int(placed[here].sum())

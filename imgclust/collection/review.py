@@ -71,17 +71,27 @@ class Review:
             count,
             known=[(row[pair[0]], row[pair[1]]) for pair in known if {*pair} <= row.keys()],
         )
-        names = catalog.clusterings.names()
+        with catalog.snapshot():
+            names = catalog.clusterings.names()
+            images = {
+                place: found[0]
+                for pair in pairs
+                for place in pair
+                if (found := catalog.images.with_content(int(ground.keys[place])))
+            }
 
         def pictured(place: int) -> QuestionImage:
-            key = int(ground.keys[place])
-            image = catalog.images.with_content(key)[0]
-            cluster = now.get(key)
+            cluster = now.get(int(ground.keys[place]))
             name = None if cluster is None else names.get(cluster)
-            return QuestionImage(image.id, image.path, cluster, name)
+            return QuestionImage(images[place].id, images[place].path, cluster, name)
 
         return Questions(
-            tuple(Question(pictured(one), pictured(other)) for one, other in pairs),
+            # One of the images may have left meanwhile.
+            tuple(
+                Question(pictured(one), pictured(other))
+                for one, other in pairs
+                if one in images and other in images
+            ),
             together=sum(one.kind == "together" for one in active),
             apart=sum(one.kind == "apart" for one in active),
         )

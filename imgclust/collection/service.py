@@ -17,6 +17,7 @@ from imgclust.clusters import Previewer, SweepPreview, current_drift
 from imgclust.collection import activity, clusters, found_duplicates, images, k_choice, map_points
 from imgclust.collection.clusters import ClusterDetails, Member
 from imgclust.collection.images import bytes_of
+from imgclust.collection.query_cache import QueryCache
 from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.images import DecodePool, Region, claim
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 SHOWN = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
 # The longest side of a preview.
 _PREVIEW_PX = 1600
+# How often the index is compared with a catalog that changes meanwhile.
+_TRIES = 5
 ORDERS = ("distance", "newest", "oldest", "taken", "name")
 # A picture that is sent in: no larger than this.
 MOST_BYTES, _MOST_PIXELS = 64 << 20, 100_000_000
@@ -149,9 +152,15 @@ class PictureWorkers:
     """Decode workers for pictures that are sent in, and for previews; they start when needed.
 
     `close` ends them. May be used by several threads.
+
+    Attributes
+    ----------
+    cache
+        What queries keep for the next one.
     """
 
     def __init__(self) -> None:
+        self.cache = QueryCache()
         self._previews: DecodePool | None = None
 
     def read(self, path: bytes, *, region: Region | None = None) -> Outcome:
@@ -180,6 +189,7 @@ class PictureWorkers:
 
     def close(self) -> None:
         """Stop the workers."""
+        self.cache.close()
         if self._previews is not None:
             self._previews.close()
 
@@ -212,6 +222,10 @@ class Service:
     def decode_apart(self, workers: PictureWorkers) -> None:
         """Have pictures that queries read decoded by these workers, from now on."""
         self._context.reader = workers.read
+
+    def keep_with(self, workers: PictureWorkers) -> None:
+        """Have queries keep with these workers what the next one needs, from now on."""
+        self._context.query_cache = workers.cache
 
     def is_current(self) -> bool:
         """False when the catalog's file was replaced, or has other embeddings, since the opening.
@@ -524,10 +538,17 @@ class Service:
         try:
             if catalog.setting("recipe") is None:
                 return []
-            live = context.catalog_index()
-            with catalog.snapshot():
-                live.top_up()
-                indexed, stored = len(live.index), catalog.contents.count(context.recipe)
+            recipe = context.recipe
+            live = context.query_index()
+            for _ in range(_TRIES):
+                with live.searched():
+                    sequence, indexed = live.sequence, len(live.index)
+                with catalog.snapshot():
+                    current, stored = catalog.contents.sequence(), catalog.contents.count(recipe)
+                if current == sequence:
+                    break
+            else:  # images arrive faster than one can look
+                return []
         except ImgclustError as error:
             return [str(error)]
         if indexed != stored:
