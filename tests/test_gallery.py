@@ -120,8 +120,10 @@ def address(index: Path) -> Iterator[str]:
         yield found
 
 
-PAGES: tuple[str, ...] = ("", "clusters/1", "images/3", "search", "review", "k", "duplicates")
-PAGES += ("map", "activity", "settings")
+PAGES = (
+    *("", "clusters/1", "images/3", "search", "review", "k", "duplicates", "map"),
+    *("activity", "settings"),
+)
 SHIFTS = """() => new Promise((done) => {
   let sum = 0;
   new PerformanceObserver((list) => { for (const one of list.getEntries()) sum += one.value; })
