@@ -80,6 +80,13 @@ class Images:
         """All images with this content, oldest first."""
         return self._many("content = ? ORDER BY id", content)
 
+    def present_contents(self) -> npt.NDArray[np.int64]:
+        """Contents `(n,)`, ascending, of the images that are not missing."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT content FROM images WHERE state <> 'missing' ORDER BY content"
+        )
+        return np.fromiter((row[0] for row in rows), np.int64)
+
     def all(self) -> Iterator[Image]:
         """All images by id."""
         for row in self._connection.execute(f"SELECT {_COLUMNS} FROM images ORDER BY id"):
