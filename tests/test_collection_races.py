@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from imgclust import weights
 from imgclust.catalog import Catalog, Image
+from imgclust.catalog.contents import Contents
 from imgclust.collection import Collection, Event, embedder, ingest, link_folder, stored_settings
 from imgclust.collection import ingest as ingest_module
 from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
@@ -132,6 +135,74 @@ def test_a_recipe_that_was_settled_during_a_download_stays(
     monkeypatch.setattr(weights, "choose", slowly)
     embedder.choose_recipe(inside(collection), waiting=1)
     assert collection.recipe == "the first one"
+
+
+# Contents that leave between two statements
+
+
+def brings_up_to_date(collection: Collection) -> object:
+    return len(
+        collection.query(
+            write_picture(collection.folders.catalog.with_name("asked.png"), 200)
+        ).neighbours
+    )
+
+
+LEAVING: list[Callable[[Collection], object]] = [
+    lambda one: one.corrections.move([3, 4], to=1, dry_run=True),
+    lambda one: one.corrections.exclude([5, 6], of=1, dry_run=True),
+    lambda one: one.corrections.questions(5),
+    lambda one: one.cluster_details(1),
+    lambda one: one.query(7),
+    lambda one: one.view(),
+    lambda one: one.status(),
+    lambda one: one.clusters(),
+    lambda one: one.duplicates(),
+    brings_up_to_date,
+]
+
+
+def test_contents_that_leave_between_two_statements_are_left_out(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the watcher takes out while a command beside it reads."""
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    collection.view()
+    write_picture(drop / "new.png", 99)
+    collection.watch(once=True)
+    collection.close()
+    collection = open_collection()
+    left: list[int] = []
+    writing: list[Catalog] = []
+    there, transaction = Contents.has_embedding, Catalog.transaction
+
+    @contextmanager
+    def noted(self: Catalog) -> Iterator[None]:
+        writing.append(self)
+        try:
+            with transaction(self):
+                yield
+        finally:
+            writing.pop()
+
+    def leaving(self: Contents, key: int, recipe: str) -> bool:
+        found = there(self, key, recipe)
+        if found and not left and not writing:
+            left.append(key)
+            with Catalog(collection.folders.catalog) as other, other.transaction():
+                for image in other.images.with_content(key):
+                    other.remove_image(image)
+        return found
+
+    monkeypatch.setattr(Catalog, "transaction", noted)
+    monkeypatch.setattr(Contents, "has_embedding", leaving)
+    gone = 0
+    for work in LEAVING:
+        left.clear()
+        work(collection)
+        gone += len(left)
+    assert gone >= 4
 
 
 # The link folder is busy

@@ -15,6 +15,7 @@ from imgclust.clusters.schedule import AutomaticClustering, is_due
 from imgclust.clusters.service import Recluster
 from imgclust.clusters.similarity import Similarity, current_similarity, likeness_to, similarity_of
 from imgclust.clusters.suggestions import SuggestionUpkeep
+from imgclust.clusters.sweep_preview import PreviewedCluster, Previewer, SweepPreview
 
 __all__ = [
     "ArrivalAssigner",
@@ -26,9 +27,12 @@ __all__ = [
     "LifeEvent",
     "Model",
     "PastClustering",
+    "PreviewedCluster",
+    "Previewer",
     "Recluster",
     "Similarity",
     "SuggestionUpkeep",
+    "SweepPreview",
     "SweepResult",
     "correction_text",
     "current_drift",

@@ -75,10 +75,8 @@ def lineage(matching: Matching, names: Mapping[int, str]) -> dict[str, Any]:
             {"id": cluster, "images": images, "jaccard": round(jaccard, 4)}
             for cluster, images, jaccard in matching.kept
         ],
-        "split": [{"from": cluster, "project": list(into)} for cluster, into in matching.split],
-        "merged": [
-            {"from": list(origin), "project": cluster} for origin, cluster in matching.merged
-        ],
+        "split": [{"from": cluster, "into": list(into)} for cluster, into in matching.split],
+        "merged": [{"from": list(origin), "into": cluster} for origin, cluster in matching.merged],
         "new": list(matching.new),
         "gone": [{"id": cluster, "name": names.get(cluster)} for cluster in matching.gone],
         "moved": matching.moved,

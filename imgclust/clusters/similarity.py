@@ -60,9 +60,12 @@ def likeness_to(
 ) -> dict[int, tuple[float, int]]:
     """Similarity and rarity of contents to one of them, of those that are there."""
     found: dict[int, tuple[float, int]] = {}
-    if similarity.projection is None or not catalog.contents.has_embedding(key, recipe):
+    if similarity.projection is None:
         return found
-    subject = catalog.contents.embeddings([key], recipe)[0]
+    try:
+        subject = catalog.contents.embeddings([key], recipe)[0]
+    except KeyError:  # it has none, or has just left
+        return found
     if not np.isfinite(subject).all():
         return found
     for start in range(0, len(others), _BLOCK):

@@ -65,10 +65,14 @@ def find_suggestions(
     for start in range(0, len(keys), _BLOCK):
         stop.check()
         part = range(start, min(start + _BLOCK, len(keys)))
-        known = [
-            row for row in part if catalog.contents.has_embedding(int(keys[row]), clustering.recipe)
-        ]
-        rows[known] = unit(catalog.contents.embeddings(keys[known], clustering.recipe))
+        with catalog.snapshot():  # a content does not leave between these two
+            known = [
+                row
+                for row in part
+                if catalog.contents.has_embedding(int(keys[row]), clustering.recipe)
+            ]
+            vectors = catalog.contents.embeddings(keys[known], clustering.recipe)
+        rows[known] = unit(vectors)
         there[known] = finite(rows[known])
     keys, clusters, arrived, rows = keys[there], clusters[there], arrived[there], rows[there]
     points = similarity.half.transform(rows)

@@ -24,7 +24,8 @@ from imgclust.watcher import Exclusion
 from imgclust.wording import NO_CLUSTERS
 
 if TYPE_CHECKING:
-    from imgclust.clusters import Recluster
+    from imgclust.clusters import Recluster, Similarity
+    from imgclust.collection.query_cache import QueryCache
     from imgclust.embedding import Embedder
     from imgclust.images import Outcome, ThumbnailStore
     from imgclust.ingest import IngestResult
@@ -74,6 +75,10 @@ class Context:
         self._index: CatalogIndex | None = None
         # Reads files that are not of the collection; None: this process does.
         self.reader: Callable[..., Outcome] | None = None
+        # What queries keep for the next one; None: each begins with nothing.
+        self.query_cache: QueryCache | None = None
+        # The similarity that was read last, and the clustering and recipe that it belongs to.
+        self.similarity: tuple[tuple[int | None, str], Similarity] | None = None
         # The network, once it was needed, and the recipe that all that is loaded belongs to.
         self.network: Embedder | None = None
         self._opened = self._marks()
@@ -259,6 +264,14 @@ class Context:
         if self._index is None:
             self._index = self.open_index(self.catalog, mapped=True)
         return self._index
+
+    def query_index(self) -> CatalogIndex:
+        """The index for a query, up to date within its `searched`."""
+        return (
+            self.catalog_index()
+            if self.query_cache is None
+            else self.query_cache.catalog_index(self)
+        )
 
     def open_index(
         self, catalog: Catalog, *, verify: bool = False, mapped: bool = False

@@ -437,15 +437,17 @@ class Corrections:
         from imgclust.clustering import burst_rule
 
         catalog, recipe = self._catalog, self._context.recipe
-        keys = catalog.contents.embedded(recipe)
-        known = [key for key in contents if catalog.contents.has_embedding(key, recipe)]
-        if not known:
-            return {}
-        sample = keys[:: max(1, -(-len(keys) // _SAMPLE))]
-        rule = burst_rule(_unit(catalog.contents.embeddings(sample, recipe)))
-        rows = _unit(catalog.contents.embeddings(known, recipe))
+        live = self._context.catalog_index().index
+        with catalog.snapshot():  # beside a watcher contents leave
+            keys = catalog.contents.embedded(recipe)
+            known = [key for key in contents if catalog.contents.has_embedding(key, recipe)]
+            if not known:
+                return {}
+            sample = keys[:: max(1, -(-len(keys) // _SAMPLE))]
+            rule = burst_rule(_unit(catalog.contents.embeddings(sample, recipe)))
+            rows = _unit(catalog.contents.embeddings(known, recipe))
         bounds = rule.bounds(rows)
-        near = self._context.catalog_index().index.search(rows, min(_COPIES + 1, len(keys)))
+        near = live.search(rows, min(_COPIES + 1, len(live)))
         found = {}
         for place, key in enumerate(known):
             others = tuple(
@@ -462,14 +464,14 @@ class Corrections:
         """Images elsewhere that look like these: each among the nearest of the other."""
         catalog, recipe = self._catalog, self._context.recipe
         clustering = self._context.current()
+        live = self._context.catalog_index().index
         seeds = list(dict.fromkeys(image.content for image in found))[:_SEEDS]
-        seeds = [key for key in seeds if catalog.contents.has_embedding(key, recipe)]
+        with catalog.snapshot():  # beside a watcher contents leave
+            seeds = [key for key in seeds if catalog.contents.has_embedding(key, recipe)]
+            vectors = catalog.contents.embeddings(seeds, recipe)
         if not seeds:
             return ()
-        live = self._context.catalog_index().index
-        near = live.search(
-            catalog.contents.embeddings(seeds, recipe), min(_LOOK_ALIKE + 1, len(live))
-        )
+        near = live.search(vectors, min(_LOOK_ALIKE + 1, len(live)))
         best: dict[int, float] = {}
         of: dict[int, set[int]] = {}
         for place, seed in enumerate(seeds):
@@ -481,16 +483,17 @@ class Corrections:
         now = catalog.assignments.clusters_of(clustering.id, best)
         frozen = set(catalog.clusterings.frozen())
         skipped = set(but)
-        elsewhere = [
-            key
-            for key in best
-            if key not in spoken and now.get(key) != cluster and now.get(key) not in frozen
-        ]
+        with catalog.snapshot():
+            elsewhere = [
+                key
+                for key in best
+                if key not in spoken and now.get(key) != cluster and now.get(key) not in frozen
+                if catalog.contents.has_embedding(key, recipe)
+            ]
+            vectors = catalog.contents.embeddings(elsewhere, recipe)
         if not elsewhere:
             return ()
-        back = live.search(
-            catalog.contents.embeddings(elsewhere, recipe), min(_MUTUAL + 1, len(live))
-        )
+        back = live.search(vectors, min(_MUTUAL + 1, len(live)))
         rows = []
         for place, key in enumerate(elsewhere):
             if of[key].intersection(back.keys[place].tolist()):

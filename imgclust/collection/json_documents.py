@@ -63,6 +63,7 @@ _KEYS = {
     "PastClustering": "id generation previous published current undone provisional k chosen_by "
     "space inertia moved *lineage words",
     "QueryResult": "query neighbours queries sheet order lacking",
+    "RecentChange": "event=kind time image path cluster name message count",
     "ReembedResult": "from=before to=after distinct=contents embedded waiting clusters kept "
     "seconds dry_run",
     "ReportResult": "report=path bytes clusters",

@@ -56,23 +56,33 @@ class Review:
         if count < 1:
             raise UsageError(f"{count} questions cannot be asked; use 1 or more")
         catalog = self._catalog
-        active = catalog.corrections.active()
-        ground = self._prepared(active)
-        known = self._known(ground, active, list(skipped))
+        with catalog.snapshot():  # beside a watcher contents leave
+            active = catalog.corrections.active()
+            ground = self._prepared(active)
+            known = self._known(ground, active, list(skipped))
         pairs = ground.choice.pairs(count, known)
-        contents = [int(ground.keys[row]) for pair in pairs for row in pair]
-        now = catalog.assignments.clusters_of(ground.state[0], contents)
-        names = catalog.clusterings.names()
+        with catalog.snapshot():
+            names = catalog.clusterings.names()
+            keys = {row: int(ground.keys[row]) for pair in pairs for row in pair}
+            now = catalog.assignments.clusters_of(ground.state[0], keys.values())
+            images = {
+                row: found[0]
+                for row, key in keys.items()
+                if (found := [one for one in catalog.images.with_content(key) if _there(one)])
+            }
 
         def pictured(row: int) -> QuestionImage:
-            key = int(ground.keys[row])
-            image = next(one for one in catalog.images.with_content(key) if one.state != "missing")
-            cluster = now.get(key)
+            cluster = now.get(keys[row])
             name = None if cluster is None else names.get(cluster)
-            return QuestionImage(image.id, image.path, cluster, name)
+            return QuestionImage(images[row].id, images[row].path, cluster, name)
 
         return Questions(
-            tuple(Question(pictured(one), pictured(other)) for one, other in pairs),
+            # One of the images may have left meanwhile.
+            tuple(
+                Question(pictured(one), pictured(other))
+                for one, other in pairs
+                if one in images and other in images
+            ),
             together=sum(one.kind == "together" for one in active),
             apart=sum(one.kind == "apart" for one in active),
         )
@@ -82,24 +92,23 @@ class Review:
         from imgclust.clusters import Model
 
         catalog = self._catalog
-        with catalog.snapshot():
-            clustering = self._context.current()
-            here = catalog.images.present_contents()
-            state = (clustering.id, clustering.k, catalog.contents.sequence(), here.tobytes())
-            if self._ground is not None and self._ground.state == state:
-                return self._ground
-            keys = np.intersect1d(catalog.contents.embedded(clustering.recipe), here)
-            rule = catalog.bursts.current_id(clustering.recipe)
-            asked = [key for one in active for key in one.contents]
-            if rule is not None:  # of a burst group one image can be asked about
-                contents, representatives = catalog.bursts.groups(rule)
-                followers = contents[contents != representatives]
-                keys = keys[~np.isin(keys, followers) | np.isin(keys, asked)]
-            if len(keys) > _SAMPLE:
-                some = keys[:: -(-len(keys) // _SAMPLE)]
-                keys = np.union1d(some, keys[np.isin(keys, asked)])
-            vectors = catalog.contents.embeddings(keys.tolist(), clustering.recipe)
-            points = Model(catalog, clustering).points(vectors)
+        clustering = self._context.current()
+        here = catalog.images.present_contents()
+        state = (clustering.id, clustering.k, catalog.contents.sequence(), here.tobytes())
+        if self._ground is not None and self._ground.state == state:
+            return self._ground
+        keys = np.intersect1d(catalog.contents.embedded(clustering.recipe), here)
+        rule = catalog.bursts.current_id(clustering.recipe)
+        asked = [key for one in active for key in one.contents]
+        if rule is not None:  # of a burst group one image can be asked about
+            contents, representatives = catalog.bursts.groups(rule)
+            followers = contents[contents != representatives]
+            keys = keys[~np.isin(keys, followers) | np.isin(keys, asked)]
+        if len(keys) > _SAMPLE:
+            some = keys[:: -(-len(keys) // _SAMPLE)]
+            keys = np.union1d(some, keys[np.isin(keys, asked)])
+        vectors = catalog.contents.embeddings(keys.tolist(), clustering.recipe)
+        points = Model(catalog, clustering).points(vectors)
         sound = np.isfinite(points).all(axis=1)
         keys, points = keys[sound], points[sound]
         self._ground = _Ground(state, keys, PairChoice(points, clustering.k))
@@ -134,6 +143,10 @@ class Review:
             fixed=fixed,
             skipped=[(row[one], row[two]) for one, two in passed if one in row and two in row],
         )
+
+
+def _there(image: Image) -> bool:
+    return image.state != "missing"
 
 
 def answered(context: Context, first: Image, second: Image, *, same: bool, made_by: str) -> Answer:

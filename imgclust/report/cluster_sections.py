@@ -186,6 +186,7 @@ def card(catalog: Catalog, image: Image, thumbnail: Thumbnail, *, first: Sequenc
     found = thumbnail(image.content)
     facts = catalog.details.of_images([image.id]).get(image.id)
     marks = ["missing"] if image.state == "missing" else []
+    marks += ["corrected"] if catalog.corrections.among([image.content]) else []
     if facts is not None and facts.damage:
         marks.append("damaged")
     return html.card(

@@ -174,6 +174,7 @@ def _head(
     missing = len(catalog.images.missing())
     counts = {
         "missing": missing,
+        "corrections": sum(catalog.corrections.counts().values()),
         "quarantine": catalog.observations.count_quarantined(),
         "not settled yet": catalog.observations.pending(),
         "skipped, no images": sum(catalog.observations.skipped().values()),
