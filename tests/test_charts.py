@@ -654,7 +654,7 @@ def test_a_page_that_turns_has_marks_and_says_what_they_are(tmp_path: Path) -> N
     coordinates, clusters = clustered(5, 3)
     missing = np.zeros(len(clusters), np.int64)
     missing[[3, 30]] = [2, 1]
-    path = interactive_map(
+    path = draw_interactive_map(
         tmp_path / "m.html",
         coordinates=coordinates,
         clusters=clusters,

@@ -36,7 +36,7 @@ from imgclust.clustering.group_count import GroupCount, estimate_group_count
 from imgclust.clustering.id_map import Matching, follow, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
 from imgclust.clustering.kmeans import Fit, all_distinct, assign, fit
-from imgclust.clustering.pair_choice import LocalGroups, local_groups, next_pairs
+from imgclust.clustering.pair_choice import Known, PairChoice, carried
 from imgclust.clustering.smoother import Smoothed, smooth
 from imgclust.clustering.warm_start import Continued, coarser, continued, finer, resized
 
@@ -48,8 +48,9 @@ __all__ = [
     "Drift",
     "Fit",
     "GroupCount",
-    "LocalGroups",
+    "Known",
     "Matching",
+    "PairChoice",
     "Representatives",
     "Smoothed",
     "Spread",
@@ -59,6 +60,7 @@ __all__ = [
     "all_distinct",
     "assign",
     "burst_rule",
+    "carried",
     "coarser",
     "coherence",
     "constrained_fit",
@@ -74,14 +76,12 @@ __all__ = [
     "is_nowhere",
     "largest_compared",
     "left_out",
-    "local_groups",
     "match",
     "medoid",
     "met_clusters",
     "nearest_clusters",
     "neighbours_among",
     "new_groups",
-    "next_pairs",
     "nowhere",
     "outlier_limits",
     "pooled",

@@ -128,9 +128,9 @@ def with_steps(sentence: str, k: int, *, least: int, most: int) -> str:
     return "; ".join([sentence, ", ".join(steps)] if steps else [sentence])
 
 
-def most_clusters(room: Space, given: Constraints) -> int:
+def most_clusters(space: Space, given: Constraints) -> int:
     """How many clusters steps can make: frozen ones are not divided, equal points neither."""
-    free = room.points[~np.isin(room.keys, given.contents)]
+    free = space.points[~np.isin(space.keys, given.contents)]
     if len(free) > _MANY:  # more than anyone takes steps to
         return len(given.kept) + len(free)
     return len(given.kept) + len(np.unique(free, axis=0))
