@@ -6,7 +6,14 @@ The last changes only where another number is better by more than chance.
 from __future__ import annotations
 
 from imgclust.catalog import Catalog, StoredSweep
-from imgclust.clustering import GroupCount, coarser, finer, group_count
+from imgclust.clustering import (
+    GroupCount,
+    coarser,
+    default_k_max,
+    finer,
+    group_count,
+    suggest_counted,
+)
 from imgclust.clusters.feature_space import Space
 from imgclust.clusters.stored_sweeps import stored_sweep
 from imgclust.errors import UsageError
@@ -47,9 +54,25 @@ def as_asked(number: int, named: int, *, strict: bool, lasting: int = 0) -> tupl
 def as_suggested(stored: StoredSweep, named: int) -> tuple[int, str, str]:
     """The k of a sweep, at least the number of named clusters, who chose it, and why."""
     number, sentence = int(stored.summary["chosen"]), str(stored.summary["sentence"])
+    return _raised(number, str(stored.summary["chosen_by"]), sentence, named)
+
+
+def as_counted(
+    counted: GroupCount, n: int, named: int, *, k_min: int, k_max: int | None
+) -> tuple[int, str, str] | None:
+    """The number of groups of n rows, at least that of the named clusters, who chose it, and why.
+
+    None where groups are not clear: then a sweep says more.
+    """
+    last = min(n, k_max or default_k_max(n))
+    found = suggest_counted(counted, k_min=min(k_min, last), k_max=last)
+    return None if found is None else _raised(found.chosen, found.chosen_by, found.sentence, named)
+
+
+def _raised(number: int, chosen_by: str, sentence: str, named: int) -> tuple[int, str, str]:
     if number < named:
         sentence += f"; raised to {named}, the number of named clusters"
-    return max(number, named), str(stored.summary["chosen_by"]), sentence
+    return max(number, named), chosen_by, sentence
 
 
 def as_continued(

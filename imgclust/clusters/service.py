@@ -10,9 +10,24 @@ from pathlib import Path
 
 from imgclust import devices
 from imgclust.catalog import Catalog
-from imgclust.clustering import Fit, Matching, Suggestion, Sweep, largest_compared, preferred
+from imgclust.clustering import (
+    Fit,
+    GroupCount,
+    Matching,
+    Suggestion,
+    Sweep,
+    largest_compared,
+    preferred,
+)
 from imgclust.clusters import burst_store, split_merge, stored_sweeps
-from imgclust.clusters.cluster_count import as_asked, as_continued, as_suggested, with_steps
+from imgclust.clusters.cluster_count import (
+    as_asked,
+    as_continued,
+    as_counted,
+    as_suggested,
+    counted_groups,
+    with_steps,
+)
 from imgclust.clusters.clustering_history import undo
 from imgclust.clusters.corrections import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
@@ -332,8 +347,23 @@ class Recluster:
         device = self._settings.clustering.device
         return device != "cpu" and devices.choose(device, devices.faiss_gpus()) == "gpu"
 
+    def _counted(self, room: Space, seed: int) -> GroupCount:
+        return counted_groups(
+            self._catalog,
+            room,
+            recipe=self._recipe,
+            seed=seed,
+            progress=self._progress,
+            stop=self._stop,
+        )
+
     def _sweep(
-        self, room: Space, k_min: int, k_max: int | None, seed: int
+        self,
+        room: Space,
+        k_min: int,
+        k_max: int | None,
+        seed: int,
+        counted: GroupCount | None = None,
     ) -> tuple[Sweep, Suggestion]:
         return sweep_and_store(
             self._catalog,
@@ -343,6 +373,7 @@ class Recluster:
             k_max=k_max,
             seed=seed,
             gpu=self._gpu,
+            counted=counted,
             progress=self._progress,
             stop=self._stop,
         )
@@ -381,12 +412,22 @@ class Recluster:
         stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
         if k is None:
             asked = [k_min, k_max]
+            chosen = None
             if stored is None or not stored.summary["complete"] or stored.summary["asked"] != asked:
-                self._sweep(room, k_min, k_max, seed)
-                self._stop.check()  # half a sweep decides nothing
-                stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
-            assert stored is not None
-            number, chosen_by, sentence = as_suggested(stored, named)
+                counted = None
+                if room.leaders is not None:
+                    counted = self._counted(room, seed)
+                    # With clear groups a sweep would have no say, and take several times as long.
+                    n = len(room.weighing()[0])
+                    chosen = as_counted(counted, n, named, k_min=k_min, k_max=k_max)
+                if chosen is None:
+                    self._sweep(room, k_min, k_max, seed, counted)
+                    self._stop.check()  # half a sweep decides nothing
+                    stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
+            if chosen is None:
+                assert stored is not None
+                chosen = as_suggested(stored, named)
+            number, chosen_by, sentence = chosen
             number = max(number, least)
         else:
             number, sentence = as_asked(k, named, strict=strict, lasting=lasting)

@@ -44,10 +44,13 @@ def sweep_and_store(
     k_max: int | None,
     seed: int,
     gpu: bool,
+    counted: GroupCount | None = None,
     progress: Progress,
     stop: StopFlag,
 ) -> tuple[Sweep, Suggestion]:
     """Fit every k, suggest one, and keep the fits in place of the last sweep of this space.
+
+    In the space `smoothed` groups are counted, unless they are `counted` already.
 
     Of an interrupted sweep the fits that are done are kept, without a suggestion, unless more of
     the same are stored already.
@@ -71,12 +74,11 @@ def sweep_and_store(
     )
     whole = found.complete
     try:
-        counted: GroupCount | None = None
         if room.leaders is None:
             suggestion = suggest(found, points, seed=seed, progress=progress, stop=stop)
         else:
             # Smoothing makes groups of noise: what has none must go through it as well.
-            counted = group_count(
+            counted = counted or group_count(
                 room.vectors[rows], room.keys[rows], seed=seed, progress=progress, stop=stop
             )
             suggestion = suggest_from(counted, found, n=len(rows))
