@@ -124,6 +124,37 @@ def test_absent_and_changed_images_are_marked_and_read_again(
     assert collection.doctor().ok
 
 
+@pytest.mark.parametrize("touch", ["link", "chmod", "rename"])
+def test_new_links_and_permissions_are_no_change(
+    collection: Collection, drop: Path, tmp_path: Path, touch: str
+) -> None:
+    picture = drop / "0.png"
+    if touch == "link":
+        os.link(picture, tmp_path / "link.png")
+    elif touch == "chmod":
+        picture.chmod(0o600)
+    else:
+        picture.rename(drop / "moved")
+        (drop / "moved").rename(picture)
+    result = collection.doctor()
+    assert result.ok
+    assert "1 images have new links or permissions" in named(result, "disk").sentence
+    stat = picture.stat()
+    picture.write_bytes(encoded(photo(24, 16, 77), "PNG"))
+    os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert collection.watch(once=True).ingested == 1  # it was read again
+    assert collection.doctor().ok
+
+
+def test_a_collection_of_hard_links_is_sound(
+    tmp_path: Path, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMGCLUST_LINKS_MODE", "hardlink")
+    with quick_collection(monkeypatch, tmp_path / "index", drop) as opened:
+        opened.watch([drop], once=True)
+        assert opened.doctor().ok
+
+
 def test_a_root_that_is_away_is_named(collection: Collection, drop: Path) -> None:
     drop.rename(drop.with_name("away"))
     result = collection.doctor()

@@ -21,11 +21,11 @@ from imgclust.clustering import (
 )
 from imgclust.clusters import burst_store, split_merge, stored_sweeps
 from imgclust.clusters.cluster_count import (
-    as_asked,
-    as_continued,
-    as_counted,
-    as_suggested,
+    clear_count,
+    continued_count,
     counted_groups,
+    requested_count,
+    suggested_count,
     with_steps,
 )
 from imgclust.clusters.clustering_history import undo
@@ -35,13 +35,13 @@ from imgclust.clusters.model import ArrivalAssigner
 from imgclust.clusters.publish import drop_unpublished, publish
 from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.space_fit import (
-    Standing,
-    continue_room,
-    fit_room,
-    match_room,
+    CurrentClusters,
+    continue_in_space,
+    count_sentence,
+    current_clusters,
+    fit_space,
+    match_ids,
     result_of,
-    sentence_of,
-    standing_of,
     step_from,
 )
 from imgclust.clusters.stored_sweeps import draw_elbow, stored_sweep, sweep_and_store
@@ -89,11 +89,13 @@ class Recluster:
         """
         began = time.monotonic()
         with self._locked():
-            room = self._space(space, seed, keep=True)
-            found, suggestion = self._sweep(room, k_min, k_max, seed)
-            n = len(room.keys)
+            feature_space = self._space(space, seed, keep=True)
+            found, suggestion = self._sweep(feature_space, k_min, k_max, seed)
+            n = len(feature_space.keys)
             compared_to = largest_compared(n)
-            path = self._charts / self._settings.views.elbow.format(dims=room.points.shape[1])
+            path = self._charts / self._settings.views.elbow.format(
+                dims=feature_space.points.shape[1]
+            )
             if chart:
                 draw_elbow(path, found, suggestion, space, compared_to=compared_to)
         return SweepResult(
@@ -109,7 +111,7 @@ class Recluster:
             criteria=found.criteria,
             preferred=preferred(found, n=n),
             compared_to=compared_to,
-            notes=(*room.notes, *found.notes),
+            notes=(*feature_space.notes, *found.notes),
         )
 
     def cluster(
@@ -178,15 +180,17 @@ class Recluster:
                 lasting = set(
                     self._catalog.corrections.kept(self._catalog.clusterings.current_id())
                 ) - set(frozen)
-                as_asked(wanted, len(frozen), strict=strict, lasting=len(lasting))
-            room = self._space(space, seed, keep=not dry_run)
+                requested_count(wanted, len(frozen), strict=strict, lasting=len(lasting))
+            feature_space = self._space(space, seed, keep=not dry_run)
             self._stop.check()
-            standing = standing_of(self._catalog, room)
+            standing = current_clusters(self._catalog, feature_space)
             continues = bool(standing.before.max(initial=-1) >= 0) and not fresh
             continues &= step is not None or space != "tsne"
             if step is not None:
                 number_before = len(standing.ids)
-                done, matching = self._continue(room, standing, step_from(standing, step), step)
+                done, matching = self._continue(
+                    feature_space, standing, step_from(standing, step), step
+                )
                 if done.k == number_before:
                     raise UsageError(
                         f"the clusters cannot be {step}: named ones stay as they are, and no "
@@ -195,18 +199,20 @@ class Recluster:
                 by, sentence = "user", f"k = {done.k:,}: one step {step} than {number_before:,}"
             else:
                 done, matching, by, sentence = self._fit(
-                    room, standing, wanted, seed, chosen_by, strict, continues
+                    feature_space, standing, wanted, seed, chosen_by, strict, continues
                 )
                 if wanted is None and not automatic:
                     least = len(standing.constraints.kept) + max(1, len(standing.lasting))
                     sentence = with_steps(sentence, done.k, least=least)
             self._stop.check()
-            done, matching, decided = corrected(self._catalog, room, standing, done, matching)
+            done, matching, decided = corrected(
+                self._catalog, feature_space, standing, done, matching
+            )
             number = None
             if not dry_run:
                 number = publish(
                     self._catalog,
-                    room,
+                    feature_space,
                     done,
                     matching,
                     standing=standing,
@@ -221,7 +227,7 @@ class Recluster:
                 )
             result = result_of(
                 self._catalog,
-                room,
+                feature_space,
                 standing,
                 done,
                 matching,
@@ -347,10 +353,10 @@ class Recluster:
         device = self._settings.clustering.device
         return device != "cpu" and devices.choose(device, devices.faiss_gpus()) == "gpu"
 
-    def _counted(self, room: Space, seed: int) -> GroupCount:
+    def _counted(self, feature_space: Space, seed: int) -> GroupCount:
         return counted_groups(
             self._catalog,
-            room,
+            feature_space,
             recipe=self._recipe,
             seed=seed,
             progress=self._progress,
@@ -359,7 +365,7 @@ class Recluster:
 
     def _sweep(
         self,
-        room: Space,
+        feature_space: Space,
         k_min: int,
         k_max: int | None,
         seed: int,
@@ -367,7 +373,7 @@ class Recluster:
     ) -> tuple[Sweep, Suggestion]:
         return sweep_and_store(
             self._catalog,
-            room,
+            feature_space,
             recipe=self._recipe,
             k_min=k_min,
             k_max=k_max,
@@ -380,8 +386,8 @@ class Recluster:
 
     def _fit(
         self,
-        room: Space,
-        standing: Standing,
+        feature_space: Space,
+        standing: CurrentClusters,
         k: int | None,
         seed: int,
         chosen_by: str,
@@ -394,9 +400,9 @@ class Recluster:
         k_min = self._settings.clustering.k_min
         k_max = self._settings.clustering.k_max or None
         if k is None and continues:
-            chosen = as_continued(
+            chosen = continued_count(
                 self._catalog,
-                room,
+                feature_space,
                 len(standing.ids),
                 least=max(least, k_min),
                 k_max=k_max,
@@ -408,35 +414,37 @@ class Recluster:
             if chosen is not None:
                 self._stop.check()
                 number, chosen_by, sentence = chosen
-                return *self._continue(room, standing, number, None), chosen_by, sentence
-        stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
+                return *self._continue(feature_space, standing, number, None), chosen_by, sentence
+        stored = stored_sweep(self._catalog, feature_space, recipe=self._recipe, seed=seed)
         if k is None:
             asked = [k_min, k_max]
             chosen = None
             if stored is None or not stored.summary["complete"] or stored.summary["asked"] != asked:
                 counted = None
-                if room.leaders is not None:
-                    counted = self._counted(room, seed)
+                if feature_space.leaders is not None:
+                    counted = self._counted(feature_space, seed)
                     # With clear groups a sweep would have no say, and take several times as long.
-                    n = len(room.weighing()[0])
-                    chosen = as_counted(counted, n, named, k_min=k_min, k_max=k_max)
+                    n = len(feature_space.weighing()[0])
+                    chosen = clear_count(counted, n, named, k_min=k_min, k_max=k_max)
                 if chosen is None:
-                    self._sweep(room, k_min, k_max, seed, counted)
+                    self._sweep(feature_space, k_min, k_max, seed, counted)
                     self._stop.check()  # half a sweep decides nothing
-                    stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
+                    stored = stored_sweep(
+                        self._catalog, feature_space, recipe=self._recipe, seed=seed
+                    )
             if chosen is None:
                 assert stored is not None
-                chosen = as_suggested(stored, named)
+                chosen = suggested_count(stored, named)
             number, chosen_by, sentence = chosen
             number = max(number, least)
         else:
-            number, sentence = as_asked(k, named, strict=strict, lasting=lasting)
+            number, sentence = requested_count(k, named, strict=strict, lasting=lasting)
         if continues:
-            done, matching = self._continue(room, standing, number, None)
-            return done, matching, chosen_by, sentence or sentence_of(done, named)
-        done = fit_room(
+            done, matching = self._continue(feature_space, standing, number, None)
+            return done, matching, chosen_by, sentence or count_sentence(done, named)
+        done = fit_space(
             self._catalog,
-            room,
+            feature_space,
             standing,
             number,
             recipe=self._recipe,
@@ -447,15 +455,15 @@ class Recluster:
             stop=self._stop,
         )
         self._stop.check()
-        matching = match_room(self._catalog, room, standing, done)
-        return done, matching, chosen_by, sentence or sentence_of(done, named)
+        matching = match_ids(self._catalog, feature_space, standing, done)
+        return done, matching, chosen_by, sentence or count_sentence(done, named)
 
     def _continue(
-        self, room: Space, standing: Standing, k: int, step: str | None
+        self, feature_space: Space, standing: CurrentClusters, k: int, step: str | None
     ) -> tuple[Fit, Matching]:
-        return continue_room(
+        return continue_in_space(
             self._catalog,
-            room,
+            feature_space,
             standing,
             k,
             recipe=self._recipe,

@@ -23,8 +23,9 @@ class DiskFindings:
     """What differs between catalog and disk.
 
     `absent` and `changed` disagree: the catalog says that they are there, unchanged. `unknown`
-    and `pending` files are on their way in; `lost` are roots that are not there, `unreadable` such
-    as are there and cannot be read, with the reason.
+    and `pending` files are on their way in; `touched` images have another change time and nothing
+    else (a hard link, an owner, permissions); `lost` are roots that are not there, `unreadable`
+    such as are there and cannot be read, with the reason.
     """
 
     checked: int
@@ -37,6 +38,7 @@ class DiskFindings:
     folders: int
     held: int = 0
     unreadable: tuple[tuple[bytes, str], ...] = ()
+    touched: int = 0
 
     @property
     def disagrees(self) -> bool:
@@ -62,12 +64,15 @@ class DiskFindings:
             parts.append(f"{self.held:,} of them are held: {NEXT_STEP}")
         if self.unknown:
             parts.append(f"{self.unknown:,} files are not ingested yet: the next watch takes them")
+        if self.touched:
+            what = "have new links or permissions"
+            parts.append(f"{self.touched:,} images {what}: the next watch reads them again")
         if self.pending:
             parts.append(f"{self.pending:,} wait to be read")
         return "; ".join(parts)
 
 
-def look_at_disk(
+def compare_disk(
     catalog: Catalog, *, ours: Sequence[bytes], exclusion: Exclusion, stop: StopFlag
 ) -> DiskFindings:
     """Compare every image with its file, and count the files that nobody knows."""
@@ -75,7 +80,7 @@ def look_at_disk(
     network = {root.id for root in roots if is_network(root.path)}
     absent, changed = [], []
     listings = Listings()
-    checked = 0
+    checked = touched = 0
     for root in roots:
         after = 0
         while page := catalog.images.page_of_root(root.id, after=after, limit=_PAGE):
@@ -92,7 +97,10 @@ def look_at_disk(
                 if stat is None or not listings.has(image.path, root.path):
                     absent.append(image)
                 elif not same_file(known.stat, stat, network=root.id in network):
-                    changed.append(image)
+                    if known.stat[1:4] == stat[1:4]:
+                        touched += 1
+                    else:
+                        changed.append(image)
             after = page[-1].id
     watched = [root.path for root in roots if root.kind == "watched"]
     every = [root.path for root in roots] + [mount.path for mount in catalog.mounts.all()]
@@ -114,6 +122,7 @@ def look_at_disk(
         folders=folders,
         held=_held(catalog),
         unreadable=tuple(closed.items()),
+        touched=touched,
     )
 
 
@@ -149,7 +158,7 @@ def _unknown(
     return unknown, len(folders)
 
 
-def mark(catalog: Catalog, found: DiskFindings) -> None:
+def mark_differences(catalog: Catalog, found: DiskFindings) -> None:
     """Make the catalog say what is so: absent images are missing, changed ones are due.
 
     Nothing is removed by this: only healthy scans do that.
@@ -166,7 +175,7 @@ def mark(catalog: Catalog, found: DiskFindings) -> None:
                 catalog.observations.read_again(image.path, image.root)
 
 
-def reading_again(count: int, *, watching: bool) -> str:
+def reread_sentence(count: int, *, watching: bool) -> str:
     """What becomes of images that are to be read again, for people."""
     who = "the running imgclust watch" if watching else "the next imgclust watch"
     return f"{count:,} images wait to be read again by {who}"
