@@ -10,6 +10,7 @@ from imgclust.clustering.choose_k import (
     largest_compared,
     preferred,
     suggest,
+    suggest_counted,
     suggest_from,
 )
 from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
@@ -93,6 +94,7 @@ __all__ = [
     "smooth",
     "spread",
     "suggest",
+    "suggest_counted",
     "suggest_from",
     "sweep",
 ]
