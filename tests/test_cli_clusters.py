@@ -142,3 +142,27 @@ def test_a_k_of_named_clusters_alone_says_what_that_means(run: Run, drop: Path) 
     assert said in run("cluster", "-k", "2", "-y").out
     # There is no other image any more.
     assert "every cluster has a name" not in run("cluster", "-k", "2", "--dry-run").out
+
+
+@pytest.mark.parametrize(
+    "command", ["clusters name 1 Beach", "clusters move 1 --to 3", "cluster -k 5"]
+)
+def test_a_link_folder_that_refuses_does_not_undo_the_work(
+    command: str, run: Run, ready: Path
+) -> None:
+    links = ready.parent / "links"
+    shutil.rmtree(links)
+    links.write_text("a file is in the way")
+    said = call(run, command, "").refused(1)
+    assert said.startswith(f"imgclust: what was asked for is done, but the link folder {links}")
+    links.unlink()
+    assert run("links").code == 0
+    assert run("doctor").code == 0
+    rows = run("clusters", "--json").document["clusters"]
+    corrections = run("clusters", "corrections", "--json")
+    done = {
+        "clusters name 1 Beach": rows[0]["name"] == "Beach",
+        "clusters move 1 --to 3": len(corrections.document["corrections"]) == 1,
+        "cluster -k 5": len(rows) == 5,
+    }
+    assert done[command]

@@ -26,9 +26,10 @@ from imgclust.wording import printable
 COOKIE = "imgclust"
 # The bodies of commands are small. Those of pictures have a limit of their own.
 _MOST_BYTES = 1 << 20
-# Seconds after which a client that sends nothing is given up.
-_SILENT_S = 20.0
+# A body has so many seconds, and one more for so many bytes that have come.
+_BODY_S, _LEAST_BYTES_A_SECOND = 20.0, 10_000
 _LEAST_TOKEN = 16
+_VERSIONS = {"1.0", "1.1"}
 # Paths that say nothing of the collections: probes have no token.
 _OPEN = {"/livez", "/readyz"}
 
@@ -232,6 +233,8 @@ class Guard:
         await self._app(scope, self._bounded(scope, receive), answer)
 
     def _refusal(self, scope: MutableMapping[str, Any]) -> Any:
+        if scope["http_version"] not in _VERSIONS:
+            return failed(400, "usage", "this version of HTTP is not known here; use 1.1")
         raw = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
         ]
@@ -280,16 +283,18 @@ class Guard:
             most = _MOST_BYTES
         taken = 0
         complete = False
+        began = asyncio.get_running_loop().time()
 
         async def bounded() -> Message:
             nonlocal taken, complete
             if complete:  # waits for the end of the connection
                 return await receive()
             try:
-                async with asyncio.timeout(_SILENT_S):
+                late = began + _BODY_S + taken / _LEAST_BYTES_A_SECOND
+                async with asyncio.timeout_at(late):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, "the body did not come; send it again") from None
+                raise HTTPException(408, "the body comes too slowly; send it again") from None
             taken += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if taken > most:
