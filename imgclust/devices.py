@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import os
 import sys
+import threading
+from typing import Any
 
 from imgclust.errors import MissingPackageError, UsageError
 
@@ -48,6 +51,41 @@ def require(package: str) -> None:
     """Raise `MissingPackageError` with the extra to install when `package` is not there."""
     if importlib.util.find_spec(package) is None:
         raise MissingPackageError(f"{package} is not installed; {_INSTALL}")
+
+
+class _OneBlasThread:
+    """Holds OpenBLAS to one thread while anybody is within it; the number is one of the process.
+
+    threadpoolctl's own limits, set by two threads at a time, would leave it at one for good.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._within = 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._within += 1
+            if self._within == 1:
+                self._limit = _thread_pools().limit(limits=1, user_api="blas")
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._within -= 1
+            if self._within == 0:
+                self._limit.restore_original_limits()
+
+
+one_blas_thread = _OneBlasThread()
+
+
+@functools.cache
+def _thread_pools() -> Any:
+    """The libraries with threads that are loaded now; finding them takes milliseconds."""
+    from threadpoolctl import ThreadpoolController  # comes with scikit-learn
+
+    return ThreadpoolController()
 
 
 def cpu_count() -> int:

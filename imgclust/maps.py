@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust import charts
-from imgclust.catalog import Catalog, StoredProjection, must_be_numbers
+from imgclust.catalog import Catalog, StoredProjection, finite, must_be_numbers
 from imgclust.config import Settings
 from imgclust.errors import NothingThereError
 from imgclust.progress import Progress, StopFlag, silent
@@ -191,22 +191,15 @@ def _top_up(
     Only what is new is read.
     """
     known, _, was_placed = catalog.projections.coordinates(stored.id)
-    fresh = ~np.isin(keys, known)
-    if (int(was_placed.sum()) + int(fresh.sum())) > AGED_SHARE * len(keys):
+    fresh = keys[~np.isin(keys, known)]
+    if int(was_placed.sum()) + len(fresh) > AGED_SHARE * len(keys):
         return None
-    if fresh.any():
-        projection = projection_from_bytes(stored.blob)
-        assert not isinstance(projection, SmoothedProjection)  # that of a map
-        vectors = catalog.contents.embeddings(keys[fresh], recipe)
-        must_be_numbers(catalog, keys[fresh], vectors)
-        if not standardise:
-            to_unit_length(vectors)
-        if isinstance(projection, TsneProjection):
-            coordinates = projection.place(vectors)
-        else:
-            coordinates = projection.transform(vectors)
-        with catalog.transaction():
-            catalog.projections.put_coordinates(stored.id, keys[fresh], coordinates, placed=True)
+    with catalog.snapshot():  # a content does not leave between these two
+        fresh = fresh[[catalog.contents.has_embedding(int(key), recipe) for key in fresh]]
+        vectors = catalog.contents.embeddings(fresh, recipe)
+    if len(fresh):
+        must_be_numbers(catalog, fresh, vectors)
+        _place(catalog, stored, fresh, vectors, standardise=standardise)
     known, coordinates, placed = catalog.projections.coordinates(stored.id)
     here = np.isin(known, keys)
     since = int(placed[here].sum())
@@ -217,6 +210,51 @@ def _top_up(
         else ""
     )
     return Map(known[here], coordinates[here], placed[here], False, sentence)
+
+
+def _place(
+    catalog: Catalog,
+    stored: StoredProjection,
+    keys: npt.NDArray[np.int64],
+    vectors: npt.NDArray[np.float32],
+    *,
+    standardise: bool,
+) -> None:
+    """Store where contents (n,) with these embeddings (n, d) lie in a map; changes `vectors`."""
+    projection = projection_from_bytes(stored.blob)
+    assert not isinstance(projection, SmoothedProjection)  # that of a map
+    if not standardise:
+        to_unit_length(vectors)
+    if isinstance(projection, TsneProjection):
+        coordinates = projection.place(vectors)
+    else:
+        coordinates = projection.transform(vectors)
+    with catalog.transaction():
+        catalog.projections.put_coordinates(stored.id, keys, coordinates, placed=True)
+
+
+def place_new(catalog: Catalog, stored: StoredProjection, *, recipe: str) -> int:
+    """Place what is not in a stored map yet, however old it is; returns how many there were.
+
+    Contents with a damaged embedding are left out.
+    """
+    keys = catalog.contents.embedded(recipe)
+    known, _, _ = catalog.projections.coordinates(stored.id)
+    fresh = keys[~np.isin(keys, known)]
+    with catalog.snapshot():  # a content does not leave between these two
+        there = [key for key in fresh.tolist() if catalog.contents.has_embedding(key, recipe)]
+        vectors = catalog.contents.embeddings(there, recipe)
+    sound = finite(vectors) if there else np.zeros(0, bool)
+    if not sound.any():
+        return 0
+    _place(
+        catalog,
+        stored,
+        np.array(there, np.int64)[sound],
+        vectors[sound],
+        standardise=bool(stored.settings["standardise"]),
+    )
+    return int(sound.sum())
 
 
 def _aligned(

@@ -65,7 +65,7 @@ def look(
     return Look.NOTHING
 
 
-def ripe(known: Observation, stat: FileStat | None, *, network: bool) -> Look:
+def settled(known: Observation, stat: FileStat | None, *, network: bool) -> Look:
     """Decide when the settle delay of a path in state "seen" has passed."""
     if stat is None:
         return _away(known)

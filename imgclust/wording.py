@@ -106,6 +106,23 @@ def likeness(similarity: float, pairs: int | None) -> str:
     return ", ".join(filter(None, (f"{similarity:.2f}", rarity(pairs))))
 
 
+# Why an image is the best copy.
+BEST_COPY = {
+    "keep": "below --keep",
+    "camera": "camera data",
+    "raw": "RAW beside it",
+    "earliest": "taken earliest",
+    "name": "original name",
+    "lossless": "lossless",
+    "pixels": "most pixels",
+    "bytes": "most bytes",
+    "oldest": "oldest file",
+    "path": "shortest path",
+    "first": "added first",
+    "detail": "most detail",
+    "enlarged": "not enlarged",
+}
+
 # What to do about images that are held.
 NEXT_STEP = "bring them back, or let them go with imgclust missing accept"
 

@@ -24,8 +24,8 @@ from imgclust.config import Watch
 from imgclust.images import Decoded, FileStat
 from imgclust.index import VectorIndex
 from imgclust.ingest import Counts, LocalDisk
-from imgclust.ingest.commit import Committing, Embedded
-from imgclust.ingest.environment import Place, SystemClock
+from imgclust.ingest.commit import Committer, Embedded
+from imgclust.ingest.environment import Scope, SystemClock
 
 RECIPE = '{"bench":1}'
 BATCH = 32
@@ -95,8 +95,8 @@ def measure(folder: Path, n: int, rounds: int) -> tuple[list[float], list[float]
 
     catalog = Catalog(folder / "catalog.sqlite3")
     index, _ = VectorIndex.load(folder / "index.faiss", recipe=RECIPE, dimensions=DIMENSIONS)
-    place = Place(tuple(catalog.roots.all()), (), frozenset(), 1.0)
-    committing = Committing(
+    place = Scope(tuple(catalog.roots.all()), (), frozenset(), 1.0)
+    committing = Committer(
         catalog,
         recipe=RECIPE,
         rules=Watch(),

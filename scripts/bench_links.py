@@ -18,7 +18,7 @@ from synthetic_collection import CLUSTERS, fill, made_up, path_of, see, vectors_
 
 from imgclust.catalog import Catalog
 from imgclust.config import Links
-from imgclust.links import Linking
+from imgclust.links import LinkSyncer
 
 RECIPE = '{"bench":1}'
 ARRIVALS = 100
@@ -48,9 +48,9 @@ def arrive(catalog: Catalog, numbers: range) -> None:
         )
 
 
-def linking_of(catalog: Catalog, folder: Path, name: str) -> Linking:
+def linking_of(catalog: Catalog, folder: Path, name: str) -> LinkSyncer:
     """The keeper of a link folder."""
-    return Linking(
+    return LinkSyncer(
         catalog,
         root=lambda: folder / name,
         mode="symlink",

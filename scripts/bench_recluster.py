@@ -24,8 +24,8 @@ from imgclust.catalog import Catalog, key_of
 from imgclust.clusters import ArrivalAssigner, Recluster
 from imgclust.config import Watch
 from imgclust.ingest import Counts, LocalDisk
-from imgclust.ingest.commit import Committing, Embedded
-from imgclust.ingest.environment import Place, SystemClock
+from imgclust.ingest.commit import Committer, Embedded
+from imgclust.ingest.environment import Scope, SystemClock
 
 BATCH = 8
 PAUSE_S = 0.25
@@ -35,8 +35,8 @@ ALONE_S = 10.0
 def commit_until(folder: Path, n: int) -> None:
     """Commit batches until the file `stop` is there; print when each began and what it took."""
     catalog = Catalog(folder / "catalog.sqlite3")
-    place = Place(tuple(catalog.roots.all()), (), frozenset(), 1.0)
-    committing = Committing(
+    place = Scope(tuple(catalog.roots.all()), (), frozenset(), 1.0)
+    committing = Committer(
         catalog,
         recipe=RECIPE,
         rules=Watch(),

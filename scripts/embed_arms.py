@@ -226,7 +226,7 @@ def _marked(
     from imgclust.ingest import commit, embedding_thread
 
     opener, prepared = vars(embedder)["open_embedder"], ingest._prepared
-    embed, write = embedding_thread.EmbeddingThread._embed, commit.Committing.write
+    embed, write = embedding_thread.EmbeddingThread._embed, commit.Committer.write
 
     def noted(name: str) -> None:
         if name not in dict(marks):
@@ -248,8 +248,8 @@ def _marked(
         noted("embedded")
         return found
 
-    def writing(self: Any, outcomes: Any, embedded: Any, place: Any, **named: Any) -> bool:
-        found = write(self, outcomes, embedded, place, **named)
+    def writing(self: Any, outcomes: Any, embedded: Any, scope: Any, **named: Any) -> bool:
+        found = write(self, outcomes, embedded, scope, **named)
         if embedded.vectors:
             commits.append((time.time(), len(embedded.vectors)))
             noted("committed")
@@ -257,7 +257,7 @@ def _marked(
 
     vars(embedder)["open_embedder"], vars(ingest)["_prepared"] = opening, preparing
     embedding_thread.EmbeddingThread._embed = embedding  # type: ignore[assignment,method-assign]
-    commit.Committing.write = writing  # type: ignore[method-assign]
+    commit.Committer.write = writing  # type: ignore[method-assign]
     yield
 
 

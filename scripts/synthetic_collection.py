@@ -18,7 +18,7 @@ from imgclust import weights
 from imgclust.catalog import Catalog, Content, DescribedCluster, key_of
 from imgclust.embedding import recipe_of
 from imgclust.index import VectorIndex
-from imgclust.projection import fit_pca
+from imgclust.projection import LEAST_DIFFERENT, SimilarityProjection, fit_pca, fit_similarity
 
 DIMENSIONS = 2048
 CLUSTERS = 50
@@ -76,6 +76,17 @@ def fill(
             contents=n,
             blob=projection.to_bytes(),
         )
+        similarity = None
+        if len(sample) >= LEAST_DIFFERENT:
+            similarity = catalog.projections.put(
+                kind=SimilarityProjection.kind,
+                purpose="space",
+                recipe=catalog.contents.recipe_id(recipe),
+                sequence=0,
+                settings={},
+                contents=n,
+                blob=fit_similarity(sample).to_bytes(),
+            )
         clustering = catalog.clusterings.begin(
             provisional=False,
             space="pca",
@@ -85,6 +96,7 @@ def fill(
             seed=0,
             recipe=catalog.contents.recipe_id(recipe),
             projection=stored,
+            similarity=similarity,
             sequence=0,
             contents=n,
             centroids=centroids,

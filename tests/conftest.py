@@ -20,6 +20,8 @@ from imgclust.collection.context import Context
 from tests.fakes import FakeEmbedder
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from tests.command_line import Run
 
 # The same examples in every run: what passed here passes elsewhere. To look for new ones:
@@ -113,6 +115,14 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     from tests.command_line import runner
 
     return runner(tmp_path, capsys, monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A browser for all tests of a module: it takes seconds to start."""
+    from tests.browsing import started
+
+    yield from started()
 
 
 @pytest.fixture(scope="module")

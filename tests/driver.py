@@ -20,7 +20,7 @@ import pytest
 
 from imgclust.collection import Collection, embedder
 from tests.fixtures.facts import facts
-from tests.oracle import Oracle, digest_of
+from tests.oracle import Oracle, digest_of, torn
 from tests.pictures import encoded, photo
 from tests.watch_process import fake_embedder
 
@@ -34,7 +34,6 @@ QUICK = {
     "IMGCLUST_WATCH_RETRY_S": "0.1,0.2,0.3",
     "IMGCLUST_EMBEDDING_WEIGHTS": "trunk",
     "IMGCLUST_EMBEDDING_BATCH": "8",
-    "IMGCLUST_CLUSTERING_SPACE": "embedding",
     "IMGCLUST_CLUSTERING_K": "3",
     "IMGCLUST_CLUSTERING_FIRST_IMAGES": "5",
     "IMGCLUST_INDEX_CHECKPOINT_IMAGES": "3",
@@ -60,7 +59,12 @@ WATCHER_POINTS = (
     "links.read",
     "scan.missed",
 )
-CLUSTER_POINTS = ("recluster.chunk", "recluster.publish")
+BURST_POINTS = ("bursts.rule", "bursts.chunk", "bursts.current", "bursts.dropped")
+CLUSTER_POINTS = (
+    "recluster.chunk",
+    "recluster.publish",
+    *BURST_POINTS,
+)
 BACKUP_POINTS = ("backup.copied", "backup.written", "backup.renamed")
 MOVE_POINTS = ("roots.move.before", "roots.move.written", "roots.move.after")
 RESTORE_POINTS = ("restore.copied", "restore.prepared", "restore.renamed")
@@ -486,7 +490,16 @@ class Driver:
         # Pictures whose workers were killed, or whose disk failed, lie among the bad ones.
         with Process("retry", self.index, **self._more) as retry:
             assert retry.wait() in {0, 3}, retry.said[-3000:]  # 3: there is nothing in quarantine
+        more = {**self._more, "TEST_IMGCLUST_K": "12"}  # above what links were moved into
+        with Process("cluster", self.index, **more) as cluster:
+            assert cluster.wait() == 0, cluster.said[-3000:]
+        with Process("once", self.index, *self.roots, **self._more) as once:  # links follow
+            assert once.wait() == 0, once.said[-3000:]
         wrong = self._oracle(settled=True)
+        with contextlib.closing(
+            sqlite3.connect(self.index / "default/catalog.sqlite3")
+        ) as database:
+            wrong += torn(database, whole=True)
         ids = self._ids()
         root, elsewhere = self._rng.choice(self.roots), self.folder / "away"
         self.away = [root]

@@ -20,7 +20,7 @@ from imgclust.collection.context import Context
 from imgclust.config import Settings
 from imgclust.failpoints import arm
 from imgclust.images import Outcome, claim
-from imgclust.ingest import Event, Ingest, IngestResult, LocalDisk, Parts, loop
+from imgclust.ingest import Dependencies, Event, Ingest, IngestResult, LocalDisk, loop
 from imgclust.progress import StopFlag
 from tests.fakes import FakeEmbedder, FakeEvents, RefusingCatalog
 from tests.pictures import encoded, photo
@@ -123,7 +123,7 @@ class World:
 
         return Ingest(
             self.catalog,
-            Parts(
+            Dependencies(
                 decoder=self.decoder,
                 open_embedder=lambda: self.embedder,
                 assigner=self.assigned,

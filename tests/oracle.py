@@ -352,6 +352,40 @@ def violated(database: sqlite3.Connection) -> list[str]:
     return wrong
 
 
+def torn(database: sqlite3.Connection, *, whole: bool = False) -> list[str]:
+    """Members of a burst group that are in another cluster than what represents it, in sentences.
+
+    Those that a person has put somewhere, by a name or a correction, are free. It holds after a
+    clustering in the space `smoothed`. `whole`: every content has to have a group.
+    """
+    groups = dict(
+        database.execute(
+            "SELECT content, representative FROM burst_groups WHERE rule = "
+            "(SELECT id FROM burst_rules WHERE current)"
+        )
+    )
+    at = dict(
+        database.execute(
+            "SELECT content, cluster FROM assignments WHERE clustering = "
+            "(SELECT json(value) FROM settings WHERE key = 'current_clustering')"
+        )
+    )
+    frozen = {one for (one,) in database.execute("SELECT id FROM clusters WHERE frozen")}
+    free = {
+        one
+        for row in database.execute("SELECT content, other FROM corrections WHERE ended IS NULL")
+        for one in row
+    }
+    wrong = [
+        f"content {one} in {at[one]}, and {other}, which represents it, in {at[other]}"
+        for one, other in groups.items()
+        if one in at and other in at and at[one] != at[other]
+        if at[one] not in frozen and one not in free
+    ]
+    alone = [one for one in at if one not in groups] if whole else []
+    return wrong + [f"content {one} has no group" for one in alone]
+
+
 def _number(name: bytes) -> int:
     """The cluster of a link folder, -1 where its name does not begin with one."""
     digits = re.match(rb"\d+", name)

@@ -517,7 +517,9 @@ def test_a_catalog_that_another_process_has_open_is_never_taken_as_immutable(
     with Catalog(path) as catalog:
         catalog.checkpoint()
         monkeypatch.setattr(connection_module, "_for_writing", refuse)
-        monkeypatch.setattr(connection_module, "hindrance", lambda folder: "its disk is full")
+        monkeypatch.setattr(
+            connection_module, "why_not_writable", lambda folder: "its disk is full"
+        )
         with Catalog(path) as reader:
             assert reader.setting("seen") is None
             with catalog.transaction():

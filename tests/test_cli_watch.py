@@ -104,7 +104,7 @@ def test_a_watcher_whose_terminal_is_gone_ends_well(
         os.close(leader)
         monkeypatch.setattr(sys, "stdout", gone)
         monkeypatch.setattr(sys, "stderr", gone)
-        monkeypatch.setattr(stdio, "forget_output", lambda: os.dup2(nowhere, gone.fileno()))
+        monkeypatch.setattr(stdio, "discard_output", lambda: os.dup2(nowhere, gone.fileno()))
         said = run("watch", few, "--no-cluster", "--log-file", tmp_path / "my.log")
     os.close(nowhere)
     assert said.code == 0

@@ -17,7 +17,7 @@ from imgclust import config, progress
 from imgclust.catalog import Catalog
 from imgclust.clusters import (
     ArrivalAssigner,
-    Automatic,
+    AutomaticClustering,
     ClusterResult,
     Recluster,
     SweepResult,
@@ -27,7 +27,7 @@ from imgclust.clusters import (
     publish,
     stored_sweeps,
 )
-from imgclust.clusters.schedule import Tally
+from imgclust.clusters.schedule import ArrivalCount
 from imgclust.collection import Collection
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError, StoppedError, StorageError
@@ -528,7 +528,7 @@ def test_what_came_since_the_last_clustering_is_counted_change_by_change(
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     catalog = inside(collection).catalog
-    tally = Tally(catalog, collection.recipe)
+    tally = ArrivalCount(catalog, collection.recipe)
 
     def counts() -> tuple[int, int]:
         tally.read()
@@ -563,7 +563,7 @@ def test_a_time_is_counted_by_the_wall_clock(open_collection: Open, drop: Path) 
     collection.add([write_picture(drop / "more.png", 1000)])
     told: list[ClusterResult] = []
     now = time.time()
-    automatic = Automatic(
+    automatic = AutomaticClustering(
         inside(collection).catalog,
         path=collection.folders.catalog,
         recipe=collection.recipe,
@@ -607,7 +607,7 @@ def test_a_watcher_that_stops_does_not_wait_for_its_clustering(
     collection.watch([drop], once=True, cluster=False)
     stop = StopFlag()
     slow = SlowRecluster(stop, looks=looks)
-    automatic = Automatic(
+    automatic = AutomaticClustering(
         inside(collection).catalog,
         path=collection.folders.catalog,
         recipe=collection.recipe,
@@ -737,10 +737,10 @@ def test_links_are_brought_in_step_in_slices(
     collection.watch([drop], once=True, cluster=False)
     recluster = inside(collection).recluster()
     recluster.cluster(k="3", space="pca", seed=0)
-    linking = inside(collection).linking()
+    link_syncer = inside(collection).link_syncer()
     made = []
-    while linking.queued:
-        assert linking.advance(budget_s=0.0001) is None
+    while link_syncer.queued:
+        assert link_syncer.advance(budget_s=0.0001) is None
         made.append(inside(collection).catalog.ledger.count())
     assert made == [5, 10, 15, 20, 24]
     assert collection.links(check=True).in_step
@@ -798,13 +798,13 @@ def test_a_folder_name_with_a_count_follows_when_a_command_ends(
     assert image is not None
     with catalog.transaction():  # a watcher removes it, and does not count at once
         catalog.remove_image(image)
-    linking = inside(collection).linking()
-    linking.advance(budget_s=10.0)
+    link_syncer = inside(collection).link_syncer()
+    link_syncer.advance(budget_s=10.0)
     assert folders() == [f"{row.id}_27"]
-    assert linking.check().in_step
-    linking.advance(budget_s=10.0, recount=True)
+    assert link_syncer.check().in_step
+    link_syncer.advance(budget_s=10.0, recount=True)
     assert folders() == [f"{row.id}_26"]
-    assert linking.check().in_step
+    assert link_syncer.check().in_step
 
 
 @pytest.mark.parametrize("space", ["pca", "embedding"])

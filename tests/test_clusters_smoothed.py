@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imgclust.clusters import drifting
-from imgclust.clusters.feature_space import back_from, into, load_projection
+from imgclust.clusters import current_drift
+from imgclust.clusters.feature_space import load_projection, project, unproject
 from imgclust.clusters.smoothed_space import fit_smoothed
 from imgclust.progress import silent
 from imgclust.projection import (
@@ -123,16 +123,16 @@ def test_what_is_stored_says_where_things_lie(world: World) -> None:
     keys = [group[0] for group in groups]
     rows = world.catalog.contents.embeddings(keys, "made up")
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    points = into(projection, rows)
+    points = project(projection, rows)
     apart = np.linalg.norm(points[:, np.newaxis] - current.centroids, axis=2)
     owners = [current.cluster_ids[one] for one in apart.argmin(axis=1)]
     assert owners == [look(world.path).cluster_of[key] for key in keys]
     # A stored distance is that to the place in the fit, not that of an arrival.
     stored = look(world.path).distances
     assert apart.min(axis=1) == pytest.approx([stored[key] for key in keys], abs=2e-3)
-    back = back_from(projection, points)
+    back = unproject(projection, points)
     back /= np.linalg.norm(back, axis=1, keepdims=True)
-    again = into(projection, back.astype(np.float32))
+    again = project(projection, back.astype(np.float32))
     nearest = np.linalg.norm(again[:, np.newaxis] - current.centroids, axis=2).argmin(axis=1)
     assert [current.cluster_ids[one] for one in nearest] == owners
 
@@ -194,12 +194,12 @@ def test_outliers_and_drift_are_those_of_arrivals(world: World) -> None:
     random = np.random.default_rng(10)
     for number in range(100):
         world.add(1, vector=around(random, number % 5))
-    assert not drifting(world.catalog, current).overall.high
+    assert not current_drift(world.catalog, current).overall.high
     far = sum(world.catalog.assignments.outliers(current.id).values())
     assert far < 0.1 * 300
     for _ in range(60):
         world.add(1, vector=random.standard_normal(DIMS) * 3)
-    assert drifting(world.catalog, current).overall.high
+    assert current_drift(world.catalog, current).overall.high
 
 
 def test_steps_split_merge_and_undo(world: World) -> None:

@@ -400,7 +400,7 @@ def test_nobody_syncs_the_links_while_they_move(
     def between(moving: Context) -> None:
         clear(moving)
         with pytest.raises(LockedError):
-            inside(other).linking().sync(whole=True, wait_s=0.0)
+            inside(other).link_syncer().sync(whole=True, wait_s=0.0)
 
     monkeypatch.setattr(link_folder, "clear", between)
     collection.move_links(tmp_path / "elsewhere")
@@ -414,7 +414,7 @@ def test_a_sync_that_waited_while_the_links_moved_makes_them_in_the_new_place(
     collection = open_collection()
     collection.watch([drop], once=True)
     old = collection.link_folder
-    waiting = inside(open_collection()).linking()
+    waiting = inside(open_collection()).link_syncer()
     collection.move_links(tmp_path / "elsewhere")
     assert waiting.sync(whole=True).links == 24
     assert not list(old.rglob("*.png"))

@@ -210,3 +210,30 @@ def test_wrong_input(collection: Collection, drop: Path) -> None:
     with pytest.raises(NothingThereError, match="correction 77"):
         corrections.remove([77])
     assert len(corrections.rows()) == 1
+
+
+def test_questions_are_asked_once_and_answers_count(collection: Collection) -> None:
+    corrections = collection.corrections
+    asked = corrections.questions(5)
+    assert 1 <= len(asked.questions) <= 5
+    assert (asked.together, asked.apart) == (0, 0)
+    pair = asked.questions[0]
+    assert pair.image.id != pair.other.id
+    done = corrections.answer(pair.image.id, pair.other.id, same=True, made_by="gallery")
+    again = corrections.answer(pair.other.id, pair.image.id, same=True)
+    assert (done.kind, done.already, again.already) == ("together", False, True)
+    assert done.correction == again.correction
+    after = corrections.questions(100)
+    assert after.together == 1
+    assert {pair.image.id, pair.other.id} not in [
+        {one.image.id, one.other.id} for one in after.questions
+    ]
+    with pytest.raises(UsageError, match=f"contradicts correction {done.correction}: "):
+        corrections.answer(pair.image.id, pair.other.id, same=False)
+    assert cluster_of(collection, pair.image.location) == cluster_of(
+        collection, pair.other.location
+    )
+    assert corrections.rows()[0].made_by == "gallery"
+    skipped = after.questions[0]
+    ids = (skipped.other.id, skipped.image.id)
+    assert skipped not in corrections.questions(100, skipped=[ids]).questions

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,14 @@ import pytest
 
 from imgclust import weights
 from imgclust.catalog import Catalog, Image
+from imgclust.catalog.contents import Contents
 from imgclust.collection import Collection, Event, embedder, ingest, link_folder, stored_settings
 from imgclust.collection import ingest as ingest_module
 from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
-from imgclust.links import Linking, syncer
+from imgclust.links import LinkSyncer, syncer
 from imgclust.locks import FileLock
 from imgclust.progress import StopFlag
-from imgclust.search import LiveIndex
+from imgclust.search import CatalogIndex
 from tests.conftest import Open, inside, write_picture
 
 
@@ -134,6 +137,74 @@ def test_a_recipe_that_was_settled_during_a_download_stays(
     assert collection.recipe == "the first one"
 
 
+# Contents that leave between two statements
+
+
+def brings_up_to_date(collection: Collection) -> object:
+    return len(
+        collection.query(
+            write_picture(collection.folders.catalog.with_name("asked.png"), 200)
+        ).neighbours
+    )
+
+
+LEAVING: list[Callable[[Collection], object]] = [
+    lambda one: one.corrections.move([3, 4], to=1, dry_run=True),
+    lambda one: one.corrections.exclude([5, 6], of=1, dry_run=True),
+    lambda one: one.corrections.questions(5),
+    lambda one: one.cluster_details(1),
+    lambda one: one.query(7),
+    lambda one: one.view(),
+    lambda one: one.status(),
+    lambda one: one.clusters(),
+    lambda one: one.duplicates(),
+    brings_up_to_date,
+]
+
+
+def test_contents_that_leave_between_two_statements_are_left_out(
+    open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the watcher takes out while a command beside it reads."""
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    collection.view()
+    write_picture(drop / "new.png", 99)
+    collection.watch(once=True)
+    collection.close()
+    collection = open_collection()
+    left: list[int] = []
+    writing: list[Catalog] = []
+    there, transaction = Contents.has_embedding, Catalog.transaction
+
+    @contextmanager
+    def noted(self: Catalog) -> Iterator[None]:
+        writing.append(self)
+        try:
+            with transaction(self):
+                yield
+        finally:
+            writing.pop()
+
+    def leaving(self: Contents, key: int, recipe: str) -> bool:
+        found = there(self, key, recipe)
+        if found and not left and not writing:
+            left.append(key)
+            with Catalog(collection.folders.catalog) as other, other.transaction():
+                for image in other.images.with_content(key):
+                    other.remove_image(image)
+        return found
+
+    monkeypatch.setattr(Catalog, "transaction", noted)
+    monkeypatch.setattr(Contents, "has_embedding", leaving)
+    gone = 0
+    for work in LEAVING:
+        left.clear()
+        work(collection)
+        gone += len(left)
+    assert gone >= 4
+
+
 # The link folder is busy
 
 
@@ -181,7 +252,7 @@ def test_a_stop_ends_the_wait_for_the_links(open_collection: Open, drop: Path) -
         stop.set()
         collection.remove(1)
     assert len(said) == 1
-    assert inside(collection).linking().queued
+    assert inside(collection).link_syncer().queued
 
 
 def test_a_stop_ends_a_sync_between_its_rounds(
@@ -193,7 +264,7 @@ def test_a_stop_ends_a_sync_between_its_rounds(
     collection = open_collection()
     collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=2)
-    inside(collection).linking().clear()
+    inside(collection).link_syncer().clear()
     linked: list[int] = []
 
     def made(step: str, done: int, total: int | None) -> None:
@@ -202,16 +273,18 @@ def test_a_stop_ends_a_sync_between_its_rounds(
             stop.set()
 
     with pytest.raises(StoppedError):
-        inside(collection).linking().sync(whole=True, progress=made, stop=stop)
+        inside(collection).link_syncer().sync(whole=True, progress=made, stop=stop)
     assert linked == [0, 2]  # a round is finished, the next is not begun
     steps = inside(collection).catalog.ledger.share_to_review()
     with pytest.raises(StoppedError):
-        inside(collection).linking().sync(stop=stop)
+        inside(collection).link_syncer().sync(stop=stop)
     assert inside(collection).catalog.ledger.share_to_review() == steps
     assert inside(collection).catalog.ledger.count() == 2
     collection.sync_links()
     assert collection.links(check=True).in_step
-    assert inside(collection).linking().sync(stop=stop).links == 24  # nothing is left to be stopped
+    assert (
+        inside(collection).link_syncer().sync(stop=stop).links == 24
+    )  # nothing is left to be stopped
 
 
 def test_a_sync_asks_once_where_the_link_folder_is(open_collection: Open, drop: Path) -> None:
@@ -226,10 +299,10 @@ def test_a_sync_asks_once_where_the_link_folder_is(open_collection: Open, drop: 
 
     rules = inside(collection).link_rules
     lock = collection.folders.lock("links")
-    linking = Linking(
+    link_syncer = LinkSyncer(
         inside(collection).catalog, root=where, mode=rules.mode, names=rules, lock=lock
     )
-    linking.sync(whole=True)
+    link_syncer.sync(whole=True)
     assert len(asked) == 1
 
 
@@ -249,7 +322,7 @@ def test_a_link_folder_in_trouble_does_not_end_an_ingest(
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(Linking, "advance", fail)
+        patch.setattr(LinkSyncer, "advance", fail)
         assert [keeper.links(), keeper.links()] == [False, False]
     assert [event.kind for event in said] == ["trouble"] * isinstance(error, OSError)
     assert keeper.links()
@@ -282,17 +355,17 @@ def test_a_failed_start_leaves_no_thread_and_no_worker(
 ) -> None:
     collection = open_collection()
     closed: list[bool] = []
-    close = LiveIndex.close
+    close = CatalogIndex.close
 
     def fail(path: bytes) -> bool:
         raise OSError(5, "Input/output error")
 
-    def closing(live: LiveIndex, *, save: bool) -> None:
+    def closing(live: CatalogIndex, *, save: bool) -> None:
         closed.append(save)
         close(live, save=save)
 
     monkeypatch.setattr(ingest, "is_network", fail)
-    monkeypatch.setattr(LiveIndex, "close", closing)
+    monkeypatch.setattr(CatalogIndex, "close", closing)
     before = set(threading.enumerate())
     with pytest.raises(OSError, match="Input"):
         collection.watch([drop], once=True)

@@ -14,7 +14,7 @@ from imgclust.collection import Drift, Drifting, Event, Standing
 from imgclust.errors import StorageError
 from imgclust.terminal import watch_state
 from imgclust.terminal.table import cells
-from imgclust.terminal.watch_state import Watching, heard, lines, progressed, rate
+from imgclust.terminal.watch_state import WatchState, after_event, after_progress, lines, rate
 from imgclust.terminal.watch_view import LiveView
 
 ROOT = b"/home/someone/Pictures"
@@ -45,15 +45,15 @@ EVENTS = [
 ]
 
 
-def after(events: list[Event], *, standing: Standing | None = STANDING) -> Watching:
+def after(events: list[Event], *, standing: Standing | None = STANDING) -> WatchState:
     """The state after events, one a second."""
-    state = Watching((ROOT, b"/other"), 0.0)
+    state = WatchState((ROOT, b"/other"), 0.0)
     for second, event in enumerate(events):
-        state = heard(state, event, float(second))
+        state = after_event(state, event, float(second))
     return dataclasses.replace(state, standing=standing)
 
 
-def shown(state: Watching, *, now: float = 10.0, width: int = 80, height: int = 24) -> str:
+def shown(state: WatchState, *, now: float = 10.0, width: int = 80, height: int = 24) -> str:
     return "\n".join(line for line, _ in lines(state, now=now, width=width, height=height))
 
 
@@ -104,9 +104,9 @@ def test_a_recorded_terminal_holds_every_line(width: int, height: int) -> None:
 
 
 def test_the_rate_is_that_of_the_last_half_minute() -> None:
-    state = Watching((), 0.0)
+    state = WatchState((), 0.0)
     for number in range(100):
-        state = heard(state, EVENTS[0], number * 0.5)  # two a second for 50 s
+        state = after_event(state, EVENTS[0], number * 0.5)  # two a second for 50 s
     assert rate(state, 49.9) == pytest.approx(2.0, abs=0.1)
     assert rate(state, 64.9) == pytest.approx(1.0, abs=0.1)
     assert rate(state, 90.0) == 0.0
@@ -117,14 +117,14 @@ def test_the_rate_is_that_of_the_last_half_minute() -> None:
 
 def test_the_time_left_is_shown_when_it_means_something() -> None:
     """A minute of loading, then batches of 32 every 4 s while the folders are looked through."""
-    state = dataclasses.replace(Watching((ROOT,), 0.0), standing=STANDING)
+    state = dataclasses.replace(WatchState((ROOT,), 0.0), standing=STANDING)
     said = {}
     for now in range(90):
         if now >= 60 and now % 4 == 0:
             for _ in range(32):
-                state = heard(state, EVENTS[0], float(now))
+                state = after_event(state, EVENTS[0], float(now))
         if now == 75:
-            state = heard(state, Event("scanned", "scanned in 75.0 s"), 75.0)
+            state = after_event(state, Event("scanned", "scanned in 75.0 s"), 75.0)
         said[now] = shown(state, now=float(now)).splitlines()[1].partition("read")[2]
     assert {said[now] for now in range(68)} == {""}
     assert {said[now] for now in range(68, 75)} >= {", 8.0 images/s"}
@@ -134,32 +134,32 @@ def test_the_time_left_is_shown_when_it_means_something() -> None:
 
 
 def test_what_is_done_now() -> None:
-    state = Watching((ROOT,), 0.0)
+    state = WatchState((ROOT,), 0.0)
     assert "getting ready" in shown(state)
-    busy = progressed(state, "downloading weights", 12_000_000, 87_000_000)
+    busy = after_progress(state, "downloading weights", 12_000_000, 87_000_000)
     assert "now       downloading weights 12/87 MB" in shown(busy)
-    assert progressed(busy, "downloading weights", 87_000_000, 87_000_000) == state
-    assert progressed(busy, "ingesting", 3, 10) == state
+    assert after_progress(busy, "downloading weights", 87_000_000, 87_000_000) == state
+    assert after_progress(busy, "ingesting", 3, 10) == state
     idle = dataclasses.replace(STANDING, pending=0, unlinked=0, quarantined=0, missing=0)
     state = dataclasses.replace(state, standing=idle)
     assert "now       looking through the folders" in shown(state)
-    state = heard(state, Event("scanned", "scanned in 0.1 s"), 1.0)
+    state = after_event(state, Event("scanned", "scanned in 0.1 s"), 1.0)
     assert "now       all is in\n" in shown(state)
     assert "links     up to date" in shown(state)
     assert "quarantine" not in shown(state)
-    state = heard(state, EVENTS[0], 5.0)
+    state = after_event(state, EVENTS[0], 5.0)
     assert "now       all is in, 1 in the last 30 s" in shown(state)
     assert "Ctrl-C again" in shown(dataclasses.replace(state, stopping=True))
 
 
 def test_a_disk_that_refuses_is_shown_until_it_works_again() -> None:
-    state = heard(after([]), Event("waiting", "the disk is full; waiting"), 1.0)
+    state = after_event(after([]), Event("waiting", "the disk is full; waiting"), 1.0)
     assert (
         lines(state, now=2.0, width=80, height=24)[1]
         == ("now       waiting: the disk is full; waiting", "red")
     )  # fmt: skip
-    assert "waiting:" not in shown(heard(state, Event("note", "the disk works again"), 2.0))
-    assert "waiting:" not in shown(heard(state, EVENTS[0], 2.0))
+    assert "waiting:" not in shown(after_event(state, Event("note", "the disk works again"), 2.0))
+    assert "waiting:" not in shown(after_event(state, EVENTS[0], 2.0))
 
 
 def test_clusters_that_no_longer_fit_are_said() -> None:

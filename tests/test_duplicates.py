@@ -142,7 +142,7 @@ def looked(
     progress: Progress = silent,
     stop: StopFlag | None = None,
 ) -> tuple[Pairs, Pairs]:
-    return pair_search.look(
+    return pair_search.search_pairs(
         index,
         kept,
         shapes=SHAPES,
@@ -179,7 +179,7 @@ def test_what_is_found_does_not_depend_on_what_came_when(
         away = go + away
         keys = np.array(sorted(there), np.int64)
         kept = Neighbourhood.load(file, recipe="r", likeness=LIKE)
-        kept = pair_search.renewed(kept, index, keys, stop=StopFlag())
+        kept = pair_search.updated_neighbourhood(kept, index, keys, stop=StopFlag())
         found = looked(index, kept, [])
         kept.save(file, recipe="r", likeness=LIKE)
         anew = looked(index, Neighbourhood.of(keys), [])
@@ -193,7 +193,7 @@ def test_nothing_is_looked_at_twice(tmp_path: Path) -> None:
     vectors, file, read = crowd(), tmp_path / "kept.bin", list[int]()
     index = VectorIndex(DIMS)
     index.add(np.arange(85), vectors[:85])
-    kept = pair_search.renewed(
+    kept = pair_search.updated_neighbourhood(
         Neighbourhood.load(file, recipe="r", likeness=LIKE), index, np.arange(85), stop=StopFlag()
     )
     first = looked(index, kept, read)
@@ -207,7 +207,7 @@ def test_nothing_is_looked_at_twice(tmp_path: Path) -> None:
     assert listed(looked(index, kept, read)[0]) == listed(first[0])
     assert read == []
     index.add([85, 86], vectors[85:87])
-    kept = pair_search.renewed(kept, index, np.arange(87), stop=StopFlag())
+    kept = pair_search.updated_neighbourhood(kept, index, np.arange(87), stop=StopFlag())
     looked(index, kept, read)
     assert 0 < len(read) < 20
 
@@ -260,7 +260,9 @@ def test_an_interruption_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StoppedError):
         looked(index, kept, read, progress=progress, stop=stop)
     assert 0 < np.count_nonzero(kept.asked) < 90
-    found = looked(index, pair_search.renewed(kept, index, np.arange(90), stop=StopFlag()), read)
+    found = looked(
+        index, pair_search.updated_neighbourhood(kept, index, np.arange(90), stop=StopFlag()), read
+    )
     assert listed(found[0]) == listed(looked(index, Neighbourhood.of(np.arange(90)), [])[0])
 
 
@@ -268,7 +270,7 @@ def test_an_interruption_keeps_what_was_judged_before(tmp_path: Path) -> None:
     vectors, file, read = crowd(), tmp_path / "kept.bin", list[int]()
     index = VectorIndex(DIMS)
     index.add(np.arange(60), vectors[:60])
-    kept = pair_search.renewed(
+    kept = pair_search.updated_neighbourhood(
         Neighbourhood.load(file, recipe="r", likeness=LIKE), index, np.arange(60), stop=StopFlag()
     )
     looked(index, kept, [])
@@ -277,7 +279,7 @@ def test_an_interruption_keeps_what_was_judged_before(tmp_path: Path) -> None:
     index.add(np.arange(60, 90), vectors[60:])  # so many that all are looked up again
     keys, stop = np.arange(90), StopFlag()
     again = Neighbourhood.load(file, recipe="r", likeness=LIKE)
-    again = pair_search.renewed(again, index, keys, stop=stop)
+    again = pair_search.updated_neighbourhood(again, index, keys, stop=stop)
     stop.set()
     with pytest.raises(StoppedError):
         looked(index, again, read, stop=stop)
@@ -285,7 +287,9 @@ def test_an_interruption_keeps_what_was_judged_before(tmp_path: Path) -> None:
     assert read == []
     after = Neighbourhood.load(file, recipe="r", likeness=LIKE)
     assert after.judged.tolist() == kept.judged.tolist()
-    found = looked(index, pair_search.renewed(after, index, keys, stop=StopFlag()), read)
+    found = looked(
+        index, pair_search.updated_neighbourhood(after, index, keys, stop=StopFlag()), read
+    )
     anew: list[int] = []
     assert listed(found[0]) == listed(looked(index, Neighbourhood.of(keys), anew)[0])
     assert len(read) < len(anew)

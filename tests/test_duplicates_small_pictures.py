@@ -46,7 +46,7 @@ def vectors() -> np.ndarray:
 def look(
     index: VectorIndex, kept: Neighbourhood, read: list[int], *, stop: StopFlag | None = None
 ) -> set[tuple[int, int]]:
-    near, _ = pair_search.look(
+    near, _ = pair_search.search_pairs(
         index,
         kept,
         shapes=SHAPES,
@@ -78,7 +78,7 @@ def test_copies_that_are_no_neighbours(
         away = go + away
         keys = np.array(sorted(there), np.int64)
         kept = Neighbourhood.load(file, recipe="r", likeness=LIKE)
-        kept = pair_search.renewed(kept, index, keys, stop=StopFlag())
+        kept = pair_search.updated_neighbourhood(kept, index, keys, stop=StopFlag())
         assert look(index, kept, []) == {pair for pair in COPIES if set(pair) <= there}
         kept.save(file, recipe="r", likeness=LIKE)
 

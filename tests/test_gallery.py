@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 
+from tests.browsing import Visit
 from tests.command_line import Run
 from tests.conftest import write_picture
 from tests.served import HERE, client, finished, service, until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 STATIC = Path(__file__).parents[1] / "imgclust" / "server" / "static"
 PAGE = {"accept": "text/html"}
 EVIL = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
@@ -43,7 +43,7 @@ def test_every_page_is_html_of_our_own(api: TestClient) -> None:
         "clusters/1",
         "clusters/1?order=newest&since=2001&until=",
         "images/3",
-        "search",
+        *("search", "review", "k", "duplicates", "map", "activity", "settings"),
     ):
         answer = api.get(f"/c/default/{path}", headers=PAGE)
         assert answer.status_code == 200, path
@@ -100,56 +100,17 @@ def test_what_is_new_is_counted(api: TestClient, run: Run, tmp_path: Path) -> No
 
 
 def test_the_script_stays_small_and_asks_nobody_else() -> None:
-    script = (STATIC / "gallery.js").read_text("utf-8")
-    assert len(script.splitlines()) <= 1500
-    for word in ("http:", "https:", "innerHTML", "eval(", "document.write", "import "):
-        assert word not in script
+    scripts = {path.name: path.read_text("utf-8") for path in STATIC.glob("*.js")}
+    assert sum(len(script.splitlines()) for script in scripts.values()) <= 1500
+    for name, script in scripts.items():
+        for word in ("http:", "https:", "innerHTML", "eval(", "document.write", "import("):
+            assert word not in script, (name, word)
+        sources = re.findall(r"^import .* from (.*);$", script, re.MULTILINE)
+        assert sources == ([] if name == "gallery.js" else ['"./gallery.js"']), name
+        assert script.count("import") == len(sources), name
 
 
 # In a browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("there is no chromium here")
-    with sync_playwright() as tools:
-        try:
-            made = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        except Error as error:
-            pytest.skip(f"chromium does not start here: {error}")
-        yield made
-        made.close()
-
-
-class Visit:
-    """A page of the gallery in a browser, with what went wrong on it."""
-
-    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
-        self.context = browser.new_context(**options)
-        self.address = address
-        self.faults: list[str] = []
-        self.page = self.open()
-
-    def open(self) -> Page:
-        page = self.context.new_page()
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on(
-            "console", lambda one: self.faults.append(one.text) if one.type == "error" else None
-        )
-        page.on("request", self._asked)
-        return page
-
-    def _said(self, message: Any) -> None:
-        if message.type == "error":
-            self.faults.append(message.text)
-
-    def _asked(self, request: Any) -> None:
-        if not request.url.startswith((self.address, "blob:")):
-            self.faults.append(f"asked {request.url}")
-
-    def go(self, path: str) -> None:
-        self.page.goto(f"{self.address}/c/default/{path}", wait_until="load")
 
 
 @pytest.fixture
@@ -159,6 +120,18 @@ def address(index: Path) -> Iterator[str]:
         yield found
 
 
+PAGES = (
+    *("", "clusters/1", "images/3", "search", "review", "k", "duplicates", "map"),
+    *("activity", "settings"),
+)
+SHIFTS = """() => new Promise((done) => {
+  let sum = 0;
+  new PerformanceObserver((list) => { for (const one of list.getEntries()) sum += one.value; })
+    .observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => done(sum), 100);
+})"""
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 380])
 def test_pages_show_without_a_fault(
@@ -166,15 +139,44 @@ def test_pages_show_without_a_fault(
 ) -> None:
     size = {"width": width, "height": 800}
     visit = Visit(browser, address, color_scheme=scheme, viewport=size)
-    for path in ("", "clusters/1", "images/3", "search"):
+    for path in PAGES:
         visit.go(path)
         shown = (
             "[...document.images].slice(0, 4).every(one => one.complete && "
-            "(one.naturalWidth || one.id === 'shown'))"
+            "(one.naturalWidth || !one.getAttribute('src')))"
         )
         until(functools.partial(visit.page.evaluate, shown))
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, path
     assert visit.faults == []
+
+
+def ended(place: str) -> bool:
+    return bool(httpx2.get(place).json()["state"] == "done")
+
+
+@pytest.mark.slow
+def test_every_page_is_accessible_and_stays_in_place(
+    browser: Browser, address: str, ready: Path
+) -> None:
+    """In both colours and widths, with something to show, and with its list of keys."""
+    for command, body in (("view", {"dims": 2}), ("duplicates", {}), ("sweep", {"k_max": 5})):
+        job = httpx2.post(f"{address}{HERE}/{command}", json=body)
+        place = address + job.headers["location"]
+        until(functools.partial(ended, place))
+    for scheme, width in (("light", 1280), ("dark", 1280), ("light", 380), ("dark", 380)):
+        size = {"width": width, "height": 900}
+        visit = Visit(browser, address, color_scheme=scheme, viewport=size)
+        for path in PAGES:
+            visit.go(path)
+            visit.page.wait_for_timeout(500)
+            assert visit.accessible() == [], (path, scheme, width)
+            assert visit.page.evaluate("document.documentElement.scrollWidth") <= width, path
+            assert visit.page.evaluate(SHIFTS) < 0.05, (path, scheme, width)
+            visit.page.keyboard.press("?")
+            assert visit.accessible() == [], (path, scheme, width, "keys")
+            visit.page.keyboard.press("Escape")
+        assert visit.faults == []
+        visit.context.close()
 
 
 def test_an_arrival_appears_on_an_open_page(browser: Browser, address: str, ready: Path) -> None:

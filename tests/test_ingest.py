@@ -312,15 +312,15 @@ def test_a_folder_that_moves_while_a_scan_is_on_is_not_held(
         path.write_bytes(picture(seed))
     world.once()
     ids = [world.image(path).id for path in paths]
-    walk = root_scan.RootPass.walk
+    walk = root_scan.RootScanner.walk
 
-    def moving(self: root_scan.RootPass) -> bool:
+    def moving(self: root_scan.RootScanner) -> bool:
         done = walk(self)
         if old.exists() and self.files:
             old.rename(new)
         return done
 
-    monkeypatch.setattr(root_scan.RootPass, "walk", moving)
+    monkeypatch.setattr(root_scan.RootScanner, "walk", moving)
     result = world.once()
     assert (result.held, result.seen, result.unchanged) == ((), 21, 1)
     assert [world.image(new / path.name).id for path in paths] == ids

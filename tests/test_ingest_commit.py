@@ -17,8 +17,8 @@ from imgclust.errors import StorageError
 from imgclust.failpoints import arm
 from imgclust.images import Decoded, FileStat, Outcome, Skipped, file_stat
 from imgclust.ingest import Counts, Event, LocalDisk
-from imgclust.ingest.commit import Committing, Embedded
-from imgclust.ingest.environment import Place, SystemClock
+from imgclust.ingest.commit import Committer, Embedded
+from imgclust.ingest.environment import Scope, SystemClock
 
 RECIPE = '{"recipe":1}'
 
@@ -39,9 +39,9 @@ class World:
         self.assigned: list[int] = []
         with catalog.transaction():
             self.root = catalog.roots.put(bytes(root), "watched").id
-        self.place = Place(tuple(catalog.roots.all()), (), frozenset(), 0.0)
+        self.place = Scope(tuple(catalog.roots.all()), (), frozenset(), 0.0)
         self.counts = Counts()
-        self.committing = Committing(
+        self.committing = Committer(
             catalog,
             recipe=RECIPE,
             rules=Watch(),

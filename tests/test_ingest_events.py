@@ -96,7 +96,7 @@ def test_what_lay_below_a_deleted_folder_is_looked_at_a_few_at_a_time(
     left = {os.fsencode(world.drop / "below"): b"", os.fsencode(kept): b""}
     while left:
         with world.catalog.transaction():
-            left = ingest._looking.at_paths(left, ingest._place)
+            left = ingest._tracker.at_paths(left, ingest._scope)
         seen.append(sum(world.image(path).state == "missing" for path in paths))
     assert seen == [2, 3, 5, 5]  # the other path has its turn in between
     assert world.image(kept).state == "present"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Open
-from tests.oracle import Oracle, files_below
+from tests.oracle import Oracle, files_below, torn
+from tests.pictures import photo
 
 ROOT = "UPDATE roots SET held = 'the folder is gone'"
 
@@ -130,6 +131,32 @@ def test_what_is_wrong_is_found(top: Path, tmp_path_factory: pytest.TempPathFact
             shutil.rmtree(top / folder)
             shutil.copytree(kept / folder, top / folder, symlinks=True)
         assert judged(top) == []
+
+
+def test_near_copies_that_lie_apart_are_found(
+    open_collection: Open, drop: Path, tmp_path: Path
+) -> None:
+    for number in range(4):
+        photo(40, 30, number).save(drop / f"{number}.png")
+        photo(40, 30, number).save(drop / f"{number}.jpg", quality=95)
+    with open_collection() as collection:
+        collection.watch([drop], once=True)
+        collection.cluster(k=2, space="smoothed")
+    groups = "FROM burst_groups WHERE content <> representative"
+    current = "(SELECT json(value) FROM settings WHERE key = 'current_clustering')"
+    spoilt = (
+        (
+            f"UPDATE assignments SET cluster = 3 - cluster WHERE clustering = {current} "
+            f"AND content = (SELECT min(content) {groups})",
+            "which represents it",
+        ),
+        (f"DELETE {groups}", "has no group"),
+    )
+    with closing(sqlite3.connect(tmp_path / "index/default/catalog.sqlite3")) as database:
+        assert torn(database, whole=True) == []
+        for sql, sentence in spoilt:
+            assert database.execute(sql).rowcount > 0
+            assert sentence in " ".join(torn(database, whole=True))
 
 
 def test_a_root_that_was_taken_away_has_to_be_held(top: Path) -> None:

@@ -167,7 +167,7 @@ def test_every_result_with_a_path_in_bytes_has_it_as_a_path_too() -> None:
 
 
 def test_what_a_collection_works_with_is_private() -> None:
-    assert not {"catalog", "keep", "accept_trunk", "our_folders", "linking", "open_index"} & {
+    assert not {"catalog", "keep", "accept_trunk", "our_folders", "link_syncer", "open_index"} & {
         *methods()
     }
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
+from imgclust.collection import Collection, PictureWorkers
+from imgclust.collection.json_documents import document
 from tests.command_line import Run, runner
 from tests.conftest import write_picture
 
@@ -112,3 +117,51 @@ def test_what_a_row_says_does_not_depend_on_how_many_there_are(run: Run, tmp_pat
     assert sorted(every.values()) == [0, 0, 0, 2, 30]
     for number in (1, 2, 3):
         assert rows(run, *asked, str(number)) == dict(list(every.items())[:number])
+
+
+def documents(collection: Collection, ids: Sequence[int]) -> list[dict[str, Any]]:
+    return [document(collection.query(one, n=n)) for one in ids for n in (2, 20)]
+
+
+def test_a_process_that_goes_on_answers_as_one_that_begins(run: Run, tmp_path: Path) -> None:
+    """What is kept of earlier queries changes no answer, whatever happens to files meanwhile."""
+    index, drop = tmp_path / "index", tmp_path / "drop"
+    workers = PictureWorkers()
+
+    def answered(ids: Sequence[int]) -> list[dict[str, Any]]:
+        """What a collection that is kept says, and one that is opened for this."""
+        with Collection.open(index) as fresh:
+            expected = documents(fresh, ids)
+        assert documents(kept, ids) == expected
+        return expected
+
+    with contextlib.closing(workers), Collection.open(index) as kept:
+        kept.service.keep_with(workers)
+        every = [row["id"] for row in document(kept.query(1, n=99, copies=True))["neighbours"]]
+        ids = [1, *every[:2]]
+        first = answered(ids)
+        assert any(row["copies"] for found in first for row in found["neighbours"])
+        answered(ids)
+        # A copy is away, and back.
+        os.rename(drop / "near-a.bmp", tmp_path / "away.bmp")
+        assert answered(ids) != first
+        os.rename(tmp_path / "away.bmp", drop / "near-a.bmp")
+        assert answered(ids) == first
+        # It holds another picture, before and after that was noticed.
+        before = os.stat(drop / "near-b.png")
+        write_picture(drop / "near-b.png", 77)
+        os.utime(drop / "near-b.png", ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
+        answered(ids)
+        assert run("watch", "--once", "-q").code == 0
+        answered(ids)
+        # Thumbnails are lost, a pair is dismissed, an image arrives.
+        shutil.rmtree(index / "default" / "thumbnails")
+        answered(ids)
+        near = [row["id"] for row in answered([1])[-1]["neighbours"]]
+        assert run("duplicates", "dismiss", str(near[0]), str(near[1])).code == 0
+        answered(ids)
+        shutil.copy(drop / "picture-2.png", drop / "new-name.png")
+        with Image.open(drop / "picture-3.png") as picture:
+            picture.save(drop / "new-near.bmp")
+        assert run("watch", "--once", "-q").code == 0
+        answered(ids)

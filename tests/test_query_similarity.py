@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sqlite3
+import threading
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -14,8 +16,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from imgclust.catalog import Catalog
 from imgclust.clusters import Similarity, current_similarity
-from imgclust.search import LiveIndex, QueryResult, Subject, neighbours
+from imgclust.search import CatalogIndex, QueryResult, Subject, neighbours
 from tests.command_line import Run
 from tests.conftest import write_picture
 from tests.made_up_clusters import RECIPE, World
@@ -29,7 +32,7 @@ def unit(rows: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def asked(world: World, vector: NDArray[Any], *, n: int, **how: Any) -> QueryResult:
-    live = LiveIndex(
+    live = CatalogIndex(
         world.catalog,
         world.folder / "index.faiss",
         recipe=RECIPE,
@@ -326,3 +329,35 @@ def test_the_same_numbers_in_groups_of_similar_images(run: Run, drop: Path) -> N
     said = run("duplicates", "--similar").out
     assert "similarity  rarity" in said
     assert "score  " not in said
+
+
+def test_an_index_does_not_change_while_it_is_searched(world: World) -> None:
+    """Queries of several threads share it: what one has found is there until it has ended."""
+    catalog = Catalog(world.catalog.path)
+    live = CatalogIndex(
+        catalog,
+        world.folder / "index.faiss",
+        recipe=RECIPE,
+        dimensions=DIMS,
+        aside=world.folder,
+    )
+    seen = list[int]()
+
+    def search() -> None:
+        with live.searched():
+            seen.append(len(live.index))
+
+    with contextlib.closing(catalog):
+        with live.searched():
+            search()  # beside another one
+            world.add(1, vector=np.ones(DIMS))
+            late = threading.Thread(target=search)
+            late.start()
+            late.join(0.2)
+            assert (late.is_alive(), len(live.index), seen) == (True, 100, [100])
+        late.join(30)
+        assert seen == [100, 101]
+        with world.catalog.transaction():
+            world.catalog.remove_image(next(iter(world.catalog.images.all())))
+        search()
+        assert seen == [100, 101, 100]

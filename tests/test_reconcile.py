@@ -22,8 +22,8 @@ from imgclust.reconcile import (
     hold,
     judge,
     look,
-    ripe,
     same_file,
+    settled,
 )
 
 PATH = b"/photos/a.jpg"
@@ -98,11 +98,11 @@ def test_a_removed_image_comes_back_only_when_asked_for_by_name() -> None:
 @evidence
 @local_and_network
 def test_ripe_means_that_nothing_has_changed_since(field: str, network: bool) -> None:
-    assert ripe(observed(), STAT, network=network) is Look.CLAIM
-    assert ripe(observed(), None, network=network) is Look.VANISHED
+    assert settled(observed(), STAT, network=network) is Look.CLAIM
+    assert settled(observed(), None, network=network) is Look.VANISHED
     same = same_file(STAT, OTHER[field], network=network)
     expected = Look.CLAIM if same else Look.SEE
-    assert ripe(observed(), OTHER[field], network=network) is expected
+    assert settled(observed(), OTHER[field], network=network) is expected
 
 
 # Judgements

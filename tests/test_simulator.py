@@ -38,7 +38,7 @@ from imgclust.embedding import Embedder
 from imgclust.errors import StorageError
 from imgclust.failpoints import arm
 from imgclust.images import Again, Decoded, FileStat, Outcome, Skipped, Unreadable
-from imgclust.ingest import Event, Ingest, Parts, pipeline, root_scan
+from imgclust.ingest import Dependencies, Event, Ingest, pipeline, root_scan
 from imgclust.ingest.embedding_thread import Batch, Done, EmbeddingThread
 from tests.fakes import FakeEmbedder, FakeEvents, RefusingCatalog
 
@@ -275,7 +275,7 @@ class Life(RuleBasedStateMachine):
 
         self.ingest = Ingest(
             self.catalog,
-            Parts(
+            Dependencies(
                 decoder=self.decoder,
                 open_embedder=ConstantEmbedder,
                 assigner=self.assigner,

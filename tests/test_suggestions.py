@@ -10,7 +10,7 @@ import pytest
 
 from imgclust.catalog import Suggestion
 from imgclust.clusters import SuggestionUpkeep
-from imgclust.clusters.suggestions import find_suggestions, is_due, look
+from imgclust.clusters.suggestions import find_suggestions, is_due, new_suggestions
 from imgclust.collection.json_documents import document
 from imgclust.progress import StopFlag
 from imgclust.wording import suggested
@@ -54,7 +54,7 @@ def owner_of(world: World, key: int) -> int:
 
 
 def now(world: World) -> tuple[Suggestion, ...]:
-    return look(world.catalog, stop=StopFlag())
+    return new_suggestions(world.catalog, stop=StopFlag())
 
 
 def test_nothing_is_suggested_after_a_fit_nor_for_more_of_the_same(world: World) -> None:

@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from imgclust.catalog import Catalog, schema
 from imgclust.collection import Collection
 from imgclust.errors import CatalogError, UsageError
-from tests.driver import MOVE_POINTS, Driver, Process, quick_collection
+from tests.driver import BURST_POINTS, MOVE_POINTS, Driver, Process, quick_collection
+from tests.oracle import torn as torn_groups
 from tests.pictures import encoded, photo
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -87,6 +89,34 @@ def test_kills_of_a_move_of_a_root(tmp_path: Path) -> None:
     driver = Driver(tmp_path, 4)
     driver.kills(2 * len(MOVE_POINTS), points=MOVE_POINTS)
     assert driver.verdict() == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", BURST_POINTS)
+def test_kills_while_burst_groups_are_stored(drop: Path, index: Path, point: str) -> None:
+    fill(drop, 12)
+    with Process("once", index, drop) as once:
+        assert once.wait() == 0, once.said
+    with Process("cluster", index) as cluster:
+        assert cluster.wait() == 0, cluster.said
+    for path in fill(drop, 12, first=100):  # enough for another rule; each with a near copy
+        near = Image.open(path).point(lambda value: min(value + 1, 255))
+        near.save(path.with_name(f"near {path.name}"))
+    with Process("once", index, drop) as once:
+        assert once.wait() == 0, once.said
+    with Process("cluster", index, IMGCLUST_FAILPOINTS=f"{point}=crash") as cluster:
+        assert cluster.wait() == -signal.SIGKILL, cluster.said
+    more = fill(drop, 1, first=200)
+    Image.open(more[0]).point(lambda value: min(value + 1, 255)).save(drop / "near 200.png")
+    for mode in ("once", "cluster", "once"):
+        with Process(mode, index, drop) as process:
+            assert process.wait() == 0, process.said
+    with contextlib.closing(sqlite3.connect(index / "default/catalog.sqlite3")) as database:
+        assert torn_groups(database, whole=True) == []
+        (groups,) = database.execute(
+            "SELECT count(DISTINCT representative) FROM burst_groups"
+        ).fetchone()
+    assert groups == 25
 
 
 @pytest.mark.slow

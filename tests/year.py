@@ -10,6 +10,7 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,14 +26,13 @@ from tests.driver import (
     WATCHER_POINTS,
     Process,
 )
-from tests.oracle import Oracle
+from tests.oracle import Oracle, torn
 from tests.pictures import encoded, photo
 from tests.year_model import Model, Seen, below, seen
 
 ENVIRONMENT = QUICK | {
     "IMGCLUST_WATCH_SETTLE_S": "0.02",
     "IMGCLUST_WATCH_YOUNG_S": "0",
-    "IMGCLUST_CLUSTERING_SPACE": "pca",
     "IMGCLUST_CLUSTERING_PCA_DIMS": "8",
     "IMGCLUST_DECODE_THUMBNAILS": "false",
     "IMGCLUST_LINKS_PAGES": "false",
@@ -632,7 +632,7 @@ class Year:
 
     def _recluster(self) -> None:
         k = self._rng.randint(max(self._names, len(self.model.named)) + 1, 2 * self._names + 4)
-        space = self._rng.choice(("pca", "pca", "embedding"))
+        space = self._rng.choice(("smoothed", "smoothed", "smoothed", "pca", "embedding"))
         seed = self._rng.randrange(1000)
         self.clusterings += 1
         self._undoable = dict(self.model.named)
@@ -640,6 +640,10 @@ class Year:
             f"clustered with k = {k} in {space}",
             lambda: self.collection.cluster(k=k, seed=seed, space=space),
         )
+        if space == "smoothed":
+            path = self.index / "default" / "catalog.sqlite3"
+            with self._closed(), contextlib.closing(sqlite3.connect(path)) as database:
+                assert not (wrong := torn(database)), f"after {self.steps[-12:]}: {wrong[:8]}"
 
     def _give_names(self) -> None:
         """Name clusters until there are as many named ones as there shall be."""

@@ -14,7 +14,7 @@ from imgclust.catalog import copies, schema
 from imgclust.catalog.assignments import Assignments
 from imgclust.catalog.bursts import Bursts
 from imgclust.catalog.clusterings import Clusterings
-from imgclust.catalog.connection import connect, hindrance
+from imgclust.catalog.connection import connect, why_not_writable
 from imgclust.catalog.contents import Contents
 from imgclust.catalog.corrections import CorrectionTable
 from imgclust.catalog.cursor import DAMAGED, REFUSED, Cursor, damaged, parsed
@@ -23,7 +23,7 @@ from imgclust.catalog.details import DetailTable
 from imgclust.catalog.duplicates import DuplicateTable
 from imgclust.catalog.feed import Feed, Jobs
 from imgclust.catalog.images import Image, Images, Listing
-from imgclust.catalog.integrity import Checking
+from imgclust.catalog.integrity import IntegrityQueries
 from imgclust.catalog.link_tree import LinkTree
 from imgclust.catalog.links import LinkLedger
 from imgclust.catalog.moves import FolderMoves, Moves
@@ -78,7 +78,7 @@ class Catalog:
         except DAMAGED as error:
             raise damaged(path, str(error)) from None
         except REFUSED as error:
-            why = hindrance(path.parent) or error
+            why = why_not_writable(path.parent) or error
             raise StorageError(f"the catalog {path} cannot be opened or made here: {why}") from None
         self._connection.cursor_factory = Cursor
         self.contents = Contents(self._connection)
@@ -106,7 +106,7 @@ class Catalog:
         self.feed = Feed(self._connection)
         self.jobs = Jobs(self._connection)
         self.listing = Listing(self._connection)
-        self.checking = Checking(self._connection)
+        self.checking = IntegrityQueries(self._connection)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -148,9 +148,9 @@ class Catalog:
         return not self._unwritable
 
     @property
-    def hindrance(self) -> str:
+    def why_not_writable(self) -> str:
         """Why nothing can be written here now, a full disk say; empty where nothing is seen."""
-        return hindrance(self.path.parent)
+        return why_not_writable(self.path.parent)
 
     @contextmanager
     def piece(self) -> Iterator[None]:

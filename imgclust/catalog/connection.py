@@ -45,7 +45,7 @@ def connect(path: Path) -> tuple[apsw.Connection, str]:
     try:
         return _for_writing(path), ""
     except _REFUSED:
-        why = hindrance(path.parent)
+        why = why_not_writable(path.parent)
         if not why or not path.is_file():
             raise
         log = path.with_name(f"{path.name}-wal")
@@ -58,7 +58,7 @@ def connect(path: Path) -> tuple[apsw.Connection, str]:
         raise
 
 
-def hindrance(folder: Path) -> str:
+def why_not_writable(folder: Path) -> str:
     """Why nothing can be written into a folder, and the cure; empty where the system sees none."""
     try:
         disk = os.statvfs(folder)

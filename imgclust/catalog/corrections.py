@@ -78,7 +78,9 @@ class CorrectionTable:
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (kind, content, other, cluster, made_by, time.time(), follows, near),
         )
-        return self._connection.last_insert_rowid()
+        number = self._connection.last_insert_rowid()
+        self._queue_pages([content] if other is None else [content, other])
+        return number
 
     def active(self) -> list[Correction]:
         """Those that count, oldest first; their contents may have left."""
@@ -142,11 +144,13 @@ class CorrectionTable:
     def end(self, numbers: Iterable[int], reason: str) -> None:
         """These count no more, and neither do those that follow them."""
         now = time.time()
-        self._connection.executemany(
-            "UPDATE corrections SET ended = ?, reason = ? WHERE ended IS NULL "
-            "AND (id = ? OR follows = ?)",
-            [(now, reason, number, number) for number in numbers],
-        )
+        for number in numbers:
+            ended = self._connection.execute(
+                "UPDATE corrections SET ended = ?, reason = ? WHERE ended IS NULL "
+                "AND (id = ? OR follows = ?) RETURNING content, other",
+                (now, reason, number, number),
+            ).fetchall()
+            self._queue_pages(key for row in ended for key in row if key is not None)
 
     def end_of(self, content: int, reason: str) -> list[int]:
         """No correction of a content counts any more; returns their numbers."""
@@ -196,6 +200,19 @@ class CorrectionTable:
     def contents_of(self, kinds: Sequence[str]) -> set[int]:
         """Contents of the corrections of these kinds that count."""
         return {key for one in self.active() if one.kind in kinds for key in one.contents}
+
+    def among(self, contents: Iterable[int]) -> set[int]:
+        """Those of these contents that a correction is about."""
+        keys = set(contents)
+        return keys.intersection(key for one in self.about(keys) for key in one.contents)
+
+    def _queue_pages(self, contents: Iterable[Any]) -> None:
+        """Pages on which these contents are marked, or no more, need to be made again."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO page_queue SELECT l.folder FROM images i "
+            "JOIN link_ledger l ON l.image = i.id WHERE i.content = ?",
+            [(content,) for content in contents],
+        )
 
     def _select(self, condition: str, *values: object) -> list[Correction]:
         rows: list[Any] = self._connection.execute(

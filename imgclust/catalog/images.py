@@ -80,6 +80,14 @@ class Images:
         """All images with this content, oldest first."""
         return self._many("content = ? ORDER BY id", content)
 
+    def with_contents(self, contents: Iterable[int]) -> Iterator[Image]:
+        """All images with these contents, in their order, oldest first."""
+        rows = self._connection.executemany(
+            f"SELECT {_COLUMNS} FROM images WHERE content = ? ORDER BY id",
+            [(key,) for key in contents],
+        )
+        return (Image(*row) for row in rows)
+
     def all(self) -> Iterator[Image]:
         """All images by id."""
         for row in self._connection.execute(f"SELECT {_COLUMNS} FROM images ORDER BY id"):

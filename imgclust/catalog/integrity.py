@@ -21,7 +21,7 @@ def sqlite_version() -> tuple[int, int, int]:
     return major, minor, patch
 
 
-class Checking:
+class IntegrityQueries:
     """Questions whose answer is an empty list when all is well."""
 
     def __init__(self, connection: apsw.Connection) -> None:

@@ -29,6 +29,17 @@ class StoredProjection:
     blob: bytes
 
 
+@dataclass(frozen=True)
+class PlottedImages:
+    """Images `(n,)` by id, their coordinates `(n, 2)`, clusters (-1 for none), and two marks."""
+
+    images: npt.NDArray[np.int64]
+    coordinates: npt.NDArray[np.float32]
+    clusters: npt.NDArray[np.int64]
+    missing: npt.NDArray[np.uint8]
+    placed: npt.NDArray[np.uint8]
+
+
 class Projections:
     """The tables projections and coordinates."""
 
@@ -95,13 +106,17 @@ class Projections:
         ).get
         return None if number is None else self.get(int(number))
 
-    def newest_map(self, recipe: str) -> tuple[int, int] | None:
-        """Number and dimensions of the map that was made last, None before the first."""
+    def newest_map(self, recipe: str, *, dims: int | None = None) -> tuple[int, int] | None:
+        """Number and dimensions of the map that was made last, None before the first.
+
+        `dims`: only maps of so many dimensions count.
+        """
         row = self._connection.execute(
-            "SELECT p.id, (SELECT z FROM coordinates WHERE projection = p.id LIMIT 1) "
+            "SELECT p.id, (SELECT z FROM coordinates WHERE projection = p.id LIMIT 1) AS z "
             "FROM projections p JOIN recipes r ON p.recipe = r.id "
-            "WHERE p.purpose = 'map' AND r.name = ? ORDER BY p.id DESC LIMIT 1",
-            (recipe,),
+            "WHERE p.purpose = 'map' AND r.name = ?1 AND (?2 IS NULL OR ?2 = iif(z IS NULL, 2, 3)) "
+            "ORDER BY p.id DESC LIMIT 1",
+            (recipe, dims),
         ).fetchone()
         return None if row is None else (int(row[0]), 2 if row[1] is None else 3)
 
@@ -164,4 +179,30 @@ class Projections:
             np.fromiter((row[0] for row in rows), np.int64, len(rows)),
             np.array([row[1 : 1 + dims] for row in rows], np.float32).reshape(-1, dims),
             np.fromiter((row[4] for row in rows), bool, len(rows)),
+        )
+
+    def count_coordinates(self, projection: int) -> int:
+        """Number of contents that a projection has coordinates of."""
+        return int(
+            self._connection.execute(
+                "SELECT count(*) FROM coordinates WHERE projection = ?", (projection,)
+            ).get
+        )
+
+    def plotted(self, projection: int, *, after: int, clustering: int | None) -> PlottedImages:
+        """Images with an id above `after` that are in a map of two dimensions, by id."""
+        rows = self._connection.execute(
+            "SELECT i.id, p.x, p.y, coalesce(a.cluster, -1), i.state = 'missing', p.placed "
+            "FROM images i JOIN coordinates p ON p.projection = ?1 AND p.content = i.content "
+            "LEFT JOIN assignments a ON a.clustering = ?2 AND a.content = i.content "
+            "WHERE i.id > ?3 ORDER BY i.id",
+            (projection, clustering, after),
+        ).fetchall()
+        columns = list(zip(*rows, strict=True)) or [()] * 6
+        return PlottedImages(
+            images=np.array(columns[0], np.int64),
+            coordinates=np.array(columns[1:3], np.float32).T,
+            clusters=np.array(columns[3], np.int64),
+            missing=np.array(columns[4], np.uint8),
+            placed=np.array(columns[5], np.uint8),
         )

@@ -16,6 +16,7 @@ from imgclust.wording import printable
 _DPI = 120
 COLOURS = 64
 SHAPES = ("o", "s", "^", "D", "v")
+_WORDS = {"o": "circle", "s": "square", "^": "triangle", "D": "diamond", "v": "down"}
 
 
 def new_figure(width_in: float, height_in: float) -> Any:
@@ -76,6 +77,21 @@ def shape(cluster: int) -> str:
     Colours and shapes repeat after different numbers of clusters: 320 differ.
     """
     return "o" if cluster < 0 else SHAPES[(cluster - 1) % len(SHAPES)]
+
+
+def cluster_mark(cluster: int) -> tuple[str, str, str]:
+    """The colours of a cluster on a light and on a dark page as #rrggbb, and its shape in a word.
+
+    On a dark page colours are of the same kind, and light enough for it.
+    """
+    import colorcet
+
+    place = (cluster - 1) % COLOURS
+    return (
+        str(colorcet.b_glasbey_bw_minc_20_maxl_70[place]),
+        str(colorcet.b_glasbey_bw_minc_20_minl_30[place]),
+        _WORDS[shape(cluster)],
+    )
 
 
 @lru_cache(maxsize=1)

@@ -92,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Without the program's name; those of this process by default.
     """
     stdio.complete()
-    stdio.forget_nonsense()
+    stdio.drop_invalid_sizes()
     given = list(sys.argv[1:] if arguments is None else arguments)
     command = typer.main.get_command(app)
     try:
@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Typer's answer to a help that nobody reads to its end.
         if not isinstance(error.__context__, BrokenPipeError):
             raise
-        stdio.forget_output()
+        stdio.discard_output()
         return 0
     return code if isinstance(code, int) else 0
 

@@ -123,7 +123,7 @@ def perform(options: Globals, command: Callable[[Call], int | None]) -> int:
                 code = StoppedError.exit_code if call.stop.is_set() else 0
             return code
     except BrokenPipeError:
-        stdio.forget_output()
+        stdio.discard_output()
         return 0
     except BaseException as error:  # libraries in Rust panic with exceptions of their own kind
         if isinstance(error, SystemExit | GeneratorExit):
@@ -157,7 +157,7 @@ def fail(error: BaseException, options: Globals) -> int:
             screen.error(message)
             sys.stdout.flush()
     except OSError:
-        stdio.forget_output()
+        stdio.discard_output()
     return exit_code
 
 

@@ -96,7 +96,7 @@ class Listener:
         except OSError:
             if not self._every:
                 raise
-            stdio.forget_output()  # the terminal is gone, and the work was done
+            stdio.discard_output()  # the terminal is gone, and the work was done
 
 
 @contextlib.contextmanager

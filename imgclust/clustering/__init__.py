@@ -36,6 +36,7 @@ from imgclust.clustering.group_count import GroupCount, group_count
 from imgclust.clustering.id_map import Matching, follow, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
 from imgclust.clustering.kmeans import Fit, all_distinct, assign, fit
+from imgclust.clustering.pair_choice import LocalGroups, local_groups, next_pairs
 from imgclust.clustering.smoothing import Smoothed, smooth
 from imgclust.clustering.warm_start import Continued, coarser, continued, finer, resized
 
@@ -47,6 +48,7 @@ __all__ = [
     "Drift",
     "Fit",
     "GroupCount",
+    "LocalGroups",
     "Matching",
     "Representatives",
     "Smoothed",
@@ -72,12 +74,14 @@ __all__ = [
     "is_nowhere",
     "largest_compared",
     "left_out",
+    "local_groups",
     "match",
     "medoid",
     "met_clusters",
     "nearest_clusters",
     "neighbours_among",
     "new_groups",
+    "next_pairs",
     "nowhere",
     "outlier_limits",
     "pooled",

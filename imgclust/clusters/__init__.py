@@ -7,18 +7,19 @@ from imgclust.clusters.clustering_history import (
     history,
     life,
 )
-from imgclust.clusters.corrections import ContradictionError, enforce, said, violations
-from imgclust.clusters.drift import Drifting, drifting
+from imgclust.clusters.corrections import ContradictionError, correction_text, enforce, violations
+from imgclust.clusters.drift import Drifting, current_drift
 from imgclust.clusters.model import ArrivalAssigner, Model
 from imgclust.clusters.results import ClusterResult, SweepResult
-from imgclust.clusters.schedule import Automatic, is_due
+from imgclust.clusters.schedule import AutomaticClustering, is_due
 from imgclust.clusters.service import Recluster
 from imgclust.clusters.similarity import Similarity, current_similarity, likeness_to, similarity_of
 from imgclust.clusters.suggestions import SuggestionUpkeep
+from imgclust.clusters.sweep_preview import PreviewedCluster, Previewer, SweepPreview
 
 __all__ = [
     "ArrivalAssigner",
-    "Automatic",
+    "AutomaticClustering",
     "ClusterLife",
     "ClusterResult",
     "ContradictionError",
@@ -26,18 +27,21 @@ __all__ = [
     "LifeEvent",
     "Model",
     "PastClustering",
+    "PreviewedCluster",
+    "Previewer",
     "Recluster",
     "Similarity",
     "SuggestionUpkeep",
+    "SweepPreview",
     "SweepResult",
+    "correction_text",
+    "current_drift",
     "current_similarity",
-    "drifting",
     "enforce",
     "history",
     "is_due",
     "life",
     "likeness_to",
-    "said",
     "similarity_of",
     "violations",
 ]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from imgclust.catalog import Catalog
 from imgclust.clustering import BurstRule, Representatives, burst_rule, group_bursts
 from imgclust.errors import ClusteringError
+from imgclust.failpoints import passing
 
 Vectors = npt.NDArray[np.float32]
 
@@ -124,6 +125,7 @@ def keep(
                 contents=len(keys),
                 blob=bursts.rule.to_bytes(),
             )
+        passing("bursts.rule")
     for start in range(0, len(bursts.fresh), _CHUNK):
         part = bursts.fresh[start : start + _CHUNK]
         leading = bursts.leaders[part] == part
@@ -143,6 +145,7 @@ def keep(
                     if row[0] in there
                 ],
             )
+        passing("bursts.chunk")
     if bursts.stored is not None:
         return
     finder = BurstFinder(catalog, number)
@@ -153,7 +156,9 @@ def keep(
                 finder.take_in(late, _unit(catalog.contents.embeddings(late, recipe)))
             if len(late) < _FOLLOWED:
                 catalog.bursts.make_current(number)
-                return
+        if len(late) < _FOLLOWED:
+            passing("bursts.current")
+            return
 
 
 def drop_old(catalog: Catalog) -> None:
@@ -162,6 +167,7 @@ def drop_old(catalog: Catalog) -> None:
     while not done:
         with catalog.piece():
             done = catalog.bursts.drop_old(rows=_CHUNK)
+        passing("bursts.dropped")
 
 
 class BurstFinder:

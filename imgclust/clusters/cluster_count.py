@@ -18,7 +18,7 @@ from imgclust.progress import Progress, StopFlag
 _MANY = 5000
 
 
-def as_asked(number: int, named: int, *, strict: bool, lasting: int = 0) -> tuple[int, str]:
+def requested_count(number: int, named: int, *, strict: bool, lasting: int = 0) -> tuple[int, str]:
     """The number of clusters that was asked for, at least that of the named ones.
 
     And of those that are `lasting`, since people put images into them.
@@ -49,7 +49,7 @@ def as_asked(number: int, named: int, *, strict: bool, lasting: int = 0) -> tupl
     return named, f"k = {number} raised to {named}, the number of named clusters"
 
 
-def as_suggested(stored: StoredSweep, named: int) -> tuple[int, str, str]:
+def suggested_count(stored: StoredSweep, named: int) -> tuple[int, str, str]:
     """The k of a sweep, at least the number of named clusters, who chose it, and why."""
     number, sentence = int(stored.summary["chosen"]), str(stored.summary["sentence"])
     if number < named:
@@ -57,9 +57,9 @@ def as_suggested(stored: StoredSweep, named: int) -> tuple[int, str, str]:
     return max(number, named), str(stored.summary["chosen_by"]), sentence
 
 
-def as_continued(
+def continued_count(
     catalog: Catalog,
-    room: Space,
+    space: Space,
     now: int,
     *,
     least: int,
@@ -74,9 +74,9 @@ def as_continued(
     It is another one only where that is better by more than chance. None where groups are not
     counted, or where they are not clear and there is one cluster: then a sweep says more.
     """
-    if room.leaders is None:
+    if space.leaders is None:
         return None
-    counted = counted_groups(catalog, room, recipe=recipe, seed=seed, progress=progress, stop=stop)
+    counted = counted_groups(catalog, space, recipe=recipe, seed=seed, progress=progress, stop=stop)
     if counted.k is None and now == 1:
         return None
     times = f"{counted.ratio:.1f} times as far as without groups"
@@ -100,7 +100,7 @@ def as_continued(
 
 def counted_groups(
     catalog: Catalog,
-    room: Space,
+    space: Space,
     *,
     recipe: str,
     seed: int,
@@ -108,12 +108,14 @@ def counted_groups(
     stop: StopFlag,
 ) -> GroupCount:
     """How many groups there are; what a sweep of the same contents has counted is taken."""
-    stored = stored_sweep(catalog, room, recipe=recipe, seed=seed)
+    stored = stored_sweep(catalog, space, recipe=recipe, seed=seed)
     if stored is not None and stored.summary.get("ratios"):
         ratios = tuple(float(one) for one in stored.summary["ratios"])
         return GroupCount(stored.summary["groups"], max(ratios[1:], default=1.0), ratios)
-    rows, _ = room.weighing()
-    return group_count(room.vectors[rows], room.keys[rows], seed=seed, progress=progress, stop=stop)
+    rows, _ = space.weighing()
+    return group_count(
+        space.vectors[rows], space.keys[rows], seed=seed, progress=progress, stop=stop
+    )
 
 
 def with_steps(sentence: str, k: int, *, least: int, most: int) -> str:
@@ -126,9 +128,9 @@ def with_steps(sentence: str, k: int, *, least: int, most: int) -> str:
     return "; ".join([sentence, ", ".join(steps)] if steps else [sentence])
 
 
-def most_clusters(room: Space, given: Constraints) -> int:
+def most_clusters(space: Space, given: Constraints) -> int:
     """How many clusters steps can make: frozen ones are not divided, equal points neither."""
-    free = room.points[~np.isin(room.keys, given.contents)]
+    free = space.points[~np.isin(space.keys, given.contents)]
     if len(free) > _MANY:  # more than anyone takes steps to
         return len(given.kept) + len(free)
     return len(given.kept) + len(np.unique(free, axis=0))

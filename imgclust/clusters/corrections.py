@@ -25,7 +25,7 @@ from imgclust.wording import counted, joined
 
 if TYPE_CHECKING:
     from imgclust.clusters.model import Model
-    from imgclust.clusters.space_fit import Standing
+    from imgclust.clusters.space_fit import CurrentClusters
 
 _NAMED = 3  # contradicting corrections that a message names
 
@@ -44,7 +44,7 @@ class ContradictionError(UsageError):
         self.numbers = tuple(numbers)
 
 
-def said(one: Correction, catalog: Catalog) -> str:
+def correction_text(one: Correction, catalog: Catalog) -> str:
     """A correction in words."""
 
     def image(content: int) -> str:
@@ -67,7 +67,7 @@ def contradiction(catalog: Catalog, others: Sequence[Correction], what: str) -> 
     if not numbers:
         return UsageError(f"{what}: it cannot be done with the clusters there are")
     shown = others[:_NAMED]
-    named = "; ".join(f"{one.id}: {said(one, catalog)}" for one in shown)
+    named = "; ".join(f"{one.id}: {correction_text(one, catalog)}" for one in shown)
     more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
     flags = " ".join(f"--remove {one.id}" for one in shown)
     noun = "correction" if len(numbers) == 1 else "corrections"
@@ -242,31 +242,31 @@ def follow_near_copies(
                 )
 
 
-def together(room: Space, active: Sequence[Correction]) -> Space:
+def merge_required(space: Space, active: Sequence[Correction]) -> Space:
     """The space with contents that have to be together as one point of their weight."""
-    group = np.arange(len(room.keys))
-    found = demanded(active, room.keys.tolist(), ())
+    group = np.arange(len(space.keys))
+    found = demanded(active, space.keys.tolist(), ())
     if len(np.unique(found.demands.group)) == len(found.keys):
-        return room
-    rows = np.searchsorted(room.keys, found.keys)
+        return space
+    rows = np.searchsorted(space.keys, found.keys)
     group[rows] = rows[found.demands.group]
-    return replace(room, points=contracted(room.points, group))
+    return replace(space, points=contracted(space.points, group))
 
 
-def pinned(
-    room: Space, active: Sequence[Correction], clusters: Sequence[int]
+def required_clusters(
+    space: Space, active: Sequence[Correction], clusters: Sequence[int]
 ) -> npt.NDArray[np.int32]:
     """Place among `clusters` of the cluster that each content has to be in, (n,); -1 if free."""
-    found = demanded(active, room.keys.tolist(), clusters)
-    places = np.full(len(room.keys), -1, np.int32)
-    places[np.searchsorted(room.keys, found.keys)] = found.demands.fixed
+    found = demanded(active, space.keys.tolist(), clusters)
+    places = np.full(len(space.keys), -1, np.int32)
+    places[np.searchsorted(space.keys, found.keys)] = found.demands.fixed
     return places
 
 
 def corrected(
     catalog: Catalog,
-    room: Space,
-    standing: Standing,
+    space: Space,
+    standing: CurrentClusters,
     done: Fit,
     matching: Matching,
 ) -> tuple[Fit, Matching, int]:
@@ -282,24 +282,24 @@ def corrected(
     if lost:
         wrong = [one for one in active if one.kind == "in" and one.cluster in lost]
         raise contradiction(catalog, wrong, f"to make {counted(done.k, 'cluster')}")
-    found = demanded(active, room.keys.tolist(), matching.ids)
-    rows = np.searchsorted(room.keys, found.keys)
+    found = demanded(active, space.keys.tolist(), matching.ids)
+    rows = np.searchsorted(space.keys, found.keys)
     assigned = done.assigned[rows]
     distances = done.distances.copy()
     # Those that have to be together were one point in the fit.
-    apart = room.points[rows] - done.centroids[assigned]
+    apart = space.points[rows] - done.centroids[assigned]
     distances[rows] = np.linalg.norm(apart, axis=1)
     if not found.demands.violated(assigned).any():
         return replace(done, distances=distances), matching, 0
     try:
-        placed = satisfied(room.points[rows], done.centroids, assigned, found.demands)
+        placed = satisfied(space.points[rows], done.centroids, assigned, found.demands)
     except UnsatisfiableError as error:
         what = f"to make {counted(done.k, 'cluster')}"
         raise contradiction(catalog, found.about(error.rows), what) from None
     changed = rows[placed != assigned]
     everywhere = done.assigned.copy()
     everywhere[rows] = placed
-    apart = room.points[changed] - done.centroids[everywhere[changed]]
+    apart = space.points[changed] - done.centroids[everywhere[changed]]
     distances[changed] = np.linalg.norm(apart, axis=1)
     before = standing.before
     old_ids = () if standing.current is None else standing.current.cluster_ids
@@ -315,7 +315,7 @@ def corrected(
         done.assigned,
         [one if one in known else -1 for one in origins],
         next_id=catalog.clusterings.next_cluster_id(),
-        weights=room.counts,
+        weights=space.counts,
         old_ids=old_ids,
     )
     inertia = float(np.square(distances, dtype=np.float64).sum())
@@ -432,7 +432,7 @@ def violations(catalog: Catalog) -> list[int]:
     return [int(key) for key in found.keys[found.demands.violated(assigned)]]
 
 
-def idle_count(standing: Standing, clusters: Sequence[int]) -> int:
+def idle_count(standing: CurrentClusters, clusters: Sequence[int]) -> int:
     """How many corrections say nothing of a clustering with these clusters."""
     there = set(clusters)
     return sum(one.cluster is not None and one.cluster not in there for one in standing.corrections)
@@ -445,7 +445,7 @@ def idle_notes(catalog: Catalog, clusters: Sequence[int]) -> tuple[str, ...]:
     idle = demanded(active, there, clusters).idle
     if not idle:
         return ()
-    shown = "; ".join(f"{one.id}: {said(one, catalog)}" for one in idle[:_NAMED])
+    shown = "; ".join(f"{one.id}: {correction_text(one, catalog)}" for one in idle[:_NAMED])
     more = f" and {len(idle) - _NAMED} more" if len(idle) > _NAMED else ""
     what = "a correction waits" if len(idle) == 1 else f"{len(idle)} corrections wait"
     return (f"{what}, since the cluster is not there now ({shown}{more})",)

@@ -40,7 +40,7 @@ class Drifting:
         return None
 
 
-def drifting(catalog: Catalog, clustering: Clustering) -> Drifting:
+def current_drift(catalog: Catalog, clustering: Clustering) -> Drifting:
     """How far the arrivals of a clustering lie from its centroids."""
     came = {
         cluster: Spread(*facts)

@@ -43,7 +43,7 @@ MOST_GROWN = 1.5
 _HEAD = 8
 
 
-def carried_on(
+def updated_pca(
     catalog: Catalog,
     keys: npt.NDArray[np.int64],
     rows: npt.NDArray[np.float32],
@@ -88,7 +88,7 @@ def carried_on(
     return refreshed(projection, rows[fresh])
 
 
-def alike(
+def equalised(
     rows: npt.NDArray[np.float32], points: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.float32]:
     """Points of equal embeddings made equal: a matrix product differs in the last digit.
@@ -253,7 +253,7 @@ def build(
             space, points=_points(projection, rows), projection=projection, stored=kept.projection
         )
     if name == "pca":
-        projection = carried_on(
+        projection = updated_pca(
             catalog, keys, rows, recipe=recipe, sequence=sequence, settings=chosen
         ) or fit_pca(rows, dims=rules.pca_dims, standardise=rules.standardise, seed=seed)
     else:
@@ -288,7 +288,7 @@ def _points(projection: Projection, rows: Vectors) -> Vectors:
         return projection.coordinates
     if isinstance(projection, SmoothedProjection):
         return place(projection, rows)
-    return alike(rows, projection.transform(rows))
+    return equalised(rows, projection.transform(rows))
 
 
 def store(catalog: Catalog, space: Space, recipe: str) -> int | None:
@@ -311,18 +311,18 @@ def load_projection(catalog: Catalog, number: int) -> Projection:
     return projection_from_bytes(catalog.projections.get(number).blob)
 
 
-def into(projection: Projection | None, rows: Vectors) -> Vectors:
+def project(projection: Projection | None, rows: Vectors) -> Vectors:
     """New embeddings `(n, d)`, at unit length where they are to be, in a projection's space."""
     if projection is None:
         return rows
     if isinstance(projection, TsneProjection):
         return projection.place(rows)
     if isinstance(projection, SmoothedProjection):
-        return alike(rows, place(projection, rows))
-    return alike(rows, projection.transform(rows))
+        return equalised(rows, place(projection, rows))
+    return equalised(rows, projection.transform(rows))
 
 
-def as_arrivals(projection: Projection | None, rows: Vectors) -> Vectors | None:
+def project_as_arrivals(projection: Projection | None, rows: Vectors) -> Vectors | None:
     """Where embeddings `(n, d)` would lie had they not been there when the space was made.
 
     None where that is where they lie: there, leave one out does what this is for.
@@ -332,7 +332,7 @@ def as_arrivals(projection: Projection | None, rows: Vectors) -> Vectors | None:
     return None
 
 
-def back_from(projection: Projection | None, points: Vectors) -> Vectors:
+def unproject(projection: Projection | None, points: Vectors) -> Vectors:
     """Embeddings `(n, d)` that a projection brings to points `(n, dims)`, as nearly as can be.
 
     Those of a t-SNE map are the mean of the ten nearest that the map was made from.
@@ -351,7 +351,7 @@ def back_from(projection: Projection | None, points: Vectors) -> Vectors:
     return projection.pca.inverse(places)
 
 
-def apart(
+def residual_distances(
     projection: Projection | None, vectors: Vectors, points: Vectors, distances: npt.NDArray[Any]
 ) -> npt.NDArray[np.float64]:
     """Distances to centroids as they are before the projection, float64 (n,).

@@ -112,7 +112,7 @@ def _write(
     ]
     mine = keys[embedded]
     model = Model(catalog, back)
-    room = model.space(
+    space = model.space(
         mine,
         catalog.contents.embeddings(mine, back.recipe),
         counts=np.ones(len(mine), np.int64),
@@ -126,12 +126,12 @@ def _write(
     for place, cluster in enumerate(changed):
         members = assigned == place
         if members.any():
-            centroids[place] = room.points[members].mean(axis=0, dtype=np.float64)
+            centroids[place] = space.points[members].mean(axis=0, dtype=np.float64)
         elif cluster in back.cluster_ids:
             centroids[place] = back.centroids[back.cluster_ids.index(cluster)]
         else:
-            centroids[place] = moved_centroid(source, cluster, room, back.recipe)
-    apart = np.linalg.norm(room.points.astype(np.float64) - centroids[assigned], axis=1)
+            centroids[place] = moved_centroid(source, cluster, space, back.recipe)
+    apart = np.linalg.norm(space.points.astype(np.float64) - centroids[assigned], axis=1)
     done = Fit(
         k=len(changed),
         centroids=centroids,
@@ -140,7 +140,7 @@ def _write(
         inertia=float(np.square(apart).sum()),
         asked_k=len(changed),
     )
-    rows = dict(zip(changed, described(room, done, changed, before=old), strict=True))
+    rows = dict(zip(changed, described(space, done, changed, before=old), strict=True))
     stay = [one for one in ids if one not in without]
     with catalog.transaction():
         catalog.clusterings.replace_clusters(

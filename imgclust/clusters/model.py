@@ -16,9 +16,9 @@ from imgclust.clusters.feature_space import (
     Projection,
     Space,
     Vectors,
-    apart,
-    as_arrivals,
-    into,
+    project,
+    project_as_arrivals,
+    residual_distances,
     unit,
 )
 from imgclust.clusters.succession import Succession
@@ -67,12 +67,12 @@ class Model:
         the smoothed space others follow the representative of their burst group.
         """
         rows_in = vectors if self._standardised else unit(vectors)
-        points = into(self._projection, rows_in)
+        points = project(self._projection, rows_in)
         rows = self._assigned(catalog, keys, points, among or {})
         number = self.clustering.id
         catalog.assignments.assign(number, rows, arrived=True)
         distances = np.array([distance for _, _, distance in rows])
-        out = apart(self._projection, rows_in, points, distances)
+        out = residual_distances(self._projection, rows_in, points, distances)
         catalog.assignments.count_arrivals(
             number, [(row[1], float(one)) for row, one in zip(rows, out, strict=True)]
         )
@@ -82,7 +82,7 @@ class Model:
 
     def points(self, vectors: Vectors) -> Vectors:
         """Embeddings `(n, d)` in the space of the clustering, `(n, dims)`."""
-        return into(self._projection, vectors if self._standardised else unit(vectors))
+        return project(self._projection, vectors if self._standardised else unit(vectors))
 
     def space(
         self,
@@ -98,14 +98,14 @@ class Model:
         return Space(
             name=self.clustering.space,
             keys=keys,
-            points=into(self._projection, rows) if len(keys) else nothing,
+            points=project(self._projection, rows) if len(keys) else nothing,
             vectors=rows,
             counts=counts,
             sequence=sequence,
             settings={},
             projection=self._projection,
             stored=self.clustering.projection,
-            alone=as_arrivals(self._projection, rows) if len(keys) else None,
+            alone=project_as_arrivals(self._projection, rows) if len(keys) else None,
         )
 
     def _assigned(

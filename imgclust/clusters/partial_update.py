@@ -36,7 +36,7 @@ class Group:
 
     base: Clustering
     clusters: tuple[int, ...]
-    room: Space
+    space: Space
     before: npt.NDArray[np.int64]
     sizes: dict[int, int]
     names: dict[int, str]
@@ -107,8 +107,8 @@ def group_of(
             f"clusters {joined(clusters)} have" if len(clusters) > 1 else f"cluster {cluster} has"
         )
         raise NothingThereError(f"{which} no images now; there is nothing to change")
-    room = Model(catalog, base).space(keys, embeddings, counts=counts, sequence=sequence)
-    return Group(base, clusters, room, before, sizes, names, frozen)
+    space = Model(catalog, base).space(keys, embeddings, counts=counts, sequence=sequence)
+    return Group(base, clusters, space, before, sizes, names, frozen)
 
 
 def with_others(group: Group, local: Matching) -> Matching:
@@ -118,7 +118,7 @@ def with_others(group: Group, local: Matching) -> Matching:
     return replace(local, ids=(*others, *local.ids), kept=tuple(sorted([*kept, *local.kept])))
 
 
-def carry_out(
+def apply_change(
     catalog: Catalog, change: Change, *, dry_run: bool, progress: Progress
 ) -> ClusterResult:
     """Publish the change as a new clustering, or (`dry_run`) say what it would be."""
@@ -128,11 +128,11 @@ def carry_out(
     inertia = rest.inertia + change.fit.inertia
     number = None
     if dry_run:
-        here = np.bincount(change.fit.assigned, weights=group.room.counts, minlength=change.fit.k)
+        here = np.bincount(change.fit.assigned, weights=group.space.counts, minlength=change.fit.k)
         sizes = {one: size for one, size in group.sizes.items() if one not in group.clusters}
         sizes |= {one: int(images) for one, images in zip(change.ids, here, strict=True)}
     else:
-        fitted = rest.fitted + len(group.room.keys)
+        fitted = rest.fitted + len(group.space.keys)
         distances = rest.distances + float(change.fit.distances.sum(dtype=np.float64))
         number = _publish(
             catalog,
@@ -173,7 +173,7 @@ def _publish(
     group, done = change.group, change.fit
     base, others = group.base, group.others
     rows = [base.described[place] for place in others]
-    rows += described(group.room, done, change.ids)
+    rows += described(group.space, done, change.ids)
     with catalog.transaction():
         number = catalog.clusterings.begin(
             provisional=False,
@@ -184,7 +184,7 @@ def _publish(
             seed=base.seed,
             recipe=catalog.contents.recipe_id(base.recipe),
             projection=base.projection,
-            sequence=group.room.sequence,
+            sequence=group.space.sequence,
             contents=contents,
             centroids=np.concatenate([base.centroids[others], done.centroids]),
             similarity=base.similarity,
@@ -223,7 +223,7 @@ def _publish(
         catalog,
         number,
         recipe=base.recipe,
-        since=group.room.sequence,
+        since=group.space.sequence,
         succession=Succession(stay | within, change.matching.ids),
         publish=publish,
     )
@@ -267,9 +267,9 @@ def _write(catalog: Catalog, change: Change, number: int, until: int, progress: 
             )
         written += _CHUNK
         passing("recluster.chunk")
-    for start in range(0, len(group.room.keys), _CHUNK):
+    for start in range(0, len(group.space.keys), _CHUNK):
         part = slice(start, start + _CHUNK)
-        found = (group.room.keys[part], ids[part], done.distances[part])
+        found = (group.space.keys[part], ids[part], done.distances[part])
         with catalog.piece():
             catalog.assignments.assign(
                 number, zip(*(one.tolist() for one in found), strict=True), arrived=False

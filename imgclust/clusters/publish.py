@@ -18,11 +18,11 @@ from imgclust.clustering import (
     spread,
 )
 from imgclust.clusters.corrections import enforce, follow_lineage
-from imgclust.clusters.feature_space import Space, apart, store
+from imgclust.clusters.feature_space import Space, residual_distances, store
 from imgclust.clusters.model import Model
 from imgclust.clusters.results import lineage
 from imgclust.clusters.similarity import fit_and_pack, store_similarity
-from imgclust.clusters.space_fit import Standing
+from imgclust.clusters.space_fit import CurrentClusters
 from imgclust.clusters.succession import ChangedMeanwhileError, Succession
 from imgclust.errors import StoppedError
 from imgclust.failpoints import passing
@@ -38,11 +38,11 @@ _FEW = 50
 
 def publish(
     catalog: Catalog,
-    room: Space,
+    space: Space,
     done: Fit,
     matching: Matching,
     *,
-    standing: Standing,
+    standing: CurrentClusters,
     recipe: str,
     chosen_by: str,
     seed: int,
@@ -67,7 +67,7 @@ def publish(
     """
     frozen = standing.constraints.kept
     ids = np.array(matching.ids, np.int64)
-    clusters_as_found = described(room, done, matching.ids, before=standing.described)
+    clusters_as_found = described(space, done, matching.ids, before=standing.described)
 
     def check() -> None:
         if set(catalog.clusterings.frozen()) - set(frozen):
@@ -81,34 +81,34 @@ def publish(
 
     check()
     progress("measuring similarity", 0, None)
-    similarity = fit_and_pack(catalog, room, recipe=recipe, seed=seed)
+    similarity = fit_and_pack(catalog, space, recipe=recipe, seed=seed)
     stop.check()
     with catalog.transaction():
         number = catalog.clusterings.begin(
             provisional=provisional,
-            space=room.name,
+            space=space.name,
             chosen_by=chosen_by,
             inertia=done.inertia,
             mean_distance=float(done.distances.mean()),
             seed=seed,
             recipe=catalog.contents.recipe_id(recipe),
-            projection=store(catalog, room, recipe),
-            sequence=room.sequence,
-            contents=len(room.keys),
+            projection=store(catalog, space, recipe),
+            sequence=space.sequence,
+            contents=len(space.keys),
             centroids=done.centroids,
-            similarity=store_similarity(catalog, room, recipe, similarity),
+            similarity=store_similarity(catalog, space, recipe, similarity),
         )
         catalog.clusterings.set_clusters(number, clusters_as_found)
     clusters = ids[done.assigned]
-    for start in range(0, len(room.keys), _CHUNK):
+    for start in range(0, len(space.keys), _CHUNK):
         part = slice(start, start + _CHUNK)
-        progress("writing assignments", start, len(room.keys))
+        progress("writing assignments", start, len(space.keys))
         stop.check()
         with catalog.piece():
             catalog.assignments.assign(
                 number,
                 zip(
-                    room.keys[part].tolist(),
+                    space.keys[part].tolist(),
                     clusters[part].tolist(),
                     done.distances[part].tolist(),
                     strict=True,
@@ -145,7 +145,7 @@ def publish(
         catalog,
         number,
         recipe=recipe,
-        since=room.sequence,
+        since=space.sequence,
         succession=succession,
         publish=make_public,
     )
@@ -234,7 +234,7 @@ class _Following:
 
 
 def described(
-    room: Space,
+    space: Space,
     done: Fit,
     ids: Sequence[int],
     *,
@@ -244,24 +244,24 @@ def described(
 
     Of one without contents (a named one) stays what was said `before`.
     """
-    if not len(room.keys):
+    if not len(space.keys):
         return [_empty((before or {})[cluster]) for cluster in ids]
     order = np.argsort(done.assigned, kind="stable")
     bounds = np.searchsorted(done.assigned[order], np.arange(done.k + 1))
-    if room.alone is None:
-        without = left_out(room.points, done.centroids, done.assigned, done.distances)
+    if space.alone is None:
+        without = left_out(space.points, done.centroids, done.assigned, done.distances)
     else:
-        without = assign(room.alone, done.centroids)[1].astype(np.float64)
+        without = assign(space.alone, done.centroids)[1].astype(np.float64)
     limits = outlier_limits(without, done.assigned, done.k)
-    beforehand = apart(room.projection, room.vectors, room.points, without)
+    beforehand = residual_distances(space.projection, space.vectors, space.points, without)
     rows = []
     for position, cluster in enumerate(ids):
         members = order[bounds[position] : bounds[position + 1]]
         if not len(members):
             rows.append(_empty((before or {})[cluster]))
             continue
-        vectors = room.vectors[members]
-        centre = int(room.keys[members[medoid(vectors)]])
+        vectors = space.vectors[members]
+        centre = int(space.keys[members[medoid(vectors)]])
         usual = spread(beforehand[members])
         rows.append(
             DescribedCluster(

@@ -75,7 +75,7 @@ def is_due(
     return empty and first_pass and contents > clustered
 
 
-class Tally:
+class ArrivalCount:
     """Contents that are embedded, and those added since the last clustering.
 
     All of them are counted once; from then on only what has changed since the last look.
@@ -107,7 +107,7 @@ class Tally:
             self._sequence, self._since = sequence, since
 
 
-class Automatic:
+class AutomaticClustering:
     """Starts the clusterings that are due, beside the ingest loop, on a catalog of its own.
 
     Parameters
@@ -144,7 +144,7 @@ class Automatic:
         self._thread: SideThread | None = None
         self._began = time.monotonic()
         self._failed_at: int | None = None
-        self._tally = Tally(catalog, recipe)
+        self._tally = ArrivalCount(catalog, recipe)
         self._results: queue.SimpleQueue[ClusterResult] = queue.SimpleQueue()
 
     def __call__(self, *, empty: bool, over: bool) -> None:

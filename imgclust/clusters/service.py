@@ -13,10 +13,10 @@ from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Matching, Suggestion, Sweep, largest_compared, preferred
 from imgclust.clusters import burst_store, split_merge, stored_sweeps
 from imgclust.clusters.cluster_count import (
-    as_asked,
-    as_continued,
-    as_suggested,
+    continued_count,
     most_clusters,
+    requested_count,
+    suggested_count,
     with_steps,
 )
 from imgclust.clusters.clustering_history import undo
@@ -26,13 +26,13 @@ from imgclust.clusters.model import ArrivalAssigner
 from imgclust.clusters.publish import drop_unpublished, publish
 from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.space_fit import (
-    Standing,
-    continue_room,
-    fit_room,
-    match_room,
+    CurrentClusters,
+    continue_in_space,
+    count_sentence,
+    current_clusters,
+    fit_space,
+    match_ids,
     result_of,
-    sentence_of,
-    standing_of,
     step_from,
 )
 from imgclust.clusters.stored_sweeps import draw_elbow, stored_sweep, sweep_and_store
@@ -80,11 +80,13 @@ class Recluster:
         """
         began = time.monotonic()
         with self._locked():
-            room = self._space(space, seed, keep=True)
-            found, suggestion = self._sweep(room, k_min, k_max, seed)
-            n = len(room.keys)
+            feature_space = self._space(space, seed, keep=True)
+            found, suggestion = self._sweep(feature_space, k_min, k_max, seed)
+            n = len(feature_space.keys)
             compared_to = largest_compared(n)
-            path = self._charts / self._settings.views.elbow.format(dims=room.points.shape[1])
+            path = self._charts / self._settings.views.elbow.format(
+                dims=feature_space.points.shape[1]
+            )
             if chart:
                 draw_elbow(path, found, suggestion, space, compared_to=compared_to)
         return SweepResult(
@@ -100,7 +102,7 @@ class Recluster:
             criteria=found.criteria,
             preferred=preferred(found, n=n),
             compared_to=compared_to,
-            notes=(*room.notes, *found.notes),
+            notes=(*feature_space.notes, *found.notes),
         )
 
     def cluster(
@@ -169,15 +171,17 @@ class Recluster:
                 lasting = set(
                     self._catalog.corrections.kept(self._catalog.clusterings.current_id())
                 ) - set(frozen)
-                as_asked(wanted, len(frozen), strict=strict, lasting=len(lasting))
-            room = self._space(space, seed, keep=not dry_run)
+                requested_count(wanted, len(frozen), strict=strict, lasting=len(lasting))
+            feature_space = self._space(space, seed, keep=not dry_run)
             self._stop.check()
-            standing = standing_of(self._catalog, room)
+            standing = current_clusters(self._catalog, feature_space)
             continues = bool(standing.before.max(initial=-1) >= 0) and not fresh
             continues &= step is not None or space != "tsne"
             if step is not None:
                 number_before = len(standing.ids)
-                done, matching = self._continue(room, standing, step_from(standing, step), step)
+                done, matching = self._continue(
+                    feature_space, standing, step_from(standing, step), step
+                )
                 if done.k == number_before:
                     raise UsageError(
                         f"the clusters cannot be {step}: named ones stay as they are, and no "
@@ -186,19 +190,21 @@ class Recluster:
                 by, sentence = "user", f"k = {done.k:,}: one step {step} than {number_before:,}"
             else:
                 done, matching, by, sentence = self._fit(
-                    room, standing, wanted, seed, chosen_by, strict, continues
+                    feature_space, standing, wanted, seed, chosen_by, strict, continues
                 )
                 if wanted is None and not automatic:
                     least = len(standing.constraints.kept) + max(1, len(standing.lasting))
-                    most = most_clusters(room, standing.constraints)
+                    most = most_clusters(feature_space, standing.constraints)
                     sentence = with_steps(sentence, done.k, least=least, most=most)
             self._stop.check()
-            done, matching, decided = corrected(self._catalog, room, standing, done, matching)
+            done, matching, decided = corrected(
+                self._catalog, feature_space, standing, done, matching
+            )
             number = None
             if not dry_run:
                 number = publish(
                     self._catalog,
-                    room,
+                    feature_space,
                     done,
                     matching,
                     standing=standing,
@@ -213,7 +219,7 @@ class Recluster:
                 )
             result = result_of(
                 self._catalog,
-                room,
+                feature_space,
                 standing,
                 done,
                 matching,
@@ -340,11 +346,11 @@ class Recluster:
         return device != "cpu" and devices.choose(device, devices.faiss_gpus()) == "gpu"
 
     def _sweep(
-        self, room: Space, k_min: int, k_max: int | None, seed: int
+        self, feature_space: Space, k_min: int, k_max: int | None, seed: int
     ) -> tuple[Sweep, Suggestion]:
         return sweep_and_store(
             self._catalog,
-            room,
+            feature_space,
             recipe=self._recipe,
             k_min=k_min,
             k_max=k_max,
@@ -356,8 +362,8 @@ class Recluster:
 
     def _fit(
         self,
-        room: Space,
-        standing: Standing,
+        feature_space: Space,
+        standing: CurrentClusters,
         k: int | None,
         seed: int,
         chosen_by: str,
@@ -370,9 +376,9 @@ class Recluster:
         k_min = self._settings.clustering.k_min
         k_max = self._settings.clustering.k_max or None
         if k is None and continues:
-            chosen = as_continued(
+            chosen = continued_count(
                 self._catalog,
-                room,
+                feature_space,
                 len(standing.ids),
                 least=max(least, k_min),
                 k_max=k_max,
@@ -384,25 +390,25 @@ class Recluster:
             if chosen is not None:
                 self._stop.check()
                 number, chosen_by, sentence = chosen
-                return *self._continue(room, standing, number, None), chosen_by, sentence
-        stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
+                return *self._continue(feature_space, standing, number, None), chosen_by, sentence
+        stored = stored_sweep(self._catalog, feature_space, recipe=self._recipe, seed=seed)
         if k is None:
             asked = [k_min, k_max]
             if stored is None or not stored.summary["complete"] or stored.summary["asked"] != asked:
-                self._sweep(room, k_min, k_max, seed)
+                self._sweep(feature_space, k_min, k_max, seed)
                 self._stop.check()  # half a sweep decides nothing
-                stored = stored_sweep(self._catalog, room, recipe=self._recipe, seed=seed)
+                stored = stored_sweep(self._catalog, feature_space, recipe=self._recipe, seed=seed)
             assert stored is not None
-            number, chosen_by, sentence = as_suggested(stored, named)
+            number, chosen_by, sentence = suggested_count(stored, named)
             number = max(number, least)
         else:
-            number, sentence = as_asked(k, named, strict=strict, lasting=lasting)
+            number, sentence = requested_count(k, named, strict=strict, lasting=lasting)
         if continues:
-            done, matching = self._continue(room, standing, number, None)
-            return done, matching, chosen_by, sentence or sentence_of(done, named, room)
-        done = fit_room(
+            done, matching = self._continue(feature_space, standing, number, None)
+            return done, matching, chosen_by, sentence or count_sentence(done, named, feature_space)
+        done = fit_space(
             self._catalog,
-            room,
+            feature_space,
             standing,
             number,
             recipe=self._recipe,
@@ -413,15 +419,15 @@ class Recluster:
             stop=self._stop,
         )
         self._stop.check()
-        matching = match_room(self._catalog, room, standing, done)
-        return done, matching, chosen_by, sentence or sentence_of(done, named, room)
+        matching = match_ids(self._catalog, feature_space, standing, done)
+        return done, matching, chosen_by, sentence or count_sentence(done, named, feature_space)
 
     def _continue(
-        self, room: Space, standing: Standing, k: int, step: str | None
+        self, feature_space: Space, standing: CurrentClusters, k: int, step: str | None
     ) -> tuple[Fit, Matching]:
-        return continue_room(
+        return continue_in_space(
             self._catalog,
-            room,
+            feature_space,
             standing,
             k,
             recipe=self._recipe,

@@ -60,9 +60,12 @@ def likeness_to(
 ) -> dict[int, tuple[float, int]]:
     """Similarity and rarity of contents to one of them, of those that are there."""
     found: dict[int, tuple[float, int]] = {}
-    if similarity.projection is None or not catalog.contents.has_embedding(key, recipe):
+    if similarity.projection is None:
         return found
-    subject = catalog.contents.embeddings([key], recipe)[0]
+    try:
+        subject = catalog.contents.embeddings([key], recipe)[0]
+    except KeyError:  # it has none, or has just left
+        return found
     if not np.isfinite(subject).all():
         return found
     for start in range(0, len(others), _BLOCK):
@@ -83,7 +86,7 @@ def likeness_to(
     return found
 
 
-def fit_and_pack(catalog: Catalog, room: Space, *, recipe: str, seed: int) -> bytes | int | None:
+def fit_and_pack(catalog: Catalog, space: Space, *, recipe: str, seed: int) -> bytes | int | None:
     """The similarity of the contents of a space, as bytes; None where they are too few.
 
     The number of the current clustering's where that is of the same contents. Near copies weigh
@@ -91,16 +94,16 @@ def fit_and_pack(catalog: Catalog, room: Space, *, recipe: str, seed: int) -> by
     """
     current = catalog.clusterings.current()
     stored = None if current is None or current.recipe != recipe else current.similarity
-    if stored is not None and catalog.projections.get(stored).sequence == room.sequence:
+    if stored is not None and catalog.projections.get(stored).sequence == space.sequence:
         return stored
-    leaders = room.leaders
-    chosen = np.arange(len(room.keys)) if leaders is None else np.unique(leaders)
+    leaders = space.leaders
+    chosen = np.arange(len(space.keys)) if leaders is None else np.unique(leaders)
     most = _MOST_GROUPED if leaders is None else _MOST_ROWS
     if len(chosen) > most:
         picked = np.random.default_rng(seed).choice(len(chosen), most, replace=False)
         chosen = chosen[np.sort(picked)]
-    rows = room.vectors if len(chosen) == len(room.keys) else room.vectors[chosen]
-    if room.settings.get("standardise"):
+    rows = space.vectors if len(chosen) == len(space.keys) else space.vectors[chosen]
+    if space.settings.get("standardise"):
         rows = unit(rows)
     if leaders is None:
         kept = np.unique(group_bursts(rows, bounds=burst_rule(rows).bounds(rows)))
@@ -109,7 +112,7 @@ def fit_and_pack(catalog: Catalog, room: Space, *, recipe: str, seed: int) -> by
 
 
 def store_similarity(
-    catalog: Catalog, room: Space, recipe: str, made: bytes | int | None
+    catalog: Catalog, space: Space, recipe: str, made: bytes | int | None
 ) -> int | None:
     """Store what `fit_and_pack` has made; the caller holds the transaction."""
     if not isinstance(made, bytes):
@@ -118,9 +121,9 @@ def store_similarity(
         kind=SimilarityProjection.kind,
         purpose="space",
         recipe=catalog.contents.recipe_id(recipe),
-        sequence=room.sequence,
+        sequence=space.sequence,
         settings={},
-        contents=len(room.keys),
+        contents=len(space.keys),
         blob=made,
     )
 

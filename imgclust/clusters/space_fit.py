@@ -24,8 +24,8 @@ from imgclust.clustering import (
     nowhere,
     resized,
 )
-from imgclust.clusters.corrections import pinned, together
-from imgclust.clusters.feature_space import Space, Vectors, back_from, into
+from imgclust.clusters.corrections import merge_required, required_clusters
+from imgclust.clusters.feature_space import Space, Vectors, project, unproject
 from imgclust.clusters.model import Model
 from imgclust.clusters.results import ClusterResult, lineage, lineage_fields
 from imgclust.clusters.stored_sweeps import fit_of
@@ -35,7 +35,7 @@ from imgclust.wording import counted
 
 
 @dataclass(frozen=True)
-class Standing:
+class CurrentClusters:
     """How the contents of a space stand in the current clustering.
 
     Attributes
@@ -80,33 +80,33 @@ class Standing:
         return {} if self.current is None else {one.cluster: one for one in self.current.described}
 
 
-def standing_of(catalog: Catalog, room: Space) -> Standing:
+def current_clusters(catalog: Catalog, space: Space) -> CurrentClusters:
     """Read how the contents of a space stand now."""
-    before = np.full(len(room.keys), -1, np.int64)
+    before = np.full(len(space.keys), -1, np.int64)
     with catalog.snapshot():
         current = catalog.clusterings.current()
         if current is None:
             nobody = np.zeros(len(before), np.bool_)
-            return Standing(None, before, Constraints.none(), (), nobody)
+            return CurrentClusters(None, before, Constraints.none(), (), nobody)
         frozen = catalog.clusterings.frozen()
         contents, clusters, distances = catalog.assignments.of(current.id)
-        arrived = np.isin(room.keys, catalog.assignments.arrived(current.id))
+        arrived = np.isin(space.keys, catalog.assignments.arrived(current.id))
         corrections = tuple(catalog.corrections.active())
         put_into = catalog.corrections.kept(current.id)
-    rows = np.searchsorted(room.keys, contents)
-    rows[rows == len(room.keys)] = 0
-    known = room.keys[rows] == contents
+    rows = np.searchsorted(space.keys, contents)
+    rows[rows == len(space.keys)] = 0
+    known = space.keys[rows] == contents
     before[rows[known]] = clusters[known]
     held = np.isin(clusters, frozen)
     put_in = {one.content: one.cluster for one in corrections if one.kind == "in"}
     away = (held | np.isin(contents, list(put_in))) & ~known
-    here = {put_in[key] for key in room.keys.tolist() if key in put_in}
+    here = {put_in[key] for key in space.keys.tolist() if key in put_in}
     lasting = [one for one in put_into if one in here and one not in frozen]
     unplaced = zip(
         contents[away].tolist(), clusters[away].tolist(), distances[away].tolist(), strict=True
     )
     constraints = Constraints(contents[held], clusters[held], frozen)
-    return Standing(
+    return CurrentClusters(
         current,
         before,
         constraints,
@@ -118,23 +118,23 @@ def standing_of(catalog: Catalog, room: Space) -> Standing:
     )
 
 
-def sentence_of(done: Fit, named: int, room: Space) -> str:
+def count_sentence(done: Fit, named: int, space: Space) -> str:
     """How many clusters there are and why, where a number was asked for."""
     if done.k >= done.asked_k:
         return done.sentence
     if not named:
-        return all_distinct(done.k, done.asked_k, room.group(done.k))
+        return all_distinct(done.k, done.asked_k, space.group(done.k))
     beside = done.k - named
     return (
         f"k = {done.k:,}: beside the {named:,} named clusters there are only "
-        f"{beside:,} {room.group(done.k)[1]}; {done.asked_k:,} was asked"
+        f"{beside:,} {space.group(done.k)[1]}; {done.asked_k:,} was asked"
     )
 
 
-def fit_room(
+def fit_space(
     catalog: Catalog,
-    room: Space,
-    standing: Standing,
+    space: Space,
+    standing: CurrentClusters,
     k: int,
     *,
     recipe: str,
@@ -145,18 +145,18 @@ def fit_room(
     stop: StopFlag,
 ) -> Fit:
     """k clusters, the frozen ones first; without those the fit of a stored sweep will do."""
-    room = together(room, standing.corrections)
+    space = merge_required(space, standing.corrections)
     if not standing.constraints.kept and stored is not None:
         centroids = catalog.sweeps.fit(stored.id, k)
         if centroids is not None:
-            return fit_of(room.points, centroids)
-    given = standing.constraints.given(room.keys)
-    rows, group = room.weighing(given >= 0)
+            return fit_of(space.points, centroids)
+    given = standing.constraints.given(space.keys)
+    rows, group = space.weighing(given >= 0)
     done = constrained_fit(
-        _of(room.points, rows),
+        _of(space.points, rows),
         k,
         given=given[rows],
-        anchors=_anchors(catalog, room, standing, given, recipe),
+        anchors=_anchors(catalog, space, standing, given, recipe),
         seed=seed,
         gpu=gpu,
         progress=progress,
@@ -183,7 +183,7 @@ def _for_all(done: Fit, group: npt.NDArray[np.int64]) -> Fit:
     )
 
 
-def step_from(standing: Standing, step: str) -> int:
+def step_from(standing: CurrentClusters, step: str) -> int:
     """The number of clusters one step "finer" or "coarser" than now.
 
     Raises
@@ -201,10 +201,10 @@ def step_from(standing: Standing, step: str) -> int:
     return max(coarser(now), named + max(lasting, 1))
 
 
-def continue_room(
+def continue_in_space(
     catalog: Catalog,
-    room: Space,
-    standing: Standing,
+    space: Space,
+    standing: CurrentClusters,
     k: int,
     *,
     recipe: str,
@@ -218,8 +218,8 @@ def continue_room(
     cluster again without an advantage for the one that it is in.
     """
     ids = standing.ids
-    room = together(room, standing.corrections)
-    stays = pinned(room, standing.corrections, ids)
+    space = merge_required(space, standing.corrections)
+    stays = required_clusters(space, standing.corrections, ids)
     order = np.argsort(ids)
     now = np.full(len(standing.before), -1, np.int32)
     known = standing.before >= 0
@@ -230,11 +230,11 @@ def continue_room(
         held = np.bincount(now[known & ~loose], minlength=len(ids)) > 0
         loose[loose] = held[now[loose]]
         now[loose] = -1
-    given = standing.constraints.given(room.keys)
-    anchors = _anchors(catalog, room, standing, given, recipe)
+    given = standing.constraints.given(space.keys)
+    anchors = _anchors(catalog, space, standing, given, recipe)
     # In a step every row stays where it is, apart from its burst group too.
-    rows, group = room.weighing(np.full(len(now), True) if step else (given >= 0) | (stays >= 0))
-    points = _of(room.points, rows)
+    rows, group = space.weighing(np.full(len(now), True) if step else (given >= 0) | (stays >= 0))
+    points = _of(space.points, rows)
     if step:
         found = resized(points, now, k, given=given, anchors=anchors, pinned=stays, stop=stop)
     else:
@@ -259,21 +259,21 @@ def continue_room(
         done.assigned,
         [ids[one] if one >= 0 else -1 for one in found.origins],
         next_id=catalog.clusterings.next_cluster_id(),
-        weights=room.counts,
+        weights=space.counts,
         old_ids=() if standing.current is None else standing.current.cluster_ids,
         free=_free_ids(catalog, standing),
     )
     return done, matching
 
 
-def match_room(catalog: Catalog, room: Space, standing: Standing, done: Fit) -> Matching:
+def match_ids(catalog: Catalog, space: Space, standing: CurrentClusters, done: Fit) -> Matching:
     """Ids of the new clusters: the frozen ones keep theirs, the others are matched."""
     return match(
         standing.before,
         done.assigned,
         k=done.k,
         next_id=catalog.clusterings.next_cluster_id(),
-        weights=room.counts,
+        weights=space.counts,
         old_ids=() if standing.current is None else standing.current.cluster_ids,
         pinned=standing.constraints.kept,
         free=_free_ids(catalog, standing),
@@ -281,7 +281,7 @@ def match_room(catalog: Catalog, room: Space, standing: Standing, done: Fit) -> 
     )
 
 
-def _free_ids(catalog: Catalog, standing: Standing) -> Sequence[int]:
+def _free_ids(catalog: Catalog, standing: CurrentClusters) -> Sequence[int]:
     """Ids that may be used again: all of them while every clustering was provisional."""
     if standing.current is None or not standing.current.provisional:
         return ()
@@ -290,24 +290,24 @@ def _free_ids(catalog: Catalog, standing: Standing) -> Sequence[int]:
 
 def _anchors(
     catalog: Catalog,
-    room: Space,
-    standing: Standing,
+    space: Space,
+    standing: CurrentClusters,
     given: npt.NDArray[np.int32],
     recipe: str,
 ) -> Vectors:
     """Where the frozen clusters without contents lie, (f, dims); zeros for the others."""
     kept = standing.constraints.kept
-    found = np.zeros((len(kept), room.points.shape[1]), np.float32)
+    found = np.zeros((len(kept), space.points.shape[1]), np.float32)
     empty = [place for place in range(len(kept)) if not (given == place).any()]
     if not empty or standing.current is None:
         return found
     model = Model(catalog, standing.current)
     for place in empty:
-        found[place] = moved_centroid(model, kept[place], room, recipe)
+        found[place] = moved_centroid(model, kept[place], space, recipe)
     return found
 
 
-def moved_centroid(model: Model, cluster: int, room: Space, recipe: str) -> Vectors:
+def moved_centroid(model: Model, cluster: int, space: Space, recipe: str) -> Vectors:
     """The centroid of a cluster of a clustering in another space, (dims,).
 
     It lies nowhere where embeddings by another recipe made it.
@@ -315,17 +315,17 @@ def moved_centroid(model: Model, cluster: int, room: Space, recipe: str) -> Vect
     old = model.clustering
     centroid: Vectors = old.centroids[old.cluster_ids.index(cluster)]
     if old.recipe != recipe or is_nowhere(centroid):
-        return nowhere(room.points.shape[1])
-    if room.stored == old.projection and room.name == old.space:
+        return nowhere(space.points.shape[1])
+    if space.stored == old.projection and space.name == old.space:
         return centroid
-    moved: Vectors = into(room.projection, back_from(model.projection, centroid[np.newaxis]))[0]
+    moved: Vectors = project(space.projection, unproject(model.projection, centroid[np.newaxis]))[0]
     return moved
 
 
 def result_of(
     catalog: Catalog,
-    room: Space,
-    standing: Standing,
+    space: Space,
+    standing: CurrentClusters,
     done: Fit,
     matching: Matching,
     *,
@@ -339,11 +339,11 @@ def result_of(
     if number is not None:
         sizes = catalog.assignments.sizes(number)
     else:
-        counts = np.bincount(done.assigned, weights=room.counts, minlength=done.k)
+        counts = np.bincount(done.assigned, weights=space.counts, minlength=done.k)
         sizes = {one: int(count) for one, count in zip(matching.ids, counts, strict=True)}
-    notes = (*room.notes, *done.notes)
+    notes = (*space.notes, *done.notes)
     kept = standing.constraints.kept
-    others = int(room.counts[~np.isin(standing.before, kept)].sum())
+    others = int(space.counts[~np.isin(standing.before, kept)].sum())
     if kept and len(kept) == done.k and others:
         notes += (
             f"every cluster has a name: {counted(others, 'other image')} joined to these; "
@@ -354,7 +354,7 @@ def result_of(
         k=done.k,
         chosen_by=chosen_by,
         sentence=sentence,
-        space=room.name,
+        space=space.name,
         inertia=done.inertia,
         sizes=dict(sorted(sizes.items())),
         provisional=provisional,

@@ -15,7 +15,7 @@ from imgclust.clusters.feature_space import Vectors
 from imgclust.clusters.partial_update import (
     Change,
     Group,
-    carry_out,
+    apply_change,
     group_of,
     unchanged,
     with_others,
@@ -77,7 +77,7 @@ def split(
         done.assigned,
         k=done.k,
         next_id=catalog.clusterings.next_cluster_id(),
-        weights=group.room.counts,
+        weights=group.space.counts,
         old_ids=(cluster,),
         pinned=(cluster,) if frozen else (),
     )
@@ -91,7 +91,7 @@ def split(
         sentence=f"cluster {cluster} in {done.k} parts: {reason}",
         heirs={cluster: tuple(local.ids)},
     )
-    return carry_out(catalog, change, dry_run=dry_run, progress=progress)
+    return apply_change(catalog, change, dry_run=dry_run, progress=progress)
 
 
 def merge(
@@ -155,7 +155,7 @@ def merge(
         sentence += "; " + ending + ", ".join(f"{names[one]} (cluster {one})" for one in lost)
     change = Change(
         group=group,
-        fit=_whole(group.room.points),
+        fit=_whole(group.space.points),
         ids=(heir,),
         matching=with_others(group, local),
         asked=asked,
@@ -163,17 +163,17 @@ def merge(
         sentence=sentence,
         heirs=dict.fromkeys(chosen, (heir,)),
     )
-    return carry_out(catalog, change, dry_run=dry_run, progress=progress)
+    return apply_change(catalog, change, dry_run=dry_run, progress=progress)
 
 
 def _kept_together(catalog: Catalog, group: Group, done: Fit) -> Fit:
     """The parts with contents that have to be together in one of them."""
     active = [one for one in catalog.corrections.active() if one.kind == "together"]
-    found = demanded(active, group.room.keys.tolist(), ())
-    rows = np.searchsorted(group.room.keys, found.keys)
+    found = demanded(active, group.space.keys.tolist(), ())
+    rows = np.searchsorted(group.space.keys, found.keys)
     if not len(rows):
         return done
-    points, assigned = group.room.points, done.assigned.copy()
+    points, assigned = group.space.points, done.assigned.copy()
     assigned[rows] = satisfied(points[rows], done.centroids, assigned[rows], found.demands)
     distances = np.linalg.norm(points - done.centroids[assigned], axis=1).astype(np.float32)
     inertia = float(np.square(distances, dtype=np.float64).sum())
@@ -183,7 +183,7 @@ def _kept_together(catalog: Catalog, group: Group, done: Fit) -> Fit:
 
 def _largest_first(done: Fit, group: Group) -> Fit:
     """The same fit with the cluster of most images at position 0."""
-    sizes = np.bincount(done.assigned, weights=group.room.counts, minlength=done.k)
+    sizes = np.bincount(done.assigned, weights=group.space.counts, minlength=done.k)
     order = np.argsort(-sizes, kind="stable")
     places = np.empty(done.k, np.int32)
     places[order] = np.arange(done.k)
@@ -194,7 +194,7 @@ def _must_differ(group: Group, cluster: int) -> None:
     images = group.sizes[cluster]
     if images == 1:
         raise NothingThereError(f"cluster {cluster} has one image; there is nothing to split")
-    if (group.room.vectors == group.room.vectors[0]).all():
+    if (group.space.vectors == group.space.vectors[0]).all():
         raise NothingThereError(
             f"the {images} images of cluster {cluster} have identical embeddings; "
             "there is nothing to split"
@@ -207,10 +207,10 @@ def _parts(
     """The fit of a cluster's contents, who chose its k, and why."""
     seed = group.base.seed
     if k is not None:
-        done = fit(group.room.points, k, seed=seed, gpu=gpu, progress=progress, stop=stop)
+        done = fit(group.space.points, k, seed=seed, gpu=gpu, progress=progress, stop=stop)
         return done, "user", done.sentence
     found = sweep(
-        group.room.points,
+        group.space.points,
         k_max=settings.clustering.k_max or None,
         seed=seed,
         gpu=gpu,
@@ -218,9 +218,9 @@ def _parts(
         stop=stop,
     )
     stop.check()  # half a sweep decides nothing
-    suggestion = suggest(found, group.room.points, seed=seed, progress=progress, stop=stop)
+    suggestion = suggest(found, group.space.points, seed=seed, progress=progress, stop=stop)
     centroids = found.centroids[found.k.index(suggestion.chosen)]
-    return fit_of(group.room.points, centroids), suggestion.chosen_by, suggestion.sentence
+    return fit_of(group.space.points, centroids), suggestion.chosen_by, suggestion.sentence
 
 
 def _whole(points: Vectors) -> Fit:

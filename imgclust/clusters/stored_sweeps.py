@@ -38,7 +38,7 @@ _CENTROID_BYTES = 8 << 20
 
 def sweep_and_store(
     catalog: Catalog,
-    room: Space,
+    space: Space,
     *,
     recipe: str,
     k_min: int,
@@ -58,38 +58,38 @@ def sweep_and_store(
     StoppedError
         When `stop` was set before the first k was done.
     """
-    rows, _ = room.weighing()
-    points = room.points if len(rows) == len(room.points) else room.points[rows]
+    rows, _ = space.weighing()
+    points = space.points if len(rows) == len(space.points) else space.points[rows]
     found = sweep(
         points,
         k_min=k_min,
         k_max=k_max,
         seed=seed,
         gpu=gpu,
-        thorough=room.points.shape[1] <= _PLANE and len(room.points) <= _THOROUGH,
+        thorough=space.points.shape[1] <= _PLANE and len(space.points) <= _THOROUGH,
         progress=progress,
         stop=stop,
     )
     last = found.k[-1]
     fewer = all_distinct(last, k_max)
-    in_words = {fewer: all_distinct(last, k_max, room.group(last))}
+    in_words = {fewer: all_distinct(last, k_max, space.group(last))}
     found = replace(found, notes=tuple(in_words.get(note, note) for note in found.notes))
     whole = found.complete
     try:
         counted: GroupCount | None = None
-        if room.leaders is None:
+        if space.leaders is None:
             suggestion = suggest(found, points, seed=seed, progress=progress, stop=stop)
         else:
             # Smoothing makes groups of noise: what has none must go through it as well.
             counted = group_count(
-                room.vectors[rows], room.keys[rows], seed=seed, progress=progress, stop=stop
+                space.vectors[rows], space.keys[rows], seed=seed, progress=progress, stop=stop
             )
             suggestion = suggest_from(counted, found, n=len(rows))
     except StoppedError:
         counted = None
         whole = False
         suggestion = Suggestion(None, 1, "rule", "interrupted; a whole sweep suggests a k")
-        kept = stored_sweep(catalog, room, recipe=recipe, seed=seed)
+        kept = stored_sweep(catalog, space, recipe=recipe, seed=seed)
         if kept is not None and len(kept.summary["k"]) >= len(found.k):
             return replace(found, complete=False), suggestion
     summary = {
@@ -105,15 +105,15 @@ def sweep_and_store(
         "asked": [k_min, k_max],
     }
     with catalog.transaction():
-        projection = store(catalog, room, recipe)
+        projection = store(catalog, space, recipe)
         number = catalog.sweeps.put(
-            space=room.name,
+            space=space.name,
             projection=projection,
             recipe=catalog.contents.recipe_id(recipe),
             seed=seed,
-            sequence=room.sequence,
-            contents=len(room.keys),
-            settings=room.settings,
+            sequence=space.sequence,
+            contents=len(space.keys),
+            settings=space.settings,
             summary=summary,
         )
         catalog.projections.drop_unused_spaces()
@@ -180,15 +180,15 @@ def draw_elbow(
     )
 
 
-def stored_sweep(catalog: Catalog, room: Space, *, recipe: str, seed: int) -> StoredSweep | None:
+def stored_sweep(catalog: Catalog, space: Space, *, recipe: str, seed: int) -> StoredSweep | None:
     """The stored sweep of exactly these contents in exactly this space."""
-    stored = catalog.sweeps.newest(room.name)
+    stored = catalog.sweeps.newest(space.name)
     if (
         stored is None
         or stored.recipe != recipe
         or stored.seed != seed
-        or stored.sequence != room.sequence
-        or dict(stored.settings) != dict(room.settings)
+        or stored.sequence != space.sequence
+        or dict(stored.settings) != dict(space.settings)
     ):
         return None
     return stored

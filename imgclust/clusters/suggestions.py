@@ -65,10 +65,14 @@ def find_suggestions(
     for start in range(0, len(keys), _BLOCK):
         stop.check()
         part = range(start, min(start + _BLOCK, len(keys)))
-        known = [
-            row for row in part if catalog.contents.has_embedding(int(keys[row]), clustering.recipe)
-        ]
-        rows[known] = unit(catalog.contents.embeddings(keys[known], clustering.recipe))
+        with catalog.snapshot():  # a content does not leave between these two
+            known = [
+                row
+                for row in part
+                if catalog.contents.has_embedding(int(keys[row]), clustering.recipe)
+            ]
+            vectors = catalog.contents.embeddings(keys[known], clustering.recipe)
+        rows[known] = unit(vectors)
         there[known] = finite(rows[known])
     keys, clusters, arrived, rows = keys[there], clusters[there], arrived[there], rows[there]
     points = similarity.half.transform(rows)
@@ -151,7 +155,7 @@ def _described(
     return found
 
 
-def look(catalog: Catalog, *, stop: StopFlag) -> tuple[Suggestion, ...]:
+def new_suggestions(catalog: Catalog, *, stop: StopFlag) -> tuple[Suggestion, ...]:
     """Find what arrivals have changed, and store it; returns what was not suggested before."""
     began = time.monotonic()
     clustering = catalog.clusterings.current()
@@ -243,7 +247,7 @@ class SuggestionUpkeep:
         began = self._clock()
         try:
             with Catalog(self._path) as catalog:
-                for one in look(catalog, stop=self._stop):
+                for one in new_suggestions(catalog, stop=self._stop):
                     self._found.put(one)
         except StoppedError:
             pass

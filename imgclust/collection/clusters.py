@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgclust.catalog import KINDS, Clustering, Facts
 from imgclust.clustering import Drift, nearest_clusters
-from imgclust.clusters import ClusterResult, SweepResult, drifting, likeness_to, similarity_of
+from imgclust.clusters import ClusterResult, SweepResult, current_drift, likeness_to, similarity_of
 from imgclust.collection import exports
 from imgclust.collection.link_folder import finish_links
 from imgclust.collection.selection import Selection, selected, with_facts
@@ -94,9 +94,9 @@ def rows(context: Context) -> tuple[ClusterRow, ...]:
     catalog = context.catalog
     sizes = catalog.assignments.sizes(clustering.id)
     names, frozen = catalog.clusterings.names(), catalog.clusterings.frozen()
-    drifts = drifting(catalog, clustering).clusters
+    drifts = current_drift(catalog, clustering).clusters
     outliers = catalog.assignments.outliers(clustering.id)
-    link_folders = context.linking().folders()
+    link_folders = context.link_syncer().folders()
     found = []
     for one in clustering.described:
         cluster = one.cluster

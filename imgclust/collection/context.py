@@ -24,12 +24,13 @@ from imgclust.watcher import Exclusion
 from imgclust.wording import NO_CLUSTERS
 
 if TYPE_CHECKING:
-    from imgclust.clusters import Recluster
+    from imgclust.clusters import Recluster, Similarity
+    from imgclust.collection.query_cache import QueryCache
     from imgclust.embedding import Embedder
     from imgclust.images import Outcome, ThumbnailStore
     from imgclust.ingest import IngestResult
-    from imgclust.links import Linking
-    from imgclust.search import LiveIndex
+    from imgclust.links import LinkSyncer
+    from imgclust.search import CatalogIndex
 
 # From this many images on, a person is asked before the trunk is used because the download failed.
 MANY_IMAGES = 1000
@@ -71,9 +72,13 @@ class Context:
         except BaseException:
             self.catalog.close()
             raise
-        self._live: LiveIndex | None = None
+        self._index: CatalogIndex | None = None
         # Reads files that are not of the collection; None: this process does.
         self.reader: Callable[..., Outcome] | None = None
+        # What queries keep for the next one; None: each begins with nothing.
+        self.query_cache: QueryCache | None = None
+        # The similarity that was read last, and the clustering and recipe that it belongs to.
+        self.similarity: tuple[tuple[int | None, str], Similarity] | None = None
         # The network, once it was needed, and the recipe that all that is loaded belongs to.
         self.network: Embedder | None = None
         self._opened = self._marks()
@@ -84,9 +89,9 @@ class Context:
 
     def close(self) -> None:
         """Close the catalog; nothing happens the second time."""
-        if self._live is not None:
-            self._live.close(save=False)
-            self._live = None
+        if self._index is not None:
+            self._index.close(save=False)
+            self._index = None
         self.catalog.close()
 
     def __enter__(self) -> Self:
@@ -179,14 +184,14 @@ class Context:
         """See `stored_settings.settle_space`."""
         stored_settings.settle_space(self.catalog, moves=moves)
 
-    def linking(self, catalog: Catalog | None = None) -> Linking:
+    def link_syncer(self, catalog: Catalog | None = None) -> LinkSyncer:
         """The link folder's keeper, with what the collection keeps now."""
         from imgclust.collection import link_corrections
-        from imgclust.links import Linking
+        from imgclust.links import LinkSyncer
 
         catalog = catalog or self.catalog
         rules = self.link_rules_of(catalog)
-        return Linking(
+        return LinkSyncer(
             catalog,
             root=lambda: self.link_folder,
             mode=rules.mode,
@@ -254,23 +259,31 @@ class Context:
 
         return ThumbnailStore(self.folders.thumbnails)
 
-    def live_index(self) -> LiveIndex:
+    def catalog_index(self) -> CatalogIndex:
         """The index, up to date with the catalog."""
-        if self._live is None:
-            self._live = self.open_index(self.catalog, mapped=True)
-        return self._live
+        if self._index is None:
+            self._index = self.open_index(self.catalog, mapped=True)
+        return self._index
+
+    def query_index(self) -> CatalogIndex:
+        """The index for a query, up to date within its `searched`."""
+        return (
+            self.catalog_index()
+            if self.query_cache is None
+            else self.query_cache.catalog_index(self)
+        )
 
     def open_index(
         self, catalog: Catalog, *, verify: bool = False, mapped: bool = False
-    ) -> LiveIndex:
-        """Open the index beside another connection to the catalog; see `LiveIndex`."""
+    ) -> CatalogIndex:
+        """Open the index beside another connection to the catalog; see `CatalogIndex`."""
         from imgclust.embedding import Recipe
-        from imgclust.search import LiveIndex
+        from imgclust.search import CatalogIndex
 
         devices.require("faiss")
         recipe = Recipe.parse(self.recipe)
         wanted = self.settings.index.device
-        return LiveIndex(
+        return CatalogIndex(
             catalog,
             self.folders.index_file,
             recipe=recipe.name,

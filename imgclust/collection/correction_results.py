@@ -125,3 +125,57 @@ class CorrectionList:
 
     corrections: tuple[CorrectionRow, ...]
     waiting: tuple[WaitingLink, ...]
+
+
+@dataclass(frozen=True)
+class QuestionImage(Located):
+    """An image of a question, and the cluster that it is in."""
+
+    id: int
+    path: bytes
+    cluster: int | None
+    name: str | None
+
+
+@dataclass(frozen=True)
+class Question:
+    """Two images: are they of the same group?"""
+
+    image: QuestionImage
+    other: QuestionImage
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Pairs to ask a person about, the most telling first.
+
+    `together` and `apart` count the answers that there are.
+    """
+
+    questions: tuple[Question, ...]
+    together: int
+    apart: int
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an answer did.
+
+    Attributes
+    ----------
+    correction, kind
+        Number of the correction, "together" or "apart".
+    image, other
+        Ids of the two images.
+    moved
+        How many images have another cluster now.
+    already
+        True where it was said before.
+    """
+
+    correction: int
+    kind: str
+    image: int
+    other: int
+    moved: int
+    already: bool

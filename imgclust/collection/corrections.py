@@ -13,15 +13,18 @@ import numpy.typing as npt
 
 from imgclust.catalog import Correction, DescribedCluster, Image
 from imgclust.collection.correction_results import (
+    Answer,
     Corrected,
     CorrectedImage,
     CorrectionList,
     CorrectionRow,
     LookAlike,
+    Questions,
     WaitingLink,
 )
 from imgclust.collection.images import chosen
 from imgclust.collection.link_folder import finish_links
+from imgclust.collection.review import Review, answered
 from imgclust.errors import NothingThereError, UsageError
 
 if TYPE_CHECKING:
@@ -53,6 +56,7 @@ class Corrections:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._catalog = context.catalog
+        self._review: Review | None = None
 
     def move(
         self,
@@ -95,11 +99,33 @@ class Corrections:
 
     def together(self, one: Path | str | int, other: Path | str | int) -> int:
         """Say that two images belong into one cluster; returns the correction's number."""
-        return self._pair("together", one, other)
+        return self.answer(one, other, same=True).correction
 
     def apart(self, one: Path | str | int, other: Path | str | int) -> int:
         """Say that two images belong into different clusters; returns the correction's number."""
-        return self._pair("apart", one, other)
+        return self.answer(one, other, same=False).correction
+
+    def questions(self, count: int = 20, *, skipped: Iterable[tuple[int, int]] = ()) -> Questions:
+        """Pairs of images to ask a person about, the most telling first; never one again.
+
+        `skipped` are pairs of ids that a person did not want to answer.
+        """
+        if self._review is None:
+            self._review = Review(self._context)
+        return self._review.questions(count, skipped=skipped)
+
+    def answer(
+        self,
+        one: Path | str | int,
+        other: Path | str | int,
+        *,
+        same: bool,
+        made_by: str = "command",
+    ) -> Answer:
+        """Say whether two images are of the same group: they are together or apart from now on."""
+        return answered(
+            self._context, self._single(one), self._single(other), same=same, made_by=made_by
+        )
 
     def rows(self, *, ended: bool = False) -> tuple[CorrectionRow, ...]:
         """The corrections that count, oldest first; with `ended` those that ended too."""
@@ -150,7 +176,7 @@ class Corrections:
         """Make corrections of links that wait for a person; returns how many waited."""
         waiting = len(self._catalog.link_tree.moves("waiting"))
         if waiting:
-            self._context.linking().accept()
+            self._context.link_syncer().accept()
             finish_links(self._context)
         return waiting
 
@@ -166,7 +192,7 @@ class Corrections:
         """Links that were moved in the link folder and wait for a person."""
         moves = {one.image: one for one in self._catalog.link_tree.moves("waiting")}
         images = self._catalog.images.some(list(moves))
-        clusters = self._context.linking().clusters()
+        clusters = self._context.link_syncer().clusters()
         return tuple(
             WaitingLink(
                 image.id, image.path, os.path.join(one.folder, one.entry), clusters.get(one.folder)
@@ -312,29 +338,6 @@ class Corrections:
                 replaced.append(one.id)
         return False, replaced
 
-    def _pair(self, kind: str, one: Path | str | int, other: Path | str | int) -> int:
-        from imgclust.clusters import Model, enforce
-
-        catalog = self._catalog
-        first, second = (self._single(which) for which in (one, other))
-        if first.content == second.content:
-            raise UsageError("the two images have the same bytes; they are always together")
-        with catalog.transaction():
-            clustering = self._context.current()
-            pair = {first.content, second.content}
-            for old in catalog.corrections.about([first.content]):
-                if old.kind == kind and set(old.contents) == pair:
-                    return old.id
-            number = catalog.corrections.add(
-                kind, first.content, other=second.content, made_by="command"
-            )
-            what = f"images {first.id} and {second.id} {kind}"
-            moved = enforce(catalog, Model(catalog, clustering), new=[number], what=what)
-            catalog.ledger.queue_links_of(moved)
-            catalog.clusterings.confirm(clustering.id)
-        finish_links(self._context)
-        return number
-
     def make_cluster(self, name: str, found: Sequence[Image]) -> int:
         """A new cluster in the current clustering; the caller holds the transaction."""
         from imgclust.clusters import Model
@@ -416,15 +419,17 @@ class Corrections:
         from imgclust.clustering import burst_rule
 
         catalog, recipe = self._catalog, self._context.recipe
-        keys = catalog.contents.embedded(recipe)
-        known = [key for key in contents if catalog.contents.has_embedding(key, recipe)]
-        if not known:
-            return {}
-        sample = keys[:: max(1, -(-len(keys) // _SAMPLE))]
-        rule = burst_rule(_unit(catalog.contents.embeddings(sample, recipe)))
-        rows = _unit(catalog.contents.embeddings(known, recipe))
+        live = self._context.catalog_index().index
+        with catalog.snapshot():  # beside a watcher contents leave
+            keys = catalog.contents.embedded(recipe)
+            known = [key for key in contents if catalog.contents.has_embedding(key, recipe)]
+            if not known:
+                return {}
+            sample = keys[:: max(1, -(-len(keys) // _SAMPLE))]
+            rule = burst_rule(_unit(catalog.contents.embeddings(sample, recipe)))
+            rows = _unit(catalog.contents.embeddings(known, recipe))
         bounds = rule.bounds(rows)
-        near = self._context.live_index().index.search(rows, min(_COPIES + 1, len(keys)))
+        near = live.search(rows, min(_COPIES + 1, len(live)))
         found = {}
         for place, key in enumerate(known):
             others = tuple(
@@ -441,14 +446,14 @@ class Corrections:
         """Images elsewhere that look like these: each among the nearest of the other."""
         catalog, recipe = self._catalog, self._context.recipe
         clustering = self._context.current()
+        live = self._context.catalog_index().index
         seeds = list(dict.fromkeys(image.content for image in found))[:_SEEDS]
-        seeds = [key for key in seeds if catalog.contents.has_embedding(key, recipe)]
+        with catalog.snapshot():  # beside a watcher contents leave
+            seeds = [key for key in seeds if catalog.contents.has_embedding(key, recipe)]
+            vectors = catalog.contents.embeddings(seeds, recipe)
         if not seeds:
             return ()
-        live = self._context.live_index().index
-        near = live.search(
-            catalog.contents.embeddings(seeds, recipe), min(_LOOK_ALIKE + 1, len(live))
-        )
+        near = live.search(vectors, min(_LOOK_ALIKE + 1, len(live)))
         best: dict[int, float] = {}
         of: dict[int, set[int]] = {}
         for place, seed in enumerate(seeds):
@@ -460,16 +465,17 @@ class Corrections:
         now = catalog.assignments.clusters_of(clustering.id, best)
         frozen = set(catalog.clusterings.frozen())
         skipped = set(but)
-        elsewhere = [
-            key
-            for key in best
-            if key not in spoken and now.get(key) != cluster and now.get(key) not in frozen
-        ]
+        with catalog.snapshot():
+            elsewhere = [
+                key
+                for key in best
+                if key not in spoken and now.get(key) != cluster and now.get(key) not in frozen
+                if catalog.contents.has_embedding(key, recipe)
+            ]
+            vectors = catalog.contents.embeddings(elsewhere, recipe)
         if not elsewhere:
             return ()
-        back = live.search(
-            catalog.contents.embeddings(elsewhere, recipe), min(_MUTUAL + 1, len(live))
-        )
+        back = live.search(vectors, min(_MUTUAL + 1, len(live)))
         rows = []
         for place, key in enumerate(elsewhere):
             if of[key].intersection(back.keys[place].tolist()):

@@ -8,7 +8,7 @@ import itertools
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imgclust import devices, weights
+from imgclust import weights
 from imgclust.catalog import Image
 from imgclust.clusters import current_similarity
 from imgclust.collection import images
 from imgclust.collection.embedder import embedder_opener
 from imgclust.collection.link_folder import finish_pages
+from imgclust.collection.query_cache import QueryCache
+from imgclust.config import Decode
 from imgclust.duplicates import (
     LIKE,
     CopyTest,
@@ -35,11 +37,12 @@ from imgclust.duplicates import (
     calibrate,
     find,
     known,
-    renewed,
+    updated_neighbourhood,
 )
 from imgclust.embedding import recipe_of
 from imgclust.errors import LockedError, NothingThereError, StorageError, UsageError
-from imgclust.images import WHOLE_PX, Decoded, DecodePool, Outcome, claim
+from imgclust.fs import stored
+from imgclust.images import Decoded, DecodePool, Outcome
 from imgclust.locks import FileLock
 from imgclust.wording import printable
 
@@ -47,7 +50,6 @@ if TYPE_CHECKING:
     from imgclust.collection.context import Context
     from imgclust.index import VectorIndex
 
-_WORKERS = 2
 # What decoded pictures may take; the two that are compared are kept in any case.
 _MOST_BYTES = 256 << 20
 _POLL_S = 0.5
@@ -76,7 +78,7 @@ def duplicates(
     require_folders(keep)
     recipe = context.recipe
     context.progress("comparing images", 0, None)
-    live = context.live_index()
+    live = context.catalog_index()
     live.top_up()
     pictures = Pictures(lambda key: images.picture(context, key))
     thresholds = known(context.catalog, recipe, trunk=recipe_of(weights.trunk()).name)
@@ -102,8 +104,11 @@ def duplicates(
     keys = np.array(sorted(key for key in shapes if key in live.index), np.int64)
     file = context.folders.neighbourhood
     kept = Neighbourhood.load(file, recipe=recipe, likeness=LIKE)
-    neighbourhood = renewed(kept, live.index, keys, progress=context.progress, stop=context.stop)
-    originals = WholePictures(context)
+    neighbourhood = updated_neighbourhood(
+        kept, live.index, keys, progress=context.progress, stop=context.stop
+    )
+    cache = QueryCache()
+    originals = WholePictures(context, cache.pool)
     try:
         found = find(
             context.catalog,
@@ -118,7 +123,7 @@ def duplicates(
             stop=context.stop,
         )
     finally:  # what an interruption left counts the next time
-        originals.close()
+        cache.close()
         # A cache: a disk that refuses, and another process that keeps its own, do not matter.
         with contextlib.suppress(OSError, StorageError, LockedError):
             if not neighbourhood.same_as(kept):
@@ -135,7 +140,7 @@ def _with_likeness(
     context: Context, groups: Sequence[DuplicateGroup]
 ) -> tuple[DuplicateGroup, ...]:
     """Groups of similar images with the similarity of each to the best of its group."""
-    catalog, index = context.catalog, context.live_index().index
+    catalog, index = context.catalog, context.catalog_index().index
     similarity = current_similarity(catalog, context.recipe)
     if similarity.projection is None:
         return tuple(groups)
@@ -206,17 +211,24 @@ def _keep(context: Context, found: DuplicatesResult) -> None:
         finish_pages(context)
 
 
-def copy_test(context: Context, originals: WholePictures) -> CopyTest:
-    """What tells near copies among the images of an answer; nothing that it finds is kept."""
+@contextlib.contextmanager
+def copy_test(context: Context, index: VectorIndex) -> Iterator[CopyTest]:
+    """What tells near copies among the images of an answer."""
+    cache = context.query_cache or QueryCache()
     trunk = recipe_of(weights.trunk()).name
-    return CopyTest(
-        context.catalog,
-        context.live_index().index,
-        thresholds=known(context.catalog, context.recipe, trunk=trunk),
-        pictures=Pictures(lambda key: images.picture(context, key)),
-        originals=originals,
-        stop=context.stop,
-    )
+    try:
+        yield CopyTest(
+            context.catalog,
+            index,
+            thresholds=known(context.catalog, context.recipe, trunk=trunk),
+            read=lambda key: images.picture(context, key),
+            originals=WholePictures(context, cache.pool),
+            memory=cache.memory,
+            stop=context.stop,
+        )
+    finally:
+        if cache is not context.query_cache:
+            cache.close()
 
 
 def require_similarity(min_score: float | None) -> None:
@@ -255,11 +267,17 @@ def dismiss(context: Context, ids: Sequence[int], *, undo: bool) -> Dismissed:
 
 
 class WholePictures:
-    """Decodes contents once each as long as there is room; the workers start when needed."""
+    """Decodes contents once each as long as there is room.
 
-    def __init__(self, context: Context) -> None:
+    Parameters
+    ----------
+    pool
+        Gives the workers when they are needed.
+    """
+
+    def __init__(self, context: Context, pool: Callable[[Decode], DecodePool]) -> None:
         self._context = context
-        self._pool: DecodePool | None = None
+        self._pool = pool
         self._futures: dict[int, Future[Outcome]] = {}
         self._kept: OrderedDict[int, npt.NDArray[np.uint8] | None] = OrderedDict()
         self._bytes = 0
@@ -268,15 +286,37 @@ class WholePictures:
         """Begin to decode a content, unless that was done."""
         if key in self._kept or key in self._futures:
             return
+        path = self._path(key)
+        if path is None:
+            self._kept[key] = None
+            return
+        future: Future[Outcome] = Future()
+        pool = self._pool(self._context.settings.decode)
+        pool.submit(path, functools.partial(_settle, future))
+        self._futures[key] = future
+
+    def there(self, key: int) -> bool:
+        """See `KeptOriginals.there`."""
+        path = self._path(key)
+        if path is None:
+            return False
+        known = self._context.catalog.observations.at(path)
+        with contextlib.suppress(OSError):
+            found = os.stat(path)
+            return known is not None and known.stat[2:4] == (
+                found.st_size,
+                stored(found.st_mtime_ns),
+            )
+        return False
+
+    def _path(self, key: int) -> bytes | None:
+        """Where a content is, as far as the catalog knows."""
         known = self._context.catalog.observations
         for image in self._context.catalog.images.with_content(key):
             there = known.at(image.path)
             if image.state == "present" and there is not None and there.state == "done":
-                future: Future[Outcome] = Future()
-                self._started().submit(image.path, functools.partial(_settle, future))
-                self._futures[key] = future
-                return
-        self._kept[key] = None
+                return image.path
+        return None
 
     def get(self, key: int) -> npt.NDArray[np.uint8] | None:
         """See `images.whole_picture`; None: no file holds the content, or it is not compared."""
@@ -296,11 +336,6 @@ class WholePictures:
             self._bytes -= _size(self._kept.popitem(last=False)[1])
         return found
 
-    def close(self) -> None:
-        """Stop the workers."""
-        if self._pool is not None:
-            self._pool.close()
-
     def _waited(self, future: Future[Outcome]) -> Outcome | None:
         while True:
             self._context.stop.check()
@@ -310,23 +345,6 @@ class WholePictures:
                 continue
             except CancelledError:
                 return None
-
-    def _started(self) -> DecodePool:
-        if self._pool is None:
-            rules = self._context.settings.decode
-            self._pool = DecodePool(
-                workers=min(rules.workers or _WORKERS, devices.cpu_count()),
-                time_limit_s=rules.time_limit_s,
-                memory_limit_bytes=rules.memory_limit_mb << 20,
-                task=functools.partial(
-                    claim,
-                    thumbnail_px=0,
-                    size_cap_bytes=rules.size_cap_mb << 20,
-                    pixel_cap=rules.pixel_cap_mp * 1_000_000,
-                    whole_px=WHOLE_PX,
-                ),
-            )
-        return self._pool
 
 
 def _size(pixels: npt.NDArray[np.uint8] | None) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from imgclust.catalog import Image
 from imgclust.collection import stored_settings
 from imgclust.collection.images import MissingImage
-from imgclust.ingest import Emit, Event, Place
+from imgclust.ingest import Emit, Event, Scope
 from imgclust.watcher import Exclusion
 from imgclust.wording import counted
 
@@ -83,7 +83,7 @@ def take_out(context: Context) -> int:
 
 
 def _excluded(context: Context) -> Iterator[Image]:
-    place = Place(tuple(context.catalog.roots.all()), (), frozenset(), 0.0, context.exclusion)
+    scope = Scope(tuple(context.catalog.roots.all()), (), frozenset(), 0.0, context.exclusion)
     for image in context.catalog.images.all():
-        if place.excludes(image.path):
+        if scope.excludes(image.path):
             yield image

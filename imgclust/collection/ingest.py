@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from imgclust import devices, paths, reembed
 from imgclust.catalog import Catalog, key_of
-from imgclust.clusters import ArrivalAssigner, Automatic, ClusterResult, SuggestionUpkeep
+from imgclust.clusters import ArrivalAssigner, AutomaticClustering, ClusterResult, SuggestionUpkeep
 from imgclust.collection import exclusions, link_folder
 from imgclust.collection.context import MANY_IMAGES, Context
 from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
@@ -33,21 +33,21 @@ from imgclust.fs import is_network, kind_of
 from imgclust.images import RAW_SUFFIXES, Decoded, DecodePool, raw_installed
 from imgclust.ingest import (
     Counts,
+    Dependencies,
     Emit,
     Event,
     Ingest,
     IngestResult,
     LocalDisk,
-    Parts,
-    keep_hours,
-    rest,
+    current_pause,
+    store_hours,
 )
-from imgclust.links import Linking
+from imgclust.links import LinkSyncer
 from imgclust.watcher import Watcher
 from imgclust.wording import counted, printable, suggested
 
 if TYPE_CHECKING:
-    from imgclust.search import LiveIndex
+    from imgclust.search import CatalogIndex
 
 # How often a watcher compares the whole link folder with the catalog (10 s at 100,000 links).
 _WHOLE_TREE_S = 6 * 3600.0
@@ -70,7 +70,7 @@ class _Keeper:
     """What an ingest does after each commit: index, thumbnails, links."""
 
     context: Context
-    live: LiveIndex
+    live: CatalogIndex
     emit: Emit
     command: EventCommand | None = None
     said: set[str] = field(default_factory=set)
@@ -95,18 +95,25 @@ class _Keeper:
         """Sync some of the queue, sometimes all; False when another process syncs."""
         if self.command is not None:
             self.command.look()
-        linking = self.context.linking()
+        link_syncer = self.context.link_syncer()
         now = time.monotonic()
-        self._pages(linking, now)
+        self._pages(link_syncer, now)
         whole = now - self.checked >= _WHOLE_TREE_S
-        recount = linking.counts_images and now - self.counted >= _RECOUNT_S
-        if not whole and not recount and not linking.queued and not self._moved(linking, now):
+        recount = link_syncer.counts_images and now - self.counted >= _RECOUNT_S
+        if (
+            not whole
+            and not recount
+            and not link_syncer.queued
+            and not self._moved(link_syncer, now)
+        ):
             return True
         # What was committed before a stop is still linked; copying it may take long.
-        stopping = self.context.stop.is_set() and linking.mode != "copy"
+        stopping = self.context.stop.is_set() and link_syncer.mode != "copy"
         stop = None if stopping else self.context.stop
         try:
-            fell_back = linking.advance(budget_s=_LINKS_S, whole=whole, recount=recount, stop=stop)
+            fell_back = link_syncer.advance(
+                budget_s=_LINKS_S, whole=whole, recount=recount, stop=stop
+            )
         except (LockedError, StoppedError):
             return False
         except (StorageError, OSError) as error:
@@ -122,19 +129,19 @@ class _Keeper:
         self.counted = now if recount else self.counted
         return True
 
-    def _moved(self, linking: Linking, now: float) -> bool:
+    def _moved(self, link_syncer: LinkSyncer, now: float) -> bool:
         """Whether people may have changed something in the link folder."""
         if now - self.looked < _TREE_S:
             return False
         self.looked = now
         try:
-            return linking.changed
+            return link_syncer.changed
         except (StorageError, OSError):
             return False
 
-    def _pages(self, linking: Linking, now: float) -> None:
+    def _pages(self, link_syncer: LinkSyncer, now: float) -> None:
         """Make pages again, some at a time, when the links are up to date."""
-        if now - self.paged < _PAGES_S or linking.queued:
+        if now - self.paged < _PAGES_S or link_syncer.queued:
             return
         try:
             if link_folder.write(self.context, budget_s=_LINKS_S):
@@ -158,7 +165,7 @@ def run(context: Context, emit: Emit, *, once: bool, scan: bool, cluster: bool) 
     require_packages()
     if once:
         _refuse_pause(context)
-    keep_hours(context.catalog, "" if once else context.settings.watch.hours)
+    store_hours(context.catalog, "" if once else context.settings.watch.hours)
     with contextlib.ExitStack() as stack:  # no start that fails leaves a process or thread behind
         command = _command(context, emit) if scan else None
         if command is not None:
@@ -187,8 +194,8 @@ def run(context: Context, emit: Emit, *, once: bool, scan: bool, cluster: bool) 
 
 
 def _refuse_pause(context: Context) -> None:
-    found = rest(context.catalog, wall=time.time())
-    if found.paused is not None:
+    found = current_pause(context.catalog, wall=time.time())
+    if found.since is not None:
         raise PausedError(f"nothing is read: {found.sentence}")
 
 
@@ -245,7 +252,7 @@ def _prepared(
         catalog.store("watching_since", None if once else time.time())
     with contextlib.suppress(StoppedError):  # the next one resumes
         reembed.drop_retired(catalog, progress=context.progress, stop=context.stop)
-    automatic = Automatic(
+    automatic = AutomaticClustering(
         catalog,
         path=context.folders.catalog,
         recipe=context.recipe,
@@ -274,7 +281,7 @@ def _prepared(
     }
     return Ingest(
         catalog,
-        Parts(
+        Dependencies(
             decoder=decoder,
             open_embedder=embedder_opener(context),
             assigner=assigner,
@@ -509,7 +516,7 @@ def _take_in(context: Context, arrivals: _Arrivals, emit: Emit, *, cluster: bool
                 if not waited:
                     emit(Event("note", "another process is ingesting; it takes the files"))
                 waited = True
-                if found := rest(context.catalog, wall=time.time()):
+                if found := current_pause(context.catalog, wall=time.time()):
                     emit(Event("note", f"the files are queued: {found.sentence}"))
                     return arrivals.result()
             else:

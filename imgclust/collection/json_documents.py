@@ -63,6 +63,7 @@ _KEYS = {
     "PastClustering": "id generation previous published current undone provisional k chosen_by "
     "space inertia moved *lineage words",
     "QueryResult": "query neighbours queries sheet order lacking",
+    "RecentChange": "event=kind time image path cluster name message count",
     "ReembedResult": "from=before to=after distinct=contents embedded waiting clusters kept "
     "seconds dry_run",
     "ReportResult": "report=path bytes clusters",
@@ -70,8 +71,8 @@ _KEYS = {
     "SettingRow": "key value default from=origin",
     "Status": "collection recipe images distinct quarantined skipped pending missing "
     "held=held_images clusters clustering unassigned roots links watching drift removed offline "
-    "damaged corrections paused=rest.paused hours=rest.hours outside_hours=rest.outside unreadable "
-    "suggestions",
+    "damaged corrections paused=pause.since hours=pause.hours outside_hours=pause.outside_hours "
+    "unreadable suggestions",
     "StoredJob": "id command arguments state begun ended result=document",
     "SweepResult": "space n k inertia knee chart *criteria preferred seconds complete",
     "Thresholds": "near similar",

@@ -111,13 +111,13 @@ def _apply(context: Context, folder: bytes, rows: Sequence[Image], copies: NearC
     """Make the corrections, in the caller's transaction; returns what to say."""
     from imgclust.links import OUTLIERS
 
-    catalog, linking = context.catalog, context.linking()
+    catalog, link_syncer = context.catalog, context.link_syncer()
     corrections = Corrections(context)
     current = context.current()
     contents = list(dict.fromkeys(row.content for row in rows))
     if not contents:
         return ""
-    cluster: int | None = linking.clusters().get(folder)
+    cluster: int | None = link_syncer.clusters().get(folder)
     kind = "in"
     if cluster is not None and cluster not in current.cluster_ids:
         raise NothingThereError(f"cluster {cluster} is not there any more")
@@ -125,7 +125,7 @@ def _apply(context: Context, folder: bytes, rows: Sequence[Image], copies: NearC
         kind = "outlier"
     elif cluster is None:
         cluster = corrections.make_cluster(_text(folder), rows)
-        linking.note(cluster, folder)
+        link_syncer.note(cluster, folder)
     done = corrections.apply(
         kind, contents, cluster, made_by="folder", copies=copies, named=len(rows)
     )

@@ -29,12 +29,12 @@ _MOST_BESIDE_BYTES, _MOST_BYTES = 256 << 20, 2 << 30
 
 def update(context: Context, *, dry_run: bool = False, check: bool = False) -> LinksResult:
     """See `Collection.links`."""
-    linking = context.linking()
+    link_syncer = context.link_syncer()
     if check:
-        return linking.check(progress=context.progress, stop=context.stop)
+        return link_syncer.check(progress=context.progress, stop=context.stop)
     if dry_run:
-        return linking.dry_run()
-    result = linking.sync(whole=True, progress=context.progress, stop=context.stop)
+        return link_syncer.dry_run()
+    result = link_syncer.sync(whole=True, progress=context.progress, stop=context.stop)
     context.keep()
     if context.catalog.checking.unpublished():  # what a full disk has left of a clustering
         context.recluster().drop_unfinished()
@@ -49,7 +49,7 @@ def update(context: Context, *, dry_run: bool = False, check: bool = False) -> L
 
 def sync(context: Context) -> LinksResult:
     """See `Collection.sync_links`."""
-    return context.linking().sync(progress=context.progress, stop=context.stop)
+    return context.link_syncer().sync(progress=context.progress, stop=context.stop)
 
 
 def finish_links(context: Context) -> None:
@@ -64,11 +64,11 @@ def finish_links(context: Context) -> None:
         When the disk refuses; it says that the work itself is done.
     """
     deadline = time.monotonic() + _LINKS_PATIENCE_S
-    linking = context.linking()
-    outdated = linking.counts_images
-    while outdated or linking.queued:
+    link_syncer = context.link_syncer()
+    outdated = link_syncer.counts_images
+    while outdated or link_syncer.queued:
         try:
-            linking.sync(wait_s=0.0, progress=context.progress, stop=context.stop)
+            link_syncer.sync(wait_s=0.0, progress=context.progress, stop=context.stop)
             outdated = False
         except LockedError as error:
             if time.monotonic() < deadline and not context.stop.wait(_LINKS_WAIT_S):
@@ -81,7 +81,9 @@ def finish_links(context: Context) -> None:
         except StorageError as error:
             raise StorageError(f"what was asked for is done, but {error}") from error
         # What people are moving just now is looked at again when it is at rest.
-        if linking.queued and (time.monotonic() >= deadline or context.stop.wait(_LINKS_WAIT_S)):
+        if link_syncer.queued and (
+            time.monotonic() >= deadline or context.stop.wait(_LINKS_WAIT_S)
+        ):
             break
     finish_pages(context)
 
@@ -132,7 +134,7 @@ def move_links(context: Context, to: Path) -> LinksResult:
     lock = FileLock(context.folders.lock("links"), purpose="syncing the links of", wait_s=10.0)
     with lock:
         if wanted != context.link_folder:
-            context.linking().clear(progress=context.progress, stop=context.stop)
+            context.link_syncer().clear(progress=context.progress, stop=context.stop)
             clear(context)
             with catalog.transaction():
                 catalog.store("link_folder", os.fsencode(wanted).hex())
@@ -169,7 +171,8 @@ def write(context: Context, *, budget_s: float | None = None) -> bool:
             pages.clear()
             return True
         names = {
-            cluster: os.fsencode(path.name) for cluster, path in context.linking().folders().items()
+            cluster: os.fsencode(path.name)
+            for cluster, path in context.link_syncer().folders().items()
         }
         return pages.write(
             names,

@@ -299,7 +299,7 @@ def delete_collection(
                 config.Settings(), dict.fromkeys(config.flatten(config.Settings()), "default")
             )
             with Context(name, place, found, plain, progress=progress, stop=stop) as going:
-                links = going.linking().clear(progress=progress, stop=stop).removed
+                links = going.link_syncer().clear(progress=progress, stop=stop).removed
                 link_folder.clear(going)
                 folder = going.link_folder
             kept = _left_in(folder)

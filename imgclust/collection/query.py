@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust import fs, search
-from imgclust.clusters import current_similarity
-from imgclust.collection.duplicates import WholePictures, copy_test
+from imgclust import devices, fs, search
+from imgclust.clusters import Similarity, current_similarity
+from imgclust.collection.duplicates import copy_test
 from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.numbers import is_digits
@@ -58,17 +59,22 @@ def query(
 
         exports.check_sheet(context, sheet)
     _ = context.recipe  # said before files are read
-    similarity = current_similarity(context.catalog, context.recipe)
+    similarity = _similarity(context)
     if min_similarity is not None and similarity.projection is None:
         raise NothingThereError(
             f"--min-similarity: {SIMILARITY_LACKING[similarity.lacking or '']}; use --min-score"
         )
     subject = _of_region(context, asked[0], region) if region else _of(context, asked)
-    originals = WholePictures(context)
-    try:
+    live = context.query_index()
+    with (
+        live.searched(),
+        contextlib.nullcontext() if copies else copy_test(context, live.index) as test,
+        # After so little work threads of OpenBLAS spin for longer than it takes.
+        devices.one_blas_thread,
+    ):
         found = search.neighbours(
             context.catalog,
-            context.live_index(),
+            live,
             subject,
             queries=asked,
             n=n,
@@ -76,12 +82,10 @@ def query(
             cluster=cluster,
             only=None if selection is None else selection.images(context),
             include_self=include_self,
-            near=None if copies else copy_test(context, originals).near,
+            near=None if test is None else test.near,
             compare=None if similarity.projection is None else similarity.between,
             min_similarity=min_similarity,
         )
-    finally:
-        originals.close()
     found = replace(
         found,
         neighbours=with_facts(context, found.neighbours),
@@ -104,6 +108,14 @@ def require_similarity(least: float | None) -> None:
     """Refuse what no similarity can be."""
     if least is not None and not -1 <= least <= 1:
         raise UsageError(f"--min-similarity {least:g} is not a similarity; use -1 to 1")
+
+
+def _similarity(context: Context) -> Similarity:
+    """The similarity of the current clustering, which is read once for many queries."""
+    current = context.catalog.clusterings.current_id(), context.recipe
+    if context.similarity is None or context.similarity[0] != current:
+        context.similarity = current, current_similarity(context.catalog, context.recipe)
+    return context.similarity[1]
 
 
 def _of(context: Context, asked: Sequence[str]) -> Subject:

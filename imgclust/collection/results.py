@@ -23,27 +23,41 @@ if TYPE_CHECKING:
     from imgclust.clusters import Drifting as Drifting
     from imgclust.clusters import LifeEvent as LifeEvent
     from imgclust.clusters import PastClustering as PastClustering
+    from imgclust.clusters import PreviewedCluster as PreviewedCluster
+    from imgclust.clusters import SweepPreview as SweepPreview
     from imgclust.clusters import SweepResult as SweepResult
+    from imgclust.collection.activity import Activity as Activity
+    from imgclust.collection.activity import RecentChange as RecentChange
     from imgclust.collection.clusters import ClusterDetails as ClusterDetails
     from imgclust.collection.clusters import ClusterRow as ClusterRow
     from imgclust.collection.clusters import Member as Member
+    from imgclust.collection.correction_results import Answer as Answer
     from imgclust.collection.correction_results import Corrected as Corrected
     from imgclust.collection.correction_results import CorrectedImage as CorrectedImage
     from imgclust.collection.correction_results import CorrectionList as CorrectionList
     from imgclust.collection.correction_results import CorrectionRow as CorrectionRow
     from imgclust.collection.correction_results import LookAlike as LookAlike
+    from imgclust.collection.correction_results import Question as Question
+    from imgclust.collection.correction_results import QuestionImage as QuestionImage
+    from imgclust.collection.correction_results import Questions as Questions
     from imgclust.collection.correction_results import WaitingLink as WaitingLink
     from imgclust.collection.corrections import Corrections as Corrections
     from imgclust.collection.duplicates import Dismissed as Dismissed
+    from imgclust.collection.found_duplicates import FoundCopy as FoundCopy
+    from imgclust.collection.found_duplicates import FoundDuplicates as FoundDuplicates
+    from imgclust.collection.found_duplicates import FoundGroup as FoundGroup
     from imgclust.collection.images import DamagedImage as DamagedImage
     from imgclust.collection.images import MissingImage as MissingImage
     from imgclust.collection.images import Removed as Removed
+    from imgclust.collection.k_choice import SweepCurve as SweepCurve
     from imgclust.collection.management import CollectionList as CollectionList
     from imgclust.collection.management import CollectionPlace as CollectionPlace
     from imgclust.collection.management import CollectionRow as CollectionRow
     from imgclust.collection.management import Deleted as Deleted
     from imgclust.collection.management import EffectiveSettings as EffectiveSettings
     from imgclust.collection.management import SettingRow as SettingRow
+    from imgclust.collection.map_points import MapCluster as MapCluster
+    from imgclust.collection.map_points import MapOverview as MapOverview
     from imgclust.collection.roots import MovedRoot as MovedRoot
     from imgclust.collection.roots import RemovedRoot as RemovedRoot
     from imgclust.collection.roots import RootRow as RootRow
@@ -72,7 +86,7 @@ if TYPE_CHECKING:
     from imgclust.ingest import Emit as Emit
     from imgclust.ingest import Event as Event
     from imgclust.ingest import IngestResult as IngestResult
-    from imgclust.ingest import Rest as Rest
+    from imgclust.ingest import Pause as Pause
     from imgclust.links import LinksResult as LinksResult
     from imgclust.maps import MapResult as MapResult
     from imgclust.paths import Folders as Folders
@@ -89,15 +103,20 @@ _HOMES = {
     "backup": "Backup Manifest Restored",
     "catalog": "Facts KeptCatalog Quarantined Suggestion StoredJob",
     "clustering": "Drift",
-    "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering SweepResult",
+    "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering PreviewedCluster "
+    "SweepPreview SweepResult",
+    "collection.activity": "Activity RecentChange",
     "collection.clusters": "ClusterDetails ClusterRow Member",
-    "collection.correction_results": "Corrected CorrectedImage CorrectionList CorrectionRow "
-    "LookAlike WaitingLink",
+    "collection.correction_results": "Answer Corrected CorrectedImage CorrectionList CorrectionRow "
+    "LookAlike Question QuestionImage Questions WaitingLink",
     "collection.corrections": "Corrections",
     "collection.duplicates": "Dismissed",
+    "collection.found_duplicates": "FoundCopy FoundDuplicates FoundGroup",
     "collection.images": "DamagedImage MissingImage Removed",
+    "collection.k_choice": "SweepCurve",
     "collection.management": "CollectionList CollectionPlace CollectionRow "
     "Deleted EffectiveSettings SettingRow",
+    "collection.map_points": "MapCluster MapOverview",
     "collection.roots": "MovedRoot RemovedRoot RootRow",
     "collection.selection": "Selection",
     "collection.service": "FeedEvent FeedPart ImageDetails ImagePage News Original PictureWorkers "
@@ -107,7 +126,7 @@ _HOMES = {
     "duplicates": "Duplicate DuplicateGroup DuplicatesResult Thresholds",
     "export": "ExportResult",
     "images": "Region",
-    "ingest": "Emit Event IngestResult Rest",
+    "ingest": "Emit Event IngestResult Pause",
     "links": "LinksResult",
     "maps": "MapResult",
     "paths": "Folders IndexFolder",

@@ -13,10 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgclust.catalog import Facts, FeedRow, StoredJob
-from imgclust.clusters import drifting
-from imgclust.collection import clusters, images
+from imgclust.clusters import Previewer, SweepPreview, current_drift
+from imgclust.collection import activity, clusters, found_duplicates, images, k_choice, map_points
 from imgclust.collection.clusters import ClusterDetails, Member
 from imgclust.collection.images import bytes_of
+from imgclust.collection.query_cache import QueryCache
 from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.images import DecodePool, Region, claim
@@ -26,6 +27,7 @@ from imgclust.progress import Monitor
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
+    from imgclust.collection.corrections import Corrections
     from imgclust.images import Outcome
     from imgclust.ingest import Emit, IngestResult
 
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 SHOWN = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
 # The longest side of a preview.
 _PREVIEW_PX = 1600
+# How often the index is compared with a catalog that changes meanwhile.
+_TRIES = 5
 ORDERS = ("distance", "newest", "oldest", "taken", "name")
 # A picture that is sent in: no larger than this.
 MOST_BYTES, _MOST_PIXELS = 64 << 20, 100_000_000
@@ -148,9 +152,15 @@ class PictureWorkers:
     """Decode workers for pictures that are sent in, and for previews; they start when needed.
 
     `close` ends them. May be used by several threads.
+
+    Attributes
+    ----------
+    cache
+        What queries keep for the next one.
     """
 
     def __init__(self) -> None:
+        self.cache = QueryCache()
         self._previews: DecodePool | None = None
 
     def read(self, path: bytes, *, region: Region | None = None) -> Outcome:
@@ -179,6 +189,7 @@ class PictureWorkers:
 
     def close(self) -> None:
         """Stop the workers."""
+        self.cache.close()
         if self._previews is not None:
             self._previews.close()
 
@@ -194,6 +205,8 @@ class Service:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._previewer: Previewer | None = None
+        self._asking: Corrections | None = None
 
     def watch(
         self, roots: Sequence[str | os.PathLike[str]], *, monitor: Monitor, emit: Emit
@@ -209,6 +222,10 @@ class Service:
     def decode_apart(self, workers: PictureWorkers) -> None:
         """Have pictures that queries read decoded by these workers, from now on."""
         self._context.reader = workers.read
+
+    def keep_with(self, workers: PictureWorkers) -> None:
+        """Have queries keep with these workers what the next one needs, from now on."""
+        self._context.query_cache = workers.cache
 
     def is_current(self) -> bool:
         """False when the catalog's file was replaced, or has other embeddings, since the opening.
@@ -403,6 +420,65 @@ class Service:
                 return outcome.thumbnail
         return None
 
+    # The choice of k
+
+    def sweep_curve(self) -> k_choice.SweepCurve:
+        """The elbow curve of the last sweep; raises NothingThereError without one."""
+        return k_choice.curve(self._context)
+
+    def sweep_preview(self, k: int) -> SweepPreview:
+        """What the last sweep has found for a k; nothing is published.
+
+        Raises
+        ------
+        NothingThereError
+            Without a sweep, or a kept fit of this k.
+        """
+        self._previewer = k_choice.previewer(self._context, self._previewer)
+        return self._previewer.show(k)
+
+    @property
+    def asking(self) -> Corrections:
+        """As `Collection.corrections`, the same each time: what its questions read is kept."""
+        from imgclust.collection.corrections import Corrections
+
+        self._asking = self._asking or Corrections(self._context)
+        return self._asking
+
+    # Duplicates
+
+    def found_duplicates(
+        self, *, offset: int = 0, limit: int = 50
+    ) -> found_duplicates.FoundDuplicates:
+        """Groups of the last job that looked for duplicates, as far as they are still true.
+
+        Raises
+        ------
+        NothingThereError
+            When none has.
+        """
+        return found_duplicates.found(self._context, offset=offset, limit=limit)
+
+    def duplicates_list(self) -> str:
+        """All copies but the best of each group, as a command of a shell that lists them.
+
+        Raises as `found_duplicates`.
+        """
+        return found_duplicates.shell_list(self._context)
+
+    # The map
+
+    def map_overview(self) -> map_points.MapOverview:
+        """The newest map of two dimensions; raises NothingThereError without one."""
+        return map_points.overview(self._context)
+
+    def map_points(self, *, after: int = 0) -> bytes:
+        """Its images with an id above `after`, as `server/gallery_routes.py` says; places new ones.
+
+        Raises as `map_overview`.
+        """
+        return map_points.points(self._context, after=after)
+
     # The feed
 
     def changes(self, after: str | None = None, *, limit: int = 500) -> FeedPart:
@@ -420,6 +496,10 @@ class Service:
             rows = catalog.feed.after(number, limit)
         events = tuple(_event(stream, row) for row in rows)
         return FeedPart(True, events[-1].id if events else f"{stream}-{number}", events)
+
+    def activity(self, *, limit: int = 60) -> activity.Activity:
+        """What waits to be read, and the newest changes, at most so many."""
+        return activity.activity(self._context, limit=limit)
 
     # Jobs
 
@@ -453,15 +533,22 @@ class Service:
         """
         context = self._context
         catalog = context.catalog
-        if catalog.hindrance:
-            return [f"{catalog.path.parent} cannot be written: {catalog.hindrance}"]
+        if catalog.why_not_writable:
+            return [f"{catalog.path.parent} cannot be written: {catalog.why_not_writable}"]
         try:
             if catalog.setting("recipe") is None:
                 return []
-            live = context.live_index()
-            with catalog.snapshot():
-                live.top_up()
-                indexed, stored = len(live.index), catalog.contents.count(context.recipe)
+            recipe = context.recipe
+            live = context.query_index()
+            for _ in range(_TRIES):
+                with live.searched():
+                    sequence, indexed = live.sequence, len(live.index)
+                with catalog.snapshot():
+                    current, stored = catalog.contents.sequence(), catalog.contents.count(recipe)
+                if current == sequence:
+                    break
+            else:  # images arrive faster than one can look
+                return []
         except ImgclustError as error:
             return [str(error)]
         if indexed != stored:
@@ -480,7 +567,7 @@ class Service:
             clustering = catalog.clusterings.current()
             oldest = catalog.observations.oldest_pending()
             missing = catalog.images.count_missing()
-            drift = None if clustering is None else drifting(catalog, clustering).overall.ratio
+            drift = None if clustering is None else current_drift(catalog, clustering).overall.ratio
             return Measures(
                 present=catalog.images.count() - missing,
                 missing=missing,

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING
 
 from imgclust import paths
 from imgclust.catalog import Suggestion
-from imgclust.clusters import Drifting, drifting
+from imgclust.clusters import Drifting, current_drift
 from imgclust.collection.roots import unreadable_folders
 from imgclust.embedding import Recipe
-from imgclust.ingest import Holds, IngestResult, Rest, held_folders, rest
-from imgclust.ingest import pause as begin_pause
-from imgclust.ingest import resume as end_pause
+from imgclust.ingest import (
+    Holds,
+    IngestResult,
+    Pause,
+    begin_pause,
+    current_pause,
+    end_pause,
+    held_folders,
+)
 from imgclust.paths import as_path
 
 if TYPE_CHECKING:
@@ -77,7 +83,7 @@ class Status:
     events: tuple[tuple[float, str, str], ...]
     corrections: Mapping[str, int]
     suggestions: tuple[Suggestion, ...] = ()
-    rest: Rest = Rest()
+    pause: Pause = Pause()
 
     @property
     def root_locations(self) -> tuple[Path, ...]:
@@ -103,7 +109,7 @@ class Standing:
     provisional: bool
     drift: Drifting | None
     run: IngestResult | None = None
-    rest: Rest = Rest()
+    pause: Pause = Pause()
     suggestions: tuple[Suggestion, ...] = ()
 
 
@@ -139,7 +145,7 @@ def status(context: Context) -> Status:
         drift = None
         if clustering is not None:
             unassigned = len(catalog.assignments.unassigned(clustering.id, clustering.recipe))
-            drift = drifting(catalog, clustering)
+            drift = current_drift(catalog, clustering)
             current = CurrentClustering(
                 id=clustering.id,
                 k=clustering.k,
@@ -171,7 +177,7 @@ def status(context: Context) -> Status:
             clustering=current,
             unassigned=unassigned,
             roots=tuple(root.path for root in roots if root.kind == "watched"),
-            added=sum(root.kind == "added" for root in roots),
+            added=sum(root.kind == "added" and catalog.images.count(root.id) > 0 for root in roots),
             link_mode=context.settings.links.mode,
             link_folder=context.link_folder,
             watching=context.is_watching,
@@ -180,7 +186,7 @@ def status(context: Context) -> Status:
             events=tuple(catalog.events(10)),
             suggestions=catalog.suggestions.of(None if clustering is None else clustering.id),
             corrections=catalog.corrections.counts(),
-            rest=_rest(context),
+            pause=_pause(context),
         )
 
 
@@ -198,33 +204,33 @@ def standing(context: Context) -> Standing:
         unlinked=catalog.ledger.count_queued_links() + to_review,
         clusters=0 if clustering is None else len(clustering.cluster_ids),
         provisional=clustering is not None and clustering.provisional,
-        drift=None if clustering is None else drifting(catalog, clustering),
+        drift=None if clustering is None else current_drift(catalog, clustering),
         run=None if context.counted is None else context.counted(),
-        rest=_rest(context),
+        pause=_pause(context),
         suggestions=catalog.suggestions.of(None if clustering is None else clustering.id),
     )
 
 
-def _rest(context: Context) -> Rest:
+def _pause(context: Context) -> Pause:
     """Why nothing is read now; hours are those of a watcher that runs."""
-    found = rest(context.catalog, wall=time.time())
-    return found if context.is_watching else Rest(found.paused)
+    found = current_pause(context.catalog, wall=time.time())
+    return found if context.is_watching else Pause(found.since)
 
 
 def pause(context: Context, *, over: bool) -> Paused:
     """See `Collection.pause` and, with `over`, `Collection.resume`."""
     catalog = context.catalog
-    before = rest(catalog, wall=time.time()).paused
+    before = current_pause(catalog, wall=time.time()).since
     (end_pause if over else begin_pause)(catalog)
-    now = _rest(context)
-    since = now.paused
+    now = _pause(context)
+    since = now.since
     return Paused(
         paused=since is not None,
         since=since,
         pending=catalog.observations.pending(),
         watching=context.is_watching,
         changed=(before is None) != (since is None),
-        hours=now.hours if now.outside else "",
+        hours=now.hours if now.outside_hours else "",
     )
 
 
@@ -241,7 +247,7 @@ def doctor(context: Context, *, repair: bool) -> DoctorResult:
         index_file=context.folders.index_file,
         aside=context.folders.aside,
         ingest_lock=context.folders.lock("ingest"),
-        linking=context.linking(),
+        link_syncer=context.link_syncer(),
         recluster=None if recipe is None else context.recluster(context.catalog),
         ours=context.our_folders(),
         exclusion=context.exclusion,

@@ -12,13 +12,13 @@ from imgclust import index
 from imgclust.catalog import Catalog, damaged_embeddings
 from imgclust.clusters import ArrivalAssigner, Model, Recluster, enforce, violations
 from imgclust.doctor.advice import Advisory, advise
-from imgclust.doctor.disk import DiskFindings, look_at_disk, mark, reading_again
+from imgclust.doctor.disk import DiskFindings, compare_disk, mark_differences, reread_sentence
 from imgclust.errors import IndexFileError, LockedError, StorageError
 from imgclust.index import VectorIndex
-from imgclust.links import Linking, LinksResult
+from imgclust.links import LinksResult, LinkSyncer
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.search import LiveIndex
+from imgclust.search import CatalogIndex
 from imgclust.watcher import Exclusion
 
 # The index keeps unit vectors at half precision: this is more than its rounding.
@@ -82,7 +82,7 @@ class Doctor:
         index_file: Path,
         aside: Path,
         ingest_lock: Path,
-        linking: Linking,
+        link_syncer: LinkSyncer,
         recluster: Recluster | None,
         ours: Sequence[bytes],
         exclusion: Exclusion,
@@ -97,7 +97,7 @@ class Doctor:
         self._index_file = index_file
         self._aside = aside
         self._ingest_lock = ingest_lock
-        self._linking = linking
+        self._link_syncer = link_syncer
         self._recluster = recluster
         self._ours = ours
         self._exclusion = exclusion
@@ -140,7 +140,7 @@ class Doctor:
             left = self._contradictions()
             done = "the catalog was repaired"
             if again:
-                done += f"; {reading_again(again, watching=self._watching)}"
+                done += f"; {reread_sentence(again, watching=self._watching)}"
             return Check("catalog", not left, "; ".join(left or found), done)
         if found:
             return Check("catalog", False, "; ".join(found))
@@ -224,18 +224,18 @@ class Doctor:
             return Check("disk", True, sentence), found.folders
         if not repair:
             return Check("disk", False, sentence), found.folders
-        mark(self._catalog, found)
+        mark_differences(self._catalog, found)
         done = []
         if found.absent:
             done.append(f"{len(found.absent):,} images are marked missing")
         if found.changed:
-            done.append(reading_again(len(found.changed), watching=self._watching))
+            done.append(reread_sentence(len(found.changed), watching=self._watching))
         return Check("disk", True, sentence, "; ".join(done)), found.folders
 
     # Index
 
     def _look_at_disk(self) -> DiskFindings:
-        return look_at_disk(
+        return compare_disk(
             self._catalog, ours=self._ours, exclusion=self._exclusion, stop=self._stop
         )
 
@@ -251,7 +251,7 @@ class Doctor:
         try:
             with FileLock(self._ingest_lock, purpose="ingesting into"):
                 index.set_aside(self._index_file, self._aside)
-                live = LiveIndex(
+                live = CatalogIndex(
                     self._catalog,
                     self._index_file,
                     recipe=self._recipe,
@@ -305,20 +305,20 @@ class Doctor:
     # Links
 
     def _examine_links(self, repair: bool) -> Check:
-        found = self._linking.check(progress=self._progress, stop=self._stop)
+        found = self._link_syncer.check(progress=self._progress, stop=self._stop)
         for _ in range(_LOOKS):
             if found.in_step or not self._watching:
                 break
             self._stop.wait(_APART_S)
-            found = self._linking.check(progress=self._progress, stop=self._stop)
+            found = self._link_syncer.check(progress=self._progress, stop=self._stop)
         sentence = _links_sentence(found)
         if found.in_step or not repair:
             return Check("links", found.in_step, sentence)
         try:
-            self._linking.sync(whole=True, progress=self._progress, stop=self._stop)
+            self._link_syncer.sync(whole=True, progress=self._progress, stop=self._stop)
         except (LockedError, StorageError) as error:
             return Check("links", False, f"{sentence}; not repaired: {error}")
-        again = self._linking.check(progress=self._progress, stop=self._stop)
+        again = self._link_syncer.check(progress=self._progress, stop=self._stop)
         return Check("links", again.in_step, sentence, "the link folder was updated")
 
 

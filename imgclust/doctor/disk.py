@@ -12,7 +12,7 @@ from imgclust.images import Listings, stat_of
 from imgclust.progress import StopFlag
 from imgclust.reconcile import same_file
 from imgclust.watcher import Exclusion, scan
-from imgclust.wording import NEXT_STEP, counted, printable
+from imgclust.wording import NEXT_STEP, printable
 from imgclust.wording import unreadable as in_words
 
 _PAGE = 5000
@@ -22,11 +22,10 @@ _PAGE = 5000
 class DiskFindings:
     """What differs between catalog and disk.
 
-    `absent` and `changed` disagree: the catalog says that they are there, unchanged. `touched`
-    have size and time of before and another inode or time of change, as after a chmod, a new hard
-    link or a copy: they are read again, most often to find the same bytes. `unknown` and `pending`
-    files are on their way in; `lost` are roots that are not there, `unreadable` such as are there
-    and cannot be read, with the reason.
+    `absent` and `changed` disagree: the catalog says that they are there, unchanged. `unknown`
+    and `pending` files are on their way in; `touched` images have size and time of before, and
+    another change time or inode (a hard link, an owner, permissions, a copy); `lost` are roots that
+    are not there, `unreadable` such as are there and cannot be read, with the reason.
     """
 
     checked: int
@@ -39,7 +38,7 @@ class DiskFindings:
     folders: int
     held: int = 0
     unreadable: tuple[tuple[bytes, str], ...] = ()
-    touched: tuple[Image, ...] = ()
+    touched: int = 0
 
     @property
     def disagrees(self) -> bool:
@@ -66,23 +65,22 @@ class DiskFindings:
         if self.unknown:
             parts.append(f"{self.unknown:,} files are not ingested yet: the next watch takes them")
         if self.touched:
-            what = counted(len(self.touched), "file has", "files have")
-            again = "another inode or time of change: the next watch reads them again"
-            parts.append(f"{what} {again}")
+            what = "have new links or permissions, or were copied"
+            parts.append(f"{self.touched:,} images {what}: the next watch reads them again")
         if self.pending:
             parts.append(f"{self.pending:,} wait to be read")
         return "; ".join(parts)
 
 
-def look_at_disk(
+def compare_disk(
     catalog: Catalog, *, ours: Sequence[bytes], exclusion: Exclusion, stop: StopFlag
 ) -> DiskFindings:
     """Compare every image with its file, and count the files that nobody knows."""
     roots = catalog.roots.all()
     network = {root.id for root in roots if is_network(root.path)}
-    absent, changed, touched = [], [], []
+    absent, changed = [], []
     listings = Listings()
-    checked = 0
+    checked = touched = 0
     for root in roots:
         after = 0
         while page := catalog.images.page_of_root(root.id, after=after, limit=_PAGE):
@@ -98,10 +96,11 @@ def look_at_disk(
                     continue
                 if stat is None or not listings.has(image.path, root.path):
                     absent.append(image)
-                elif not same_file(known.stat, stat, network=True):  # by size and time
-                    changed.append(image)
                 elif not same_file(known.stat, stat, network=root.id in network):
-                    touched.append(image)
+                    if known.stat[2:4] == stat[2:4]:
+                        touched += 1
+                    else:
+                        changed.append(image)
             after = page[-1].id
     watched = [root.path for root in roots if root.kind == "watched"]
     every = [root.path for root in roots] + [mount.path for mount in catalog.mounts.all()]
@@ -123,7 +122,7 @@ def look_at_disk(
         folders=folders,
         held=_held(catalog),
         unreadable=tuple(closed.items()),
-        touched=tuple(touched),
+        touched=touched,
     )
 
 
@@ -159,7 +158,7 @@ def _unknown(
     return unknown, len(folders)
 
 
-def mark(catalog: Catalog, found: DiskFindings) -> None:
+def mark_differences(catalog: Catalog, found: DiskFindings) -> None:
     """Make the catalog say what is so: absent images are missing, changed ones are due.
 
     Nothing is removed by this: only healthy scans do that.
@@ -176,7 +175,7 @@ def mark(catalog: Catalog, found: DiskFindings) -> None:
                 catalog.observations.read_again(image.path, image.root)
 
 
-def reading_again(count: int, *, watching: bool) -> str:
+def reread_sentence(count: int, *, watching: bool) -> str:
     """What becomes of images that are to be read again, for people."""
     who = "the running imgclust watch" if watching else "the next imgclust watch"
     return f"{count:,} images wait to be read again by {who}"

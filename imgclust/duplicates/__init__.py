@@ -1,9 +1,10 @@
 """Duplicates: images with the same bytes, copies at other sizes and encodings, and look-alikes."""
 
 from imgclust.duplicates.best import REASONS, Ranking, is_derived, raw_beside, reason
+from imgclust.duplicates.copy_memory import CopyMemory
 from imgclust.duplicates.copy_test import CopyTest
 from imgclust.duplicates.neighbour_cache import Neighbourhood, Verdict
-from imgclust.duplicates.pair_search import look, renewed
+from imgclust.duplicates.pair_search import search_pairs, updated_neighbourhood
 from imgclust.duplicates.pairs import Pairs, grouped
 from imgclust.duplicates.pixel_check import Originals, Pictures, Verifier
 from imgclust.duplicates.search import Duplicate, DuplicateGroup, DuplicatesResult, find
@@ -13,6 +14,7 @@ __all__ = [
     "LIKE",
     "MEASURED",
     "REASONS",
+    "CopyMemory",
     "CopyTest",
     "Duplicate",
     "DuplicateGroup",
@@ -30,8 +32,8 @@ __all__ = [
     "grouped",
     "is_derived",
     "known",
-    "look",
     "raw_beside",
     "reason",
-    "renewed",
+    "search_pairs",
+    "updated_neighbourhood",
 ]

@@ -43,7 +43,7 @@ _Rows = npt.NDArray[np.int64]
 _Search = Callable[[_Rows, int], _Rows]
 
 
-def renewed(
+def updated_neighbourhood(
     kept: Neighbourhood,
     index: VectorIndex,
     keys: _Rows,
@@ -53,7 +53,7 @@ def renewed(
 ) -> Neighbourhood:
     """A neighbourhood brought to the contents `(n,)`, ascending, that there are now.
 
-    New images are inserted among the neighbours of existing ones; `look` asks for theirs.
+    New images are inserted among the neighbours of existing ones; `search_pairs` asks for theirs.
     So what is found does not depend on the order in which they came.
 
     Raises
@@ -80,7 +80,7 @@ def renewed(
     return found
 
 
-def look(
+def search_pairs(
     index: VectorIndex,
     neighbourhood: Neighbourhood,
     *,

@@ -19,7 +19,7 @@ from imgclust.duplicates.best import (
     reason,
 )
 from imgclust.duplicates.neighbour_cache import Neighbourhood
-from imgclust.duplicates.pair_search import look
+from imgclust.duplicates.pair_search import search_pairs
 from imgclust.duplicates.pairs import Pairs, grouped
 from imgclust.duplicates.pixel_check import Originals, Pictures, Verifier
 from imgclust.duplicates.thresholds import Thresholds
@@ -129,7 +129,7 @@ def find(
         Of the contents in the index; completed here, also when this is stopped.
     """
     dismissed = catalog.dismissals.pairs()
-    alike, similar = look(
+    alike, similar = search_pairs(
         index,
         neighbourhood,
         shapes=shapes,

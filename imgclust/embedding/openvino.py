@@ -219,7 +219,7 @@ def _try(
         timer = threading.Timer(_PROBE_TIMEOUT_S, end)
         timer.start()
         try:
-            return _held_against(child.stdin, answers, made, reference, recipe, precisions)
+            return _compared(child.stdin, answers, made, reference, recipe, precisions)
         except _ChildEndedError:
             code = child.wait()
             if late.is_set():
@@ -235,7 +235,7 @@ class _ChildEndedError(Exception):
     """The child gave no answer."""
 
 
-def _held_against(
+def _compared(
     asked: IO[bytes] | None,
     answers: IO[bytes],
     made: Path,

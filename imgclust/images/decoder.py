@@ -40,7 +40,7 @@ from imgclust.images.headers import Origin, origin_of, raw_origin
 from imgclust.images.pages import main_page, next_that_shows
 from imgclust.images.pixels import is_series, reduced, whole_picture
 from imgclust.images.png import repaired, significant_bits, wrong_checksum
-from imgclust.images.reasons import is_out_of_memory, reason, stranger
+from imgclust.images.reasons import describe_unknown, is_out_of_memory, reason
 from imgclust.images.samples import packing_of, plain
 from imgclust.images.transparency import on_ground, shows, without_hiding_alpha
 
@@ -228,7 +228,7 @@ def decode(
     if kind is None:
         if suffix not in PICTURE_SUFFIXES:
             return Undecodable("not a kind of picture that imgclust reads")
-        return Undecodable(stranger(content[:HEAD_BYTES], suffix))
+        return Undecodable(describe_unknown(content[:HEAD_BYTES], suffix))
     wanted = _Wanted(side, thumbnail_px, pixel_cap, region, whole_px, preview_px)
     first: Exception | None = None
     for slow in (False, True):

@@ -119,6 +119,11 @@ class DecodePool:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def broken(self) -> bool:
+        """True when workers repeatedly did not start; whoever wants to try again makes a pool."""
+        return self._failed_starts >= _FAILED_STARTS * len(self._workers)
+
     def submit(self, path: bytes, done: Callable[[Outcome], None]) -> None:
         """Have `path` claimed; `done` is called once with the outcome, from a thread of the pool.
 
@@ -132,7 +137,7 @@ class DecodePool:
         with self._lock:
             if self._closed.is_set():
                 raise ImgclustError("the decode workers have been stopped")
-            if self._failed_starts >= _FAILED_STARTS * len(self._workers):
+            if self.broken:
                 raise ImgclustError(
                     f"decode workers do not start; try {sys.executable} -c "
                     "'import imgclust.images.worker' to see why"

@@ -74,7 +74,7 @@ _FRAMES = {
 }
 
 
-def stranger(head: bytes, suffix: str) -> str:
+def describe_unknown(head: bytes, suffix: str) -> str:
     """Say in plain words what bytes are that no signature of a picture fits."""
     for signature, at, what in _OTHERS:
         if head[at : at + len(signature)] == signature and _is(signature, head):

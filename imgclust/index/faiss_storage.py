@@ -70,7 +70,13 @@ class Codes:
         self, queries: NDArray[np.float32], n: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Inner products and positions, each `(m, n)`, of the rows best for each query."""
-        scores, rows = self._index.search(queries, n)
+        # A thread searches for a query of its own: more would only wait, and spin while they do.
+        threads = self._faiss.omp_get_max_threads()
+        self._faiss.omp_set_num_threads(max(1, min(threads, len(queries))))
+        try:
+            scores, rows = self._index.search(queries, n)
+        finally:
+            self._faiss.omp_set_num_threads(threads)
         return scores, rows
 
     def _empty(self) -> Any:

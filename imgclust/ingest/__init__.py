@@ -1,18 +1,26 @@
 """Ingest: takes images in, once each, and keeps the catalog true to the disk."""
 
 from imgclust.ingest.commit import Assigner, Embedded
-from imgclust.ingest.dependencies import Clusters, Events, Parts
-from imgclust.ingest.environment import Clock, Disk, LocalDisk, Place, SystemClock
+from imgclust.ingest.dependencies import Clusters, Dependencies, Events
+from imgclust.ingest.environment import Clock, Disk, LocalDisk, Scope, SystemClock
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
 from imgclust.ingest.loop import Ingest
 from imgclust.ingest.mounts import HeldFolder, Holds, forget_lost_mounts, held_folders
-from imgclust.ingest.rest import Rest, in_hours, keep_hours, pause, rest, resume
+from imgclust.ingest.pause import (
+    Pause,
+    begin_pause,
+    current_pause,
+    end_pause,
+    in_hours,
+    store_hours,
+)
 
 __all__ = [
     "Assigner",
     "Clock",
     "Clusters",
     "Counts",
+    "Dependencies",
     "Disk",
     "Embedded",
     "Emit",
@@ -23,15 +31,14 @@ __all__ = [
     "Ingest",
     "IngestResult",
     "LocalDisk",
-    "Parts",
-    "Place",
-    "Rest",
+    "Pause",
+    "Scope",
     "SystemClock",
+    "begin_pause",
+    "current_pause",
+    "end_pause",
     "forget_lost_mounts",
     "held_folders",
     "in_hours",
-    "keep_hours",
-    "pause",
-    "rest",
-    "resume",
+    "store_hours",
 ]

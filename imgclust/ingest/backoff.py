@@ -1,6 +1,6 @@
-"""Waiting for disks: for one that refuses writes, and for one whose files cannot be read.
+"""Waits for disks: one that refuses writes, or one whose files cannot be read.
 
-A read error is the file's, or its disk's: `Disks` finds out which.
+A read error is the file's, or its disk's: `ReadBackoff` finds out which.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _FIRST_WRITE_S, _LONGEST_S = 1.0, 60.0
 _FIRST_S = 2.0
 
 
-class Pause:
+class WriteBackoff:
     """Waits until the catalog can be written again; said once, whatever it takes.
 
     Attributes
@@ -79,7 +79,7 @@ class _Failing:
     wait_s: float
 
 
-class Disks:
+class ReadBackoff:
     """Remembers the roots that cannot be read; none of their files is set aside for that."""
 
     def __init__(self, catalog: Catalog, *, disk: Disk, clock: Clock, emit: Emit) -> None:

@@ -23,10 +23,10 @@ from imgclust.images import (
     ReadFailed,
     Skipped,
 )
-from imgclust.ingest.backoff import Disks
-from imgclust.ingest.environment import Clock, Disk, Place
+from imgclust.ingest.backoff import ReadBackoff
+from imgclust.ingest.environment import Clock, Disk, Scope
 from imgclust.ingest.events import Counts, Emit, Event
-from imgclust.ingest.faults import unforeseen
+from imgclust.ingest.faults import is_unexpected
 from imgclust.ingest.mounts import held_sentence
 from imgclust.ingest.removal import Removal
 from imgclust.ingest.rows import Change, Rows
@@ -60,7 +60,7 @@ class _UndoneError(Exception):
     """Ends a transaction that is not to last."""
 
 
-class Committing:
+class Committer:
     """Turns outcomes into rows; `disks` knows which of the disks cannot be read."""
 
     def __init__(
@@ -86,13 +86,13 @@ class Committing:
         self._rows = rows or Rows(catalog, disk, clock)
         self._removal = Removal(catalog, disk, self._rows)
         self._unread = UnreadFiles(catalog, disk)
-        self.disks = Disks(catalog, disk=disk, clock=clock, emit=emit)
+        self.disks = ReadBackoff(catalog, disk=disk, clock=clock, emit=emit)
 
     def write(
         self,
         outcomes: Sequence[Outcome],
         embedded: Embedded,
-        place: Place,
+        scope: Scope,
         *,
         scanning: bool = False,
     ) -> bool:
@@ -112,7 +112,7 @@ class Committing:
         self._rows.begin(scanning=scanning)
         try:
             with self._catalog.transaction():
-                said = self._put(outcomes, embedded, place)
+                said = self._put(outcomes, embedded, scope)
                 changes = self._rows.changes + ([] if scanning else self._rows.settle())
                 self._note_swapped()
                 lost = self._catalog.images.some([image.id for image in self._rows.lost])
@@ -138,7 +138,7 @@ class Committing:
         self._count_touched()
         return bool(said)
 
-    def works(self, place: Place, *, but: Collection[bytes]) -> bool | None:
+    def works(self, scope: Scope, *, but: Collection[bytes]) -> bool | None:
         """Whether the newest image, at none of the paths `but`, could be written again.
 
         None when there is none. It is tried in a transaction that is undone.
@@ -146,7 +146,7 @@ class Committing:
         image = next(
             (
                 image
-                for root in place.roots
+                for root in scope.roots
                 for path in self._catalog.images.newest_of_root(root.id, 1 + len(but), but=b"")
                 if path not in but and (image := self._catalog.images.at(path)) is not None
                 if self._catalog.contents.has_embedding(image.content, self._recipe)
@@ -168,26 +168,26 @@ class Committing:
             with self._catalog.transaction():
                 self._catalog.remove_image(image)
                 self._catalog.observations.see(image.path, image.root, known.stat, due=0.0)
-                self._put([again], Embedded({content.key: vector}), place)
+                self._put([again], Embedded({content.key: vector}), scope)
                 raise _UndoneError
         except _UndoneError:
             return True
         except BaseException as error:
-            if not unforeseen(error):
+            if not is_unexpected(error):
                 raise
             return False
         finally:
             self._rows.forget()
 
     def _put(
-        self, outcomes: Sequence[Outcome], embedded: Embedded, place: Place
+        self, outcomes: Sequence[Outcome], embedded: Embedded, scope: Scope
     ) -> list[tuple[Event, int | None]]:
         """Write the outcomes; returns what is to be said, each with its content."""
         said: list[tuple[Event, int | None]] = []
         fresh: dict[int, Vectors] = {}
-        new = self._write_new(outcomes, embedded, fresh, place)
+        new = self._write_new(outcomes, embedded, fresh, scope)
         for outcome in outcomes:
-            event, content = new.get(outcome.path) or self._one(outcome, embedded, fresh, place)
+            event, content = new.get(outcome.path) or self._one(outcome, embedded, fresh, scope)
             if event is not None:
                 said.append((event, content))
         if fresh:
@@ -231,7 +231,7 @@ class Committing:
         outcomes: Sequence[Outcome],
         embedded: Embedded,
         fresh: dict[int, Vectors],
-        place: Place,
+        scope: Scope,
     ) -> dict[bytes, tuple[Event, int]]:
         """Write the images that are new in every respect, all at once, and say so by path.
 
@@ -256,7 +256,7 @@ class Committing:
             and one.sha256 not in out
             and one.path in known
             and one.path not in occupied
-            and self._judge(known[one.path], one, place).fate is Fate.COMMIT
+            and self._judge(known[one.path], one, scope).fate is Fate.COMMIT
         ]
         fresh.update((key, embedded.vectors[key]) for key, _, _ in chosen)
         self._catalog.contents.put_embedded(
@@ -267,7 +267,7 @@ class Committing:
         self._catalog.details.put((key, _details(one)) for key, one, _ in chosen)
         images = self._catalog.images.insert_all(
             [(one.path, seen.root, key) for key, one, seen in chosen],
-            inodes=[0 if seen.root in place.network else one.stat.inode for _, one, seen in chosen],
+            inodes=[0 if seen.root in scope.network else one.stat.inode for _, one, seen in chosen],
         )
         self._catalog.observations.done([one.path for _, one, _ in chosen])
         self._catalog.ledger.queue_links(images)
@@ -276,15 +276,15 @@ class Committing:
             for (key, one, _), image in zip(chosen, images, strict=True)
         }
 
-    def _judge(self, known: Observation | None, outcome: Outcome, place: Place) -> Verdict:
+    def _judge(self, known: Observation | None, outcome: Outcome, scope: Scope) -> Verdict:
         return judge(
             known,
             outcome,
             wall=self._clock.wall(),
-            settle_s=place.settle_s(0 if known is None else known.root),
+            settle_s=scope.settle_s(0 if known is None else known.root),
             young_s=self._rules.young_s,
             retry_s=self._rules.retry_s,
-            network=known is not None and known.root in place.network,
+            network=known is not None and known.root in scope.network,
             disk_works=self.disks.works(known, outcome),
         )
 
@@ -293,10 +293,10 @@ class Committing:
         outcome: Outcome,
         embedded: Embedded,
         fresh: dict[int, Vectors],
-        place: Place,
+        scope: Scope,
     ) -> tuple[Event | None, int | None]:
         known = self._catalog.observations.at(outcome.path)
-        verdict = self._judge(known, outcome, place)
+        verdict = self._judge(known, outcome, scope)
         observations = self._catalog.observations
         now = self._clock.monotonic()
         path = outcome.path
@@ -317,7 +317,7 @@ class Committing:
             return None, None
         if verdict.fate is Fate.COMMIT:
             assert isinstance(outcome, Decoded)
-            return self._image(known, outcome, embedded, fresh, place)
+            return self._image(known, outcome, embedded, fresh, scope)
         kept = self._unread.image_of(outcome)
         if kept is not None:
             reason = verdict.reason or "it is not taken for a picture now"
@@ -344,10 +344,10 @@ class Committing:
         decoded: Decoded,
         embedded: Embedded,
         fresh: dict[int, Vectors],
-        place: Place,
+        scope: Scope,
     ) -> tuple[Event | None, int | None]:
         key = key_of(decoded.sha256)
-        if self._removal.stays_out(known, decoded, place):
+        if self._removal.stays_out(known, decoded, scope):
             self._removal.keep_out(known, decoded)
             return Event("removed", _SENTENCES["removed"], known.path), None
         try:
@@ -367,7 +367,7 @@ class Committing:
             fresh[key] = vector
             embedded_now = True
         self._catalog.details.put([(key, _details(decoded))])
-        taken = self._rows.take(known, key, decoded, place)
+        taken = self._rows.take(known, key, decoded, scope)
         if taken is None:
             return None, None
         kind, image = taken

@@ -35,7 +35,7 @@ class Clusters(Protocol):
 
 
 @dataclass(frozen=True)
-class Parts:
+class Dependencies:
     """What the loop is put together from; a test replaces any of it.
 
     `after_commit` brings index and thumbnails up to date, `links` the link folder (False when

@@ -16,7 +16,7 @@ from imgclust.errors import EmbeddingError, StoppedError
 from imgclust.failpoints import passing
 from imgclust.images import Decoded, Outcome
 from imgclust.ingest.commit import Embedded
-from imgclust.ingest.faults import unforeseen
+from imgclust.ingest.faults import is_unexpected
 
 
 @dataclass
@@ -127,7 +127,7 @@ class EmbeddingThread:
                 embedded = self._embed(batch)
                 self._done(Done(batch, embedded, seconds=time.monotonic() - began))
             except BaseException as error:  # one bad batch must not end the thread
-                spoiled = unforeseen(error) and self._works(error)
+                spoiled = is_unexpected(error) and self._works(error)
                 self._done(Done(batch, Embedded(), error, spoiled))
 
     def _works(self, error: BaseException) -> bool:

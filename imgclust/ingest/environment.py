@@ -21,7 +21,7 @@ from imgclust.images import (
     names_in,
     stat_of,
 )
-from imgclust.ingest.faults import unforeseen
+from imgclust.ingest.faults import is_unexpected
 
 # Poll interval for requests of other processes.
 POLL_S = 0.5
@@ -149,14 +149,14 @@ class LocalDisk:
             try:
                 stat = file_stat(result)
             except BaseException as error:
-                if not unforeseen(error):
+                if not is_unexpected(error):
                     raise
                 stat = NO_STAT  # the path is looked at again, alone
             yield path, stat
 
 
 @dataclass(frozen=True)
-class Place:
+class Scope:
     """The roots of a collection, the folders of ours that are never entered, what is left out."""
 
     roots: tuple[Root, ...]
@@ -209,6 +209,6 @@ def is_away(disk: Disk, path: bytes, top: bytes, listings: Listings) -> bool:
     try:
         return disk.stat(path) is None or not listings.has(path, top)
     except BaseException as error:
-        if not isinstance(error, OSError) and not unforeseen(error):
+        if not isinstance(error, OSError) and not is_unexpected(error):
             raise
         return False

@@ -22,7 +22,7 @@ _MOST_WORDS = 200
 _log = logging.getLogger(__name__)
 
 
-def unforeseen(error: BaseException) -> bool:
+def is_unexpected(error: BaseException) -> bool:
     """True for what is neither raised on purpose, nor by a disk, nor to end the process.
 
     Libraries raise BaseException as well: one in Rust does when it panics.
@@ -86,7 +86,7 @@ class Faults:
         try:
             done = self._together(steps)
         except BaseException as error:
-            if not unforeseen(error):
+            if not is_unexpected(error):
                 raise
         else:
             self._works = self._works or bool(steps)
@@ -99,7 +99,7 @@ class Faults:
                 found.append(done_alone)
                 self._works = True
             except BaseException as error:
-                if not unforeseen(error):
+                if not is_unexpected(error):
                     raise
                 found.append(None)
                 failed.append((step, error))
@@ -142,7 +142,7 @@ class Faults:
         try:
             return write(outcomes)
         except BaseException as error:
-            if not unforeseen(error):
+            if not is_unexpected(error):
                 raise
         rested = False
         failed: list[tuple[Outcome, BaseException]] = []
@@ -150,7 +150,7 @@ class Faults:
             try:
                 rested = write([outcome]) or rested
             except BaseException as error:
-                if not unforeseen(error):
+                if not is_unexpected(error):
                     raise
                 failed.append((outcome, error))
         if failed and len(failed) == len(outcomes):

@@ -10,17 +10,17 @@ from imgclust.catalog import Catalog, key_of
 from imgclust.config import Settings
 from imgclust.errors import StorageError
 from imgclust.images import Decoded, Outcome
-from imgclust.ingest.backoff import Pause, refusal
-from imgclust.ingest.commit import Committing, Embedded
-from imgclust.ingest.dependencies import Events, Parts
+from imgclust.ingest.backoff import WriteBackoff, refusal
+from imgclust.ingest.commit import Committer, Embedded
+from imgclust.ingest.dependencies import Dependencies, Events
 from imgclust.ingest.embedding_thread import Done
-from imgclust.ingest.environment import POLL_S, Place
+from imgclust.ingest.environment import POLL_S, Scope
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
 from imgclust.ingest.faults import Faults
 from imgclust.ingest.mounts import held_folders
-from imgclust.ingest.path_tracker import Looking
+from imgclust.ingest.path_tracker import PathTracker
+from imgclust.ingest.pause import Pause, current_pause
 from imgclust.ingest.pipeline import Pipeline
-from imgclust.ingest.rest import Rest, rest
 from imgclust.ingest.root_scan import Scan
 from imgclust.ingest.upkeep import Upkeep
 from imgclust.progress import Progress, StopFlag, silent
@@ -57,7 +57,7 @@ class Ingest:
     def __init__(
         self,
         catalog: Catalog,
-        parts: Parts,
+        parts: Dependencies,
         *,
         recipe: str,
         settings: Settings,
@@ -85,21 +85,21 @@ class Ingest:
         self._scan_due = 0.0
         self._overflowed = False
         self._polled = 0.0
-        self._rest = Rest()
+        self._pause = Pause()
         self._advanced = self._clock.monotonic()
         self._once = False
         self._unsettled = True
         self._later: list[Event] = []
         self._said: set[bytes] = set()
         self._started = self._clock.monotonic()
-        self._pause = Pause(catalog, stop=self._stop, emit=emit)
+        self._write_backoff = WriteBackoff(catalog, stop=self._stop, emit=emit)
         self._upkeep = Upkeep(
             catalog, parts, rules=self._rules, counts=self._counts, emit=emit, progress=progress
         )
         self._faults = Faults(
             catalog, disk=parts.disk, counts=self._counts, later=self._later, say=emit
         )
-        self._looking = Looking(
+        self._tracker = PathTracker(
             catalog,
             disk=parts.disk,
             clock=parts.clock,
@@ -108,7 +108,7 @@ class Ingest:
             emit=self._later.append,
             say=emit,
         )
-        self._committing = Committing(
+        self._committer = Committer(
             catalog,
             recipe=recipe,
             rules=self._rules,
@@ -117,14 +117,14 @@ class Ingest:
             assigner=parts.assigner,
             counts=self._counts,
             emit=emit,
-            rows=self._looking.rows,
+            rows=self._tracker.rows,
         )
         rules = settings.embedding
         batch = rules.batch or devices.batch_images(device=rules.device, engine=rules.engine)
         self._pipeline = Pipeline(
             catalog,
             recipe=recipe,
-            looking=self._looking,
+            tracker=self._tracker,
             faults=self._faults,
             clock=parts.clock,
             decoder=parts.decoder,
@@ -163,8 +163,8 @@ class Ingest:
                         raise refusal(error) from error
                     self.forget()
                     self._parts.monitor.pause(str(refusal(error)))
-                    self._pause.wait(refusal(error))
-            if not self._pause.on:
+                    self._write_backoff.wait(refusal(error))
+            if not self._write_backoff.on:
                 self._finish(complete=once and not self._stop.is_set())
         finally:
             if self._events is not None:
@@ -210,14 +210,14 @@ class Ingest:
         self._receive(timeout_s)
         self._scan_some()
         self._take_requests()
-        self._committing.disks.postpone()
+        self._committer.disks.postpone()
         if self._scan is not None and self._scan.in_doubt:
             self._pipeline.forget()  # what is dropped is read again when the scan has decided
-        elif not self._rest:
-            self._pipeline.claim(self._place)
+        elif not self._pause:
+            self._pipeline.claim(self._scope)
         self._pipeline.batch_up()
         self._pipeline.commit()
-        self._unsettled = self._committing.settle(scanning=self._scan is not None)
+        self._unsettled = self._committer.settle(scanning=self._scan is not None)
         self._upkeep.look(working=bool(self._pipeline.claimed), scanning=self._scan is not None)
         self._say()
 
@@ -245,7 +245,7 @@ class Ingest:
         """True when all that is left has kept changing, or being busy, for too long."""
         now = self._clock.monotonic()
         busy = self._scan is not None or self._scan_due <= now or self._pipeline.thread.in_flight
-        if busy or self._rest:
+        if busy or self._pause:
             self._advanced = now
         if self._pipeline.decoding or now - self._advanced < _PATIENCE_S + sum(self._rules.retry_s):
             return False
@@ -258,7 +258,7 @@ class Ingest:
         for message in self._inbox.take(_TURN, timeout_s=timeout_s):
             self._turn(message)
         if self._paths:
-            self._paths = self._looking.at_paths(self._paths, self._place)
+            self._paths = self._tracker.at_paths(self._paths, self._scope)
 
     def _turn(self, message: Message) -> None:
         if isinstance(message, bytes):
@@ -277,7 +277,7 @@ class Ingest:
 
     def _reload(self) -> None:
         roots = tuple(self._catalog.roots.all())
-        self._place = Place(roots, self._ours, self._network, self._rules.settle_s, self._exclusion)
+        self._scope = Scope(roots, self._ours, self._network, self._rules.settle_s, self._exclusion)
 
     def _scan_some(self) -> None:
         self._overflowed |= self._inbox.overflowed()
@@ -290,7 +290,7 @@ class Ingest:
                 self._events.check()
             self._reload()
             self._scan = Scan(
-                self._place, looking=self._looking, rules=self._rules, said=self._said
+                self._scope, tracker=self._tracker, rules=self._rules, said=self._said
             )
         if self._scan.advance(lasting=not self._once):
             wait = float("inf") if self._once else self._rules.rescan_s
@@ -301,7 +301,7 @@ class Ingest:
             self._emit(Event("scanned", f"scanned in {self._scan.seconds:.1f} s"))
             self._scan = None
             self._upkeep.due = True
-            self._pause.over()
+            self._write_backoff.over()
 
     def _say_excluded(self, images: int) -> None:
         if images and images != self._counts.excluded:
@@ -326,17 +326,17 @@ class Ingest:
             return
         self._polled = 0.0
         self._reload()
-        self._looking.at_requests(requests, self._place)
+        self._tracker.at_requests(requests, self._scope)
 
     def _look_at_rest(self) -> None:
         """Stop reading, or begin again, as a person or the clock says."""
-        found = rest(self._catalog, wall=self._clock.wall())
-        if found.sentence != self._rest.sentence:
+        found = current_pause(self._catalog, wall=self._clock.wall())
+        if found.sentence != self._pause.sentence:
             if found:
                 self._pipeline.forget()  # read again afterwards: it stops within a second
             said = f"{found.sentence}; new files are queued" if found else "files are read again"
             self._emit(Event("note", said))
-        self._rest = found
+        self._pause = found
 
     # What the parts ask of the loop
 
@@ -346,12 +346,12 @@ class Ingest:
         began = self._clock.monotonic()
         if self._faults.commit(
             outcomes,
-            lambda part: self._committing.write(part, embedded, self._place, scanning=scanning),
-            lambda: self._committing.works(self._place, but=paths),
+            lambda part: self._committer.write(part, embedded, self._scope, scanning=scanning),
+            lambda: self._committer.works(self._scope, but=paths),
         ):
             self._advanced = self._clock.monotonic()
         self._parts.monitor.took("commit", self._clock.monotonic() - began)
-        self._pause.over()
+        self._write_backoff.over()
         fresh: dict[int, Decoded] = {}
         for outcome in outcomes:
             if isinstance(outcome, Decoded) and key_of(outcome.sha256) in embedded.vectors:
@@ -366,7 +366,7 @@ class Ingest:
         """
         self._later.clear()
         self._pipeline.forget()
-        self._looking.rows.forget()
+        self._tracker.rows.forget()
 
     def _trouble(self, code: str, sentence: str) -> None:
         self._inbox.put(Event("trouble", sentence))

@@ -9,17 +9,17 @@ from functools import partial
 
 from imgclust.catalog import Catalog, Image, Observation
 from imgclust.images import FileStat
-from imgclust.ingest.environment import Clock, Disk, Place
+from imgclust.ingest.environment import Clock, Disk, Scope
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.faults import Faults, Step
 from imgclust.ingest.rows import Rows
-from imgclust.reconcile import Look, look, ripe
+from imgclust.reconcile import Look, look, settled
 
 # Paths looked at in one transaction, those below a folder that has gone included.
 _ROWS = 2000
 
 
-class Looking:
+class PathTracker:
     """Looks at paths that events, scans and requests name, each time in one transaction.
 
     Attributes
@@ -50,7 +50,7 @@ class Looking:
         self.say = say
         self.rows = Rows(catalog, disk, clock)
 
-    def at_paths(self, paths: Mapping[bytes, bytes], place: Place) -> dict[bytes, bytes]:
+    def at_paths(self, paths: Mapping[bytes, bytes], scope: Scope) -> dict[bytes, bytes]:
         """Look at what events name: a file, or a folder that has gone or moved.
 
         Parameters
@@ -73,7 +73,7 @@ class Looking:
                 return
             begun.pop(path, None)
             with contextlib.suppress(OSError):  # the disk cannot tell: the next scan asks again
-                below = self._at_path(path, root, place, after=after, rows=rows)
+                below = self._at_path(path, root, scope, after=after, rows=rows)
                 if len(below) == rows:
                     begun[path] = below[-1]
                 rows -= max(1, len(below))
@@ -81,34 +81,34 @@ class Looking:
         steps = [
             Step(path, root.id, None, partial(look, path, after, root.id))
             for path, after in paths.items()
-            if (root := place.root_of(path)) is not None
+            if (root := scope.root_of(path)) is not None
         ]
         if steps:
             self._faults.each(steps, doing="looking at it")
         return {**waiting, **begun}
 
     def _at_path(
-        self, path: bytes, root: int, place: Place, *, after: bytes, rows: int
+        self, path: bytes, root: int, scope: Scope, *, after: bytes, rows: int
     ) -> list[bytes]:
         """Look at one of them; returns the paths below it that were looked at."""
         stat = self.disk.stat(path)
         known = self.catalog.observations.at(path)
         if stat is not None or known is not None:
-            self.at_file(path, stat, root, place, known=known)
+            self.at_file(path, stat, root, scope, known=known)
             return []
         if self.disk.is_folder(path):
             return []
         found = self.catalog.observations.below(path, after=after, limit=rows)
         for below in found:
-            self.at_file(below, self.disk.stat(below), root, place)
+            self.at_file(below, self.disk.stat(below), root, scope)
         return found
 
     def at_files(
-        self, files: Sequence[tuple[bytes, FileStat]], root: int, place: Place
+        self, files: Sequence[tuple[bytes, FileStat]], root: int, scope: Scope
     ) -> list[Look | None]:
         """Look at files with their stats, in one transaction; None for one that is put aside."""
         steps = [
-            Step(path, root, stat, partial(self.at_file, path, stat, root, place))
+            Step(path, root, stat, partial(self.at_file, path, stat, root, scope))
             for path, stat in files
         ]
         return self._faults.each(steps, doing="looking at it")
@@ -118,7 +118,7 @@ class Looking:
         path: bytes,
         stat: FileStat | None,
         root: int,
-        place: Place,
+        scope: Scope,
         *,
         known: Observation | None = None,
         asked: bool = False,
@@ -130,10 +130,10 @@ class Looking:
             # A root inside another one came later: what lies in it is lost or kept with it.
             self.catalog.observations.relocate(path, root)
             self.catalog.images.relocate(path, root)
-        found = look(known, stat, network=root in place.network, asked=asked)
+        found = look(known, stat, network=root in scope.network, asked=asked)
         if found is Look.SEE:
             assert stat is not None
-            self.see(path, stat, root, place)
+            self.see(path, stat, root, scope)
         elif found is Look.VANISHED:
             self.vanished(path)
         elif found is Look.BACK:
@@ -146,10 +146,10 @@ class Looking:
             self.counts.rest(path, "unchanged")
         return found
 
-    def at_requests(self, requests: Sequence[tuple[bytes, int]], place: Place) -> None:
+    def at_requests(self, requests: Sequence[tuple[bytes, int]], scope: Scope) -> None:
         """Look at paths that a person named, each with its root, in one transaction."""
         steps = [
-            Step(path, root, None, partial(self._at_request, path, root, place))
+            Step(path, root, None, partial(self._at_request, path, root, scope))
             for path, root in requests
         ]
         if None in self._faults.each(steps, doing="looking at it"):
@@ -157,39 +157,39 @@ class Looking:
                 for path, _ in requests:
                     self.catalog.requests.answer(path)
 
-    def _at_request(self, path: bytes, root: int, place: Place) -> None:
+    def _at_request(self, path: bytes, root: int, scope: Scope) -> None:
         """Look at one of them, and note where the root of it is mounted."""
-        watched = place.root_of(path)
+        watched = scope.root_of(path)
         stat = None
         try:
             stat = self.disk.stat(path)
         except OSError as error:
             self.emit(Event("trouble", f"cannot be read: {error.strerror}", path))
         self.catalog.requests.answer(path)
-        added = None if watched else place.by_id(root)
+        added = None if watched else scope.by_id(root)
         if added is not None and not added.device and stat is not None:
             # Until its first scan only this tells a lost mount from deleted files.
             anchor = os.path.dirname(path) if path == added.path else added.path
             device, inode = self.disk.identity(anchor) or (None, None)
             self.catalog.roots.identify(root, device=device, inode=inode)
-        self.at_file(path, stat, watched.id if watched else root, place, asked=True)
+        self.at_file(path, stat, watched.id if watched else root, scope, asked=True)
         self.catalog.observations.ask(path)
 
-    def at_ripe(self, known: Observation, place: Place) -> bool:
+    def at_ripe(self, known: Observation, scope: Scope) -> bool:
         """Look at a path whose settle delay has passed; True when it is to be read now."""
-        if not known.asked and place.excludes(known.path) and self.let_go(known.path):
+        if not known.asked and scope.excludes(known.path) and self.let_go(known.path):
             return False
         try:
             stat = self.disk.stat(known.path)
         except OSError:  # a claim will say what is wrong
             return True
-        found = ripe(known, stat, network=known.root in place.network)
+        found = settled(known, stat, network=known.root in scope.network)
         if found is not Look.CLAIM:
             with self.catalog.transaction():
                 if stat is None:
                     self.vanished(known.path)
                 else:
-                    self.see(known.path, stat, known.root, place)
+                    self.see(known.path, stat, known.root, scope)
         return found is Look.CLAIM
 
     def let_go(self, path: bytes) -> bool:
@@ -201,9 +201,9 @@ class Looking:
         self.counts.leave(path)
         return True
 
-    def see(self, path: bytes, stat: FileStat, root: int, place: Place) -> None:
+    def see(self, path: bytes, stat: FileStat, root: int, scope: Scope) -> None:
         """The path is new or has changed: it is due when it has stayed the same long enough."""
-        due = self.clock.monotonic() + place.settle_s(root)
+        due = self.clock.monotonic() + scope.settle_s(root)
         self.catalog.observations.see(path, root, stat, due=due)
         self.counts.wait(path)
 

@@ -11,9 +11,9 @@ from imgclust.errors import EmbeddingError, StoppedError
 from imgclust.images import Decoded, Decoder, Outcome, Unreadable
 from imgclust.ingest.commit import Embedded
 from imgclust.ingest.embedding_thread import Batch, Done, EmbeddingThread
-from imgclust.ingest.environment import Clock, Place
-from imgclust.ingest.faults import Faults, sentence, unforeseen
-from imgclust.ingest.path_tracker import Looking
+from imgclust.ingest.environment import Clock, Scope
+from imgclust.ingest.faults import Faults, is_unexpected, sentence
+from imgclust.ingest.path_tracker import PathTracker
 from imgclust.progress import Monitor
 
 # How long a half-full batch waits for more pictures while the network is idle.
@@ -50,7 +50,7 @@ class Pipeline:
         catalog: Catalog,
         *,
         recipe: str,
-        looking: Looking,
+        tracker: PathTracker,
         faults: Faults,
         clock: Clock,
         decoder: Decoder,
@@ -63,7 +63,7 @@ class Pipeline:
     ) -> None:
         self._catalog = catalog
         self._recipe = recipe
-        self._looking = looking
+        self._tracker = tracker
         self._faults = faults
         self._clock = clock
         self._decoder = decoder
@@ -91,7 +91,7 @@ class Pipeline:
         self._forming = Batch(generation=self._generation)
         self._forming_since = 0.0
 
-    def claim(self, place: Place) -> None:
+    def claim(self, scope: Scope) -> None:
         """Have the workers read what has settled, as much as there is room for."""
         free = self._capacity - len(self.claimed)
         if free <= 0:
@@ -99,12 +99,12 @@ class Pipeline:
         due = self._catalog.observations.due(self._clock.monotonic(), free + len(self.claimed))
         for known in [known for known in due if known.path not in self.claimed][:free]:
             try:
-                if self._looking.at_ripe(known, place):
+                if self._tracker.at_ripe(known, scope):
                     self._decoder.submit(known.path, self._receiver(self._generation))
                     self.claimed.add(known.path)
                     self.decoding += 1
             except BaseException as error:
-                if not unforeseen(error):
+                if not is_unexpected(error):
                     raise
                 self._faults.read(known.path, error, doing="reading it")
 
@@ -119,7 +119,7 @@ class Pipeline:
         try:
             self._take(outcome)
         except BaseException as error:
-            if not unforeseen(error):
+            if not is_unexpected(error):
                 raise
             self._faults.read(outcome.path, error, doing="taking its pixels")
             self.claimed.discard(outcome.path)

@@ -6,7 +6,7 @@ import os
 
 from imgclust.catalog import Catalog, Image, Observation, key_of
 from imgclust.images import Decoded, digest
-from imgclust.ingest.environment import Disk, Place
+from imgclust.ingest.environment import Disk, Scope
 from imgclust.ingest.rows import Rows
 
 
@@ -18,7 +18,7 @@ class Removal:
         self._disk = disk
         self._rows = rows
 
-    def stays_out(self, known: Observation, decoded: Decoded, place: Place) -> bool:
+    def stays_out(self, known: Observation, decoded: Decoded, scope: Scope) -> bool:
         """True when the file is to stay out; the caller holds the transaction.
 
         A person who asks for the file (`add`) has its content come in again. Other files with the
@@ -36,9 +36,9 @@ class Removal:
         images = self._catalog.images.with_content(content.key)
         if any(image.path == known.path for image in images):
             return False
-        return not self._continues(known.path, decoded, images, place)
+        return not self._continues(known.path, decoded, images, scope)
 
-    def _continues(self, path: bytes, decoded: Decoded, images: list[Image], place: Place) -> bool:
+    def _continues(self, path: bytes, decoded: Decoded, images: list[Image], scope: Scope) -> bool:
         """True when this is the file of an image that has left its path."""
         out = self._catalog.removals.files(decoded.sha256)
         left = [image for image in images if self._has_left(image)]
@@ -56,7 +56,7 @@ class Removal:
         free = [
             image
             for image in left
-            if self._rows.is_free(image, place, path)
+            if self._rows.is_free(image, scope, path)
             and not (image.inode and waits(size, inode=image.inode, but=path))
         ]
         return len(free) == 1

@@ -19,11 +19,11 @@ from imgclust.config import Watch
 from imgclust.failpoints import passing
 from imgclust.fs import is_below
 from imgclust.images import FileStat, Listings
-from imgclust.ingest.environment import Place, is_away
+from imgclust.ingest.environment import Scope, is_away
 from imgclust.ingest.events import Event
-from imgclust.ingest.faults import sentence, unforeseen
+from imgclust.ingest.faults import is_unexpected, sentence
 from imgclust.ingest.mounts import RootMounts, write_hold
-from imgclust.ingest.path_tracker import Looking
+from imgclust.ingest.path_tracker import PathTracker
 from imgclust.ingest.volumes import Found
 from imgclust.reconcile import RootScan, hold, is_offline
 
@@ -35,7 +35,7 @@ _ROWS = 2000
 _LET_GO = frozenset({"seen", "skipped", "quarantined"})
 
 
-class RootPass:
+class RootScanner:
     """The scan of one root: first what is there, then what is not.
 
     It is done in steps, each with one short transaction at most, and other work is done between
@@ -63,20 +63,20 @@ class RootPass:
     def __init__(
         self,
         root: Root,
-        place: Place,
+        scope: Scope,
         *,
-        looking: Looking,
+        tracker: PathTracker,
         rules: Watch,
         said: set[bytes],
         again: bool = False,
     ) -> None:
-        self._catalog = looking.catalog
-        self._place = place
-        self._looking = looking
-        self._disk = looking.disk
+        self._catalog = tracker.catalog
+        self._scope = scope
+        self._tracker = tracker
+        self._disk = tracker.disk
         self._rules = rules
-        self._counts = looking.counts
-        self._say = looking.say
+        self._counts = tracker.counts
+        self._say = tracker.say
         self._said = said
         self.root = root
         self.files = 0
@@ -108,11 +108,11 @@ class RootPass:
         if root.kind == "watched" and self._identity is not None:
             others = [
                 other.path
-                for other in self._place.roots
+                for other in self._scope.roots
                 if other.kind == "watched" and is_below(other.path, root.path)
             ]
             self._walk = self._disk.scan(
-                root.path, skip=[*self._place.ours, *others], trouble=self._trouble
+                root.path, skip=[*self._scope.ours, *others], trouble=self._trouble
             )
 
     def _trouble(self, folder: bytes, reason: str) -> None:
@@ -124,7 +124,7 @@ class RootPass:
     def walk(self) -> bool:
         """Look at the next files; True when there are no more."""
         self._part = self._part or self._next_files()
-        self._looking.at_files(self._part, self.root.id, self._place)
+        self._tracker.at_files(self._part, self.root.id, self._scope)
         for path, stat in self._part:
             self._mounts.met(path, stat)
         # Nothing of it counts before it is committed.
@@ -141,7 +141,7 @@ class RootPass:
             for one in islice(self._walk, _SLICE):
                 found.append(one)
         except BaseException as error:
-            if not unforeseen(error):
+            if not is_unexpected(error):
                 raise
             self._trouble(self.root.path, sentence(error, "listing it"))
         return found
@@ -173,7 +173,7 @@ class RootPass:
                 stat = self._disk.stat(image.path)
                 there = stat is not None and self._listings.has(image.path, self._anchor)
             except BaseException as error:
-                if not isinstance(error, OSError) and not unforeseen(error):
+                if not isinstance(error, OSError) and not is_unexpected(error):
                     raise
                 continue  # nobody can tell
             # Some file systems find a file under names that it does not have.
@@ -181,10 +181,10 @@ class RootPass:
                 absent.append(image)
             else:
                 met.append((image.path, stat))
-                self.excluded += self.root.kind == "watched" and self._place.excludes(image.path)
+                self.excluded += self.root.kind == "watched" and self._scope.excludes(image.path)
                 self._mounts.met(image.path, stat)
         if met:
-            self._looking.at_files(met, self.root.id, self._place)
+            self._tracker.at_files(met, self.root.id, self._scope)
         self._absent += absent
         if len(page) < _ROWS:
             return self._go_on(self._decide)
@@ -199,7 +199,7 @@ class RootPass:
         """
         if self.root.kind == "added" and self._identity is not None and not self._single:
             # Not walked; but a folder with other files in it is not one whose disk is away.
-            others = self._disk.scan(self.root.path, skip=self._place.ours, trouble=lambda *_: None)
+            others = self._disk.scan(self.root.path, skip=self._scope.ours, trouble=lambda *_: None)
             self.files = sum(1 for _ in islice(others, 1))
         if self._disk.identity(self._anchor) != self._identity:
             return None
@@ -227,7 +227,7 @@ class RootPass:
         )
         self._reason = self._hold_after(found)
         if self._reason is not None and found.there and not changed:
-            network = self.root.id in self._place.network
+            network = self.root.id in self._scope.network
             moved = self._catalog.observations.moved(newly, network=network)
             self._reason = self._hold_after(
                 replace(found, images=count - moved, newly_missing=len(newly) - moved)
@@ -276,7 +276,7 @@ class RootPass:
 
     def _note_volumes(self) -> None:
         """Note which file systems are there: what is absent from another than before is kept."""
-        volumes, mounts = self._looking.rows.volumes, self._mounts
+        volumes, mounts = self._tracker.rows.volumes, self._mounts
         volumes.refresh()
         there = mounts.there()
         root_lost = self.root.path in mounts.verdict.lost or is_offline(self._reason)
@@ -289,7 +289,7 @@ class RootPass:
         """The folder of an image in which another disk is now."""
         if not self._changed:
             return None
-        found, top = self._looking.rows.volumes.find(image, image.path)
+        found, top = self._tracker.rows.volumes.find(image, image.path)
         return top if found is Found.OTHER and top in self._changed else None
 
     def _miss(self) -> _Step | None:
@@ -312,7 +312,7 @@ class RootPass:
             for number, folder in swapped.items():
                 self._catalog.moves.keep([number], folder)
             lost = self._catalog.images.some([image.id for image in newly])
-            moved = {one.id for one in lost.values() if self._looking.taken_elsewhere(one)}
+            moved = {one.id for one in lost.values() if self._tracker.taken_elsewhere(one)}
         self._absent = self._absent[_ROWS:]
         for image in newly:
             self._counts.leave(image.path)
@@ -336,8 +336,8 @@ class RootPass:
             for (path, state), there in zip(
                 [one for one in page if one[1] not in {"done", "missing"}], seen, strict=True
             ):
-                if not there and state in _LET_GO and self._place.excludes(path):
-                    self._looking.let_go(path)
+                if not there and state in _LET_GO and self._scope.excludes(path):
+                    self._tracker.let_go(path)
         self._listings = Listings(self._disk.names)
         gone = [
             path
@@ -349,7 +349,7 @@ class RootPass:
         if gone:
             with self._catalog.transaction():
                 for path in gone:
-                    self._looking.vanished(path)
+                    self._tracker.vanished(path)
         if len(page) < _ROWS:
             return self._go_on(self._over)
         self._listed = page[-1][0]
@@ -400,23 +400,23 @@ class Scan:
 
     def __init__(
         self,
-        place: Place,
+        scope: Scope,
         *,
-        looking: Looking,
+        tracker: PathTracker,
         rules: Watch,
         said: set[bytes],
     ) -> None:
-        self._pass = partial(RootPass, place=place, looking=looking, rules=rules, said=said)
-        self._clock = looking.clock
-        self._say = looking.say
-        self._watched = [root for root in place.roots if root.kind == "watched"]
+        self._pass = partial(RootScanner, scope=scope, tracker=tracker, rules=rules, said=said)
+        self._clock = tracker.clock
+        self._say = tracker.say
+        self._watched = [root for root in scope.roots if root.kind == "watched"]
         self._waiting = deque(self._watched)
         self._over: set[int] = set()
         self.in_doubt = False
         self.excluded = 0
-        self._added = deque(root for root in place.roots if root.kind == "added")
-        self._walking: RootPass | None = None
-        self._walked: deque[RootPass] = deque()
+        self._added = deque(root for root in scope.roots if root.kind == "added")
+        self._walking: RootScanner | None = None
+        self._walked: deque[RootScanner] = deque()
         self.started = self._clock.monotonic()
         self.seconds = 0.0
 
@@ -433,7 +433,7 @@ class Scan:
         try:
             return self._advance()
         except BaseException as error:
-            if not lasting or not unforeseen(error):
+            if not lasting or not is_unexpected(error):
                 raise
             self._say(Event("trouble", f"{sentence(error, 'scanning')}; the next scan looks again"))
             return True

@@ -5,7 +5,7 @@ permutation of names are read one after the other, in batches, with crashes in b
 
 - A file takes the row of an image with its content that is away: missing, displaced, or moved as
   the inode shows. Among equal contents the inode decides (not on a network disk), else the name.
-- A path that an image has, found with another content, is a replacement in place, and keeps the
+- A path that an image has, found with another content, is a replacement in scope, and keeps the
   row, when the old content cannot be found elsewhere any more: no file of its size waits to be
   read, and no scan is on. Until then the old row is displaced, and the path's row provisional.
 - Where another disk, or none, is in the place of the one that an image was on, the path tells
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from imgclust.catalog import Catalog, Image, Observation
 from imgclust.images import Decoded, FileStat, Listings
-from imgclust.ingest.environment import Clock, Disk, Place, is_away
+from imgclust.ingest.environment import Clock, Disk, Scope, is_away
 from imgclust.ingest.mounts import waits_for_mount
 from imgclust.ingest.volumes import Found, VolumeTracker
 from imgclust.reconcile import same_file
@@ -80,7 +80,7 @@ class Rows:
         self._there.clear()
 
     def take(
-        self, known: Observation, key: int, decoded: Decoded, place: Place
+        self, known: Observation, key: int, decoded: Decoded, scope: Scope
     ) -> tuple[str, int] | None:
         """Give the path its row, and the row this content.
 
@@ -89,12 +89,12 @@ class Rows:
         """
         images = self._catalog.images
         there = images.at(known.path)
-        inode = 0 if known.root in place.network else decoded.stat.inode
+        inode = 0 if known.root in scope.network else decoded.stat.inode
         same = there is not None and there.content == key
         if there is not None and same and (not inode or there.inode in (0, inode)):
             images.found(there.id, inode=inode)
             return "touched", there.id
-        others, named = self._look_at_others(key, known.path, decoded.stat, place)
+        others, named = self._look_at_others(key, known.path, decoded.stat, scope)
         if not named:
             if there is None:
                 self._catalog.observations.forget(known.path)
@@ -103,11 +103,11 @@ class Rows:
                 self._lose(there)
             return None
         size = decoded.stat.size
-        mover = self._same_inode(key, inode, known.path, place)
+        mover = self._same_inode(key, inode, known.path, scope)
         if there is not None and same and mover is None:
             images.found(there.id, inode=inode)
             return "touched", there.id
-        mover = mover or self._away(key, size, known.path, place)
+        mover = mover or self._away(key, size, known.path, scope)
         if mover is not None:
             if there is not None:
                 self._displace(there)
@@ -271,21 +271,21 @@ class Rows:
         """True when an image with this content may turn out to have left its path."""
         return any(self._moves.loose(key, doubt, limit=1) for doubt in ("changed", "displaced"))
 
-    def _same_inode(self, key: int, inode: int, path: bytes, place: Place) -> Image | None:
+    def _same_inode(self, key: int, inode: int, path: bytes, scope: Scope) -> Image | None:
         """The image with this content whose file this is, as the inode shows."""
         if not inode:
             return None
         for doubt in ("displaced", "", "changed"):
             for image in self._moves.loose(key, doubt, inode=inode, limit=_FEW):
-                if image.path == path or image.root in place.network:
+                if image.path == path or image.root in scope.network:
                     continue
                 if doubt == "changed":
                     known = self._catalog.observations.at(image.path)
                     if known is not None and known.stat[1] != inode:
                         return image
-                    if image.state == "missing" and self.is_free(image, place, path):
+                    if image.state == "missing" and self.is_free(image, scope, path):
                         return image
-                elif doubt or self.is_free(image, place, path) or self._is_taken(image, inode):
+                elif doubt or self.is_free(image, scope, path) or self._is_taken(image, inode):
                     return image
         return None
 
@@ -300,7 +300,7 @@ class Rows:
             return False
         return found is not None and found.inode != inode and not self.is_kept(image)
 
-    def _away(self, key: int, size: int, path: bytes, place: Place) -> Image | None:
+    def _away(self, key: int, size: int, path: bytes, scope: Scope) -> Image | None:
         """An image with this content that is away: one of this name, else the oldest.
 
         Not one whose own file, by its inode, still waits to be read.
@@ -311,7 +311,7 @@ class Rows:
             for image in self._moves.loose(key, doubt, limit=_FEW)
             if (
                 doubt == "displaced"
-                or (image.state == "missing" and self.is_free(image, place, path))
+                or (image.state == "missing" and self.is_free(image, scope, path))
             )
             and not (
                 image.inode
@@ -322,12 +322,12 @@ class Rows:
         free.sort(key=lambda image: (os.path.basename(image.path) != name, image.id))
         return free[0] if free else None
 
-    def is_free(self, image: Image, place: Place, path: bytes) -> bool:
+    def is_free(self, image: Image, scope: Scope, path: bytes) -> bool:
         """True when a missing image is away still, and not because its disk is.
 
         Where its disk is away, the file at `path` may still have it that is on this very disk.
         """
-        if not is_away(self._disk, image.path, place.top_of(image.path), self._listings):
+        if not is_away(self._disk, image.path, scope.top_of(image.path), self._listings):
             return False
         if not self.is_kept(image):
             return True
@@ -335,7 +335,7 @@ class Rows:
         return known is not None and self.volumes.has_returned(image, path, known.root)
 
     def _look_at_others(
-        self, key: int, path: bytes, stat: FileStat, place: Place
+        self, key: int, path: bytes, stat: FileStat, scope: Scope
     ) -> tuple[bool, bool]:
         """Look whether the other images with this content are where they were.
 
@@ -349,31 +349,31 @@ class Rows:
                 if image.path != path:
                     others = True
                     if image.state != "missing":
-                        alike |= self._look_at(image, stat, place)
+                        alike |= self._look_at(image, stat, scope)
             after, looked = page[-1].id, looked + len(page)
         if key in self._there or looked > _FEW:
             self._there[key] = after
-        return others, not alike or self._is_listed(path, place)
+        return others, not alike or self._is_listed(path, scope)
 
-    def _is_listed(self, path: bytes, place: Place) -> bool:
-        return self._listings.has(path, place.top_of(path))
+    def _is_listed(self, path: bytes, scope: Scope) -> bool:
+        return self._listings.has(path, scope.top_of(path))
 
-    def _look_at(self, image: Image, stat: FileStat, place: Place) -> bool:
+    def _look_at(self, image: Image, stat: FileStat, scope: Scope) -> bool:
         """Look at the file of an image; True when it is the file with this stat."""
         try:
             found = self._disk.stat(image.path)
         except OSError:  # nobody can tell
             return False
-        network = image.root in place.network
+        network = image.root in scope.network
         same = found is not None and found[:2] == stat[:2]
-        if found is None or ((same or network) and not self._is_listed(image.path, place)):
+        if found is None or ((same or network) and not self._is_listed(image.path, scope)):
             if not self.is_kept(image):
                 self._lose(image)
             return False
         known = self._catalog.observations.at(image.path)
         done = known is not None and known.state == "done"
         if known is not None and done and not same_file(known.stat, found, network=network):
-            due = self._clock.monotonic() + place.settle_s(known.root)
+            due = self._clock.monotonic() + scope.settle_s(known.root)
             self._catalog.observations.see(image.path, known.root, found, due=due)
             self.touched.append(image.path)
         return same

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from imgclust.catalog import Catalog
 from imgclust.config import Watch
 from imgclust.images import Decoded
-from imgclust.ingest.dependencies import Parts
+from imgclust.ingest.dependencies import Dependencies
 from imgclust.ingest.details import DetailReader
 from imgclust.ingest.environment import POLL_S
 from imgclust.ingest.events import Counts, Emit, Event
-from imgclust.ingest.faults import sentence, unforeseen
+from imgclust.ingest.faults import is_unexpected, sentence
 from imgclust.ingest.removal import read_unread
 from imgclust.progress import Progress
 
@@ -37,7 +37,7 @@ class Upkeep:
     def __init__(
         self,
         catalog: Catalog,
-        parts: Parts,
+        parts: Dependencies,
         *,
         rules: Watch,
         counts: Counts,
@@ -99,7 +99,7 @@ class Upkeep:
         try:
             work()
         except BaseException as error:
-            if not unforeseen(error):
+            if not is_unexpected(error):
                 raise
             if what not in self._told:
                 self._told.add(what)

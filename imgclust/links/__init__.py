@@ -14,7 +14,7 @@ from imgclust.links.inspect import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours
 from imgclust.links.ledger import CatalogLedger, Ledger, LedgerRow, Mode, Wanted
 from imgclust.links.link_plan import Change, Check, LinkPlan, check, plan
 from imgclust.links.names import entry_name, folder_name
-from imgclust.links.syncer import Linking, LinksResult
+from imgclust.links.syncer import LinksResult, LinkSyncer
 from imgclust.links.tree_changes import RENAMED, TreeChanges
 
 __all__ = [
@@ -30,7 +30,7 @@ __all__ = [
     "Ledger",
     "LedgerRow",
     "LinkPlan",
-    "Linking",
+    "LinkSyncer",
     "LinksResult",
     "Mode",
     "Recovered",

@@ -28,7 +28,7 @@ from imgclust.links.fs_ops import (
     remove_if_empty,
     syncing,
 )
-from imgclust.links.inspect import Standing, Tree, on_disk, original_of, stat_of
+from imgclust.links.inspect import EntryState, Tree, on_disk, original_of, stat_of
 from imgclust.links.ledger import Ledger, LedgerRow, Mode, Wanted
 from imgclust.links.link_plan import Change, LinkPlan, fits
 from imgclust.links.names import entry_name, plain_name
@@ -60,7 +60,7 @@ def batches(items: Iterable[_Item]) -> Iterator[list[_Item]]:
         yield batch
 
 
-class Sync:
+class PlanRun:
     """One run of `apply`: the plan's parts in order, and their results."""
 
     def __init__(
@@ -144,12 +144,12 @@ class Sync:
 
     def _remove(self, rows: list[LedgerRow]) -> None:
         for row in rows:
-            standing = self._tree.standing(row)
-            if standing is Standing.OURS:
+            state = self._tree.state(row)
+            if state is EntryState.OURS:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._tree.path(row.folder, row.entry))
                 self.removed += 1
-            elif standing is Standing.FOREIGN:
+            elif state is EntryState.FOREIGN:
                 self.foreign.append(self._tree.shown(row))
         self._leave({row.folder for row in rows})
         self._ledger.forget(rows)
@@ -298,7 +298,7 @@ class Sync:
             changes = []
             for intent, change in intents:
                 entered = self._can_enter(intent.folder)
-                ours = self._tree.standing(change.row) is Standing.OURS
+                ours = self._tree.state(change.row) is EntryState.OURS
                 source = self._tree.path(change.row.folder, change.row.entry)
                 if ours and entered and self._place(source, intent):
                     passing("links.renamed")
@@ -388,7 +388,7 @@ def recover(root: Path, ledger: Ledger) -> Recovered:
             left = [
                 row
                 for row in ledger.rows_of([row.image for row in batch])
-                if row.state == "done" and tree.standing(row) is Standing.ABSENT
+                if row.state == "done" and tree.state(row) is EntryState.ABSENT
             ]
             for row in left:
                 remove_if_empty(tree, row.folder)
@@ -445,7 +445,7 @@ def apply(
         return Applied(0, 0, 0, plan.kept, plan.foreign, (), None)
     tree = Tree(root)
     with on_disk(tree), syncing(tree) as temporaries:
-        sync = Sync(tree, temporaries, mode, ledger, plan, progress, stop, adopt)
+        sync = PlanRun(tree, temporaries, mode, ledger, plan, progress, stop, adopt)
         sync.run()
     return Applied(
         created=sync.created,
@@ -489,11 +489,11 @@ def rename_folder(
     move, drop, foreign = [], [], []
     with on_disk(tree):
         for row in ledger.rows_in(old):
-            standing = tree.standing(row)
-            if standing is Standing.OURS:
+            state = tree.state(row)
+            if state is EntryState.OURS:
                 move.append(Change(row, Wanted(row.image, new, row.entry, row.target)))
                 continue
-            if standing is Standing.FOREIGN:
+            if state is EntryState.FOREIGN:
                 drop.append(row)
                 foreign.append(tree.shown(row))
     rename = LinkPlan(move=tuple(move), drop=tuple(drop), foreign=tuple(foreign))

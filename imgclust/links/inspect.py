@@ -1,4 +1,4 @@
-"""Looking at the link folder: where an entry is, whether it is ours, whether it is right.
+"""What is in the link folder: where an entry is, whether it is ours, whether it is right.
 
 Nothing here changes anything on disk.
 """
@@ -51,7 +51,7 @@ def is_our_page(path: bytes) -> bool:
         return False
 
 
-class Standing(enum.Enum):
+class EntryState(enum.Enum):
     """What is found where a ledger row says that an entry of ours is."""
 
     OURS = enum.auto()
@@ -159,14 +159,14 @@ class Tree:
         """Path below the link folder of what has replaced an entry of ours."""
         return row.folder if self.is_blocked(row.folder) else os.path.join(row.folder, row.entry)
 
-    def standing(self, row: LedgerRow) -> Standing:
+    def state(self, row: LedgerRow) -> EntryState:
         """Whether the entry of `row` is there and still is what we made."""
         if self.is_blocked(row.folder):
-            return Standing.FOREIGN
+            return EntryState.FOREIGN
         found = stat_of(self.path(row.folder, row.entry))
         if found is None:
-            return Standing.ABSENT
-        return Standing.OURS if self.how_made(row, found) else Standing.FOREIGN
+            return EntryState.ABSENT
+        return EntryState.OURS if self.how_made(row, found) else EntryState.FOREIGN
 
     def how_made(self, row: LedgerRow, found: os.stat_result) -> Mode | None:
         """How we made what was found at the place of `row`; None when it is not ours.

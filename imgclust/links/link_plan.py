@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgclust.links.inspect import Standing, Tree, is_ours_whole, on_disk
+from imgclust.links.inspect import EntryState, Tree, is_ours_whole, on_disk
 from imgclust.links.ledger import Ledger, LedgerRow, Mode, Wanted
 from imgclust.links.names import is_name_of
 from imgclust.progress import Progress, StopFlag, silent
@@ -134,12 +134,12 @@ def plan(
         while batch := list(itertools.islice(images, _ROWS_AT_ONCE)):
             ours: dict[int, list[LedgerRow]] = {image: [] for image in batch}
             for row in ledger.rows_of(batch):
-                standing = tree.standing(row)
-                if standing is Standing.OURS:
+                state = tree.state(row)
+                if state is EntryState.OURS:
                     ours[row.image].append(row)
                     continue
                 drop.append(row)
-                if standing is Standing.FOREIGN:
+                if state is EntryState.FOREIGN:
                     foreign.append(tree.shown(row))
             for image in batch:
                 link = by_image[image]
@@ -218,11 +218,11 @@ def check(
                 if stop is not None:
                     stop.check()
             known.add((row.folder, row.entry))
-            standing = tree.standing(row)
+            state = tree.state(row)
             link = outstanding.get(row.image)
-            if standing is Standing.FOREIGN:
+            if state is EntryState.FOREIGN:
                 foreign.append(tree.shown(row))
-            elif standing is Standing.ABSENT:
+            elif state is EntryState.ABSENT:
                 absent.append(row)
             elif link and fits(row, link) and tree.is_right(row, link.target):
                 links += 1

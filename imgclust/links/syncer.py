@@ -1,4 +1,4 @@
-"""Linking: the link folder, kept up to date with the catalog's clusters."""
+"""The link folder, kept up to date with the catalog's clusters."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imgclust.config import Links
 from imgclust.errors import StorageError, reason_of
 from imgclust.links.apply_plan import Applied, apply, recover, rename_folder
 from imgclust.links.folder_names import FolderNames, LinkTargets
-from imgclust.links.inspect import Standing, Tree
+from imgclust.links.inspect import EntryState, Tree
 from imgclust.links.ledger import CatalogLedger, Mode
 from imgclust.links.link_plan import LinkPlan, check, plan
 from imgclust.links.tree_changes import TreeChanges, TreeReader
@@ -66,7 +66,7 @@ _RESTORED = "links_restored"
 _CHECKED = 1000
 
 
-class Linking:
+class LinkSyncer:
     """Keeps one link folder up to date.
 
     Parameters
@@ -305,7 +305,7 @@ class Linking:
     def _unread(self, planned: LinkPlan, root: Path, later: set[int]) -> LinkPlan:
         """The plan without images whose links have gone since the tree was read: moved, perhaps."""
         tree = Tree(root)
-        absent = [row for row in planned.drop if tree.standing(row) is Standing.ABSENT]
+        absent = [row for row in planned.drop if tree.state(row) is EntryState.ABSENT]
         if not absent:
             return planned
         images = {row.image for row in absent}

@@ -26,7 +26,7 @@ from imgclust.links.apply_plan import identified
 from imgclust.links.folder_names import OUTLIERS, FolderNames
 from imgclust.links.inspect import (
     SYNCING,
-    Standing,
+    EntryState,
     Tree,
     is_ours_whole,
     on_disk,
@@ -261,7 +261,7 @@ class TreeReader:
                 continue
             rows = [LedgerRow(*values) for values in self._catalog.ledger.in_folder(old)]
             moved = (replace(row, folder=new) for row in rows)
-            if not any(self._tree.standing(row) is Standing.OURS for row in moved):
+            if not any(self._tree.state(row) is EntryState.OURS for row in moved):
                 continue
             with self._catalog.transaction():
                 self._catalog.link_tree.rename(old, new)
@@ -292,7 +292,7 @@ class TreeReader:
                     continue
                 row = LedgerRow(*values)
                 if entry in there:  # another one of this name, or an inode that does not last
-                    if self._tree.standing(row) is Standing.OURS:
+                    if self._tree.state(row) is EntryState.OURS:
                         continue
                     strange.append((name, entry))
                 missing.append(row)
@@ -300,7 +300,7 @@ class TreeReader:
         known = {row.image for row in missing}
         for values in self._catalog.ledger.of_images([one.image for one in young]):
             row = LedgerRow(*values)
-            if row.image not in known and self._tree.standing(row) is Standing.ABSENT:
+            if row.image not in known and self._tree.state(row) is EntryState.ABSENT:
                 missing.append(row)
         return missing, strange
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from imgclust.catalog import Catalog, Clustering, Image
 from imgclust.charts import colour
 from imgclust.clustering import Drift
-from imgclust.clusters.drift import drifting
+from imgclust.clusters.drift import current_drift
 from imgclust.clusters.representatives import MOST, all_representatives
 from imgclust.progress import Progress, StopFlag
 from imgclust.report import html
@@ -48,7 +48,7 @@ def clusters_of(
     """All clusters, the largest first, those that may be pictured with their representatives."""
     sizes = catalog.assignments.sizes(clustering.id)
     names = catalog.clusterings.names()
-    drifts = drifting(catalog, clustering).clusters
+    drifts = current_drift(catalog, clustering).clusters
     outliers = catalog.assignments.outliers(clustering.id)
     order = sorted(clustering.described, key=lambda one: (-sizes.get(one.cluster, 0), one.cluster))
     shown = all_representatives(
@@ -186,6 +186,7 @@ def card(catalog: Catalog, image: Image, thumbnail: Thumbnail, *, first: Sequenc
     found = thumbnail(image.content)
     facts = catalog.details.of_images([image.id]).get(image.id)
     marks = ["missing"] if image.state == "missing" else []
+    marks += ["corrected"] if catalog.corrections.among([image.content]) else []
     if facts is not None and facts.damage:
         marks.append("damaged")
     return html.card(

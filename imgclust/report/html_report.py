@@ -11,7 +11,7 @@ from pathlib import Path
 
 from imgclust import __version__
 from imgclust.catalog import Catalog, Clustering
-from imgclust.clusters.drift import drifting
+from imgclust.clusters.drift import current_drift
 from imgclust.clusters.representatives import MOST
 from imgclust.config import Settings
 from imgclust.embedding import Recipe
@@ -158,7 +158,7 @@ def _head(
             f"{clustering.k:,}, made {minute(clustering.created)} in the space "
             f"{clustering.space}; {chosen}"
         )
-        drift = drifting(catalog, clustering)
+        drift = current_drift(catalog, clustering)
         if drift.overall.ratio is not None:
             rows["drift"] = _drift(drift.overall.ratio, drift.overall.arrivals, drift.suggestion)
     roots = catalog.roots.all()
@@ -174,6 +174,7 @@ def _head(
     missing = len(catalog.images.missing())
     counts = {
         "missing": missing,
+        "corrections": sum(catalog.corrections.counts().values()),
         "quarantine": catalog.observations.count_quarantined(),
         "not settled yet": catalog.observations.pending(),
         "skipped, no images": sum(catalog.observations.skipped().values()),

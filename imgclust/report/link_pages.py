@@ -30,7 +30,7 @@ _A_PAGE = 500
 _GROUPS = 200
 _DUPLICATES = "duplicates"
 # What all pages are made by: another number has them made again.
-_VERSION = 2
+_VERSION = 3
 _STYLE = ".cards { grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); }"
 _ROOTS = 20
 # A page that is not finished.
@@ -231,6 +231,7 @@ class FolderPages:
     def _write_folder(self, shown: PageFolder, before: str | None, after: str | None) -> None:
         entries, facts = self._sorted(self._catalog.ledger.entries(shown.folder))
         last, compared = _pages_of(len(entries)), self._compared()
+        corrected = self._catalog.corrections.among(one.content for one in entries)
         for number in range(1, last + 1):
             first = (number - 1) * _A_PAGE
             part = entries[first : first + _A_PAGE]
@@ -238,11 +239,19 @@ class FolderPages:
             if number == 1:
                 sorting = "the oldest first" if self._order == "date" else "by name"
                 told = f"{counted(len(entries), 'image')}, {sorting}"
+                counts = {
+                    "missing": sum(one.missing for one in entries),
+                    "corrected": sum(one.content in corrected for one in entries),
+                }
+                told += "".join(f" · {count:,} {word}" for word, count in counts.items() if count)
             pages = [f"page {number:,} of {last:,}"] if last > 1 else []
             path = os.path.join(self._pages, _page(shown.stem, number).encode())
             # The rest of a page costs more than to see that it is as before.
+            said = [one.image for one in part if one.content in corrected]
             made_of = self._made_of(
-                part, facts, shown.title, pages, told, before, after, compared.get(shown.cluster)
+                part,
+                facts,
+                *(shown.title, pages, told, before, after, compared.get(shown.cluster), said),
             )
             if _fingerprint(path) == made_of:
                 continue
@@ -262,6 +271,7 @@ class FolderPages:
                         one.name,
                         os.path.join(b"..", shown.folder, one.name),
                         facts.get(one.image),
+                        corrected=one.content in corrected,
                         first=[likeness(*alike[one.content])] if one.content in alike else (),
                     )
                     for one in part
@@ -295,6 +305,9 @@ class FolderPages:
             part = groups[first : first + _GROUPS]
             images = [copy.image for group in part for copy in group]
             facts = self._catalog.details.of_images(images)
+            corrected = self._catalog.corrections.among(
+                copy.content for group in part for copy in group
+            )
             links = {
                 row[2]: os.path.join(b"..", row[0], row[1])
                 for row in self._catalog.ledger.of_images(images)
@@ -314,6 +327,7 @@ class FolderPages:
                         os.path.basename(copy.path),
                         links.get(copy.image),
                         facts.get(copy.image),
+                        corrected=copy.content in corrected,
                         first=[copy.relation],
                     )
                     for copy in group
@@ -357,6 +371,10 @@ class FolderPages:
             contents = all_representatives(self._catalog, current.id, known, current.recipe)
         there = [one for one in shown if sizes.get(one.folder)]
         told = f"{counted(sum(sizes.values()), 'image')} in {counted(len(there), 'folder')}"
+        if missing := self._catalog.images.count_missing():
+            told += f" · {missing:,} missing"
+        if said := sum(self._catalog.corrections.counts().values()):
+            told += f" · {counted(said, 'correction')}"
         roots = "<br>".join(map(html.escaped, self._roots()[:_ROOTS]))
         more = len(self._roots()) - _ROOTS
         roots += f"<br>and {more:,} more" if more > 0 else ""
@@ -406,6 +424,7 @@ class FolderPages:
         link: bytes | None,
         facts: Facts | None,
         *,
+        corrected: bool,
         first: Sequence[str] = (),
     ) -> str:
         """The card of an image; `link` is its entry, seen from a page; `first` is said first."""
@@ -413,6 +432,7 @@ class FolderPages:
         file = None if link is None else quote(link)
         instead = self._instead(shown) or (None if file else thumbnail)
         marks = ["missing"] if shown.missing else []
+        marks += ["corrected"] if corrected else []
         if facts is not None and facts.damage:
             marks.append("damaged")
         return html.card(

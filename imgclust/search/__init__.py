@@ -1,6 +1,6 @@
 """Search: the live index over the catalog, and queries by image, id or file."""
 
-from imgclust.search.catalog_index import LiveIndex
+from imgclust.search.catalog_index import CatalogIndex
 from imgclust.search.similar_images import (
     Neighbour,
     QueryResult,
@@ -12,7 +12,7 @@ from imgclust.search.similar_images import (
 )
 
 __all__ = [
-    "LiveIndex",
+    "CatalogIndex",
     "Neighbour",
     "QueryResult",
     "Subject",

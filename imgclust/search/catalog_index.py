@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ _log = logging.getLogger(__name__)
 _CHUNK = 1000
 
 
-class LiveIndex:
+class CatalogIndex:
     """The FAISS index of a collection, kept equal to the catalog.
 
     Loaded from its file where that agrees with the catalog, else rebuilt; topped up by replaying
@@ -59,6 +60,10 @@ class LiveIndex:
         self._saver: threading.Thread | None = None
         self._saved: int | None = None
         self._saving: int | None = None
+        # Held while the index is brought up to date, and to enter `searched`.
+        self._turn = threading.Lock()
+        self._left = threading.Condition()
+        self._searching = 0
         try:
             self.index, self.sequence = VectorIndex.load(
                 path,
@@ -94,6 +99,26 @@ class LiveIndex:
             self.index.add(keys, vectors)
         self.sequence = sequence
 
+    @contextmanager
+    def searched(self) -> Iterator[None]:
+        """Up to date with the catalog, and unchanged until the block ends; for several threads.
+
+        A block must not be entered within another one.
+        """
+        with self._turn:
+            if self._catalog.contents.sequence() > self.sequence:
+                with self._left:
+                    self._left.wait_for(lambda: self._searching == 0)
+                self.top_up()
+            with self._left:
+                self._searching += 1
+        try:
+            yield
+        finally:
+            with self._left:
+                self._searching -= 1
+                self._left.notify_all()
+
     def top_up(self) -> int:
         """Replay the catalog's changes; returns how many there were."""
         replayed = 0
@@ -102,14 +127,15 @@ class LiveIndex:
             added = [content for content, action in last.items() if action == "add"]
             removed = [content for content, action in last.items() if action == "remove"]
             # A content that a later change has removed, or that another recipe embeds, has none.
-            added = [
-                key for key in added if self._catalog.contents.has_embedding(key, self._recipe)
-            ]
+            with self._catalog.snapshot():  # nor does a content leave between these two
+                added = [
+                    key for key in added if self._catalog.contents.has_embedding(key, self._recipe)
+                ]
+                vectors = self._catalog.contents.embeddings(added, self._recipe)
             passing("index.add.before")
             if removed:
                 self.index.remove(np.array(removed, np.int64))
             if added:
-                vectors = self._catalog.contents.embeddings(added, self._recipe)
                 must_be_numbers(self._catalog, np.array(added, np.int64), vectors)
                 self.index.add(np.array(added, np.int64), vectors)
             passing("index.add.after")

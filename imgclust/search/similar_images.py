@@ -15,7 +15,7 @@ from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.fs import NotAFileError, open_to_read, stored
 from imgclust.numbers import is_digits
 from imgclust.paths import Located
-from imgclust.search.catalog_index import LiveIndex
+from imgclust.search.catalog_index import CatalogIndex
 from imgclust.wording import printable
 
 # Embeddings compared at a time: 8 MiB.
@@ -164,7 +164,7 @@ def mean_subject(subjects: Sequence[Subject]) -> Subject:
 
 def neighbours(
     catalog: Catalog,
-    live: LiveIndex,
+    live: CatalogIndex,
     subject: Subject,
     *,
     queries: Sequence[str],
@@ -184,6 +184,8 @@ def neighbours(
 
     Parameters
     ----------
+    live
+        Up to date: the caller is within its `searched`.
     queries
         What was asked for, as it was asked.
     min_score, min_similarity
@@ -206,7 +208,6 @@ def neighbours(
     NothingThereError
         When there is no such cluster.
     """
-    live.top_up()
     current = catalog.clusterings.current_id()
     members: Sequence[int] | None = None
     if cluster is not None:
@@ -281,7 +282,7 @@ class _Ranked:
 
     def __init__(
         self,
-        live: LiveIndex,
+        live: CatalogIndex,
         subject: Subject,
         rows: Sequence[_Row],
         compare: Compare | None,
@@ -295,15 +296,11 @@ class _Ranked:
         self.enough = True
         if compare is None:
             return
-        from threadpoolctl import threadpool_limits  # comes with scikit-learn
-
         keys = [key for key in dict.fromkeys(row[3] for row in rows) if key in live.index]
         vectors = live.index.reconstruct(keys)
-        # After so little work threads of OpenBLAS spin for longer than it takes.
-        with threadpool_limits(limits=1, user_api="blas"):
-            likenesses, rarities = compare(subject.vector, vectors)
-            if len(keys) < max(pictures, _MOST_LOOKED_AT):
-                self.enough = len(keys) >= pictures and _different(vectors) >= pictures
+        likenesses, rarities = compare(subject.vector, vectors)
+        if len(keys) < max(pictures, _MOST_LOOKED_AT):
+            self.enough = len(keys) >= pictures and _different(vectors) >= pictures
         self._found = dict(zip(keys, zip(likenesses, rarities, strict=True), strict=True))
         if subject.content in self._found:
             self._found[subject.content] = (1.0, self._found[subject.content][1])
@@ -353,32 +350,36 @@ class _Remembered:
 class _Folded:
     """Rows, each with its copies: images with the same bytes, and near copies of the first.
 
-    Contents are compared with the first `most` different ones, each pair once.
+    The first `most` different contents are compared with those behind them, each pair once.
     """
 
     def __init__(self, catalog: Catalog, near: Near | None, *, most: int) -> None:
         self._catalog = catalog
         self._most = most
         self._near = near
-        self._leaders: list[int] = []
-        self._leader_of: dict[int, int] = {}
 
     def of(self, rows: Sequence[_Row]) -> list[tuple[_Row, int]]:
         """The first row of each picture, and how many more there are."""
+        leader_of = self._leaders(list(dict.fromkeys(row[3] for row in rows)))
         groups: dict[int, list[_Row]] = {}
         for row in rows:
-            groups.setdefault(self._leader(row[3]), []).append(row)
+            groups.setdefault(leader_of[row[3]], []).append(row)
         return [(self._first(group), len(group) - 1) for group in groups.values()]
 
-    def _leader(self, key: int) -> int:
-        if key not in self._leader_of:
-            before = self._leaders[: self._most]
-            same = self._near(key, before) if self._near is not None and before else []
-            first = next((one for one, near in zip(before, same, strict=True) if near), key)
-            self._leader_of[key] = first
-            if first == key:
-                self._leaders.append(key)
-        return self._leader_of[key]
+    def _leaders(self, keys: Sequence[int]) -> dict[int, int]:
+        """For each content the first one that it is a near copy of, or itself."""
+        found: dict[int, int] = {}
+        leaders = 0
+        for place, key in enumerate(keys):
+            if key in found:
+                continue
+            found[key] = key
+            leaders += 1
+            if self._near is not None and leaders <= self._most:
+                behind = [other for other in keys[place + 1 :] if other not in found]
+                same = self._near(key, behind)
+                found |= {other: key for other, near in zip(behind, same, strict=True) if near}
+        return found
 
     def _first(self, group: Sequence[_Row]) -> _Row:
         """The first whose file is there: among equal bytes a missing one says less."""
@@ -390,7 +391,7 @@ class _Folded:
         return group[0]
 
 
-def _nearest(catalog: Catalog, live: LiveIndex, subject: Subject, n: int) -> list[_Row]:
+def _nearest(catalog: Catalog, live: CatalogIndex, subject: Subject, n: int) -> list[_Row]:
     """At least the `n` nearest of all images: score, id, path, content."""
     own: list[_Row] = []
     itself = None if subject.image is None else catalog.images.get(subject.image)
@@ -399,13 +400,16 @@ def _nearest(catalog: Catalog, live: LiveIndex, subject: Subject, n: int) -> lis
     wanted = n + 1
     while True:
         found = live.index.search(subject.vector[None, :], min(wanted, len(live.index)))
+        score_of = {
+            key: score
+            for key, score in zip(found.keys[0].tolist(), found.scores[0].tolist(), strict=True)
+            if key >= 0
+        }
         rows = [
             *own,
             *(
-                (float(score), image.id, image.path, int(key))
-                for score, key in zip(found.scores[0], found.keys[0], strict=True)
-                if key >= 0
-                for image in catalog.images.with_content(int(key))
+                (score_of[image.content], image.id, image.path, image.content)
+                for image in catalog.images.with_contents(score_of)
                 if image.id != subject.image
             ),
         ]
@@ -416,7 +420,7 @@ def _nearest(catalog: Catalog, live: LiveIndex, subject: Subject, n: int) -> lis
 
 def _nearest_in(
     catalog: Catalog,
-    live: LiveIndex,
+    live: CatalogIndex,
     subject: Subject,
     members: Sequence[int],
     n: int,

@@ -16,6 +16,7 @@ from imgclust.server import (
     change_routes,
     correction_routes,
     event_routes,
+    gallery_routes,
     health_routes,
     image_routes,
     page_routes,
@@ -57,6 +58,7 @@ def application(site: Site, *, access: Access, health: Health, metrics: Metrics)
         (event_routes, "changes"),
         (change_routes, "change"),
         (correction_routes, "corrections"),
+        (gallery_routes, "read"),
     ):
         app.include_router(module.router, prefix=_API, tags=[tag])
     app.include_router(page_routes.news, prefix=_API, tags=["read"])

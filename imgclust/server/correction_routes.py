@@ -8,11 +8,20 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import Field
 
-from imgclust.collection import Corrected, CorrectionList, CorrectionRow, Paused
+from imgclust.collection import (
+    Answer,
+    Corrected,
+    CorrectionList,
+    CorrectionRow,
+    Paused,
+    Questions,
+)
 from imgclust.collection.json_documents import document
+from imgclust.errors import UsageError
 from imgclust.server.answers import Documents, answers
 from imgclust.server.change_routes import Body, DryRun, Nothing
 from imgclust.server.read_routes import Here, Name, Which
+from imgclust.wording import printable
 
 router = APIRouter()
 
@@ -50,6 +59,35 @@ class Numbers(Body):
     corrections: list[int] = Field(
         description="Numbers of corrections.", min_length=1, max_length=10_000, examples=[[3]]
     )
+
+
+class Reply(Body):
+    """An answer of a review."""
+
+    image: int = Field(description="Id of an image.", examples=[42])
+    other: int = Field(description="Id of the other one.", examples=[43])
+    same: bool = Field(description="Whether they are of the same group.", examples=[True])
+
+
+_ASKED = {"id": 42, "path": "/home/ann/Pictures/cat.jpg", "cluster": 7, "name": "cats on sofas"}
+_QUESTIONS = {
+    "questions": [
+        {
+            "image": _ASKED,
+            "other": _ASKED | {"id": 43, "path": "/home/ann/Pictures/dog.jpg"},
+        }
+    ],
+    "together": 2,
+    "apart": 1,
+}
+_ANSWER = {
+    "correction": 3,
+    "kind": "apart",
+    "image": 42,
+    "other": 43,
+    "moved": 1,
+    "already": False,
+}
 
 
 @router.get("/collections/{name}/corrections", responses=answers(CorrectionList))
@@ -97,6 +135,46 @@ def take_back(site: Here, name: Name, body: Numbers) -> Response:
     with site.open(name) as collection:
         found = collection.corrections.remove(body.corrections)
         return Documents(document(found, rows="taken_back"))
+
+
+@router.get("/collections/{name}/review", responses=answers(Questions, _QUESTIONS))
+def questions(
+    site: Here,
+    name: Name,
+    count: Annotated[int, Query(ge=1, le=100, description="At most so many.")] = 20,
+    skipped: Annotated[
+        list[str] | None,
+        Query(
+            description="Pairs of ids that nobody wants to answer.",
+            examples=[["42-43"]],
+            max_length=200,
+        ),
+    ] = None,
+) -> Response:
+    """Show pairs of images to ask a person about; as `imgclust clusters review`.
+
+    `together` and `apart` count the answers that there are.
+    """
+    passed = [_pair(one) for one in skipped or ()]
+    with site.ready(name) as collection:
+        return Documents(document(collection.service.asking.questions(count, skipped=passed)))
+
+
+def _pair(given: str) -> tuple[int, int]:
+    one, _, other = given.partition("-")
+    if not all(part.isascii() and part.isdigit() and len(part) < 19 for part in (one, other)):
+        raise UsageError(f"{printable(given[:60])} is not a pair of ids; write 42-43")
+    return int(one), int(other)
+
+
+@router.post("/collections/{name}/review", responses=answers(Answer, _ANSWER))
+def answer(site: Here, name: Name, body: Reply) -> Response:
+    """Say whether two images are of the same group; what follows from it is done at once."""
+    with site.ready(name) as collection:
+        done = collection.service.asking.answer(
+            body.image, body.other, same=body.same, made_by="gallery"
+        )
+        return Documents(document(done))
 
 
 @router.post("/collections/{name}/pause", responses=answers(Paused))

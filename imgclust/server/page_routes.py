@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from imgclust.collection import News
+from imgclust.collection import News, RootRow, SweepCurve, effective_settings
 from imgclust.collection.json_documents import document
 from imgclust.errors import NothingThereError
 from imgclust.server.answers import Documents, answers
+from imgclust.server.health import Health
 from imgclust.server.read_routes import Here, Image, Name, Which
 from imgclust.server.site import Site, selection
-from imgclust.wording import path_text
+from imgclust.wording import BEST_COPY, NEXT_STEP, READABLE_STEP, loses, minute, path_text, size
 
 router = APIRouter(include_in_schema=False)
 news = APIRouter()
@@ -25,8 +27,24 @@ _STATIC = Path(__file__).parent / "static"
 _FILES = {
     "gallery.css": "text/css",
     "gallery.js": "text/javascript",
+    "activity.js": "text/javascript",
+    "duplicates.js": "text/javascript",
+    "k.js": "text/javascript",
+    "map.js": "text/javascript",
+    "review.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+# The pages of a collection in the order of their links: template, address, words.
+_PAGES = (
+    ("wall", "", "Clusters"),
+    ("search", "search", "Search"),
+    ("review", "review", "Review"),
+    ("k", "k", "Choose k"),
+    ("duplicates", "duplicates", "Duplicates"),
+    ("map", "map", "Map"),
+    ("activity", "activity", "Activity"),
+    ("settings", "settings", "Settings"),
+)
 _ORDERS = (
     ("distance", "from the centre outwards"),
     ("newest", "newest first"),
@@ -35,7 +53,11 @@ _ORDERS = (
     ("name", "by name"),
 )
 _FIRST = 200
+# Width and height of the elbow curve, in units of its own.
+_BOX = (600.0, 200.0)
 _SIMILAR = 12
+# Rows of a list of files, of jobs, and groups of copies on one page.
+_ROWS, _JOBS, _GROUPS = 200, 8, 50
 
 _pages = Environment(
     loader=PackageLoader("imgclust.server", "pages"),
@@ -45,6 +67,12 @@ _pages = Environment(
 )
 _pages.filters["name"] = lambda path: path_text(os.path.basename(path))
 _pages.filters["whole"] = path_text
+_pages.filters["loses"] = loses
+_pages.filters["time"] = minute
+_pages.filters["size"] = size
+_pages.filters["folder"] = lambda path: path_text(os.path.dirname(path))
+_pages.filters["setting"] = lambda value: json.dumps(value, ensure_ascii=False)
+_pages.filters["next_step"] = lambda root: _next_step(root)
 
 
 def page(template: str, *, status: int = 200, **values: Any) -> Response:
@@ -61,6 +89,7 @@ def _common(site: Site, name: str, which: str, last: str) -> dict[str, Any]:
         "collection": name,
         "collections": site.names(),
         "page": which,
+        "pages": _PAGES,
         "last": last,
         "api": f"/api/v1/collections/{name}",
     }
@@ -152,6 +181,144 @@ def search(site: Here, name: Name) -> Response:
     with site.open(name) as collection:
         last = collection.service.changes().last
     return page("search.html", **_common(site, name, "search", last))
+
+
+@router.get("/c/{name}/review")
+def review(site: Here, name: Name) -> Response:
+    """Two pictures, and the question whether they are of the same group."""
+    with site.open(name) as collection:
+        last = collection.service.changes().last
+        clusters = collection.standing().clusters
+    return page("review.html", clusters=clusters, **_common(site, name, "review", last))
+
+
+@router.get("/c/{name}/k")
+def choice_of_k(site: Here, name: Name) -> Response:
+    """The elbow curve, and the clusters of every k of it."""
+    with site.open(name) as collection:
+        last = collection.service.changes().last
+        shown = collection.standing()
+        try:
+            curve = collection.service.sweep_curve()
+        except NothingThereError:
+            curve = None
+    return page(
+        "k.html",
+        curve=curve,
+        drawn=None if curve is None else _drawn(curve),
+        images=shown.images,
+        clusters=shown.clusters,
+        **_common(site, name, "k", last),
+    )
+
+
+@router.get("/c/{name}/duplicates")
+def duplicates(
+    site: Here,
+    name: Name,
+    offset: Annotated[int, Query(ge=0, le=10**9)] = 0,
+) -> Response:
+    """The copies of each picture, and which of them is the best."""
+    with site.open(name) as collection:
+        last = collection.service.changes().last
+        images = collection.standing().images
+        try:
+            found = collection.service.found_duplicates(offset=offset, limit=_GROUPS)
+        except NothingThereError:
+            found = None
+    return page(
+        "duplicates.html",
+        found=found,
+        images=images,
+        step=_GROUPS,
+        reasons=BEST_COPY,
+        **_common(site, name, "duplicates", last),
+    )
+
+
+@router.get("/c/{name}/map")
+def map_of_images(site: Here, name: Name) -> Response:
+    """The map: every image as a point, thumbnails where there is room."""
+    with site.open(name) as collection:
+        last = collection.service.changes().last
+        shown = collection.standing()
+        rows = sorted(collection.clusters(), key=lambda one: -one.size) if shown.clusters else []
+        try:
+            overview = collection.service.map_overview()
+        except NothingThereError:
+            overview = None
+    return page(
+        "map.html",
+        overview=overview,
+        images=shown.images,
+        others=rows,
+        **_common(site, name, "map", last),
+    )
+
+
+@router.get("/c/{name}/settings")
+def settings(site: Here, name: Name) -> Response:
+    """Every setting with its value and where it comes from."""
+    with site.open(name) as collection:
+        last = collection.service.changes().last
+    found = effective_settings(site.index, name, effective=site.settings())
+    return page("settings.html", found=found, **_common(site, name, "settings", last))
+
+
+@router.get("/c/{name}/activity")
+def activity(site: Here, name: Name, request: Request) -> Response:
+    """What happens now, what waits, and what a person should look at."""
+    health: Health = request.app.state.health
+    found = health.readiness()
+    with site.open(name) as collection:
+        last = collection.service.changes().last
+        happens = collection.service.activity()
+        standing = collection.standing()
+        roots, quarantined = collection.roots(), collection.quarantine()
+        damaged, missing = collection.damaged(), collection.missing()
+    return page(
+        "activity.html",
+        happens=happens,
+        standing=standing,
+        troubles=found.troubles,
+        roots=roots,
+        quarantined=quarantined,
+        damaged=damaged,
+        missing=missing,
+        jobs=site.jobs.documents(name)[:_JOBS],
+        most=_ROWS,
+        **_common(site, name, "activity", last),
+    )
+
+
+def _next_step(root: RootRow) -> str:
+    """What to do about a folder; empty where all is well."""
+    if root.state == "held":
+        return f"{root.reason}: {NEXT_STEP}"
+    if root.state == "unreadable":
+        return f"{root.reason}: {READABLE_STEP}"
+    if root.state in {"offline", "missing"}:
+        return (
+            "connect its disk again; its images are kept. If it has moved: imgclust roots move "
+            "OLD NEW"
+        )
+    return ""
+
+
+def _drawn(curve: SweepCurve) -> list[tuple[int, float, float]]:
+    """The points (k, x, y) of an elbow curve in a box of the size `_BOX`."""
+    known = [(k, one) for k, one in zip(curve.k, curve.inertia, strict=True) if one is not None]
+    first, last = min(curve.k), max(curve.k)
+    most = max((one for _, one in known), default=0.0) or 1.0
+    width, height = _BOX
+    return [
+        (
+            k,
+            round((k - first) / max(1, last - first) * width, 1),
+            round(height * (1 - one / most), 1),
+        )
+        for k, one in known
+    ]
 
 
 @news.get("/collections/{name}/news", responses=answers(News))

@@ -54,6 +54,9 @@ class _Server(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
         self.site, self.name = site, name
         super().__init__(address, _Handler)
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        _log.debug("a query of the command line failed", exc_info=True)
+
 
 class QuerySockets:
     """The sockets of the collections that there are; mode 0600, in their folders."""

@@ -70,7 +70,7 @@ class Site:
     ) -> Collection:
         """Open a collection for one request; `flags` are settings that it changes."""
         given = dict(flags or {})
-        return Collection.open(
+        opened = Collection.open(
             self.index,
             name,
             effective=config.load(self.files, given),
@@ -79,6 +79,8 @@ class Site:
             stop=stop or self.stop,
             changing=frozenset(given),
         )
+        opened.service.keep_with(self.workers)
+        return opened
 
     def settings(self) -> config.Effective:
         """The settings, and where they come from."""

@@ -7,27 +7,10 @@ from typing import TYPE_CHECKING
 
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column, columns, likeness_cells
-from imgclust.wording import counted, size
+from imgclust.wording import BEST_COPY, counted, size
 
 if TYPE_CHECKING:
     from imgclust.collection import Dismissed, Duplicate, DuplicateGroup, DuplicatesResult
-
-# Why an image is the best copy.
-_REASONS = {
-    "keep": "below --keep",
-    "camera": "camera data",
-    "raw": "RAW beside it",
-    "earliest": "taken earliest",
-    "name": "original name",
-    "lossless": "lossless",
-    "pixels": "most pixels",
-    "bytes": "most bytes",
-    "oldest": "oldest file",
-    "path": "shortest path",
-    "first": "added first",
-    "detail": "most detail",
-    "enlarged": "not enlarged",
-}
 
 
 def duplicates(screen: Screen, result: DuplicatesResult) -> None:
@@ -90,7 +73,7 @@ def _table(screen: Screen, groups: Sequence[DuplicateGroup]) -> None:
             *(likeness_cells(one.similarity, one.rarity) if alike else [f"{one.score:.4f}"]),
             f"{one.width}x{one.height}",
             size(one.bytes),
-            _REASONS.get(group.reason, "") if one is group.images[0] else "",
+            BEST_COPY.get(group.reason, "") if one is group.images[0] else "",
             str(one.id),
             one.path,
         )

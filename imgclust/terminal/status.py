@@ -62,16 +62,17 @@ def status(screen: Screen, result: Status) -> None:
     facts += _listed("watched", watched or ["no folder yet"])
     if result.watching:
         facts.append(("", "a watcher is running"))
-    if result.rest:
-        facts.append(("resting", result.rest.sentence))
-    elif result.rest.hours:
-        facts.append(("hours", f"files are read in the hours {result.rest.hours}, so now too"))
+    if result.pause:
+        facts.append(("paused", result.pause.sentence))
+    elif result.pause.hours:
+        facts.append(("hours", f"files are read in the hours {result.pause.hours}, so now too"))
     if result.added:
-        facts.append(("added", f"single files from {counted(result.added, 'folder', 'folders')}"))
+        folders = "1 folder that is" if result.added == 1 else f"{result.added:,} folders that are"
+        facts.append(("added", f"images from {folders} not watched; see imgclust roots"))
     facts.append(("links", f"{_LINKS[result.link_mode]} in {printable(result.link_folder)}"))
     facts.append(("network", _network(result)))
     if result.pending:
-        waits = "queued" if result.rest else "not settled yet"
+        waits = "queued" if result.pause else "not settled yet"
         facts.append(("pending", f"{counted(result.pending, 'file')} {waits}"))
     if result.quarantined:
         facts.append(

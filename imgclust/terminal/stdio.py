@@ -32,14 +32,14 @@ def adapt(*, json: bool) -> None:
             reconfigure(errors="backslashreplace")
 
 
-def forget_nonsense() -> None:
+def drop_invalid_sizes() -> None:
     """Remove sizes of the terminal that are not numbers: rich would fail at "²"."""
     for name in ("COLUMNS", "LINES"):
         if not re.fullmatch("[0-9]{0,5}", config.environment(name) or ""):
             del os.environ[name]
 
 
-def forget_output() -> None:
+def discard_output() -> None:
     """Nobody reads standard output any more: the flush at exit must not fail."""
     with contextlib.suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())

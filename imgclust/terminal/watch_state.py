@@ -30,7 +30,7 @@ _LEAST = 8
 
 
 @dataclass(frozen=True)
-class Watching:
+class WatchState:
     """What a watcher has reported.
 
     Attributes
@@ -63,7 +63,7 @@ class Watching:
     stopping: bool = False
 
 
-def heard(state: Watching, event: Event, now: float) -> Watching:
+def after_event(state: WatchState, event: Event, now: float) -> WatchState:
     """The state after an event."""
     if event.kind == "waiting":
         return replace(state, waiting=event.sentence)
@@ -83,23 +83,23 @@ def heard(state: Watching, event: Event, now: float) -> Watching:
     return replace(state, last=last, arrived=state.arrived + 1, recent=recent, waiting="")
 
 
-def progressed(state: Watching, step: str, done: int, total: int | None) -> Watching:
+def after_progress(state: WatchState, step: str, done: int, total: int | None) -> WatchState:
     """The state after a call of `Progress`; the ingest itself is shown by what is left to do."""
     over = step == "ingesting" or (total is not None and done >= total)
     return replace(state, step=None if over else (step, done, total))
 
 
-def lately(state: Watching, now: float) -> int:
+def recent_images(state: WatchState, now: float) -> int:
     """Images that came in during the last half minute."""
     return sum(count for second, count in state.recent if second > now - PACE_S)
 
 
-def rate(state: Watching, now: float) -> float:
+def rate(state: WatchState, now: float) -> float:
     """Images a second that came in lately; 0 while that is not known."""
     return pace(state.recent, now)
 
 
-def lines(state: Watching, *, now: float, width: int, height: int) -> list[Line]:
+def lines(state: WatchState, *, now: float, width: int, height: int) -> list[Line]:
     """The screen: at most `width` columns, and at most half of `height` where that is enough."""
     found: list[Line] = [(_head(state, width), "bold")]
     standing = state.standing
@@ -123,7 +123,7 @@ def lines(state: Watching, *, now: float, width: int, height: int) -> list[Line]
     return found[: max(1, height - 1)]
 
 
-def _head(state: Watching, width: int) -> str:
+def _head(state: WatchState, width: int) -> str:
     if not state.roots:
         return _cut("watching", width)
     before = "watching "
@@ -133,7 +133,7 @@ def _head(state: Watching, width: int) -> str:
     return _cut(f"{before}{path}{after}", width)
 
 
-def _now(state: Watching, now: float) -> list[str]:
+def _now(state: WatchState, now: float) -> list[str]:
     if state.stopping:
         return ["stopping", "press Ctrl-C again to stop at once"]
     if state.waiting:
@@ -147,10 +147,10 @@ def _now(state: Watching, now: float) -> list[str]:
         return ["getting ready"]
     run = state.standing.run
     speed, pending = rate(state, now), state.standing.pending if run is None else run.pending
-    if state.standing.rest:
-        return [f"{counted(pending, 'file')} queued", state.standing.rest.sentence]
+    if state.standing.pause:
+        return [f"{counted(pending, 'file')} queued", state.standing.pause.sentence]
     if not pending:
-        new = lately(state, now)
+        new = recent_images(state, now)
         parts = ["all is in" if state.scanned else "looking through the folders"]
         return [*parts, f"{new:,} in the last {PACE_S} s"] if new else parts
     parts = [f"{counted(pending, 'file')} to read"]
@@ -161,7 +161,7 @@ def _now(state: Watching, now: float) -> list[str]:
     return parts
 
 
-def _images(state: Watching, standing: Standing) -> list[str]:
+def _images(state: WatchState, standing: Standing) -> list[str]:
     parts = [f"{standing.images:,}"]
     if standing.run is None:
         parts.append(f"{state.arrived:,} of them new")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from imgclust.errors import ImgclustError
 from imgclust.terminal import watch_state
 from imgclust.terminal.table import cells
-from imgclust.terminal.watch_state import Watching
+from imgclust.terminal.watch_state import WatchState
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -58,7 +58,7 @@ class LiveView:
         self._clock = clock
         self._owner = threading.get_ident()
         self._ask_at = clock()
-        self._state = Watching(tuple(roots), clock())
+        self._state = WatchState(tuple(roots), clock())
         self._stopping = False
         self._shown: list[watch_state.Line] = []
         self._width = console.width
@@ -88,13 +88,13 @@ class LiveView:
     def hear(self, event: Event) -> None:
         """Show an event."""
         with self._lock:
-            self._state = watch_state.heard(self._state, event, self._clock())
+            self._state = watch_state.after_event(self._state, event, self._clock())
         self._look()
 
     def progress(self, step: str, done: int, total: int | None) -> None:
         """Show a step of the work. See `imgclust.progress.Progress`."""
         with self._lock:
-            self._state = watch_state.progressed(self._state, step, done, total)
+            self._state = watch_state.after_progress(self._state, step, done, total)
         self._look()
 
     def stopping(self) -> None:
@@ -102,7 +102,7 @@ class LiveView:
         self._stopping = True
 
     @property
-    def state(self) -> Watching:
+    def state(self) -> WatchState:
         """What has been heard."""
         return replace(self._state, stopping=self._stopping)
 

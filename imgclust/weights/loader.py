@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import zipfile
@@ -59,12 +60,19 @@ def trunk() -> Weights:
         When its file is absent or is not the one that belongs to this version.
     """
     try:
-        sha256, _ = digests(TRUNK_PATH)
+        found = os.stat(TRUNK_PATH)
+        sha256 = _trunk_sha256(found.st_ino, found.st_size, found.st_mtime_ns)
     except OSError as error:
         raise WeightsError(f"{TRUNK_PATH} cannot be read; install imgclust again") from error
     if sha256 != TRUNK_SHA256:
         raise WeightsError(f"{TRUNK_PATH} is damaged; install imgclust again")
     return Weights("trunk", "trunk", sha256, TRUNK_PATH)
+
+
+@functools.lru_cache(1)
+def _trunk_sha256(*_: int) -> str:
+    """SHA-256 of the trunk; read again when its file is another one."""
+    return digests(TRUNK_PATH)[0]
 
 
 def verify(path: Path, *, official_md5: str = OFFICIAL_MD5) -> Weights:

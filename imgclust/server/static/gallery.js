@@ -1,13 +1,14 @@
 // The gallery: keys, selection, commands, changes as they come. No library, no request elsewhere.
+// Pages with much of their own have a file each, which takes what it needs from here.
 
-const collection = document.body.dataset.collection;
-const api = `/api/v1/collections/${collection}`;
+export const collection = document.body.dataset.collection;
+export const api = `/api/v1/collections/${collection}`;
 const grid = document.getElementById("grid");
-const byId = (id) => document.getElementById(id);
+export const byId = (id) => document.getElementById(id);
 
 // ---- Saying and asking
 
-function say(text, { keep = false } = {}) {
+export function say(text, { keep = false } = {}) {
   const line = document.createElement("div");
   line.textContent = text;
   byId("status").append(line);
@@ -15,7 +16,12 @@ function say(text, { keep = false } = {}) {
   return line;
 }
 
-function offer(text, label, action) {
+// What the page before had to say.
+const said = sessionStorage.getItem("imgclust said");
+sessionStorage.removeItem("imgclust said");
+if (said) say(said);
+
+export function offer(text, label, action) {
   if (byId("offer")) return;
   const line = say(`${text} `, { keep: true });
   line.id = "offer";
@@ -26,7 +32,7 @@ function offer(text, label, action) {
   line.append(button);
 }
 
-async function request(path, body) {
+export async function request(path, body) {
   const options = body === undefined ? {} : {
     method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
   };
@@ -52,7 +58,7 @@ async function finished(job) {
   }
 }
 
-function ask(title, field) {
+export function ask(title, field) {
   const dialog = byId("ask");
   byId("ask-title").textContent = title;
   byId("ask-text").hidden = field !== "text";
@@ -79,7 +85,8 @@ function connect() {
   const last = document.body.dataset.last;
   const source = new EventSource(`${api}/events?after=${encodeURIComponent(last)}`);
   const kinds = ["reset", "image_added", "image_removed", "image_changed", "image_missing",
-    "image_back", "cluster_changed", "clusters_published", "corrections_changed"];
+    "image_back", "cluster_changed", "clusters_published", "corrections_changed",
+    "quarantine_changed", "roots_changed", "note"];
   for (const kind of kinds) {
     source.addEventListener(kind, (event) => {
       const change = { ...JSON.parse(event.data), event: kind };
@@ -95,7 +102,11 @@ if (navigator.locks) navigator.locks.request(`imgclust ${collection}`, () => {
 });
 else connect();
 
+// What a page does about a change; true: nothing else is to be done.
+export const listeners = [];
+
 function heard(change) {
+  if (listeners.some((one) => one(change))) return;
   const again = () => location.reload();
   if (change.event === "image_added") return arrived(change);
   if (change.event === "image_removed") return left(change.image);
@@ -169,7 +180,7 @@ if (document.querySelector(".wall")) news().catch(() => {});
 
 // ---- Pictures: cards, focus, selection
 
-function made(facts) {
+export function made(facts) {
   const item = document.createElement("li");
   item.dataset.image = facts.id;
   item.draggable = Boolean(grid.dataset.cluster);
@@ -249,7 +260,7 @@ grid?.addEventListener("click", (event) => {
 const cluster = grid?.dataset.cluster;
 const ids = () => selected().map((one) => Number(one.dataset.image));
 
-async function change(work, said) {
+export async function change(work, said) {
   busy = true;
   try {
     await work();
@@ -274,7 +285,7 @@ async function move(images, to) {
   if (await change(work, `${images.length} moved; they stay there`)) away(images);
 }
 
-const commands = {
+export const commands = {
   async move() { if (ids().length) await move(ids(), await ask("Move to", "which")); },
   async new() {
     const images = ids();
@@ -310,8 +321,9 @@ const commands = {
   none,
 };
 
-document.querySelectorAll("[data-do]").forEach((button) => {
-  button.addEventListener("click", () => commands[button.dataset.do]());
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-do]");
+  if (button) commands[button.dataset.do](button);
 });
 
 // Drag a picture, or all that are selected, to another cluster.
@@ -363,6 +375,9 @@ if (image) {
 
 // ---- Keys
 
+// Those of a page: what each does.
+export const keys = {};
+
 function step(event) {
   const all = cards();
   const links = all.map((one) => one.querySelector("a"));
@@ -379,13 +394,16 @@ function step(event) {
 
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-  if (event.target.matches("input:not([type=checkbox]), select, textarea")) return;
+  if (event.target.matches("input:not([type=checkbox], [type=range]), select, textarea")) return;
   const item = document.activeElement?.closest("#grid li");
   const go = (path) => { location.href = `/c/${collection}/${path}`; };
   const letters = { m: "move", n: "new", e: "exclude", r: "rename" };
-  if (event.key.startsWith("Arrow")) step(event);
+  const place = document.querySelectorAll("header nav:first-child a")[Number(event.key) - 1];
+  if (keys[event.key]) { event.preventDefault(); keys[event.key](event); }
+  else if (event.key.startsWith("Arrow")) step(event);
   else if (event.key === "?") byId("keys").showModal();
   else if (event.key === "g") go("");
+  else if (place) place.click();
   else if (event.key === "/") { event.preventDefault(); go("search"); }
   else if (cluster && item && (event.key.toLowerCase() === "x" || event.key === " ")) {
     event.preventDefault();

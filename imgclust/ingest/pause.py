@@ -15,32 +15,32 @@ _PAUSED, _HOURS = "paused", "hours"
 
 
 @dataclass(frozen=True)
-class Rest:
+class Pause:
     """Why nothing is read now; files that arrive are seen, and wait in the catalog.
 
-    `paused` is when a person said so, in seconds since 1970; `hours` are those in which the watcher
-    reads, "" where there are none, and `outside` is True when it is another time.
+    `since` is when a person said so, in seconds since 1970; `hours` are those in which the watcher
+    reads, "" where there are none, and `outside_hours` is True when it is another time.
     """
 
-    paused: float | None = None
+    since: float | None = None
     hours: str = ""
-    outside: bool = False
+    outside_hours: bool = False
 
     def __bool__(self) -> bool:
-        return self.paused is not None or self.outside
+        return self.since is not None or self.outside_hours
 
     @property
     def sentence(self) -> str:
         """Why nothing is read, and what to do about it; empty while files are read."""
-        if self.paused is not None:
-            return f"paused since {minute(self.paused)}; imgclust resume continues"
-        return f"no file is read outside of the hours {self.hours}" if self.outside else ""
+        if self.since is not None:
+            return f"paused since {minute(self.since)}; imgclust resume continues"
+        return f"no file is read outside of the hours {self.hours}" if self.outside_hours else ""
 
 
-def rest(catalog: Catalog, *, wall: float) -> Rest:
+def current_pause(catalog: Catalog, *, wall: float) -> Pause:
     """Whether files are read at this moment."""
     paused, hours = catalog.setting(_PAUSED), str(catalog.setting(_HOURS) or "")
-    return Rest(paused, hours, bool(hours) and not in_hours(hours, wall))
+    return Pause(paused, hours, bool(hours) and not in_hours(hours, wall))
 
 
 def in_hours(hours: str, wall: float) -> bool:
@@ -56,15 +56,15 @@ def in_hours(hours: str, wall: float) -> bool:
     return begin <= now < end if begin < end else now >= begin or now < end
 
 
-def pause(catalog: Catalog) -> None:
-    """Read nothing until `resume`; what was paused stays paused since then."""
+def begin_pause(catalog: Catalog) -> None:
+    """Read nothing until `end_pause`; what was paused stays paused since then."""
     with catalog.transaction():
         if catalog.setting(_PAUSED) is None:
             catalog.store(_PAUSED, time.time())
             catalog.event("paused", "no file is read until imgclust resume")
 
 
-def resume(catalog: Catalog) -> None:
+def end_pause(catalog: Catalog) -> None:
     """Read files again."""
     with catalog.transaction():
         if catalog.setting(_PAUSED) is not None:
@@ -72,7 +72,7 @@ def resume(catalog: Catalog) -> None:
             catalog.event("resumed", "files are read again")
 
 
-def keep_hours(catalog: Catalog, hours: str) -> None:
+def store_hours(catalog: Catalog, hours: str) -> None:
     """Store the hours of the ingest that begins; "" for one that reads at any time."""
     if (catalog.setting(_HOURS) or "") != hours:
         with catalog.transaction():

@@ -14,7 +14,7 @@ import pytest
 
 from imgclust import numbers
 from imgclust.catalog import Catalog
-from imgclust.ingest import Event, in_hours, keep_hours, pause, rest, resume
+from imgclust.ingest import Event, begin_pause, current_pause, end_pause, in_hours, store_hours
 from imgclust.locks import FileLock
 from imgclust.terminal import watch_state
 from tests.command_line import Run
@@ -129,7 +129,7 @@ def test_arrivals_outside_of_the_hours_wait_until_they_begin(
     in_zone("Europe/Berlin")
     world.clock = clock = WallClock(at("Europe/Berlin", 2026, 11, 1, 21, 0))
     world.pictures(3)
-    keep_hours(world.catalog, "22:00-06:00")
+    store_hours(world.catalog, "22:00-06:00")
     turns: list[str] = []
 
     def until(event: Event) -> bool:
@@ -149,8 +149,8 @@ def test_arrivals_outside_of_the_hours_wait_until_they_begin(
     # `once` is what a person asks for now; whoever runs it says that there are no hours.
     clock.at = at("Europe/Berlin", 2026, 11, 2, 12, 0)
     world.stop = type(world.stop)()
-    assert rest(world.catalog, wall=clock.at).outside
-    keep_hours(world.catalog, "")
+    assert current_pause(world.catalog, wall=clock.at).outside_hours
+    store_hours(world.catalog, "")
     world.write("new.png", picture(99))
     assert world.once().ingested == 1
 
@@ -165,7 +165,7 @@ def test_a_pause_stops_what_is_on_its_way_and_loses_nothing(world: World) -> Non
         nonlocal ingested
         ingested += event.kind == "ingested"
         if event.kind == "ingested" and ingested == 20:
-            pause(world.catalog)
+            begin_pause(world.catalog)
         if event.kind == "note" and event.sentence.startswith("paused since"):
             seen.append(ingested)
             world.write("late.png", picture(999))
@@ -181,7 +181,7 @@ def test_a_pause_stops_what_is_on_its_way_and_loses_nothing(world: World) -> Non
     said = world.watch(lambda event: event.kind == "scanned")
     assert notes(said)[0].startswith("paused since")
     assert world.catalog.images.count() == seen[0]
-    resume(world.catalog)
+    end_pause(world.catalog)
     world.stop = type(world.stop)()
     assert world.once().seen == 201
     assert world.catalog.images.count() == 201
@@ -191,7 +191,7 @@ def test_a_pause_stops_what_is_on_its_way_and_loses_nothing(world: World) -> Non
 
 def test_a_pass_that_runs_waits_for_the_end_of_a_pause(world: World) -> None:
     world.pictures(5)
-    pause(world.catalog)
+    begin_pause(world.catalog)
     world.clock = TickingClock()
 
     def emit(event: Event) -> None:
@@ -205,7 +205,7 @@ def test_a_pass_that_runs_waits_for_the_end_of_a_pause(world: World) -> None:
         run.step(timeout_s=0.0)
         assert not run.idle
     assert not world.catalog.images.count()
-    resume(world.catalog)
+    end_pause(world.catalog)
     while not run.idle:
         run.step(timeout_s=0.01)
     assert world.catalog.images.count() == 5
@@ -213,13 +213,13 @@ def test_a_pass_that_runs_waits_for_the_end_of_a_pause(world: World) -> None:
 
 def test_paused_twice_is_paused_since_the_first_time(tmp_path: Path) -> None:
     catalog = Catalog(tmp_path / "catalog.sqlite3")
-    pause(catalog)
-    first = rest(catalog, wall=0.0).paused
-    pause(catalog)
-    assert rest(catalog, wall=0.0).paused == first
-    resume(catalog)
-    resume(catalog)
-    assert not rest(catalog, wall=0.0)
+    begin_pause(catalog)
+    first = current_pause(catalog, wall=0.0).since
+    begin_pause(catalog)
+    assert current_pause(catalog, wall=0.0).since == first
+    end_pause(catalog)
+    end_pause(catalog)
+    assert not current_pause(catalog, wall=0.0)
     assert [kind for _, kind, _ in catalog.events(10)] == ["resumed", "paused"]
     catalog.close()
 
@@ -240,7 +240,7 @@ def test_a_paused_collection(run: Run, tmp_path: Path) -> None:
     assert (document["paused"], document["changed"], document["pending"]) == (True, False, 0)
     status = run("status", "--json").document
     assert status["paused"] == document["since"]
-    assert re.search(r"^resting +paused since 20", run("status").out, re.M)
+    assert re.search(r"^paused +paused since 20", run("status").out, re.M)
     write_picture(tmp_path / "drop" / "2.png", 2)
     for command in (["watch", "--once"], ["add", tmp_path / "drop" / "2.png"]):
         assert "nothing is read: paused since" in (said := run(*command).refused(1))
@@ -292,7 +292,7 @@ def test_a_pause_that_ends_outside_of_the_hours(run: Run, tmp_path: Path) -> Non
     hours = f"{(hour + 10) % 24:02d}:00-{(hour + 11) % 24:02d}:00"
     folder = tmp_path / "index" / "default"
     with closing(Catalog(folder / "catalog.sqlite3")) as catalog:
-        keep_hours(catalog, hours)
+        store_hours(catalog, hours)
     with FileLock(folder / "ingest.lock", purpose="ingesting into"):
         assert run("resume").out == f"not paused: the watcher reads at {hours} only\n"
         assert run("pause").code == 0
@@ -304,11 +304,11 @@ def test_a_pause_that_ends_outside_of_the_hours(run: Run, tmp_path: Path) -> Non
 def test_the_live_screen_says_why_nothing_is_read() -> None:
     import dataclasses
 
-    from imgclust.ingest import Rest
+    from imgclust.ingest import Pause
 
     state = after([])
-    resting = dataclasses.replace(STANDING, rest=Rest(hours="22:00-06:00", outside=True))
-    state = dataclasses.replace(state, standing=resting)
+    paused = dataclasses.replace(STANDING, pause=Pause(hours="22:00-06:00", outside_hours=True))
+    state = dataclasses.replace(state, standing=paused)
     assert "1,203 files queued" in shown(state)
     assert "no file is read outside of the hours 22:00-06:00" in shown(state)
     lines = watch_state.lines(state, now=1.0, width=40, height=24)

@@ -1,0 +1,82 @@
+"""What a process that answers many queries keeps from one to the next."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from typing import TYPE_CHECKING
+
+from imgclust import devices
+from imgclust.catalog import Catalog
+from imgclust.duplicates import CopyMemory
+from imgclust.images import WHOLE_PX, DecodePool, claim
+
+if TYPE_CHECKING:
+    from imgclust.collection.context import Context
+    from imgclust.config import Decode
+    from imgclust.search import CatalogIndex
+
+_WORKERS = 2
+
+
+class QueryCache:
+    """Indexes, what was seen of copies, and workers; may be used by several threads.
+
+    Every open collection would load an index of its own, and a copy of it where images arrive.
+    """
+
+    def __init__(self) -> None:
+        self.memory = CopyMemory()
+        self._lock = threading.Lock()
+        self._pool: DecodePool | None = None
+        # By catalog: the inode and recipe that an index belongs to, its own connection, and it.
+        self._indexes: dict[str, tuple[tuple[int, str], Catalog, CatalogIndex]] = {}
+
+    def catalog_index(self, context: Context) -> CatalogIndex:
+        """The index of an open collection, loaded once for all that are open."""
+        path = context.folders.catalog
+        wanted = path.stat().st_ino, context.recipe
+        with self._lock:
+            known = self._indexes.get(str(path))
+            if known is None or known[0] != wanted:
+                catalog = Catalog(path)
+                try:
+                    known = wanted, catalog, context.open_index(catalog, mapped=True)
+                except BaseException:
+                    catalog.close()
+                    raise
+                # One that is replaced goes when the last query has ended that searches it.
+                self._indexes[str(path)] = known
+            return known[2]
+
+    def pool(self, rules: Decode) -> DecodePool:
+        """Workers that decode whole pictures; they start when they are needed first."""
+        with self._lock:
+            if self._pool is not None and self._pool.broken:
+                self._pool.close()
+                self._pool = None
+            if self._pool is None:
+                self._pool = DecodePool(
+                    workers=min(rules.workers or _WORKERS, devices.cpu_count()),
+                    time_limit_s=rules.time_limit_s,
+                    memory_limit_bytes=rules.memory_limit_mb << 20,
+                    task=functools.partial(
+                        claim,
+                        thumbnail_px=0,
+                        size_cap_bytes=rules.size_cap_mb << 20,
+                        pixel_cap=rules.pixel_cap_mp * 1_000_000,
+                        whole_px=WHOLE_PX,
+                    ),
+                )
+            return self._pool
+
+    def close(self) -> None:
+        """Stop the workers, and close the indexes: nobody may search any more."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.close()
+                self._pool = None
+            for _, catalog, live in self._indexes.values():
+                live.close(save=False)
+                catalog.close()
+            self._indexes.clear()
