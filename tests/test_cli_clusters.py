@@ -68,6 +68,19 @@ def test_two_clusters_of_one_name(run: Run, ready: Path) -> None:
     assert call(run, "clusters show {}", "2").code == 0
 
 
+@pytest.mark.parametrize("decision", ["--accept", "--reject"])
+def test_status_names_moved_links_that_wait(run: Run, ready: Path, decision: str) -> None:
+    first, second, *_ = sorted(path for path in (ready.parent / "links").iterdir() if path.is_dir())
+    link = min(first.iterdir())
+    assert "waiting" not in run("status").out
+    link.rename(second / link.name)
+    assert run("links").code == 0
+    wait = "1 moved link waits; see imgclust clusters corrections, then --accept or --reject"
+    assert f"  {wait}\n" in run("status").out
+    assert run("clusters", "corrections", decision).code == 0
+    assert "waiting" not in run("status").out
+
+
 def test_an_undo_says_that_two_clusters_have_one_name(run: Run, ready: Path) -> None:
     assert run("clusters", "merge", "red things", "1", "--name", "both", "-y").code == 0
     left = {row["id"] for row in run("clusters", "--json").document["clusters"]} - {1, 2}

@@ -81,6 +81,10 @@ def status(screen: Screen, result: Status) -> None:
     if result.corrections:
         number = sum(result.corrections.values())
         facts.append(("corrections", f"{number:,}; see imgclust clusters corrections"))
+    if result.waiting_links:
+        wait = counted(result.waiting_links, "moved link waits", "moved links wait")
+        decide = "see imgclust clusters corrections, then --accept or --reject"
+        facts.append(("waiting", f"{wait}; {decide}"))
     if result.damaged:
         facts.append(
             (
