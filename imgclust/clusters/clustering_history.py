@@ -35,10 +35,10 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
     clusterings, assignments = catalog.clusterings, catalog.assignments
     current = clusterings.current()
     if current is None or current.previous is None:
-        back = "; imgclust clusters corrections --remove takes a correction back"
+        step = "; imgclust clusters corrections --remove takes a correction back"
         raise NothingThereError(
             "there is no clustering before the current one"
-            + (back if catalog.corrections.some else "")
+            + (step if catalog.corrections.some else "")
         )
     back = clusterings.get(current.previous)
     frozen = clusterings.frozen()
