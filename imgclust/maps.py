@@ -242,11 +242,8 @@ def place_new(catalog: Catalog, stored: StoredProjection, *, recipe: str) -> int
 
     Contents with a damaged embedding are left out.
     """
-    keys = catalog.contents.embedded(recipe)
-    known, _, _ = catalog.projections.coordinates(stored.id)
-    fresh = keys[~np.isin(keys, known)]
     with catalog.snapshot():  # a content does not leave between these two
-        there = [key for key in fresh.tolist() if catalog.contents.has_embedding(key, recipe)]
+        there = catalog.projections.absent(stored.id, recipe)
         vectors = catalog.contents.embeddings(there, recipe)
     sound = finite(vectors) if there else np.zeros(0, bool)
     if not sound.any():
@@ -350,7 +347,7 @@ def draw(
     else:
         page = path
     if page is not None:
-        charts.interactive_map(
+        charts.draw_interactive_map(
             page,
             coordinates=drawn.coordinates,
             clusters=clusters,

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import imgclust.charts
-from imgclust.charts import contact_sheet, elbow, interactive_map, layout, map_2d, map_3d, scatter
+from imgclust.charts import (
+    contact_sheet,
+    draw_interactive_map,
+    elbow,
+    layout,
+    map_2d,
+    map_3d,
+    scatter,
+)
 from imgclust.charts.figure import colour, legible, new_figure, save, shape
 from imgclust.charts.layout import (
     EDGE_PX,
@@ -380,7 +388,7 @@ def test_long_text_is_cut() -> None:
 def test_an_interactive_map_holds_every_point_and_escapes_every_name(tmp_path: Path) -> None:
     coordinates, clusters = clustered(5, 3)
     hostile = "</script><script>alert(1)</script>&'\""
-    path = interactive_map(
+    path = draw_interactive_map(
         tmp_path / "m.html",
         coordinates=coordinates,
         clusters=clusters,
@@ -414,7 +422,7 @@ def test_an_interactive_map_holds_every_point_and_escapes_every_name(tmp_path: P
 
 def test_an_interactive_map_of_too_many_points_says_so(tmp_path: Path) -> None:
     coordinates, clusters = clustered(5, 3)
-    path = interactive_map(
+    path = draw_interactive_map(
         tmp_path / "m.html",
         coordinates=coordinates,
         clusters=np.where(clusters == 5, -1, clusters),
@@ -433,7 +441,7 @@ def test_a_browser_draws_an_interactive_map(tmp_path: Path) -> None:
     if chromium is None:
         pytest.skip("no browser is installed")
     coordinates, clusters = clustered(5, 3)
-    path = interactive_map(
+    path = draw_interactive_map(
         tmp_path / "m.html", coordinates=coordinates, clusters=clusters, names={2: "<b>two"}
     )
     options = ["--headless", "--no-sandbox", f"--user-data-dir={tmp_path}/profile"]
@@ -646,7 +654,7 @@ def test_a_page_that_turns_has_marks_and_says_what_they_are(tmp_path: Path) -> N
     coordinates, clusters = clustered(5, 3)
     missing = np.zeros(len(clusters), np.int64)
     missing[[3, 30]] = [2, 1]
-    path = interactive_map(
+    path = draw_interactive_map(
         tmp_path / "m.html",
         coordinates=coordinates,
         clusters=clusters,

@@ -24,7 +24,7 @@ MOST_POINTS, _MOST_LABELS = 100_000, 20_000
 _MARKS = (("+", "corrected by a person"), ("\u00d7", "files that are missing"))
 
 
-def interactive_map(
+def draw_interactive_map(
     path: Path,
     *,
     coordinates: NDArray[Any],

@@ -45,7 +45,7 @@ def watch(
         list[str] | None,
         typer.Argument(metavar="FOLDER", help="Folders; the known ones if none is given."),
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Stop when all of it is in.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Stop when all files are ingested.")] = False,
     links: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Link folder of a new collection.")
     ] = None,

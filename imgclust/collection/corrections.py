@@ -19,6 +19,7 @@ from imgclust.collection.correction_results import (
     CorrectionList,
     CorrectionRow,
     LookAlike,
+    Question,
     Questions,
     WaitingLink,
 )
@@ -26,6 +27,7 @@ from imgclust.collection.images import chosen
 from imgclust.collection.link_folder import finish_links
 from imgclust.collection.review import Review, answered
 from imgclust.errors import NothingThereError, UsageError
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -130,6 +132,15 @@ class Corrections:
         if self._review is None:
             self._review = Review(self._context)
         return self._review.questions(count, skipped=skipped)
+
+    def pictures(self, question: Question) -> tuple[bytes | None, bytes | None]:
+        """The thumbnails of a question's images, WebP; None where there is none."""
+        found = self._catalog.images.some([question.image.id, question.other.id])
+        one, other = (
+            self._context.thumbnail(found[image.id].content) if image.id in found else None
+            for image in (question.image, question.other)
+        )
+        return one, other
 
     def answer(
         self,
@@ -411,10 +422,17 @@ class Corrections:
         if not what:
             raise UsageError("no image given; name at least one")
         self._context.current()
-        found = chosen(self._context, [str(one) for one in what])
-        if not found:
-            raise NothingThereError("no image was named")
-        return found
+        found: dict[int, Image] = {}
+        for one in what:
+            there = chosen(self._context, [str(one)])
+            present = [image for image in there if image.state != "missing"]
+            if not present:
+                which = f"image {there[0].id} is missing: {printable(there[0].path)}"
+                if len(there) > 1:
+                    which = f"all images of {printable(str(one))} are missing"
+                raise NothingThereError(f"{which}; put it back first, see imgclust missing")
+            found.update((image.id, image) for image in present)
+        return list(found.values())
 
     def _single(self, what: Path | str | int) -> Image:
         found = self._images([what])

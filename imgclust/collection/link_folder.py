@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import paths
-from imgclust.errors import LockedError, StoppedError, UsageError
+from imgclust.errors import LockedError, StoppedError, StorageError, UsageError
 from imgclust.locks import FileLock
 from imgclust.wording import counted, printable
 
@@ -76,6 +76,11 @@ def finish_links(context: Context) -> None:
 
     Another process may be at them: it takes what is queued too, or lets us. When neither happens
     in some minutes, or the person asks to stop, that is said and the links stay queued.
+
+    Raises
+    ------
+    StorageError
+        When the disk refuses; it says that the work itself is done.
     """
     deadline = time.monotonic() + _LINKS_PATIENCE_S
     link_syncer = context.link_syncer()
@@ -92,6 +97,8 @@ def finish_links(context: Context) -> None:
         except StoppedError:
             context.say("the links are not all up to date yet; run imgclust links to finish")
             return
+        except StorageError as error:
+            raise StorageError(f"what was asked for is done, but {error}") from error
         # What people are moving just now is looked at again when it is at rest.
         if link_syncer.queued and (
             time.monotonic() >= deadline or context.stop.wait(_LINKS_WAIT_S)
@@ -196,7 +203,7 @@ def write(context: Context, *, budget_s: float | None = None) -> bool:
 
 
 def clear(context: Context) -> None:
-    """Take the pages away; those that are made next are made whole."""
+    """Remove the pages; those that are made next are made whole."""
     _pages(context).clear()
     context.catalog.ledger.queue_all_pages()
 

@@ -165,7 +165,9 @@ def questions(
     """
     passed = [_pair(one) for one in skipped or ()]
     with site.ready(name) as collection:
-        return Documents(document(collection.service.asking.questions(count, skipped=passed)))
+        return Documents(
+            document(collection.service.gallery.asking.questions(count, skipped=passed))
+        )
 
 
 def _pair(given: str) -> tuple[int, int]:
@@ -179,7 +181,7 @@ def _pair(given: str) -> tuple[int, int]:
 def answer(site: Here, name: Name, body: Reply) -> Response:
     """Say whether two images are of the same group; what follows from it is done at once."""
     with site.ready(name) as collection:
-        done = collection.service.asking.answer(
+        done = collection.service.gallery.asking.answer(
             body.image, body.other, same=body.same, made_by="gallery"
         )
         return Documents(document(done))

@@ -109,10 +109,10 @@ class Screen:
         """True when `fitted` can make a line of these that is no wider than the terminal."""
         return cells(before) + cells(after) + LEAST_PATH <= self._out.width
 
-    def summary(self, text: str, *, style: str | None = None) -> None:
+    def summary(self, text: str) -> None:
         """Write a line that says what was done; quiet leaves it away."""
         if not self.quiet:
-            self.line(text, style=style)
+            self.line(text)
 
     def outcome(self, text: str) -> None:
         """Write an `exact` line that quiet leaves away."""
@@ -265,17 +265,20 @@ class Screen:
 
     def ask(self, question: str) -> bool:
         """Ask a yes-or-no question; no is the answer when there is none."""
+        return self.reply(f"{question} [y/N]") in {"y", "yes"}
+
+    def reply(self, question: str) -> str | None:
+        """What a person answers, in small letters; None when there is no answer."""
         self.clear()
-        self._err.print(
-            f"{printable(question)} [y/N] ", end="", markup=False, highlight=False, emoji=False
-        )
+        shown = f"{printable(question)} "
+        self._err.print(shown, end="", markup=False, highlight=False, emoji=False)
         try:
-            return input().strip().lower() in {"y", "yes"}
+            return input().strip().lower()
         except (EOFError, KeyboardInterrupt) as error:
             self._err.print()
             if isinstance(error, KeyboardInterrupt):
                 raise
-            return False
+            return None
 
     def logging(self, level: int) -> AbstractContextManager[None]:
         """Show the log records of imgclust from `level` on, as lines on standard error."""
