@@ -154,6 +154,16 @@ class Space:
         rows, group = np.unique(leaders, return_inverse=True)
         return rows, group
 
+    def group(self, k: int) -> tuple[str, str]:
+        """What its points are, one and many, where only k of them differ.
+
+        In the smoothed space near copies are one point, and of few images others may be so too.
+        """
+        if self.leaders is None or k >= len(self.keys):
+            return "distinct embedding", "distinct embeddings"
+        apart = f"that the space {self.name} tells apart"
+        return f"group of images {apart}", f"groups of images {apart}"
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What a person should know about the space, a sentence each."""

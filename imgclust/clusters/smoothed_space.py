@@ -96,9 +96,12 @@ def fit_smoothed(
         half, kept.points.astype(np.float16), kept.smoothed.astype(np.float16), kept.neighbours
     )
     alone = found.alone() if kept is found else kept.place(found.points, alone=True)
-    if len(chosen) == len(rows):
-        return SmoothedSpace(projection, found.smoothed, alone, leaders)
-    return SmoothedSpace(projection, found.smoothed[group], alone[group], leaders)
+    smoothed = found.smoothed
+    if len(chosen) < len(rows):
+        del found, kept, points  # each is 100 MB of 100,000 contents
+        alone = alone[group]
+        smoothed = smoothed[group]
+    return SmoothedSpace(projection, smoothed, alone, leaders)
 
 
 # Arrivals come a few at a time, and an index over the reference takes longer than they do.

@@ -66,30 +66,47 @@ class Corrections:
         *,
         to: int | str,
         similar: bool = False,
+        made_by: str = "command",
         dry_run: bool = False,
     ) -> Corrected:
         """Put images into a cluster, where they stay; with `similar` those that look like them."""
         found = self._images(images)
         cluster = self._catalog.clusterings.find(to)
-        return self._put_in(found, lambda: cluster, similar=similar, dry_run=dry_run)
+        return self._put_in(
+            found, lambda: cluster, similar=similar, made_by=made_by, dry_run=dry_run
+        )
 
     def new(
-        self, name: str, images: Sequence[Path | str | int], *, dry_run: bool = False
+        self,
+        name: str,
+        images: Sequence[Path | str | int],
+        *,
+        made_by: str = "command",
+        dry_run: bool = False,
     ) -> Corrected:
         """Make a named cluster of images."""
         called = self.free_name(name)
         found = self._images(images)
         return self._put_in(
-            found, lambda: self.make_cluster(called, found), similar=False, dry_run=dry_run
+            found,
+            lambda: self.make_cluster(called, found),
+            similar=False,
+            made_by=made_by,
+            dry_run=dry_run,
         )
 
     def exclude(
-        self, images: Sequence[Path | str | int], *, of: int | str, dry_run: bool = False
+        self,
+        images: Sequence[Path | str | int],
+        *,
+        of: int | str,
+        made_by: str = "command",
+        dry_run: bool = False,
     ) -> Corrected:
         """Take images out of a cluster: they join the nearest other one, and never this."""
         found = self._images(images)
         cluster = self._catalog.clusterings.find(of)
-        return self._make("not_in", found, lambda: cluster, dry_run=dry_run)
+        return self._make("not_in", found, lambda: cluster, made_by=made_by, dry_run=dry_run)
 
     def outlier(
         self, images: Sequence[Path | str | int], *, made_by: str = "command", dry_run: bool = False
@@ -221,7 +238,7 @@ class Corrections:
         *,
         similar: bool,
         dry_run: bool,
-        made_by: str = "command",
+        made_by: str,
     ) -> Corrected:
         if not similar:
             return self._make("in", found, cluster, dry_run=dry_run, made_by=made_by, propose=True)
@@ -237,7 +254,7 @@ class Corrections:
         cluster: Callable[[], int | None],
         *,
         dry_run: bool,
-        made_by: str = "command",
+        made_by: str,
         propose: bool = False,
     ) -> Corrected:
         """Store a correction of one kind for images, and have the clusters follow."""

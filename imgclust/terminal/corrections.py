@@ -34,6 +34,8 @@ def _called(cluster: int | None, name: str | None) -> str:
 
 def corrected(screen: Screen, result: Corrected) -> None:
     """What a correction did, or would."""
+    if screen.quiet and not result.dry_run:
+        return
     would = "would " if result.dry_run else ""
     images = counted(len(result.images), "image")
     which = f"cluster {_called(result.cluster, result.name)}"
@@ -165,6 +167,8 @@ def decided(screen: Screen, links: Sequence[WaitingLink], *, accepted: bool) -> 
     """Links that waited, and what a person said."""
     if not links:
         screen.summary("no link waits")
+        return
+    if screen.quiet:
         return
     _links(screen, links)
     done = "accepted: see imgclust clusters corrections" if accepted else "put back"

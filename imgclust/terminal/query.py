@@ -33,11 +33,22 @@ _PATIENCE_S = 5.0
 
 
 def query(
-    screen: Screen, result: QueryResult, *, pictures: Sequence[bytes | None] | None = None
+    screen: Screen,
+    result: QueryResult,
+    *,
+    pictures: Sequence[bytes | None] | None = None,
+    bounded: bool = False,
+    chosen: bool = False,
 ) -> None:
-    """Neighbours, the most similar first, with their pictures where they are given."""
+    """Neighbours, the most similar first, with their pictures where they are given.
+
+    `bounded` says that a person has set the least similarity, `chosen` that they chose among
+    images: by cluster, date or camera.
+    """
     if not result.neighbours:
-        screen.line("no image is that similar")
+        among = " among those chosen" if chosen else ""
+        what = "no image is that similar" if bounded else "there is no other image"
+        screen.line(f"{what}{among}")
         return
     if pictures is not None:
         screen.blocks(_grid(result.neighbours, pictures, screen.width))
