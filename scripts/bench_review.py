@@ -24,7 +24,7 @@ from replay_arms import Chain
 from replay_sets import LabelledSet, load
 
 from imgclust.clustering import Known, PairChoice, carried, continued, contracted, fit
-from imgclust.clustering.smoothing import CAMP_WEIGHT
+from imgclust.clustering.smoother import CAMP_WEIGHT
 
 Array = npt.NDArray[Any]
 Pairs = list[tuple[int, int]]
