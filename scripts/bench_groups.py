@@ -22,9 +22,9 @@ from replay_sets import LabelledSet, load
 from imgclust.clustering import (
     GroupCount,
     burst_rule,
+    estimate_group_count,
     fit,
     group_bursts,
-    group_count,
     suggest_counted,
 )
 
@@ -44,7 +44,7 @@ def counted(
     rows = vectors[came]
     leaders = np.unique(group_bursts(rows, bounds=burst_rule(rows).bounds(rows)))
     chosen = np.sort(came[leaders])
-    return group_count(vectors[chosen], keys[chosen], seed=seed)
+    return estimate_group_count(vectors[chosen], keys[chosen], seed=seed)
 
 
 def agreements(found: LabelledSet, asked: list[int]) -> dict[int, float]:

@@ -102,7 +102,7 @@ def test_above_the_exact_limit_nearly_the_same_is_found(monkeypatch: pytest.Monk
     random = np.random.default_rng(0)
     points = unit(random.standard_normal((3000, 30)))
     exact = smooth(points).smoothed
-    monkeypatch.setattr("imgclust.clustering.smoothing.EXACT_ROWS", 1000)
+    monkeypatch.setattr("imgclust.clustering.smoother.EXACT_ROWS", 1000)
     nearly = smooth(points).smoothed
     assert not np.array_equal(exact, nearly)
     assert (np.einsum("ij,ij->i", exact, nearly) > 0.9).mean() > 0.95
@@ -121,7 +121,7 @@ def test_above_the_exact_limit_nine_of_ten_neighbours_are_found(
     points = unit(rows)
     cosines = points @ points.T
     tenth = np.sort(cosines, axis=1)[:, -10]
-    monkeypatch.setattr("imgclust.clustering.smoothing.EXACT_ROWS", 1000)
+    monkeypatch.setattr("imgclust.clustering.smoother.EXACT_ROWS", 1000)
     found = smooth(points)
     assert found.around is not None
     near, positions = found.around

@@ -24,12 +24,13 @@ from imgclust.clusters.cluster_count import (
     clear_count,
     continued_count,
     counted_groups,
+    most_clusters,
     requested_count,
     suggested_count,
     with_steps,
 )
 from imgclust.clusters.clustering_history import undo
-from imgclust.clusters.corrections import corrected, idle_count, idle_notes
+from imgclust.clusters.correction_demands import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
 from imgclust.clusters.model import ArrivalAssigner
 from imgclust.clusters.publish import drop_unpublished, publish
@@ -203,7 +204,8 @@ class Recluster:
                 )
                 if wanted is None and not automatic:
                     least = len(standing.constraints.kept) + max(1, len(standing.lasting))
-                    sentence = with_steps(sentence, done.k, least=least)
+                    most = most_clusters(feature_space, standing.constraints)
+                    sentence = with_steps(sentence, done.k, least=least, most=most)
             self._stop.check()
             done, matching, decided = corrected(
                 self._catalog, feature_space, standing, done, matching
@@ -441,7 +443,7 @@ class Recluster:
             number, sentence = requested_count(k, named, strict=strict, lasting=lasting)
         if continues:
             done, matching = self._continue(feature_space, standing, number, None)
-            return done, matching, chosen_by, sentence or count_sentence(done, named)
+            return done, matching, chosen_by, sentence or count_sentence(done, named, feature_space)
         done = fit_space(
             self._catalog,
             feature_space,
@@ -456,7 +458,7 @@ class Recluster:
         )
         self._stop.check()
         matching = match_ids(self._catalog, feature_space, standing, done)
-        return done, matching, chosen_by, sentence or count_sentence(done, named)
+        return done, matching, chosen_by, sentence or count_sentence(done, named, feature_space)
 
     def _continue(
         self, feature_space: Space, standing: CurrentClusters, k: int, step: str | None

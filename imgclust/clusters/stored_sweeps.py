@@ -16,8 +16,9 @@ from imgclust.clustering import (
     GroupCount,
     Suggestion,
     Sweep,
+    all_distinct,
     assign,
-    group_count,
+    estimate_group_count,
     suggest,
     suggest_from,
     sweep,
@@ -72,13 +73,17 @@ def sweep_and_store(
         progress=progress,
         stop=stop,
     )
+    last = found.k[-1]
+    fewer = all_distinct(last, k_max)
+    in_words = {fewer: all_distinct(last, k_max, space.group(last))}
+    found = replace(found, notes=tuple(in_words.get(note, note) for note in found.notes))
     whole = found.complete
     try:
         if space.leaders is None:
             suggestion = suggest(found, points, seed=seed, progress=progress, stop=stop)
         else:
             # Smoothing makes groups of noise: what has none must go through it as well.
-            counted = counted or group_count(
+            counted = counted or estimate_group_count(
                 space.vectors, space.keys, rows=rows, seed=seed, progress=progress, stop=stop
             )
             suggestion = suggest_from(counted, found, n=len(rows))

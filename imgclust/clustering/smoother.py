@@ -3,18 +3,19 @@
 A row is replaced by the mean of its nearest neighbours, itself among them, weighted by their cosine
 where it is positive, at unit length; a few rounds of it. A random walk on the neighbour graph of a
 few steps does the same to labels (Zhou et al. 2004); a row without neighbours stays where it is.
+Rows that a person wants together can be drawn to their mean besides.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.faiss_kmeans import Vectors, checked, threads_for
+from imgclust.clustering.faiss_kmeans import Vectors, checked, means, threads_for
 from imgclust.errors import ClusteringError
 
 ROUNDS = 3
@@ -28,6 +29,8 @@ _LISTS = 2  # times n^.5
 _PROBES_AMONG = 28
 _TOGETHER = 500_000  # candidates that are sorted at once
 _BLOCK = 4_096
+# What the mean of its camp weighs for a row, where a neighbour weighs its cosine (docs/quality.md).
+CAMP_WEIGHT = 3.0
 _SAME = 1e-5  # of a cosine, to which positions in float16 are known
 
 
@@ -51,6 +54,14 @@ class Smoothed:
     smoothed: NDArray[np.float32]
     neighbours: int
     around: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
+
+    def drawn(self, camps: NDArray[np.int64], *, weight: float = CAMP_WEIGHT) -> Smoothed:
+        """The same with rows of one camp (n,) drawn together in each round; -1 for no camp."""
+        if self.around is None or not (camps >= 0).any():
+            return self
+        return replace(
+            self, smoothed=_rounds(self.points, *self.around, ROUNDS, camps=camps, weight=weight)
+        )
 
     def alone(self) -> NDArray[np.float32]:
         """Where each of the points would lie as an arrival, float32 (n, q)."""
@@ -147,17 +158,40 @@ def smooth(points: NDArray[Any], *, rounds: int = ROUNDS, neighbours: int = NEIG
     if not rounds or neighbours == 1 or len(rows) == 1:
         return Smoothed(rows, rows.copy(), neighbours)
     cosines, positions = _around(rows, neighbours)
+    smoothed = _rounds(rows, cosines, positions, rounds)
+    return Smoothed(rows, smoothed, neighbours, (cosines, positions))
+
+
+def _rounds(
+    rows: Vectors,
+    cosines: NDArray[np.float32],
+    positions: NDArray[np.int64],
+    rounds: int,
+    *,
+    camps: NDArray[np.int64] | None = None,
+    weight: float = 0.0,
+) -> Vectors:
+    """The rows after so many averages with their neighbours, and with the mean of their camp."""
     weights = _weights(np.maximum(cosines, 0), positions)
+    among = np.flatnonzero(camps >= 0) if camps is not None else np.empty(0, np.int64)
+    camp = np.empty(0, np.int32)
+    if camps is not None and among.size:
+        camp = np.unique(camps[among], return_inverse=True)[1].astype(np.int32)
+    parts = [slice(start, start + _BLOCK) for start in range(0, len(rows), _BLOCK)]
     smoothed = rows
     spare: NDArray[np.float32] | None = None
     for _ in range(rounds):
         averaged = np.empty_like(rows) if spare is None else spare
-        for start in range(0, len(rows), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            averaged[part] = _unit(weights[part] @ smoothed)
+        for part in parts:
+            averaged[part] = weights[part] @ smoothed
+        if among.size:
+            centres = means(smoothed[among], camp, int(camp.max()) + 1)
+            averaged[among] += weight * centres[camp]
+        for part in parts:
+            averaged[part] = _unit(averaged[part])
         spare = None if smoothed is rows else smoothed
         smoothed = averaged
-    return Smoothed(rows, smoothed, neighbours, (cosines, positions))
+    return smoothed
 
 
 def _weights(cosines: NDArray[np.float32], positions: NDArray[np.int64]) -> Any:
