@@ -12,8 +12,8 @@ DISK_FULL = "the disk is full; free some space"
 _CURES = {
     errno.EDQUOT: "; free some space",
     errno.EIO: "; check the disk",
-    errno.EACCES: "; set its permissions right",
-    errno.EPERM: "; set its permissions right",
+    errno.EACCES: "; correct its permissions",
+    errno.EPERM: "; correct its permissions",
     errno.EROFS: "; use another place",
 }
 

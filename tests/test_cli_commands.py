@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,52 @@ def test_remove_says_which_copies_stay(run: Run, tmp_path: Path) -> None:
     assert run(*place, "add", ready / "drop" / "copy-2.png").code == 0
     document = run(*place, "--json", "status").document
     assert (document["images"], document["removed"]) == (24, 2)
+
+
+def test_why_a_file_is_no_image(run: Run, ready: Path, tmp_path: Path) -> None:
+    """A file that is known is no riddle: the line names what to do."""
+    drop = ready / "drop"
+    shutil.copy(drop / "picture-00.png", tmp_path / "new.png")
+    assert run("remove", drop / "picture-01.png", "-y").code == 0
+    for path, why in (
+        (drop / "picture-01.png", "it was taken out: imgclust add brings it back"),
+        (drop / "broken.jpg", "it could not be read: see imgclust quarantine"),
+        (drop / "notes.xmp", "it is not of a kind that is supported"),
+        (tmp_path / "new.png", "imgclust add takes it in"),
+    ):
+        for command in (["remove", path, "-y"], ["clusters", "move", path, "--to", "1"]):
+            assert run(*command).refused(3).endswith(f" is {path}; {why}\n")
+    nowhere = tmp_path / "nowhere.png"
+    assert run("remove", nowhere, "-y").refused(3).endswith(f" is {nowhere}\n")
+
+
+def test_quiet_says_nothing_when_all_goes_well(run: Run, ready: Path) -> None:
+    drop = ready / "drop"
+    for command in (
+        "cluster -k 4 -y",
+        "clusters name 1 Beach",
+        "clusters move 1 2 3 --to 2 --similar",
+        "clusters new Others 4 5",
+        "clusters exclude 6 7 --from 3",
+        "clusters corrections --remove 1",
+        "clusters split 2 -k 2 -y",
+        "clusters merge 2 4 -y",
+        "cluster --undo -y",
+        f"remove {drop}/picture-1* 9 -y",
+        f"add {drop}/picture-11.png",
+        "pause",
+        "resume",
+        "links",
+    ):
+        said = run(*command.split(), "-q")
+        assert (said.code, said.out) == (0, ""), command
+    for path in sorted(drop.glob("picture-2*")):
+        path.unlink()
+    run("watch", "--once", "-q")
+    assert run("missing", "accept", "-y", "-q").out == ""
+    drop.rename(drop.with_name("moved"))
+    assert run("roots", "move", drop, drop.with_name("moved"), "-q").out == ""
+    assert run("roots", "remove", drop.with_name("moved"), "-q").out == ""
 
 
 def test_remove_asks_a_person(run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from imgclust.clusters.cluster_count import with_steps
 from imgclust.config import Settings, load
+from imgclust.errors import UsageError
+from tests.conftest import Open, write_picture
 from tests.made_up_clusters import World, look
 
 DIMS = 24
@@ -51,6 +53,8 @@ def test_the_number_stays_while_the_groups_do(world: World) -> None:
         group(world, place, 24)
     first = world.cluster("auto")
     assert (first.k, first.chosen_by, first.continued) == (5, "groups", False)
+    # A sweep would have had no say.
+    assert world.catalog.sweeps.newest("smoothed") is None
     for batch in range(1, 5):
         for place in range(5):
             group(world, place, 2, seed=batch)
@@ -134,13 +138,46 @@ def test_a_sweep_of_the_same_contents_is_not_made_again(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("k", "least", "said"),
+    ("k", "least", "most", "said"),
     [
-        (20, 1, "; --coarser gives 14, --finer gives 28"),
-        (20, 19, "; --coarser gives 19, --finer gives 28"),
-        (1, 1, "; --finer gives 2"),
-        (7, 7, "; --finer gives 10"),
+        (20, 1, 999, "; --coarser gives 14, --finer gives 28"),
+        (20, 19, 999, "; --coarser gives 19, --finer gives 28"),
+        (1, 1, 2, "; --finer gives 2"),
+        (7, 7, 10, "; --finer gives 10"),
+        (20, 1, 21, "; --coarser gives 14, --finer gives 21"),
+        (20, 1, 20, "; --coarser gives 14"),
+        (1, 1, 1, ""),
     ],
 )
-def test_what_a_step_would_give(k: int, least: int, said: str) -> None:
-    assert with_steps("why", k, least=least) == "why" + said
+def test_what_a_step_would_give(k: int, least: int, most: int, said: str) -> None:
+    assert with_steps("why", k, least=least, most=most) == "why" + said
+
+
+@pytest.mark.parametrize(
+    ("pictures", "named", "most"),
+    [
+        ([1], False, 1),
+        ([1, 2], False, 2),
+        ([*range(12)], False, 12),
+        ([*range(12)], True, 1),
+    ],
+)
+def test_a_finer_step_is_named_where_there_is_one(
+    open_collection: Open, tmp_path: Path, pictures: list[int], named: bool, most: int
+) -> None:
+    """What the sentence says is what the step then gives."""
+    for number in pictures:
+        write_picture(tmp_path / "new" / f"{number}.png", 100 + number)
+    collection = open_collection()
+    collection.watch([tmp_path / "new"], once=True, cluster=False)
+    collection.cluster(k=1)
+    if named:
+        collection.name_cluster(1, "all")
+    found = collection.cluster(k="auto")
+    assert ("--finer gives" in found.sentence) == (found.k < most)
+    if found.k < most:
+        gives = int(found.sentence.split("--finer gives ")[1])
+        assert collection.cluster(step="finer").k == gives
+    else:
+        with pytest.raises(UsageError, match="cannot be finer"):
+            collection.cluster(step="finer")

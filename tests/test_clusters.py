@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -143,7 +144,7 @@ def test_half_a_sweep_decides_nothing(open_collection: Open, drop: Path) -> None
 
     collection = open_collection(stop=stop, progress=stop_soon)
     with pytest.raises(StoppedError):
-        collection.cluster(k="auto")
+        collection.cluster(k="auto", space="pca")
     assert inside(collection).catalog.clusterings.current_id() is None
 
 
@@ -174,8 +175,9 @@ def test_an_interrupted_sweep_keeps_what_is_done(
     assert stored is not None
     assert stored.summary["k"] == list(found.k)
     assert again.cluster(k=3).inertia == pytest.approx(found.inertia[2], rel=1e-6)
-    fresh = again.cluster(k="auto", fresh=True)  # after a sweep of its own
+    fresh = again.cluster(k="auto", fresh=True)
     assert fresh.chosen_by in {"groups", "silhouette"}
+    again.sweep()
     whole = inside(again).catalog.sweeps.newest("smoothed")
     assert whole is not None
     assert whole.summary["complete"]
@@ -448,6 +450,35 @@ def test_drift_of_arrivals_is_told_overall_and_by_cluster(
     found = collection.status().drift
     assert found is not None
     assert found.suggestion is None
+
+
+def test_drift_counts_the_arrivals_that_are_still_there(open_collection: Open, drop: Path) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=3)
+    for number in range(6):
+        write_picture(drop / f"came-{number}.png", 700 + number)
+    collection.watch(once=True)
+    assert arrivals(collection) == 6
+    collection.remove_all([drop / "came-0.png", drop / "came-1.png"])
+    assert arrivals(collection) == 4
+    shutil.copy(drop / "came-2.png", drop / "copy.png")  # a content counts once
+    write_picture(drop / "came-3.png", 790)
+    collection.watch(once=True)
+    assert arrivals(collection) == 4
+    first = min(path for path in drop.iterdir() if path.name[:4] not in {"came", "copy"})
+    collection.remove_all([first, drop / "came-2.png"])  # one was there, the other has a copy
+    assert arrivals(collection) == 4
+    collection.remove_all([drop / "copy.png", *(drop / f"came-{n}.png" for n in (3, 4, 5))])
+    assert arrivals(collection) == 0
+    assert all(row.drift.ratio is None for row in collection.clusters())
+
+
+def arrivals(collection: Collection) -> int:
+    found = collection.status().drift
+    assert found is not None
+    assert found.overall.arrivals == sum(row.drift.arrivals for row in collection.clusters())
+    return found.overall.arrivals
 
 
 def every(rule: str) -> Settings:

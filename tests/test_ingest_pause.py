@@ -6,6 +6,7 @@ import datetime
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ import pytest
 from imgclust import numbers
 from imgclust.catalog import Catalog
 from imgclust.ingest import Event, begin_pause, current_pause, end_pause, in_hours, store_hours
+from imgclust.locks import FileLock
 from imgclust.terminal import watch_state
 from tests.command_line import Run
 from tests.conftest import write_picture
@@ -281,6 +283,22 @@ def test_a_watcher_in_another_process_is_paused_and_resumed(run: Run, tmp_path: 
         assert run("resume").out == "files are read again; 1 file queued\n"
         assert watcher.until(lambda: "ingested" in watcher.said, seconds=30)
         assert run("status", "--json").document["images"] == 2
+
+
+def test_a_pause_that_ends_outside_of_the_hours(run: Run, tmp_path: Path) -> None:
+    write_picture(tmp_path / "drop" / "1.png", 1)
+    assert run("watch", "--once", tmp_path / "drop", "-q").code == 0
+    hour = time.localtime().tm_hour
+    hours = f"{(hour + 10) % 24:02d}:00-{(hour + 11) % 24:02d}:00"
+    folder = tmp_path / "index" / "default"
+    with closing(Catalog(folder / "catalog.sqlite3")) as catalog:
+        store_hours(catalog, hours)
+    with FileLock(folder / "ingest.lock", purpose="ingesting into"):
+        assert run("resume").out == f"not paused: the watcher reads at {hours} only\n"
+        assert run("pause").code == 0
+        assert run("resume").out == f"not paused any more; the watcher reads at {hours} only\n"
+    assert run("pause").code == 0  # no watcher runs: the next one has hours of its own
+    assert run("resume").out == "files are read again; imgclust watch reads them\n"
 
 
 def test_the_live_screen_says_why_nothing_is_read() -> None:

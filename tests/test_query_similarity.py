@@ -252,6 +252,20 @@ def test_the_least_similarity(run: Run, ready: Path) -> None:
     assert by_score == [row for row in every if row["score"] >= 0.5]
 
 
+def test_why_a_query_finds_nothing(run: Run, ready: Path, tmp_path: Path) -> None:
+    """Nothing is said of similarity where none was asked for."""
+    for words in (["--camera", "Nikon"], ["--since", "9999"], ["--until", "1901-02"]):
+        found = run("query", "1", *words)
+        assert (found.code, found.out) == (0, "there is no other image among those chosen\n")
+        found = run("query", "1", *words, "--min-score", "0.5")
+        assert found.out == "no image is that similar among those chosen\n"
+    write_picture(tmp_path / "one" / "1.png", 1)
+    assert run("--collection", "one", "watch", tmp_path / "one", "--once", "-q").code == 0
+    assert run("--collection", "one", "query", "1").out == "there is no other image\n"
+    found = run("--collection", "one", "query", "1", "--cluster", "1")
+    assert found.out == "there is no other image among those chosen\n"
+
+
 @pytest.mark.parametrize("least", ["1.01", "-2", "nan", "inf", "much"])
 def test_what_no_similarity_can_be(run: Run, tmp_path: Path, least: str) -> None:
     """Refused before anything is opened: there is no collection here."""

@@ -255,7 +255,7 @@ def test_without_a_similarity_there_are_none(world: World) -> None:
         ),
         (
             Suggestion("merge", (3, 9), 80),
-            "clusters 3 and 9 hold the same: imgclust clusters merge 3 9",
+            "clusters 3 and 9 show the same: imgclust clusters merge 3 9",
         ),
         (Suggestion("cluster", (), 41), "41 images fit no cluster: imgclust cluster"),
         (Suggestion("cluster", (), 1), "1 image fits no cluster: imgclust cluster"),

@@ -74,7 +74,7 @@ def write_backup(
     stop = stop or StopFlag()
     target = Path(os.path.realpath(to))
     if not target.parent.is_dir():
-        raise UsageError(f"the folder {target.parent} does not exist; make it, or mount its disk")
+        raise UsageError(f"the folder {target.parent} does not exist; create it, or mount its disk")
     identity = _identity(catalog, folder)
     _check_target(target, identity)
     with _reporting(target), _temporary(target) as (stream, temporary):

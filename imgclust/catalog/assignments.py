@@ -292,7 +292,7 @@ class Assignments:
         """Number of contents that came after the fit, mean and deviation of their distances."""
         rows = self._connection.execute(
             "SELECT cluster, contents, distances / contents, squares / contents FROM arrivals "
-            "WHERE clustering = ?",
+            "WHERE clustering = ? AND contents > 0",
             (clustering,),
         )
         return {

@@ -88,6 +88,14 @@ class Contents:
         ).fetchone()
         if used is not None:
             return False
+        # Arrivals are counted in sums: its share of its cluster's is taken out.
+        self._connection.execute(
+            "UPDATE arrivals SET contents = contents - 1, distances = distances * (contents - 1) / "
+            "contents, squares = squares * (contents - 1) / contents WHERE contents > 0 "
+            "AND (clustering, cluster) IN (SELECT clustering, cluster FROM assignments "
+            "WHERE clustering IN (SELECT id FROM clusterings) AND content = ? AND arrived)",
+            (key,),
+        )
         # By primary key: an index by content alone would cost every arrival more than this.
         self._connection.execute(
             "DELETE FROM assignments WHERE clustering IN (SELECT id FROM clusterings) "

@@ -133,7 +133,13 @@ def query(
             wanted = pictures == "blocks" or (pictures == "auto" and call.screen.shows_pictures)
             if wanted and not call.options.json:
                 shown = collection.pictures([row.id for row in found.neighbours])
-            call.answer(found, partial(tables.query, pictures=shown))
+            table = partial(
+                tables.query,
+                pictures=shown,
+                bounded=min_score is not None or min_similarity is not None,
+                chosen=cluster is not None or chosen is not None,
+            )
+            call.answer(found, table)
     if open_best:
         tables.open_file(_best(found))
 

@@ -65,7 +65,7 @@ class GroupCount:
         return self.ratio - 1 > (1 + share) * (now - 1)
 
 
-def group_count(
+def estimate_group_count(
     vectors: NDArray[Any],
     keys: NDArray[np.int64],
     *,

@@ -62,6 +62,7 @@ def assign(
 _ROUND = 10  # iterations between two looks at progress, convergence and the stop flag
 _MOST_ROUNDS = 10
 _TOLERANCE = 1e-4
+_DISTINCT = "distinct embedding", "distinct embeddings"
 _SEEDING_ROWS = 20_000
 _REPAIRS = 20
 
@@ -194,9 +195,12 @@ def fit(
     )
 
 
-def all_distinct(k: int, asked: int | None) -> str:
-    """Why k is no larger, for people; `asked` is what a person asked for."""
-    there = "is only 1 distinct embedding" if k == 1 else f"are only {k:,} distinct embeddings"
+def all_distinct(k: int, asked: int | None, group: tuple[str, str] = _DISTINCT) -> str:
+    """Why k is no larger, for people; `asked` is what a person asked for.
+
+    `group` is what there are k of, one and many.
+    """
+    there = f"is only 1 {group[0]}" if k == 1 else f"are only {k:,} {group[1]}"
     more = "" if asked is None else f"; {asked:,} was asked"
     return f"k = {k:,}: there {there}{more}"
 

@@ -76,7 +76,9 @@ def bursts_of(
     if not fresh.size:
         return Bursts(known, rule, None if renewed else number, np.arange(n) if renewed else fresh)
     bounds = np.ones(n)
-    bounds[fresh] = rule.bounds(rows[fresh])
+    for start in range(0, len(fresh), _BLOCK):
+        part = fresh[start : start + _BLOCK]
+        bounds[part] = rule.bounds(rows[part])
     leaders = group_bursts(rows, bounds=bounds, known=known)
     if renewed:
         return Bursts(leaders, rule, None, np.arange(n))

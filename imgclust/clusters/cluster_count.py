@@ -5,12 +5,25 @@ The last changes only where another number is better by more than chance.
 
 from __future__ import annotations
 
+import numpy as np
+
 from imgclust.catalog import Catalog, StoredSweep
-from imgclust.clustering import GroupCount, coarser, finer, group_count
+from imgclust.clustering import (
+    Constraints,
+    GroupCount,
+    coarser,
+    default_k_max,
+    estimate_group_count,
+    finer,
+    suggest_counted,
+)
 from imgclust.clusters.feature_space import Space
 from imgclust.clusters.stored_sweeps import stored_sweep
 from imgclust.errors import UsageError
 from imgclust.progress import Progress, StopFlag
+
+# Of more contents it is not counted how many differ.
+_MANY = 5000
 
 
 def requested_count(number: int, named: int, *, strict: bool, lasting: int = 0) -> tuple[int, str]:
@@ -47,9 +60,25 @@ def requested_count(number: int, named: int, *, strict: bool, lasting: int = 0) 
 def suggested_count(stored: StoredSweep, named: int) -> tuple[int, str, str]:
     """The k of a sweep, at least the number of named clusters, who chose it, and why."""
     number, sentence = int(stored.summary["chosen"]), str(stored.summary["sentence"])
+    return _raised(number, str(stored.summary["chosen_by"]), sentence, named)
+
+
+def clear_count(
+    counted: GroupCount, n: int, named: int, *, k_min: int, k_max: int | None
+) -> tuple[int, str, str] | None:
+    """The number of groups of n rows, at least that of the named clusters, who chose it, and why.
+
+    None where groups are not clear: then a sweep says more.
+    """
+    last = min(n, k_max or default_k_max(n))
+    found = suggest_counted(counted, k_min=min(k_min, last), k_max=last)
+    return None if found is None else _raised(found.chosen, found.chosen_by, found.sentence, named)
+
+
+def _raised(number: int, chosen_by: str, sentence: str, named: int) -> tuple[int, str, str]:
     if number < named:
         sentence += f"; raised to {named}, the number of named clusters"
-    return max(number, named), str(stored.summary["chosen_by"]), sentence
+    return max(number, named), chosen_by, sentence
 
 
 def continued_count(
@@ -108,13 +137,24 @@ def counted_groups(
         ratios = tuple(float(one) for one in stored.summary["ratios"])
         return GroupCount(stored.summary["groups"], max(ratios[1:], default=1.0), ratios)
     rows, _ = space.weighing()
-    return group_count(
+    return estimate_group_count(
         space.vectors[rows], space.keys[rows], seed=seed, progress=progress, stop=stop
     )
 
 
-def with_steps(sentence: str, k: int, *, least: int) -> str:
-    """The sentence with what a step in either direction would give, where k is at least `least`."""
-    fewer = max(coarser(k), least) if k > least else None
-    less = "" if fewer is None else f"--coarser gives {fewer:,}, "
-    return f"{sentence}; {less}--finer gives {finer(k):,}"
+def with_steps(sentence: str, k: int, *, least: int, most: int) -> str:
+    """The sentence with what a step in either direction would give: `least` to `most` clusters."""
+    steps = []
+    if k > least:
+        steps.append(f"--coarser gives {max(coarser(k), least):,}")
+    if k < most:
+        steps.append(f"--finer gives {min(finer(k), most):,}")
+    return "; ".join([sentence, ", ".join(steps)] if steps else [sentence])
+
+
+def most_clusters(space: Space, given: Constraints) -> int:
+    """How many clusters steps can make: frozen ones are not divided, equal points neither."""
+    free = space.points[~np.isin(space.keys, given.contents)]
+    if len(free) > _MANY:  # more than anyone takes steps to
+        return len(given.kept) + len(free)
+    return len(given.kept) + len(np.unique(free, axis=0))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Clustering
 from imgclust.clustering import assign
-from imgclust.clusters import corrections, smoothed_space
+from imgclust.clusters import correction_demands, smoothed_space
 from imgclust.clusters.burst_store import BurstFinder
 from imgclust.clusters.feature_space import (
     Projection,
@@ -77,8 +77,8 @@ class Model:
             number, [(row[1], float(one)) for row, one in zip(rows, out, strict=True)]
         )
         if catalog.corrections.some:
-            corrections.follow_near_copies(catalog, keys, vectors, self.clustering.recipe)
-            corrections.enforce(catalog, self, contents=keys)
+            correction_demands.follow_near_copies(catalog, keys, vectors, self.clustering.recipe)
+            correction_demands.enforce(catalog, self, contents=keys)
 
     def points(self, vectors: Vectors) -> Vectors:
         """Embeddings `(n, d)` in the space of the clustering, `(n, dims)`."""

@@ -17,7 +17,7 @@ from imgclust.clustering import (
     outlier_limits,
     spread,
 )
-from imgclust.clusters.corrections import enforce, follow_lineage
+from imgclust.clusters.correction_demands import enforce, follow_lineage
 from imgclust.clusters.feature_space import Space, residual_distances, store
 from imgclust.clusters.model import Model
 from imgclust.clusters.results import lineage

@@ -13,6 +13,7 @@ from imgclust.clustering import (
     Constraints,
     Fit,
     Matching,
+    all_distinct,
     coarser,
     constrained_fit,
     continued,
@@ -23,7 +24,7 @@ from imgclust.clustering import (
     nowhere,
     resized,
 )
-from imgclust.clusters.corrections import merge_required, required_clusters
+from imgclust.clusters.correction_demands import merge_required, required_clusters
 from imgclust.clusters.feature_space import Space, Vectors, project, unproject
 from imgclust.clusters.model import Model
 from imgclust.clusters.results import ClusterResult, lineage, lineage_fields
@@ -117,14 +118,17 @@ def current_clusters(catalog: Catalog, space: Space) -> CurrentClusters:
     )
 
 
-def count_sentence(done: Fit, named: int) -> str:
+def count_sentence(done: Fit, named: int, space: Space) -> str:
     """How many clusters there are and why, where a number was asked for."""
-    if named and done.k < done.asked_k:
-        return (
-            f"k = {done.k:,}: beside the {named:,} named clusters there are only "
-            f"{done.k - named:,} distinct embeddings; {done.asked_k:,} was asked"
-        )
-    return done.sentence
+    if done.k >= done.asked_k:
+        return done.sentence
+    if not named:
+        return all_distinct(done.k, done.asked_k, space.group(done.k))
+    beside = done.k - named
+    return (
+        f"k = {done.k:,}: beside the {named:,} named clusters there are only "
+        f"{beside:,} {space.group(done.k)[1]}; {done.asked_k:,} was asked"
+    )
 
 
 def fit_space(

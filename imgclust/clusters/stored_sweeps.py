@@ -16,8 +16,9 @@ from imgclust.clustering import (
     GroupCount,
     Suggestion,
     Sweep,
+    all_distinct,
     assign,
-    group_count,
+    estimate_group_count,
     suggest,
     suggest_from,
     sweep,
@@ -44,10 +45,13 @@ def sweep_and_store(
     k_max: int | None,
     seed: int,
     gpu: bool,
+    counted: GroupCount | None = None,
     progress: Progress,
     stop: StopFlag,
 ) -> tuple[Sweep, Suggestion]:
     """Fit every k, suggest one, and keep the fits in place of the last sweep of this space.
+
+    In the space `smoothed` groups are counted, unless they are `counted` already.
 
     Of an interrupted sweep the fits that are done are kept, without a suggestion, unless more of
     the same are stored already.
@@ -69,14 +73,17 @@ def sweep_and_store(
         progress=progress,
         stop=stop,
     )
+    last = found.k[-1]
+    fewer = all_distinct(last, k_max)
+    in_words = {fewer: all_distinct(last, k_max, space.group(last))}
+    found = replace(found, notes=tuple(in_words.get(note, note) for note in found.notes))
     whole = found.complete
     try:
-        counted: GroupCount | None = None
         if space.leaders is None:
             suggestion = suggest(found, points, seed=seed, progress=progress, stop=stop)
         else:
             # Smoothing makes groups of noise: what has none must go through it as well.
-            counted = group_count(
+            counted = counted or estimate_group_count(
                 space.vectors[rows], space.keys[rows], seed=seed, progress=progress, stop=stop
             )
             suggestion = suggest_from(counted, found, n=len(rows))

@@ -242,7 +242,7 @@ def cluster(
     rules = context.clustering_rules
     moves = space is None and context.leaves_pca
     if step not in {None, "finer", "coarser"} or (step and (fresh or k is not None)):
-        raise UsageError("a step is finer or coarser, and neither fresh nor to a given k")
+        raise UsageError("a step is finer or coarser, and cannot be combined with fresh or k")
     if context.changes("clustering.pca_dims") and rules.space in {"smoothed", "embedding"}:
         raise UsageError(f"--pca-dims has no effect in the space {rules.space}; add --space pca")
     with context.reclustered(keep=not dry_run) as clusters:

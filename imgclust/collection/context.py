@@ -25,6 +25,7 @@ from imgclust.wording import NO_CLUSTERS
 
 if TYPE_CHECKING:
     from imgclust.clusters import Recluster, Similarity
+    from imgclust.collection.gallery import Gallery
     from imgclust.collection.query_cache import QueryCache
     from imgclust.embedding import Embedder
     from imgclust.images import Outcome, ThumbnailStore
@@ -82,6 +83,8 @@ class Context:
         # The network, once it was needed, and the recipe that all that is loaded belongs to.
         self.network: Embedder | None = None
         self._opened = self._marks()
+        # What the pages of a service show, once one was asked for.
+        self.gallery: Gallery | None = None
         # Hears how an ingest fares.
         self.monitor = Monitor()
         # What the ingest that runs has done so far.

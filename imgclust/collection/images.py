@@ -342,14 +342,35 @@ def _some(context: Context, what: str) -> list[Image]:
 def named(context: Context, what: str) -> Image:
     """The image with this id or at this path."""
     images = context.catalog.images
+    paths: list[bytes] = []
     if is_digits(what):
         image = images.numbered(what)
     else:
-        image = images.at(os.fsencode(os.path.abspath(what))) or images.at(
-            os.path.realpath(os.fsencode(what))
-        )
+        paths = [os.fsencode(os.path.abspath(what)), os.path.realpath(os.fsencode(what))]
+        image = images.at(paths[0]) or images.at(paths[1])
     if image is None:
+        why = _why_none(context, paths)
         raise NothingThereError(
-            f"no image of the collection {context.name!r} in {context.index_folder.path} is {what}"
+            f"no image of the collection {context.name!r} in {context.index_folder.path} is "
+            f"{what}{why}"
         )
     return image
+
+
+# What is known of a file that is not an image of the collection, and what to do.
+_KNOWN = {
+    "quarantined": "it could not be read: see imgclust quarantine",
+    "removed": "it was taken out: imgclust add brings it back",
+    "seen": "it waits to be read: see imgclust status",
+    "skipped": "it is not of a kind that is supported",
+}
+
+
+def _why_none(context: Context, paths: Sequence[bytes]) -> str:
+    """Why the file at one of these paths is not an image here, and what to do; or nothing."""
+    seen = (context.catalog.observations.at(path) for path in paths)
+    known = next((_KNOWN[one.state] for one in seen if one and one.state in _KNOWN), None)
+    there = any(os.path.isfile(path) for path in paths)
+    if known is None and there:
+        known = "imgclust add takes it in"
+    return f"; {known}" if known else ""

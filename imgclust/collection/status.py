@@ -117,7 +117,8 @@ class Standing:
 class Paused:
     """Whether a collection is paused, since when, and how many files wait to be read.
 
-    `watching`: a process ingests into it; `changed`: that it is so is new.
+    `watching`: a process ingests into it; `changed`: that it is so is new; `hours`: those in which
+    the watcher reads, where it is another time now.
     """
 
     paused: bool
@@ -125,6 +126,7 @@ class Paused:
     pending: int
     watching: bool
     changed: bool
+    hours: str = ""
 
 
 def status(context: Context) -> Status:
@@ -220,13 +222,15 @@ def pause(context: Context, *, over: bool) -> Paused:
     catalog = context.catalog
     before = current_pause(catalog, wall=time.time()).since
     (end_pause if over else begin_pause)(catalog)
-    since = current_pause(catalog, wall=time.time()).since
+    now = _pause(context)
+    since = now.since
     return Paused(
         paused=since is not None,
         since=since,
         pending=catalog.observations.pending(),
         watching=context.is_watching,
         changed=(before is None) != (since is None),
+        hours=now.hours if now.outside_hours else "",
     )
 
 

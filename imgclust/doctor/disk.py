@@ -12,7 +12,7 @@ from imgclust.images import Listings, stat_of
 from imgclust.progress import StopFlag
 from imgclust.reconcile import same_file
 from imgclust.watcher import Exclusion, scan
-from imgclust.wording import NEXT_STEP, printable
+from imgclust.wording import NEXT_STEP, counted, printable
 from imgclust.wording import unreadable as in_words
 
 _PAGE = 5000
@@ -22,10 +22,11 @@ _PAGE = 5000
 class DiskFindings:
     """What differs between catalog and disk.
 
-    `absent` and `changed` disagree: the catalog says that they are there, unchanged. `unknown`
-    and `pending` files are on their way in; `touched` images have another change time and nothing
-    else (a hard link, an owner, permissions); `lost` are roots that are not there, `unreadable`
-    such as are there and cannot be read, with the reason.
+    `absent` and `changed` disagree: the catalog says that they are there, unchanged. `touched`
+    have size and time of before and another inode or time of change, as after a chmod, a new hard
+    link or a copy: they are read again, most often to find the same bytes. `unknown` and `pending`
+    files are on their way in; `lost` are roots that are not there, `unreadable` such as are there
+    and cannot be read, with the reason.
     """
 
     checked: int
@@ -38,7 +39,7 @@ class DiskFindings:
     folders: int
     held: int = 0
     unreadable: tuple[tuple[bytes, str], ...] = ()
-    touched: int = 0
+    touched: tuple[Image, ...] = ()
 
     @property
     def disagrees(self) -> bool:
@@ -65,8 +66,9 @@ class DiskFindings:
         if self.unknown:
             parts.append(f"{self.unknown:,} files are not ingested yet: the next watch takes them")
         if self.touched:
-            what = "have new links or permissions"
-            parts.append(f"{self.touched:,} images {what}: the next watch reads them again")
+            what = counted(len(self.touched), "file has", "files have")
+            again = "another inode or time of change: the next watch reads them again"
+            parts.append(f"{what} {again}")
         if self.pending:
             parts.append(f"{self.pending:,} wait to be read")
         return "; ".join(parts)
@@ -78,9 +80,9 @@ def compare_disk(
     """Compare every image with its file, and count the files that nobody knows."""
     roots = catalog.roots.all()
     network = {root.id for root in roots if is_network(root.path)}
-    absent, changed = [], []
+    absent, changed, touched = [], [], []
     listings = Listings()
-    checked = touched = 0
+    checked = 0
     for root in roots:
         after = 0
         while page := catalog.images.page_of_root(root.id, after=after, limit=_PAGE):
@@ -96,11 +98,10 @@ def compare_disk(
                     continue
                 if stat is None or not listings.has(image.path, root.path):
                     absent.append(image)
+                elif not same_file(known.stat, stat, network=True):  # by size and time
+                    changed.append(image)
                 elif not same_file(known.stat, stat, network=root.id in network):
-                    if known.stat[1:4] == stat[1:4]:
-                        touched += 1
-                    else:
-                        changed.append(image)
+                    touched.append(image)
             after = page[-1].id
     watched = [root.path for root in roots if root.kind == "watched"]
     every = [root.path for root in roots] + [mount.path for mount in catalog.mounts.all()]
@@ -122,7 +123,7 @@ def compare_disk(
         folders=folders,
         held=_held(catalog),
         unreadable=tuple(closed.items()),
-        touched=touched,
+        touched=tuple(touched),
     )
 
 

@@ -12,9 +12,15 @@ from typing import BinaryIO
 
 from imgclust.catalog import Catalog
 from imgclust.errors import NothingThereError, StorageError, UsageError, reason_of
-from imgclust.export.parquet import require_pyarrow, write_parquet
 from imgclust.export.projector import write_projector
-from imgclust.export.rows import Rows, write_classic, write_csv, write_json
+from imgclust.export.rows import (
+    Rows,
+    require_pyarrow,
+    write_classic,
+    write_csv,
+    write_json,
+    write_parquet,
+)
 from imgclust.export.xmp import SUFFIX, write_sidecars
 from imgclust.fs import is_below, replacing
 from imgclust.progress import Progress, StopFlag, silent

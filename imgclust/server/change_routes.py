@@ -105,7 +105,7 @@ class Naming(Body):
 
     name: str | None = Field(
         None,
-        description="Its name; empty takes the name away.",
+        description="The new name; an empty one removes the name.",
         max_length=400,
         examples=["cats on sofas"],
     )
@@ -372,7 +372,7 @@ def cancel(
 def name_cluster(site: Here, name: Name, cluster: Which, body: Naming) -> Response:
     """Name a cluster, which freezes it; as `imgclust clusters name`."""
     if body.name is None and not body.release:
-        raise UsageError("no name given; an empty one takes the name away")
+        raise UsageError("no name given; an empty one removes the name")
     with site.open(name) as collection:
         found = collection.name_cluster(cluster, body.name, release=body.release)
         return Documents(document(found))

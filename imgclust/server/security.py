@@ -104,7 +104,8 @@ def _read(path: Path) -> str:
         raise StorageError(f"the token {shown} cannot be read: {reason_of(error)}") from None
     if len(token) < _LEAST_TOKEN or not token.isascii() or not token.isprintable():
         raise UsageError(
-            f"{shown} holds no token of at least {_LEAST_TOKEN} characters; delete it for a new one"
+            f"{shown} holds no token of at least {_LEAST_TOKEN} characters; delete it to get a "
+            "new one"
         )
     return token
 
@@ -249,7 +250,7 @@ class Guard:
         if foreign or (
             site in {"cross-site", "same-site"} and (changes or not _navigates(headers))
         ):
-            return failed(403, "forbidden", "a page of another site asks")
+            return failed(403, "forbidden", "the request comes from a page of another site")
         if scope["path"] in _OPEN or self._access.knows(headers):
             return None
         return self._first_click(scope) or failed(

@@ -33,11 +33,22 @@ _PATIENCE_S = 5.0
 
 
 def query(
-    screen: Screen, result: QueryResult, *, pictures: Sequence[bytes | None] | None = None
+    screen: Screen,
+    result: QueryResult,
+    *,
+    pictures: Sequence[bytes | None] | None = None,
+    bounded: bool = False,
+    chosen: bool = False,
 ) -> None:
-    """Neighbours, the most similar first, with their pictures where they are given."""
+    """Neighbours, the most similar first, with their pictures where they are given.
+
+    `bounded` says that a person has set the least similarity, `chosen` that they chose among
+    images: by cluster, date or camera.
+    """
     if not result.neighbours:
-        screen.line("no image is that similar")
+        among = " among those chosen" if chosen else ""
+        what = "no image is that similar" if bounded else "there is no other image"
+        screen.line(f"{what}{among}")
         return
     if pictures is not None:
         screen.blocks(_grid(result.neighbours, pictures, screen.width))
@@ -96,13 +107,7 @@ def _grid(
     side = min(_WIDE if width >= _WIDE_TERMINAL else _NARROW, width)
     across = max(1, (width + _GAP) // (side + _GAP))
     for start in range(0, len(rows), across):
-        here = [_blocks(one, side) for one in pictures[start : start + across]]
-        for line in range(max(map(len, here))):
-            together: list[Segment] = []
-            for lines in here:
-                blank = [Segment(" " * side)]
-                together += [*(lines[line] if line < len(lines) else blank), Segment(" " * _GAP)]
-            yield together[:-1]
+        yield from side_by_side(pictures[start : start + across], side)
         captions = [
             shortened(f"{row.id}  {_number(row):.3f}", side).ljust(side)
             for row in rows[start : start + across]
@@ -114,7 +119,20 @@ def _number(row: Neighbour) -> float:
     return row.score if row.similarity is None else row.similarity
 
 
-def _blocks(picture: bytes | None, side: int) -> list[list[Segment]]:
+def side_by_side(pictures: Sequence[bytes | None], side: int) -> Iterator[list[Segment]]:
+    """Lines of pictures beside each other, each `side` columns wide."""
+    from rich.segment import Segment
+
+    here = [half_blocks(one, side) for one in pictures]
+    for line in range(max(map(len, here))):
+        together: list[Segment] = []
+        for lines in here:
+            together += lines[line] if line < len(lines) else [Segment(" " * side)]
+            together.append(Segment(" " * _GAP))
+        yield together[:-1]
+
+
+def half_blocks(picture: bytes | None, side: int) -> list[list[Segment]]:
     """A picture as lines of half blocks, `side` columns wide, and no more lines than half of that.
 
     The upper half of a character has one colour, the lower half another one.

@@ -111,7 +111,12 @@ def paused(screen: Screen, result: Paused) -> None:
         )
     elif result.changed:
         goes = "" if result.watching else "; imgclust watch reads them"
-        screen.summary(f"files are read again{queued}{goes}")
+        if result.hours:
+            screen.summary(f"not paused any more{queued}; the watcher reads at {result.hours} only")
+        else:
+            screen.summary(f"files are read again{queued}{goes}")
+    elif result.hours:
+        screen.summary(f"not paused: the watcher reads at {result.hours} only")
     else:
         screen.summary("not paused: files are read as they arrive")
 
@@ -184,6 +189,8 @@ def damaged(screen: Screen, rows: Sequence[DamagedImage]) -> None:
 
 def removed(screen: Screen, results: Sequence[Removed], *, would: bool) -> None:
     """Images that were, or would be, taken out."""
+    if screen.quiet and not would:
+        return
     taken = "would be taken out" if would else "taken out"
     if len(results) > 1:
         screen.table(columns("id", path="path"), [(str(one.id), one.path) for one in results])
