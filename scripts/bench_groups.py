@@ -39,11 +39,11 @@ _FINE_TO = 40  # every k until here, then every third
 def counted(
     vectors: Array, keys: Array, *, order: Array | None = None, seed: int = 0
 ) -> GroupCount:
-    """The count of groups, near copies grouped in the order in which the images came."""
+    """The count of groups of images that came in an order, as `cluster` makes it of few images."""
     came = np.arange(len(vectors)) if order is None else order
-    rows = vectors[came]
-    leaders = np.unique(group_bursts(rows, bounds=burst_rule(rows).bounds(rows)))
-    chosen = np.sort(came[leaders])
+    by_key = came[np.argsort(keys[came], kind="stable")]
+    rows = vectors[by_key]
+    chosen = by_key[np.unique(group_bursts(rows, bounds=burst_rule(rows).bounds(rows)))]
     return estimate_group_count(vectors[chosen], keys[chosen], seed=seed)
 
 

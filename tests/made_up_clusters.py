@@ -36,9 +36,15 @@ class World:
         with self.catalog.transaction():
             self.root = self.catalog.roots.put(b"/made", "watched").id
 
-    def add(self, count: int, *, copies: int = 1, vector: Any = None) -> list[int]:
-        """New contents with `copies` images each, assigned as an ingest does it."""
+    def add(
+        self, count: int, *, copies: int = 1, vector: Any = None, number: int | None = None
+    ) -> list[int]:
+        """New contents with `copies` images each, assigned as an ingest does it.
+
+        `number` decides the key of the first.
+        """
         keys = []
+        self._made = self._made if number is None else number
         for _ in range(count):
             digest = hashlib.sha256(b"%d" % self._made).digest()
             centre = self._centres[int(self._random.integers(len(self._centres)))]

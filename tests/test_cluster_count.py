@@ -181,3 +181,28 @@ def test_a_finer_step_is_named_where_there_is_one(
     else:
         with pytest.raises(UsageError, match="cannot be finer"):
             collection.cluster(step="finer")
+
+
+def test_the_order_in_which_images_came_has_no_say(tmp_path: Path) -> None:
+    random = np.random.default_rng(4)
+    steps = 0.12 * random.standard_normal((4, 40, DIMS))  # series in which each is near the next
+    centres = 1 + 3 * np.eye(DIMS)[:4, np.newaxis]
+    rows = (centres + np.cumsum(steps, axis=1)).reshape(-1, DIMS)
+    said = set()
+    groups = set()
+    for number in range(3):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        world = World(folder, space="smoothed", dims=DIMS)
+        order = random.permutation(len(rows)).tolist()
+        for row in order[:60]:
+            world.add(1, vector=rows[row], number=row)
+        world.cluster(4)
+        for row in order[60:]:
+            world.add(1, vector=rows[row], number=row)
+        said.add(world.cluster("auto", fresh=True).sentence)
+        rule = world.catalog.bursts.current_id("made up")
+        assert rule is not None
+        groups.add(len(world.catalog.bursts.representatives(rule)[0]))
+    assert len(groups) > 1
+    assert len(said) == 1

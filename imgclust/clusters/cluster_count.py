@@ -18,7 +18,7 @@ from imgclust.clustering import (
     suggest_counted,
 )
 from imgclust.clusters.feature_space import Space
-from imgclust.clusters.stored_sweeps import stored_sweep
+from imgclust.clusters.stored_sweeps import different_rows, stored_sweep
 from imgclust.errors import UsageError
 from imgclust.progress import Progress, StopFlag
 
@@ -136,7 +136,7 @@ def counted_groups(
     if stored is not None and stored.summary.get("ratios"):
         ratios = tuple(float(one) for one in stored.summary["ratios"])
         return GroupCount(stored.summary["groups"], max(ratios[1:], default=1.0), ratios)
-    rows, _ = space.weighing()
+    rows = different_rows(space)
     return estimate_group_count(
         space.vectors, space.keys, rows=rows, seed=seed, progress=progress, stop=stop
     )

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from imgclust.catalog import Catalog, StoredSweep
 from imgclust.clustering import (
@@ -18,7 +19,9 @@ from imgclust.clustering import (
     Sweep,
     all_distinct,
     assign,
+    burst_rule,
     estimate_group_count,
+    group_bursts,
     suggest,
     suggest_from,
     sweep,
@@ -34,6 +37,20 @@ _THOROUGH = 5_000
 _FITS = 16
 # Bytes of centroids that are kept of a sweep: those of k up to 100 on 400 axes.
 _CENTROID_BYTES = 8 << 20
+# Contents that are put into burst groups again where their groups are counted: it takes a second.
+_REGROUPED = 5_000
+
+
+def different_rows(space: Space) -> npt.NDArray[np.int64]:
+    """Positions of one of each burst group, whatever the order in which few contents came.
+
+    Which content represents a group depends on that order. So they are grouped again in the order
+    of their keys; of many contents that would take long, and decide little.
+    """
+    if len(space.keys) > _REGROUPED:
+        return space.weighing()[0]
+    rows = space.vectors
+    return np.unique(group_bursts(rows, bounds=burst_rule(rows).bounds(rows)))
 
 
 def sweep_and_store(
@@ -84,7 +101,12 @@ def sweep_and_store(
         else:
             # Smoothing makes groups of noise: what has none must go through it as well.
             counted = counted or estimate_group_count(
-                space.vectors, space.keys, rows=rows, seed=seed, progress=progress, stop=stop
+                space.vectors,
+                space.keys,
+                rows=different_rows(space),
+                seed=seed,
+                progress=progress,
+                stop=stop,
             )
             suggestion = suggest_from(counted, found, n=len(rows))
     except StoppedError:
