@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust import charts
-from imgclust.catalog import Catalog, StoredProjection, finite, must_be_numbers
+from imgclust.catalog import KINDS, Catalog, StoredProjection, finite, must_be_numbers
 from imgclust.config import Settings
 from imgclust.errors import NothingThereError
 from imgclust.progress import Progress, StopFlag, silent
@@ -38,7 +39,8 @@ AGED_SHARE = 0.3
 class MapResult:
     """The picture of a map; `placed` contents came after its fit, `refitted` if made just now.
 
-    `page` is the same as a page that a browser turns, for three dimensions.
+    `page` is the same as a page that a browser turns, for three dimensions. `missing` images are
+    not where they were, and people said something about `corrected` ones; both are marked.
 
     `sentence` says what happened to the previous map, and when a new one is made.
     """
@@ -51,6 +53,8 @@ class MapResult:
     refitted: bool
     sentence: str
     page: Path | None = None
+    missing: int = 0
+    corrected: int = 0
 
 
 @dataclass(frozen=True)
@@ -238,11 +242,8 @@ def place_new(catalog: Catalog, stored: StoredProjection, *, recipe: str) -> int
 
     Contents with a damaged embedding are left out.
     """
-    keys = catalog.contents.embedded(recipe)
-    known, _, _ = catalog.projections.coordinates(stored.id)
-    fresh = keys[~np.isin(keys, known)]
     with catalog.snapshot():  # a content does not leave between these two
-        there = [key for key in fresh.tolist() if catalog.contents.has_embedding(key, recipe)]
+        there = catalog.projections.absent(stored.id, recipe)
         vectors = catalog.contents.embeddings(there, recipe)
     sound = finite(vectors) if there else np.zeros(0, bool)
     if not sound.any():
@@ -313,6 +314,10 @@ def draw(
     words = {"tsne": "t-SNE", "pca": "PCA"}[method]
     title = f"{collection}: {counted(len(drawn.keys), 'distinct image')} by {words}"
     sizes = None if current is None else catalog.assignments.sizes(current)
+    away = Counter(image.content for image in catalog.images.missing())
+    said = _images_of(catalog, catalog.corrections.contents_of(KINDS))
+    missing = np.array([away.get(key, 0) for key in drawn.keys.tolist()], np.int64)
+    corrected = np.array([said.get(key, 0) for key in drawn.keys.tolist()], np.int64)
     if dims == 2:
         charts.map_2d(
             path,
@@ -321,6 +326,8 @@ def draw(
             names=names,
             sizes=sizes,
             placed=drawn.placed,
+            corrected=corrected,
+            missing=missing,
             thumbnails=lambda row: thumbnail(int(drawn.keys[row])),
             title=title,
             max_thumbnails=most_thumbnails,
@@ -333,17 +340,21 @@ def draw(
             names=names,
             sizes=sizes,
             placed=drawn.placed,
+            corrected=corrected,
+            missing=missing,
             title=title,
         )
     else:
         page = path
     if page is not None:
-        charts.interactive_map(
+        charts.draw_interactive_map(
             page,
             coordinates=drawn.coordinates,
             clusters=clusters,
             names=names,
             sizes=sizes,
+            corrected=corrected,
+            missing=missing,
             labels=lambda row: _label(catalog, int(drawn.keys[row])),
             thumbnails=lambda row: thumbnail(int(drawn.keys[row])),
             title=title,
@@ -358,7 +369,14 @@ def draw(
         placed=int(drawn.placed.sum()),
         refitted=drawn.refitted,
         sentence=drawn.sentence,
+        missing=int(missing.sum()),
+        corrected=int(corrected.sum()),
     )
+
+
+def _images_of(catalog: Catalog, contents: Iterable[int]) -> dict[int, int]:
+    """How many images each content has."""
+    return {key: len(catalog.images.with_content(key)) for key in contents}
 
 
 def _label(catalog: Catalog, content: int) -> str:

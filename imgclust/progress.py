@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 from collections.abc import Callable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from imgclust.errors import StoppedError
 
 # How often it is looked whether a side thread is to stop, and how long it may take to end then.
 _LOOK_S = 0.1
 _GRACE_S = 2.0
+
+T = TypeVar("T")
 
 
 class Progress(Protocol):
@@ -93,6 +96,49 @@ class SideThread(threading.Thread):
             self.join(_LOOK_S)
         self.join(_GRACE_S)
         return not self.is_alive()
+
+
+class SideWork(Generic[T]):
+    """Work in a `SideThread`, one at a time; results are reported in the thread that asks for it.
+
+    Parameters
+    ----------
+    tell
+        Called with each result, by `report` and `finish`.
+    """
+
+    def __init__(self, tell: Callable[[T], None], *, name: str, stop: StopFlag) -> None:
+        self._tell = tell
+        self._name = name
+        self._stop = stop
+        self._thread: SideThread | None = None
+        self._results: queue.SimpleQueue[T] = queue.SimpleQueue()
+
+    @property
+    def running(self) -> bool:
+        """True while work is in progress."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Begin work, which calls `put` with its results."""
+        self._thread = SideThread(work, name=self._name, stop=self._stop)
+        self._thread.start()
+
+    def put(self, result: T) -> None:
+        """A result, from the thread of the work."""
+        self._results.put(result)
+
+    def report(self) -> None:
+        """Tell what has been found until now."""
+        while not self._results.empty():
+            self._tell(self._results.get())
+
+    def finish(self) -> None:
+        """Wait for work in progress, unless it is to stop but continues; then report."""
+        if self._thread is not None:
+            self._thread.finish()
+            self._thread = None
+        self.report()
 
 
 def left_behind() -> bool:

@@ -82,7 +82,7 @@ def suggested(kind: str, clusters: Sequence[int], images: int, groups: int) -> s
         )
     if kind == "merge":
         named = " and ".join(map(str, clusters))
-        return f"clusters {named} hold the same: imgclust clusters merge {ids}"
+        return f"clusters {named} show the same: imgclust clusters merge {ids}"
     fit = "fits" if images == 1 else "fit"
     return f"{counted(images, 'image')} {fit} no cluster: imgclust cluster"
 
@@ -124,7 +124,7 @@ BEST_COPY = {
 }
 
 # What to do about images that are held.
-NEXT_STEP = "bring them back, or let them go with imgclust missing accept"
+NEXT_STEP = "bring them back, or remove them with imgclust missing accept"
 
 
 def held(path: bytes, reason: str) -> str:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imgclust import devices
-from imgclust.embedding import openvino, precision
+from imgclust.embedding import graph_cache, openvino
 
 SAMPLES = Path(__file__).parent / "samples" / "photos"
 NEIGHBOURS = 10
@@ -112,7 +112,7 @@ class Bench:
         self.gflop = baseline.ask("load")["gflop"]
         self.threads = baseline.threads
         engines = ["tensorflow"] + ["openvino"] * openvino.installed()
-        words = precision.candidates("auto", device="cpu", flags=devices.cpu_flags())
+        words = graph_cache.candidates("auto", device="cpu", flags=devices.cpu_flags())
         kernels = {
             f"{engine} {word}": Arm("kernel", engine=engine, precision=word, cache=str(self.cache))
             for engine in engines

@@ -41,7 +41,7 @@ KINDS = {"uniform": uniform, "correlated": correlated}
 
 def main() -> None:
     """Print a line for each kind and number of rows."""
-    from imgclust.clustering import burst_rule, group_bursts, group_count
+    from imgclust.clustering import burst_rule, estimate_group_count, group_bursts
 
     parser = argparse.ArgumentParser(prog="scripts/bench noise", description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[300, 1_000, 5_000])
@@ -60,7 +60,7 @@ def main() -> None:
                 leaders = group_bursts(vectors, bounds=burst_rule(vectors).bounds(vectors))
                 kept = np.unique(leaders)
                 keys = np.random.default_rng(seed).permutation(rows)[kept]
-                found = group_count(vectors[kept], keys, seed=seed)
+                found = estimate_group_count(vectors[kept], keys, seed=seed)
                 largest, clear, done = max(largest, found.ratio), clear + bool(found.k), done + 1
             print(
                 f"{kind:10} {rows:6,} rows: no clear structure for {done - clear} of {done} seeds "

@@ -25,7 +25,7 @@ from PIL import Image
 
 from imgclust import devices, weights
 from imgclust.embedding import Embedder, open_embedder, recipe_of
-from imgclust.embedding.batches import CPU_SHAPES
+from imgclust.embedding.recipe import CPU_SHAPES
 from imgclust.images.decoder import SIDE, Picture, decode
 
 Pixels = NDArray[np.uint8]

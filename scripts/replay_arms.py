@@ -17,8 +17,8 @@ from imgclust.clustering import (
     burst_rule,
     constrained_fit,
     continued,
+    estimate_group_count,
     group_bursts,
-    group_count,
     match,
     smooth,
 )
@@ -124,7 +124,7 @@ class Run:
     def _count(self, step: Step, before: Array) -> None:
         """The number of clusters: another than now only where it is clearly better."""
         rows = step.chain(self.strategy.bursts)[0].representatives
-        counted = group_count(step.vectors[rows], step.keys[rows], seed=self.seed)
+        counted = estimate_group_count(step.vectors[rows], step.keys[rows], seed=self.seed)
         now = len(np.unique(before[before >= 0]))
         if not now or counted.clearly_better(now):
             self.k = counted.k or 1

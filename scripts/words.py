@@ -51,7 +51,7 @@ PHRASES = {
     r"mend(?:s|ed|ing)?\b": "repair",
     r"puts? right|putting right": "repair",
     r"in the midst": "during",
-    r"(?:goes|go|went) on(?! (?:the|a|an)\b)": "continue, resume",
+    r"(?:goes|go|went|going) on(?! (?:the|a|an)\b)": "continue, resume",
     r"in hand\b": "current",
     r"(?:that|those|one|ones) of before\b": "previous",
     r"thereof|wherein|hereafter|lest|shall": "plain words",
@@ -67,6 +67,15 @@ PHRASES = {
     r"what came of": "the result of",
     r"once more\b": "again",
     r"so few|so many that|so much as": "too few, too many",
+    r"takes? (?:the|its|their) \w+ away": "remove",
+    r"to be trusted": "reliable",
+    r"sets? (?:it|its|them|\w+ permissions) right": "correct",
+    r"lets? (?:it|them) go\b": "remove",
+    r"(?:taken|took|takes?) for a\b": "recognised as, mistaken for",
+    r"(?:nothing|something) is known of": "there is a record, there is no record",
+    r"tells? no\b": "reports no",
+    r"hold the same\b": "contain equal images, show the same",
+    r"get(?:s|ting)? to its first": "start its first",
 }
 # Released: a program that wrote it long ago must recognise it.
 ALLOWED = {"<!-- imgclust makes this page anew as the links change -->"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,8 +68,11 @@ def runner(
     return call
 
 
-def make(top: Path) -> Path:
-    """`top` with `drop` (24 pictures, a text, a broken one) and its ingested `index`."""
+def make(top: Path, *commands: Sequence[str]) -> Path:
+    """`top` with `drop` (24 pictures, a text, a broken one) and its ingested `index`.
+
+    Then the command line runs `commands` there.
+    """
     for number in range(24):
         write_picture(top / "drop" / f"picture-{number:02d}.png", number, hue=number % 3)
     (top / "drop" / "notes.xmp").write_text("no picture")
@@ -78,6 +81,8 @@ def make(top: Path) -> Path:
         _prepare(patch, top)
         place = ["--index", str(top / "index")]
         assert main([*place, "watch", "--once", "-q", str(top / "drop")]) == 0
+        for command in commands:
+            assert main([*place, "-q", *command]) == 0, command
     return top
 
 

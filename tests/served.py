@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +29,7 @@ from imgclust.server.security import Access
 from imgclust.server.site import Site
 
 ADDRESS = "http://127.0.0.1:8765"
+_COMMAND = (sys.executable, "-c", "from imgclust.cli import app; app()")
 HERE = "/api/v1/collections/default"
 
 
@@ -89,3 +99,56 @@ def finished(made: TestClient, started: Any) -> dict[str, Any]:
     until(lambda: made.get(place).json()["state"] != "running")
     found: dict[str, Any] = made.get(place).json()
     return found
+
+
+class Served:
+    """A service in a process of its own, on a free port, by the command line."""
+
+    def __init__(self, index: Path, *watch: Path, options: Sequence[str] = ()) -> None:
+        folders = [part for folder in watch for part in ("--watch", str(folder))]
+        descriptor, self._log = tempfile.mkstemp(prefix="imgclust-served-")
+        self._process = subprocess.Popen(
+            [*_COMMAND, "serve", "--index", str(index), "--port", "0", *folders, *options],
+            stdout=descriptor,
+            stderr=subprocess.STDOUT,
+        )
+        os.close(descriptor)
+        self.pid = self._process.pid
+        until(lambda: self._process.poll() is not None or "serving http" in self.said())
+        found = re.search(r"serving (http://\S+?)/\s", self.said())
+        assert found is not None, self.said()
+        self.address = found[1]
+
+    def __enter__(self) -> Served:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        os.unlink(self._log)
+
+    def stop(self) -> float:
+        """End it as Ctrl-C does; returns how long that took."""
+        began = time.monotonic()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(60)
+        return time.monotonic() - began
+
+    def said(self) -> str:
+        """What it wrote so far."""
+        return Path(self._log).read_text("utf-8", "replace")
+
+    def get(self, path: str) -> Any:
+        """A document of the collection."""
+        with urllib.request.urlopen(f"{self.address}{HERE}/{path}", timeout=120) as answer:
+            return json.load(answer)
+
+    def wait_for(self, images: int, *, seconds: float = 300.0) -> None:
+        """Wait until so many images are in."""
+        until(lambda: self._images() >= images, seconds=seconds)
+
+    def _images(self) -> int:
+        try:
+            return int(self.get("status")["images"])
+        except urllib.error.HTTPError:  # the collection is not made yet
+            return 0

@@ -89,6 +89,7 @@ def test_separated_categories_keep_their_ids(
     assert all(row["kept"] == 1 for row in figures["arrivals only"])
 
 
+@pytest.mark.slow
 def test_named_clusters_keep_all_their_images(bench: Any, found: Any, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     noise = random.standard_normal((200, 64)).astype(np.float32)  # anything may move

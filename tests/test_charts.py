@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import imgclust.charts
-from imgclust.charts import contact_sheet, elbow, interactive_map, layout, map_2d, map_3d, scatter
+from imgclust.charts import (
+    contact_sheet,
+    draw_interactive_map,
+    elbow,
+    layout,
+    map_2d,
+    map_3d,
+    scatter,
+)
 from imgclust.charts.figure import colour, legible, new_figure, save, shape
 from imgclust.charts.layout import (
     EDGE_PX,
@@ -380,7 +388,7 @@ def test_long_text_is_cut() -> None:
 def test_an_interactive_map_holds_every_point_and_escapes_every_name(tmp_path: Path) -> None:
     coordinates, clusters = clustered(5, 3)
     hostile = "</script><script>alert(1)</script>&'\""
-    path = interactive_map(
+    path = draw_interactive_map(
         tmp_path / "m.html",
         coordinates=coordinates,
         clusters=clusters,
@@ -414,7 +422,7 @@ def test_an_interactive_map_holds_every_point_and_escapes_every_name(tmp_path: P
 
 def test_an_interactive_map_of_too_many_points_says_so(tmp_path: Path) -> None:
     coordinates, clusters = clustered(5, 3)
-    path = interactive_map(
+    path = draw_interactive_map(
         tmp_path / "m.html",
         coordinates=coordinates,
         clusters=np.where(clusters == 5, -1, clusters),
@@ -433,7 +441,7 @@ def test_a_browser_draws_an_interactive_map(tmp_path: Path) -> None:
     if chromium is None:
         pytest.skip("no browser is installed")
     coordinates, clusters = clustered(5, 3)
-    path = interactive_map(
+    path = draw_interactive_map(
         tmp_path / "m.html", coordinates=coordinates, clusters=clusters, names={2: "<b>two"}
     )
     options = ["--headless", "--no-sandbox", f"--user-data-dir={tmp_path}/profile"]
@@ -591,3 +599,71 @@ def test_an_elbow_draws_a_criterion_where_it_is_compared(monkeypatch: pytest.Mon
     assert list(best.get_xdata()) == [3]  # the first of equals, as `preferred` has it
     words = figure.legends[0].get_texts()[1].get_text()
     assert words == "simplified silhouette, k up to 5 (right axis), largest at k = 3"
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_corrected_and_missing_images_have_marks_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dims: int
+) -> None:
+    said = texts_of(monkeypatch)
+    draw = map_2d if dims == 2 else map_3d
+    coordinates, clusters = clustered(4, dims)
+    draw(tmp_path / "plain.png", coordinates=coordinates, clusters=clusters, names={})
+    assert not {"corrected by a person", "files that are missing"} & set(said)
+    corrected, missing = np.zeros((2, len(clusters)), np.int64)
+    corrected[[0, 20]], missing[[1, 20]] = 1, 1700
+    for first, second in ((corrected, None), (None, missing), (corrected, missing)):
+        said.clear()
+        draw(
+            tmp_path / "m.png",
+            coordinates=coordinates,
+            clusters=clusters,
+            names={},
+            corrected=first,
+            missing=second,
+        )
+        assert ("corrected by a person" in said) == (first is not None)
+        assert ("files that are missing" in said) == (second is not None)
+        assert ("3,400" in said) == (second is not None)
+    assert (tmp_path / "m.png").read_bytes() != (tmp_path / "plain.png").read_bytes()
+
+
+def test_a_mark_is_not_hidden_by_a_thumbnail(tmp_path: Path) -> None:
+    def dark(missing: list[int]) -> int:
+        path = map_2d(
+            tmp_path / "m.png",
+            coordinates=np.array([[0.0, 0.0], [9.0, 9.0]]),
+            clusters=np.array([1, 1]),
+            names={},
+            thumbnails=lambda row: Image.new("RGB", (90, 90), (255, 230, 230)),
+            missing=np.array(missing),
+            corrected=np.zeros(2, bool),
+        )
+        with Image.open(path) as drawn:
+            pixels = np.asarray(drawn.convert("RGB")).astype(int)
+        # Black among the pixels of the thumbnails alone: the legend is elsewhere.
+        thumbnail = (np.abs(pixels - (255, 230, 230)) < 3).all(axis=2)
+        rows, columns = np.nonzero(thumbnail)
+        seen = pixels[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        return int((seen < 40).all(axis=2).sum())
+
+    assert dark([1, 0]) > dark([0, 0]) + 20
+
+
+def test_a_page_that_turns_has_marks_and_says_what_they_are(tmp_path: Path) -> None:
+    coordinates, clusters = clustered(5, 3)
+    missing = np.zeros(len(clusters), np.int64)
+    missing[[3, 30]] = [2, 1]
+    path = draw_interactive_map(
+        tmp_path / "m.html",
+        coordinates=coordinates,
+        clusters=clusters,
+        names={},
+        missing=missing,
+        corrected=np.zeros(len(clusters), bool),
+    )
+    text = path.read_text("utf-8")
+    found = json.loads(text.split('type="application/json">')[1].split("</script>")[0])
+    assert [(one["name"], one["count"], one["rows"]) for one in found["marks"]] == [
+        ("files that are missing", "3", [3, 30])
+    ]

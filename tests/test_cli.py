@@ -44,6 +44,11 @@ HEAVY = {
 }
 
 
+@pytest.fixture(scope="module")
+def made(made_once: Path) -> Path:
+    return made_once
+
+
 @pytest.fixture
 def ready(made: Path, tmp_path: Path) -> Path:
     """A copy of the ingested index of `made`, in the index folder of `run`."""
@@ -64,20 +69,18 @@ def test_help_of_every_command_has_an_example(command: str, run: Run) -> None:
     assert max(map(len, said.out.splitlines())) <= 80
 
 
-@pytest.mark.parametrize("columns", [40, 60, 80])
-def test_help_is_whole_on_every_terminal(
-    columns: int, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_help_is_whole_on_every_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     group: Any = typer.main.get_command(app)
     for name, command in {"": group, **group.commands}.items():
         below = getattr(command, "commands", {}) if name else {}
         for names in [[name] if name else [], *([name, one] for one in below)]:
             monkeypatch.setenv("COLUMNS", "400")
             whole = "".join(run(*names, "--help").out.split())
-            monkeypatch.setenv("COLUMNS", str(columns))
-            shown = run(*names, "--help").out
-            assert max(map(len, shown.splitlines())) <= columns
-            assert "".join(shown.replace("\\\n", "").split()) == whole
+            for columns in (40, 60, 80):
+                monkeypatch.setenv("COLUMNS", str(columns))
+                shown = run(*names, "--help").out
+                assert max(map(len, shown.splitlines())) <= columns
+                assert "".join(shown.replace("\\\n", "").split()) == whole
     assert "print or send." in " ".join(run("--help").out.split())
 
 

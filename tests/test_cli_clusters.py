@@ -10,7 +10,7 @@ import pytest
 
 from imgclust.catalog import Catalog
 from imgclust.wording import no_such_cluster
-from tests.command_line import Run, Said
+from tests.command_line import Run, Said, make
 
 EVERYWHERE = [
     *("query 1 --cluster {}", "clusters show {}", "clusters split {} -k 2 --dry-run"),
@@ -19,13 +19,18 @@ EVERYWHERE = [
 ]
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `drop` and its `index`, in four clusters; the second is "red things"."""
+    top = tmp_path_factory.mktemp("four")
+    return make(top, ["cluster", "-k", "4", "-y"], ["clusters", "name", "2", "red things"])
+
+
 @pytest.fixture
 def ready(made: Path, run: Run, tmp_path: Path) -> Path:
-    """A copy of the ingested index of `made`, in four clusters; the second is "red things"."""
+    """The catalog of a copy of it."""
     shutil.copytree(made / "index", tmp_path / "index", symlinks=True)
     assert run("links").code == 0  # relative links do not survive the copying
-    assert run("cluster", "-k", "4").code == 0
-    assert run("clusters", "name", "2", "red things").code == 0
     return tmp_path / "index" / "default" / "catalog.sqlite3"
 
 
@@ -47,7 +52,10 @@ def test_a_name_is_as_good_as_an_id(command: str, run: Run, ready: Path) -> None
 @pytest.mark.parametrize(
     "wanted", ["99", "9" * 5000, "red", "Red Things", "²", "٣", "1_0", "x" * 500]
 )
-def test_what_there_is_not(command: str, wanted: str, run: Run, ready: Path) -> None:
+def test_what_there_is_not(
+    command: str, wanted: str, run: Run, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMGCLUST_INDEX", str(made / "index"))  # a refusal changes nothing
     said = call(run, command, wanted).refused(3)
     assert len(said) < 300
     if "history" in command:

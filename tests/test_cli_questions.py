@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +18,7 @@ Feed = Callable[[bytes], int]
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make(tmp_path_factory.mktemp("questions"))
+    return make(tmp_path_factory.mktemp("questions"), ["cluster", "-k", "5", "-y"])
 
 
 @pytest.fixture
@@ -52,6 +51,12 @@ def clustering(run: Run) -> int:
     return number
 
 
+def cluster_into(run: Run, k: int) -> None:
+    """Have k clusters that came after other ones."""
+    if run("--json", "status").document["clustering"]["k"] != k:
+        assert run("cluster", "-k", str(k), "-y").code == 0
+
+
 CHANGES = (
     ("cluster", "-k", "5"),
     ("cluster", "--undo"),
@@ -68,7 +73,7 @@ def spelled(run: Run, command: tuple[str, ...]) -> list[str]:
 @pytest.mark.parametrize("command", CHANGES, ids=" ".join)
 @pytest.mark.parametrize("no", [b"n\n", b" No \nmore\n", b"NO\r\n", b"n"])
 def test_a_piped_no_is_obeyed(run: Run, feed: Feed, command: tuple[str, ...], no: bytes) -> None:
-    run("cluster", "-k", "4", "-y")
+    cluster_into(run, 4)
     words, before = spelled(run, command), clustering(run)
     feed(no)
     said = run(*words)
@@ -81,8 +86,7 @@ def test_a_piped_no_is_obeyed(run: Run, feed: Feed, command: tuple[str, ...], no
 def test_a_piped_yes_and_silence_let_what_has_a_way_back_go_ahead(
     run: Run, feed: Feed, command: tuple[str, ...], answer: bytes
 ) -> None:
-    run("cluster", "-k", "4", "-y")
-    run("cluster", "-k", "6", "-y")
+    cluster_into(run, 6)
     words, before = spelled(run, command), clustering(run)
     feed(answer)
     assert run(*words).code == 0
@@ -172,10 +176,22 @@ def test_what_cannot_be_read_says_nothing(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_wait(run: Run, feed: Feed, number: signal.Signals) -> None:
+def test_a_signal_ends_the_wait(
+    run: Run, feed: Feed, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = clustering(run)
     feed(b"")
-    threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+    silent = sys.stdin
+
+    class Input:
+        def fileno(self) -> int:  # the wait begins
+            os.kill(os.getpid(), number)
+            return silent.fileno()
+
+        def isatty(self) -> bool:
+            return False
+
+    monkeypatch.setattr(sys, "stdin", Input())
     said = run("cluster", "-k", "7")
     assert (said.code, said.err) == (130, "imgclust: interrupted; nothing was changed\n")
     assert clustering(run) == before

@@ -91,8 +91,14 @@ def test_a_live_screen_says_above_it_only_what_matters(
 
 def test_lines_where_there_is_no_terminal(run: Run, few: Path) -> None:
     said = run("watch", few, "--no-cluster")
-    assert f"ingested    {few}/picture.png" in said.out
+    assert said.out.startswith(f"paths below {few}\n")
+    assert said.out.count("paths below") == 1
+    assert "\ningested    picture.png\n" in said.out
     assert "Ctrl-C stops" in said.err
+    (few / "another.png").write_bytes((few / "picture.png").read_bytes())
+    again = run("watch", few, "--once", "-v", "--no-cluster", "--full-path")
+    assert "paths below" not in again.out
+    assert "/few/another.png" in again.out  # perhaps cut in the middle
 
 
 def test_a_watcher_whose_terminal_is_gone_ends_well(

@@ -53,6 +53,8 @@ def test_the_number_stays_while_the_groups_do(world: World) -> None:
         group(world, place, 24)
     first = world.cluster("auto")
     assert (first.k, first.chosen_by, first.continued) == (5, "groups", False)
+    # A sweep would have had no say.
+    assert world.catalog.sweeps.newest("smoothed") is None
     for batch in range(1, 5):
         for place in range(5):
             group(world, place, 2, seed=batch)

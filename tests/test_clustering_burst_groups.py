@@ -37,6 +37,35 @@ def test_frames_of_a_series_are_one_group_and_its_first_stands_for_it() -> None:
     assert np.array_equal(found, first[member])
 
 
+def by_hand(rows: NDArray[np.float32], least: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The definition, row by row."""
+    cosines = rows.astype(np.float64) @ rows.T.astype(np.float64)
+    found = np.arange(len(rows))
+    standing = np.zeros(len(rows), np.bool_)
+    for row in range(len(rows)):
+        there = np.where(standing[:row], cosines[row, :row], -np.inf)
+        if there.max(initial=-np.inf) >= least[row]:
+            found[row] = there.argmax()
+        standing[row] = found[row] == row
+    return found
+
+
+@pytest.mark.parametrize("kind", ["apart", "series", "flood"])
+def test_it_is_the_definition_for_many_rows(kind: str) -> None:
+    random = np.random.default_rng(2)
+    count = {"apart": 3000, "series": 900, "flood": 600}[kind]
+    scenes = 1 + 0.4 * random.standard_normal((count, 60))
+    member = np.arange(count) if kind == "apart" else random.integers(0, count, 3000)
+    if kind == "flood":
+        member[random.random(3000) < 0.6] = 0
+    rows = unit(scenes[member] + 0.06 * random.standard_normal((len(member), 60)))
+    least = random.choice([0.98, 0.985, 0.99, 0.995], len(rows))
+    found = group_bursts(rows, bounds=least)
+    assert np.array_equal(found, by_hand(rows, least))
+    groups = len(np.unique(found))
+    assert groups == 3000 if kind == "apart" else 300 < groups < 2500
+
+
 def test_a_long_series_does_not_chain_beyond_the_bound() -> None:
     bound = float(np.cos(np.radians(5)))
     rows = plane(*range(0, 90, 2))

@@ -102,10 +102,36 @@ def test_above_the_exact_limit_nearly_the_same_is_found(monkeypatch: pytest.Monk
     random = np.random.default_rng(0)
     points = unit(random.standard_normal((3000, 30)))
     exact = smooth(points).smoothed
-    monkeypatch.setattr("imgclust.clustering.smoothing.EXACT_ROWS", 1000)
+    monkeypatch.setattr("imgclust.clustering.smoother.EXACT_ROWS", 1000)
     nearly = smooth(points).smoothed
     assert not np.array_equal(exact, nearly)
     assert (np.einsum("ij,ij->i", exact, nearly) > 0.9).mean() > 0.95
+
+
+@pytest.mark.parametrize("kind", ["one cloud", "groups", "equal rows"])
+def test_above_the_exact_limit_nine_of_ten_neighbours_are_found(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(1)
+    rows = random.standard_normal((3000, 24))
+    if kind == "groups":
+        rows += 2 * random.standard_normal((40, 24))[random.integers(0, 40, 3000)]
+    elif kind == "equal rows":
+        rows[1000:] = rows[random.integers(0, 1000, 2000)]
+    points = unit(rows)
+    cosines = points @ points.T
+    tenth = np.sort(cosines, axis=1)[:, -10]
+    monkeypatch.setattr("imgclust.clustering.smoother.EXACT_ROWS", 1000)
+    found = smooth(points)
+    assert found.around is not None
+    near, positions = found.around
+    assert (positions == np.arange(3000)[:, np.newaxis]).any(axis=1).all()
+    assert [len(set(row)) for row in positions.tolist()] == [10] * 3000
+    assert np.allclose(near, np.take_along_axis(cosines, positions, axis=1), atol=1e-5)
+    # As near as the tenth: of equally near ones any will do.
+    assert (near >= tenth[:, np.newaxis] - 1e-5).mean() > 0.9
+    again = smooth(points)
+    assert np.array_equal(again.smoothed, found.smoothed)
 
 
 def test_arrivals_go_where_all_together_would_put_them() -> None:

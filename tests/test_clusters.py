@@ -144,7 +144,7 @@ def test_half_a_sweep_decides_nothing(open_collection: Open, drop: Path) -> None
 
     collection = open_collection(stop=stop, progress=stop_soon)
     with pytest.raises(StoppedError):
-        collection.cluster(k="auto")
+        collection.cluster(k="auto", space="pca")
     assert inside(collection).catalog.clusterings.current_id() is None
 
 
@@ -175,8 +175,9 @@ def test_an_interrupted_sweep_keeps_what_is_done(
     assert stored is not None
     assert stored.summary["k"] == list(found.k)
     assert again.cluster(k=3).inertia == pytest.approx(found.inertia[2], rel=1e-6)
-    fresh = again.cluster(k="auto", fresh=True)  # after a sweep of its own
+    fresh = again.cluster(k="auto", fresh=True)
     assert fresh.chosen_by in {"groups", "silhouette"}
+    again.sweep()
     whole = inside(again).catalog.sweeps.newest("smoothed")
     assert whole is not None
     assert whole.summary["complete"]

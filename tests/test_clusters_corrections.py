@@ -11,7 +11,7 @@ import pytest
 
 from imgclust.catalog import Catalog
 from imgclust.clusters import ArrivalAssigner, ContradictionError, Model, enforce
-from imgclust.clusters.corrections import follow_lineage
+from imgclust.clusters.correction_demands import follow_lineage
 from imgclust.errors import NothingThereError, UsageError
 from tests.made_up_clusters import RECIPE, World, look
 from tests.oracle import violated

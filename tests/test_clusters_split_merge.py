@@ -495,17 +495,24 @@ class Story:
         self.check(look(world.path))
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    phases=[Phase.explicit, Phase.generate],  # to shrink a story takes longer than to read it
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(steps=STEPS)
-def test_any_sequence_of_commands(
-    steps: list[Step], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    world = World(tmp_path_factory.mktemp("world"))
+@pytest.mark.parametrize("stories", [6, pytest.param(40, marks=pytest.mark.slow)])
+def test_any_sequence_of_commands(stories: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    @settings(
+        max_examples=stories,
+        deadline=None,
+        phases=[Phase.generate],  # to shrink a story takes longer than to read it
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    @given(steps=STEPS)
+    def follow_each(steps: list[Step]) -> None:
+        follow(steps, tmp_path_factory.mktemp("world"))
+
+    follow_each()
+
+
+def follow(steps: list[Step], folder: Path) -> None:
+    """One story: what the catalog says of it at its end, and of each cluster that it had."""
+    world = World(folder)
     world.add(18)
     world.add(4, copies=2)
     world.cluster(4)

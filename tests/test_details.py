@@ -254,7 +254,7 @@ def test_older_images_get_theirs_without_embedding_again(world: World, how: str)
 
 
 def test_a_run_that_is_cut_off_goes_on_the_next_time(world: World) -> None:
-    from imgclust.ingest.details import DetailReader
+    from imgclust.ingest.upkeep import DetailReader
 
     world.pictures(200)
     world.once()

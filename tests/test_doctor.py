@@ -141,7 +141,7 @@ def test_new_links_and_permissions_are_no_change(
         (drop / "moved").rename(picture)
     result = collection.doctor()
     assert result.ok
-    assert "1 images have new links or permissions" in named(result, "disk").sentence
+    assert "1 file has another change time or inode" in named(result, "disk").sentence
     stat = picture.stat()
     picture.write_bytes(encoded(photo(24, 16, 77), "PNG"))
     os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns))

@@ -25,9 +25,9 @@ from imgclust.embedding import (
     recipe_of,
     why_engine,
 )
-from imgclust.embedding.batches import check_embeddings, in_batches
+from imgclust.embedding.graph_cache import candidates, times_as_fast
 from imgclust.embedding.inception_graph import outputs
-from imgclust.embedding.precision import candidates, times_as_fast
+from imgclust.embedding.recipe import check_embeddings, in_batches
 from imgclust.embedding.tf_c_api import LibraryEmbedder, session_config
 from imgclust.embedding.tf_eager import SHAPES
 from imgclust.errors import EmbeddingError, RecipeError, UsageError

@@ -14,7 +14,7 @@ from imgclust.errors import reason_of
     ("code", "words"),
     [
         (errno.ENOSPC, "the disk is full; free some space"),
-        (errno.EACCES, "Permission denied; set its permissions right"),
+        (errno.EACCES, "Permission denied; correct its permissions"),
         (errno.EROFS, "Read-only file system; use another place"),
         (errno.EIO, "Input/output error; check the disk"),
     ],

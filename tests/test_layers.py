@@ -6,6 +6,7 @@ import ast
 import functools
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,7 +107,14 @@ ONLY_IN = {
 }
 
 VAGUE = {"utils", "helpers", "manager", "misc", "common", "base", "core", "info", "data"}
+# Nouns of the field that end as a gerund does.
+NOUNS = {"clustering", "embedding", "wording"}
+# Words that end in "ed" or "ing" and are neither participles nor gerunds.
+NO_VERBS = {"feed", "reembed"}
 MOST_LINES = 600
+MOST_OF_A_NAME = 4
+# Files of the package, those of `server` aside. A small new module may fit into an older one.
+MOST_FILES = 275
 # Grown beyond that and still to be divided. A module that is divided leaves this list.
 TOO_LONG: set[str] = set()
 
@@ -199,6 +207,54 @@ def test_only_config_reads_the_environment(path: Path) -> None:
 @every_module
 def test_one_noun_a_module(path: Path) -> None:
     assert not {part.removesuffix(".py") for part in path.relative_to(PACKAGE).parts} & VAGUE
+
+
+@every_module
+def test_module_names_are_no_verbs(path: Path) -> None:
+    parts = {part.removesuffix(".py") for part in path.relative_to(PACKAGE).parts}
+    verbs = {part for part in parts - NOUNS - NO_VERBS if part.endswith(("ing", "ed"))}
+    assert not verbs, f"{name_of(path)}: use a noun"
+
+
+def test_no_module_name_is_used_too_often() -> None:
+    counted = Counter(path.name for path in modules())
+    del counted["__init__.py"], counted["results.py"]
+    assert not {name: often for name, often in counted.items() if often > MOST_OF_A_NAME}
+
+
+def test_the_package_has_few_files() -> None:
+    asked = subprocess.run(
+        ["git", "ls-files", "--", PACKAGE], cwd=PACKAGE, capture_output=True, text=True, check=False
+    )
+    if asked.returncode:
+        pytest.skip("not a checkout")
+    files = [one for one in asked.stdout.splitlines() if not one.startswith("server/")]
+    assert len(files) <= MOST_FILES
+
+
+def exported(path: Path) -> set[str]:
+    """What a package offers from elsewhere, loaded lazily or not."""
+    found: set[str] = set()
+    for statement in parsed(path).body:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.ImportFrom) and node.module != package_of(path):
+                found |= {alias.asname or alias.name for alias in node.names}
+            elif isinstance(statement, ast.Assign) and isinstance(node, ast.Constant):
+                found |= set(str(node.value).split())
+    return found
+
+
+def package_of(path: Path) -> str:
+    return ".".join(path.parent.relative_to(PACKAGE.parent).parts)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in modules() if path.name == "__init__.py"], ids=name_of
+)
+def test_no_export_hides_a_module(path: Path) -> None:
+    below = {one.stem for one in path.parent.glob("*.py")}
+    hidden = below & exported(path)
+    assert not hidden, f"{package_of(path)} exports {hidden}: rename the module or the function"
 
 
 @every_module

@@ -516,3 +516,26 @@ def test_an_original_that_a_person_moves_into_the_tree_is_never_ours(
     assert inside(collection).catalog.images.at(os.fsencode(original)) is None
     assert [one.read_bytes() for one in the_last(link.name, drop, moved.parent)] == [bytes_of_it]
     assert moved.exists()
+
+
+@pytest.mark.parametrize("way", ["new folder", "copied and deleted", "two new folders"])
+def test_one_sync_says_what_it_saw_and_when_that_counts(desk: Desk, way: str) -> None:
+    first, second, _ = desk.folders()
+    one, other = sorted(first.iterdir())[:2]
+    if way == "copied and deleted":
+        shutil.copy2(one, second / one.name, follow_symlinks=False)
+        one.unlink()
+        expected = f"1 link was moved to {second.name} just now; it counts from the next sync on"
+    else:
+        for link, name in ((one, "Cats"), (other, "Dogs" if "two" in way else "Cats")):
+            (desk.links / name).mkdir(exist_ok=True)
+            os.rename(link, desk.links / name / link.name)
+        where = "Cats, Dogs" if "two" in way else "Cats"
+        expected = f"2 links were moved to {where} just now; they count from the next sync on"
+    desk.collection.links()
+    assert sum(line.startswith(expected) for line in desk.said) == 1
+    desk.settle()
+    assert desk.corrections()
+    desk.said.clear()
+    desk.collection.links()
+    assert not any("just now" in line for line in desk.said)

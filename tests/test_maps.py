@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,26 @@ def test_a_map_is_made_anew_when_asked(open_collection: Open, drop: Path) -> Non
     result = collection.view(method="pca", dims=3, refit=True)
     assert result.refitted
     assert "rotated to match" in result.sentence
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_map_counts_corrected_and_missing_images(
+    open_collection: Open, drop: Path, dims: int
+) -> None:
+    one, other = sorted(drop.iterdir())[:2]
+    shutil.copy(one, drop / "copy.png")
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    collection.cluster(k=2)
+    clusters = [row.id for row in collection.clusters()]
+    result = collection.view(method="pca", dims=dims)
+    assert (result.corrected, result.missing) == (0, 0)
+    plain = result.path.read_bytes()
+    collection.corrections.move([one], to=clusters[0])  # and its copy
+    (drop / "copy.png").unlink()
+    other.unlink()
+    collection.watch(once=True)
+    assert len(collection.missing()) == 2
+    result = collection.view(method="pca", dims=dims)
+    assert (result.corrected, result.missing) == (2, 2)
+    assert result.path.read_bytes() != plain

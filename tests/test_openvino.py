@@ -31,7 +31,7 @@ import os
 import sys
 import numpy as np
 from pathlib import Path
-from imgclust.embedding.precision import pictures
+from imgclust.embedding.graph_cache import pictures
 sys.path.insert(0, {root!r})
 from tests.fakes import FakeEmbedder
 answers, folder, name, threads, *precisions = sys.argv[1:]

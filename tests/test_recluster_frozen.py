@@ -476,7 +476,9 @@ def test_a_name_that_is_given_during_a_change(world: World, kind: str) -> None:
 # Any order of commands
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize(
+    "seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(4, 12))]
+)
 def test_a_random_walk(tmp_path: Path, seed: int) -> None:
     choose = random.Random(seed)
     world = World(tmp_path, dims=8)

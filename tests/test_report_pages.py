@@ -243,3 +243,33 @@ def test_central_first(collection: Collection, open_collection: Open) -> None:
     assert_central_first(one)
     assert one.links(check=True).in_step
     assert_in_step(one)
+
+
+def test_pages_and_report_mark_and_count_corrected_and_missing_images(
+    collection: Collection, drop: Path
+) -> None:
+    collection.watch([drop], once=True, cluster=False)
+
+    def count(name: str, word: str) -> int:
+        pages = [path for path in shown(collection) if path.name == name]
+        return sum(path.read_text("utf-8").count(word) for path in pages)
+
+    first, second, _ = sorted(row.id for row in collection.clusters())
+    page = f"{second:03d}-1.html"
+    image = collection.cluster_details(first).members[0]
+    stays = collection.cluster_details(second).members[0]
+    assert count(page, ">corrected<") == 0
+    collection.corrections.move([image.id], to=second)
+    collection.corrections.move([stays.id], to=second)  # it moves nowhere: the mark alone is new
+    assert count(page, ">corrected<") == 2
+    assert count(page, "2 corrected") == 1
+    assert count("index.html", "2 corrections") == 1
+    assert ">corrected<" in collection.report().path.read_text("utf-8")
+    stays.location.unlink()
+    collection.watch(once=True)
+    assert count(page, ">missing<") == 1
+    assert count(page, "1 missing · 2 corrected") == 1
+    assert count("index.html", "1 missing · 2 corrections") == 1
+    for row in collection.corrections.rows():
+        collection.corrections.remove([row.id])
+    assert count(page, "corrected") == 0

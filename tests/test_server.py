@@ -52,6 +52,11 @@ FAILING = {
 }
 
 
+@pytest.fixture(scope="module")
+def made(made_once: Path) -> Path:
+    return made_once
+
+
 @pytest.fixture
 def index(ready: Path, tmp_path: Path) -> Path:
     """An index folder with the ingested collection `default`."""
@@ -148,6 +153,7 @@ def test_corrections_are_those_of_the_command_line(api: TestClient, run: Run) ->
     listed = run("clusters", "corrections", "--json").document
     assert api.get(f"{HERE}/corrections").json() == listed
     assert len(listed["corrections"]) >= 4
+    assert {one["made_by"] for one in listed["corrections"]} == {"gallery"}
     assert api.get(f"{HERE}/images/4").json()["name"] == "beach"
     events = api.get(f"{HERE}/changes", params={"after": start}).json()["events"]
     assert any(one["event"] == "corrections_changed" for one in events)

@@ -20,6 +20,11 @@ from tests.made_up_clusters import World
 DIMS = 30
 
 
+@pytest.fixture(scope="module")
+def made(made_once: Path) -> Path:
+    return made_once
+
+
 def around(random: np.random.Generator, *places: int, width: float = 0.5) -> Any:
     """An embedding between some orthogonal places, far from the origin."""
     return np.eye(DIMS)[list(places)].mean(axis=0) * 4 + 1 + random.standard_normal(DIMS) * width
@@ -255,7 +260,7 @@ def test_without_a_similarity_there_are_none(world: World) -> None:
         ),
         (
             Suggestion("merge", (3, 9), 80),
-            "clusters 3 and 9 hold the same: imgclust clusters merge 3 9",
+            "clusters 3 and 9 show the same: imgclust clusters merge 3 9",
         ),
         (Suggestion("cluster", (), 41), "41 images fit no cluster: imgclust cluster"),
         (Suggestion("cluster", (), 1), "1 image fits no cluster: imgclust cluster"),

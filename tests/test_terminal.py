@@ -21,7 +21,7 @@ from imgclust.collection import (
 )
 from imgclust.terminal import Screen, clusters, ingest, query, shortened
 from imgclust.terminal.forecast import Forecast
-from imgclust.terminal.table import Column, below_roots, cells, with_name
+from imgclust.terminal.table import Column, PathsBelowRoots, below_roots, cells, with_name
 from imgclust.wording import printable
 
 PATHS = [
@@ -332,7 +332,7 @@ def test_the_summary_of_a_pass(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines() == [
         "300 files: 290 ingested, 3 reused, 4 skipped (3 .mov, 1 .xmp), 3 quarantined; 1 min 02 s",
         "see why some could not be read: imgclust quarantine",
-        "held: /gone: 3 of 4 images vanished at once; bring them back, or let them go with "
+        "held: /gone: 3 of 4 images vanished at once; bring them back, or remove them with "
         "imgclust missing accept",
         "/away is offline: 1,200 images kept",
         "do this",
@@ -398,3 +398,55 @@ def test_links_that_are_not_ours(capsys: pytest.CaptureFixture[str]) -> None:
         "1 entry is not ours, left alone:",
         "  001/mine.txt",
     ]
+
+
+@pytest.mark.parametrize(
+    ("roots", "path", "line", "shown"),
+    [
+        ([b"/a/b"], b"/a/b/c/d.jpg", "paths below /a/b", "c/d.jpg"),
+        ([b"/a/b", b"/a/b/c"], b"/a/b/c/d.jpg", "c: /a/b/c", "c/d.jpg"),
+        ([b"/one/pics", b"/two/pics"], b"/two/pics/d.jpg", "two/pics: /two/pics", "two/pics/d.jpg"),
+        ([b"/a/b"], b"/a/bc/d.jpg", None, "/a/bc/d.jpg"),
+        ([b"/"], b"/d.jpg", None, "/d.jpg"),
+        ([], b"/d.jpg", None, "/d.jpg"),
+    ],
+)
+def test_a_path_alone_is_below_its_root_which_is_named_once(
+    roots: list[bytes], path: bytes, line: str | None, shown: str
+) -> None:
+    paths = PathsBelowRoots(roots)
+    assert paths.shown(path) == ([] if line is None else [line], shown)
+    assert paths.shown(path) == ([], shown)
+
+
+def test_events_show_paths_below_their_roots(capsys: pytest.CaptureFixture[str]) -> None:
+    events = [
+        Event("ingested", "embedded", b"/a/one/1.jpg", 1, 7),
+        Event("ingested", "embedded", b"/a/one/x/2.jpg"),
+        Event("quarantined", "it is damaged", b"/b/3.jpg"),
+    ]
+    for full, expected in (
+        (
+            False,
+            [
+                "one: /a/one",
+                "ingested    one/1.jpg -> cluster 7",
+                "ingested    one/x/2.jpg",
+                "b: /b",
+                "quarantined b/3.jpg: it is damaged",
+            ],
+        ),
+        (
+            True,
+            [
+                "ingested    /a/one/1.jpg -> cluster 7",
+                "ingested    /a/one/x/2.jpg",
+                "quarantined /b/3.jpg: it is damaged",
+            ],
+        ),
+    ):
+        screen = Screen(full_path=full)
+        screen.roots = [b"/a/one", b"/b"]
+        for one in events:
+            ingest.event(screen, one)
+        assert capsys.readouterr().out.splitlines() == expected

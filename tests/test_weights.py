@@ -30,8 +30,7 @@ from imgclust.weights import (
     trunk,
     verify,
 )
-from imgclust.weights.architecture import KERNELS
-from imgclust.weights.loader import TRUNK_PATH, TRUNK_SHA256
+from imgclust.weights.loader import KERNELS, TRUNK_PATH, TRUNK_SHA256
 from tests.weights_files import write_keras_official, write_small_official
 
 Answer = Callable[[BaseHTTPRequestHandler], None]

@@ -15,7 +15,7 @@ def write_small_official(path: Path, *, damage: str = "") -> None:
     """
     import h5py
 
-    from imgclust.weights.architecture import FILE_ORDER, KERNELS
+    from imgclust.weights.loader import FILE_ORDER, KERNELS
 
     with h5py.File(path, "w") as file:
         names = ["input_1"]

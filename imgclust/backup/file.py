@@ -1,7 +1,7 @@
 """The file of a backup: the catalog, a manifest, and a checksum of all of it.
 
 The catalog comes first and is a database that any SQLite opens for reading (its application id,
-"imgb", keeps it from being taken for a catalog in use). The manifest follows, JSON in ASCII; the
+"imgb", keeps it from being opened as a catalog in use). The manifest follows, JSON in ASCII; the
 last 64 bytes are the lengths of both, the SHA-256 of everything before it, and a mark.
 """
 

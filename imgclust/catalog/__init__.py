@@ -17,16 +17,14 @@ from imgclust.catalog.duplicates import KnownCopy
 from imgclust.catalog.feed import FeedRow, StoredJob
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
-from imgclust.catalog.link_tree import LinkMove, ReadFolder
-from imgclust.catalog.links import Entry
+from imgclust.catalog.links import Entry, LinkMove, ReadFolder
 from imgclust.catalog.moves import DoubledImage, MovedImage
 from imgclust.catalog.observations import Observation, Quarantined
 from imgclust.catalog.projections import StoredProjection
-from imgclust.catalog.roots import Mount, Root
+from imgclust.catalog.roots import Mount, Root, Volume
 from imgclust.catalog.schema import APPLICATION_ID, VERSION
 from imgclust.catalog.suggestions import Suggestion
 from imgclust.catalog.sweeps import StoredSweep
-from imgclust.catalog.volumes import Volume
 
 __all__ = [
     "APPLICATION_ID",

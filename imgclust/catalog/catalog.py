@@ -24,15 +24,13 @@ from imgclust.catalog.duplicates import DuplicateTable
 from imgclust.catalog.feed import Feed, Jobs
 from imgclust.catalog.images import Image, Images, Listing
 from imgclust.catalog.integrity import IntegrityQueries
-from imgclust.catalog.link_tree import LinkTree
-from imgclust.catalog.links import LinkLedger
+from imgclust.catalog.links import LinkLedger, LinkTree
 from imgclust.catalog.moves import FolderMoves, Moves
 from imgclust.catalog.observations import Observations, Requests
 from imgclust.catalog.projections import Projections
-from imgclust.catalog.roots import Mounts, Roots
+from imgclust.catalog.roots import Mounts, Roots, Volumes
 from imgclust.catalog.suggestions import Suggestions
 from imgclust.catalog.sweeps import Sweeps
-from imgclust.catalog.volumes import Volumes
 from imgclust.errors import CatalogError, ImgclustError, StorageError
 from imgclust.progress import Progress, StopFlag, silent
 

@@ -69,7 +69,7 @@ def why_not_writable(folder: Path) -> str:
     if disk.f_bavail * disk.f_frsize < _LEAST_BYTES:
         return DISK_FULL
     if not os.access(folder, os.W_OK):
-        return "its permissions forbid it; set them right, or use another place"
+        return "its permissions forbid it; correct them, or use another place"
     return ""
 
 

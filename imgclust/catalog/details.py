@@ -81,14 +81,6 @@ class DetailTable:
         )
         return [(int(image), bytes(path), str(damage)) for image, path, damage in rows]
 
-    def damaged_among(self, contents: Iterable[int]) -> set[int]:
-        """Those of the contents whose file is damaged."""
-        rows = self._connection.executemany(
-            "SELECT content FROM details WHERE content = ? AND damage <> ''",
-            [(key,) for key in contents],
-        )
-        return {int(key) for (key,) in rows}
-
     def of_images(self, images: Sequence[int]) -> dict[int, Facts]:
         """The facts of images, by id."""
         found: dict[int, Facts] = {}

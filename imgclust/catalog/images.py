@@ -80,6 +80,13 @@ class Images:
         """All images with this content, oldest first."""
         return self._many("content = ? ORDER BY id", content)
 
+    def present_contents(self) -> npt.NDArray[np.int64]:
+        """Contents `(n,)`, ascending, of the images that are not missing."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT content FROM images WHERE state <> 'missing' ORDER BY content"
+        )
+        return np.fromiter((row[0] for row in rows), np.int64)
+
     def with_contents(self, contents: Iterable[int]) -> Iterator[Image]:
         """All images with these contents, in their order, oldest first."""
         rows = self._connection.executemany(

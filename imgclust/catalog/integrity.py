@@ -66,7 +66,7 @@ class IntegrityQueries:
         return self._numbers("SELECT id FROM clusterings WHERE published IS NULL ORDER BY id")
 
     def images_without_observation(self) -> list[tuple[bytes, int]]:
-        """Path and root of images that nothing is known of on disk."""
+        """Path and root of images without a record of their file."""
         rows = self._connection.execute(
             "SELECT path, root FROM images WHERE NOT EXISTS "
             "(SELECT 1 FROM observations o WHERE o.path = images.path) ORDER BY path"
@@ -107,8 +107,8 @@ def must_be_numbers(
     which = ", ".join(f"{one.id} ({printable(one.path)})" for one in images)
     more = f", and of {bad.size - 1} contents more," if bad.size > 1 else ""
     raise ClusteringError(
-        f"the embedding of the image {which}{more} holds NaN or infinity; take it out with "
-        "imgclust remove, and in again with imgclust add"
+        f"the embedding of the image {which}{more} holds NaN or infinity; remove it with "
+        "imgclust remove, then add it again with imgclust add"
     )
 
 

@@ -181,13 +181,16 @@ class Projections:
             np.fromiter((row[4] for row in rows), bool, len(rows)),
         )
 
-    def count_coordinates(self, projection: int) -> int:
-        """Number of contents that a projection has coordinates of."""
-        return int(
-            self._connection.execute(
-                "SELECT count(*) FROM coordinates WHERE projection = ?", (projection,)
-            ).get
+    def absent(self, projection: int, recipe: str) -> list[int]:
+        """Contents embedded by `recipe` that a projection has no coordinates of."""
+        # EXCEPT walks both indexes side by side.
+        rows = self._connection.execute(
+            "SELECT content FROM embeddings WHERE recipe = "
+            "(SELECT id FROM recipes WHERE name = ?) "
+            "EXCEPT SELECT content FROM coordinates WHERE projection = ? ORDER BY 1",
+            (recipe, projection),
         )
+        return [int(content) for (content,) in rows]
 
     def plotted(self, projection: int, *, after: int, clustering: int | None) -> PlottedImages:
         """Images with an id above `after` that are in a map of two dimensions, by id."""

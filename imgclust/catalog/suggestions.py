@@ -20,7 +20,7 @@ class Suggestion:
     Attributes
     ----------
     kind
-        "split": a cluster has become several groups; "merge": two clusters hold the same;
+        "split": a cluster has become several groups; "merge": two clusters show the same;
         "cluster": there are images that fit no cluster.
     clusters
         Ids of the clusters that it is about.

@@ -21,9 +21,10 @@ from imgclust.charts.layout import by_turns, centres_of, without_gaps
 
 # So many points are turned at a glance, and so many names stay a page of a few megabytes.
 MOST_POINTS, _MOST_LABELS = 100_000, 20_000
+_MARKS = (("+", "corrected by a person"), ("\u00d7", "files that are missing"))
 
 
-def interactive_map(
+def draw_interactive_map(
     path: Path,
     *,
     coordinates: NDArray[Any],
@@ -32,6 +33,8 @@ def interactive_map(
     sizes: Mapping[int, int] | None = None,
     labels: Callable[[int], str] | None = None,
     thumbnails: Callable[[int], Picture] | None = None,
+    corrected: NDArray[Any] | None = None,
+    missing: NDArray[Any] | None = None,
     title: str = "",
     max_thumbnails: int = 200,
     most_points: int = MOST_POINTS,
@@ -44,7 +47,7 @@ def interactive_map(
         An .html file; replaced in one step.
     coordinates
         Shape (n, 3).
-    clusters, names, sizes
+    clusters, names, sizes, corrected, missing
         See `map_2d`.
     labels
         Gives the name of a row, shown under the mouse.
@@ -84,6 +87,16 @@ def interactive_map(
                 "centre": centres[cluster].tolist() if cluster >= 0 else None,
             }
             for cluster, count in zip(present.tolist(), counts.tolist(), strict=True)
+        ],
+        "marks": [
+            {
+                "sign": sign,
+                "name": name,
+                "count": f"{int(one.sum()):,}",
+                "rows": np.flatnonzero(one[rows]).tolist(),
+            }
+            for (sign, name), one in zip(_MARKS, (corrected, missing), strict=True)
+            if one is not None and one.any()
         ],
         "labels": [*map(labels, rows.tolist())] if labels and len(rows) <= _MOST_LABELS else [],
         "pictures": _pictures(points[rows], ids[rows], rows, thumbnails, max_thumbnails),

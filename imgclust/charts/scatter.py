@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,21 @@ _LEGEND_ROWS = 48
 _LEGEND_PT = 8
 _ZOOM_3D = 1.05
 _RING = -2  # in the legend: no cluster, but the rings
+_MARKS = (("P", "corrected by a person"), ("X", "files that are missing"))
 
 _SHARE = 0.3  # of the plot, covered when every thumbnail finds room
 
 _SIDE_PX = (36, 110)
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A mark of single points: its shape, what it means, its rows, how many images that are."""
+
+    marker: str
+    meaning: str
+    rows: NDArray[np.int64]
+    count: int
 
 
 def map_2d(
@@ -53,6 +64,8 @@ def map_2d(
     sizes: Mapping[int, int] | None = None,
     thumbnails: Callable[[int], Picture] | None = None,
     placed: NDArray[np.bool_] | None = None,
+    corrected: NDArray[Any] | None = None,
+    missing: NDArray[Any] | None = None,
     title: str = "",
     max_thumbnails: int = 200,
 ) -> Path:
@@ -76,6 +89,9 @@ def map_2d(
     placed
         Rows that were placed in a map made without them, bool (n,): drawn as rings, their
         thumbnails with dashed frames.
+    corrected, missing
+        How many images of each row a person has said something about, and how many are not there,
+        int (n,): a plus and a cross on the point, and in a corner of its thumbnail.
     max_thumbnails
         At most so many; they overlap neither each other nor a number.
 
@@ -90,7 +106,8 @@ def map_2d(
     place = to_pixels(points, plot)
     centres = centres_of(place, ids)
     late = _late(placed, len(points))
-    rows = _legend_rows(ids, names, sizes, placed=int(late.sum()))
+    marked = _marked(corrected, missing)
+    rows = _legend_rows(ids, names, sizes, placed=int(late.sum()), marked=marked)
     width = plot[0] + 2 * EDGE_PX + _legend_px(rows)
     height = plot[1] + 2 * EDGE_PX + _TITLE_PX
     figure = new_figure(width / _DPI, height / _DPI)
@@ -103,12 +120,16 @@ def map_2d(
     _cuts(axes, cuts, points, plot)
     size = float(np.clip(60_000 / max(1, len(place)), 4, 60))
     _points(axes, place, ids, late, size=size, alpha=0.8)
+    for mark in marked:
+        _mark(axes, place[mark.rows], mark, size=size)
     page = page_of(plot)
     numbers = number_boxes(centres, page)
     for cluster, box, at in numbers:
         _number(axes, cluster, box, at, small=len(centres) > 40)
     if thumbnails is not None:
-        draw_thumbnails(axes, page, place, ids, late, centres, thumbnails, max_thumbnails, numbers)
+        draw_thumbnails(
+            axes, page, place, ids, late, centres, thumbnails, max_thumbnails, numbers, marked
+        )
     _legend(axes, rows, left=plot[0] + 2 * EDGE_PX, top=height - _TITLE_PX)
     return save(figure, path)
 
@@ -121,13 +142,16 @@ def map_3d(
     names: Mapping[int, str],
     sizes: Mapping[int, int] | None = None,
     placed: NDArray[np.bool_] | None = None,
+    corrected: NDArray[Any] | None = None,
+    missing: NDArray[Any] | None = None,
     title: str = "",
 ) -> Path:
     """Draw a map of three dimensions; parameters as in `map_2d`, coordinates (n, 3)."""
     points, cuts = without_gaps(np.asarray(coordinates, dtype=np.float64))
     ids = np.asarray(clusters, dtype=np.int64)
     late = _late(placed, len(points))
-    rows = _legend_rows(ids, names, sizes, placed=int(late.sum()))
+    marked = _marked(corrected, missing)
+    rows = _legend_rows(ids, names, sizes, placed=int(late.sum()), marked=marked)
     width = PLOT_PX[0] + 2 * EDGE_PX + _legend_px(rows)
     height = PLOT_PX[1] + 2 * EDGE_PX + _TITLE_PX
     figure = new_figure(width / _DPI, height / _DPI)
@@ -137,6 +161,8 @@ def map_3d(
     )
     size = float(np.clip(40_000 / max(1, len(points)), 4, 40))
     _points(axes, points, ids, late, size=size, alpha=0.75)
+    for mark in marked:
+        _mark(axes, points[mark.rows], mark, size=size)
     extent = np.ptp(points, axis=0)
     # One scale for all three, so that distances stay true; flat maps keep some height.
     axes.set_box_aspect(np.maximum(extent, 0.1 * (extent.max() or 1.0)), zoom=_ZOOM_3D)
@@ -230,6 +256,30 @@ def _points(
             )
 
 
+def _marked(*given: NDArray[Any] | None) -> list[_Mark]:
+    """The marks that are needed."""
+    return [
+        _Mark(marker, meaning, np.flatnonzero(one), int(np.sum(one)))
+        for (marker, meaning), one in zip(_MARKS, given, strict=True)
+        if one is not None and np.any(one)
+    ]
+
+
+def _mark(
+    axes: Any, points: NDArray[np.float64], mark: _Mark, *, size: float = 36, zorder: float = 2.8
+) -> None:
+    """Put a mark on points."""
+    axes.scatter(
+        *points.T,
+        s=max(size, 36),
+        c="black",
+        edgecolors="white",
+        linewidths=0.7,
+        marker=mark.marker,
+        zorder=zorder,
+    )
+
+
 def _number(axes: Any, cluster: int, box: Box, centre: NDArray[np.float64], *, small: bool) -> None:
     from matplotlib.patches import FancyBboxPatch
 
@@ -261,11 +311,12 @@ def _number(axes: Any, cluster: int, box: Box, centre: NDArray[np.float64], *, s
 
 @dataclass(frozen=True)
 class _Row:
-    """A line of a legend; `cluster` is negative for none, or `_RING`."""
+    """A line of a legend; `cluster` is negative for none, or `_RING`, or where it is of a mark."""
 
     cluster: int
     count: int
     name: str
+    mark: _Mark | None = None
 
 
 def _legend_rows(
@@ -274,6 +325,7 @@ def _legend_rows(
     sizes: Mapping[int, int] | None,
     *,
     placed: int = 0,
+    marked: Sequence[_Mark] = (),
 ) -> list[_Row]:
     """Clusters and what to say of each: all where there is room, else the named and the largest."""
     present, counts = np.unique(ids[ids >= 0], return_counts=True)
@@ -281,11 +333,13 @@ def _legend_rows(
         _Row(cluster, count if sizes is None else sizes.get(cluster, 0), names.get(cluster, ""))
         for cluster, count in zip(present.tolist(), counts.tolist(), strict=True)
     ]
-    if len(rows) > _LEGEND_ROWS:
+    most = _LEGEND_ROWS - len(marked)
+    if len(rows) > most:
         first = sorted(rows, key=lambda row: (not row.name, -row.count, row.cluster))
-        shown = sorted(first[: _LEGEND_ROWS - 1], key=lambda row: row.cluster)
+        shown = sorted(first[: most - 1], key=lambda row: row.cluster)
         rows = [*shown, _Row(-1, len(rows) - len(shown), "more clusters")]
-    return [*rows, _Row(_RING, placed, "placed since; dashed frames")] if placed else rows
+    rows += [_Row(_RING, placed, "placed since; dashed frames")] if placed else []
+    return rows + [_Row(-1, mark.count, mark.meaning, mark) for mark in marked]
 
 
 def _legend_px(rows: list[_Row]) -> int:
@@ -306,6 +360,8 @@ def _legend(axes: Any, rows: list[_Row], *, left: float, top: float) -> None:
         if row.cluster == _RING:
             ring = {"facecolors": "white", "edgecolors": ["grey"]}
             axes.scatter([left + _LEGEND_X["mark"]], [y], s=40, **ring)
+        elif row.mark is not None:
+            _mark(axes, np.array([[left + _LEGEND_X["mark"], y]]), row.mark)
         elif row.cluster >= 0:
             mark = {"color": [colour(row.cluster)], "marker": shape(row.cluster)}
             axes.scatter([left + _LEGEND_X["mark"]], [y], s=40, linewidths=0, **mark)
@@ -326,6 +382,7 @@ def draw_thumbnails(
     thumbnails: Callable[[int], Picture],
     most: int,
     numbers: list[tuple[int, Box, NDArray[np.float64]]],
+    marked: Sequence[_Mark] = (),
 ) -> None:
     """Draw at most so many pictures that overlap neither each other nor a number.
 
@@ -340,6 +397,8 @@ def draw_thumbnails(
         By cluster, and where its number is.
     thumbnails
         Gives the picture of a row.
+    marked
+        Marks, which are drawn in a corner too: the picture may cover the point.
     """
     from matplotlib.patches import Rectangle
 
@@ -389,6 +448,10 @@ def draw_thumbnails(
                     zorder=4,
                 )
             )
+        corner = np.array([[x + half_x - 6, y + half_y - 6]])
+        for mark in (mark for mark in marked if row in mark.rows):
+            _mark(axes, corner, mark, zorder=4.5)
+            corner -= (0, 12)
         taken.append(room)
         seen.add(int(ids[row]))
         shown += 1

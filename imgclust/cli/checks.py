@@ -173,5 +173,5 @@ def backup_file(path: Path) -> None:
     folder = Path(os.path.abspath(place)).parent
     if not folder.is_dir():
         raise UsageError(
-            f"the folder {printable(folder)} does not exist; make it, or mount its disk"
+            f"the folder {printable(folder)} does not exist; create it, or mount its disk"
         )

@@ -102,7 +102,7 @@ def cluster(
         bool, typer.Option("--finer", help="One step more clusters, by splits; all others stay.")
     ] = False,
     coarser: Annotated[
-        bool, typer.Option("--coarser", help="One step fewer, by unions; all others stay.")
+        bool, typer.Option("--coarser", help="One step fewer, by merging; all others stay.")
     ] = False,
     dry_run: DryRun = False,
     undo: Annotated[bool, typer.Option("--undo", help="Go back to the clustering before.")] = False,
@@ -255,14 +255,14 @@ def show(
     "name",
     example="""\
 imgclust clusters name 7 "cats on sofas"
-imgclust clusters name 7 ""                 take the name away
+imgclust clusters name 7 ""                 remove the name
 imgclust clusters name 7 --release          keep the name, let its images move""",
 )
 def name(
     call: Call,
     cluster: Cluster,
     words: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Its name; its folder follows.")
+        str | None, typer.Argument(metavar="NAME", help="The new name; the folder is renamed too.")
     ] = None,
     release: Annotated[
         bool,

@@ -104,6 +104,11 @@ class Call:
         with _handled(signal.default_int_handler, signal.SIGINT):
             return self.screen.ask(question)
 
+    def reply(self, question: str) -> str | None:
+        """What a person answers in a word; None for nothing. Ctrl-C ends the command."""
+        with _handled(signal.default_int_handler, signal.SIGINT):
+            return self.screen.reply(question)
+
 
 def perform(options: Globals, command: Callable[[Call], int | None]) -> int:
     """Run a command; returns the exit code that it, or its failure, ends with.

@@ -1,4 +1,4 @@
-"""Commands that correct the clusters: move, new, exclude, corrections."""
+"""Commands that correct the clusters: move, new, exclude, review, corrections."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import typer
 
 from imgclust.cli import checks, completion
 from imgclust.cli.context import Call
+from imgclust.cli.review import Session
 from imgclust.cli.typer_ext import Commands, DryRun, whole
 from imgclust.errors import UsageError
 from imgclust.terminal import corrections as tables
@@ -124,6 +125,40 @@ def exclude(
     with call.open() as collection:
         done = collection.corrections.exclude(named, of=of, dry_run=dry_run)
         call.answer(done, tables.corrected)
+
+
+@commands.adds(
+    "review",
+    example="""\
+imgclust clusters review                    two pictures at a time: y, n, s or q
+imgclust clusters review -n 50              more questions
+imgclust clusters review --dry-run          which pairs would be asked about
+printf 'y\\nn\\n' | imgclust clusters review    answers, a line each""",
+)
+def review(
+    call: Call,
+    number: Annotated[
+        int,
+        typer.Option("-n", "--number", parser=whole(1, 1000), metavar="N", help="How many pairs."),
+    ] = 20,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the pairs, the first ones first; ask nothing.")
+    ] = False,
+) -> None:
+    """Say of pairs of pictures whether they are of the same group.
+
+    The pairs whose answers tell most come first. The two images move at once; the ones around them
+    follow when you cluster.
+    """
+    with call.open() as collection:
+        if dry_run or call.options.json:
+            call.answer(collection.corrections.questions(number), tables.questions)
+            return
+        done = Session(call, collection.corrections)
+        try:
+            done.ask(number)
+        finally:
+            tables.reviewed(call.screen, done.answers, refused=done.refused)
 
 
 @commands.adds(

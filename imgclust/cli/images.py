@@ -45,7 +45,7 @@ def watch(
         list[str] | None,
         typer.Argument(metavar="FOLDER", help="Folders; the known ones if none is given."),
     ] = None,
-    once: Annotated[bool, typer.Option("--once", help="Stop when all of it is in.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Stop when all files are ingested.")] = False,
     links: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Link folder of a new collection.")
     ] = None,
@@ -153,6 +153,7 @@ def watch(
         stack.enter_context(ignoring_hangup())
         given = [os.path.realpath(os.fsencode(folder)) for folder in folders or ()]
         roots = list(dict.fromkeys([*given, *collection.status().roots]))
+        call.screen.roots = list(dict.fromkeys([*roots, *call.screen.roots]))
         if remove_excluded:
             found = collection.excluded(exclude=exclude or (), exclude_fresh=no_exclude)
             if not _may_leave(call, found, yes=yes):

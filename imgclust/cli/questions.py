@@ -82,7 +82,7 @@ def agreed(
 
 def _piped(call: Call, doing: str) -> bool | None:
     """What the first line of standard input says; None where it says nothing at all."""
-    line = _first_line(call)
+    line = next_line(call)
     if not line:
         return None
     word = line.strip().lower()
@@ -94,8 +94,8 @@ def _piped(call: Call, doing: str) -> bool | None:
     raise _unanswered(doing)
 
 
-def _first_line(call: Call) -> bytes:
-    """The first line of standard input, as much of it as comes within a second.
+def next_line(call: Call) -> bytes:
+    """The next line of standard input, as much of it as comes within a second.
 
     Read byte by byte: what follows the line is left to whoever reads next. The end of the input
     ends the line.

@@ -74,7 +74,7 @@ def _declared(
         ),
     ] = 0,
     full_path: Annotated[
-        bool, typer.Option("--full-path", help="Whole paths in tables, not below their root.")
+        bool, typer.Option("--full-path", help="Whole paths, not those below their root.")
     ] = False,
 ) -> None:
     """Stand for the global options: only the signature counts."""

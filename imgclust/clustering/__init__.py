@@ -10,6 +10,7 @@ from imgclust.clustering.choose_k import (
     largest_compared,
     preferred,
     suggest,
+    suggest_counted,
     suggest_from,
 )
 from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
@@ -32,12 +33,12 @@ from imgclust.clustering.drift_test import (
     pooled,
     spread,
 )
-from imgclust.clustering.group_count import GroupCount, group_count
+from imgclust.clustering.group_count import GroupCount, estimate_group_count
 from imgclust.clustering.id_map import Matching, follow, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
 from imgclust.clustering.kmeans import Fit, all_distinct, assign, fit
-from imgclust.clustering.pair_choice import LocalGroups, local_groups, next_pairs
-from imgclust.clustering.smoothing import Smoothed, smooth
+from imgclust.clustering.pair_choice import Known, PairChoice, carried
+from imgclust.clustering.smoother import Smoothed, smooth
 from imgclust.clustering.warm_start import Continued, coarser, continued, finer, resized
 
 __all__ = [
@@ -48,8 +49,9 @@ __all__ = [
     "Drift",
     "Fit",
     "GroupCount",
-    "LocalGroups",
+    "Known",
     "Matching",
+    "PairChoice",
     "Representatives",
     "Smoothed",
     "Spread",
@@ -59,6 +61,7 @@ __all__ = [
     "all_distinct",
     "assign",
     "burst_rule",
+    "carried",
     "coarser",
     "coherence",
     "constrained_fit",
@@ -66,22 +69,20 @@ __all__ = [
     "contracted",
     "default_k_max",
     "drift",
+    "estimate_group_count",
     "finer",
     "fit",
     "follow",
     "group_bursts",
-    "group_count",
     "is_nowhere",
     "largest_compared",
     "left_out",
-    "local_groups",
     "match",
     "medoid",
     "met_clusters",
     "nearest_clusters",
     "neighbours_among",
     "new_groups",
-    "next_pairs",
     "nowhere",
     "outlier_limits",
     "pooled",
@@ -93,6 +94,7 @@ __all__ = [
     "smooth",
     "spread",
     "suggest",
+    "suggest_counted",
     "suggest_from",
     "sweep",
 ]

@@ -34,10 +34,17 @@ _SCALE_NEIGHBOUR = 5
 _SHARE_OF_SCALE = 0.25
 _SAMPLE = 500
 
-_COARSE, _FINE = 64, 256  # axes on which pairs that cannot be near are left out, in two steps
+_PLACE = 64  # axes on which a representative has its stored place
+# Axes on which pairs that cannot be near are left out, in two steps: all pairs on a few of them,
+# as many as cost least, and what is left on all.
+_COARSE, _FINE = (16, 32, 48, 64, 96, 128, 192, 256), 256
+# A pair that is left costs as much as the comparison of so many axes of all.
+_PAIR_AXES = 20_000
+_SAMPLED = 256, 2_000  # pairs by which the number is chosen
 _AXES_ROWS = 2_000
 _BLOCK = 1_024
 _REPRESENTATIVES = 16_384  # compared with a block at a time
+_BESIDE = 2_048  # the same on a few axes: products that stay in the processor's cache
 _SLACK = 1e-5  # of squared distances in float32
 _ROUGH = 2e-3  # of distances between places in float16
 _CANDIDATES = 16  # of a row's representative, the nearest on few axes
@@ -105,7 +112,7 @@ def burst_rule(vectors: NDArray[Any]) -> BurstRule:
     different = sample[np.unique(group_bursts(sample, bounds=_LOWEST))]
     # As it is stored, so that it says the same now and later.
     different = different.astype(np.float16).astype(np.float32)
-    return BurstRule(different, _principal_axes(rows, _COARSE))
+    return BurstRule(different, _principal_axes(rows, _PLACE))
 
 
 class Representatives:
@@ -197,87 +204,159 @@ def group_bursts(
         if grouped.size and (grouped.max() >= n or (found[grouped] != grouped).any()):
             raise ClusteringError("a burst group has no representative; make the groups again")
     waiting = np.flatnonzero(found < 0)
-    standing = np.unique(found[found >= 0])
     pairs = _Pairs(rows, least)
+    pairs.add(np.unique(found[found >= 0]))
     for start in range(0, len(waiting), _BLOCK):
         block = waiting[start : start + _BLOCK]
-        best = np.full(len(block), -np.inf)
-        chosen = np.full(len(block), -1, np.int64)
-        for first in range(0, len(standing), _REPRESENTATIVES):
-            places, others = pairs.near(block, standing[first : first + _REPRESENTATIVES])
-            _take(rows, block, places, others, best, chosen)
-        firsts, laters = pairs.near(block, block)
-        laters = np.searchsorted(block, laters)
-        firsts, laters = laters[laters < firsts], firsts[laters < firsts]
-        order = np.argsort(firsts, kind="stable")
-        firsts, laters = firsts[order], laters[order]
-        ends = np.searchsorted(firsts, np.arange(len(block) + 1))
-        fresh = []
+        best, chosen = _best(len(block), *pairs.near(block))
+        later = pairs.inside(block)
         for place, row in enumerate(block):
-            if best[place] >= least[row]:
+            if best[place] > -np.inf:
                 found[row] = chosen[place]
                 continue
             found[row] = row
-            fresh.append(row)
-            later = laters[ends[place] : ends[place + 1]]
-            if later.size:
-                _take(rows, block, later, np.full(len(later), row), best, chosen)
-        standing = np.concatenate([standing, np.array(fresh, np.int64)])
+            if later[place].size:
+                ours, _, cosines = pairs.in_full(block, later[place], row)
+                better = cosines > best[ours]
+                best[ours[better]], chosen[ours[better]] = cosines[better], row
+        pairs.add(block[found[block] == block])
     return found
 
 
+def _best(
+    count: int,
+    places: NDArray[np.int64],
+    others: NDArray[np.int64],
+    cosines: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The largest cosine of each place, (count,), and with which row; of equal ones the first."""
+    best, chosen = np.full(count, -np.inf), np.full(count, -1, np.int64)
+    order = np.lexsort((others, -cosines, places))
+    ours, first = np.unique(places[order], return_index=True)
+    best[ours], chosen[ours] = cosines[order][first], others[order][first]
+    return best, chosen
+
+
 class _Pairs:
-    """Finds the pairs of rows that may be near, by distances on few axes.
+    """Finds the pairs of rows that are near: by distances on a few axes, then in full.
 
     A projection onto orthonormal axes brings no two rows further apart: none is missed.
     """
 
     def __init__(self, rows: Vectors, least: NDArray[np.float64]) -> None:
+        self._rows = rows
+        self._least = least
         self._fine = _projected(rows)
         self._radius = (2 * (1 - least) + _SLACK).astype(np.float32)
-        # |a - b|^2 - r of a pair as one product: (-2 a, 1, |a|^2 - r) with (b, |b|^2, 1).
-        coarse = self._fine[:, :_COARSE]
-        lengths = np.einsum("ij,ij->i", coarse, coarse)[:, np.newaxis]
-        self._coarse = np.concatenate([coarse, lengths, np.ones_like(lengths)], axis=1)
+        self._axes = self._cheapest()
+        self._count = 0
+        self._standing = np.empty(len(rows), np.int64)
+        self._coarse = np.empty((len(rows), self._axes + 2), np.float32)
+        self._reach = np.empty((_BLOCK, _BESIDE), np.float32)
+
+    def add(self, rows: NDArray[np.int64]) -> None:
+        """Representatives that are compared with from now on, ascending."""
+        part = slice(self._count, self._count + len(rows))
+        coarse = self._fine[rows, : self._axes]
+        self._standing[part], self._coarse[part] = rows, _beside(coarse, _squares(coarse), 1)
+        self._count += len(rows)
 
     def near(
-        self, block: NDArray[np.int64], others: NDArray[np.int64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Places in the block and rows of `others` that may be as near as the former ask."""
-        asked = -2 * self._coarse[block]
-        asked[:, -2] = 1
-        asked[:, -1] = self._coarse[block, -2] - self._radius[block]
-        places, positions = np.nonzero(asked @ self._coarse[others].T <= 0)
-        kept = [np.empty(0, np.bool_)]
+        self, block: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Places in the block, representatives near to them, and the cosines of these pairs."""
+        coarse = self._fine[block, : self._axes]
+        # r - |a - b|^2 of a pair as one product: (2 a, -1, r - |a|^2) with (b, |b|^2, 1).
+        asked = _beside(2 * coarse, -1, self._radius[block] - _squares(coarse))
+        places, positions = [], []
+        for start in range(0, self._count, _BESIDE):
+            others = self._coarse[start : min(start + _BESIDE, self._count)]
+            reach = self._reach[: len(block), : len(others)]
+            np.matmul(asked, others.T, out=reach)
+            rows, columns = np.divmod(np.flatnonzero(reach >= 0), len(others))
+            places.append(rows)
+            positions.append(start + columns)
+        if not places:
+            return block[:0], block[:0], np.empty(0)
+        return self.in_full(
+            block, np.concatenate(places), self._standing[np.concatenate(positions)]
+        )
+
+    def inside(self, block: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        """For each place in the block the later ones that may be near, as they ask."""
+        coarse = self._fine[block, : self._axes]
+        squares = _squares(coarse)
+        reach = (self._radius[block] - squares)[:, np.newaxis] + 2 * (coarse @ coarse.T) - squares
+        earlier, later = np.divmod(np.flatnonzero(reach.T >= 0), len(block))
+        earlier, later = earlier[later > earlier], later[later > earlier]
+        return np.split(later, np.searchsorted(earlier, np.arange(1, len(block))))
+
+    def in_full(
+        self,
+        block: NDArray[np.int64],
+        places: NDArray[np.int64],
+        others: NDArray[np.int64] | np.int64,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        """Of pairs of a place in the block and a row those that are near, with their cosines."""
+        others = np.broadcast_to(others, places.shape)
+        found = [(places[:0], others[:0], np.empty(0))]
         for start in range(0, len(places), _REPRESENTATIVES):
             part = slice(start, start + _REPRESENTATIVES)
-            mine = block[places[part]]
-            difference = self._fine[mine] - self._fine[others[positions[part]]]
-            squared = np.einsum("ij,ij->i", difference, difference)
-            kept.append(squared <= self._radius[mine])
-        near = np.concatenate(kept)
-        return places[near], others[positions[near]]
+            ours, theirs = places[part], others[part]
+            mine = block[ours]
+            left = _squares(self._fine[mine] - self._fine[theirs]) <= self._radius[mine]
+            ours, theirs = ours[left], theirs[left]
+            for first in range(0, len(ours), _BLOCK):
+                near = slice(first, first + _BLOCK)
+                found.append(self._cosines(block, ours[near], theirs[near]))
+        near_places, near_others, cosines = (
+            np.concatenate(one) for one in zip(*found, strict=True)
+        )
+        return near_places, near_others, cosines
 
-
-def _take(
-    rows: Vectors,
-    block: NDArray[np.int64],
-    places: NDArray[np.int64],
-    representatives: NDArray[np.int64],
-    best: NDArray[np.float64],
-    chosen: NDArray[np.int64],
-) -> None:
-    """Note each representative that is more similar to a row of the block than its best so far."""
-    for start in range(0, len(places), _BLOCK):
-        part = slice(start, start + _BLOCK)
+    def _cosines(
+        self, block: NDArray[np.int64], places: NDArray[np.int64], others: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+        mine, theirs = self._rows[block[places]], self._rows[others]
+        least = self._least[block[places]]
+        likely = np.einsum("ij,ij->i", mine, theirs) >= least - _SLACK
         # A pair's cosine must not depend on what it is computed beside, as it does in a product of
         # matrices: groups would depend on batches.
-        products = rows[block[places[part]]].astype(np.float64) * rows[representatives[part]]
-        for place, representative, cosine in zip(
-            places[part], representatives[part], products.sum(axis=1), strict=True
-        ):
-            if cosine > best[place]:
-                best[place], chosen[place] = cosine, representative
+        cosines = (mine[likely].astype(np.float64) * theirs[likely]).sum(axis=1)
+        near = cosines >= least[likely]
+        return places[likely][near], others[likely][near], cosines[near]
+
+    def _cheapest(self) -> int:
+        """On how many axes all pairs are compared: the more, the fewer are left to compare more."""
+        mine, theirs = (
+            np.unique(np.linspace(0, len(self._fine) - 1, count).astype(np.int64))
+            for count in _SAMPLED
+        )
+        apart = np.zeros((len(mine), len(theirs)), np.float32)
+        reach = self._radius[mine][:, np.newaxis]
+        costs: dict[int, float] = {}
+        done = 0
+        for axes in sorted({min(one, self._fine.shape[1]) for one in _COARSE}):
+            ours, others = self._fine[mine, done:axes], self._fine[theirs, done:axes]
+            apart += _squares(ours)[:, np.newaxis] + _squares(others) - 2 * ours @ others.T
+            costs[axes] = axes + _PAIR_AXES * float((apart <= reach).mean())
+            done = axes
+        return min(costs, key=lambda axes: (costs[axes], axes))
+
+
+def _squares(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.einsum("ij,ij->i", rows, rows))
+
+
+def _beside(
+    rows: NDArray[np.float32],
+    first: NDArray[np.float32] | float,
+    second: NDArray[np.float32] | float,
+) -> NDArray[np.float32]:
+    """The rows with two more columns."""
+    found = np.empty((len(rows), rows.shape[1] + 2), np.float32)
+    found[:, :-2], found[:, -2], found[:, -1] = rows, first, second
+    return found
 
 
 def _projected(rows: Vectors) -> Vectors:

@@ -45,8 +45,8 @@ class Suggestion:
     chosen
         The number to use in any case.
     chosen_by
-        "knee", "groups" (by `group_count`), "silhouette" (neither is clear: the largest simplified
-        silhouette) or "rule" (too few different images: one cluster).
+        "knee", "groups" (by `estimate_group_count`), "silhouette" (neither is clear: the largest
+        simplified silhouette) or "rule" (too few different images: one cluster).
     sentence
         The reason, for a person.
     """
@@ -104,9 +104,15 @@ def suggest(
 
 def suggest_from(counted: GroupCount, swept: Sweep, *, n: int) -> Suggestion:
     """The suggestion that a count of groups makes for a sweep of n rows."""
+    found = suggest_counted(counted, k_min=swept.k[0], k_max=swept.k[-1])
+    return _without_knee(swept, n, "no clear structure") if found is None else found
+
+
+def suggest_counted(counted: GroupCount, *, k_min: int, k_max: int) -> Suggestion | None:
+    """The suggestion that a count of groups makes, from `k_min` to `k_max`; None without groups."""
     if counted.k is None:
-        return _without_knee(swept, n, "no clear structure")
-    k = min(max(counted.k, swept.k[0]), swept.k[-1])
+        return None
+    k = min(max(counted.k, k_min), k_max)
     return Suggestion(
         k,
         k,

@@ -135,7 +135,7 @@ def refine(
         complaint = gpu_complaint(vectors, centroids)
         if complaint is None:
             return centroids, objective
-        _log.warning("k-means on the GPU is not to be trusted here (%s); using the CPU", complaint)
+        _log.warning("k-means on the GPU is unreliable here (%s); using the CPU", complaint)
     return train(vectors, start, iterations=iterations, gpu=False)
 
 

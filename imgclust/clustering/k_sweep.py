@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.criteria import Point, measured, spread_of
+from imgclust.clustering.cluster_stats import Point, measured, spread_of
 from imgclust.clustering.faiss_kmeans import Vectors, checked, means, refine
 from imgclust.clustering.kmeans import all_distinct, fit
 from imgclust.clustering.local_search import Division, Splitter, union_costs

@@ -1,78 +1,220 @@
-"""Pairs to ask a person about: is this the same group? Those first whose answers tell most.
+"""Pairs to ask a person about, "the same group?", and what an answer says of other rows.
 
-A pair tells of more than its two images: the collection is divided into small local groups, and
-each is asked about by its medoid (super-instances: Van Craenendonck et al. 2018, "COBRAS").
+Rows are divided into small local groups. A pair of images is a question about two groups, and the
+nearest groups come first, whatever cluster they are in. What follows from earlier answers is not
+asked: those that are together are one camp, and a camp that is apart from another is so with all
+of its groups (Van Craenendonck et al. 2018, "COBRAS"). There are few groups at first, so that an
+answer tells of many images, and more where all pairs are known (A3S, arXiv 2407.10196, chooses the
+level so).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from imgclust.clustering.faiss_kmeans import Vectors
 from imgclust.clustering.kmeans import fit
 
-_GROUP_SIZE = 5
+Pair = tuple[int, int]
+
+# Local groups for each cluster at first, and the rows that each holds on average at least, at first
+# and at last. Pairs of groups are compared, so there are so many at most.
+_GROUPS_PER_CLUSTER = 4
+_LEAST_ROWS, _LEAST_ROWS_LAST = 5, 3
 _MOST_GROUPS = 1_000
 
 
-@dataclass(frozen=True, eq=False)
-class LocalGroups:
-    """Rows in small groups of their near ones.
-
-    Attributes
-    ----------
-    group
-        Number of each row's group, int (n,).
-    medoids
-        The row that represents each group, int64 (g,).
-    """
-
-    group: NDArray[np.int32]
-    medoids: NDArray[np.int64]
+def group_counts(rows: int, clusters: int) -> list[int]:
+    """Numbers of local groups to ask about, one after the other."""
+    most = max(1, min(_MOST_GROUPS, rows // _LEAST_ROWS_LAST))
+    first = min(_GROUPS_PER_CLUSTER * max(1, clusters), rows // _LEAST_ROWS, most)
+    counts = [max(1, first)]
+    while counts[-1] < most:
+        counts.append(min(2 * counts[-1], most))
+    return counts
 
 
-def local_groups(points: NDArray[Any]) -> LocalGroups:
-    """Divide points (n, d) into groups of about five, or more where there are many."""
-    count = max(1, min(_MOST_GROUPS, len(points) // _GROUP_SIZE))
-    found = fit(points, count)
-    order = np.lexsort((found.distances, found.assigned))
-    _, first = np.unique(found.assigned[order], return_index=True)
-    return LocalGroups(found.assigned, order[first].astype(np.int64))
+def carried(
+    points: NDArray[Any], clusters: int, together: Sequence[Pair], *, seed: int = 0
+) -> NDArray[np.int64]:
+    """The camp of each row, int64 (n,), by what a person said of some; -1 where nothing was.
 
-
-def next_pairs(
-    points: NDArray[Any],
-    assigned: NDArray[Any],
-    groups: LocalGroups,
-    count: int,
-    *,
-    known: Collection[tuple[int, int]] = (),
-) -> list[tuple[int, int]]:
-    """Pairs of rows to ask about, the most telling first, at most `count`.
+    A row of a pair takes its local group along; of several in one group each takes the rows that
+    are nearest to it.
 
     Parameters
     ----------
     points
         float32, shape (n, d).
-    assigned
-        Cluster of each row, int (n,).
-    known
-        Pairs that are not asked about again.
+    clusters
+        How many there are; it decides how large the local groups are.
+    together
+        Pairs of rows that belong together. Rows that are linked by such pairs are one camp.
+    seed
+        Of the local groups.
     """
-    asked = {tuple(sorted(pair)) for pair in known}
-    medoids = groups.medoids
-    places = points[medoids].astype(np.float64)
-    apart = np.square(places[:, np.newaxis] - places).sum(axis=2)
-    found: list[tuple[int, int]] = []
-    one, other = np.triu_indices(len(medoids), 1)
-    for place in np.argsort(apart[one, other], kind="stable").tolist():
-        first, second = sorted((int(medoids[one[place]]), int(medoids[other[place]])))
-        if (first, second) not in asked and assigned[first] != assigned[second]:
-            found.append((first, second))
-            if len(found) == count:
-                break
+    camps = _Camps(len(points), together)
+    found = np.full(len(points), -1, np.int64)
+    said = np.array(sorted({row for pair in together for row in pair}), np.int64)
+    if not said.size:
+        return found
+    group = fit(points, group_counts(len(points), clusters)[0], seed=seed).assigned
+    for number in np.unique(group[said]).tolist():
+        members = np.flatnonzero(group == number)
+        leads = said[group[said] == number]
+        nearest = _squared(points[members], points[leads]).argmin(axis=1)
+        found[members] = [camps.of(int(row)) for row in leads[nearest]]
+    found[said] = [camps.of(int(row)) for row in said]
     return found
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known about rows.
+
+    Attributes
+    ----------
+    together, apart
+        Pairs of rows.
+    fixed
+        A number for rows whose cluster is given, int (n,); those of one number are together,
+        those of two are apart. -1 where it is free.
+    skipped
+        Pairs that are not asked about, whatever else.
+    """
+
+    together: Sequence[Pair]
+    apart: Sequence[Pair]
+    fixed: NDArray[np.integer[Any]]
+    skipped: Sequence[Pair] = ()
+
+
+class PairChoice:
+    """Chooses the pairs of rows to ask about.
+
+    Parameters
+    ----------
+    points
+        float32, shape (n, d).
+    clusters
+        How many there are.
+    allowed
+        Rows that can be asked about, bool (n,); None for all.
+    seed
+        Of the local groups.
+    """
+
+    def __init__(
+        self,
+        points: Vectors,
+        clusters: int,
+        *,
+        allowed: NDArray[np.bool_] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self._points = points
+        self._allowed = np.ones(len(points), np.bool_) if allowed is None else allowed
+        self._counts = group_counts(len(points), clusters)
+        self._seed = seed
+        self._levels: dict[int, tuple[NDArray[np.int32], Vectors]] = {}
+
+    def pairs(self, count: int, known: Known) -> list[Pair]:
+        """At most `count` pairs, the most telling first.
+
+        No pair follows from others that are answered with yes.
+        """
+        camps = _Camps(len(self._points), known.together)
+        fixed = np.asarray(known.fixed)
+        camps.join_equal(fixed)
+        apart = (*known.apart, *known.skipped, *_given_apart(fixed))
+        said = (*known.together, *known.apart, *known.skipped)
+        asked = {row for pair in said for row in pair}
+        found: list[Pair] = []
+        for number in self._counts:
+            leads = self._leads(number, asked)
+            apart_from = _squared(self._points[leads], self._points[leads])
+            apart_from[np.tril_indices(len(leads))] = np.inf
+            while len(found) < count:
+                open_ = np.where(camps.settled(leads, apart), np.inf, apart_from)
+                place = int(np.argmin(open_)) if open_.size else 0
+                if not open_.size or not np.isfinite(open_.flat[place]):
+                    break
+                one, other = (int(leads[one]) for one in divmod(place, len(leads)))
+                found.append((min(one, other), max(one, other)))
+                camps.join(one, other)
+        return found
+
+    def _level(self, number: int) -> tuple[NDArray[np.int32], Vectors]:
+        if number not in self._levels:
+            made = fit(self._points, number, seed=self._seed)
+            self._levels[number] = made.assigned, made.centroids
+        return self._levels[number]
+
+    def _leads(self, number: int, said: Iterable[int]) -> NDArray[np.int64]:
+        """The row that represents each group: the most central, first of those asked about."""
+        group, centroids = self._level(number)
+        known = np.zeros(len(group), np.bool_)
+        known[list(said)] = True
+        rows = np.flatnonzero(self._allowed)
+        apart = np.square(self._points[rows] - centroids[group[rows]]).sum(axis=1)
+        order = np.lexsort((apart, ~known[rows], group[rows]))
+        _, first = np.unique(group[rows][order], return_index=True)
+        return rows[order[first]]
+
+
+class _Camps:
+    """Rows that are together, by union and find."""
+
+    def __init__(self, rows: int, together: Iterable[Pair]) -> None:
+        self._parent = list(range(rows))
+        for one, other in together:
+            self.join(one, other)
+
+    def of(self, row: int) -> int:
+        """The row that names the camp."""
+        while self._parent[row] != row:
+            self._parent[row] = self._parent[self._parent[row]]
+            row = self._parent[row]
+        return row
+
+    def join(self, one: int, other: int) -> None:
+        first, second = sorted((self.of(one), self.of(other)))
+        self._parent[second] = first
+
+    def join_equal(self, fixed: NDArray[np.integer[Any]]) -> None:
+        """Rows of one number are one camp."""
+        _, first = np.unique(fixed, return_index=True)
+        lead = {int(fixed[row]): int(row) for row in first}
+        for row in np.flatnonzero(fixed >= 0).tolist():
+            self.join(lead[int(fixed[row])], row)
+
+    def settled(self, rows: NDArray[np.int64], apart: Iterable[Pair]) -> NDArray[np.bool_]:
+        """Whether each two of the rows (m,) are of one camp, or of two that are apart, (m, m)."""
+        camps = np.array([self.of(row) for row in rows.tolist()], np.int64)
+        places: dict[int, list[int]] = {}
+        for place, camp in enumerate(camps.tolist()):
+            places.setdefault(camp, []).append(place)
+        found = np.equal.outer(camps, camps)
+        for pair in {(self.of(one), self.of(other)) for one, other in apart}:
+            first, second = (places.get(camp, []) for camp in pair)
+            found[np.ix_(first, second)] = found[np.ix_(second, first)] = True
+        return found
+
+
+def _given_apart(fixed: NDArray[np.integer[Any]]) -> list[Pair]:
+    """One pair of rows for each two numbers."""
+    numbers, first = np.unique(fixed, return_index=True)
+    leads = first[numbers >= 0].tolist()
+    return [(one, other) for place, one in enumerate(leads) for other in leads[:place]]
+
+
+def _squared(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:
+    """Squared distances, (n, m)."""
+    first, second = one.astype(np.float64), other.astype(np.float64)
+    found = np.square(first).sum(axis=1)[:, np.newaxis] + np.square(second).sum(axis=1)
+    return np.asarray(np.maximum(found - 2 * first @ second.T, 0))

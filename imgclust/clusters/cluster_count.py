@@ -8,7 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 from imgclust.catalog import Catalog, StoredSweep
-from imgclust.clustering import Constraints, GroupCount, coarser, finer, group_count
+from imgclust.clustering import (
+    Constraints,
+    GroupCount,
+    coarser,
+    default_k_max,
+    estimate_group_count,
+    finer,
+    suggest_counted,
+)
 from imgclust.clusters.feature_space import Space
 from imgclust.clusters.stored_sweeps import stored_sweep
 from imgclust.errors import UsageError
@@ -52,9 +60,25 @@ def requested_count(number: int, named: int, *, strict: bool, lasting: int = 0) 
 def suggested_count(stored: StoredSweep, named: int) -> tuple[int, str, str]:
     """The k of a sweep, at least the number of named clusters, who chose it, and why."""
     number, sentence = int(stored.summary["chosen"]), str(stored.summary["sentence"])
+    return _raised(number, str(stored.summary["chosen_by"]), sentence, named)
+
+
+def clear_count(
+    counted: GroupCount, n: int, named: int, *, k_min: int, k_max: int | None
+) -> tuple[int, str, str] | None:
+    """The number of groups of n rows, at least that of the named clusters, who chose it, and why.
+
+    None where groups are not clear: then a sweep says more.
+    """
+    last = min(n, k_max or default_k_max(n))
+    found = suggest_counted(counted, k_min=min(k_min, last), k_max=last)
+    return None if found is None else _raised(found.chosen, found.chosen_by, found.sentence, named)
+
+
+def _raised(number: int, chosen_by: str, sentence: str, named: int) -> tuple[int, str, str]:
     if number < named:
         sentence += f"; raised to {named}, the number of named clusters"
-    return max(number, named), str(stored.summary["chosen_by"]), sentence
+    return max(number, named), chosen_by, sentence
 
 
 def continued_count(
@@ -113,8 +137,8 @@ def counted_groups(
         ratios = tuple(float(one) for one in stored.summary["ratios"])
         return GroupCount(stored.summary["groups"], max(ratios[1:], default=1.0), ratios)
     rows, _ = space.weighing()
-    return group_count(
-        space.vectors[rows], space.keys[rows], seed=seed, progress=progress, stop=stop
+    return estimate_group_count(
+        space.vectors, space.keys, rows=rows, seed=seed, progress=progress, stop=stop
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from imgclust.catalog import Catalog, Clustering, PublishedClustering
 from imgclust.clustering import regrouped
-from imgclust.clusters.corrections import idle_notes
+from imgclust.clusters.correction_demands import idle_notes
 from imgclust.clusters.frozen_adaptation import adapted
 from imgclust.clusters.model import ArrivalAssigner
 from imgclust.clusters.publish import make_current

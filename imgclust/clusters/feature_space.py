@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -232,10 +233,22 @@ def build(
         return space
     kept = catalog.sweeps.newest(name)
     if name == "smoothed":
+        pairs, clusters = _together(catalog, keys)
+        if pairs:  # what they draw together is another space
+            answers = hashlib.sha256(repr((clusters, pairs)).encode()).hexdigest()[:16]
+            space = replace(space, settings={**chosen, "together": answers})
         bursts = burst_store.bursts_of(catalog, keys, rows, recipe=recipe)
         if keep:
             burst_store.keep(catalog, bursts, keys, rows, recipe=recipe, since=sequence)
-        made = fit_smoothed(rows, seed=seed, leaders=bursts.leaders, progress=progress, stop=stop)
+        made = fit_smoothed(
+            rows,
+            seed=seed,
+            leaders=bursts.leaders,
+            together=pairs,
+            clusters=clusters,
+            progress=progress,
+            stop=stop,
+        )
         # Of equal contents it is the same each time.
         same = kept is not None and _is_of(kept, space, recipe)
         return replace(
@@ -270,6 +283,25 @@ def build(
             stop=stop,
         )
     return replace(space, points=_points(projection, rows), projection=projection)
+
+
+def _together(catalog: Catalog, keys: npt.NDArray[np.int64]) -> tuple[list[tuple[int, int]], int]:
+    """Pairs of contents that a person wants together, as rows of `keys`, and how many clusters are.
+
+    Those of images that were put into one cluster by hand are not among them: they may be there
+    because they are unlike all others.
+    """
+    with catalog.snapshot():
+        current = catalog.clusterings.current_id()
+        active = catalog.corrections.active()
+        clusters = 0 if current is None else catalog.clusterings.count(current)
+    row = {key: place for place, key in enumerate(keys.tolist())} if active else {}
+    pairs = [
+        (row[one.content], row[one.other])
+        for one in active
+        if one.kind == "together" and one.content in row and one.other in row
+    ]
+    return pairs, clusters
 
 
 def _is_of(sweep: StoredSweep, space: Space, recipe: str) -> bool:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Clustering
 from imgclust.clustering import assign
-from imgclust.clusters import corrections, smoothed_space
+from imgclust.clusters import correction_demands, smoothed_space
 from imgclust.clusters.burst_store import BurstFinder
 from imgclust.clusters.feature_space import (
     Projection,
@@ -30,18 +30,26 @@ _CHUNK = 1000
 
 
 class Model:
-    """A stored clustering, ready to assign new embeddings."""
+    """A stored clustering, ready to assign new embeddings.
 
-    def __init__(self, catalog: Catalog, clustering: Clustering) -> None:
+    `space` is the one that it was just made in, where that is at hand: it need not be read again.
+    """
+
+    def __init__(
+        self, catalog: Catalog, clustering: Clustering, *, space: Space | None = None
+    ) -> None:
         self.clustering = clustering
         self._standardised = False
         self._projection: Projection | None = None
-        if clustering.projection is not None:
+        if space is not None:
+            self._standardised = bool(space.settings.get("standardise"))
+            self._projection = space.projection
+        elif clustering.projection is not None:
             stored = catalog.projections.get(clustering.projection)
             self._standardised = bool(stored.settings.get("standardise"))
             self._projection = projection_from_bytes(stored.blob)
-            if isinstance(self._projection, SmoothedProjection):
-                smoothed_space.load(self._projection)
+        if isinstance(self._projection, SmoothedProjection):
+            smoothed_space.load(self._projection)
 
     @property
     def projection(self) -> Projection | None:
@@ -77,8 +85,8 @@ class Model:
             number, [(row[1], float(one)) for row, one in zip(rows, out, strict=True)]
         )
         if catalog.corrections.some:
-            corrections.follow_near_copies(catalog, keys, vectors, self.clustering.recipe)
-            corrections.enforce(catalog, self, contents=keys)
+            correction_demands.follow_near_copies(catalog, keys, vectors, self.clustering.recipe)
+            correction_demands.enforce(catalog, self, contents=keys)
 
     def points(self, vectors: Vectors) -> Vectors:
         """Embeddings `(n, d)` in the space of the clustering, `(n, dims)`."""

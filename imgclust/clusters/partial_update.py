@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Clustering, must_be_numbers
 from imgclust.clustering import Fit, Matching
-from imgclust.clusters.corrections import follow_lineage, require_mergeable
+from imgclust.clusters.correction_demands import follow_lineage, require_mergeable
 from imgclust.clusters.feature_space import Space
 from imgclust.clusters.model import Model
 from imgclust.clusters.publish import described, make_current

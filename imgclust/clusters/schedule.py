@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import logging
-import queue
 import time
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +16,7 @@ from imgclust.clusters.service import Recluster
 from imgclust.config import Settings
 from imgclust.errors import ImgclustError, StoppedError
 from imgclust.numbers import recurrence
-from imgclust.progress import SideThread, StopFlag
+from imgclust.progress import SideWork, StopFlag
 
 _log = logging.getLogger(__name__)
 
@@ -138,23 +137,20 @@ class AutomaticClustering:
         self._path = path
         self._settings = settings
         self._make = make
-        self._tell = tell
-        self._stop = stop or StopFlag()
         self._clock = clock
-        self._thread: SideThread | None = None
+        self._work = SideWork(tell, name="clustering", stop=stop or StopFlag())
         self._began = time.monotonic()
         self._failed_at: int | None = None
         self._tally = ArrivalCount(catalog, recipe)
-        self._results: queue.SimpleQueue[ClusterResult] = queue.SimpleQueue()
 
     def __call__(self, *, empty: bool, over: bool) -> None:
         """Look whether a clustering is due; with `over` it is made before this returns."""
         if over:
             self.close()
-        self._report()
+        self._work.report()
         if empty:  # what counts is how long the pass that is on has lasted
             self._began = time.monotonic()
-        if self._thread is not None and self._thread.is_alive():
+        if self._work.running:
             return
         clustered, provisional = self._catalog.clusterings.current_fit() or (None, False)
         every = self._settings.clustering.recluster_every
@@ -179,22 +175,13 @@ class AutomaticClustering:
             with self._catalog.transaction():
                 self._catalog.store("first_pass_over", True)
         if due:
-            work = partial(self._run, contents)
-            self._thread = SideThread(work, name="clustering", stop=self._stop)
-            self._thread.start()
+            self._work.start(partial(self._run, contents))
             if over:
                 self.close()
 
     def close(self) -> None:
         """Wait for a clustering in progress, unless it is to stop but continues."""
-        if self._thread is not None:
-            self._thread.finish()
-            self._thread = None
-        self._report()
-
-    def _report(self) -> None:
-        while not self._results.empty():
-            self._tell(self._results.get())
+        self._work.finish()
 
     def _run(self, contents: int) -> None:
         settings = self._settings.clustering
@@ -219,7 +206,7 @@ class AutomaticClustering:
             self._failed_at = contents
             _log.exception("the automatic clustering failed")
         else:
-            self._results.put(result)
+            self._work.put(result)
         _give_back()
 
 

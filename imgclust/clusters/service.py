@@ -10,17 +10,27 @@ from pathlib import Path
 
 from imgclust import devices
 from imgclust.catalog import Catalog
-from imgclust.clustering import Fit, Matching, Suggestion, Sweep, largest_compared, preferred
+from imgclust.clustering import (
+    Fit,
+    GroupCount,
+    Matching,
+    Suggestion,
+    Sweep,
+    largest_compared,
+    preferred,
+)
 from imgclust.clusters import burst_store, split_merge, stored_sweeps
 from imgclust.clusters.cluster_count import (
+    clear_count,
     continued_count,
+    counted_groups,
     most_clusters,
     requested_count,
     suggested_count,
     with_steps,
 )
 from imgclust.clusters.clustering_history import undo
-from imgclust.clusters.corrections import corrected, idle_count, idle_notes
+from imgclust.clusters.correction_demands import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
 from imgclust.clusters.model import ArrivalAssigner
 from imgclust.clusters.publish import drop_unpublished, publish
@@ -345,8 +355,23 @@ class Recluster:
         device = self._settings.clustering.device
         return device != "cpu" and devices.choose(device, devices.faiss_gpus()) == "gpu"
 
+    def _counted(self, feature_space: Space, seed: int) -> GroupCount:
+        return counted_groups(
+            self._catalog,
+            feature_space,
+            recipe=self._recipe,
+            seed=seed,
+            progress=self._progress,
+            stop=self._stop,
+        )
+
     def _sweep(
-        self, feature_space: Space, k_min: int, k_max: int | None, seed: int
+        self,
+        feature_space: Space,
+        k_min: int,
+        k_max: int | None,
+        seed: int,
+        counted: GroupCount | None = None,
     ) -> tuple[Sweep, Suggestion]:
         return sweep_and_store(
             self._catalog,
@@ -356,6 +381,7 @@ class Recluster:
             k_max=k_max,
             seed=seed,
             gpu=self._gpu,
+            counted=counted,
             progress=self._progress,
             stop=self._stop,
         )
@@ -394,12 +420,24 @@ class Recluster:
         stored = stored_sweep(self._catalog, feature_space, recipe=self._recipe, seed=seed)
         if k is None:
             asked = [k_min, k_max]
+            chosen = None
             if stored is None or not stored.summary["complete"] or stored.summary["asked"] != asked:
-                self._sweep(feature_space, k_min, k_max, seed)
-                self._stop.check()  # half a sweep decides nothing
-                stored = stored_sweep(self._catalog, feature_space, recipe=self._recipe, seed=seed)
-            assert stored is not None
-            number, chosen_by, sentence = suggested_count(stored, named)
+                counted = None
+                if feature_space.leaders is not None:
+                    counted = self._counted(feature_space, seed)
+                    # With clear groups a sweep would have no say, and take several times as long.
+                    n = len(feature_space.weighing()[0])
+                    chosen = clear_count(counted, n, named, k_min=k_min, k_max=k_max)
+                if chosen is None:
+                    self._sweep(feature_space, k_min, k_max, seed, counted)
+                    self._stop.check()  # half a sweep decides nothing
+                    stored = stored_sweep(
+                        self._catalog, feature_space, recipe=self._recipe, seed=seed
+                    )
+            if chosen is None:
+                assert stored is not None
+                chosen = suggested_count(stored, named)
+            number, chosen_by, sentence = chosen
             number = max(number, least)
         else:
             number, sentence = requested_count(k, named, strict=strict, lasting=lasting)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.clustering import Smoothed, burst_rule, group_bursts, smooth
+from imgclust.clustering import Smoothed, burst_rule, carried, group_bursts, smooth
 from imgclust.progress import Progress, StopFlag
 from imgclust.projection import SmoothedProjection, fit_half_white
 
@@ -49,12 +50,21 @@ def fit_smoothed(
     *,
     seed: int,
     leaders: npt.NDArray[np.int64] | None = None,
+    together: Sequence[tuple[int, int]] = (),
+    clusters: int = 1,
     progress: Progress,
     stop: StopFlag | None,
 ) -> SmoothedSpace:
     """Bring embeddings (n, d) of unit length into a smoothed space of their own.
 
-    `leaders` (n,) are the rows that represent their burst groups, where these are known.
+    Parameters
+    ----------
+    leaders
+        The rows that represent their burst groups (n,), where these are known.
+    together
+        Pairs of rows that a person wants together: they and the rows around them are drawn closer.
+    clusters
+        How many there are now; it decides how many rows are around one.
     """
 
     def now_at(number: int) -> None:
@@ -74,6 +84,9 @@ def fit_smoothed(
         points[part] = half.transform(rows[chosen[part]])
     now_at(2)
     found = smooth(points)
+    if together:
+        pairs = [(int(group[one]), int(group[other])) for one, other in together]
+        found = found.drawn(carried(found.smoothed, clusters, pairs))
     now_at(3)
     kept = found
     if len(points) > _REFERENCE:
@@ -83,9 +96,12 @@ def fit_smoothed(
         half, kept.points.astype(np.float16), kept.smoothed.astype(np.float16), kept.neighbours
     )
     alone = found.alone() if kept is found else kept.place(found.points, alone=True)
-    if len(chosen) == len(rows):
-        return SmoothedSpace(projection, found.smoothed, alone, leaders)
-    return SmoothedSpace(projection, found.smoothed[group], alone[group], leaders)
+    smoothed = found.smoothed
+    if len(chosen) < len(rows):
+        del found, kept, points  # each is 100 MB of 100,000 contents
+        alone = alone[group]
+        smoothed = smoothed[group]
+    return SmoothedSpace(projection, smoothed, alone, leaders)
 
 
 # Arrivals come a few at a time, and an index over the reference takes longer than they do.

@@ -24,7 +24,7 @@ from imgclust.clustering import (
     nowhere,
     resized,
 )
-from imgclust.clusters.corrections import merge_required, required_clusters
+from imgclust.clusters.correction_demands import merge_required, required_clusters
 from imgclust.clusters.feature_space import Space, Vectors, project, unproject
 from imgclust.clusters.model import Model
 from imgclust.clusters.results import ClusterResult, lineage, lineage_fields

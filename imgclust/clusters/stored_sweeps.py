@@ -18,7 +18,7 @@ from imgclust.clustering import (
     Sweep,
     all_distinct,
     assign,
-    group_count,
+    estimate_group_count,
     suggest,
     suggest_from,
     sweep,
@@ -45,10 +45,13 @@ def sweep_and_store(
     k_max: int | None,
     seed: int,
     gpu: bool,
+    counted: GroupCount | None = None,
     progress: Progress,
     stop: StopFlag,
 ) -> tuple[Sweep, Suggestion]:
     """Fit every k, suggest one, and keep the fits in place of the last sweep of this space.
+
+    In the space `smoothed` groups are counted, unless they are `counted` already.
 
     Of an interrupted sweep the fits that are done are kept, without a suggestion, unless more of
     the same are stored already.
@@ -76,13 +79,12 @@ def sweep_and_store(
     found = replace(found, notes=tuple(in_words.get(note, note) for note in found.notes))
     whole = found.complete
     try:
-        counted: GroupCount | None = None
         if space.leaders is None:
             suggestion = suggest(found, points, seed=seed, progress=progress, stop=stop)
         else:
             # Smoothing makes groups of noise: what has none must go through it as well.
-            counted = group_count(
-                space.vectors[rows], space.keys[rows], seed=seed, progress=progress, stop=stop
+            counted = counted or estimate_group_count(
+                space.vectors, space.keys, rows=rows, seed=seed, progress=progress, stop=stop
             )
             suggestion = suggest_from(counted, found, n=len(rows))
     except StoppedError:

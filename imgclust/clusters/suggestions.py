@@ -7,7 +7,6 @@ and `clusters` read it.
 from __future__ import annotations
 
 import logging
-import queue
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from imgclust.clustering import burst_rule, met_clusters, neighbours_among, new_
 from imgclust.clusters.feature_space import Vectors, unit
 from imgclust.clusters.similarity import similarity_of
 from imgclust.errors import ImgclustError, StoppedError
-from imgclust.progress import SideThread, StopFlag
+from imgclust.progress import SideWork, StopFlag
 
 _log = logging.getLogger(__name__)
 
@@ -211,44 +210,34 @@ class SuggestionUpkeep:
     ) -> None:
         self._catalog = catalog
         self._path = path
-        self._tell = tell
         self._stop = stop
         self._clock = clock
-        self._thread: SideThread | None = None
+        self._work = SideWork(tell, name="suggestions", stop=stop)
         self._not_before = -np.inf
-        self._found: queue.SimpleQueue[Suggestion] = queue.SimpleQueue()
 
     def __call__(self, *, over: bool) -> None:
         """Look whether a look is due; with `over` it is done before this returns."""
         if over:
             self.close()
-        self._report()
-        if self._thread is not None and self._thread.is_alive():
+        self._work.report()
+        if self._work.running:
             return
         if (not over and self._clock() < self._not_before) or not is_due(self._catalog):
             return
-        self._thread = SideThread(self._run, name="suggestions", stop=self._stop)
-        self._thread.start()
+        self._work.start(self._run)
         if over:
             self.close()
 
     def close(self) -> None:
         """Wait for a look that is on, unless it is to stop but continues."""
-        if self._thread is not None:
-            self._thread.finish()
-            self._thread = None
-        self._report()
-
-    def _report(self) -> None:
-        while not self._found.empty():
-            self._tell(self._found.get())
+        self._work.finish()
 
     def _run(self) -> None:
         began = self._clock()
         try:
             with Catalog(self._path) as catalog:
                 for one in new_suggestions(catalog, stop=self._stop):
-                    self._found.put(one)
+                    self._work.put(one)
         except StoppedError:
             pass
         except ImgclustError as error:  # only suggestions: the next look will do

@@ -59,7 +59,7 @@ class Activity:
 
 
 def activity(context: Context, *, limit: int) -> Activity:
-    """See `Service.activity`."""
+    """See `Gallery.activity`."""
     catalog = context.catalog
     with catalog.snapshot():
         oldest = catalog.observations.oldest_pending()

@@ -469,7 +469,7 @@ class Collection:
     ) -> results.ClusterRow:
         """Name a cluster, which freezes it: its images stay in it, and so do those that join it.
 
-        None or "" takes the name away and releases the cluster; with None `release` keeps the
+        None or "" removes the name and releases the cluster; with None `release` keeps the
         name. The clusters are not provisional any more, and the folder follows.
         """
         from imgclust.collection import clusters

@@ -19,6 +19,7 @@ from imgclust.collection.correction_results import (
     CorrectionList,
     CorrectionRow,
     LookAlike,
+    Question,
     Questions,
     WaitingLink,
 )
@@ -26,6 +27,7 @@ from imgclust.collection.images import chosen
 from imgclust.collection.link_folder import finish_links
 from imgclust.collection.review import Review, answered
 from imgclust.errors import NothingThereError, UsageError
+from imgclust.wording import printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -64,30 +66,47 @@ class Corrections:
         *,
         to: int | str,
         similar: bool = False,
+        made_by: str = "command",
         dry_run: bool = False,
     ) -> Corrected:
         """Put images into a cluster, where they stay; with `similar` those that look like them."""
         found = self._images(images)
         cluster = self._catalog.clusterings.find(to)
-        return self._put_in(found, lambda: cluster, similar=similar, dry_run=dry_run)
+        return self._put_in(
+            found, lambda: cluster, similar=similar, made_by=made_by, dry_run=dry_run
+        )
 
     def new(
-        self, name: str, images: Sequence[Path | str | int], *, dry_run: bool = False
+        self,
+        name: str,
+        images: Sequence[Path | str | int],
+        *,
+        made_by: str = "command",
+        dry_run: bool = False,
     ) -> Corrected:
         """Make a named cluster of images."""
         called = self.free_name(name)
         found = self._images(images)
         return self._put_in(
-            found, lambda: self.make_cluster(called, found), similar=False, dry_run=dry_run
+            found,
+            lambda: self.make_cluster(called, found),
+            similar=False,
+            made_by=made_by,
+            dry_run=dry_run,
         )
 
     def exclude(
-        self, images: Sequence[Path | str | int], *, of: int | str, dry_run: bool = False
+        self,
+        images: Sequence[Path | str | int],
+        *,
+        of: int | str,
+        made_by: str = "command",
+        dry_run: bool = False,
     ) -> Corrected:
         """Take images out of a cluster: they join the nearest other one, and never this."""
         found = self._images(images)
         cluster = self._catalog.clusterings.find(of)
-        return self._make("not_in", found, lambda: cluster, dry_run=dry_run)
+        return self._make("not_in", found, lambda: cluster, made_by=made_by, dry_run=dry_run)
 
     def outlier(
         self, images: Sequence[Path | str | int], *, made_by: str = "command", dry_run: bool = False
@@ -113,6 +132,15 @@ class Corrections:
         if self._review is None:
             self._review = Review(self._context)
         return self._review.questions(count, skipped=skipped)
+
+    def pictures(self, question: Question) -> tuple[bytes | None, bytes | None]:
+        """The thumbnails of a question's images, WebP; None where there is none."""
+        found = self._catalog.images.some([question.image.id, question.other.id])
+        one, other = (
+            self._context.thumbnail(found[image.id].content) if image.id in found else None
+            for image in (question.image, question.other)
+        )
+        return one, other
 
     def answer(
         self,
@@ -210,7 +238,7 @@ class Corrections:
         *,
         similar: bool,
         dry_run: bool,
-        made_by: str = "command",
+        made_by: str,
     ) -> Corrected:
         if not similar:
             return self._make("in", found, cluster, dry_run=dry_run, made_by=made_by, propose=True)
@@ -226,7 +254,7 @@ class Corrections:
         cluster: Callable[[], int | None],
         *,
         dry_run: bool,
-        made_by: str = "command",
+        made_by: str,
         propose: bool = False,
     ) -> Corrected:
         """Store a correction of one kind for images, and have the clusters follow."""
@@ -394,10 +422,17 @@ class Corrections:
         if not what:
             raise UsageError("no image given; name at least one")
         self._context.current()
-        found = chosen(self._context, [str(one) for one in what])
-        if not found:
-            raise NothingThereError("no image was named")
-        return found
+        found: dict[int, Image] = {}
+        for one in what:
+            there = chosen(self._context, [str(one)])
+            present = [image for image in there if image.state != "missing"]
+            if not present:
+                which = f"image {there[0].id} is missing: {printable(there[0].path)}"
+                if len(there) > 1:
+                    which = f"all images of {printable(str(one))} are missing"
+                raise NothingThereError(f"{which}; put it back first, see imgclust missing")
+            found.update((image.id, image) for image in present)
+        return list(found.values())
 
     def _single(self, what: Path | str | int) -> Image:
         found = self._images([what])

@@ -60,7 +60,7 @@ class FoundDuplicates:
 
 
 def found(context: Context, *, offset: int, limit: int) -> FoundDuplicates:
-    """See `Service.found_duplicates`."""
+    """See `Gallery.found_duplicates`."""
     job = _job(context)
     groups = tuple(_groups(context, job))
     spared = [one for group in groups for one in group.images[1:]]
@@ -76,7 +76,7 @@ def found(context: Context, *, offset: int, limit: int) -> FoundDuplicates:
 
 
 def shell_list(context: Context) -> str:
-    """See `Service.duplicates_list`."""
+    """See `Gallery.duplicates_list`."""
     paths = [one.path for group in _groups(context, _job(context)) for one in group.images[1:]]
     if not paths:
         return ""

@@ -523,7 +523,7 @@ def _take_in(context: Context, arrivals: _Arrivals, emit: Emit, *, cluster: bool
                 result = run(context, emit, once=True, scan=False, cluster=cluster)
                 return arrivals.result() if waited else result
         if context.stop.wait(_WAIT_S):
-            raise StoppedError("interrupted; the files stay queued, and are still ingested")
+            raise StoppedError("interrupted; the files stay queued and will be ingested later")
         context.progress("waiting for another process", *arrivals.progress)
     finish_links(context)
     return replace(arrivals.result(), suggestions=moved_folders(context.catalog))

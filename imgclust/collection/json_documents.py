@@ -54,7 +54,7 @@ _KEYS = {
     "offline suggestions removed pending excluded taken_out",
     "LinksResult": "links created removed missing stale foreign moved dangling",
     "Manifest": "made schema images distinct clusters names",
-    "MapResult": "chart=path method dims n placed refitted page",
+    "MapResult": "chart=path method dims n placed refitted page missing corrected",
     "Member": "id path distance missing *facts similarity rarity corrected",
     "MissingImage": "id path scans held *facts",
     "MovedRoot": "old new images compared absent doubled already dry_run",

@@ -52,7 +52,7 @@ def stored(context: Context) -> StoredSweep:
 
 
 def curve(context: Context) -> SweepCurve:
-    """See `Service.sweep_curve`."""
+    """See `Gallery.sweep_curve`."""
     found, catalog = stored(context), context.catalog
     summary = found.summary
     clustering = catalog.clusterings.current_id()

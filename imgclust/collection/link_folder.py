@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from imgclust import paths
 from imgclust.errors import LockedError, StoppedError, StorageError, UsageError
 from imgclust.locks import FileLock
-from imgclust.wording import printable
+from imgclust.wording import counted, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # How often, and for how long in all, finished work checks whether it may update the links.
 _LINKS_WAIT_S = 0.2
 _LINKS_PATIENCE_S = 300.0
+_FOLDERS = 3  # that are named where links were moved just now
 # A larger catalog is not copied to make it smaller: not where a watcher has to wait for that, and
 # not where it takes a minute.
 _MOST_BESIDE_BYTES, _MOST_BYTES = 256 << 20, 2 << 30
@@ -44,7 +45,25 @@ def update(context: Context, *, dry_run: bool = False, check: bool = False) -> L
         make_previews(context)
     context.catalog.ledger.queue_all_pages()
     finish_pages(context)
+    _say_young(context)
     return result
+
+
+def _say_young(context: Context) -> None:
+    """Say what was moved too short ago to count: a watcher looks again by itself, this does not."""
+    young = context.catalog.link_tree.moves("young")
+    if not young:
+        return
+    folders = sorted({one.folder for one in young})
+    named = ", ".join(map(printable, folders[:_FOLDERS]))
+    more = f" and {len(folders) - _FOLDERS:,} more" if len(folders) > _FOLDERS else ""
+    links = counted(len(young), "link was", "links were")
+    they = "it counts" if len(young) == 1 else "they count"
+    rest_s = 2 * context.settings.watch.settle_s
+    context.say(
+        f"{links} moved to {named}{more} just now; {they} from the next sync on, after {rest_s:g} "
+        "s at rest (imgclust links)"
+    )
 
 
 def sync(context: Context) -> LinksResult:
@@ -184,7 +203,7 @@ def write(context: Context, *, budget_s: float | None = None) -> bool:
 
 
 def clear(context: Context) -> None:
-    """Take the pages away; those that are made next are made whole."""
+    """Remove the pages; those that are made next are made whole."""
     _pages(context).clear()
     context.catalog.ledger.queue_all_pages()
 

@@ -64,7 +64,7 @@ def stored_map(context: Context) -> StoredProjection:
 
 
 def overview(context: Context) -> MapOverview:
-    """See `Service.map_overview`."""
+    """See `Gallery.map_overview`."""
     from imgclust.charts import cluster_mark
 
     catalog = context.catalog
@@ -72,13 +72,13 @@ def overview(context: Context) -> MapOverview:
     current = catalog.clusterings.current_id()
     sizes = {} if current is None else catalog.assignments.sizes(current)
     names = catalog.clusterings.names()
-    known = catalog.projections.count_coordinates(stored.id)
+    absent = len(catalog.projections.absent(stored.id, context.recipe))
     return MapOverview(
         map=stored.id,
         method=stored.kind,
         created=stored.created,
-        distinct=known,
-        absent=max(0, catalog.contents.count(context.recipe) - known),
+        distinct=catalog.contents.count(context.recipe) - absent,
+        absent=absent,
         clusters=tuple(
             MapCluster(one, names.get(one), size, *cluster_mark(one))
             for one, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
@@ -87,7 +87,7 @@ def overview(context: Context) -> MapOverview:
 
 
 def points(context: Context, *, after: int) -> bytes:
-    """See `Service.map_points`."""
+    """See `Gallery.map_points`."""
     from imgclust.maps import place_new
 
     catalog = context.catalog

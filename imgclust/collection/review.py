@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Image
+from imgclust.catalog import Correction, Image
 from imgclust.collection.correction_results import Answer, Question, QuestionImage, Questions
 from imgclust.collection.link_folder import finish_links
 from imgclust.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgclust.clustering import LocalGroups
+    from imgclust.clustering import Known, PairChoice
     from imgclust.collection.context import Context
+
+# Of more contents an even sample can be asked about.
+_SAMPLE = 20_000
+# Numbers of rows whose cluster a person gave: a cluster's id, or one for what has left it.
+_FREE = -1
 
 
 @dataclass(frozen=True, eq=False)
 class _Ground:
-    """The contents of a clustering, where they lie, and their local groups.
+    """What can be asked about in one state of the catalog.
 
-    `clustering` and `sequence` say of which state of the catalog.
+    Attributes
+    ----------
+    state
+        Which state.
+    keys
+        Contents, ascending, int64 (n,).
+    choice
+        Chooses among them by their place.
     """
 
-    clustering: int
-    sequence: int
+    state: tuple[int, int, int, bytes]
     keys: npt.NDArray[np.int64]
-    points: npt.NDArray[np.float32]
-    groups: LocalGroups
+    choice: PairChoice
 
 
 class Review:
@@ -43,47 +53,28 @@ class Review:
 
     def questions(self, count: int, *, skipped: Iterable[tuple[int, int]] = ()) -> Questions:
         """See `Corrections.questions`."""
-        from imgclust.clustering import next_pairs
-
         if count < 1:
             raise UsageError(f"{count} questions cannot be asked; use 1 or more")
         catalog = self._catalog
-        ground = self._prepared()
-        row = {key: place for place, key in enumerate(ground.keys.tolist())}
-        with catalog.snapshot():
-            active = [
-                one for one in catalog.corrections.active() if one.kind in {"together", "apart"}
-            ]
-            now = catalog.assignments.clusters_of(ground.clustering, ground.keys.tolist())
-            passed = catalog.images.some([image for pair in skipped for image in pair])
-        assigned = np.array([now.get(key, -1) for key in ground.keys.tolist()])
-        contents = {image: one.content for image, one in passed.items()}
-        known = [one.contents for one in active]
-        known += [
-            (contents[one], contents[other])
-            for one, other in skipped
-            if one in contents and other in contents
-        ]
-        pairs = next_pairs(
-            ground.points,
-            assigned,
-            ground.groups,
-            count,
-            known=[(row[pair[0]], row[pair[1]]) for pair in known if {*pair} <= row.keys()],
-        )
+        with catalog.snapshot():  # beside a watcher contents leave
+            active = catalog.corrections.active()
+            ground = self._prepared(active)
+            known = self._known(ground, active, list(skipped))
+        pairs = ground.choice.pairs(count, known)
         with catalog.snapshot():
             names = catalog.clusterings.names()
+            keys = {row: int(ground.keys[row]) for pair in pairs for row in pair}
+            now = catalog.assignments.clusters_of(ground.state[0], keys.values())
             images = {
-                place: found[0]
-                for pair in pairs
-                for place in pair
-                if (found := catalog.images.with_content(int(ground.keys[place])))
+                row: found[0]
+                for row, key in keys.items()
+                if (found := [one for one in catalog.images.with_content(key) if _there(one)])
             }
 
-        def pictured(place: int) -> QuestionImage:
-            cluster = now.get(int(ground.keys[place]))
+        def pictured(row: int) -> QuestionImage:
+            cluster = now.get(keys[row])
             name = None if cluster is None else names.get(cluster)
-            return QuestionImage(images[place].id, images[place].path, cluster, name)
+            return QuestionImage(images[row].id, images[row].path, cluster, name)
 
         return Questions(
             # One of the images may have left meanwhile.
@@ -96,22 +87,66 @@ class Review:
             apart=sum(one.kind == "apart" for one in active),
         )
 
-    def _prepared(self) -> _Ground:
-        from imgclust.clustering import local_groups
+    def _prepared(self, active: Sequence[Correction]) -> _Ground:
+        from imgclust.clustering import PairChoice
         from imgclust.clusters import Model
 
         catalog = self._catalog
-        with catalog.snapshot():
-            clustering = self._context.current()
-            sequence = catalog.contents.sequence()
-            if self._ground is not None and (
-                (self._ground.clustering, self._ground.sequence) == (clustering.id, sequence)
-            ):
-                return self._ground
-            keys, vectors = catalog.contents.all_embeddings(clustering.recipe)
-            points = Model(catalog, clustering).points(vectors)
-        self._ground = _Ground(clustering.id, sequence, keys, points, local_groups(points))
+        clustering = self._context.current()
+        here = catalog.images.present_contents()
+        state = (clustering.id, clustering.k, catalog.contents.sequence(), here.tobytes())
+        if self._ground is not None and self._ground.state == state:
+            return self._ground
+        keys = np.intersect1d(catalog.contents.embedded(clustering.recipe), here)
+        rule = catalog.bursts.current_id(clustering.recipe)
+        asked = [key for one in active for key in one.contents]
+        if rule is not None:  # of a burst group one image can be asked about
+            contents, representatives = catalog.bursts.groups(rule)
+            followers = contents[contents != representatives]
+            keys = keys[~np.isin(keys, followers) | np.isin(keys, asked)]
+        if len(keys) > _SAMPLE:
+            some = keys[:: -(-len(keys) // _SAMPLE)]
+            keys = np.union1d(some, keys[np.isin(keys, asked)])
+        vectors = catalog.contents.embeddings(keys.tolist(), clustering.recipe)
+        points = Model(catalog, clustering).points(vectors)
+        sound = np.isfinite(points).all(axis=1)
+        keys, points = keys[sound], points[sound]
+        self._ground = _Ground(state, keys, PairChoice(points, clustering.k))
         return self._ground
+
+    def _known(
+        self, ground: _Ground, active: Sequence[Correction], skipped: Sequence[tuple[int, int]]
+    ) -> Known:
+        from imgclust.clustering import Known
+
+        catalog = self._catalog
+        row = {key: place for place, key in enumerate(ground.keys.tolist())}
+        fixed = np.full(len(ground.keys), _FREE, np.int64)
+        frozen = catalog.clusterings.frozen()
+        if frozen:
+            contents, owners = catalog.assignments.members(ground.state[0], frozen)
+            for key, cluster in zip(contents.tolist(), owners.tolist(), strict=True):
+                if key in row:
+                    fixed[row[key]] = cluster
+        said: dict[str, list[tuple[int, int]]] = {"together": [], "apart": []}
+        for one in active:
+            if one.kind == "in" and one.content in row and one.cluster is not None:
+                fixed[row[one.content]] = one.cluster
+            elif one.other is not None and one.content in row and one.other in row:
+                said[one.kind].append((row[one.content], row[one.other]))
+        images = catalog.images.some([image for pair in skipped for image in pair])
+        content = {number: image.content for number, image in images.items()}
+        passed = [(content.get(one, -1), content.get(other, -1)) for one, other in skipped]
+        return Known(
+            together=said["together"],
+            apart=said["apart"],
+            fixed=fixed,
+            skipped=[(row[one], row[two]) for one, two in passed if one in row and two in row],
+        )
+
+
+def _there(image: Image) -> bool:
+    return image.state != "missing"
 
 
 def answered(context: Context, first: Image, second: Image, *, same: bool, made_by: str) -> Answer:

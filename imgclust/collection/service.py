@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgclust.catalog import Facts, FeedRow, StoredJob
-from imgclust.clusters import Previewer, SweepPreview, current_drift
-from imgclust.collection import activity, clusters, found_duplicates, images, k_choice, map_points
+from imgclust.clusters import current_drift
+from imgclust.collection import clusters, images
 from imgclust.collection.clusters import ClusterDetails, Member
 from imgclust.collection.images import bytes_of
 from imgclust.collection.query_cache import QueryCache
@@ -27,7 +27,7 @@ from imgclust.progress import Monitor
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
-    from imgclust.collection.corrections import Corrections
+    from imgclust.collection.gallery import Gallery
     from imgclust.images import Outcome
     from imgclust.ingest import Emit, IngestResult
 
@@ -205,8 +205,6 @@ class Service:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._previewer: Previewer | None = None
-        self._asking: Corrections | None = None
 
     def watch(
         self, roots: Sequence[str | os.PathLike[str]], *, monitor: Monitor, emit: Emit
@@ -239,6 +237,14 @@ class Service:
     ) -> ClusterDetails:
         """As `Collection.cluster_details`, without a contact sheet."""
         return clusters.details(self._context, cluster, selection=selection, sheet=None, draw=False)
+
+    @property
+    def gallery(self) -> Gallery:
+        """What pages show beside the commands; the same each time: what it reads is kept."""
+        from imgclust.collection.gallery import Gallery
+
+        self._context.gallery = self._context.gallery or Gallery(self._context)
+        return self._context.gallery
 
     # Images
 
@@ -420,65 +426,6 @@ class Service:
                 return outcome.thumbnail
         return None
 
-    # The choice of k
-
-    def sweep_curve(self) -> k_choice.SweepCurve:
-        """The elbow curve of the last sweep; raises NothingThereError without one."""
-        return k_choice.curve(self._context)
-
-    def sweep_preview(self, k: int) -> SweepPreview:
-        """What the last sweep has found for a k; nothing is published.
-
-        Raises
-        ------
-        NothingThereError
-            Without a sweep, or a kept fit of this k.
-        """
-        self._previewer = k_choice.previewer(self._context, self._previewer)
-        return self._previewer.show(k)
-
-    @property
-    def asking(self) -> Corrections:
-        """As `Collection.corrections`, the same each time: what its questions read is kept."""
-        from imgclust.collection.corrections import Corrections
-
-        self._asking = self._asking or Corrections(self._context)
-        return self._asking
-
-    # Duplicates
-
-    def found_duplicates(
-        self, *, offset: int = 0, limit: int = 50
-    ) -> found_duplicates.FoundDuplicates:
-        """Groups of the last job that looked for duplicates, as far as they are still true.
-
-        Raises
-        ------
-        NothingThereError
-            When none has.
-        """
-        return found_duplicates.found(self._context, offset=offset, limit=limit)
-
-    def duplicates_list(self) -> str:
-        """All copies but the best of each group, as a command of a shell that lists them.
-
-        Raises as `found_duplicates`.
-        """
-        return found_duplicates.shell_list(self._context)
-
-    # The map
-
-    def map_overview(self) -> map_points.MapOverview:
-        """The newest map of two dimensions; raises NothingThereError without one."""
-        return map_points.overview(self._context)
-
-    def map_points(self, *, after: int = 0) -> bytes:
-        """Its images with an id above `after`, as `server/gallery_routes.py` says; places new ones.
-
-        Raises as `map_overview`.
-        """
-        return map_points.points(self._context, after=after)
-
     # The feed
 
     def changes(self, after: str | None = None, *, limit: int = 500) -> FeedPart:
@@ -496,10 +443,6 @@ class Service:
             rows = catalog.feed.after(number, limit)
         events = tuple(_event(stream, row) for row in rows)
         return FeedPart(True, events[-1].id if events else f"{stream}-{number}", events)
-
-    def activity(self, *, limit: int = 60) -> activity.Activity:
-        """What waits to be read, and the newest changes, at most so many."""
-        return activity.activity(self._context, limit=limit)
 
     # Jobs
 

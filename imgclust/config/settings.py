@@ -30,11 +30,13 @@ class Watch:
 
     settle_s: float = _setting(1.0, "seconds a file must stay unchanged before it is read")
     rescan_s: float = _setting(300.0, "seconds between two full scans of the watched folders")
-    polling: bool = _setting(False, "never use file events: the full scan is the watch")
+    polling: bool = _setting(False, "use no file events, only full scans")
     young_s: float = _setting(30.0, "an unreadable file younger than this is tried again")
     retry_s: tuple[float, ...] = _setting((1.0, 5.0, 25.0), "seconds before each such new try")
     missing_scans: int = _setting(3, "healthy scans without a file until it is gone", least=1)
-    hold_share: float = _setting(0.2, "hold everything when more than this share vanishes at once")
+    hold_share: float = _setting(
+        0.2, "keep missing images when more than this share vanishes at once"
+    )
     hold_images: int = _setting(10, "... and at least this many images", least=1)
     exclude: tuple[str, ...] = _setting(
         (), "patterns of files and folders to leave out, as in .gitignore, from each watched folder"

@@ -70,7 +70,7 @@ def _space(folder: Path) -> Advisory:
 def _watches(folders: int) -> Advisory:
     limit = watch_limits().watches
     if limit is None:
-        return Advisory("watches", True, f"{folders:,} folders; this system tells no watch limit")
+        return Advisory("watches", True, f"{folders:,} folders; this system reports no watch limit")
     if folders >= limit:
         return Advisory(
             "watches",

@@ -154,9 +154,7 @@ class Doctor:
             current = self._catalog.clusterings.current()
             counts: dict[str, int] = {
                 "contents without an image": len(checking.contents_without_images()),
-                "images that nothing is known of on disk": len(
-                    checking.images_without_observation()
-                ),
+                "images without a record of their file": len(checking.images_without_observation()),
                 "files said to be in without an image": len(checking.done_without_image()),
             }
             if self._recipe is not None:

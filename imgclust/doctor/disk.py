@@ -12,7 +12,7 @@ from imgclust.images import Listings, stat_of
 from imgclust.progress import StopFlag
 from imgclust.reconcile import same_file
 from imgclust.watcher import Exclusion, scan
-from imgclust.wording import NEXT_STEP, printable
+from imgclust.wording import NEXT_STEP, counted, printable
 from imgclust.wording import unreadable as in_words
 
 _PAGE = 5000
@@ -65,8 +65,9 @@ class DiskFindings:
         if self.unknown:
             parts.append(f"{self.unknown:,} files are not ingested yet: the next watch takes them")
         if self.touched:
-            what = "have new links or permissions, or were copied"
-            parts.append(f"{self.touched:,} images {what}: the next watch reads them again")
+            which = counted(self.touched, "file has", "files have")
+            why = "another change time or inode (a new link, permissions, a copy)"
+            parts.append(f"{which} {why}: the next watch reads again")
         if self.pending:
             parts.append(f"{self.pending:,} wait to be read")
         return "; ".join(parts)

@@ -4,8 +4,7 @@ from imgclust.duplicates.best import REASONS, Ranking, is_derived, raw_beside, r
 from imgclust.duplicates.copy_memory import CopyMemory
 from imgclust.duplicates.copy_test import CopyTest
 from imgclust.duplicates.neighbour_cache import Neighbourhood, Verdict
-from imgclust.duplicates.pair_search import search_pairs, updated_neighbourhood
-from imgclust.duplicates.pairs import Pairs, grouped
+from imgclust.duplicates.pair_search import Pairs, grouped, search_pairs, updated_neighbourhood
 from imgclust.duplicates.pixel_check import Originals, Pictures, Verifier
 from imgclust.duplicates.search import Duplicate, DuplicateGroup, DuplicatesResult, find
 from imgclust.duplicates.thresholds import LIKE, MEASURED, Thresholds, calibrate, known

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from imgclust.fs import read_regular, replacing
 
 # Of what is kept; another one starts over. The likeness that was judged by is part of it.
-# Version 2: verdicts by all pixels. Other limits in images/sameness.py need another version.
+# Version 2: verdicts by all pixels. Other limits in images/pixel_similarity.py need a new version.
 # Version 3: outlines of small pictures and of those that have their shape.
 # Version 4: which of two holds more is compared with what encoding changes.
 _VERSION = 4
@@ -254,7 +254,7 @@ class Neighbourhood:
         return cls.of(np.empty(0, np.int64))
 
     def same_as(self, other: Neighbourhood) -> bool:
-        """Whether both hold the same."""
+        """Whether both have the same neighbours."""
         return all(np.array_equal(getattr(self, name), getattr(other, name)) for name in _FIELDS)
 
     def _ranks(self) -> npt.NDArray[np.int64]:

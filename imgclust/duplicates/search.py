@@ -19,8 +19,7 @@ from imgclust.duplicates.best import (
     reason,
 )
 from imgclust.duplicates.neighbour_cache import Neighbourhood
-from imgclust.duplicates.pair_search import search_pairs
-from imgclust.duplicates.pairs import Pairs, grouped
+from imgclust.duplicates.pair_search import Pairs, grouped, search_pairs
 from imgclust.duplicates.pixel_check import Originals, Pictures, Verifier
 from imgclust.duplicates.thresholds import Thresholds
 from imgclust.fs import stored

@@ -1,7 +1,7 @@
 """Embeddings: the `Embedder` protocol, recipes, and InceptionV3."""
 
 from imgclust.embedding.engine_selection import open_embedder, why_engine
-from imgclust.embedding.precision import agreement
+from imgclust.embedding.graph_cache import agreement
 from imgclust.embedding.recipe import Embedder, Recipe, recipe_of
 from imgclust.embedding.tf_eager import InceptionV3Embedder, import_tensorflow
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from imgclust import devices
 from imgclust.embedding import graph_cache, openvino
-from imgclust.embedding.graph_cache import Verdict
-from imgclust.embedding.precision import AGREEMENT, Embed, agreement, candidates
+from imgclust.embedding.graph_cache import AGREEMENT, Embed, Verdict, agreement, candidates
 from imgclust.embedding.recipe import Embedder, Recipe
 from imgclust.embedding.tf_c_api import LibraryEmbedder
 from imgclust.embedding.tf_eager import InceptionV3Embedder, frozen_graph, import_tensorflow

@@ -26,17 +26,16 @@ from numpy.typing import NDArray
 
 import imgclust
 from imgclust import devices
-from imgclust.embedding.batches import CPU_SHAPES, check_embeddings, check_pixels, in_batches
-from imgclust.embedding.graph_cache import Verdict
-from imgclust.embedding.precision import (
+from imgclust.embedding.graph_cache import (
     AGREEMENT,
     Embed,
+    Verdict,
     least_cosine,
     pictures,
     timed,
     times_as_fast,
 )
-from imgclust.embedding.recipe import Recipe
+from imgclust.embedding.recipe import CPU_SHAPES, Recipe, check_embeddings, check_pixels, in_batches
 from imgclust.errors import EmbeddingError, MissingPackageError, StorageError, reason_of
 from imgclust.fs import making_folder, open_to_read, read_regular, require_regular
 

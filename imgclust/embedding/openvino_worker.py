@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from imgclust.embedding.graph_cache import pictures, timed
 from imgclust.embedding.openvino import OpenVINOEmbedder, import_openvino
-from imgclust.embedding.precision import pictures, timed
 from imgclust.embedding.recipe import Recipe
 
 

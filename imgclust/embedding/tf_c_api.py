@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.devices import require
-from imgclust.embedding.batches import CPU_SHAPES, check_embeddings, check_pixels, in_batches
-from imgclust.embedding.recipe import Recipe
+from imgclust.embedding.recipe import CPU_SHAPES, Recipe, check_embeddings, check_pixels, in_batches
 from imgclust.errors import EmbeddingError
 
 _GREETINGS = (b"I0000 ", b"WARNING: All log messages before absl::")

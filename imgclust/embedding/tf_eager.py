@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.devices import require
-from imgclust.embedding.batches import CPU_SHAPES, check_embeddings, check_pixels, in_batches
 from imgclust.embedding.inception_graph import embeddings
-from imgclust.embedding.recipe import Recipe
+from imgclust.embedding.recipe import CPU_SHAPES, Recipe, check_embeddings, check_pixels, in_batches
 from imgclust.embedding.tf_c_api import without_greetings
 from imgclust.weights import Convolution
 

@@ -29,7 +29,17 @@ from imgclust.images.formats import (
     recognise,
 )
 from imgclust.images.headers import Header, Origin, header, read_origin
-from imgclust.images.pixel_similarity import cells, copies, likeness, most_likeness, outlines
+from imgclust.images.pixel_similarity import (
+    Difference,
+    Sameness,
+    cells,
+    copies,
+    difference,
+    likeness,
+    most_likeness,
+    outlines,
+    sameness,
+)
 from imgclust.images.pixels import WHOLE_PX, is_series, reduced, whole_picture
 from imgclust.images.pool import (
     MEMORY_LIMIT_BYTES,
@@ -49,7 +59,6 @@ from imgclust.images.read_results import (
     Unreadable,
 )
 from imgclust.images.reader import SIZE_CAP_BYTES, claim, digest
-from imgclust.images.sameness import Difference, Sameness, difference, sameness
 from imgclust.images.thumbnails import ThumbnailStore
 
 __all__ = [

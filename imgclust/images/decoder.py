@@ -37,12 +37,19 @@ from imgclust.images.formats import (
     recognise,
 )
 from imgclust.images.headers import Origin, origin_of, raw_origin
-from imgclust.images.pages import main_page, next_that_shows
-from imgclust.images.pixels import is_series, reduced, whole_picture
+from imgclust.images.pixels import (
+    is_series,
+    main_page,
+    next_that_shows,
+    on_ground,
+    reduced,
+    shows,
+    whole_picture,
+    without_hiding_alpha,
+)
 from imgclust.images.png import repaired, significant_bits, wrong_checksum
 from imgclust.images.reasons import describe_unknown, is_out_of_memory, reason
 from imgclust.images.samples import packing_of, plain
-from imgclust.images.transparency import on_ground, shows, without_hiding_alpha
 
 # LibRaw's `flip` (libraw_types.h, libraw_image_sizes_t) as an EXIF orientation.
 _FLIPS = {3: 3, 5: 8, 6: 6}

@@ -201,7 +201,7 @@ def _wide_samples(
 ) -> NDArray[np.float32]:
     """Bring 32-bit samples, whose scale no format states, to 0..255.
 
-    0..1 is taken for a floating-point picture, up to 65535 for widened integers of so many bits,
+    0..1 counts as a floating-point picture, up to 65535 for widened integers of so many bits,
     and anything else is stretched from its least to its greatest value. `whites` are more values
     that white may have.
     """

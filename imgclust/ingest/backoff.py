@@ -55,7 +55,7 @@ class WriteBackoff:
     def over(self) -> None:
         """What there was to write has been written."""
         if self.on:
-            self._emit(Event("note", "the disk works again; going on"))
+            self._emit(Event("note", "the disk works again; continuing"))
         self.on = False
         self._next_s = _FIRST_WRITE_S
 
@@ -144,4 +144,4 @@ class ReadBackoff:
         if self._failing.pop(root, None) is not None:
             found = self._catalog.roots.get(root)
             path = None if found is None else found.path
-            self._emit(Event("note", "can be read again; going on", path))
+            self._emit(Event("note", "can be read again; continuing", path))

@@ -320,7 +320,7 @@ class Committer:
             return self._image(known, outcome, embedded, fresh, scope)
         kept = self._unread.image_of(outcome)
         if kept is not None:
-            reason = verdict.reason or "it is not taken for a picture now"
+            reason = verdict.reason or "it is not recognised as a picture now"
             self._catalog.images.found(kept.image.id)
             observations.release(path)
             observations.settle(path, "done")

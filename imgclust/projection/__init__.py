@@ -5,7 +5,7 @@ from __future__ import annotations
 from imgclust.errors import ClusteringError
 from imgclust.projection import pca
 from imgclust.projection.classic import fit_classic
-from imgclust.projection.half_white import HalfWhiteProjection, fit_half_white
+from imgclust.projection.half_white import HalfWhiteProjection, SmoothedProjection, fit_half_white
 from imgclust.projection.pca import (
     PcaProjection,
     Turn,
@@ -19,7 +19,6 @@ from imgclust.projection.similarity import (
     SimilarityProjection,
     fit_similarity,
 )
-from imgclust.projection.smoothed import SmoothedProjection
 from imgclust.projection.tsne import TsneProjection, fit_tsne
 
 __all__ = [

@@ -142,7 +142,7 @@ class FolderPages:
         return True
 
     def clear(self) -> None:
-        """Take the pages away; what is not ours stays, also in the folder of the pages."""
+        """Remove the pages; what is not ours stays, also in the folder of the pages."""
         if is_ours_whole(self._root, INDEX):
             os.unlink(os.path.join(self._root, INDEX))
         if _is_folder(self._pages):

@@ -106,7 +106,11 @@ def move(site: Here, name: Name, cluster: Which, body: Move) -> Response:
     """Put images into a cluster, where they stay; as `imgclust clusters move --to CLUSTER`."""
     with site.open(name) as collection:
         done = collection.corrections.move(
-            body.images, to=cluster, similar=body.similar, dry_run=body.dry_run
+            body.images,
+            to=cluster,
+            similar=body.similar,
+            made_by="gallery",
+            dry_run=body.dry_run,
         )
         return Documents(document(done))
 
@@ -115,7 +119,9 @@ def move(site: Here, name: Name, cluster: Which, body: Move) -> Response:
 def exclude(site: Here, name: Name, cluster: Which, body: Exclusion) -> Response:
     """Take images out of a cluster: they never come back; as `imgclust clusters exclude`."""
     with site.open(name) as collection:
-        done = collection.corrections.exclude(body.images, of=cluster, dry_run=body.dry_run)
+        done = collection.corrections.exclude(
+            body.images, of=cluster, made_by="gallery", dry_run=body.dry_run
+        )
         return Documents(document(done))
 
 
@@ -123,7 +129,9 @@ def exclude(site: Here, name: Name, cluster: Which, body: Exclusion) -> Response
 def new(site: Here, name: Name, body: NewCluster) -> Response:
     """Make a named cluster of images; as `imgclust clusters new`."""
     with site.open(name) as collection:
-        done = collection.corrections.new(body.name, body.images, dry_run=body.dry_run)
+        done = collection.corrections.new(
+            body.name, body.images, made_by="gallery", dry_run=body.dry_run
+        )
         return Documents(document(done))
 
 
@@ -157,7 +165,9 @@ def questions(
     """
     passed = [_pair(one) for one in skipped or ()]
     with site.ready(name) as collection:
-        return Documents(document(collection.service.asking.questions(count, skipped=passed)))
+        return Documents(
+            document(collection.service.gallery.asking.questions(count, skipped=passed))
+        )
 
 
 def _pair(given: str) -> tuple[int, int]:
@@ -171,7 +181,7 @@ def _pair(given: str) -> tuple[int, int]:
 def answer(site: Here, name: Name, body: Reply) -> Response:
     """Say whether two images are of the same group; what follows from it is done at once."""
     with site.ready(name) as collection:
-        done = collection.service.asking.answer(
+        done = collection.service.gallery.asking.answer(
             body.image, body.other, same=body.same, made_by="gallery"
         )
         return Documents(document(done))

@@ -120,18 +120,18 @@ _LIST = "ls -ld -- \\\n'/home/ann/Pictures/cat small.jpg'\n"
 
 
 @router.get("/collections/{name}/sweep", responses=answers(SweepCurve, _CURVE))
-def curve(site: Here, name: Name) -> Response:
+def sweep_curve(site: Here, name: Name) -> Response:
     """Show the elbow curve of the last sweep; 404 before the first one.
 
     `kept` are the k whose clusters can be previewed. `current` is false when images came or left
     since.
     """
     with site.open(name) as collection:
-        return Documents(document(collection.service.sweep_curve()))
+        return Documents(document(collection.service.gallery.sweep_curve()))
 
 
 @router.get("/collections/{name}/sweep/{k}", responses=answers(SweepPreview, _PREVIEW))
-def preview(
+def sweep_preview(
     site: Here,
     name: Name,
     k: Annotated[int, Path(ge=1, le=10**9, description="How many clusters.", examples=[20])],
@@ -143,7 +143,7 @@ def preview(
     `share` how many of them.
     """
     with site.ready(name) as collection:
-        return Documents(document(collection.service.sweep_preview(k)))
+        return Documents(document(collection.service.gallery.sweep_preview(k)))
 
 
 @router.get("/collections/{name}/activity", responses=answers(Activity, _ACTIVITY))
@@ -157,7 +157,7 @@ def activity(
     `count` equal changes followed each other.
     """
     with site.open(name) as collection:
-        return Documents(document(collection.service.activity(limit=limit)))
+        return Documents(document(collection.service.gallery.activity(limit=limit)))
 
 
 @router.get("/collections/{name}/duplicates/found", responses=answers(FoundDuplicates, _FOUND))
@@ -172,7 +172,7 @@ def found_duplicates(
     What has left, has changed or was dismissed since is left out. Similar images are not shown.
     """
     with site.open(name) as collection:
-        found = collection.service.found_duplicates(offset=offset, limit=limit)
+        found = collection.service.gallery.found_duplicates(offset=offset, limit=limit)
         return Documents(document(found))
 
 
@@ -189,7 +189,7 @@ def found_duplicates(
 def list_for_the_shell(site: Here, name: Name) -> Response:
     """Show all copies but the best of each group, as a command of a shell that only lists them."""
     with site.open(name) as collection:
-        text = collection.service.duplicates_list()
+        text = collection.service.gallery.duplicates_list()
     return Response(text.encode(), media_type="text/plain; charset=utf-8")
 
 
@@ -200,7 +200,7 @@ def map_overview(site: Here, name: Name) -> Response:
     `absent` contents are newer than the map and have no place in it yet.
     """
     with site.open(name) as collection:
-        return Documents(document(collection.service.map_overview()))
+        return Documents(document(collection.service.gallery.map_overview()))
 
 
 @router.get(
@@ -224,5 +224,5 @@ def map_points(
 ) -> Response:
     """Send where each image lies in the map, in columns; new images are placed in it first."""
     with site.open(name) as collection:
-        content = collection.service.map_points(after=after)
+        content = collection.service.gallery.map_points(after=after)
     return Response(content, media_type="application/octet-stream")

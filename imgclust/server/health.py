@@ -81,7 +81,7 @@ class WatcherState(Monitor):
             return ""
         if self._turned is None:
             late = now - self._begun > _START_S
-            return "the watcher does not get to its first turn" if late else ""
+            return "the watcher has not begun its first turn" if late else ""
         if now - self._turned > _TURN_S:
             return f"the watcher has not turned for {now - self._turned:.0f} s"
         if self._waiting_s > _BATCH_S:

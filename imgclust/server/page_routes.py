@@ -199,7 +199,7 @@ def choice_of_k(site: Here, name: Name) -> Response:
         last = collection.service.changes().last
         shown = collection.standing()
         try:
-            curve = collection.service.sweep_curve()
+            curve = collection.service.gallery.sweep_curve()
         except NothingThereError:
             curve = None
     return page(
@@ -223,7 +223,7 @@ def duplicates(
         last = collection.service.changes().last
         images = collection.standing().images
         try:
-            found = collection.service.found_duplicates(offset=offset, limit=_GROUPS)
+            found = collection.service.gallery.found_duplicates(offset=offset, limit=_GROUPS)
         except NothingThereError:
             found = None
     return page(
@@ -244,7 +244,7 @@ def map_of_images(site: Here, name: Name) -> Response:
         shown = collection.standing()
         rows = sorted(collection.clusters(), key=lambda one: -one.size) if shown.clusters else []
         try:
-            overview = collection.service.map_overview()
+            overview = collection.service.gallery.map_overview()
         except NothingThereError:
             overview = None
     return page(
@@ -272,7 +272,7 @@ def activity(site: Here, name: Name, request: Request) -> Response:
     found = health.readiness()
     with site.open(name) as collection:
         last = collection.service.changes().last
-        happens = collection.service.activity()
+        happens = collection.service.gallery.activity()
         standing = collection.standing()
         roots, quarantined = collection.roots(), collection.quarantine()
         damaged, missing = collection.damaged(), collection.missing()

@@ -15,6 +15,7 @@ from imgclust.collection import Event, StopFlag
 from imgclust.errors import UsageError
 from imgclust.server import systemd
 from imgclust.server.application import application
+from imgclust.server.connections import BoundedConnection
 from imgclust.server.health import Health, WatcherState
 from imgclust.server.metrics import Metrics
 from imgclust.server.query_sockets import QuerySockets
@@ -100,6 +101,7 @@ def run(
         server = _Server(
             uvicorn.Config(
                 app,
+                http=BoundedConnection,
                 log_config=None,
                 access_log=False,
                 lifespan="off",

@@ -26,9 +26,10 @@ from imgclust.wording import printable
 COOKIE = "imgclust"
 # The bodies of commands are small. Those of pictures have a limit of their own.
 _MOST_BYTES = 1 << 20
-# Seconds after which a client that sends nothing is given up.
-_SILENT_S = 20.0
+# A body has so many seconds, and one more for so many bytes that have come.
+_BODY_S, _LEAST_BYTES_A_SECOND = 20.0, 10_000
 _LEAST_TOKEN = 16
+_VERSIONS = {"1.0", "1.1"}
 # Paths that say nothing of the collections: probes have no token.
 _OPEN = {"/livez", "/readyz"}
 
@@ -103,7 +104,8 @@ def _read(path: Path) -> str:
         raise StorageError(f"the token {shown} cannot be read: {reason_of(error)}") from None
     if len(token) < _LEAST_TOKEN or not token.isascii() or not token.isprintable():
         raise UsageError(
-            f"{shown} holds no token of at least {_LEAST_TOKEN} characters; delete it for a new one"
+            f"{shown} holds no token of at least {_LEAST_TOKEN} characters; delete it to get a "
+            "new one"
         )
     return token
 
@@ -231,6 +233,8 @@ class Guard:
         await self._app(scope, self._bounded(scope, receive), answer)
 
     def _refusal(self, scope: MutableMapping[str, Any]) -> Any:
+        if scope["http_version"] not in _VERSIONS:
+            return failed(400, "usage", "this version of HTTP is not known here; use 1.1")
         raw = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
         ]
@@ -246,7 +250,7 @@ class Guard:
         if foreign or (
             site in {"cross-site", "same-site"} and (changes or not _navigates(headers))
         ):
-            return failed(403, "forbidden", "a page of another site asks")
+            return failed(403, "forbidden", "the request comes from a page of another site")
         if scope["path"] in _OPEN or self._access.knows(headers):
             return None
         return self._first_click(scope) or failed(
@@ -279,16 +283,18 @@ class Guard:
             most = _MOST_BYTES
         taken = 0
         complete = False
+        began = asyncio.get_running_loop().time()
 
         async def bounded() -> Message:
             nonlocal taken, complete
             if complete:  # waits for the end of the connection
                 return await receive()
             try:
-                async with asyncio.timeout(_SILENT_S):
+                late = began + _BODY_S + taken / _LEAST_BYTES_A_SECOND
+                async with asyncio.timeout_at(late):
                     message = await receive()
             except TimeoutError:
-                raise HTTPException(408, "the body did not come; send it again") from None
+                raise HTTPException(408, "the body comes too slowly; send it again") from None
             taken += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if taken > most:

@@ -246,6 +246,12 @@ def view(screen: Screen, result: MapResult) -> None:
     if result.sentence:
         text += f"; {result.sentence}"
     screen.summary(text)
+    marked = [
+        f"{counted(result.corrected, 'image')} corrected (+)" if result.corrected else "",
+        f"{result.missing:,} missing (\u00d7)" if result.missing else "",
+    ]
+    if any(marked):
+        screen.summary(f"marked: {', '.join(filter(None, marked))}")
     screen.outcome(f"map: {printable(result.path)}")
     if result.page not in (None, result.path):
         screen.outcome(f"turn it in a browser: {printable(result.page)}")

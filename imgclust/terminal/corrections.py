@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
+from urllib.parse import quote_from_bytes
 
+from imgclust.terminal.query import side_by_side
 from imgclust.terminal.screen import Screen
 from imgclust.terminal.table import Column
 from imgclust.wording import counted, minute, printable
 
 if TYPE_CHECKING:
-    from imgclust.collection import Corrected, CorrectionList, CorrectionRow, WaitingLink
+    from imgclust.collection import (
+        Answer,
+        Corrected,
+        CorrectionList,
+        CorrectionRow,
+        Question,
+        QuestionImage,
+        Questions,
+        WaitingLink,
+    )
 
 _SHOWN = 10
+_SIDE = 40  # columns of a picture
 _KINDS = {"in": "in", "not_in": "not in"}
 
 
@@ -106,6 +118,43 @@ def corrections(screen: Screen, result: CorrectionList) -> None:
         screen.summary(f"! {count} cannot be applied now: the cluster or an image is not there")
 
 
+def questions(screen: Screen, result: Questions) -> None:
+    """Pairs that would be asked about."""
+    for one in result.questions:
+        for image in (one.image, one.other):
+            screen.fitted(f"{image.id:>8}  cluster {_home(image)}  ", printable(image.path))
+        screen.line()
+    screen.summary(
+        f"{counted(len(result.questions), 'pair')} to ask about; so far {result.together:,} are "
+        f"together and {result.apart:,} apart"
+    )
+
+
+def question(
+    screen: Screen, one: Question, pictures: tuple[bytes | None, bytes | None], *, which: str
+) -> None:
+    """Two images side by side where the terminal can, and their addresses to open them."""
+    screen.line(which, style="bold")
+    if screen.shows_pictures and any(pictures):
+        screen.blocks(side_by_side(pictures, max(1, min(_SIDE, screen.width // 2 - 1))))
+    for image in (one.image, one.other):
+        screen.exact(f"file://{quote_from_bytes(image.path)}  {image.id}, cluster {_home(image)}")
+
+
+def reviewed(screen: Screen, answers: Sequence[Answer], *, refused: int) -> None:
+    """What a review has done."""
+    same = sum(one.kind == "together" for one in answers)
+    kept = f"{counted(len(answers), 'answer')} kept"
+    split = f": {same:,} together, {len(answers) - same:,} apart" if answers else ""
+    screen.summary(kept + split + (f"; {refused:,} refused" if refused else ""))
+    if answers:
+        moved = counted(sum(one.moved for one in answers), "image")
+        screen.summary(
+            f"{moved} moved; imgclust cluster carries the answers to the images around them, "
+            "imgclust clusters corrections lists them"
+        )
+
+
 def removed(screen: Screen, rows: Sequence[CorrectionRow]) -> None:
     """Corrections that were taken back."""
     for row in rows:
@@ -131,6 +180,10 @@ def _links(screen: Screen, links: Sequence[WaitingLink]) -> None:
         screen.fitted(f"{one.id:>8}  ", printable(one.link))
     if len(links) > _SHOWN:
         screen.line(f"and {len(links) - _SHOWN:,} more; --json shows all")
+
+
+def _home(image: QuestionImage) -> str:
+    return "-" if image.cluster is None else _called(image.cluster, image.name)
 
 
 def _said(row: CorrectionRow) -> str:

@@ -36,7 +36,7 @@ def duplicates(screen: Screen, result: DuplicatesResult) -> None:
         )
     if result.unseen:
         screen.summary(
-            f"{counted(result.unseen, 'image')} could not be looked at: no thumbnail, and no file"
+            f"{counted(result.unseen, 'image')} could not be compared: no thumbnail, and no file"
         )
     if result.similar:
         screen.summary(

@@ -19,6 +19,8 @@ def event(screen: Screen, one: Event) -> None:
     if screen.quiet and one.kind not in _WORTH_SAYING:
         return
     before, path, after = parts(one)
+    if one.path is not None:
+        path = screen.below(one.path)
     if one.path is None or not screen.fits(before, after):
         screen.line(f"{before}{path}{after}")  # a sentence: wrapped between its words
     else:

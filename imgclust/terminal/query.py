@@ -107,13 +107,7 @@ def _grid(
     side = min(_WIDE if width >= _WIDE_TERMINAL else _NARROW, width)
     across = max(1, (width + _GAP) // (side + _GAP))
     for start in range(0, len(rows), across):
-        here = [_blocks(one, side) for one in pictures[start : start + across]]
-        for line in range(max(map(len, here))):
-            together: list[Segment] = []
-            for lines in here:
-                blank = [Segment(" " * side)]
-                together += [*(lines[line] if line < len(lines) else blank), Segment(" " * _GAP)]
-            yield together[:-1]
+        yield from side_by_side(pictures[start : start + across], side)
         captions = [
             shortened(f"{row.id}  {_number(row):.3f}", side).ljust(side)
             for row in rows[start : start + across]
@@ -125,7 +119,20 @@ def _number(row: Neighbour) -> float:
     return row.score if row.similarity is None else row.similarity
 
 
-def _blocks(picture: bytes | None, side: int) -> list[list[Segment]]:
+def side_by_side(pictures: Sequence[bytes | None], side: int) -> Iterator[list[Segment]]:
+    """Lines of pictures beside each other, each `side` columns wide."""
+    from rich.segment import Segment
+
+    here = [half_blocks(one, side) for one in pictures]
+    for line in range(max(map(len, here))):
+        together: list[Segment] = []
+        for lines in here:
+            together += lines[line] if line < len(lines) else [Segment(" " * side)]
+            together.append(Segment(" " * _GAP))
+        yield together[:-1]
+
+
+def half_blocks(picture: bytes | None, side: int) -> list[list[Segment]]:
     """A picture as lines of half blocks, `side` columns wide, and no more lines than half of that.
 
     The upper half of a character has one colour, the lower half another one.

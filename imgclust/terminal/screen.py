@@ -16,6 +16,7 @@ from imgclust.terminal.forecast import Forecast
 from imgclust.terminal.table import (
     LEAST_PATH,
     Column,
+    PathsBelowRoots,
     below_roots,
     cells,
     listed,
@@ -47,7 +48,7 @@ class Screen:
     json
         Standard output belongs to a JSON document.
     full_path
-        Tables show whole paths, not those below a root.
+        Show whole paths, not those below a root.
 
     Attributes
     ----------
@@ -60,6 +61,7 @@ class Screen:
         self.json = json
         self.full_path = full_path
         self.roots: Sequence[bytes] = ()
+        self._below: tuple[Sequence[bytes], PathsBelowRoots] = ((), PathsBelowRoots(()))
         self._lock = threading.RLock()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -92,14 +94,25 @@ class Screen:
         room = self._out.width - cells(before) - cells(after)
         self.exact(f"{before}{with_name(path, max(room, LEAST_PATH))}{after}")
 
+    def below(self, path: bytes) -> str:
+        """A path for a line of its own, below its root; a line before the first names the root."""
+        if self.full_path:
+            return printable(path)
+        if self._below[0] != self.roots:
+            self._below = self.roots, PathsBelowRoots(self.roots)
+        lines, shown = self._below[1].shown(path)
+        for line in lines:
+            self.exact(line)
+        return shown
+
     def fits(self, before: str, after: str) -> bool:
         """True when `fitted` can make a line of these that is no wider than the terminal."""
         return cells(before) + cells(after) + LEAST_PATH <= self._out.width
 
-    def summary(self, text: str, *, style: str | None = None) -> None:
+    def summary(self, text: str) -> None:
         """Write a line that says what was done; quiet leaves it away."""
         if not self.quiet:
-            self.line(text, style=style)
+            self.line(text)
 
     def outcome(self, text: str) -> None:
         """Write an `exact` line that quiet leaves away."""
@@ -252,17 +265,20 @@ class Screen:
 
     def ask(self, question: str) -> bool:
         """Ask a yes-or-no question; no is the answer when there is none."""
+        return self.reply(f"{question} [y/N]") in {"y", "yes"}
+
+    def reply(self, question: str) -> str | None:
+        """What a person answers, in small letters; None when there is no answer."""
         self.clear()
-        self._err.print(
-            f"{printable(question)} [y/N] ", end="", markup=False, highlight=False, emoji=False
-        )
+        shown = f"{printable(question)} "
+        self._err.print(shown, end="", markup=False, highlight=False, emoji=False)
         try:
-            return input().strip().lower() in {"y", "yes"}
+            return input().strip().lower()
         except (EOFError, KeyboardInterrupt) as error:
             self._err.print()
             if isinstance(error, KeyboardInterrupt):
                 raise
-            return False
+            return None
 
     def logging(self, level: int) -> AbstractContextManager[None]:
         """Show the log records of imgclust from `level` on, as lines on standard error."""

@@ -93,6 +93,30 @@ def below_roots(
     return lines, shown
 
 
+class PathsBelowRoots:
+    """Paths one after another, each below its root, which is named when it is met first.
+
+    `shown` is as in `below_roots`, without knowing which paths will follow.
+    """
+
+    def __init__(self, roots: Sequence[bytes]) -> None:
+        self._roots = sorted(set(roots), key=len, reverse=True)
+        own = [root for root in self._roots if root != b"/"]
+        self._names = {own[0]: b""} if len(own) == 1 else _short_names(own)
+        self._met: set[bytes] = set()
+
+    def shown(self, path: bytes) -> tuple[list[str], str]:
+        """Lines that come before, and the path under them."""
+        root = next((root for root in self._roots if is_below(path, root)), b"")
+        name = self._names.get(root)
+        if name is None:
+            return [], printable(path)
+        said = f"{printable(name)}: {printable(root)}" if name else f"paths below {printable(root)}"
+        lines = [] if root in self._met else [said]
+        self._met.add(root)
+        return lines, printable(os.path.join(name, os.path.relpath(path, root)))
+
+
 def _short_names(roots: Sequence[bytes]) -> dict[bytes, bytes]:
     """The last parts of each root, as many as tell it from the others."""
     parts = {root: root.strip(b"/").split(b"/") for root in roots}

@@ -13,20 +13,8 @@ import os
 import warnings
 from collections.abc import Callable
 
-from watchdog.events import (
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-    FileAttribEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileOpenedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
+from watchdog import events
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers.api import BaseObserver, ObservedWatch
 from watchdog.observers.inotify import InotifyEmitter
 from watchdog.observers.inotify_c import (
@@ -49,16 +37,16 @@ logging.getLogger("watchdog").addHandler(logging.NullHandler())
 LIMIT_ERRORS = frozenset({errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 _EVENTS: list[type[FileSystemEvent]] = [
-    DirCreatedEvent,
-    DirDeletedEvent,
-    DirMovedEvent,
-    FileAttribEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileOpenedEvent,
+    events.DirCreatedEvent,
+    events.DirDeletedEvent,
+    events.DirMovedEvent,
+    events.FileAttribEvent,
+    events.FileClosedEvent,
+    events.FileCreatedEvent,
+    events.FileDeletedEvent,
+    events.FileModifiedEvent,
+    events.FileMovedEvent,
+    events.FileOpenedEvent,
 ]
 
 
@@ -180,15 +168,15 @@ class Handler(FileSystemEventHandler):
     def dispatch(self, event: FileSystemEvent) -> None:
         """Sort one event; called in the observer's thread."""
         source, destination = os.fsencode(event.src_path), os.fsencode(event.dest_path)
-        if isinstance(event, FileOpenedEvent):
+        if isinstance(event, events.FileOpenedEvent):
             self._on_open(source)
         elif event.is_synthetic:
             pass  # made up by watchdog for the inside of a moved folder, which is walked anyway
-        elif isinstance(event, DirCreatedEvent):
+        elif isinstance(event, events.DirCreatedEvent):
             self._on_folder(source)
         else:
             self._on_path(source)
-            if isinstance(event, DirMovedEvent):
+            if isinstance(event, events.DirMovedEvent):
                 self._on_folder(destination)
             elif destination:
                 self._on_path(destination)

@@ -1,8 +1,16 @@
 """Weights: ImageNet's, the trunk's, or a file's; verified before use, never half-kept."""
 
-from imgclust.weights.architecture import EPSILON, Convolution, Weights
 from imgclust.weights.downloader import DownloadError, cached, download
-from imgclust.weights.loader import OFFICIAL_MD5, OFFICIAL_URL, load, trunk, verify
+from imgclust.weights.loader import (
+    EPSILON,
+    OFFICIAL_MD5,
+    OFFICIAL_URL,
+    Convolution,
+    Weights,
+    load,
+    trunk,
+    verify,
+)
 from imgclust.weights.resolver import Listed, choose, listing
 
 __all__ = [

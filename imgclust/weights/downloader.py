@@ -15,8 +15,7 @@ from imgclust.errors import StorageError, WeightsError, reason_of
 from imgclust.fs import replacing
 from imgclust.numbers import whole
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.weights.architecture import Weights
-from imgclust.weights.loader import OFFICIAL_MD5, OFFICIAL_URL, digests, load
+from imgclust.weights.loader import OFFICIAL_MD5, OFFICIAL_URL, Weights, digests, load
 
 _BLOCK = 1 << 16  # bytes read at once
 # What a download that was killed leaves, of this version or an earlier one.

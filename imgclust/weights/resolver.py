@@ -9,9 +9,8 @@ from typing import Literal
 
 from imgclust.errors import WeightsError
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.weights.architecture import Weights
 from imgclust.weights.downloader import DownloadError, cache_path, cached, download
-from imgclust.weights.loader import OFFICIAL_MD5, OFFICIAL_URL, TRUNK_PATH, trunk, verify
+from imgclust.weights.loader import OFFICIAL_MD5, OFFICIAL_URL, TRUNK_PATH, Weights, trunk, verify
 
 
 def choose(

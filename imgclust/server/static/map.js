@@ -81,6 +81,7 @@ customElements.define("image-map", class extends HTMLElement {
       const sum = sums[this.slots[i]];
       sum[0] += x[i]; sum[1] += y[i]; sum[2] += 1;
     }
+    this.counts = sums.map((sum) => sum[2]);
     this.centres = sums.map(([a, b, count]) => (count ? [a / count, b / count] : null));
   }
 
@@ -94,14 +95,11 @@ customElements.define("image-map", class extends HTMLElement {
       const item = document.createElement("li");
       const button = document.createElement("button");
       button.type = "button";
-      const mark = document.createElementNS("http:/" + "/www.w3.org/2000/svg", "svg");
-      for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", width: 16, height: 16, "aria-hidden": "true" })) mark.setAttribute(key, value);
-      const path = document.createElementNS(mark.namespaceURI, "path");
-      path.setAttribute("d", SHAPES[one.shape]);
-      path.setAttribute("fill", this.colours[at + 1]);
-      mark.append(path);
+      const mark = byId("mark").content.firstElementChild.cloneNode(true);
+      mark.firstElementChild.setAttribute("d", SHAPES[one.shape]);
+      mark.firstElementChild.setAttribute("fill", this.colours[at + 1]);
       const words = document.createElement("span");
-      words.textContent = `${one.id}${one.name ? ` ${one.name}` : ""} (${one.size.toLocaleString("en")})`;
+      words.textContent = `${one.id}${one.name ? ` ${one.name}` : ""} (${this.counts[at + 1].toLocaleString("en")})`;
       button.append(mark, words);
       button.addEventListener("click", () => { this.go(at + 1); this.box.scrollIntoView({ block: "nearest" }); });
       item.append(button);
@@ -491,6 +489,7 @@ customElements.define("image-map", class extends HTMLElement {
     if (!await change(() => request(`clusters/${to}/move`, { images }), `${images.length} moved; they stay there`)) return;
     for (let i = 0; i < this.data.n; i += 1) if (this.chosen[i]) this.data.clusters[i] = Number(to);
     this.assign();
+    this.legend();
     commands.none();
   }
 
@@ -528,6 +527,7 @@ customElements.define("image-map", class extends HTMLElement {
     for (const one of ["ids", "x", "y", "clusters", "flags"]) this.data[one] = joined(old[one], fresh[one]);
     this.chosen = joined(this.chosen, new Uint8Array(fresh.n));
     this.assign();
+    this.legend();
     for (let row = old.n; row < this.data.n; row += 1) this.lit.push({ row, at: performance.now() });
     byId("where").textContent = `${this.lit.length} new`;
     this.dirty();

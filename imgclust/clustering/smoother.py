@@ -3,27 +3,34 @@
 A row is replaced by the mean of its nearest neighbours, itself among them, weighted by their cosine
 where it is positive, at unit length; a few rounds of it. A random walk on the neighbour graph of a
 few steps does the same to labels (Zhou et al. 2004); a row without neighbours stays where it is.
+Rows that a person wants together can be drawn to their mean besides.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.faiss_kmeans import Vectors, checked, threads_for
+from imgclust.clustering.faiss_kmeans import Vectors, checked, means, threads_for
 from imgclust.errors import ClusteringError
 
 ROUNDS = 3
 NEIGHBOURS = 10  # the row itself among them
-# More rows than this are searched by an inverted file, whose cost is n^1.5.
+# More rows than this are searched by lists of rows that lie near each other; the cost is n^1.5.
 EXACT_ROWS = 20_000
-_PROBES = 24
+_PROBES = 24  # lists that an arrival is compared with, of n^.5
 _TRAINING = 64  # rows for each list
+# The same of all rows among themselves: of more and shorter lists, so that fewer rows are compared.
+_LISTS = 2  # times n^.5
+_PROBES_AMONG = 28
+_TOGETHER = 500_000  # candidates that are sorted at once
 _BLOCK = 4_096
+# What the mean of its camp weighs for a row, where a neighbour weighs its cosine (docs/quality.md).
+CAMP_WEIGHT = 3.0
 _SAME = 1e-5  # of a cosine, to which positions in float16 are known
 
 
@@ -47,6 +54,14 @@ class Smoothed:
     smoothed: NDArray[np.float32]
     neighbours: int
     around: tuple[NDArray[np.float32], NDArray[np.int64]] | None = None
+
+    def drawn(self, camps: NDArray[np.int64], *, weight: float = CAMP_WEIGHT) -> Smoothed:
+        """The same with rows of one camp (n,) drawn together in each round; -1 for no camp."""
+        if self.around is None or not (camps >= 0).any():
+            return self
+        return replace(
+            self, smoothed=_rounds(self.points, *self.around, ROUNDS, camps=camps, weight=weight)
+        )
 
     def alone(self) -> NDArray[np.float32]:
         """Where each of the points would lie as an arrival, float32 (n, q)."""
@@ -143,15 +158,49 @@ def smooth(points: NDArray[Any], *, rounds: int = ROUNDS, neighbours: int = NEIG
     if not rounds or neighbours == 1 or len(rows) == 1:
         return Smoothed(rows, rows.copy(), neighbours)
     cosines, positions = _around(rows, neighbours)
-    weights = np.maximum(cosines, 0)
-    smoothed = rows
-    for _ in range(rounds):
-        averaged = np.empty_like(rows)
-        for start in range(0, len(rows), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            averaged[part] = np.einsum("nc,ncq->nq", weights[part], smoothed[positions[part]])
-        smoothed = _unit(averaged)
+    smoothed = _rounds(rows, cosines, positions, rounds)
     return Smoothed(rows, smoothed, neighbours, (cosines, positions))
+
+
+def _rounds(
+    rows: Vectors,
+    cosines: NDArray[np.float32],
+    positions: NDArray[np.int64],
+    rounds: int,
+    *,
+    camps: NDArray[np.int64] | None = None,
+    weight: float = 0.0,
+) -> Vectors:
+    """The rows after so many averages with their neighbours, and with the mean of their camp."""
+    weights = _weights(np.maximum(cosines, 0), positions)
+    among = np.flatnonzero(camps >= 0) if camps is not None else np.empty(0, np.int64)
+    camp = np.empty(0, np.int32)
+    if camps is not None and among.size:
+        camp = np.unique(camps[among], return_inverse=True)[1].astype(np.int32)
+    parts = [slice(start, start + _BLOCK) for start in range(0, len(rows), _BLOCK)]
+    smoothed = rows
+    spare: NDArray[np.float32] | None = None
+    for _ in range(rounds):
+        averaged = np.empty_like(rows) if spare is None else spare
+        for part in parts:
+            averaged[part] = weights[part] @ smoothed
+        if among.size:
+            centres = means(smoothed[among], camp, int(camp.max()) + 1)
+            averaged[among] += weight * centres[camp]
+        for part in parts:
+            averaged[part] = _unit(averaged[part])
+        spare = None if smoothed is rows else smoothed
+        smoothed = averaged
+    return smoothed
+
+
+def _weights(cosines: NDArray[np.float32], positions: NDArray[np.int64]) -> Any:
+    """The weight of each row's neighbours as a sparse matrix (m, n)."""
+    from scipy.sparse import csr_array
+
+    m, count = cosines.shape
+    ends = np.arange(0, m * count + 1, count)
+    return csr_array((cosines.ravel(), positions.ravel(), ends), (m, m))
 
 
 class _Searched:
@@ -193,7 +242,10 @@ class _Searched:
 def _around(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Neighbours of the rows among themselves; each row is its own first neighbour."""
     count = min(count, len(rows))
-    cosines, positions = _Searched(rows).nearest(rows, count)
+    if len(rows) > EXACT_ROWS:
+        cosines, positions = _by_lists(rows, count)
+    else:
+        cosines, positions = _Searched(rows).nearest(rows, count)
     # Among equal rows the row itself need not be found: it takes the place of the last one.
     own = np.arange(len(rows))
     lost = ~(positions == own[:, np.newaxis]).any(axis=1)
@@ -202,6 +254,82 @@ def _around(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.
     cosines[positions < 0] = 0
     positions[positions < 0] = 0
     return cosines, positions
+
+
+def _by_lists(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Neighbours of many rows among themselves, most of them: (n, count), -1 for none.
+
+    Each row is compared with those of the lists nearest to it, as in FAISS's inverted file, but
+    list by list: with all rows that ask for a list in one product of matrices. What is not nearer
+    than the neighbours in a row's own list is left out at once.
+    """
+    n = len(rows)
+    near = _nearest_lists(rows)
+    order = np.argsort(near[:, 0], kind="stable").astype(np.int32)
+    lists = int(near.max()) + 1
+    bounds = np.searchsorted(near[order, 0], np.arange(lists + 1))
+    cosines = np.full((n, count), -2, np.float32)
+    positions = np.full((n, count), -1, np.int32)
+    for number in range(lists):
+        mine = order[bounds[number] : bounds[number + 1]]
+        if not mine.size:
+            continue
+        products = rows[mine] @ rows[mine].T
+        kept = min(count, len(mine))
+        best = np.argpartition(-products, kept - 1, axis=1)[:, :kept]
+        cosines[mine, :kept] = np.take_along_axis(products, best, axis=1)
+        positions[mine, :kept] = mine[best]
+    asking = np.argsort(near[:, 1:], axis=None, kind="stable")
+    starts = np.searchsorted(near[:, 1:].ravel()[asking], np.arange(lists + 1))
+    waiting: list[tuple[NDArray[np.int32], ...]] = []
+    for number in range(lists):
+        theirs = order[bounds[number] : bounds[number + 1]]
+        others = np.ascontiguousarray(rows[theirs].T)
+        mine = (asking[starts[number] : starts[number + 1]] // (near.shape[1] - 1)).astype(np.int32)
+        for start in range(0, len(mine), _BLOCK):
+            part = mine[start : start + _BLOCK]
+            products = rows[part] @ others
+            hits = np.flatnonzero(products > cosines[part].min(axis=1)[:, np.newaxis])
+            asked, found = np.divmod(hits, max(1, len(theirs)))
+            waiting.append((part[asked], theirs[found], products.ravel()[hits]))
+        if number == lists - 1 or sum(len(one[0]) for one in waiting) > _TOGETHER:
+            _merge(cosines, positions, *(np.concatenate(one) for one in zip(*waiting, strict=True)))
+            waiting.clear()
+    return cosines, positions.astype(np.int64)
+
+
+def _nearest_lists(rows: Vectors) -> NDArray[np.int32]:
+    """The lists nearest to each row, its own first, (n, 28) or fewer."""
+    import faiss
+
+    lists = max(1, round(_LISTS * len(rows) ** 0.5))
+    kmeans = faiss.Kmeans(
+        rows.shape[1], lists, niter=10, min_points_per_centroid=1, max_points_per_centroid=_TRAINING
+    )
+    kmeans.train(rows)
+    index = faiss.IndexFlatIP(rows.shape[1])
+    index.add(kmeans.centroids)
+    found = index.search(rows, min(_PROBES_AMONG, lists))[1]
+    return np.asarray(found, np.int32)
+
+
+def _merge(
+    cosines: NDArray[np.float32],
+    positions: NDArray[np.int32],
+    asked: NDArray[np.int32],
+    found: NDArray[np.int32],
+    products: NDArray[np.float32],
+) -> None:
+    """Take candidates (row, position, cosine) in where they are among the best of their row."""
+    some, own = np.unique(asked, return_inverse=True)
+    count = cosines.shape[1]
+    owners = np.concatenate([np.repeat(np.arange(len(some)), count), own])
+    values = np.concatenate([cosines[some].ravel(), products])
+    places = np.concatenate([positions[some].ravel(), found])
+    order = np.lexsort((places, -values, owners))
+    starts = np.searchsorted(owners[order], np.arange(len(some)))
+    best = order[starts[:, np.newaxis] + np.arange(count)]
+    cosines[some], positions[some] = values[best], places[best]
 
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
