@@ -474,6 +474,25 @@ def test_drift_counts_the_arrivals_that_are_still_there(open_collection: Open, d
     assert all(row.drift.ratio is None for row in collection.clusters())
 
 
+def test_an_arrival_that_a_person_moves_counts_where_it_is(
+    open_collection: Open, drop: Path
+) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True, cluster=False)
+    collection.cluster(k=3)
+    came = [write_picture(drop / f"came-{number}.png", 700 + number) for number in range(6)]
+    collection.watch(once=True)
+    to = min(row.id for row in collection.clusters() if row.drift.arrivals < 6)
+    for number in range(1, 7):
+        collection.corrections.move(came[:number], to=to)
+        assert arrivals(collection) == 6
+    assert [row.drift.arrivals for row in collection.clusters() if row.id == to] == [6]
+    collection.remove_all(came[:4])
+    assert arrivals(collection) == 2
+    collection.remove_all(came[4:])
+    assert arrivals(collection) == 0
+
+
 def arrivals(collection: Collection) -> int:
     found = collection.status().drift
     assert found is not None

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from imgclust.collection import Collection
+from imgclust.collection.link_corrections import name_in
 from imgclust.locks import FileLock
 from tests.conftest import Open, inside
 
@@ -199,6 +200,27 @@ def test_a_renamed_folder_names_its_cluster(desk: Desk, name: str) -> None:
     desk.settle()
     row = next(row for row in desk.collection.clusters() if row.id == number(first))
     assert row.name == "Sea"
+
+
+@pytest.mark.parametrize(
+    ("text", "cluster", "name"),
+    [
+        ("Beach", 7, "Beach"),
+        ("007", 7, ""),
+        ("7", 7, ""),
+        ("007-Beach", 7, "Beach"),
+        ("7 - Beach", 7, "Beach"),
+        ("07_Beach", 7, "Beach"),
+        ("007-2019 trip", 7, "2019 trip"),
+        ("7-11 store", 7, "7-11 store"),
+        ("1.5 km", 1, "1.5 km"),
+        ("1st of May", 1, "1st of May"),
+        ("123-2019 trip", 123, "2019 trip"),
+        ("0077", 7, "0077"),
+    ],
+)
+def test_the_name_in_the_name_of_a_folder(text: str, cluster: int, name: str) -> None:
+    assert name_in(text, cluster, own=f"{cluster:03d}") == name
 
 
 def test_a_folder_renamed_to_a_name_that_exists_gets_its_own_back(desk: Desk) -> None:

@@ -54,9 +54,36 @@ class Assignments:
 
     def move(self, clustering: int, rows: Iterable[tuple[int, int, float]]) -> None:
         """Give contents that are assigned another cluster, as (content, cluster, distance)."""
+        rows = [*rows]
+        for content, cluster, _ in rows:
+            self._move_arrival(clustering, content, cluster)
         self._connection.executemany(
             "UPDATE assignments SET cluster = ?, distance = ? WHERE clustering = ? AND content = ?",
             [(cluster, distance, clustering, content) for content, cluster, distance in rows],
+        )
+
+    def _move_arrival(self, clustering: int, content: int, cluster: int) -> None:
+        """An arrival takes its share of the sums of its cluster along to another one."""
+        found = self._connection.execute(
+            "SELECT a.cluster, a.distances / a.contents, a.squares / a.contents FROM arrivals a "
+            "JOIN assignments b ON b.clustering = a.clustering AND b.cluster = a.cluster "
+            "WHERE b.clustering = ? AND b.content = ? AND b.arrived AND a.contents > 0 "
+            "AND a.cluster <> ?",
+            (clustering, content, cluster),
+        ).fetchone()
+        if found is None:
+            return
+        before, distance, square = found
+        self._connection.execute(
+            "UPDATE arrivals SET contents = contents - 1, distances = distances - ?, "
+            "squares = squares - ? WHERE clustering = ? AND cluster = ?",
+            (distance, square, clustering, before),
+        )
+        self._connection.execute(
+            "INSERT INTO arrivals VALUES (?, ?, 1, ?, ?) ON CONFLICT (clustering, cluster) "
+            "DO UPDATE SET contents = contents + 1, distances = distances + excluded.distances, "
+            "squares = squares + excluded.squares",
+            (clustering, cluster, distance, square),
         )
 
     def of(

@@ -142,9 +142,12 @@ def _apply(context: Context, folder: bytes, rows: Sequence[Image], copies: NearC
 
 def _name(context: Context, cluster: int, folder: bytes) -> None:
     """A person has given a cluster's folder another name."""
+    from imgclust.links import folder_name
+
     catalog = context.catalog
     try:
-        called = name_in(_text(folder), cluster)
+        own = folder_name(context.link_rules.folder, id=cluster, name=None, count=0)
+        called = name_in(_text(folder), cluster, own=own.decode())
         with catalog.transaction():
             current = context.current()
             if cluster not in current.cluster_ids:
@@ -161,10 +164,16 @@ def _name(context: Context, cluster: int, folder: bytes) -> None:
         _tell(context, f"the folder {printable(folder)}: {error}; it gets its name back")
 
 
-def name_in(text: str, cluster: int) -> str:
-    """The name that a person gave a cluster's folder: `Beach`, `007-Beach`; empty for `007`."""
-    found = re.fullmatch(rf"0*{cluster}(?:[-_ .]+(.*))?", text.strip(), re.DOTALL)
-    return (text if found is None else found[1] or "").strip()
+def name_in(text: str, cluster: int, *, own: str) -> str:
+    """The name that a person gave a cluster's folder: `Beach`, `007-Beach`; empty for `007`.
+
+    `own` is what the folder of the cluster is called without a name. Any other number before the
+    name that is the id by chance belongs to it where a number follows: `7-11`, `1.5 km`.
+    """
+    padded = rf"(?:{re.escape(own)}|0+{cluster})(?:[-_ .]+(?P<after>.*))?"
+    bare = rf"{cluster}(?:[-_ .]+(?P<words>[^0-9].*)?)?"
+    found = re.fullmatch(f"{padded}|{bare}", text.strip(), re.DOTALL)
+    return (text if found is None else found["after"] or found["words"] or "").strip()
 
 
 def _text(folder: bytes) -> str:
