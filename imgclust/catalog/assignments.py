@@ -238,11 +238,17 @@ class Assignments:
 
         None for a cluster without images.
         """
+        there = self._connection.execute(
+            "SELECT 1 FROM assignments a JOIN images i ON i.content = a.content "
+            "WHERE a.clustering = ? AND a.content = ? AND a.cluster = ? LIMIT 1",
+            (clustering, medoid, cluster),
+        ).get
+        if there is not None:  # all of the cluster need not be read
+            return medoid
         found: int | None = self._connection.execute(
             "SELECT a.content FROM assignments a JOIN images i ON i.content = a.content "
-            "WHERE a.clustering = ? AND a.cluster = ? ORDER BY a.content <> ?, a.distance, i.id "
-            "LIMIT 1",
-            (clustering, cluster, medoid),
+            "WHERE a.clustering = ? AND a.cluster = ? ORDER BY a.distance, i.id LIMIT 1",
+            (clustering, cluster),
         ).get
         return found
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from imgclust import devices
 from imgclust.catalog import KINDS, Clustering, Facts
 from imgclust.clustering import Drift, nearest_clusters
-from imgclust.clusters import ClusterResult, SweepResult, current_drift, likeness_to, similarity_of
+from imgclust.clusters import ClusterResult, SweepResult, current_drift, likeness_to
 from imgclust.collection import exports
 from imgclust.collection.link_folder import finish_links
 from imgclust.collection.selection import Selection, selected, with_facts
@@ -172,13 +173,14 @@ def members_of(
     catalog = context.catalog
     corrected = catalog.corrections.contents_of(KINDS)
     medoid = clustering.described[clustering.cluster_ids.index(cluster)].medoid
-    likenesses = likeness_to(
-        catalog,
-        similarity_of(catalog, clustering, clustering.recipe),
-        clustering.recipe,
-        catalog.assignments.central(clustering.id, cluster, medoid) or medoid,
-        list(dict.fromkeys(row[2] for row in listed)),
-    )
+    with devices.one_blas_thread:  # as in `query`
+        likenesses = likeness_to(
+            catalog,
+            context.similarity(clustering),
+            clustering.recipe,
+            catalog.assignments.central(clustering.id, cluster, medoid) or medoid,
+            list(dict.fromkeys(row[2] for row in listed)),
+        )
     members = []
     for image, path, content, distance, missing in listed:
         similarity, rarity = likenesses.get(content, (None, None))

@@ -79,7 +79,7 @@ class Context:
         # What queries keep for the next one; None: each begins with nothing.
         self.query_cache: QueryCache | None = None
         # The similarity that was read last, and the clustering and recipe that it belongs to.
-        self.similarity: tuple[tuple[int | None, str], Similarity] | None = None
+        self._similarity: tuple[tuple[int | None, str], Similarity] | None = None
         # The network, once it was needed, and the recipe that all that is loaded belongs to.
         self.network: Embedder | None = None
         self._opened = self._marks()
@@ -249,6 +249,15 @@ class Context:
         if clustering is None:
             raise NothingThereError(NO_CLUSTERS)
         return clustering
+
+    def similarity(self, clustering: StoredClustering | None) -> Similarity:
+        """The similarity that was stored with a clustering, which is read once."""
+        from imgclust.clusters import similarity_of
+
+        wanted = None if clustering is None else clustering.id, self.recipe
+        if self._similarity is None or self._similarity[0] != wanted:
+            self._similarity = wanted, similarity_of(self.catalog, clustering, self.recipe)
+        return self._similarity[1]
 
     def thumbnail(self, content: int) -> bytes | None:
         """WebP bytes of a content's thumbnail, None where there is none."""

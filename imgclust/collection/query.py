@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import devices, fs, search
-from imgclust.clusters import Similarity, current_similarity
 from imgclust.collection.duplicates import copy_test
 from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
@@ -59,7 +58,7 @@ def query(
 
         exports.check_sheet(context, sheet)
     _ = context.recipe  # said before files are read
-    similarity = _similarity(context)
+    similarity = context.similarity(context.catalog.clusterings.current())
     if min_similarity is not None and similarity.projection is None:
         raise NothingThereError(
             f"--min-similarity: {SIMILARITY_LACKING[similarity.lacking or '']}; use --min-score"
@@ -108,14 +107,6 @@ def require_similarity(least: float | None) -> None:
     """Refuse what no similarity can be."""
     if least is not None and not -1 <= least <= 1:
         raise UsageError(f"--min-similarity {least:g} is not a similarity; use -1 to 1")
-
-
-def _similarity(context: Context) -> Similarity:
-    """The similarity of the current clustering, which is read once for many queries."""
-    current = context.catalog.clusterings.current_id(), context.recipe
-    if context.similarity is None or context.similarity[0] != current:
-        context.similarity = current, current_similarity(context.catalog, context.recipe)
-    return context.similarity[1]
 
 
 def _of(context: Context, asked: Sequence[str]) -> Subject:

@@ -16,6 +16,7 @@ from imgclust.server import (
     change_routes,
     correction_routes,
     event_routes,
+    file_routes,
     gallery_routes,
     health_routes,
     image_routes,
@@ -59,6 +60,7 @@ def application(site: Site, *, access: Access, health: Health, metrics: Metrics)
         (change_routes, "change"),
         (correction_routes, "corrections"),
         (gallery_routes, "read"),
+        (file_routes, "files"),
     ):
         app.include_router(module.router, prefix=_API, tags=[tag])
     app.include_router(page_routes.news, prefix=_API, tags=["read"])

@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from imgclust.collection import (
     ClusterRow,
     Collection,
+    CollectionPlace,
     Dismissed,
     MissingImage,
     MovedRoot,
     Removed,
     RemovedRoot,
     StoredJob,
+    create_collection,
 )
 from imgclust.collection.json_documents import Document, document
 from imgclust.errors import UsageError
@@ -184,6 +186,14 @@ class RootRemoval(DryRun):
     remove_images: bool = Field(False, description="Take its images out of the collection too.")
 
 
+class NewCollection(Body):
+    """As `imgclust collections create`."""
+
+    name: str = Field(
+        description="Name of the collection.", min_length=1, max_length=400, examples=["holidays"]
+    )
+
+
 class Nothing(Body):
     """No arguments."""
 
@@ -222,6 +232,13 @@ def _files(site: Site, collection: Collection, given: list[str]) -> list[str]:
                     "files in watched folders can be added"
                 )
     return given
+
+
+@router.post("/collections", responses=answers(CollectionPlace))
+def create(site: Here, body: NewCollection) -> Response:
+    """Make an empty collection; as `imgclust collections create`."""
+    made = create_collection(body.name, site.index, effective=site.settings())
+    return Documents(document(made))
 
 
 @router.post("/collections/{name}/sweep", status_code=202, responses=_JOB_ANSWERS)

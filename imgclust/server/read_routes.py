@@ -163,7 +163,7 @@ def members(
 ) -> Response:
     """Show a page of a cluster's images."""
     chosen = selection(since, until, camera)
-    with site.open(name) as collection:
+    with site.ready(name) as collection:
         page = collection.service.members(
             cluster, order=order, selection=chosen, offset=offset, limit=limit
         )

@@ -1,0 +1,245 @@
+"""A service under load: pages and queries at a fixed rate over 100,000 images, beside an ingest.
+
+Made-up embeddings and small pictures in a real catalog, and `imgclust serve` in a process of its
+own that watches a folder. Requests are planned at equal distances, and each is timed from when it
+was planned, whether or not the ones before it have been answered (no coordinated omission). First
+the ingest alone, then both: photos are put into the folder as fast as they are taken. Of eight
+requests four are for thumbnails, one is for a page of a cluster, one for an image, one a query,
+and one the list of clusters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import queue
+import random
+import sqlite3
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import numpy as np
+import psutil
+from synthetic_collection import CLUSTERS, digest_of, make
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from imgclust.catalog import key_of
+from imgclust.images import ThumbnailStore
+from tests.served import HERE, Served
+
+_DIFFERENT = 1200  # small pictures, so that none is twice among those of one centre
+_SENDERS = 64
+_WAITING = 200  # files that wait at most, so that no more are made than are taken
+_KINDS = ["thumbnail", "image", "thumbnail", "page", "thumbnail", "query", "thumbnail", "clusters"]
+
+
+@dataclass
+class Times:
+    """Milliseconds of the answers to one kind of request, and what failed."""
+
+    taken: list[float] = field(default_factory=list)
+    errors: int = 0
+
+    def shown(self) -> dict[str, float]:
+        """Median, 99th percentile and longest."""
+        if not self.taken:
+            return {"requests": 0, "errors": self.errors, "p50": 0, "p99": 0, "max": 0}
+        p50, p99 = np.percentile(self.taken, [50, 99])
+        return {
+            "requests": len(self.taken),
+            "errors": self.errors,
+            "p50": float(p50),
+            "p99": float(p99),
+            "max": max(self.taken),
+        }
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What happened in one part: images that came in, a second, and memory in MB over time."""
+
+    seconds: float
+    ingested: float
+    memory: tuple[int, ...]
+    times: dict[str, dict[str, float]]
+
+
+def pictures(folder: Path, n: int) -> None:
+    """Small pictures of the made-up images."""
+    from PIL import Image
+
+    generator = np.random.default_rng(5)
+    store, made = ThumbnailStore(folder), []
+    for _ in range(_DIFFERENT):
+        field = Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8))
+        file = io.BytesIO()
+        field.resize((160, 120), Image.Resampling.BICUBIC).save(file, "WEBP", method=0)
+        made.append(file.getvalue())
+    for number in range(n):
+        path = store.path(key_of(digest_of(number)))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(made[number % _DIFFERENT])
+
+
+class Arrivals:
+    """Puts photos of bytes of their own into a folder, as fast as they are taken."""
+
+    def __init__(self, folder: Path, samples: list[bytes]) -> None:
+        self._folder, self._samples = folder, samples
+        self.made = 0
+
+    def fill(self, taken: int) -> None:
+        """Have as many wait as there should."""
+        while self.made - taken < _WAITING:
+            photo = self._samples[self.made % len(self._samples)]
+            path = self._folder / f"{self.made:07}.jpg"
+            part = path.with_suffix(".part")
+            part.write_bytes(photo + b"%d" % self.made)
+            os.rename(part, path)
+            self.made += 1
+
+
+class Load:
+    """Sends requests at the times that are planned for them."""
+
+    def __init__(self, address: str, n: int, *, seed: int) -> None:
+        self._place = address.removeprefix("http://")
+        self._n = n
+        self._random = random.Random(seed)
+        self._planned: queue.SimpleQueue[tuple[float, str, str] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self.times = {kind: Times() for kind in dict.fromkeys(_KINDS)}
+        self._threads = [threading.Thread(target=self._work) for _ in range(_SENDERS)]
+
+    def run(self, *, rate: float, seconds: float) -> None:
+        """Send for so long, and wait for the answers."""
+        for thread in self._threads:
+            thread.start()
+        began = time.perf_counter()
+        for number in range(int(rate * seconds)):
+            due = began + number / rate
+            time.sleep(max(0.0, due - time.perf_counter()))
+            kind = _KINDS[number % len(_KINDS)]
+            self._planned.put((due, kind, self._path(kind)))
+        for _ in self._threads:
+            self._planned.put(None)
+        for thread in self._threads:
+            thread.join()
+
+    def _path(self, kind: str) -> str:
+        image = self._random.randint(1, self._n)
+        cluster = self._random.randint(1, CLUSTERS)
+        offset = self._random.randrange(0, self._n // CLUSTERS, 100)
+        return {
+            "thumbnail": f"{HERE}/images/{image}/thumbnail",
+            "image": f"{HERE}/images/{image}",
+            "page": f"{HERE}/clusters/{cluster}/images?offset={offset}&limit=100",
+            "query": f"{HERE}/query?image={image}",
+            "clusters": f"{HERE}/clusters",
+        }[kind]
+
+    def _work(self) -> None:
+        channel = HTTPConnection(self._place, timeout=120)
+        while (planned := self._planned.get()) is not None:
+            due, kind, path = planned
+            try:
+                channel.request("GET", path)
+                answer = channel.getresponse()
+                answer.read()
+                good = answer.status == 200
+            except (OSError, HTTPException):
+                channel.close()
+                good = False
+            taken = 1e3 * (time.perf_counter() - due)
+            with self._lock:
+                self.times[kind].taken.append(taken)
+                self.times[kind].errors += not good
+        channel.close()
+
+
+def phase(
+    served: Served,
+    catalog: Path,
+    arrivals: Arrivals,
+    n: int,
+    *,
+    rate: float,
+    seconds: float,
+    seed: int,
+) -> Phase:
+    """Ingest, and requests at this rate beside it, for so long."""
+    process = psutil.Process(served.pid)
+    load = Load(served.address, n, seed=seed)
+    sender = threading.Thread(target=load.run, kwargs={"rate": rate, "seconds": seconds})
+    memory: list[int] = []
+    first, began = _images(catalog), time.perf_counter()
+    sender.start()
+    while time.perf_counter() - began < seconds:
+        arrivals.fill(_images(catalog) - n)
+        if len(memory) < 10 * (time.perf_counter() - began) / seconds:
+            memory.append(process.memory_info().rss >> 20)
+        time.sleep(1.0)
+    took, came = time.perf_counter() - began, _images(catalog) - first
+    sender.join()
+    times = {kind: found.shown() for kind, found in load.times.items()}
+    return Phase(took, came / took, tuple(memory), times)
+
+
+def _images(catalog: Path) -> int:
+    """Images that are in, without a question to the service."""
+    with contextlib.closing(sqlite3.connect(f"{catalog.as_uri()}?mode=ro", uri=True)) as opened:
+        return int(opened.execute("SELECT count(*) FROM images").fetchone()[0])
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--n", type=int, default=100_000, help="images of the collection")
+    parser.add_argument("--rate", type=float, default=50.0, help="requests a second")
+    parser.add_argument("--seconds", type=float, default=300.0, help="how long")
+    parser.add_argument("--out", type=Path, help="write the figures as JSON too")
+    chosen = parser.parse_args()
+    samples = sorted((Path(__file__).parent / "samples" / "photos").iterdir())
+    with tempfile.TemporaryDirectory() as temporary:
+        index, drop = Path(temporary) / "index", Path(temporary) / "drop"
+        drop.mkdir()
+        make(index, chosen.n, photos=os.fsencode(Path(temporary) / "photos"))
+        pictures(index / "default" / "thumbnails", chosen.n)
+        catalog = index / "default" / "catalog.sqlite3"
+        arrivals = Arrivals(drop, [one.read_bytes() for one in samples])
+        with Served(index, drop) as served:
+            measure = [
+                (0.0, min(60.0, chosen.seconds), "ingest alone"),
+                (chosen.rate, chosen.seconds, "both"),
+            ]
+            found = {
+                name: phase(served, catalog, arrivals, chosen.n, rate=rate, seconds=seconds, seed=1)
+                for rate, seconds, name in measure
+            }
+    for name, one in found.items():
+        print(f"{name}: {one.ingested:.1f} images a second, memory {one.memory} MB")
+        for kind, row in one.times.items():
+            if row["requests"]:
+                print(
+                    f"  {kind:10} {row['requests']:6,.0f} requests, {row['errors']:.0f} errors, "
+                    f"p50 {row['p50']:.0f} ms, p99 {row['p99']:.0f} ms, longest {row['max']:.0f} ms"
+                )
+    share = found["both"].ingested / found["ingest alone"].ingested
+    print(f"share of the ingest that is left: {share:.2f}")
+    if chosen.out:
+        chosen.out.write_text(json.dumps({k: asdict(v) for k, v in found.items()}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
