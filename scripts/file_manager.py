@@ -407,8 +407,10 @@ def _deleted(desk: Desk, key: str, *, count: int = 1) -> None:
     if (desk.tree(), desk.corrections()) != (before, corrections):
         raise FaultError("the tree or the corrections are not as before")
     # A sync between two of them says it of each.
-    told = re.findall(r"(\d+) links? (?:was|were) deleted in the link folder", said + desk.said())
-    if sum(map(int, told)) != count:
+    numbers = re.findall(
+        r"(\d+) links? (?:was|were) deleted in the link folder", said + desk.said()
+    )
+    if sum(map(int, numbers)) != count:
         raise FaultError(f"not said once of each: {said}")
 
 
