@@ -40,7 +40,7 @@ def absent(programs: Sequence[str]) -> list[str]:
     return [name for name in programs if shutil.which(name) is None]
 
 
-def wait(seen: Callable[[], Any], what: str, *, seconds: float = 30.0) -> Any:
+def wait(seen: Callable[[], Any], what: str, *, seconds: float = 90.0) -> Any:
     """What `seen` returns once that is true.
 
     Raises
@@ -99,7 +99,7 @@ class Screen:
     def activate(self, window: str) -> None:
         """Keys go to this window from now on."""
         self.xdotool("windowactivate", "--sync", window)
-        time.sleep(0.2)
+        time.sleep(0.5)
 
     def press(self, *keys: str) -> None:
         """Keys or combinations of keys, one after another."""

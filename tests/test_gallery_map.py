@@ -121,6 +121,19 @@ def test_missing_images_are_marked(api: TestClient, tmp_path: Path) -> None:
         assert bool(points["flags"][row] & 1) is missing
 
 
+def test_corrected_images_are_marked(api: TestClient) -> None:
+    made_map(api)
+    points = columns(api.get(f"{HERE}/map/points").content)
+    first, second, *_ = points["ids"].tolist()
+    cluster = int(points["clusters"][0])
+    assert api.post(f"{HERE}/clusters/{cluster}/move", json={"images": [first, second]}).is_success
+    flags = columns(api.get(f"{HERE}/map/points").content)["flags"].tolist()
+    assert [flag & 4 for flag in flags] == [4, 4, *[0] * (len(flags) - 2)]
+    numbers = [row["id"] for row in api.get(f"{HERE}/corrections").json()["corrections"]]
+    api.post(f"{HERE}/corrections/remove", json={"corrections": numbers})
+    assert not any(flag & 4 for flag in columns(api.get(f"{HERE}/map/points").content)["flags"])
+
+
 @pytest.mark.slow
 def test_the_page_draws_selects_and_lights_up(browser: Browser, index: Path, ready: Path) -> None:
     with service(index) as (address, events, _):

@@ -31,13 +31,14 @@ class StoredProjection:
 
 @dataclass(frozen=True)
 class PlottedImages:
-    """Images `(n,)` by id, their coordinates `(n, 2)`, clusters (-1 for none), and two marks."""
+    """Images `(n,)` by id, their coordinates `(n, 2)`, clusters (-1 for none), and three marks."""
 
     images: npt.NDArray[np.int64]
     coordinates: npt.NDArray[np.float32]
     clusters: npt.NDArray[np.int64]
     missing: npt.NDArray[np.uint8]
     placed: npt.NDArray[np.uint8]
+    corrected: npt.NDArray[np.uint8]
 
 
 class Projections:
@@ -195,17 +196,20 @@ class Projections:
     def plotted(self, projection: int, *, after: int, clustering: int | None) -> PlottedImages:
         """Images with an id above `after` that are in a map of two dimensions, by id."""
         rows = self._connection.execute(
-            "SELECT i.id, p.x, p.y, coalesce(a.cluster, -1), i.state = 'missing', p.placed "
+            "SELECT i.id, p.x, p.y, coalesce(a.cluster, -1), i.state = 'missing', p.placed, "
+            "i.content IN (SELECT content FROM corrections WHERE ended IS NULL UNION ALL "
+            "SELECT other FROM corrections WHERE ended IS NULL AND other IS NOT NULL) "
             "FROM images i JOIN coordinates p ON p.projection = ?1 AND p.content = i.content "
             "LEFT JOIN assignments a ON a.clustering = ?2 AND a.content = i.content "
             "WHERE i.id > ?3 ORDER BY i.id",
             (projection, clustering, after),
         ).fetchall()
-        columns = list(zip(*rows, strict=True)) or [()] * 6
+        columns = list(zip(*rows, strict=True)) or [()] * 7
         return PlottedImages(
             images=np.array(columns[0], np.int64),
             coordinates=np.array(columns[1:3], np.float32).T,
             clusters=np.array(columns[3], np.int64),
             missing=np.array(columns[4], np.uint8),
             placed=np.array(columns[5], np.uint8),
+            corrected=np.array(columns[6], np.uint8),
         )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # image: little-endian, as everything that follows.
 _HEAD = struct.Struct("<4sIII")
 _MAGIC, _VERSION = b"IMGP", 1
-_MISSING, _PLACED = 1, 2
+_MISSING, _PLACED, _CORRECTED = 1, 2, 4
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def points(context: Context, *, after: int) -> bytes:
         rows = catalog.projections.plotted(
             stored.id, after=after, clustering=catalog.clusterings.current_id()
         )
-    flags = rows.missing * _MISSING | rows.placed * _PLACED
+    flags = rows.missing * _MISSING | rows.placed * _PLACED | rows.corrected * _CORRECTED
     return b"".join(
         (
             _HEAD.pack(_MAGIC, _VERSION, len(rows.images), last),

@@ -115,7 +115,7 @@ _POINTS = """\
 Little-endian columns, one after the other: four bytes `IMGP`, and as uint32 the version 1, the
 number n of points and the id of the newest image; then n ids as uint32, n x and n y as float32,
 n cluster ids as int32 (-1 for none), and n bytes of flags (1: missing, 2: placed after the map was
-made). Points are ordered by id."""
+made, 4: a person said something about it). Points are ordered by id."""
 _LIST = "ls -ld -- \\\n'/home/ann/Pictures/cat small.jpg'\n"
 
 

@@ -8,6 +8,9 @@ const CELL = 92; // pixels that a thumbnail has for itself, at least
 const PICTURE = 60;
 const MOST_CHANGED = 10_000; // images of one command
 const LIT_MS = 30_000;
+// Flags of images, and the sign of each.
+const SIGNS = [{ flag: 4, sign: "+", name: "corrected by a person" }, { flag: 1, sign: "×", name: "files that are missing" }];
+const MOST_SIGNS = 5000; // in view, on one picture
 const SHAPES = { circle: "M8 1a7 7 0 1 0 .1 0z", square: "M2 2H14V14H2z", triangle: "M8 1L15 14H1z",
   diamond: "M8 0L16 8L8 16L0 8z", down: "M1 2H15L8 15z" };
 const INSIDE = {
@@ -105,7 +108,13 @@ customElements.define("image-map", class extends HTMLElement {
       item.append(button);
       return item;
     });
-    byId("legend").replaceChildren(...buttons);
+    const signs = SIGNS.map(({ flag, sign, name }) => {
+      const item = document.createElement("li");
+      const count = this.data.flags.reduce((sum, one) => sum + (one & flag ? 1 : 0), 0);
+      item.textContent = `${sign} ${name} (${count.toLocaleString("en")})`;
+      return count ? item : null;
+    });
+    byId("legend").replaceChildren(...buttons, ...signs.filter(Boolean));
   }
 
   // ---- The view: pixel = scale * (x, -y) + (left, top), in pixels of the device
@@ -246,6 +255,7 @@ customElements.define("image-map", class extends HTMLElement {
     const [ink, card, mark] = ["--ink", "--card", "--mark"].map((one) => style.getPropertyValue(one));
     if (!this.moving) this.shown = this.thumbnails();
     for (const i of this.shown ?? []) this.picture(i);
+    this.signs(ink, card);
     over.font = `600 ${12 * ratio}px system-ui, "DejaVu Sans", sans-serif`;
     over.textAlign = "center";
     over.textBaseline = "middle";
@@ -317,6 +327,33 @@ customElements.define("image-map", class extends HTMLElement {
     this.over.lineWidth = 2 * this.ratio;
     this.over.strokeRect(px - w / 2, py - h / 2, w, h);
     if (this.chosen[i]) this.over.strokeRect(px - w / 2 - 5, py - h / 2 - 5, w + 10, h + 10);
+  }
+
+  // On its point, or in a corner of its picture.
+  signs(ink, card) {
+    const { over, ratio, data, width, height } = this;
+    const pictures = new Set(this.shown ?? []);
+    over.font = `700 ${15 * ratio}px system-ui, "DejaVu Sans", sans-serif`;
+    over.textAlign = "center";
+    over.textBaseline = "middle";
+    over.lineWidth = 3 * ratio;
+    over.strokeStyle = card;
+    over.fillStyle = ink;
+    let left = MOST_SIGNS;
+    for (let i = 0; i < data.n && left; i += 1) {
+      if (!(data.flags[i] & 5)) continue;
+      let [px, py] = this.pixel(data.x[i], data.y[i]);
+      if (!(px > 0 && py > 0 && px < width && py < height)) continue;
+      left -= 1;
+      const aside = pictures.has(i) ? (PICTURE / 2) * ratio : 0;
+      [px, py] = [px + aside, py - aside];
+      for (const { flag, sign } of SIGNS) {
+        if (!(data.flags[i] & flag)) continue;
+        over.strokeText(sign, px, py);
+        over.fillText(sign, px, py);
+        px -= 12 * ratio;
+      }
+    }
   }
 
   // A few at a time; what is out of sight by then is not asked for.
@@ -438,7 +475,7 @@ customElements.define("image-map", class extends HTMLElement {
     if (best < 0) return;
     link.href = `/c/${collection}/images/${ids[best]}`;
     link.querySelector("img").src = `${api}/images/${ids[best]}/thumbnail`;
-    const missing = this.data.flags[best] & 1 ? ", missing" : "";
+    const missing = `${this.data.flags[best] & 1 ? ", missing" : ""}${this.data.flags[best] & 4 ? ", corrected" : ""}`;
     link.querySelector("span").textContent = `Open image ${ids[best]}, ${this.label(this.slots[best])}${missing}`;
     byId("where").textContent = `image ${ids[best]}, ${this.label(this.slots[best])}`;
   }
