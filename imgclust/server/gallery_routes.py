@@ -131,7 +131,7 @@ def curve(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/sweep/{k}", responses=answers(SweepPreview, _PREVIEW))
-def preview(
+def preview_of_k(
     site: Here,
     name: Name,
     k: Annotated[int, Path(ge=1, le=10**9, description="How many clusters.", examples=[20])],
