@@ -6,7 +6,9 @@ answers with. Messages are one line: what is wrong, then what to do about it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
 
 DISK_FULL = "the disk is full; free some space"
 _CURES = {
@@ -122,3 +124,12 @@ class MissingPackageError(ImgclustError):
     """An optional package is not installed; the message names the extra that brings it."""
 
     code = "missing_package"
+
+
+@contextlib.contextmanager
+def writing(shown: str) -> Iterator[None]:
+    """Raise a `StorageError` that names what is written when the system refuses it."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"{shown} cannot be written: {reason_of(error)}") from None

@@ -4,12 +4,16 @@ A: the ingest's own commit (SQLite, write-ahead log, synchronous=FULL) of 32 new
 contents, embeddings, observations, assignments and link requests. B: writing the whole FAISS index
 file anew, as tools do that keep nothing else. In turn, several times; the median of the paired
 ratios counts. C: the time that the network takes for the batch, for the share of A in it.
+
+With --spaces instead: the same commit, of 32 images and of one, where the clusters are in the space
+`pca` and where they are in `smoothed`, in turn; and what finding the burst groups takes of it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import tempfile
 import time
@@ -18,8 +22,10 @@ from pathlib import Path
 import numpy as np
 from synthetic_collection import DIMENSIONS, digest_of, fill, path_of, see, vectors_of
 
-from imgclust.catalog import key_of
-from imgclust.clusters import ArrivalAssigner
+from imgclust import config
+from imgclust.catalog import Catalog, key_of
+from imgclust.clustering import BurstRule, Representatives
+from imgclust.clusters import ArrivalAssigner, Recluster
 from imgclust.config import Watch
 from imgclust.images import Decoded, FileStat
 from imgclust.index import VectorIndex
@@ -62,7 +68,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--folder", type=Path, help="where to write (a local disk)")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
+    parser.add_argument("--spaces", action="store_true", help="compare the spaces of clusters")
     chosen = parser.parse_args()
+    if chosen.spaces:
+        with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
+            compare_spaces(Path(name), chosen.n, chosen.rounds)
+        return
     with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
         folder = Path(name)
         fill(folder, chosen.n, recipe=RECIPE).close()
@@ -89,14 +100,54 @@ def main() -> None:
         chosen.out.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
 
 
-def measure(folder: Path, n: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of each commit, and of each index file, in turn."""
-    from imgclust.catalog import Catalog
+def compare_spaces(folder: Path, n: int, rounds: int) -> None:
+    """Print what a commit takes with clusters in each space, and the network for such a batch."""
+    fill(folder, n, recipe=RECIPE).close()
+    writers = {}
+    for space in ("pca", "smoothed"):
+        own = folder / space
+        own.mkdir()
+        shutil.copy(folder / "catalog.sqlite3", own)
+        catalog = Catalog(own / "catalog.sqlite3")
+        Recluster(
+            catalog,
+            recipe=RECIPE,
+            settings=config.Settings(),
+            lock=own / "clustering.lock",
+            charts_folder=own,
+        ).cluster(k=60, space=space, seed=0)
+        writers[space] = catalog, writer(catalog)
+    bursts = writers["smoothed"][0].bursts
+    number = bursts.current_id(RECIPE)
+    assert number is not None
+    rule = BurstRule.from_bytes(bursts.get(number).blob)
+    keys, blobs = bursts.representatives(number)
+    places = np.frombuffer(b"".join(blobs), np.float16).reshape(len(keys), -1)
+    known = Representatives(rule, keys, places)
+    first = n
+    for size in (BATCH, 1):
+        taken: dict[str, list[float]] = {space: [] for space in writers}
+        groups = []
+        for round_ in range(-1, rounds):  # the first opens files and loads the clustering
+            for space, (catalog, committing) in writers.items():
+                took = commit(catalog, committing, first, size)
+                if round_ >= 0:
+                    taken[space].append(took)
+            first += size
+        for round_ in range(rounds):
+            vectors = vectors_of(first + round_, size)
+            began = time.perf_counter()
+            known.near(rule.places(vectors), rule.bounds(vectors))
+            groups.append(time.perf_counter() - began)
+        for space, times in taken.items():
+            print(f"commit of {size:2d}, {space:8} {1000 * statistics.median(times):8.1f} ms")
+        print(f"  search for burst groups {1000 * statistics.median(groups):6.1f} ms")
+    print(f"network, {BATCH} images   {1000 * embedding_seconds(3):10.1f} ms")
 
-    catalog = Catalog(folder / "catalog.sqlite3")
-    index, _ = VectorIndex.load(folder / "index.faiss", recipe=RECIPE, dimensions=DIMENSIONS)
-    place = Scope(tuple(catalog.roots.all()), (), frozenset(), 1.0)
-    committing = Committer(
+
+def writer(catalog: Catalog) -> Committer:
+    """What commits arrivals to a catalog, as the ingest does."""
+    return Committer(
         catalog,
         recipe=RECIPE,
         rules=Watch(),
@@ -106,21 +157,34 @@ def measure(folder: Path, n: int, rounds: int) -> tuple[list[float], list[float]
         counts=Counts(),
         emit=lambda event: None,
     )
+
+
+def commit(catalog: Catalog, committing: Committer, first: int, size: int) -> float:
+    """Commit made-up images; returns the seconds that the commit itself took."""
+    place = Scope(tuple(catalog.roots.all()), (), frozenset(), 1.0)
+    numbers = range(first, first + size)
+    with catalog.transaction():
+        see(catalog, numbers, place.roots[0].id)
+    vectors = {
+        key_of(digest_of(number)): vector
+        for number, vector in zip(numbers, vectors_of(first, size), strict=True)
+    }
+    outcomes = [decoded(number) for number in numbers]
+    began = time.perf_counter()
+    committing.write(outcomes, Embedded(vectors, "bench"), place)
+    return time.perf_counter() - began
+
+
+def measure(folder: Path, n: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of each commit, and of each index file, in turn."""
+    catalog = Catalog(folder / "catalog.sqlite3")
+    index, _ = VectorIndex.load(folder / "index.faiss", recipe=RECIPE, dimensions=DIMENSIONS)
+    committing = writer(catalog)
     commits, files = [], []
     # The first batch opens files and loads the clustering, once for a whole run: not counted.
     for round_ in range(-1, rounds):
         first = n + (round_ + 1) * BATCH
-        numbers = range(first, first + BATCH)
-        with catalog.transaction():
-            see(catalog, numbers, place.roots[0].id)
-        vectors = {
-            key_of(digest_of(number)): vector
-            for number, vector in zip(numbers, vectors_of(first, BATCH), strict=True)
-        }
-        outcomes = [decoded(number) for number in numbers]
-        began = time.perf_counter()
-        committing.write(outcomes, Embedded(vectors, "bench"), place)
-        commits.append(time.perf_counter() - began)
+        commits.append(commit(catalog, committing, first, BATCH))
         began = time.perf_counter()
         index.save(folder / "index.faiss", recipe=RECIPE, sequence=round_ + 1)
         files.append(time.perf_counter() - began)

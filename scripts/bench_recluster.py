@@ -3,19 +3,27 @@
 Made-up embeddings in a real catalog, space pca. The other process writes batches of 8 new images
 by the ingest's own commit, 4 batches a second, and times each from before the commit until it
 stands: alone first, then beside the clustering. At the end nothing may be lost or unassigned.
+
+With --alone instead: what `cluster --fresh` and a re-cluster after it take, without arrivals,
+in the space --space. --like FILE.npz takes embeddings (from the cache of `bench replay`) that the
+made-up ones resemble in their groups and their covariance. With OMP_NUM_THREADS=1 processor times
+can be compared on a busy machine.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from bench_commit import RECIPE, decoded
 from synthetic_collection import digest_of, fill, see, vectors_of
 
@@ -68,6 +76,58 @@ def commit_until(folder: Path, n: int) -> None:
     json.dump({"added": first - n, "taken": taken}, sys.stdout)
 
 
+def resembling(files: list[Path]) -> Callable[[int, int], np.ndarray]:
+    """A maker of embeddings with the groups and the covariance in groups of real ones."""
+    rows, groups = [], []
+    for file in files:
+        with np.load(file) as archive:
+            rows.append(archive["v"].astype(np.float32))
+            groups.append([f"{file.stem}/{one}" for one in archive["labels"]])
+    vectors = np.concatenate(rows)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    _, member, sizes = np.unique(np.concatenate(groups), return_inverse=True, return_counts=True)
+    centres = np.stack([vectors[member == one].mean(axis=0) for one in range(len(sizes))])
+    apart = (vectors - centres[member]) * np.sqrt(sizes / np.maximum(sizes - 1, 1))[member, None]
+    _, widths, axes = np.linalg.svd(apart / np.sqrt(len(apart)), full_matrices=False)
+    spread = (widths[:, np.newaxis] * axes).astype(np.float32)
+    shares = np.random.default_rng(5).dirichlet(np.full(len(centres), 1.5))
+
+    def made(first: int, count: int) -> np.ndarray:
+        random = np.random.default_rng((2, first))
+        own = random.standard_normal((count, len(spread)), np.float32)
+        own *= random.gamma(4, 0.25, (count, 1)).astype(np.float32)
+        found = centres[random.choice(len(centres), count, p=shares)] + own @ spread
+        found = np.maximum(found, 0)
+        return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
+
+    return made
+
+
+def cluster_alone(
+    folder: Path, n: int, k: str, space: str, maker: Callable[[int, int], np.ndarray]
+) -> None:
+    """Print what clustering takes from nothing, and then again from the clusters."""
+    fill(folder, n, recipe=RECIPE, vectors_of=maker).close()
+    with Catalog(folder / "catalog.sqlite3") as catalog:
+        made = Recluster(
+            catalog,
+            recipe=RECIPE,
+            settings=config.Settings(),
+            lock=folder / "clustering.lock",
+            charts_folder=folder,
+        )
+        for fresh in (True, False):
+            wall, spent = time.perf_counter(), time.process_time()
+            result = made.cluster(k=k, space=space, seed=0, fresh=fresh)
+            print(
+                f"{space:9} {'fresh' if fresh else 'again'}  k = {result.k:4d} "
+                f"{time.perf_counter() - wall:7.1f} s, processor "
+                f"{time.process_time() - spent:7.1f} s, memory at most "
+                f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB",
+                flush=True,
+            )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -76,7 +136,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to write (a local disk)")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     parser.add_argument("--commit", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--alone", action="store_true", help="no arrivals: time and memory")
+    parser.add_argument("--space", default="pca", help="with --alone")
+    parser.add_argument("--like", type=Path, nargs="+", help="with --alone: what to resemble")
     chosen = parser.parse_args()
+    if chosen.alone:
+        with tempfile.TemporaryDirectory(dir=chosen.folder) as name:
+            maker = resembling(chosen.like) if chosen.like else vectors_of
+            cluster_alone(Path(name), chosen.n, chosen.k, chosen.space, maker)
+        return
     if chosen.commit:
         commit_until(chosen.commit, chosen.n)
         return

@@ -132,10 +132,12 @@ _COLUMNS = {
 }
 
 
-def placement(found: LabelledSet, seed: int) -> tuple[float, float]:
+def placement(found: LabelledSet, seed: int) -> tuple[float, float, float]:
     """Share of arrivals that join the cluster in which smoothing with all would put them.
 
-    A tenth arrives: alone, which is the first share, and all together, the second.
+    A tenth arrives: alone, which is the first share, and all together, the second. The third is the
+    share that smoothing puts into the same cluster alone and together: what does not know the
+    other arrivals can hardly be above it.
     """
     order = np.random.default_rng(seed).permutation(len(found.vectors))
     count = len(order) // 10
@@ -152,9 +154,11 @@ def placement(found: LabelledSet, seed: int) -> tuple[float, float]:
 
     some = range(min(count, _ALONE))
     alone = np.concatenate([together(arrivals[row : row + 1]) for row in some])
+    everyone = together(arrivals)
     return (
         float((placed[: len(alone)] == alone).mean()),
-        float((placed == together(arrivals)).mean()),
+        float((placed == everyone).mean()),
+        float((alone == everyone[: len(alone)]).mean()),
     )
 
 
@@ -201,7 +205,11 @@ def main() -> None:
         found = load(spec, chosen.cache)
         if chosen.placement:
             shares = np.mean([placement(found, seed) for seed in range(chosen.orders)], axis=0)
-            print(f"{found.name:12} alone {shares[0]:.3f}, together {shares[1]:.3f}", flush=True)
+            print(
+                f"{found.name:12} alone {shares[0]:.3f}, together {shares[1]:.3f}; "
+                f"smoothing alone and together {shares[2]:.3f}",
+                flush=True,
+            )
             continue
         for scenario in chosen.scenarios:
             arms = strategies(frontier=chosen.frontier, ablation=scenario == "flood")

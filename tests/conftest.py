@@ -133,6 +133,23 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("made"))
 
 
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """As `made`, shared by all modules whose tests change no file in it."""
+    from tests.command_line import make
+
+    top = make(tmp_path_factory.mktemp("once"))
+    before = files_in(top / "drop")
+    yield top
+    assert files_in(top / "drop") == before, "a test changed the pictures that others share"
+
+
+def files_in(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of every file of a folder."""
+    found = {entry.name: entry.stat() for entry in os.scandir(folder)}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in found.items()}
+
+
 @pytest.fixture
 def ready(made: Path, run: Run, tmp_path: Path) -> Path:
     """A copy of the ingested index of `made`, in the index folder of `run`."""

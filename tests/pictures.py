@@ -30,13 +30,12 @@ def quadrants(width: int = 64, height: int = 32) -> Image.Image:
 def photo(width: int, height: int, seed: int = 0) -> Image.Image:
     """Something like a photo: soft colours, edges and grain, different for each seed."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    layers = []
-    for _ in range(3):
+    y, x = (side.astype(np.float32) for side in np.ogrid[0:height, 0:width])
+    pixels = np.empty((height, width, 3))
+    for layer in range(3):
         a, b, c, d = rng.uniform(1, 9, 4)
         waves = np.sin(a * x / width + b) * np.cos(c * y / height + d)
-        layers.append(110 + 90 * waves)
-    pixels = np.stack(layers, axis=2)
+        pixels[..., layer] = 110 + 90 * waves
     for _ in range(8):
         left, top = rng.integers(0, width), rng.integers(0, height)
         pixels[top : top + height // 5, left : left + width // 5] += rng.uniform(-60, 60, 3)

@@ -32,6 +32,11 @@ COMMANDS = (
 )
 
 
+@pytest.fixture(scope="module")
+def made(made_once: Path) -> Path:
+    return made_once
+
+
 def damaged(content: bytes, seed: int) -> bytes:
     """The same with its end cut off, a page of zeros, or some bytes flipped."""
     chance = random.Random(seed)

@@ -44,6 +44,11 @@ HEAVY = {
 }
 
 
+@pytest.fixture(scope="module")
+def made(made_once: Path) -> Path:
+    return made_once
+
+
 @pytest.fixture
 def ready(made: Path, tmp_path: Path) -> Path:
     """A copy of the ingested index of `made`, in the index folder of `run`."""

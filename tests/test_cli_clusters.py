@@ -76,6 +76,42 @@ def test_two_clusters_of_one_name(run: Run, ready: Path) -> None:
     assert call(run, "clusters show {}", "2").code == 0
 
 
+@pytest.mark.parametrize("decision", ["--accept", "--reject"])
+def test_status_names_moved_links_that_wait(run: Run, ready: Path, decision: str) -> None:
+    first, second, *_ = sorted(path for path in (ready.parent / "links").iterdir() if path.is_dir())
+    link = min(first.iterdir())
+    assert "waiting" not in run("status").out
+    link.rename(second / link.name)
+    assert run("links").code == 0
+    wait = "1 moved link waits; see imgclust clusters corrections, then --accept or --reject"
+    assert f"  {wait}\n" in run("status").out
+    assert run("clusters", "corrections", decision).code == 0
+    assert "waiting" not in run("status").out
+
+
+def test_an_undo_says_that_two_clusters_have_one_name(run: Run, ready: Path) -> None:
+    assert run("clusters", "merge", "red things", "1", "--name", "both", "-y").code == 0
+    left = {row["id"] for row in run("clusters", "--json").document["clusters"]} - {1, 2}
+    assert run("clusters", "name", str(min(left)), "red things").code == 0
+    said = run("cluster", "--undo", "-y").out
+    assert (
+        f"clusters 2 and {min(left)} are all called 'red things' now: imgclust clusters name ID "
+        "NAME gives one of them another name\n"
+    ) in said
+
+
+def test_an_undo_with_nothing_before_says_how_to_take_corrections_back(
+    run: Run, tmp_path: Path, made: Path
+) -> None:
+    assert run("watch", made / "drop", "--once", "-q").code == 0
+    nothing = "imgclust: there is no clustering before the current one"
+    assert run("cluster", "--undo", "-y").refused(3) == f"{nothing}\n"
+    assert run("clusters", "new", "Solo", "1", "-q").code == 0
+    assert run("cluster", "--undo", "-y").refused(3) == (
+        f"{nothing}; imgclust clusters corrections --remove takes a correction back\n"
+    )
+
+
 def test_names_of_every_script_and_form(run: Run, ready: Path) -> None:
     for name in ("Köln & Düsseldorf", "猫", "a/b", "-", "1e3", "7 cats"):
         assert run("clusters", "name", "3", "--", name).code == 0

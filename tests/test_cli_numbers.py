@@ -19,6 +19,11 @@ WHOLE = [
 DECIMAL = ["query 1 --min-score", "duplicates --min-score", "watch --settle-s", "watch --rescan-s"]
 
 
+@pytest.fixture(scope="module")
+def made(made_once: Path) -> Path:
+    return made_once
+
+
 @pytest.mark.parametrize("option", COUNTS)
 @pytest.mark.parametrize("text", NO_COUNTS)
 def test_n_or_auto(option: str, text: str, run: Run) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -177,10 +176,22 @@ def test_what_cannot_be_read_says_nothing(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_wait(run: Run, feed: Feed, number: signal.Signals) -> None:
+def test_a_signal_ends_the_wait(
+    run: Run, feed: Feed, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = clustering(run)
     feed(b"")
-    threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+    silent = sys.stdin
+
+    class Input:
+        def fileno(self) -> int:  # the wait begins
+            os.kill(os.getpid(), number)
+            return silent.fileno()
+
+        def isatty(self) -> bool:
+            return False
+
+    monkeypatch.setattr(sys, "stdin", Input())
     said = run("cluster", "-k", "7")
     assert (said.code, said.err) == (130, "imgclust: interrupted; nothing was changed\n")
     assert clustering(run) == before

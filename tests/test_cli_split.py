@@ -14,6 +14,11 @@ from tests.command_line import Run
 from tests.conftest import write_picture
 
 
+@pytest.fixture(scope="module")
+def made(made_once: Path) -> Path:
+    return made_once
+
+
 @pytest.fixture
 def ready(made: Path, run: Run, tmp_path: Path) -> Path:
     """A copy of the ingested index of `made`, in four clusters."""

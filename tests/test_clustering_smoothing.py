@@ -121,7 +121,7 @@ def test_above_the_exact_limit_nine_of_ten_neighbours_are_found(
     points = unit(rows)
     cosines = points @ points.T
     tenth = np.sort(cosines, axis=1)[:, -10]
-    monkeypatch.setattr("imgclust.clustering.smoothing.EXACT_ROWS", 1000)
+    monkeypatch.setattr("imgclust.clustering.smoother.EXACT_ROWS", 1000)
     found = smooth(points)
     assert found.around is not None
     near, positions = found.around

@@ -233,3 +233,26 @@ def test_a_centroid_is_the_mean_of_burst_groups(world: World) -> None:
     mine = np.unique(made.leaders[[now.cluster_of[int(key)] == cluster for key in keys]])
     assert now.centroids[cluster] == pytest.approx(made.points[mine].mean(axis=0), abs=1e-5)
     assert len(now.members(cluster)) == 72
+
+
+def test_images_around_two_that_are_together_are_drawn_to_each_other() -> None:
+    random = np.random.default_rng(5)
+    centres = np.linalg.qr(random.standard_normal((DIMS, 6)))[0].T
+    noise = 0.06 * random.standard_normal((120, DIMS))
+    rows = np.asarray(np.repeat(centres, 20, axis=0) + noise, np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    plain = fit_smoothed(rows, seed=0, progress=silent, stop=None)
+    taught = fit_smoothed(rows, seed=0, together=[(3, 27)], clusters=6, progress=silent, stop=None)
+
+    def between(points: Any, one: int, other: int) -> float:
+        first, second = points[20 * one : 20 * one + 20], points[20 * other : 20 * other + 20]
+        return float((first @ second.T).max())
+
+    assert between(plain.points, 0, 1) < 0.1
+    assert between(taught.points, 0, 1) > 0.4
+    assert between(taught.points, 2, 3) == pytest.approx(between(plain.points, 2, 3), abs=0.05)
+    # Not the two alone: those of their local groups too.
+    close = (taught.points[:20] @ taught.points[27]) > 0.4
+    assert close.sum() >= 2
+    none = fit_smoothed(rows, seed=0, together=[], clusters=6, progress=silent, stop=None)
+    assert np.array_equal(none.points, plain.points)

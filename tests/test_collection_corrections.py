@@ -237,3 +237,27 @@ def test_questions_are_asked_once_and_answers_count(collection: Collection) -> N
     skipped = after.questions[0]
     ids = (skipped.other.id, skipped.image.id)
     assert skipped not in corrections.questions(100, skipped=[ids]).questions
+
+
+def test_who_belongs_to_an_image_of_a_named_cluster_joins_it(
+    collection: Collection, drop: Path
+) -> None:
+    context = inside(collection)
+    rows = collection.clusters()
+    for name, row in zip("abc", rows, strict=False):
+        mine = collection.cluster_details(row.id).members
+        other = next(one for one in rows if one.id != row.id)
+        collection.name_cluster(row.id, name)
+        frozen = {member.id for member in mine}
+        one, two = mine[0].id, collection.cluster_details(other.id).members[0].id
+        done = collection.corrections.answer(one, two, same=True)
+        image = context.catalog.images.get(two)
+        assert image is not None
+        for seed in (1, 2):
+            now = context.catalog.assignments.cluster_of(context.current().id, image.content)
+            assert now == row.id
+            members = {one.id for one in collection.cluster_details(row.id).members}
+            assert frozen | {two} <= members
+            collection.cluster(k=3, seed=seed, fresh=seed == 2)
+        collection.corrections.remove([done.correction])
+        collection.name_cluster(row.id, "")

@@ -22,6 +22,11 @@ from tests.conftest import write_picture
 ROW = ["name", "images", "distinct", "bytes", "roots", "watching", "trouble"]
 
 
+@pytest.fixture(scope="module")
+def made(made_once: Path) -> Path:
+    return made_once
+
+
 def pictures(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 

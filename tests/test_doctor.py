@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -124,36 +124,29 @@ def test_absent_and_changed_images_are_marked_and_read_again(
     assert collection.doctor().ok
 
 
-def touch_all(drop: Path) -> None:
-    for path in drop.iterdir():
-        path.chmod(0o600)
-
-
-def copy_all(drop: Path) -> None:
-    shutil.copytree(drop, drop.with_name("copy"))
-    shutil.rmtree(drop)
-    drop.with_name("copy").rename(drop)
-
-
-def link_all(drop: Path) -> None:
-    drop.with_name("links").mkdir()
-    for path in drop.iterdir():
-        os.link(path, drop.with_name("links") / path.name)
-
-
-@pytest.mark.parametrize("change", [touch_all, copy_all, link_all])
-def test_files_of_the_same_size_and_time_have_not_changed(
-    collection: Collection, drop: Path, change: Callable[[Path], None]
+@pytest.mark.parametrize("touch", ["link", "chmod", "rename", "copy"])
+def test_new_links_and_permissions_are_no_change(
+    collection: Collection, drop: Path, tmp_path: Path, touch: str
 ) -> None:
-    change(drop)
+    picture = drop / "0.png"
+    if touch == "link":
+        os.link(picture, tmp_path / "link.png")
+    elif touch == "chmod":
+        picture.chmod(0o600)
+    elif touch == "copy":
+        shutil.copy2(picture, drop / "moved")
+        (drop / "moved").replace(picture)
+    else:
+        picture.rename(drop / "moved")
+        (drop / "moved").rename(picture)
     result = collection.doctor()
     assert result.ok
-    assert named(result, "disk").sentence == (
-        f"{COUNT} images are as they were read; {COUNT} files have another inode or time of "
-        "change: the next watch reads them again"
-    )
-    assert collection.watch(once=True).reused == COUNT
-    assert "another inode" not in named(collection.doctor(), "disk").sentence
+    assert "1 file has another change time or inode" in named(result, "disk").sentence
+    stat = picture.stat()
+    picture.write_bytes(encoded(photo(24, 16, 77), "PNG"))
+    os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert collection.watch(once=True).ingested == 1  # it was read again
+    assert collection.doctor().ok
 
 
 def test_a_collection_of_hard_links_is_sound(
@@ -163,28 +156,6 @@ def test_a_collection_of_hard_links_is_sound(
     with quick_collection(monkeypatch, tmp_path / "index", drop) as opened:
         opened.watch([drop], once=True)
         assert opened.doctor().ok
-
-
-@pytest.mark.parametrize("touch", ["link", "chmod", "rename"])
-def test_new_links_and_permissions_are_no_change(
-    collection: Collection, drop: Path, tmp_path: Path, touch: str
-) -> None:
-    picture = drop / "0.png"
-    if touch == "link":
-        os.link(picture, tmp_path / "link.png")
-    elif touch == "chmod":
-        picture.chmod(0o600)
-    else:
-        picture.rename(drop / "moved")
-        (drop / "moved").rename(picture)
-    result = collection.doctor()
-    assert result.ok
-    assert "1 file has another inode or time of change" in named(result, "disk").sentence
-    stat = picture.stat()
-    picture.write_bytes(encoded(photo(24, 16, 77), "PNG"))
-    os.utime(picture, ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert collection.watch(once=True).ingested == 1  # it was read again
-    assert collection.doctor().ok
 
 
 def test_a_root_that_is_away_is_named(collection: Collection, drop: Path) -> None:
@@ -290,7 +261,7 @@ def test_rows_that_say_different_things_of_a_path(collection: Collection, drop: 
         "(SELECT path FROM images WHERE id = 2)",
     )
     result = collection.doctor()
-    assert "2 images without a record of their file" in named(result, "catalog").sentence
+    assert "2 images that nothing is known of on disk" in named(result, "catalog").sentence
     assert "1 files said to be in without an image" in named(result, "catalog").sentence
     mended = collection.doctor(repair=True)
     assert (mended.ok, wrong(mended)) == (True, set())

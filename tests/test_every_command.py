@@ -62,6 +62,8 @@ clusters move 4 --to seaside --dry-run
 clusters move 4 5 --to 1
 clusters exclude 6 --from seaside
 clusters new dunes 7 8
+clusters review --dry-run
+clusters review -n 2
 clusters corrections
 clusters corrections --remove 1
 cluster --undo

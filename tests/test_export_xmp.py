@@ -118,6 +118,7 @@ def test_sidecars_in_a_folder(run: Run, clustered: Path, tmp_path: Path) -> None
     assert run("clusters", "name", "1", "", "-q").code == 0
     said = run("export", "--format", "xmp", "--out", out)
     assert f"{len(others)} sidecars of ours removed: no name any more" in said.out
+    assert "2 sidecars not ours, or changed since: left alone" in said.out
     assert sidecars(out) == [first, second]
 
 

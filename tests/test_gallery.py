@@ -110,6 +110,18 @@ def test_the_script_stays_small_and_asks_nobody_else() -> None:
         assert script.count("import") == len(sources), name
 
 
+def test_pages_of_a_collection_without_images(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert run("watch", "--once", tmp_path / "empty").code in {0, 3}
+    with client(tmp_path / "index") as made:
+        for path in ("", "search", "review", "k", "duplicates", "map", "activity", "settings"):
+            answer = made.get(f"/c/default/{path}", headers=PAGE)
+            assert (answer.status_code, "<h1>" in answer.text) == (200, True), path
+        for path in ("sweep", "sweep/3", "duplicates/found", "map", "map/points", "review"):
+            assert made.get(f"{HERE}/{path}").status_code == 404, path
+        assert made.get(f"{HERE}/activity").json()["pending"] == 0
+
+
 # In a browser
 
 

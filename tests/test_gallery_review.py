@@ -72,6 +72,8 @@ def test_two_images_of_the_collection(api: TestClient) -> None:
     for body, status in (
         ({"image": 1, "other": 999, "same": True}, 404),
         ({"image": 1, "other": 1, "same": True}, 400),
+        ({"image": 1, "other": -5, "same": True}, 404),
+        ({"image": 10**30, "other": 2, "same": True}, 404),
         ({"image": 1, "same": True}, 422),
         ({"image": 1, "other": 2, "same": "yes"}, 422),
     ):

@@ -393,6 +393,52 @@ def test_another_kind_is_called_by_its_name(content: bytes, words: str) -> None:
         assert "damaged" not in picture.reason
 
 
+RAW_NAMES = (".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2")
+
+
+@pytest.mark.parametrize("suffix", RAW_NAMES)
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (bytes(range(7, 256)) * 9, "not a picture: unknown bytes under"),
+        (b"8BPS\0\1" + bytes(40), "a Photoshop file (PSD) under"),
+        (b"%PDF-1.7\n%\xe2\xe3", "a PDF document under"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isommp42" + bytes(40), "a video"),
+        (b"a letter to my aunt\n" * 9, "a text file under"),
+    ],
+)
+def test_what_is_no_raw_file_is_not_called_a_damaged_one(
+    content: bytes, words: str, suffix: str
+) -> None:
+    pytest.importorskip("rawpy")
+    picture = decode(content, suffix=suffix)
+    assert isinstance(picture, Undecodable)
+    assert words in picture.reason
+    assert suffix in picture.reason
+    assert "damaged" not in picture.reason
+
+
+@pytest.mark.parametrize("kind", ["BMP", "HEIC", "AVIF", "PNG", "JPEG", "GIF", "WEBP"])
+def test_a_picture_under_a_raw_name_is_read_as_what_it_is(kind: str) -> None:
+    content = pictures.HEIC if kind == "HEIC" else pictures.encoded(pictures.quadrants(), kind)
+    for suffix in RAW_NAMES:
+        assert decoded(content, suffix=suffix).format == kind
+
+
+def test_a_tiff_under_a_raw_name_and_a_damaged_raw_file_are_told_apart() -> None:
+    pytest.importorskip("rawpy")
+    plain = decode(pictures.encoded(pictures.quadrants(), "TIFF"), suffix=".cr2")
+    assert isinstance(plain, Undecodable)
+    assert plain.reason.startswith("a TIFF file under a RAW file's name (.cr2)")
+    for content in (
+        *(b"II*\0" + bytes(500), b"FUJIFILMCCD-RAW 0201" + bytes(900), b"IIU\0" + bytes(900)),
+        *(b"IIRO" + bytes(900), b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(900)),
+    ):
+        picture = decode(content, suffix=".cr2")
+        assert isinstance(picture, Undecodable)
+        assert picture.reason.startswith("damaged or cut short CR2")
+
+
 def test_an_unsupported_sort_is_not_called_damaged() -> None:
     jpeg = bytearray(pictures.encoded(pictures.quadrants(), "JPEG"))
     frame = jpeg.index(b"\xff\xc0")
@@ -449,19 +495,21 @@ def test_bytes_around_the_end_are_no_damage(tail: bytes) -> None:
     assert decoded(content[:-2] + tail + content[-2:]).damage == ""
 
 
-@pytest.mark.parametrize("options", [{}, {"subsampling": 0}, {"keep_rgb": True}, {"quality": 20}])
 @pytest.mark.parametrize("size", [(640, 480), (1301, 907), (4001, 2999), (300, 2500)])
-def test_jpegs_have_the_pixels_that_pillow_gives(
-    options: dict[str, Any], size: tuple[int, int]
-) -> None:
+def test_jpegs_have_the_pixels_that_pillow_gives(size: tuple[int, int]) -> None:
     """Embeddings of before stay right: the decoder that tells damage gives the same pixels."""
+    every: list[dict[str, Any]] = [{}, {"subsampling": 0}, {"keep_rgb": True}, {"quality": 20}]
     for image in (pictures.photo(*size, 1), pictures.photo(*size, 2).convert("L")):
-        content = pictures.encoded(image, "JPEG", **options)
-        opened = Image.open(io.BytesIO(content))
-        drafted = opened.draft(None, (299, 299))
-        box = drafted[1] if drafted else None
-        resized = opened.resize((299, 299), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0)
-        assert np.array_equal(decoded(content).pixels, np.asarray(resized.convert("RGB")))
+        for options in every:
+            content = pictures.encoded(image, "JPEG", **options)
+            opened = Image.open(io.BytesIO(content))
+            drafted = opened.draft(None, (299, 299))
+            box = drafted[1] if drafted else None
+            resized = opened.resize(
+                (299, 299), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0
+            )
+            found = decoded(content).pixels
+            assert np.array_equal(found, np.asarray(resized.convert("RGB"))), options
 
 
 def test_a_png_with_a_wrong_checksum_is_read() -> None:

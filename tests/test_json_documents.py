@@ -175,6 +175,7 @@ clusters exclude 4 --from 1
 clusters new cats 5 6
 clusters new cats 7
 clusters new 7 7
+clusters review -n 0
 clusters corrections
 clusters corrections --remove 1
 clusters corrections --remove 1

@@ -492,3 +492,18 @@ def test_a_copy_that_was_taken_in_and_is_missing_since_joins_the_older_image(
     (tmp_path / "away").rename(new)
     assert collection.move_root(archive, new).doubled == 12
     settled(collection, new, before)
+
+
+def test_folders_that_are_not_watched_are_counted_while_they_have_images(
+    collection: Collection, archive: Path, tmp_path: Path
+) -> None:
+    assert collection.status().added == 0
+    collection.add([archive / "sub"])  # a watched folder has these images
+    collection.watch(once=True)
+    assert collection.status().added == 0
+    shutil.copytree(archive, tmp_path / "other")
+    collection.watch([tmp_path / "other"], once=True)
+    collection.remove_root(tmp_path / "other")
+    assert collection.status().added == 1
+    collection.remove_root(tmp_path / "other", remove_images=True)
+    assert collection.status().added == 0

@@ -20,6 +20,11 @@ from tests.made_up_clusters import World
 DIMS = 30
 
 
+@pytest.fixture(scope="module")
+def made(made_once: Path) -> Path:
+    return made_once
+
+
 def around(random: np.random.Generator, *places: int, width: float = 0.5) -> Any:
     """An embedding between some orthogonal places, far from the origin."""
     return np.eye(DIMS)[list(places)].mean(axis=0) * 4 + 1 + random.standard_normal(DIMS) * width

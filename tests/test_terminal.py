@@ -332,7 +332,7 @@ def test_the_summary_of_a_pass(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.splitlines() == [
         "300 files: 290 ingested, 3 reused, 4 skipped (3 .mov, 1 .xmp), 3 quarantined; 1 min 02 s",
         "see why some could not be read: imgclust quarantine",
-        "held: /gone: 3 of 4 images vanished at once; bring them back, or let them go with "
+        "held: /gone: 3 of 4 images vanished at once; bring them back, or remove them with "
         "imgclust missing accept",
         "/away is offline: 1,200 images kept",
         "do this",

@@ -22,6 +22,11 @@ TEXT = (Path(__file__).parents[1] / "docs" / "troubleshooting.md").read_text("ut
 ENTRIES = re.findall(r"^### `(.+)`\n\n\[([\d or]+)\]", TEXT, re.MULTILINE)
 
 
+@pytest.fixture(scope="module")
+def made(made_once: Path) -> Path:
+    return made_once
+
+
 class Place:
     """A command line, a collection that it works on, and the power to break things."""
 

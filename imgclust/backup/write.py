@@ -24,6 +24,7 @@ from imgclust.errors import (
     StorageError,
     UsageError,
     reason_of,
+    writing,
 )
 from imgclust.failpoints import passing
 from imgclust.fs import free_bytes, put_in_place
@@ -77,7 +78,7 @@ def write_backup(
         raise UsageError(f"the folder {target.parent} does not exist; create it, or mount its disk")
     identity = _identity(catalog, folder)
     _check_target(target, identity)
-    with _reporting(target), _temporary(target) as (stream, temporary):
+    with writing(printable(target)), _temporary(target) as (stream, temporary):
         _require_space(catalog, target)
         catalog.copy_to(temporary, application_id=APPLICATION_ID, progress=progress, stop=stop)
         passing("backup.copied")
@@ -192,11 +193,3 @@ def _is_at(path: Path, stream: BinaryIO) -> bool:
         return os.path.samestat(os.lstat(path), os.fstat(stream.fileno()))
     except FileNotFoundError:
         return False
-
-
-@contextlib.contextmanager
-def _reporting(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{printable(target)} cannot be written: {reason_of(error)}") from None

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from imgclust import fs
 from imgclust.charts.fonts import fonts_for, matplotlib_families
-from imgclust.errors import StorageError, reason_of
+from imgclust.errors import writing
 from imgclust.wording import printable
 
 _DPI = 120
@@ -38,14 +38,10 @@ def new_picture(path: Path) -> Iterator[BinaryIO]:
     StorageError
         When the picture, or its folder where there was none, cannot be written.
     """
-    try:
+    with writing(f"the picture {printable(path)}"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with fs.replacing(path) as file:
             yield file
-    except OSError as error:
-        raise StorageError(
-            f"the picture {printable(path)} cannot be written: {reason_of(error)}"
-        ) from None
 
 
 def save(figure: Any, path: Path) -> Path:

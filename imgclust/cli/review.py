@@ -54,7 +54,7 @@ class Session:
         StoppedError
             When it was interrupted; what was answered stays.
         UsageError
-            For a line of standard input that is not an answer.
+            For a line of standard input that does not answer the question.
         """
         for place in range(1, number + 1):
             if self._call.stop.is_set():

@@ -45,8 +45,8 @@ class Suggestion:
     chosen
         The number to use in any case.
     chosen_by
-        "knee", "groups" (by `group_count`), "silhouette" (neither is clear: the largest simplified
-        silhouette) or "rule" (too few different images: one cluster).
+        "knee", "groups" (by `estimate_group_count`), "silhouette" (neither is clear: the largest
+        simplified silhouette) or "rule" (too few different images: one cluster).
     sentence
         The reason, for a person.
     """

@@ -203,12 +203,15 @@ class Demands:
         (row, place of a cluster that it must not be in).
     apart
         Pairs of rows that must not be in one cluster.
+    preferred
+        Place that a row, and so its group, goes to where that is allowed, int (n,); -1 for none.
     """
 
     group: NDArray[np.int64]
     fixed: NDArray[np.int32]
     barred: tuple[tuple[int, int], ...] = ()
     apart: tuple[tuple[int, int], ...] = ()
+    preferred: NDArray[np.integer[Any]] | None = None
 
     def violated(self, assigned: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
         """Rows that are not where they have to be, bool (n,); of a group all of them."""
@@ -249,8 +252,8 @@ def satisfied(
     """Assignments that meet all demands, as near as can be to those that are given.
 
     A group is one point, the mean of its rows. It stays where its rows are, where that is allowed,
-    and else joins the nearest cluster that is; rows that have to be apart are placed by
-    backtracking, those with the fewest places left first (Brelaz 1979).
+    and else joins the preferred or the nearest cluster that is; rows that have to be apart are
+    placed by backtracking, those with the fewest places left first (Brelaz 1979).
 
     Parameters
     ----------
@@ -283,6 +286,7 @@ class _Placement:
             self.rows[number].append(row)
         self.k = len(centroids)
         self.points, self.centroids, self.assigned = points, centroids, assigned
+        self.preferred = demands.preferred
         self.place: dict[int, int] = {}
         self.barred: dict[int, dict[int, int]] = {}
         self.apart: dict[int, set[int]] = {}
@@ -317,6 +321,8 @@ class _Placement:
         places = {int(one) for one in self.assigned[rows]}
         if len(places) == 1:
             squared[places.pop()] = -1.0
+        elif self.preferred is not None:
+            squared[[place for place in self.preferred[rows].tolist() if place >= 0]] = -1.0
         barred = self.barred.get(number, {})
         return [one for one in np.argsort(squared, kind="stable").tolist() if one not in barred]
 

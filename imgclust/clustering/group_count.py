@@ -69,6 +69,7 @@ def estimate_group_count(
     vectors: NDArray[Any],
     keys: NDArray[np.int64],
     *,
+    rows: NDArray[np.int64] | None = None,
     seed: int = 0,
     progress: Progress = silent,
     stop: StopFlag | None = None,
@@ -78,10 +79,12 @@ def estimate_group_count(
     Parameters
     ----------
     vectors
-        Embeddings, float32, shape (n, d), one of each burst group.
+        Embeddings, float32, shape (n, d).
     keys
         Of their contents, int64 (n,), drawn from a hash: the rows are those with the least keys,
         at most 2,000, so that few of them change when a collection grows.
+    rows
+        Positions of the rows that count, one of each burst group; all by default.
     seed
         For k-means and the references.
     progress, stop
@@ -94,16 +97,16 @@ def estimate_group_count(
     StoppedError
         When `stop` was set.
     """
-    rows = checked(vectors)
-    if len(keys) != len(rows):
-        raise ClusteringError(f"{len(keys)} keys do not fit {len(rows)} rows")
-    order = np.argsort(keys, kind="stable")
-    picked = order[:_ROWS]
+    matrix = checked(vectors)
+    if len(keys) != len(matrix):
+        raise ClusteringError(f"{len(keys)} keys do not fit {len(matrix)} rows")
+    used = np.arange(len(keys)) if rows is None else rows
+    picked = used[np.argsort(keys[used], kind="stable")[:_ROWS]]
     last = min(_LARGEST, len(picked) // _ROWS_PER_GROUP)
     nothing = GroupCount(None, 1.0, (1.0,))
     if len(picked) < _LEAST_ROWS:
         return nothing
-    scores = _principal_scores(rows[picked], max(_AXES))
+    scores = _principal_scores(matrix[picked], max(_AXES))
     if scores is None:
         return nothing
     random = np.random.default_rng(seed)

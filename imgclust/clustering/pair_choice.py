@@ -22,17 +22,18 @@ from imgclust.clustering.kmeans import fit
 
 Pair = tuple[int, int]
 
-# Local groups for each cluster at first, the rows that each holds at least, and how many there are
-# at most: pairs of groups are compared.
-GROUPS_PER_CLUSTER = 3
-_LEAST_ROWS = 3
+# Local groups for each cluster at first, and the rows that each holds on average at least, at first
+# and at last. Pairs of groups are compared, so there are so many at most.
+_GROUPS_PER_CLUSTER = 4
+_LEAST_ROWS, _LEAST_ROWS_LAST = 5, 3
 _MOST_GROUPS = 1_000
 
 
 def group_counts(rows: int, clusters: int) -> list[int]:
     """Numbers of local groups to ask about, one after the other."""
-    most = max(1, min(_MOST_GROUPS, rows // _LEAST_ROWS))
-    counts = [min(GROUPS_PER_CLUSTER * max(1, clusters), most)]
+    most = max(1, min(_MOST_GROUPS, rows // _LEAST_ROWS_LAST))
+    first = min(_GROUPS_PER_CLUSTER * max(1, clusters), rows // _LEAST_ROWS, most)
+    counts = [max(1, first)]
     while counts[-1] < most:
         counts.append(min(2 * counts[-1], most))
     return counts
@@ -131,7 +132,8 @@ class PairChoice:
         fixed = np.asarray(known.fixed)
         camps.join_equal(fixed)
         apart = (*known.apart, *known.skipped, *_given_apart(fixed))
-        asked = {row for pair in (*known.together, *known.apart) for row in pair}
+        said = (*known.together, *known.apart, *known.skipped)
+        asked = {row for pair in said for row in pair}
         found: list[Pair] = []
         for number in self._counts:
             leads = self._leads(number, asked)

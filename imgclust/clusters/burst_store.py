@@ -175,8 +175,7 @@ def drop_old(catalog: Catalog) -> None:
 class BurstFinder:
     """Finds the burst group of each arrival by a stored rule.
 
-    It compares with all representatives on few axes, and with the nearest of these in full: what
-    an arrival costs grows by 0.3 ms for 100,000 of them.
+    It compares with all representatives on few axes, and with the nearest of these in full.
     """
 
     def __init__(self, catalog: Catalog, rule: int) -> None:

@@ -138,7 +138,7 @@ def counted_groups(
         return GroupCount(stored.summary["groups"], max(ratios[1:], default=1.0), ratios)
     rows, _ = space.weighing()
     return estimate_group_count(
-        space.vectors[rows], space.keys[rows], seed=seed, progress=progress, stop=stop
+        space.vectors, space.keys, rows=rows, seed=seed, progress=progress, stop=stop
     )
 
 

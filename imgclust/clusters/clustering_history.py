@@ -35,7 +35,11 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
     clusterings, assignments = catalog.clusterings, catalog.assignments
     current = clusterings.current()
     if current is None or current.previous is None:
-        raise NothingThereError("there is no clustering before the current one")
+        step = "; imgclust clusters corrections --remove takes a correction back"
+        raise NothingThereError(
+            "there is no clustering before the current one"
+            + (step if catalog.corrections.some else "")
+        )
     back = clusterings.get(current.previous)
     frozen = clusterings.frozen()
     since = catalog.contents.sequence()
@@ -73,7 +77,7 @@ def undo(catalog: Catalog, *, recipe: str) -> ClusterResult:
         gone=tuple({"id": one, "name": names.get(one)} for one in sorted(before - after)),
         moved=sum(counts.get(one, 0) for one in assignments.differing(current.id, back.id)),
         provisional=False,
-        notes=idle_notes(catalog, back.cluster_ids),
+        notes=(*idle_notes(catalog, back.cluster_ids), *_same_names(names, back.cluster_ids)),
         returned=tuple({"id": one, "name": names.get(one)} for one in sorted(after - before)),
         frozen=frozen,
     )
@@ -98,6 +102,20 @@ def _name_as_before(
         clusterings.name(heir, asked.get("before"))
         clusterings.freeze(heir, stays)
         catalog.ledger.queue_links(catalog.assignments.images_in(number, heir))
+
+
+def _same_names(names: Mapping[int, str], ids: Sequence[int]) -> tuple[str, ...]:
+    """A sentence for each name that several of these clusters have."""
+    by_name: dict[str, list[int]] = {}
+    for one in ids:
+        if one in names:
+            by_name.setdefault(names[one], []).append(one)
+    return tuple(
+        f"clusters {joined(several)} are all called {name!r} now: imgclust clusters name ID NAME "
+        "gives one of them another name"
+        for name, several in by_name.items()
+        if len(several) > 1
+    )
 
 
 def _kept(overlaps: Mapping[tuple[int, int], int], ids: list[int]) -> tuple[dict[str, Any], ...]:

@@ -197,8 +197,10 @@ def enforce(
     points = np.zeros((len(found.keys), dims), np.float32)
     if seen.any():
         points[seen] = model.points(catalog.contents.embeddings(found.keys[seen], recipe))
+    frozen = np.isin(ids, catalog.clusterings.frozen())[assigned]
+    demands = replace(found.demands, preferred=np.where(frozen, assigned, -1))
     try:
-        placed = satisfied(points, model.clustering.centroids, assigned, found.demands)
+        placed = satisfied(points, model.clustering.centroids, assigned, demands)
     except UnsatisfiableError as error:
         others = [one for one in found.about(error.rows) if one.id not in set(new)]
         raise contradiction(catalog, others, what) from None
@@ -291,8 +293,11 @@ def corrected(
     distances[rows] = np.linalg.norm(apart, axis=1)
     if not found.demands.violated(assigned).any():
         return replace(done, distances=distances), matching, 0
+    # What has to be together with a member of a frozen cluster joins it.
+    given = standing.constraints.given(found.keys) >= 0
+    demands = replace(found.demands, preferred=np.where(given, assigned, -1))
     try:
-        placed = satisfied(space.points[rows], done.centroids, assigned, found.demands)
+        placed = satisfied(space.points[rows], done.centroids, assigned, demands)
     except UnsatisfiableError as error:
         what = f"to make {counted(done.k, 'cluster')}"
         raise contradiction(catalog, found.about(error.rows), what) from None

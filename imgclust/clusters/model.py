@@ -30,18 +30,26 @@ _CHUNK = 1000
 
 
 class Model:
-    """A stored clustering, ready to assign new embeddings."""
+    """A stored clustering, ready to assign new embeddings.
 
-    def __init__(self, catalog: Catalog, clustering: Clustering) -> None:
+    `space` is the one that it was just made in, where that is at hand: it need not be read again.
+    """
+
+    def __init__(
+        self, catalog: Catalog, clustering: Clustering, *, space: Space | None = None
+    ) -> None:
         self.clustering = clustering
         self._standardised = False
         self._projection: Projection | None = None
-        if clustering.projection is not None:
+        if space is not None:
+            self._standardised = bool(space.settings.get("standardise"))
+            self._projection = space.projection
+        elif clustering.projection is not None:
             stored = catalog.projections.get(clustering.projection)
             self._standardised = bool(stored.settings.get("standardise"))
             self._projection = projection_from_bytes(stored.blob)
-            if isinstance(self._projection, SmoothedProjection):
-                smoothed_space.load(self._projection)
+        if isinstance(self._projection, SmoothedProjection):
+            smoothed_space.load(self._projection)
 
     @property
     def projection(self) -> Projection | None:

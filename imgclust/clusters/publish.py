@@ -148,6 +148,7 @@ def publish(
         since=space.sequence,
         succession=succession,
         publish=make_public,
+        space=space,
     )
     return number
 
@@ -168,6 +169,7 @@ def make_current(
     since: int,
     succession: Succession,
     publish: Callable[[], None],
+    space: Space | None = None,
 ) -> None:
     """Make a clustering the current one, with everything assigned, and the links due.
 
@@ -175,7 +177,7 @@ def make_current(
     collection is done before the one transaction in which `publish` is called, or (which links
     need a look) after it. What `publish` raises leaves the current clustering as it is.
     """
-    followed = _Following(catalog, number, recipe, since, succession)
+    followed = _Following(catalog, number, recipe, since, succession, space)
     while followed.step():
         pass
     before = catalog.clusterings.current_id()
@@ -191,13 +193,19 @@ class _Following:
     """Keeps a clustering that is not current yet up to date with arrivals and removals."""
 
     def __init__(
-        self, catalog: Catalog, number: int, recipe: str, since: int, succession: Succession
+        self,
+        catalog: Catalog,
+        number: int,
+        recipe: str,
+        since: int,
+        succession: Succession,
+        space: Space | None,
     ) -> None:
         self._catalog = catalog
         self._succession = succession
         self._recipe = recipe
         self._since = since
-        self.model = Model(catalog, catalog.clusterings.get(number))
+        self.model = Model(catalog, catalog.clusterings.get(number), space=space)
 
     def step(self) -> bool:
         """Follow the next changes in a transaction of its own; False when there are few left."""

@@ -84,7 +84,7 @@ def sweep_and_store(
         else:
             # Smoothing makes groups of noise: what has none must go through it as well.
             counted = counted or estimate_group_count(
-                space.vectors[rows], space.keys[rows], seed=seed, progress=progress, stop=stop
+                space.vectors, space.keys, rows=rows, seed=seed, progress=progress, stop=stop
             )
             suggestion = suggest_from(counted, found, n=len(rows))
     except StoppedError:

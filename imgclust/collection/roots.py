@@ -6,7 +6,6 @@ The images of a folder that has moved keep their ids, at their new paths.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import random
 import shlex
@@ -23,6 +22,7 @@ from imgclust.collection.link_folder import finish_links
 from imgclust.errors import LockedError, NothingThereError, UsageError
 from imgclust.failpoints import passing
 from imgclust.fs import is_at_or_below, is_below, unreadable
+from imgclust.images import digest
 from imgclust.paths import Located, as_path
 from imgclust.reconcile import OTHER_DISK, is_offline
 from imgclust.wording import printable
@@ -38,7 +38,6 @@ _PAIRS = 20_000
 _HASHED = 20
 # So many of the files may be another now, or away: people edit and delete.
 _TOLERATED = 0.1
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -543,12 +542,5 @@ def _size(path: bytes) -> int | None:
 
 
 def _sha256(path: bytes) -> bytes | None:
-    digest = hashlib.sha256()
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with open(descriptor, "rb") as file:
-            while part := file.read(_BLOCK):
-                digest.update(part)
-    except OSError:
-        return None
-    return digest.digest()
+    found = digest(path)
+    return None if found is None else found[1]

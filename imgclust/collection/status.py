@@ -51,7 +51,8 @@ class Status:
     `held` are folders whose images are kept although some are not there, with the reason;
     `offline` are those of them whose disk is away, with the number of their images; `unreadable`
     are folders that are there and cannot be read, with the reason.
-    `corrections` counts what people said about images, by kind.
+    `corrections` counts what people said about images, by kind; `waiting_links` the links that were
+    moved in the link folder and wait for a person.
     """
 
     collection: str
@@ -84,6 +85,7 @@ class Status:
     corrections: Mapping[str, int]
     suggestions: tuple[Suggestion, ...] = ()
     pause: Pause = Pause()
+    waiting_links: int = 0
 
     @property
     def root_locations(self) -> tuple[Path, ...]:
@@ -177,7 +179,7 @@ def status(context: Context) -> Status:
             clustering=current,
             unassigned=unassigned,
             roots=tuple(root.path for root in roots if root.kind == "watched"),
-            added=sum(root.kind == "added" for root in roots),
+            added=sum(root.kind == "added" and catalog.images.count(root.id) > 0 for root in roots),
             link_mode=context.settings.links.mode,
             link_folder=context.link_folder,
             watching=context.is_watching,
@@ -186,6 +188,7 @@ def status(context: Context) -> Status:
             events=tuple(catalog.events(10)),
             suggestions=catalog.suggestions.of(None if clustering is None else clustering.id),
             corrections=catalog.corrections.counts(),
+            waiting_links=len(catalog.link_tree.moves("waiting")),
             pause=_pause(context),
         )
 

@@ -22,11 +22,10 @@ _PAGE = 5000
 class DiskFindings:
     """What differs between catalog and disk.
 
-    `absent` and `changed` disagree: the catalog says that they are there, unchanged. `touched`
-    have size and time of before and another inode or time of change, as after a chmod, a new hard
-    link or a copy: they are read again, most often to find the same bytes. `unknown` and `pending`
-    files are on their way in; `lost` are roots that are not there, `unreadable` such as are there
-    and cannot be read, with the reason.
+    `absent` and `changed` disagree: the catalog says that they are there, unchanged. `unknown`
+    and `pending` files are on their way in; `touched` images have size and time of before, and
+    another change time or inode (a hard link, an owner, permissions, a copy); `lost` are roots that
+    are not there, `unreadable` such as are there and cannot be read, with the reason.
     """
 
     checked: int
@@ -39,7 +38,7 @@ class DiskFindings:
     folders: int
     held: int = 0
     unreadable: tuple[tuple[bytes, str], ...] = ()
-    touched: tuple[Image, ...] = ()
+    touched: int = 0
 
     @property
     def disagrees(self) -> bool:
@@ -66,9 +65,9 @@ class DiskFindings:
         if self.unknown:
             parts.append(f"{self.unknown:,} files are not ingested yet: the next watch takes them")
         if self.touched:
-            what = counted(len(self.touched), "file has", "files have")
-            again = "another inode or time of change: the next watch reads them again"
-            parts.append(f"{what} {again}")
+            which = counted(self.touched, "file has", "files have")
+            why = "another change time or inode (a new link, permissions, a copy)"
+            parts.append(f"{which} {why}: the next watch reads again")
         if self.pending:
             parts.append(f"{self.pending:,} wait to be read")
         return "; ".join(parts)
@@ -80,9 +79,9 @@ def compare_disk(
     """Compare every image with its file, and count the files that nobody knows."""
     roots = catalog.roots.all()
     network = {root.id for root in roots if is_network(root.path)}
-    absent, changed, touched = [], [], []
+    absent, changed = [], []
     listings = Listings()
-    checked = 0
+    checked = touched = 0
     for root in roots:
         after = 0
         while page := catalog.images.page_of_root(root.id, after=after, limit=_PAGE):
@@ -98,10 +97,11 @@ def compare_disk(
                     continue
                 if stat is None or not listings.has(image.path, root.path):
                     absent.append(image)
-                elif not same_file(known.stat, stat, network=True):  # by size and time
-                    changed.append(image)
                 elif not same_file(known.stat, stat, network=root.id in network):
-                    touched.append(image)
+                    if known.stat[2:4] == stat[2:4]:
+                        touched += 1
+                    else:
+                        changed.append(image)
             after = page[-1].id
     watched = [root.path for root in roots if root.kind == "watched"]
     every = [root.path for root in roots] + [mount.path for mount in catalog.mounts.all()]
@@ -123,7 +123,7 @@ def compare_disk(
         folders=folders,
         held=_held(catalog),
         unreadable=tuple(closed.items()),
-        touched=tuple(touched),
+        touched=touched,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgclust.catalog import Catalog
-from imgclust.errors import NothingThereError, StorageError, UsageError, reason_of
+from imgclust.errors import NothingThereError, StorageError, UsageError, writing
 from imgclust.export.projector import write_projector
 from imgclust.export.rows import (
     Rows,
@@ -242,7 +242,7 @@ def replacing_file(path: Path) -> Iterator[BinaryIO]:
     StorageError
         When it cannot be written.
     """
-    with _told(path):
+    with writing(printable(path)):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as stream:
             yield stream
@@ -261,7 +261,7 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".imgclust-export-{os.getpid()}.part")
     before = temporary.with_suffix(".old")
     try:
-        with _told(path):
+        with writing(printable(path)):
             path.parent.mkdir(parents=True, exist_ok=True)
             temporary.mkdir()
             yield temporary
@@ -284,11 +284,3 @@ def _clear(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         folder.rmdir()
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{printable(path)} cannot be written: {reason_of(error)}") from None

@@ -46,7 +46,7 @@ class Sidecars:
     removed
         Sidecars of ours that named a cluster that the image has left.
     foreign
-        Images with a sidecar that is not ours, left alone.
+        Images with a sidecar that is not ours, left alone, whether they would have one or not.
     failed
         Images whose sidecar could not be written; `reason` says why the first could not.
     """
@@ -122,35 +122,35 @@ def write_sidecars(rows: Rows, place: Callable[[bytes], bytes], *, make_folders:
         for image in page:
             name = None if image.cluster is None else rows.names.get(image.cluster)
             try:
-                word = _put(place(image.path), name, missing=image.missing, make=make_folders)
+                words = _put(place(image.path), name, missing=image.missing, make=make_folders)
             except OSError as error:
-                word = "failed"
+                words = ("failed",)
                 reason = reason or f"{printable(place(image.path))}: {error.strerror}"
-            counts[word] += 1
-            if word == "removed":
-                counts["unnamed"] += 1
+            for word in words:
+                counts[word] += 1
     return Sidecars(**counts, reason=reason)
 
 
-def _put(path: bytes, name: str | None, *, missing: bool, make: bool) -> str:
-    """Bring one sidecar up to date; returns under which word it is counted."""
-    if missing:
-        return "missing"
+def _put(path: bytes, name: str | None, *, missing: bool, make: bool) -> tuple[str, ...]:
+    """Bring one sidecar up to date; returns under which words it is counted."""
     there = _content(path)
+    foreign = ("foreign",) if there is not None and not is_ours(there) else ()
+    if missing:
+        return ("missing", *foreign)
     if name is None:
-        if there is None or not is_ours(there):
-            return "unnamed"
+        if there is None or foreign:
+            return ("unnamed", *foreign)
         os.unlink(path)
-        return "removed"
-    if there is not None and not is_ours(there):
-        return "foreign"
+        return "unnamed", "removed"
+    if foreign:
+        return foreign
     wanted = sidecar(name)
     if there != wanted:
         if make:
             os.makedirs(os.path.dirname(path), exist_ok=True)
         with replacing(Path(os.fsdecode(path)), lasting=False) as file:
             file.write(wanted)
-    return "written"
+    return ("written",)
 
 
 def _content(path: bytes) -> bytes | None:

@@ -17,10 +17,14 @@ PICTURE_SUFFIXES = frozenset(
 RAW_SUFFIXES = frozenset([".cr2", ".cr3", ".nef", ".arw", ".dng", ".raf", ".orf", ".rw2"])
 RAW_FORMATS = frozenset(suffix[1:].upper() for suffix in RAW_SUFFIXES)
 
+# What RAW files begin with that are not TIFF files by signature: RAF, ORF, RW2; CR3 from byte 4 on.
+RAW_SIGNATURES = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0")
+CR3_SIGNATURE = b"ftypcrx "
+
 # Kinds that no browser shows everywhere.
 PREVIEWED_FORMATS = RAW_FORMATS | {"HEIC", "TIFF"}
 
-_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset(
@@ -52,19 +56,17 @@ def recognise(head: bytes, suffix: str) -> str | None:
         return "WEBP"
     if head.startswith((b"GIF87a", b"GIF89a")):
         return "GIF"
-    if suffix in RAW_SUFFIXES:
-        return suffix[1:].upper()
-    if head.startswith(_TIFF_SIGNATURES):
-        return "TIFF"
+    if head.startswith(TIFF_SIGNATURES):
+        return suffix[1:].upper() if suffix in RAW_SUFFIXES else "TIFF"
     # Two letters alone would make images of text files; the size of the header that follows tells.
     if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:
         return "BMP"
     # The same without the file header: only its name tells it from other bytes.
     if suffix == ".dib" and int.from_bytes(head[:4], "little") in _BMP_HEADER_SIZES:
         return "BMP"
-    if head[4:8] == b"ftyp":
-        return _iso_format(head)
-    return None
+    if head[4:8] == b"ftyp" and (kind := _iso_format(head)):
+        return kind
+    return suffix[1:].upper() if suffix in RAW_SUFFIXES else None
 
 
 def _iso_format(head: bytes) -> str | None:

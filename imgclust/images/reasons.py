@@ -7,7 +7,13 @@ import io
 
 from PIL import TiffImagePlugin, UnidentifiedImageError
 
-from imgclust.images.formats import HEAD_BYTES
+from imgclust.images.formats import (
+    CR3_SIGNATURE,
+    HEAD_BYTES,
+    RAW_FORMATS,
+    RAW_SIGNATURES,
+    TIFF_SIGNATURES,
+)
 
 # Kinds of files that are found under pictures' names: signature, where it is, what it is.
 _OTHERS: tuple[tuple[bytes, int, str], ...] = (
@@ -63,7 +69,6 @@ _UNSUPPORTED = (
     *("unknown data organization", "cannot be decoded by"),
 )
 _RARE = {34661: "JBIG", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP", 50002: "JPEG XL"}
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _CUT = ("truncated", "unexpected end", "not enough data", "buffer is not large enough")
 # Start-of-frame markers of JPEG (ITU T.81, table B.1) that no common decoder knows.
 _FRAMES = {
@@ -112,6 +117,8 @@ def reason(error: BaseException, kind: str, content: bytes) -> str:
     """Why a file of a known kind cannot be decoded."""
     error = _cause(error, content)
     message = str(error).lower()
+    if kind in RAW_FORMATS and (other := _not_raw(content, f".{kind.lower()}")):
+        return other
     if kind == "TIFF" and isinstance(error, KeyError):
         return f"a TIFF file of a sort that is not supported (compression {_shown(error)})"
     if kind == "JPEG":
@@ -131,9 +138,24 @@ def reason(error: BaseException, kind: str, content: bytes) -> str:
     return f"damaged or cut short {kind}: its contents cannot be decoded"
 
 
+def _not_raw(content: bytes, suffix: str) -> str:
+    """What it is that a RAW file's name leads astray about; "" for what may be a RAW file."""
+    if content.startswith(TIFF_SIGNATURES):
+        with contextlib.suppress(Exception):
+            if 0 not in TiffImagePlugin.TiffImageFile(io.BytesIO(content)).size:
+                return (
+                    f"a TIFF file under a RAW file's name ({suffix}), or of a camera that is not "
+                    "supported; a plain TIFF file is read as .tif"
+                )
+        return ""
+    if content.startswith(RAW_SIGNATURES) or content[4:12] == CR3_SIGNATURE:
+        return ""
+    return describe_unknown(content[:HEAD_BYTES], suffix)
+
+
 def _cause(error: BaseException, content: bytes) -> BaseException:
     """What made Pillow say that it cannot identify a file of a kind that it knows."""
-    if isinstance(error, UnidentifiedImageError) and content[:4] in _TIFF:
+    if isinstance(error, UnidentifiedImageError) and content.startswith(TIFF_SIGNATURES):
         try:
             TiffImagePlugin.TiffImageFile(io.BytesIO(content))
         except Exception as cause:

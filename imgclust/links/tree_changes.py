@@ -37,7 +37,6 @@ from imgclust.links.ledger import LedgerRow
 
 # A change within this time after a folder was read may leave its time of change as it was.
 _YOUNG_NS = 2_000_000_000
-_BLOCK = 1 << 20
 # Looks at folders that change while they are read.
 _AGAIN = 5
 # The setting that holds folders that people have renamed, until their clusters are named.
@@ -453,11 +452,8 @@ def _real(path: bytes) -> bytes:
 
 
 def _sha256(path: bytes) -> bytes:
-    digest = hashlib.sha256()
     try:
         with open_to_read(path) as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
+            return hashlib.file_digest(file, "sha256").digest()
     except OSError:
         return b""
-    return digest.digest()

@@ -120,7 +120,7 @@ _LIST = "ls -ld -- \\\n'/home/ann/Pictures/cat small.jpg'\n"
 
 
 @router.get("/collections/{name}/sweep", responses=answers(SweepCurve, _CURVE))
-def curve(site: Here, name: Name) -> Response:
+def sweep_curve(site: Here, name: Name) -> Response:
     """Show the elbow curve of the last sweep; 404 before the first one.
 
     `kept` are the k whose clusters can be previewed. `current` is false when images came or left
@@ -131,7 +131,7 @@ def curve(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/sweep/{k}", responses=answers(SweepPreview, _PREVIEW))
-def preview_of_k(
+def sweep_preview(
     site: Here,
     name: Name,
     k: Annotated[int, Path(ge=1, le=10**9, description="How many clusters.", examples=[20])],

@@ -67,7 +67,8 @@ def status(screen: Screen, result: Status) -> None:
     elif result.pause.hours:
         facts.append(("hours", f"files are read in the hours {result.pause.hours}, so now too"))
     if result.added:
-        facts.append(("added", f"single files from {counted(result.added, 'folder', 'folders')}"))
+        folders = "1 folder that is" if result.added == 1 else f"{result.added:,} folders that are"
+        facts.append(("added", f"images from {folders} not watched; see imgclust roots"))
     facts.append(("links", f"{_LINKS[result.link_mode]} in {printable(result.link_folder)}"))
     facts.append(("network", _network(result)))
     if result.pending:
@@ -80,6 +81,10 @@ def status(screen: Screen, result: Status) -> None:
     if result.corrections:
         number = sum(result.corrections.values())
         facts.append(("corrections", f"{number:,}; see imgclust clusters corrections"))
+    if result.waiting_links:
+        wait = counted(result.waiting_links, "moved link waits", "moved links wait")
+        decide = "see imgclust clusters corrections, then --accept or --reject"
+        facts.append(("waiting", f"{wait}; {decide}"))
     if result.damaged:
         facts.append(
             (

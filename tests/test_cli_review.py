@@ -1,0 +1,194 @@
+"""`clusters review`: answers on a terminal and on standard input, stored at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgclust.cli.context import Call
+from tests.command_line import Run, make, runner
+
+Feed = Callable[[bytes], None]
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    call = runner(make(tmp_path), capsys, monkeypatch)
+    assert call("cluster", "-k", "4", "-y").code == 0
+    return call
+
+
+@pytest.fixture
+def feed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
+    """A standard input that holds some bytes and whose writer stays."""
+    with contextlib.ExitStack() as opened:
+
+        def put(content: bytes) -> None:
+            reader, writer = os.pipe()
+            os.write(writer, content)
+            monkeypatch.setattr(sys, "stdin", opened.enter_context(os.fdopen(reader)))
+            opened.callback(os.close, writer)
+
+        yield put
+
+
+@pytest.fixture
+def person(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Someone at a terminal who gives these answers; returns the questions."""
+
+    def sits(*answers: str | type[BaseException] | None) -> list[str]:
+        asked: list[str] = []
+        left = list(answers)
+
+        def reply(self: Call, question: str) -> str | None:
+            asked.append(question)
+            said = left.pop(0)
+            if isinstance(said, type):
+                raise said
+            return said
+
+        monkeypatch.setattr("imgclust.terminal.Screen.can_ask", True)
+        monkeypatch.setattr(Call, "reply", reply)
+        return asked
+
+    return sits
+
+
+def stored(run: Run) -> list[str]:
+    return [row["kind"] for row in run("--json", "clusters", "corrections").document["corrections"]]
+
+
+def pairs(run: Run, *options: str) -> list[set[int]]:
+    asked = run("--json", "clusters", "review", *options).document["questions"]
+    return [{one["image"]["id"], one["other"]["id"]} for one in asked]
+
+
+def test_a_dry_run_and_json_list_pairs_and_read_nothing(run: Run, feed: Feed) -> None:
+    feed(b"y\ny\n")
+    said = run("clusters", "review", "--dry-run", "-n", "2")
+    assert (said.code, said.err) == (0, "")
+    assert "2 pairs to ask about; so far 0 are together and 0 apart" in said.out
+    document: dict[str, Any] = run("--json", "clusters", "review", "-n", "2").document
+    assert len(document["questions"]) == 2
+    assert set(document["questions"][0]["image"]) == {"id", "path", "cluster", "name"}
+    assert stored(run) == []
+    assert sys.stdin.readline() == "y\n"
+
+
+def test_lines_of_standard_input_answer(run: Run, feed: Feed) -> None:
+    first = pairs(run, "-n", "1")[0]
+    feed(b"y\nskip\nNO\nquit\ny\n")
+    said = run("clusters", "review")
+    assert (said.code, said.err) == (0, "")
+    assert "2 answers kept: 1 together, 1 apart" in said.out
+    assert stored(run) == ["together", "apart"]
+    assert first not in pairs(run, "-n", "100")
+    assert sys.stdin.readline() == "y\n"
+
+
+@pytest.mark.parametrize("rest", [b"", b"perhaps\n", b"y"])
+def test_answers_before_silence_or_nonsense_are_kept(run: Run, feed: Feed, rest: bytes) -> None:
+    feed(b"n\n" + rest)
+    said = run("clusters", "review")
+    assert stored(run) == ["apart"]
+    assert "1 answer kept" in said.out
+    assert said.code == (2 if rest else 0)
+    assert ("is not an answer; use y, n, skip or quit" in said.err) == bool(rest)
+
+
+def test_without_any_answer_nothing_is_stored(run: Run, feed: Feed) -> None:
+    feed(b"")
+    said = run("clusters", "review")
+    assert (said.code, stored(run)) == (0, [])
+    assert "0 answers kept" in said.out
+
+
+def test_a_person_is_asked_one_pair_after_the_other(
+    run: Run, person: Callable[..., list[str]]
+) -> None:
+    asked = person("y", "what?", "n", "s", "q")
+    said = run("clusters", "review")
+    assert said.code == 0
+    assert len(asked) == 5
+    assert asked[0] == "same group? [y]es, [n]o, [s]kip, [q]uit"
+    assert "1 of 20" in said.out
+    assert "4 of 20" in said.out
+    assert said.out.count("file:///") == 8  # two for each pair; nonsense is asked again
+    assert stored(run) == ["together", "apart"]
+
+
+def test_ctrl_c_keeps_what_was_answered(run: Run, person: Callable[..., list[str]]) -> None:
+    person("y", "n", KeyboardInterrupt)
+    said = run("clusters", "review")
+    assert said.code == 130
+    assert "interrupted; 2 answers kept" in said.err
+    assert stored(run) == ["together", "apart"]
+
+
+def test_the_end_of_the_terminal_ends_the_review(
+    run: Run, person: Callable[..., list[str]]
+) -> None:
+    person("n", None)
+    assert run("clusters", "review").code == 0
+    assert stored(run) == ["apart"]
+
+
+def test_no_more_is_asked_than_wanted_and_than_there_is(
+    run: Run, person: Callable[..., list[str]]
+) -> None:
+    asked = person(*["n"] * 3)
+    run("clusters", "review", "-n", "3")
+    assert len(asked) == 3
+    asked = person(*["y"] * 300)
+    said = run("clusters", "review", "-n", "300")
+    assert "nothing is left to ask about" in said.out
+    assert said.code == 0
+
+
+def test_what_contradicts_another_correction_is_refused_with_the_reason(
+    run: Run, person: Callable[..., list[str]]
+) -> None:
+    asked = run("--json", "clusters", "review", "-n", "1").document["questions"][0]
+    one, other = asked["image"], asked["other"]
+    elsewhere = next(
+        row["id"]
+        for row in run("--json", "clusters").document["clusters"]
+        if row["id"] != one["cluster"]
+    )
+    run("clusters", "exclude", str(other["id"]), "--from", str(elsewhere))
+    run("clusters", "move", str(one["id"]), "--to", str(elsewhere))
+    person(*["y"] * 40)
+    said = run("clusters", "review", "-n", "40")
+    assert said.code == 0
+    assert "refused" in said.out
+    assert "not kept: " in said.err
+    assert "contradicts correction" in said.err
+
+
+def test_missing_images_are_not_asked_about_and_not_corrected(run: Run, tmp_path: Path) -> None:
+    asked = run("--json", "clusters", "review", "-n", "1").document["questions"][0]["image"]
+    Path(asked["path"]).unlink()
+    run("watch", "--once", "-q", tmp_path / "drop")
+    assert all(asked["id"] not in pair for pair in pairs(run, "-n", "100"))
+    for command in (
+        ("move", str(asked["id"]), "--to", "1"),
+        ("exclude", asked["path"], "--from", "1"),
+        ("new", "gone", str(asked["id"])),
+    ):
+        assert f"image {asked['id']} is missing: " in run("clusters", *command).refused(3)
+    # Of a folder those that are there are taken.
+    moved = run("--json", "clusters", "move", tmp_path / "drop", "--to", "1").document
+    assert asked["id"] not in [one["id"] for one in moved["images"]]
+    assert len(moved["images"]) == 23
+
+
+def test_wrong_numbers_and_no_clusters(run: Run, tmp_path: Path) -> None:
+    run("clusters", "review", "-n", "0").refused(2)
+    run("collections", "create", "empty")
+    assert run("--collection", "empty", "clusters", "review", "--dry-run").code == 3
