@@ -170,6 +170,31 @@ def test_a_dead_watcher_is_red_and_started_again(
     assert [event.kind for event in events if event.kind == "trouble"] == ["trouble"]
 
 
+@pytest.mark.parametrize("how", ["killed", "ended"])
+def test_a_watcher_whose_thread_would_end_is_red_and_started_again(
+    index: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Whatever is raised in it, and when its loop ends although nobody has asked for that."""
+    from imgclust.collection.service import Service
+
+    watch, once = Service.watch, list[str]()
+
+    def strange(self: Service, *arguments: object, **options: object) -> object:
+        if not once:
+            once.append(threading.current_thread().name)
+            if how == "killed":
+                raise SystemExit
+            return None
+        return watch(self, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Service, "watch", strange)
+    monkeypatch.setattr("imgclust.server.watcher_thread._AGAIN_S", 4.0)
+    with service(index) as (address, _, _):
+        until(lambda: httpx2.get(f"{address}/readyz").status_code == 503, seconds=5)
+        assert once == ["watcher"]
+        until(lambda: httpx2.get(f"{address}/readyz").status_code == 200, seconds=60)
+
+
 def test_another_watcher_is_no_fault(index: Path) -> None:
     lock = FileLock(index / "default" / "ingest.lock", purpose="ingesting into")
     with lock, service(index) as (address, events, _):

@@ -68,7 +68,9 @@ class WatcherThread:
                 with self._site.open(self._name) as collection:
                     self._state.begin()
                     collection.service.watch(self._roots, monitor=self._state, emit=self._emit)
+                if self._site.stop.is_set():
                     return
+                self._state.ended = why = "it has stopped by itself"
             except StoppedError:
                 return
             except LockedError as error:
@@ -80,7 +82,7 @@ class WatcherThread:
                 why = str(error)
             except ImgclustError as error:
                 self._state.ended = why = str(error)
-            except Exception as error:
+            except BaseException as error:  # this thread must last: only the service ends it
                 self._state.ended = why = f"internal error: {type(error).__name__}: {error}"
                 _log.debug("%s", traceback.format_exc())
             if why != said:
