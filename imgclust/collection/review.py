@@ -167,6 +167,7 @@ def answered(context: Context, first: Image, second: Image, *, same: bool, made_
         moved = enforce(catalog, Model(catalog, clustering), new=[number], what=what)
         catalog.ledger.queue_links_of(moved)
         catalog.clusterings.confirm(clustering.id)
-    finish_links(context)
+    if moved:  # a session of many answers does not wait for the link folder each time
+        finish_links(context)
     images = sum(len(catalog.images.with_content(key)) for key in moved)
     return Answer(number, kind, first.id, second.id, moved=images, already=False)
