@@ -387,6 +387,12 @@ def _stays(desk: Desk, names: list[str], folder: str) -> None:
             raise FaultError(f"{name} is in {where}, not in {folder}")
 
 
+def _numbers(said: str) -> int:
+    """Of how many links was said that they were deleted."""
+    found = re.findall(r"(\d+) links? (?:was|were) deleted in the link folder", said)
+    return sum(map(int, found))
+
+
 def _deleted(desk: Desk, key: str, *, count: int = 1) -> None:
     source = desk.folders()[0]
     names = desk.photos(source)[:count]
@@ -400,17 +406,13 @@ def _deleted(desk: Desk, key: str, *, count: int = 1) -> None:
         def told() -> bool:
             nonlocal said
             said += desk.said()
-            return "deleted in the link folder" in said
+            return _numbers(said) >= count  # a sync between two of them says it of each
 
         desk.see(told, "a line that says that links were deleted")
         desk.at_rest()
     if (desk.tree(), desk.corrections()) != (before, corrections):
         raise FaultError("the tree or the corrections are not as before")
-    # A sync between two of them says it of each.
-    numbers = re.findall(
-        r"(\d+) links? (?:was|were) deleted in the link folder", said + desk.said()
-    )
-    if sum(map(int, numbers)) != count:
+    if _numbers(said + desk.said()) != count:
         raise FaultError(f"not said once of each: {said}")
 
 
