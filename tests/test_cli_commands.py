@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import re
@@ -153,7 +154,8 @@ def test_names_that_are_no_utf8(run: Run, tmp_path: Path) -> None:
 def test_view(run: Run, ready: Path, tmp_path: Path) -> None:
     out = tmp_path / "map.png"
     document = run("view", "--method", "pca", "--out", out, "--json").document
-    assert list(document) == ["chart", "method", "dims", "n", "placed", "refitted", "page"]
+    keys = ["chart", "method", "dims", "n", "placed", "refitted", "page", "missing", "corrected"]
+    assert list(document) == keys
     assert document["chart"] == str(out)
     assert out.read_bytes().startswith(b"\x89PNG")
     said = run("view", "--method", "pca", "--out", out)
@@ -220,8 +222,8 @@ def test_why_a_file_is_no_image(run: Run, ready: Path, tmp_path: Path) -> None:
     assert run("remove", nowhere, "-y").refused(3).endswith(f" is {nowhere}\n")
 
 
-def test_quiet_says_nothing_when_all_goes_well(run: Run, ready: Path) -> None:
-    drop = ready / "drop"
+def test_quiet_says_nothing_when_all_goes_well(run: Run, drop: Path) -> None:
+    assert run("watch", "--once", drop, "-q").code == 0
     for command in (
         "cluster -k 4 -y",
         "clusters name 1 Beach",
@@ -565,3 +567,15 @@ def test_a_wrong_recurrence_is_refused(run: Run, ready: Path) -> None:
     said = run("watch", "--once", "--recluster-every", "weekly").refused(2)
     assert "neither a number of images (5000), a time (12h, 7d) nor off" in said
     assert run("watch", "--once", "--recluster-every", "7d").code == 0
+
+
+@pytest.mark.parametrize("command", ["move - --to 1", "new trip -", "exclude - --from 1"])
+def test_a_list_of_paths_with_zero_bytes_needs_its_option(
+    run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    class Standard:
+        buffer = io.BytesIO(os.fsencode(ready / "drop" / "picture-01.png") + b"\0")
+
+    monkeypatch.setattr("sys.stdin", Standard)
+    said = run("clusters", *command.split())
+    assert "-0 reads such lists" in said.refused(2)

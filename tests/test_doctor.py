@@ -261,7 +261,7 @@ def test_rows_that_say_different_things_of_a_path(collection: Collection, drop: 
         "(SELECT path FROM images WHERE id = 2)",
     )
     result = collection.doctor()
-    assert "2 images that nothing is known of on disk" in named(result, "catalog").sentence
+    assert "2 images without a record of their file" in named(result, "catalog").sentence
     assert "1 files said to be in without an image" in named(result, "catalog").sentence
     mended = collection.doctor(repair=True)
     assert (mended.ok, wrong(mended)) == (True, set())

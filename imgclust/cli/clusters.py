@@ -73,7 +73,10 @@ def cluster(
     k: Annotated[
         str | None,
         typer.Option(
-            "-k", parser=count_or_auto(1), metavar="N|auto", help="How many; auto: chosen from the images."
+            "-k",
+            parser=count_or_auto(1),
+            metavar="N|auto",
+            help="How many; auto: chosen from the images.",
         ),
     ] = None,
     space: Annotated[

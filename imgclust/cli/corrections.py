@@ -40,7 +40,12 @@ def _named(images: Sequence[str], *, null: bool) -> list[str]:
     if images.count("-") > 1:
         raise UsageError("- is given twice; standard input can be read once")
     separator = b"\0" if null else b"\n"
-    read = [os.fsdecode(path) for path in sys.stdin.buffer.read().split(separator) if path]
+    given = sys.stdin.buffer.read()
+    if not null and b"\0" in given:
+        raise UsageError(
+            "the paths on standard input have a zero byte in them; -0 reads such lists"
+        )
+    read = [os.fsdecode(path) for path in given.split(separator) if path]
     return [one for name in images for one in (read if name == "-" else [name])]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path
 from fastapi.responses import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from imgclust.collection import (
     ClusterRow,
@@ -50,6 +50,15 @@ class Body(BaseModel):
     """What a command is given; nothing else is taken."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_zero_bytes(cls, value: Any) -> Any:
+        """No path or name has a zero byte; the system takes none."""
+        texts = value if isinstance(value, list) else [value]
+        if any(isinstance(text, str) and "\0" in text for text in texts):
+            raise ValueError("a zero byte is in it")
+        return value
 
 
 class DryRun(Body):
