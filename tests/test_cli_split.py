@@ -198,7 +198,7 @@ def test_images_that_are_all_alike(run: Run, tmp_path: Path) -> None:
     assert run("watch", "--once", tmp_path / "drop", "-q").code == 0
     assert "have identical embeddings" in run("clusters", "split", "1").refused(3)
     said = run("cluster", "-k", "3")
-    assert "k = 1: there is only 1 distinct embedding; 3 was asked" in said.out
+    assert "k = 1: there is only 1 group of images that the space smoothed tells apart" in said.out
     done = run("cluster", "-k", "auto", "--json").document
     assert (done["k"], done["chosen_by"], done["inertia"]) == (1, "rule", pytest.approx(0))
 
