@@ -12,6 +12,7 @@ changes its group because of what comes later.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from imgclust import devices
 from imgclust.clustering.faiss_kmeans import Vectors, checked
 from imgclust.errors import ClusteringError
 
@@ -42,6 +44,7 @@ _COARSE, _FINE = (16, 32, 48, 64, 96, 128, 192, 256), 256
 _PAIR_AXES = 20_000
 _SAMPLED = 256, 2_000  # pairs by which the number is chosen
 _AXES_ROWS = 2_000
+_WORTH_THREADS = 500_000_000  # multiplications of what finds the axes
 _BLOCK = 1_024
 _REPRESENTATIVES = 16_384  # compared with a block at a time
 _BESIDE = 2_048  # the same on a few axes: products that stay in the processor's cache
@@ -369,5 +372,8 @@ def _principal_axes(rows: Vectors, count: int) -> NDArray[np.float32]:
 
     sample = rows[:: -(-len(rows) // _AXES_ROWS)]
     count = min(count, *sample.shape)
-    _, _, axes = randomized_svd(sample - sample.mean(axis=0), count, n_iter=1, random_state=0)
+    # Threads of OpenBLAS wait for each other for longer than so little work takes.
+    small = sample.size * count < _WORTH_THREADS
+    with devices.one_blas_thread if small else contextlib.nullcontext():
+        _, _, axes = randomized_svd(sample - sample.mean(axis=0), count, n_iter=1, random_state=0)
     return np.asarray(axes, dtype=np.float32)
