@@ -24,11 +24,6 @@ from tests.conftest import DIMENSIONS, Open, write_picture
 from tests.fakes import FakeEmbedder
 
 
-@pytest.fixture(scope="module")
-def made(made_once: Path) -> Path:
-    return made_once
-
-
 @pytest.fixture
 def ready(made: Path, run: Run, tmp_path: Path) -> Path:
     shutil.copytree(made / "index", tmp_path / "index", symlinks=True)

@@ -52,11 +52,6 @@ FAILING = {
 }
 
 
-@pytest.fixture(scope="module")
-def made(made_once: Path) -> Path:
-    return made_once
-
-
 @pytest.fixture
 def index(ready: Path, tmp_path: Path) -> Path:
     """An index folder with the ingested collection `default`."""
