@@ -120,10 +120,19 @@ def corrections(screen: Screen, result: CorrectionList) -> None:
 
 def questions(screen: Screen, result: Questions) -> None:
     """Pairs that would be asked about."""
-    for one in result.questions:
-        for image in (one.image, one.other):
-            screen.fitted(f"{image.id:>8}  cluster {_home(image)}  ", printable(image.path))
-        screen.line()
+    screen.table(
+        [
+            Column("pair", "number"),
+            Column("id", "number"),
+            Column("cluster"),
+            Column("path", "path"),
+        ],
+        [
+            (f"{number:,}", str(image.id), _home(image), image.path)
+            for number, one in enumerate(result.questions, 1)
+            for image in (one.image, one.other)
+        ],
+    )
     screen.summary(
         f"{counted(len(result.questions), 'pair')} to ask about; so far {result.together:,} are "
         f"together and {result.apart:,} apart"
