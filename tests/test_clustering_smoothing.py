@@ -168,3 +168,14 @@ def test_what_is_refused() -> None:
         smooth(groups(1, 3), neighbours=0)
     with pytest.raises(ClusteringError, match="NaN"):
         smooth(np.full((3, 2), np.nan))
+
+
+def test_a_last_list_that_no_row_asks_for_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.random.default_rng(0).normal(size=(400, 16)).astype(np.float32)
+    lists = np.arange(400) % 3
+    other = np.where(lists == 0, 1, 0)
+    near = np.stack([lists, other], axis=1).astype(np.int32)
+    monkeypatch.setattr("imgclust.clustering.smoother.EXACT_ROWS", 100)
+    monkeypatch.setattr("imgclust.clustering.smoother._TOGETHER", 10)
+    monkeypatch.setattr("imgclust.clustering.smoother._nearest_lists", lambda _: near)
+    assert np.isfinite(smooth(rows).smoothed).all()

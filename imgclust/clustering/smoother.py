@@ -292,7 +292,8 @@ def _by_lists(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[n
             hits = np.flatnonzero(products > cosines[part].min(axis=1)[:, np.newaxis])
             asked, found = np.divmod(hits, max(1, len(theirs)))
             waiting.append((part[asked], theirs[found], products.ravel()[hits]))
-        if number == lists - 1 or sum(len(one[0]) for one in waiting) > _TOGETHER:
+        last = number == lists - 1
+        if waiting and (last or sum(len(one[0]) for one in waiting) > _TOGETHER):
             _merge(cosines, positions, *(np.concatenate(one) for one in zip(*waiting, strict=True)))
             waiting.clear()
     return cosines, positions.astype(np.int64)
