@@ -102,9 +102,9 @@ class Desk:
         for _ in range(_TRIES - 1):  # a window that is just opened may not have its entries yet
             self._press_to(window, wanted)
             with contextlib.suppress(TimeoutError):
-                return self.screen.selected(window)
+                return self.screen.selected(window, count=len(wanted))
         self._press_to(window, wanted)
-        return self.screen.selected(window)
+        return self.screen.selected(window, count=len(wanted))
 
     def _press_to(self, window: str, wanted: list[int]) -> None:
         self.screen.activate(window)

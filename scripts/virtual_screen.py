@@ -33,6 +33,8 @@ class "*" style "found"
 gtk-enable-animations = 0
 """
 _STEPS = 12
+# Fewer pixels between two stretches are a hole in one entry.
+_GAP = 6
 
 
 def absent(programs: Sequence[str]) -> list[str]:
@@ -137,13 +139,13 @@ class Screen:
         """Keep what is on the screen."""
         Image.fromarray(self.frame().copy()).save(path)
 
-    def selected(self, window: str) -> tuple[int, int]:
-        """A place on what is selected in a window.
+    def selected(self, window: str, *, count: int = 1) -> tuple[int, int]:
+        """A place on the first of so many entries that are selected in a window.
 
         Raises
         ------
         TimeoutError
-            When nothing is.
+            When it is another number: a key may have come before the window was ready.
         """
         said = self.xdotool("getwindowgeometry", "--shell", window)
         at = {key: int(value) for key, value in (line.split("=") for line in said.splitlines())}
@@ -151,14 +153,29 @@ class Screen:
 
         def found() -> tuple[int, int] | None:
             part = self.frame()[top : at["Y"] + at["HEIGHT"], left : at["X"] + at["WIDTH"]]
-            rows, columns = np.nonzero((part == _SELECTED).all(axis=2))
-            if not len(rows):
+            marked = (part == _SELECTED).all(axis=2)
+            rows, columns = np.nonzero(marked)
+            if not len(rows) or _entries(marked) != count:
                 return None
             first = rows[0] + 3  # inside the topmost of them
             return left + int(np.median(columns[rows == first])), top + int(first) + 3
 
         place: tuple[int, int] = wait(found, "a selection", seconds=5)
         return place
+
+
+def _entries(marked: npt.NDArray[np.bool_]) -> int:
+    """How many rectangles there are in a mask, in columns that have a gap between them."""
+    return sum(
+        len(_runs(marked[:, left:right].any(axis=1))) for left, right in _runs(marked.any(axis=0))
+    )
+
+
+def _runs(marked: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Beginning and end of each stretch that is marked; a few pixels are no gap."""
+    places = np.flatnonzero(marked)
+    parts = np.split(places, np.flatnonzero(np.diff(places) > _GAP) + 1)
+    return [(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
 
 
 @contextlib.contextmanager
