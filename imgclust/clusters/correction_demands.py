@@ -235,10 +235,10 @@ def _refusal(
         few = f"{counted(k, 'cluster')} {'is' if k == 1 else 'are'} too few for {beside}"
         message = f"{few}; use -k {needed} or more{back}"
     else:
-        few = "there is one cluster" if k == 1 else f"the {k:,} clusters are too few"
+        few = "not possible in " + ("one cluster" if k == 1 else f"the {k:,} clusters there are")
         frozen = {*clusters} <= {*catalog.clusterings.frozen()}
         which = f"clusters split {clusters[0] if k == 1 else 'ID'}" if frozen else "cluster"
-        beside = f" beside {beside}" if beside else ""
+        beside = f", beside {beside}" if beside else ""
         message = f"{what}: {few}{beside}; make more with imgclust {which} -k {needed}{back}"
     return TooFewClustersError(message, [one.id for one in in_the_way], clusters=k, needed=needed)
 
