@@ -116,6 +116,7 @@ class Desk:
         for more in range(1, count):
             self.screen.press("shift+Down")
             self.screen.selected(window, count=1 + more)
+        self.screen.still(window)  # what is done with a selection is done with the noted one
         return place
 
     def shown(self, folder: str) -> list[str]:

@@ -34,7 +34,7 @@ gtk-enable-animations = 0
 """
 _STEPS = 12
 # Looks between which a window has to be the same.
-_STILL = 4
+_STILL = 8
 # Fewer pixels between two stretches are a hole in one entry.
 _GAP = 6
 
