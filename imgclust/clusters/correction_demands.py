@@ -205,7 +205,7 @@ def _refusal(
     new: Collection[int] = (),
     what: str | None = None,
 ) -> UsageError:
-    """The error that says why corrections cannot be satisfied, and names those in the way alone.
+    """The error that says why corrections cannot be satisfied, and names no others than prevent it.
 
     Without `what` the clusters are the ones that someone wants to make.
     """
@@ -268,7 +268,7 @@ def enforce(
     Raises
     ------
     UsageError
-        When corrections cannot be satisfied; names those that are in the way.
+        When corrections cannot be satisfied; names those that prevent it.
     """
     table = catalog.corrections
     if contents is None:
@@ -323,7 +323,7 @@ def enforce_arrivals(catalog: Catalog, model: Model, keys: Sequence[int]) -> Non
         enforce(catalog, model, contents=keys)
     except ContradictionError:
         if model.clustering.id != catalog.clusterings.current_id():
-            return  # whoever makes that clustering is told
+            return  # whoever makes that clustering gets the error
         active = linked(catalog.corrections.active(), keys)
         ids = model.clustering.cluster_ids
         now = catalog.assignments.clusters_of(
