@@ -66,18 +66,6 @@ class Smoothed:
             self, smoothed=_rounds(self.points, *self.around, ROUNDS, camps=camps, weight=weight)
         )
 
-    def alone(self) -> NDArray[np.float32]:
-        """Where each of the points would lie as an arrival, float32 (n, q)."""
-        if self.around is None:
-            return self.place(self.points, alone=True)
-        cosines, positions = self.around
-        found = np.empty_like(self.points)
-        for start in range(0, len(found), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            others = np.where(cosines[part] >= 1 - _SAME, 0, cosines[part])
-            found[part] = placed(self.points[part], self.smoothed, others, positions[part])
-        return found
-
     @cached_property
     def _searched(self) -> _Searched:
         return _Searched(self.points)
@@ -110,6 +98,11 @@ class Smoothed:
         if not alone:
             found[known] = self.smoothed[positions[known, same[known].argmax(axis=1)]]
         return found
+
+
+def without_own(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cosines with neighbours (m, c) without those of a row with itself and its equals."""
+    return np.where(cosines >= 1 - _SAME, np.float32(0), cosines)
 
 
 def placed(
@@ -286,7 +279,7 @@ def _by_lists(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[n
             positions[part, :kept] = mine[best]
     asking = np.argsort(near[:, 1:], axis=None, kind="stable")
     starts = np.searchsorted(near[:, 1:].ravel()[asking], np.arange(lists + 1))
-    waiting: list[tuple[NDArray[np.int32], ...]] = []
+    waiting: list[tuple[NDArray[Any], ...]] = []
     candidates = 0
     for number in range(lists):
         theirs = order[bounds[number] : bounds[number + 1]]
