@@ -219,7 +219,7 @@ class _Following:
         if not self.ready():
             self.model.load()
         with self._catalog.piece():
-            return self._follow() >= _FEW
+            return not self.ready() or self._follow() >= _FEW
 
     def ready(self) -> bool:
         """Whether nothing has to be placed, or what places it is loaded: that takes a while."""
