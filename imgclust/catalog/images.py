@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -356,6 +357,15 @@ class Listing:
     def last(self) -> int:
         """Id of the newest image, 0 when there is none."""
         return int(self._connection.execute("SELECT coalesce(max(id), 0) FROM images").get)
+
+    def count_by_cluster(self, *, after: int, clustering: int | None) -> Counter[int | None]:
+        """Images with an id above `after` in each cluster; None for those in none."""
+        rows = self._connection.execute(
+            "SELECT a.cluster, count(*) FROM images i LEFT JOIN assignments a "
+            "ON a.clustering = ? AND a.content = i.content WHERE i.id > ? GROUP BY a.cluster",
+            (clustering, after),
+        )
+        return Counter({cluster: int(count) for cluster, count in rows})
 
     def ids(self) -> npt.NDArray[np.int64]:
         """Ids of all images, ascending."""
