@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import apsw
 import numpy as np
@@ -332,10 +333,11 @@ def test_pages_sizes_and_outliers_agree_with_the_plain_rows(catalog: Catalog) ->
     with catalog.transaction():
         number, other = begin(catalog), begin(catalog)
         for one in (number, other):
-            rows = [
+            described = [
                 DescribedCluster(c, 0.5, 1.0, keys[c], outlier_from=0.6 + c / 20) for c in (1, 2, 3)
             ]
-            catalog.clusterings.set_clusters(one, [*rows, DescribedCluster(4, 0.5, 1.0, keys[4])])
+            empty = DescribedCluster(4, 0.5, 1.0, keys[4])
+            catalog.clusterings.set_clusters(one, [*described, empty])
         placed = {
             key: (int(random.integers(1, 4)), float(random.random())) for key in keys[: -1 - 4]
         }
@@ -359,7 +361,7 @@ def test_pages_sizes_and_outliers_agree_with_the_plain_rows(catalog: Catalog) ->
                 for place, key in enumerate(some)
             ],
         )
-    images = connection.execute("SELECT id, content, path FROM images").fetchall()
+    images: list[Any] = connection.execute("SELECT id, content, path FROM images").fetchall()
     standing = connection.execute(
         "SELECT kind, content FROM corrections WHERE ended IS NULL"
     ).fetchall()
