@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 
+from imgclust.catalog import Catalog
 from imgclust.errors import CatalogError, LockedError
 from imgclust.server.security import Access
 from tests.browsing import Visit
@@ -134,6 +135,48 @@ def test_names_are_escaped(api: TestClient, tmp_path: Path) -> None:
         assert "<img src=x" not in text
         assert "&lt;img src=x onerror=alert(1)&gt;" in text, path
         assert "{{7*7}}" in text
+
+
+def test_the_wall_waits_for_few_clusters(
+    ready: Path, index: Path, api: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where representatives are still to be chosen, a page chooses some, and shows near images."""
+    monkeypatch.setattr("imgclust.collection.service._CHOSEN", 1)
+    assert run("cluster", "-k", "5", "-y").code == 0
+    with Catalog(index / "default" / "catalog.sqlite3") as catalog, catalog.transaction():
+        catalog._connection.execute("DELETE FROM representatives")
+    kept = []
+    for _ in range(6):
+        text = api.get("/c/default/", headers=PAGE).text
+        for row in api.get(f"{HERE}/clusters").json()["clusters"]:
+            card = text.split(f'data-cluster="{row["id"]}"')[1].split("</li>")[0]
+            shown = [int(one) for one in re.findall(r"/images/(\d+)/thumbnail", card)]
+            assert len(set(shown)) == min(4, row["size"])
+            ids = {
+                one["id"] for one in api.get(f"{HERE}/clusters/{row['id']}/images").json()["images"]
+            }
+            assert ids.issuperset(shown)
+        with Catalog(index / "default" / "catalog.sqlite3") as catalog:
+            counted = "SELECT count(DISTINCT cluster) FROM representatives"
+            kept.append(catalog._connection.execute(counted).get)
+    assert kept == [1, 2, 3, 4, 5, 5]
+
+
+def test_a_folder_that_is_away_makes_no_long_page(
+    ready: Path, api: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgclust.server.page_routes._ROWS", 10)
+    drop = ready / "drop"
+    away = drop.rename(ready / "away")
+    try:
+        run("watch", "--once")
+        text = api.get("/c/default/activity", headers=PAGE).text
+    finally:
+        away.rename(drop)
+    missing = text.split('id="missing"')[1].split("</section>")[0]
+    assert missing.count("<li>") == 10
+    assert "The first 10 of 24 are shown." in missing
+    assert 'data-count="24"' in missing
 
 
 def test_what_is_new_is_counted(api: TestClient, run: Run, tmp_path: Path) -> None:

@@ -118,9 +118,10 @@ class Images:
         )
         return [bytes(path) for (path,) in rows]
 
-    def missing(self) -> list[Image]:
-        """Images that are missing now."""
-        return self._many("state = 'missing' ORDER BY +id")  # +: by the index of missing ones
+    def missing(self, *, limit: int = -1) -> list[Image]:
+        """Images that are missing now, by id; at most `limit` unless it is -1."""
+        # +: by the index of missing ones
+        return self._many("state = 'missing' ORDER BY +id LIMIT ?", limit)
 
     def count_missing(self, root: int | None = None) -> int:
         """Number of images that are not where they were."""

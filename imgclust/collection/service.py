@@ -37,6 +37,8 @@ SHOWN = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": 
 _PREVIEW_PX = 1600
 # How often the index is compared with a catalog that changes meanwhile.
 _TRIES = 5
+# Pictures of a cluster on the wall, and clusters whose representatives are chosen for one page.
+_ON_WALL, _CHOSEN = 4, 4
 ORDERS = ("distance", "newest", "oldest", "taken", "name")
 # A picture that is sent in: no larger than this.
 MOST_BYTES, _MOST_PIXELS = 64 << 20, 100_000_000
@@ -303,11 +305,17 @@ class Service:
         if clustering is None:
             return ()
         ids = clustering.cluster_ids
-        shown = all_representatives(catalog, clustering.id, ids, clustering.recipe)
         sizes = catalog.assignments.sizes(clustering.id)
+        shown = {one: catalog.assignments.representatives(clustering.id, one) for one in ids}
+        # Choosing them takes long: a page waits for some, and shows the nearest of the others.
+        none = [one for one in ids if sizes.get(one) and not shown[one]]
+        shown |= all_representatives(catalog, clustering.id, none[:_CHOSEN], clustering.recipe)
+        for one in none[_CHOSEN:]:
+            nearest = catalog.assignments.images_with_distances(clustering.id, one, limit=_ON_WALL)
+            shown[one] = list(dict.fromkeys(content for _, _, content, _, _ in nearest))
         names, frozen = catalog.clusterings.names(), catalog.clusterings.frozen()
         first: dict[int, int] = {}
-        wanted = [content for cluster in ids for content in shown.get(cluster, ())[:4]]
+        wanted = [content for cluster in ids for content in shown[cluster][:_ON_WALL]]
         for image in catalog.images.with_contents(wanted):
             first.setdefault(image.content, image.id)
         rows = [
@@ -317,7 +325,7 @@ class Service:
                 size=sizes.get(cluster, 0),
                 frozen=cluster in frozen,
                 representatives=tuple(
-                    first[content] for content in shown.get(cluster, ())[:4] if content in first
+                    first[content] for content in shown[cluster][:_ON_WALL] if content in first
                 ),
             )
             for cluster in ids
