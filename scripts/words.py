@@ -76,6 +76,7 @@ PHRASES = {
     r"tells? no\b": "reports no",
     r"hold the same\b": "contain equal images, show the same",
     r"get(?:s|ting)? to its first": "start its first",
+    r"in (?:\d+|\{[^}]*\}) parts:": "split into N clusters",
 }
 # Released: a program that wrote it long ago must recognise it.
 ALLOWED = {"<!-- imgclust makes this page anew as the links change -->"}

@@ -124,7 +124,7 @@ def test_the_knee_of_a_cluster_alone(tmp_path: Path) -> None:
     cluster = largest(look(world.path))
     result = world.recluster().split(cluster, k="auto")
     assert (result.chosen_by, result.k) == ("knee", 4)
-    assert "3 parts: k = 3: the knee" in result.sentence
+    assert "into 3 clusters; k = 3: the knee" in result.sentence
 
 
 def test_a_cluster_without_groups_stays_whole(tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_more_parts_than_different_images(tmp_path: Path) -> None:
     result = world.recluster().split(1, k="5")
     assert result.k == 2
     assert result.sentence == (
-        "cluster 1 in 2 parts: k = 2: there are only 2 distinct embeddings; 5 was asked"
+        "split cluster 1 into 2 clusters; k = 2: there are only 2 distinct embeddings; 5 was asked"
     )
     assert result.notes == ()
 

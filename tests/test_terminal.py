@@ -20,7 +20,7 @@ from imgclust.collection import (
     QueryResult,
 )
 from imgclust.terminal import Screen, clusters, ingest, query, shortened
-from imgclust.terminal.forecast import Forecast
+from imgclust.terminal.screen import Forecast
 from imgclust.terminal.table import Column, PathsBelowRoots, below_roots, cells, with_name
 from imgclust.wording import printable
 

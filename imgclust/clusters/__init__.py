@@ -19,8 +19,8 @@ from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.schedule import AutomaticClustering, is_due
 from imgclust.clusters.service import Recluster
 from imgclust.clusters.similarity import Similarity, current_similarity, likeness_to, similarity_of
+from imgclust.clusters.stored_sweeps import PreviewedCluster, Previewer, SweepPreview
 from imgclust.clusters.suggestions import SuggestionUpkeep
-from imgclust.clusters.sweep_preview import PreviewedCluster, Previewer, SweepPreview
 
 __all__ = [
     "ArrivalAssigner",

@@ -10,10 +10,9 @@ from imgclust.catalog import Catalog, Clustering, PublishedClustering
 from imgclust.clustering import regrouped
 from imgclust.clusters.correction_demands import idle_notes
 from imgclust.clusters.frozen_adaptation import adapted
-from imgclust.clusters.model import ArrivalAssigner
+from imgclust.clusters.model import ArrivalAssigner, ChangedMeanwhileError
 from imgclust.clusters.publish import make_current
 from imgclust.clusters.results import ClusterResult
-from imgclust.clusters.succession import ChangedMeanwhileError
 from imgclust.errors import NothingThereError
 from imgclust.wording import joined, listed
 

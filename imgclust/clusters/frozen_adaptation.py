@@ -9,10 +9,9 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Clustering
 from imgclust.clustering import Fit
-from imgclust.clusters.model import Model
+from imgclust.clusters.model import Model, Succession
 from imgclust.clusters.publish import described
 from imgclust.clusters.space_fit import moved_centroid
-from imgclust.clusters.succession import Succession
 from imgclust.failpoints import passing
 
 # Assignments written in one transaction.

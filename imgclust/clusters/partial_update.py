@@ -13,10 +13,9 @@ from imgclust.catalog import Catalog, Clustering, must_be_numbers
 from imgclust.clustering import Fit, Matching
 from imgclust.clusters.correction_demands import follow_lineage, require_mergeable
 from imgclust.clusters.feature_space import Space
-from imgclust.clusters.model import Model
+from imgclust.clusters.model import ChangedMeanwhileError, Model, Succession
 from imgclust.clusters.publish import described, make_current
 from imgclust.clusters.results import ClusterResult, lineage, lineage_fields
-from imgclust.clusters.succession import ChangedMeanwhileError, Succession
 from imgclust.errors import NothingThereError, RecipeError, UsageError
 from imgclust.failpoints import passing
 from imgclust.progress import Progress

@@ -19,11 +19,10 @@ from imgclust.clustering import (
 )
 from imgclust.clusters.correction_demands import enforce, follow_lineage
 from imgclust.clusters.feature_space import Space, residual_distances, store
-from imgclust.clusters.model import Model
+from imgclust.clusters.model import ChangedMeanwhileError, Model, Succession
 from imgclust.clusters.results import lineage
 from imgclust.clusters.similarity import fit_and_pack, store_similarity
 from imgclust.clusters.space_fit import CurrentClusters
-from imgclust.clusters.succession import ChangedMeanwhileError, Succession
 from imgclust.errors import StoppedError
 from imgclust.failpoints import passing
 from imgclust.progress import Progress, StopFlag

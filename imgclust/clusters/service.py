@@ -32,7 +32,7 @@ from imgclust.clusters.cluster_count import (
 from imgclust.clusters.clustering_history import undo
 from imgclust.clusters.correction_demands import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
-from imgclust.clusters.model import ArrivalAssigner
+from imgclust.clusters.model import ArrivalAssigner, ChangedMeanwhileError
 from imgclust.clusters.publish import drop_unpublished, publish
 from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.space_fit import (
@@ -46,7 +46,6 @@ from imgclust.clusters.space_fit import (
     step_from,
 )
 from imgclust.clusters.stored_sweeps import draw_elbow, stored_sweep, sweep_and_store
-from imgclust.clusters.succession import ChangedMeanwhileError
 from imgclust.config import Settings
 from imgclust.errors import LockedError, NothingThereError, RecipeError, UsageError
 from imgclust.locks import FileLock, is_locked

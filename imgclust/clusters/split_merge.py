@@ -26,7 +26,7 @@ from imgclust.config import Settings
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.numbers import count_or_auto
 from imgclust.progress import Progress, StopFlag
-from imgclust.wording import joined
+from imgclust.wording import counted, joined
 
 _ROWS = 10_000  # rows that distances are measured of at a time
 
@@ -88,7 +88,7 @@ def split(
         matching=with_others(group, local),
         asked={"split": cluster, "into": sorted(local.ids)},
         chosen_by=chosen_by,
-        sentence=f"cluster {cluster} in {done.k} parts: {reason}",
+        sentence=f"split cluster {cluster} into {counted(done.k, 'cluster')}; {reason}",
         heirs={cluster: tuple(local.ids)},
     )
     return apply_change(catalog, change, dry_run=dry_run, progress=progress)

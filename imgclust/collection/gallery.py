@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from imgclust.clusters import Previewer, SweepPreview
-from imgclust.collection import activity, found_duplicates, k_choice, map_points
+from imgclust.collection import activity, duplicates, k_choice, map_points
 from imgclust.collection.corrections import Corrections
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ class Gallery:
         self._asking = self._asking or Corrections(self._context)
         return self._asking
 
-    def found_duplicates(
-        self, *, offset: int = 0, limit: int = 50
-    ) -> found_duplicates.FoundDuplicates:
+    def found_duplicates(self, *, offset: int = 0, limit: int = 50) -> duplicates.FoundDuplicates:
         """Groups of the last job that looked for duplicates, as far as they are still true.
 
         Raises
@@ -51,14 +49,14 @@ class Gallery:
         NothingThereError
             When none has.
         """
-        return found_duplicates.found(self._context, offset=offset, limit=limit)
+        return duplicates.found(self._context, offset=offset, limit=limit)
 
     def duplicates_list(self) -> str:
         """All copies but the best of each group, as a command of a shell that lists them.
 
         Raises as `found_duplicates`.
         """
-        return found_duplicates.shell_list(self._context)
+        return duplicates.shell_list(self._context)
 
     def map_overview(self) -> map_points.MapOverview:
         """The newest map of two dimensions; raises NothingThereError without one."""

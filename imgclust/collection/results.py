@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from imgclust.collection.correction_results import WaitingLink as WaitingLink
     from imgclust.collection.corrections import Corrections as Corrections
     from imgclust.collection.duplicates import Dismissed as Dismissed
-    from imgclust.collection.found_duplicates import FoundCopy as FoundCopy
-    from imgclust.collection.found_duplicates import FoundDuplicates as FoundDuplicates
-    from imgclust.collection.found_duplicates import FoundGroup as FoundGroup
+    from imgclust.collection.duplicates import FoundCopy as FoundCopy
+    from imgclust.collection.duplicates import FoundDuplicates as FoundDuplicates
+    from imgclust.collection.duplicates import FoundGroup as FoundGroup
     from imgclust.collection.images import DamagedImage as DamagedImage
     from imgclust.collection.images import MissingImage as MissingImage
     from imgclust.collection.images import Removed as Removed
@@ -110,8 +110,7 @@ _HOMES = {
     "collection.correction_results": "Answer Corrected CorrectedImage CorrectionList CorrectionRow "
     "LookAlike Question QuestionImage Questions WaitingLink",
     "collection.corrections": "Corrections",
-    "collection.duplicates": "Dismissed",
-    "collection.found_duplicates": "FoundCopy FoundDuplicates FoundGroup",
+    "collection.duplicates": "Dismissed FoundCopy FoundDuplicates FoundGroup",
     "collection.images": "DamagedImage MissingImage Removed",
     "collection.k_choice": "SweepCurve",
     "collection.management": "CollectionList CollectionPlace CollectionRow "

@@ -1,8 +1,7 @@
 """Duplicates: images with the same bytes, copies at other sizes and encodings, and look-alikes."""
 
 from imgclust.duplicates.best import REASONS, Ranking, is_derived, raw_beside, reason
-from imgclust.duplicates.copy_memory import CopyMemory
-from imgclust.duplicates.copy_test import CopyTest
+from imgclust.duplicates.copy_test import CopyMemory, CopyTest
 from imgclust.duplicates.neighbour_cache import Neighbourhood, Verdict
 from imgclust.duplicates.pair_search import Pairs, grouped, search_pairs, updated_neighbourhood
 from imgclust.duplicates.pixel_check import Originals, Pictures, Verifier

@@ -26,11 +26,10 @@ from imgclust.images import (
 from imgclust.ingest.backoff import ReadBackoff
 from imgclust.ingest.environment import Clock, Disk, Scope
 from imgclust.ingest.events import Counts, Emit, Event
-from imgclust.ingest.faults import is_unexpected
+from imgclust.ingest.faults import UnreadFiles, is_unexpected
 from imgclust.ingest.mounts import held_sentence
 from imgclust.ingest.removal import Removal
 from imgclust.ingest.rows import Change, Rows
-from imgclust.ingest.unread import UnreadFiles
 from imgclust.reconcile import OTHER_DISK, Fate, Verdict, judge
 from imgclust.wording import counted, printable
 

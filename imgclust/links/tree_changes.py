@@ -23,7 +23,6 @@ from imgclust.catalog import Catalog, LinkMove, ReadFolder
 from imgclust.failpoints import passing
 from imgclust.fs import open_to_read, stored
 from imgclust.links.apply_plan import identified
-from imgclust.links.folder_names import OUTLIERS, FolderNames
 from imgclust.links.inspect import (
     SYNCING,
     EntryState,
@@ -34,6 +33,7 @@ from imgclust.links.inspect import (
     stat_of,
 )
 from imgclust.links.ledger import LedgerRow
+from imgclust.links.names import OUTLIERS, FolderNames
 
 # A change within this time after a folder was read may leave its time of change as it was.
 _YOUNG_NS = 2_000_000_000

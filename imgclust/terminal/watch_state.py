@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from imgclust.fs import is_below
-from imgclust.terminal.forecast import PACE_S, pace
 from imgclust.terminal.ingest import words
-from imgclust.terminal.screen import unit
+from imgclust.terminal.screen import PACE_S, pace, unit
 from imgclust.terminal.table import cells, shortened
 from imgclust.wording import counted, duration, one_line, printable
 
