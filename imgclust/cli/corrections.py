@@ -243,7 +243,7 @@ def corrections(
     ended: Annotated[
         bool, typer.Option("--ended", help="List those that ended too, and why.")
     ] = False,
-) -> None:
+) -> int:
     """List what was said about images, or take it back."""
     given = [
         option
@@ -258,13 +258,18 @@ def corrections(
     if len(given) > 1:
         raise UsageError(f"{given[0]} cannot be combined with {given[1]}")
     with call.open() as collection:
-        if accept or reject:
+        if accept:
+            done = collection.corrections.accept()
+            more = {"put_back": done.put_back}
+            show = partial(tables.accepted, put_back=done.put_back)
+            call.answer(done.accepted, show, rows="accepted", more=more)
+            return 1 if done.put_back else 0
+        if reject:
             waiting = collection.corrections.waiting()
-            _ = collection.corrections.accept() if accept else collection.corrections.reject()
-            show = partial(tables.decided, accepted=accept)
-            call.answer(waiting, show, rows="accepted" if accept else "rejected")
-            return
-        if remove:
+            collection.corrections.reject()
+            call.answer(waiting, tables.rejected, rows="rejected")
+        elif remove:
             call.answer(collection.corrections.remove(remove), tables.removed, rows="taken_back")
-            return
-        call.answer(collection.corrections.listed(ended=ended), tables.corrections)
+        else:
+            call.answer(collection.corrections.listed(ended=ended), tables.corrections)
+        return 0

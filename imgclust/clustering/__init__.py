@@ -40,7 +40,7 @@ from imgclust.clustering.id_map import Matching, follow, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
 from imgclust.clustering.kmeans import Fit, all_distinct, assign, fit
 from imgclust.clustering.pair_choice import Known, PairChoice, carried
-from imgclust.clustering.smoother import Smoothed, smooth
+from imgclust.clustering.smoother import Smoothed, placed, smooth, without_own
 from imgclust.clustering.warm_start import Continued, coarser, continued, finer, resized
 
 __all__ = [
@@ -88,6 +88,7 @@ __all__ = [
     "new_groups",
     "nowhere",
     "outlier_limits",
+    "placed",
     "pooled",
     "preferred",
     "regrouped",
@@ -101,4 +102,5 @@ __all__ = [
     "suggest_counted",
     "suggest_from",
     "sweep",
+    "without_own",
 ]

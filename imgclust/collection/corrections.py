@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from imgclust.catalog import Correction, DescribedCluster, Image
 from imgclust.collection.correction_results import (
+    AcceptedLinks,
     Answer,
     Corrected,
     CorrectedImage,
@@ -20,6 +21,7 @@ from imgclust.collection.correction_results import (
     CorrectionRow,
     LookAlike,
     Paired,
+    PutBackLink,
     Question,
     Questions,
     WaitingLink,
@@ -233,13 +235,20 @@ class Corrections:
         finish_links(self._context)
         return gone
 
-    def accept(self) -> int:
-        """Make corrections of links that wait for a person; returns how many waited."""
-        waiting = len(self._catalog.link_tree.moves("waiting"))
+    def accept(self) -> AcceptedLinks:
+        """Make corrections of links that wait for a person; what cannot be one is put back."""
+        waiting = self.waiting()
+        refused = self._context.link_syncer().accept() if waiting else {}
         if waiting:
-            self._context.link_syncer().accept()
             finish_links(self._context)
-        return waiting
+        return AcceptedLinks(
+            tuple(one for one in waiting if one.id not in refused),
+            tuple(
+                PutBackLink(one.id, one.path, one.link, one.cluster, refused[one.id])
+                for one in waiting
+                if one.id in refused
+            ),
+        )
 
     def reject(self) -> int:
         """Have links that wait for a person put back; returns how many."""

@@ -312,6 +312,8 @@ class Doctor:
     # Links
 
     def _examine_links(self, repair: bool) -> Check:
+        if (offline := self._link_syncer.offline) is not None:
+            return Check("links", True, offline)
         found = self._link_syncer.check(progress=self._progress, stop=self._stop)
         for _ in range(_LOOKS):
             if found.in_step or not self._watching:
@@ -330,12 +332,18 @@ class Doctor:
 
 
 def _links_sentence(found: LinksResult) -> str:
-    foreign = f"; {len(found.foreign):,} entries are not ours" if found.foreign else ""
+    foreign = ""
+    if found.waiting:
+        foreign += f"; {found.waiting:,} of them were moved by hand and wait for a person"
+    if found.foreign:
+        foreign += f"; {len(found.foreign):,} entries are not ours"
     if found.dangling:
         foreign += f"; {found.dangling:,} lead to images that are missing (imgclust missing)"
     if found.in_step:
         return f"{found.links:,} links, all up to date{foreign}"
-    return (
-        f"{found.missing:,} links are not there or not right, {found.stale:,} should not be there"
-        f"{foreign}"
-    )
+    wrong = [
+        f"{found.missing:,} links are not there or not right" if found.missing else "",
+        f"{found.stale:,} should not be there" if found.stale else "",
+        f"{found.unread:,} were moved by hand and not read yet" if found.unread else "",
+    ]
+    return ", ".join(filter(None, wrong)) + foreign

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         CorrectionList,
         CorrectionRow,
         Paired,
+        PutBackLink,
         Question,
         QuestionImage,
         Questions,
@@ -190,16 +192,35 @@ def removed(screen: Screen, rows: Sequence[CorrectionRow]) -> None:
     screen.summary("the images stay where they are until the clusters change")
 
 
-def decided(screen: Screen, links: Sequence[WaitingLink], *, accepted: bool) -> None:
-    """Links that waited, and what a person said."""
+def accepted(
+    screen: Screen, links: Sequence[WaitingLink], *, put_back: Sequence[PutBackLink]
+) -> None:
+    """Links that waited and count now, and those that could not, with the reasons."""
+    if not links and not put_back:
+        screen.summary("no link waits")
+    if links and not screen.quiet:
+        _links(screen, links)
+        which = counted(len(links), "link")
+        screen.summary(f"{which} accepted: see imgclust clusters corrections")
+    if not put_back:
+        return
+    _links(screen, put_back)
+    why = Counter(one.reason for one in put_back)
+    reasons = "; ".join(
+        f"{reason} ({count:,})" if len(why) > 1 else reason for reason, count in why.most_common()
+    )
+    screen.line(f"{counted(len(put_back), 'link')} put back, not accepted: {reasons}")
+
+
+def rejected(screen: Screen, links: Sequence[WaitingLink]) -> None:
+    """Links that waited and were put back."""
     if not links:
         screen.summary("no link waits")
         return
     if screen.quiet:
         return
     _links(screen, links)
-    done = "accepted: see imgclust clusters corrections" if accepted else "put back"
-    screen.summary(f"{counted(len(links), 'link')} {done}")
+    screen.summary(f"{counted(len(links), 'link')} put back")
 
 
 def _links(screen: Screen, links: Sequence[WaitingLink]) -> None:
