@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sqlite3
 from pathlib import Path
@@ -389,6 +390,31 @@ def test_only_corrections_in_the_way_are_named(world: World) -> None:
     assert str(error.value).endswith(
         f"to take it back: imgclust clusters corrections --remove {third}"
     )
+
+
+def test_of_a_long_chain_only_the_links_between_are_named(world: World) -> None:
+    contents = sorted(look(world.path).cluster_of)
+    clusters = sorted(look(world.path).centroids)
+    chain = [
+        say(world, "together", one, other=other) for one, other in itertools.pairwise(contents[:56])
+    ]
+    branch = say(world, "together", contents[10], other=contents[56])
+    with pytest.raises(ContradictionError) as error:
+        say(world, "apart", contents[8], other=contents[56])
+    assert error.value.numbers == (chain[8], chain[9], branch)
+    put = say(world, "in", contents[20], cluster=clusters[0])
+    with pytest.raises(ContradictionError) as error:
+        say(world, "not_in", contents[23], cluster=clusters[0])
+    assert error.value.numbers == (*chain[20:23], put)
+    with pytest.raises(ContradictionError) as error:
+        say(world, "apart", contents[0], other=contents[55])  # all of the chain
+    assert error.value.numbers == tuple(chain)
+    assert "and 52 more" in str(error.value)
+    say(world, "apart", contents[57], other=contents[3])
+    with pytest.raises(ContradictionError) as error:  # what is new ties the two together
+        say(world, "together", contents[57], other=contents[1])
+    assert set(error.value.numbers) == {chain[1], chain[2], max(error.value.numbers)}
+    assert len(error.value.numbers) == 3
 
 
 def test_in_one_cluster_a_no_says_that_more_clusters_are_needed(tmp_path: Path) -> None:
