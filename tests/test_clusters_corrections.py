@@ -446,7 +446,11 @@ def test_as_many_clusters_are_asked_for_as_it_takes(world: World) -> None:
     assert error.value.needed == 4
     with pytest.raises(TooFewClustersError, match="2 clusters are too few for") as error:
         world.cluster(2)
-    assert len(error.value.numbers) == 3
+    assert (len(error.value.numbers), error.value.needed) == (3, 4)
+    with pytest.raises(TooFewClustersError, match="1 cluster is too few for") as error:
+        world.cluster(1)
+    assert (len(error.value.numbers), error.value.needed) == (1, 4)
+    assert "--remove" not in str(error.value)  # taking that one back would not do
     assert wrong(world) == []
     world.cluster(4)
     for one in contents[:3]:
@@ -459,6 +463,8 @@ def test_as_many_clusters_are_asked_for_as_it_takes(world: World) -> None:
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_number_that_nobody_asked_for_is_raised(world: World, fresh: bool) -> None:
     contents = sorted(look(world.path).cluster_of)
+    say(world, "apart", contents[10], other=contents[11])
+    say(world, "apart", contents[20], other=contents[21])
     apart_each(world, contents[:5])
     done = world.recluster().cluster(
         k="3", space="embedding", seed=1, fresh=fresh, chosen_by="config"

@@ -189,15 +189,17 @@ def refusal(
     clusters: Sequence[int],
     *,
     new: Collection[int] = (),
+    every: Sequence[Correction] | None = None,
     what: str | None = None,
 ) -> UsageError:
     """The error that says why corrections cannot be satisfied, and names no others than prevent it.
 
-    Without `what` the clusters are the ones that someone wants to make.
+    Without `what` the clusters are the ones that someone wants to make, as many as it takes for
+    `every` correction.
     """
     given = [one for one in active if one.id in new]
     others = [one for one in active if one.id not in new]
-    k, ample = len(clusters), 2 * len(active)  # a cluster for each content, if need be
+    k, ample = len(clusters), 2 * len(every or active)  # a cluster for each content, if need be
 
     def conflict(more: int) -> list[Correction] | None:
         return _conflict(
@@ -207,24 +209,28 @@ def refusal(
     preventing = conflict(ample)
     if preventing is not None:
         return contradiction(catalog, preventing, what or f"to make {counted(k, 'cluster')}")
+    if every is None or not possible(every, there, clusters, more=ample):
+        every = active
     less, enough = 0, ample
     while less < enough:
         middle = (less + enough) // 2
-        if possible(active, there, clusters, more=middle):
+        if possible(every, there, clusters, more=middle):
             enough = middle
         else:
             less = middle + 1
     needed, preventing = k + enough, conflict(0) or []
-    back = f", or take {_back(preventing)}" if preventing else ""
-    beside = _named(preventing, catalog) if preventing else ""
-    if what is None:
-        few = f"{counted(k, 'cluster')} {'is' if k == 1 else 'are'} too few for {beside}"
-        message = f"{few}; use -k {needed} or more{back}"
+    named = _named(preventing, catalog) if preventing else ""
+    if what is None:  # there may be other conflicts: what helps is the number
+        few = f"{counted(k, 'cluster')} {'is' if k == 1 else 'are'} too few for what was said"
+        message = (
+            f"{few}, such as {named}; use -k {needed} or more, or see imgclust clusters corrections"
+        )
     else:
         few = "not possible in " + ("one cluster" if k == 1 else f"the {k:,} clusters there are")
         frozen = {*clusters} <= {*catalog.clusterings.frozen()}
         which = f"clusters split {clusters[0] if k == 1 else 'ID'}" if frozen else "cluster"
-        beside = f", beside {beside}" if beside else ""
+        beside = f", beside {named}" if named else ""
+        back = f", or take {_back(preventing)}" if preventing else ""
         message = f"{what}: {few}{beside}; make more with imgclust {which} -k {needed}{back}"
     return TooFewClustersError(message, [one.id for one in preventing], clusters=k, needed=needed)
 

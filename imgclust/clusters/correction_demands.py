@@ -222,7 +222,7 @@ def corrected(
     except UnsatisfiableError as error:
         concerned = linked(active, found.keys[[*error.rows]].tolist())
         there = set(found.keys.tolist())
-        raise refusal(catalog, concerned, there, matching.ids) from None
+        raise refusal(catalog, concerned, there, matching.ids, every=active) from None
     changed = rows[placed != assigned]
     everywhere = done.assigned.copy()
     everywhere[rows] = placed
