@@ -318,3 +318,14 @@ def test_wrong_numbers_and_no_clusters(run: Run, tmp_path: Path) -> None:
     run("clusters", "review", "-n", "0").refused(2)
     run("collections", "create", "empty")
     assert run("--collection", "empty", "clusters", "review", "--dry-run").code == 3
+
+
+def test_what_moves_similar_images_is_an_option_or_a_command(run: Run) -> None:
+    cluster = run("--json", "clusters", "new", "dunes", "1", "--dry-run").document["cluster"]
+    said = run("clusters", "new", "dunes", "1").out
+    assert (
+        f"look like this: imgclust clusters move IMAGE... --to {cluster} --similar moves " in said
+    )
+    elsewhere = run("clusters", "move", "2", "--to", "dunes", "--dry-run").out
+    assert "--similar moves" in elsewhere
+    assert "imgclust clusters move IMAGE" not in elsewhere
