@@ -69,7 +69,7 @@ def desk(request: pytest.FixtureRequest, open_collection: Open, drop: Path) -> I
     """Three clusters of eight pictures."""
     said: list[str] = []
     collection = open_collection(flags={"links.mode": request.param}, say=said.append)
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     collection.sync_links()
     context = inside(collection)
@@ -438,7 +438,7 @@ def test_foreign_files_and_hard_links_of_people_stay(desk: Desk, drop: Path) -> 
 def test_outliers_can_be_pinned(open_collection: Open, drop: Path) -> None:
     said: list[str] = []
     collection = open_collection(flags={"links.outliers": True}, say=said.append)
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     collection.sync_links()
     with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
@@ -464,7 +464,7 @@ def test_outliers_can_be_pinned(open_collection: Open, drop: Path) -> None:
 
 def test_the_setting_turns_it_off(open_collection: Open, drop: Path) -> None:
     collection = open_collection(flags={"links.corrections": False})
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     desk = Desk(collection, [])
     first, second, _ = desk.folders()
@@ -515,7 +515,7 @@ def test_equal_files_move_together(open_collection: Open, drop: Path) -> None:
     shutil.copy(sorted(drop.glob("*.png"))[0], twin)
     said: list[str] = []
     collection = open_collection(say=said.append)
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     collection.sync_links()
     with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
@@ -539,7 +539,7 @@ def test_a_kill_while_moves_are_taken_in_loses_and_invents_nothing(
     open_collection: Open, drop: Path, point: str
 ) -> None:
     collection = open_collection()
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     collection.sync_links()
     with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
@@ -591,7 +591,7 @@ def test_an_original_that_a_person_moves_into_the_tree_is_never_ours(
     open_collection: Open, drop: Path, mode: str, ours: str, live: bool
 ) -> None:
     collection = open_collection(flags={"links.mode": mode})
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     collection.sync_links()
     first, second, _ = sorted(one for one in collection.link_folder.iterdir() if one.is_dir())

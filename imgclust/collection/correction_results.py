@@ -194,3 +194,16 @@ class Answer:
     other: int
     moved: int
     already: bool
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What was said about pairs of images, and how many images have another cluster now.
+
+    `kind` is "together" or "apart".
+    """
+
+    kind: str
+    answers: tuple[Answer, ...]
+    moved: int
+    dry_run: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,14 @@ import numpy as np
 
 from imgclust import index
 from imgclust.catalog import Catalog, damaged_embeddings
-from imgclust.clusters import ArrivalAssigner, Model, Recluster, enforce, violations
+from imgclust.clusters import (
+    ArrivalAssigner,
+    ContradictionError,
+    Model,
+    Recluster,
+    enforce,
+    violations,
+)
 from imgclust.doctor.advice import Advisory, advise
 from imgclust.doctor.disk import DiskFindings, compare_disk, mark_differences, reread_sentence
 from imgclust.errors import IndexFileError, LockedError, StorageError
@@ -203,7 +211,8 @@ class Doctor:
                 for one in checking.frozen_and_lost(current):
                     catalog.clusterings.freeze(one, False)
                 model = Model(catalog, catalog.clusterings.get(current))
-                catalog.ledger.queue_links_of(enforce(catalog, model, what="the catalog"))
+                with contextlib.suppress(ContradictionError):  # what cannot be, a person decides
+                    catalog.ledger.queue_links_of(enforce(catalog, model, what="the catalog"))
         if self._recipe is not None:
             ArrivalAssigner(catalog).catch_up(self._recipe)
         if self._recluster is not None:

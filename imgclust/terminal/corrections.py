@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         Corrected,
         CorrectionList,
         CorrectionRow,
+        Paired,
         PutBackLink,
         Question,
         QuestionImage,
@@ -152,18 +153,35 @@ def question(
         screen.exact(f"file://{quote_from_bytes(image.path)}  {image.id}, cluster {_home(image)}")
 
 
-def reviewed(screen: Screen, answers: Sequence[Answer], *, refused: int) -> None:
-    """What a review has done."""
+def reviewed(
+    screen: Screen, answers: Sequence[Answer], *, refused: int, unanswered: int = 0
+) -> None:
+    """What a review has done; `unanswered`: how many questions were left when the input ended."""
     same = sum(one.kind == "together" for one in answers)
     kept = f"{counted(len(answers), 'answer')} kept"
     split = f": {same:,} together, {len(answers) - same:,} apart" if answers else ""
     screen.summary(kept + split + (f"; {refused:,} refused" if refused else ""))
+    if unanswered:
+        left = counted(unanswered, "question")
+        screen.summary(f"the input has ended; {left} of those asked for not answered")
     if answers:
         moved = counted(sum(one.moved for one in answers), "image")
         screen.summary(
             f"{moved} moved; imgclust cluster carries the answers to the images around them, "
             "imgclust clusters corrections lists them"
         )
+
+
+def paired(screen: Screen, result: Paired) -> None:
+    """What was said about pairs of images."""
+    if screen.quiet and not result.dry_run:
+        return
+    would = "would stay" if result.dry_run else "stay"
+    for one in result.answers:
+        said = "; it was said before" if one.already else ""
+        screen.line(f"images {one.image} and {one.other} {would} {result.kind}{said}")
+    other = "would be" if result.dry_run else "is" if result.moved == 1 else "are"
+    screen.summary(f"{counted(result.moved, 'image')} {other} in another cluster than before")
 
 
 def removed(screen: Screen, rows: Sequence[CorrectionRow]) -> None:
