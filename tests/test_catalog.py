@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import apsw
 import numpy as np
@@ -323,6 +324,82 @@ def test_who_writes_piece_after_piece_lets_others_in(tmp_path: Path) -> None:
         enough.set()
         writer.join()
     assert len(pieces) < 500
+
+
+def test_pages_sizes_and_outliers_agree_with_the_plain_rows(catalog: Catalog) -> None:
+    """Copies, contents that no image has any more, empty clusters, what people said."""
+    random = np.random.default_rng(3)
+    keys = [one.key for one in fill(catalog, 60)]
+    with catalog.transaction():
+        number, other = begin(catalog), begin(catalog)
+        for one in (number, other):
+            described = [
+                DescribedCluster(c, 0.5, 1.0, keys[c], outlier_from=0.6 + c / 20) for c in (1, 2, 3)
+            ]
+            empty = DescribedCluster(4, 0.5, 1.0, keys[4])
+            catalog.clusterings.set_clusters(one, [*described, empty])
+        placed = {
+            key: (int(random.integers(1, 4)), float(random.random())) for key in keys[: -1 - 4]
+        }
+        catalog.assignments.assign(
+            number, [(key, *rest) for key, rest in placed.items()], arrived=False
+        )
+        catalog.assignments.assign(other, [(key, 1, 1.0) for key in keys], arrived=False)
+        for copy in range(25):
+            path = b"/photos/copy %02d.jpg" % (97 * copy % 100)
+            catalog.images.insert(path, 1, keys[int(random.integers(20, 60))])
+        gone = keys[:7]
+        connection = catalog._connection
+        connection.executemany("DELETE FROM images WHERE content = ?", [(one,) for one in gone])
+        said = {"in": keys[10:30], "outlier": keys[25:45], "not_in": keys[40:50]}
+        connection.executemany(
+            "INSERT INTO corrections (kind, content, cluster, made_by, made, ended) "
+            "VALUES (?, ?, 1, 'command', 0, ?)",
+            [
+                (kind, key, 1.0 if place % 3 == 0 else None)
+                for kind, some in said.items()
+                for place, key in enumerate(some)
+            ],
+        )
+    images: list[Any] = connection.execute("SELECT id, content, path FROM images").fetchall()
+    standing = connection.execute(
+        "SELECT kind, content FROM corrections WHERE ended IS NULL"
+    ).fetchall()
+    kept = {key for kind, key in standing if kind == "in"}
+    called = {key for kind, key in standing if kind == "outlier"}
+    far = {key for key, (c, away) in placed.items() if away > 0.6 + c / 20 and key not in kept}
+    outlying = far | (called & placed.keys())
+    cluster_of = {key: c for key, (c, _) in placed.items()}
+    of = {c: [row for row in images if cluster_of.get(row[1]) == c] for c in (1, 2, 3, 4)}
+    found = catalog.assignments
+    assert found.sizes(number) == {c: len(rows) for c, rows in of.items()}
+    assert found.all_outlying(number) == found.outlying(number, keys) == outlying
+    assert found.outliers(number) == {
+        c: sum(row[1] in outlying for row in rows) for c, rows in of.items() if rows
+    }
+    assert catalog.listing.count_by_cluster(after=20, clustering=number) == {
+        c: sum(cluster_of.get(row[1]) == c for row in images if row[0] > 20)
+        for c in (None, 1, 2, 3)
+    }
+    for c, rows in of.items():
+        wanted = {
+            "distance": sorted(rows, key=lambda row: (placed[row[1]][1], row[0])),
+            "newest": sorted(rows, reverse=True),
+            "oldest": sorted(rows),
+            "name": sorted(rows, key=lambda row: row[2]),
+        }
+        assert found.count_images_in(number, c) == len(rows)
+        assert found.contents_in(number, c) == sorted(
+            k for k, one in cluster_of.items() if one == c
+        )
+        for order, right in wanted.items():
+            ids = [row[0] for row in right]
+            for offset, limit in ((0, -1), (0, 3), (2, 5), (5, 100), (500, 5)):
+                page = found.images_with_distances(
+                    number, c, order=order, offset=offset, limit=limit
+                )
+                end = None if limit < 0 else offset + limit
+                assert [row[0] for row in page] == ids[offset:end], (c, order, offset)
 
 
 def test_sizes_speak_of_images_and_assignments_of_contents(catalog: Catalog) -> None:

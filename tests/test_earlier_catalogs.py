@@ -149,7 +149,7 @@ def test_without_room_for_the_copy_nothing_changes(
 
     with monkeypatch.context() as patch:
         patch.setattr("os.statvfs", lambda _: Full())
-        with pytest.raises(StorageError, match=r"needs [\d.]+ MB .* 41 kB are free; free some"):
+        with pytest.raises(StorageError, match=r"needs [\d.]+ [kM]B .* 41 kB are free; free some"):
             Catalog(folder / "catalog.sqlite3")
     assert (folder / "catalog.sqlite3").read_bytes() == before
     assert kept_catalogs(folder / "set-aside") == []

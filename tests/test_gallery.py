@@ -14,6 +14,9 @@ import pytest
 from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 
+from imgclust.catalog import Catalog
+from imgclust.errors import CatalogError, LockedError
+from imgclust.server.security import Access
 from tests.browsing import Visit
 from tests.command_line import Run
 from tests.conftest import write_picture
@@ -59,18 +62,62 @@ def test_every_page_is_html_of_our_own(api: TestClient) -> None:
 
 
 def test_failures_of_pages_are_pages(api: TestClient) -> None:
-    for path, status in (
-        ("/c/nowhere/", 404),
-        ("/c/default/clusters/999", 404),
-        ("/c/default/clusters/<script>", 404),
-        ("/c/default/images/999", 404),
-        ("/c/default/clusters/1?since=May", 400),
-        ("/nowhere", 404),
+    for path, status, said in (
+        ("/c/nowhere/", 404, "nowhere"),
+        ("/c/default/clusters/999", 404, "999"),
+        ("/c/default/clusters/<script>", 404, "&lt;script&gt;"),
+        ("/c/default/clusters/%00%ff", 404, "cluster"),
+        ("/c/default/images/999", 404, "999"),
+        ("/c/default/images/cat", 422, "image: "),
+        ("/c/default/clusters/1?order=size", 422, "order: "),
+        ("/c/default/duplicates?offset=-1", 422, "offset: "),
+        ("/c/default/clusters/1?since=May", 400, "May"),
+        ("/static/nothing.js", 404, "nothing.js"),
+        ("/nowhere", 404, "Not Found"),
     ):
         answer = api.get(path, headers=PAGE)
-        assert (answer.status_code, "<h1>" in answer.text) == (status, True), path
+        shown = "<h1>" in answer.text and 'href="/"' in answer.text and said in answer.text
+        assert (answer.status_code, shown) == (status, True), (path, answer.text)
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'")
         assert "<script>" not in answer.text.split("</head>")[1]
+        assert "error" in api.get(path).json(), path
     assert api.get("/c/default/clusters/999").json()["error"]["code"] == "nothing"
+    assert api.get(f"{HERE}/clusters/999", headers=PAGE).json()["error"]["code"] == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (LockedError("the catalog is locked by another process"), 409, "another process"),
+        (CatalogError("the catalog is damaged"), 500, "damaged"),
+        (OSError(28, "No space left on device"), 507, "space"),
+        (KeyError("secret"), 500, "internal error: KeyError"),
+    ],
+)
+def test_faults_of_pages_are_pages(
+    api: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, said: str
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("imgclust.server.site.Site.open", fails)
+    for path in ("", "clusters/1", "map", "activity"):
+        answer = api.get(f"/c/default/{path}", headers=PAGE)
+        assert (answer.status_code, "<h1>" in answer.text) == (status, True), path
+        assert said in answer.text
+        assert "secret" not in answer.text
+    assert said in api.get(f"{HERE}/clusters", headers=PAGE).json()["error"]["message"]
+
+
+def test_refusals_of_pages_are_pages(api: TestClient, index: Path) -> None:
+    other = api.get("/c/default/", headers={**PAGE, "host": "evil.example"})
+    assert (other.status_code, "host name is not known" in other.text) == (403, True)
+    assert other.headers["content-type"].startswith("text/html")
+    with client(index, access=Access("0.0.0.0", 8765, "t" * 20)) as private:
+        answer = private.get("/c/default/", headers=PAGE)
+        assert (answer.status_code, "<h1>" in answer.text) == (401, True)
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert private.get(f"{HERE}/status", headers=PAGE).json()["error"]["code"] == "token"
 
 
 def test_names_are_escaped(api: TestClient, tmp_path: Path) -> None:
@@ -88,6 +135,48 @@ def test_names_are_escaped(api: TestClient, tmp_path: Path) -> None:
         assert "<img src=x" not in text
         assert "&lt;img src=x onerror=alert(1)&gt;" in text, path
         assert "{{7*7}}" in text
+
+
+def test_the_wall_waits_for_few_clusters(
+    ready: Path, index: Path, api: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where representatives are still to be chosen, a page chooses some, and shows near images."""
+    monkeypatch.setattr("imgclust.collection.service._CHOSEN", 1)
+    assert run("cluster", "-k", "5", "-y").code == 0
+    with Catalog(index / "default" / "catalog.sqlite3") as catalog, catalog.transaction():
+        catalog._connection.execute("DELETE FROM representatives")
+    kept = []
+    for _ in range(6):
+        text = api.get("/c/default/", headers=PAGE).text
+        for row in api.get(f"{HERE}/clusters").json()["clusters"]:
+            card = text.split(f'data-cluster="{row["id"]}"')[1].split("</li>")[0]
+            shown = [int(one) for one in re.findall(r"/images/(\d+)/thumbnail", card)]
+            assert len(set(shown)) == min(4, row["size"])
+            ids = {
+                one["id"] for one in api.get(f"{HERE}/clusters/{row['id']}/images").json()["images"]
+            }
+            assert ids.issuperset(shown)
+        with Catalog(index / "default" / "catalog.sqlite3") as catalog:
+            counted = "SELECT count(DISTINCT cluster) FROM representatives"
+            kept.append(catalog._connection.execute(counted).get)
+    assert kept == [1, 2, 3, 4, 5, 5]
+
+
+def test_a_folder_that_is_away_makes_no_long_page(
+    ready: Path, api: TestClient, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgclust.server.page_routes._ROWS", 10)
+    drop = ready / "drop"
+    away = drop.rename(ready / "away")
+    try:
+        run("watch", "--once")
+        text = api.get("/c/default/activity", headers=PAGE).text
+    finally:
+        away.rename(drop)
+    missing = text.split('id="missing"')[1].split("</section>")[0]
+    assert missing.count("<li>") == 10
+    assert "The first 10 of 24 are shown." in missing
+    assert 'data-count="24"' in missing
 
 
 def test_what_is_new_is_counted(api: TestClient, run: Run, tmp_path: Path) -> None:

@@ -15,11 +15,22 @@ import numpy.typing as npt
 # Assignments further out than the outlier distance of their cluster, which the fit has set, but
 # for what a person has put there; and what a person has called an outlier.
 _SAID = "SELECT content FROM corrections WHERE ended IS NULL AND kind = "
+_FAR = f"a.distance > cc.outlier_from AND a.content NOT IN ({_SAID}'in')"
+_ITS = "cc.clustering = a.clustering AND cc.cluster = a.cluster"
+# All of a clustering: by indexes, without reading those that are not.
 _OUTLYING = (
-    "assignments a JOIN clustering_clusters cc ON cc.clustering = a.clustering "
-    "AND cc.cluster = a.cluster AND ((a.distance > cc.outlier_from "
-    f"AND a.content NOT IN ({_SAID}'in')) OR a.content IN ({_SAID}'outlier'))"
+    f"SELECT a.cluster, a.content FROM clustering_clusters cc CROSS JOIN assignments a ON {_ITS} "
+    f"WHERE cc.clustering = ?1 AND {_FAR} UNION SELECT a.cluster, a.content FROM corrections s "
+    "CROSS JOIN assignments a ON a.clustering = ?1 AND a.content = s.content "
+    "WHERE s.ended IS NULL AND s.kind = 'outlier'"
 )
+# Images of a cluster on pages. Each has one order only.
+_ORDERS = {
+    "distance": "a.distance, i.id",
+    "newest": "i.id DESC",
+    "oldest": "i.id",
+    "name": "i.path",
+}
 
 
 @dataclass(frozen=True)
@@ -236,29 +247,56 @@ class Assignments:
 
     def sizes(self, clustering: int) -> dict[int, int]:
         """Images (not contents) in every cluster of a clustering, empty ones included."""
+        # An index counts the contents; most have one image. Looking each up costs four times that.
         rows = self._connection.execute(
-            "SELECT cc.cluster, coalesce(s.images, 0) FROM clustering_clusters cc LEFT JOIN "
-            "(SELECT a.cluster, count(*) AS images FROM images i CROSS JOIN assignments a "
-            "ON a.clustering = ?1 AND a.content = i.content GROUP BY a.cluster) s "
-            "ON s.cluster = cc.cluster WHERE cc.clustering = ?1 ORDER BY cc.cluster",
+            "SELECT cc.cluster, coalesce(sum(s.images), 0) FROM clustering_clusters cc LEFT JOIN ("
+            "SELECT cluster, count(*) AS images FROM assignments WHERE clustering = ?1 "
+            "GROUP BY cluster UNION ALL "
+            "SELECT a.cluster, c.more FROM (SELECT content, count(*) - 1 AS more FROM images "
+            "GROUP BY content HAVING count(*) > 1) c CROSS JOIN assignments a "
+            "ON a.clustering = ?1 AND a.content = c.content UNION ALL "
+            "SELECT a.cluster, -1 FROM (SELECT content FROM assignments WHERE clustering = ?1 "
+            "EXCEPT SELECT content FROM images) n CROSS JOIN assignments a "
+            "ON a.clustering = ?1 AND a.content = n.content"
+            ") s ON s.cluster = cc.cluster WHERE cc.clustering = ?1 "
+            "GROUP BY cc.cluster ORDER BY cc.cluster",
             (clustering,),
         )
         return {int(cluster): int(count) for cluster, count in rows}
 
     def images_with_distances(
-        self, clustering: int, cluster: int
+        self,
+        clustering: int,
+        cluster: int,
+        *,
+        order: str = "distance",
+        offset: int = 0,
+        limit: int = -1,
     ) -> list[tuple[int, bytes, int, float, bool]]:
-        """Images of a cluster, nearest first: id, path, content, distance, True if missing."""
+        """Images of a cluster: id, path, content, distance, True if missing.
+
+        The nearest first, or by "newest", "oldest" or "name"; at most `limit` unless it is -1.
+        """
         rows = self._connection.execute(
             "SELECT i.id, i.path, i.content, a.distance, i.state = 'missing' FROM assignments a "
             "CROSS JOIN images i ON i.content = a.content "
-            "WHERE a.clustering = ? AND a.cluster = ? ORDER BY a.distance, i.id",
-            (clustering, cluster),
+            f"WHERE a.clustering = ? AND a.cluster = ? ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?",
+            (clustering, cluster, limit, offset),
         )
         return [
             (int(image), bytes(path), int(content), float(distance), bool(missing))
             for image, path, content, distance, missing in rows
         ]
+
+    def count_images_in(self, clustering: int, cluster: int) -> int:
+        """Number of images in a cluster."""
+        return int(
+            self._connection.execute(
+                "SELECT count(*) FROM assignments a CROSS JOIN images i ON i.content = a.content "
+                "WHERE a.clustering = ? AND a.cluster = ?",
+                (clustering, cluster),
+            ).get
+        )
 
     def central(self, clustering: int, cluster: int, medoid: int) -> int | None:
         """The medoid while an image of the cluster has that content, else the nearest that one has.
@@ -291,7 +329,8 @@ class Assignments:
     def contents_in(self, clustering: int, cluster: int) -> list[int]:
         """Keys of the contents in a cluster."""
         rows = self._connection.execute(
-            "SELECT content FROM assignments WHERE clustering = ? AND cluster = ? ORDER BY content",
+            "SELECT content FROM assignments WHERE clustering = ? AND cluster = ? "
+            "ORDER BY +content",  # else all contents are read in that order
             (clustering, cluster),
         )
         return [int(content) for (content,) in rows]
@@ -330,23 +369,23 @@ class Assignments:
     def outliers(self, clustering: int) -> dict[int, int]:
         """Images that are outliers of their cluster, by cluster; clusters without are left out."""
         rows = self._connection.execute(
-            f"SELECT a.cluster, count(*) FROM {_OUTLYING} "
-            "JOIN images i ON i.content = a.content WHERE a.clustering = ? GROUP BY a.cluster",
+            f"SELECT o.cluster, count(*) FROM ({_OUTLYING}) o CROSS JOIN images i "
+            "ON i.content = o.content GROUP BY o.cluster",
             (clustering,),
         )
         return {int(cluster): int(count) for cluster, count in rows}
 
     def all_outlying(self, clustering: int) -> set[int]:
         """Contents that are outliers of their cluster."""
-        rows = self._connection.execute(
-            f"SELECT a.content FROM {_OUTLYING} WHERE a.clustering = ?", (clustering,)
-        )
+        rows = self._connection.execute(f"SELECT content FROM ({_OUTLYING})", (clustering,))
         return {int(content) for (content,) in rows}
 
     def outlying(self, clustering: int, contents: Iterable[int]) -> set[int]:
         """Those of the contents that are outliers of their cluster."""
         rows = self._connection.executemany(
-            f"SELECT a.content FROM {_OUTLYING} WHERE a.clustering = ? AND a.content = ?",
+            f"SELECT a.content FROM assignments a JOIN clustering_clusters cc ON {_ITS} "
+            f"WHERE a.clustering = ? AND a.content = ? AND ({_FAR} "
+            f"OR a.content IN ({_SAID}'outlier'))",
             [(clustering, content) for content in contents],
         )
         return {int(content) for (content,) in rows}

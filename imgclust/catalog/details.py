@@ -73,11 +73,12 @@ class DetailTable:
             ).get
         )
 
-    def damaged(self) -> list[tuple[int, bytes, str]]:
-        """These images: id, path, and what is damaged, by path."""
+    def damaged(self, *, limit: int = -1) -> list[tuple[int, bytes, str]]:
+        """These images: id, path, and what is damaged, by path; `limit` unless it is -1."""
         rows = self._connection.execute(
             "SELECT i.id, i.path, d.damage FROM details d JOIN images i ON i.content = d.content "
-            "WHERE d.damage <> '' ORDER BY i.path"
+            "WHERE d.damage <> '' ORDER BY i.path LIMIT ?",
+            (limit,),
         )
         return [(int(image), bytes(path), str(damage)) for image, path, damage in rows]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -117,9 +118,10 @@ class Images:
         )
         return [bytes(path) for (path,) in rows]
 
-    def missing(self) -> list[Image]:
-        """Images that are missing now."""
-        return self._many("state = 'missing' ORDER BY +id")  # +: by the index of missing ones
+    def missing(self, *, limit: int = -1) -> list[Image]:
+        """Images that are missing now, by id; at most `limit` unless it is -1."""
+        # +: by the index of missing ones
+        return self._many("state = 'missing' ORDER BY +id LIMIT ?", limit)
 
     def count_missing(self, root: int | None = None) -> int:
         """Number of images that are not where they were."""
@@ -356,6 +358,15 @@ class Listing:
     def last(self) -> int:
         """Id of the newest image, 0 when there is none."""
         return int(self._connection.execute("SELECT coalesce(max(id), 0) FROM images").get)
+
+    def count_by_cluster(self, *, after: int, clustering: int | None) -> Counter[int | None]:
+        """Images with an id above `after` in each cluster; None for those in none."""
+        rows = self._connection.execute(
+            "SELECT a.cluster, count(*) FROM images i LEFT JOIN assignments a "
+            "ON a.clustering = ? AND a.content = i.content WHERE i.id > ? GROUP BY a.cluster",
+            (clustering, after),
+        )
+        return Counter({cluster: int(count) for cluster, count in rows})
 
     def ids(self) -> npt.NDArray[np.int64]:
         """Ids of all images, ascending."""

@@ -566,6 +566,13 @@ _FOURTH = (
     + _FOURTH_SUGGESTIONS
 )
 
+_FIFTH_PAGES = """
+-- The images of a cluster in their order, its size and its outliers, without reading the others.
+CREATE INDEX assignments_by_cluster ON assignments(clustering, cluster, distance);
+"""
+
+_FIFTH = _FIFTH_PAGES
+
 # Step n brings a catalog from version n to n + 1. A step is never edited, what changes is a new
 # one; the second forgives, as some catalogs of version 1 have its table already.
-MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _SECOND, _THIRD, _FOURTH, _FIFTH)

@@ -300,10 +300,10 @@ class Observations:
         """Take a path out of quarantine."""
         self._connection.execute("DELETE FROM quarantine WHERE path = ?", (path,))
 
-    def quarantined(self) -> list[Quarantined]:
-        """All files in quarantine, by path."""
+    def quarantined(self, *, limit: int = -1) -> list[Quarantined]:
+        """The files in quarantine, by path; at most `limit` unless it is -1."""
         rows = self._connection.execute(
-            "SELECT path, reason, tries, since FROM quarantine ORDER BY path"
+            "SELECT path, reason, tries, since FROM quarantine ORDER BY path LIMIT ?", (limit,)
         )
         return [Quarantined(*row) for row in rows]
 

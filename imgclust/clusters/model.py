@@ -159,7 +159,7 @@ class Model:
         )
         if catalog.corrections.some:
             correction_demands.follow_near_copies(catalog, keys, vectors, self.clustering.recipe)
-            correction_demands.enforce(catalog, self, contents=keys)
+            correction_demands.enforce_arrivals(catalog, self, keys)
 
     def points(self, vectors: Vectors) -> Vectors:
         """Embeddings `(n, d)` in the space of the clustering, `(n, dims)`."""

@@ -9,7 +9,9 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import FeedRow
+from imgclust.catalog import FeedRow, Quarantined
+from imgclust.collection import images
+from imgclust.collection.images import DamagedImage, MissingImage
 from imgclust.collection.roots import moved_folders
 from imgclust.paths import as_path
 
@@ -58,6 +60,33 @@ class Activity:
     suggestions: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class FileTroubles:
+    """The first files of each kind that a person should look at, and how many there are of each."""
+
+    quarantined: tuple[Quarantined, ...]
+    all_quarantined: int
+    damaged: tuple[DamagedImage, ...]
+    all_damaged: int
+    missing: tuple[MissingImage, ...]
+    all_missing: int
+
+
+def file_troubles(context: Context, *, limit: int) -> FileTroubles:
+    """See `Gallery.file_troubles`."""
+    catalog = context.catalog
+    with catalog.snapshot():
+        damaged = images.damaged(context, limit=limit + 1)
+        return FileTroubles(
+            quarantined=tuple(catalog.observations.quarantined(limit=limit)),
+            all_quarantined=catalog.observations.count_quarantined(),
+            damaged=damaged[:limit],
+            all_damaged=(catalog.details.count_damaged() if len(damaged) > limit else len(damaged)),
+            missing=images.missing(context, limit=limit),
+            all_missing=catalog.images.count_missing(),
+        )
+
+
 def activity(context: Context, *, limit: int) -> Activity:
     """See `Gallery.activity`."""
     catalog = context.catalog
@@ -79,7 +108,7 @@ def activity(context: Context, *, limit: int) -> Activity:
 
 def _described(context: Context, rows: Sequence[FeedRow]) -> tuple[RecentChange, ...]:
     """Changes, the newest first; equal ones that follow each other are one."""
-    images = context.catalog.images.some([row.image for row in rows if row.image is not None])
+    known = context.catalog.images.some([row.image for row in rows if row.image is not None])
     names = context.catalog.clusterings.names()
     found = []
     for _, same in groupby(
@@ -87,7 +116,7 @@ def _described(context: Context, rows: Sequence[FeedRow]) -> tuple[RecentChange,
     ):
         equal = list(same)
         row = equal[0]
-        image = None if row.image is None else images.get(row.image)
+        image = None if row.image is None else known.get(row.image)
         found.append(
             RecentChange(
                 kind=row.kind,

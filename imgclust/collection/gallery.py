@@ -69,6 +69,10 @@ class Gallery:
         """
         return map_points.points(self._context, after=after)
 
+    def file_troubles(self, *, limit: int) -> activity.FileTroubles:
+        """Files that cannot be read, damaged and missing images: the first so many of each."""
+        return activity.file_troubles(self._context, limit=limit)
+
     def activity(self, *, limit: int = 60) -> activity.Activity:
         """What waits to be read, and the newest changes, at most so many."""
         return activity.activity(self._context, limit=limit)

@@ -170,21 +170,23 @@ def bytes_of(context: Context, content: int) -> bytes | None:
     return None
 
 
-def missing(context: Context, selection: Selection | None = None) -> tuple[MissingImage, ...]:
-    """See `Collection.missing`."""
+def missing(
+    context: Context, selection: Selection | None = None, *, limit: int = -1
+) -> tuple[MissingImage, ...]:
+    """See `Collection.missing`; only the first `limit` are looked at unless it is -1."""
     from imgclust.ingest import Holds
 
     holds = Holds.of(context.catalog)
     rows = [
         MissingImage(image.id, image.path, image.misses, holds.reason(image))
-        for image in context.catalog.images.missing()
+        for image in context.catalog.images.missing(limit=limit)
     ]
     return selected(with_facts(context, rows), selection)
 
 
-def damaged(context: Context) -> tuple[DamagedImage, ...]:
-    """See `Collection.damaged`."""
-    return tuple(DamagedImage(*row) for row in context.catalog.details.damaged())
+def damaged(context: Context, *, limit: int = -1) -> tuple[DamagedImage, ...]:
+    """See `Collection.damaged`; at most `limit` unless it is -1."""
+    return tuple(DamagedImage(*row) for row in context.catalog.details.damaged(limit=limit))
 
 
 def accept_missing(context: Context) -> tuple[MissingImage, ...]:

@@ -18,7 +18,7 @@ from imgclust.collection import clusters, images
 from imgclust.collection.clusters import ClusterDetails, Member
 from imgclust.collection.images import bytes_of
 from imgclust.collection.query_cache import QueryCache
-from imgclust.collection.selection import Selection, selected, with_facts
+from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.images import DecodePool, Region, claim
 from imgclust.ingest import held_folders
@@ -37,6 +37,8 @@ SHOWN = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": 
 _PREVIEW_PX = 1600
 # How often the index is compared with a catalog that changes meanwhile.
 _TRIES = 5
+# Pictures of a cluster on the wall, and clusters whose representatives are chosen for one page.
+_ON_WALL, _CHOSEN = 4, 4
 ORDERS = ("distance", "newest", "oldest", "taken", "name")
 # A picture that is sent in: no larger than this.
 MOST_BYTES, _MOST_PIXELS = 64 << 20, 100_000_000
@@ -303,9 +305,19 @@ class Service:
         if clustering is None:
             return ()
         ids = clustering.cluster_ids
-        shown = all_representatives(catalog, clustering.id, ids, clustering.recipe)
         sizes = catalog.assignments.sizes(clustering.id)
+        shown = {one: catalog.assignments.representatives(clustering.id, one) for one in ids}
+        # Choosing them takes long: a page waits for some, and shows the nearest of the others.
+        none = [one for one in ids if sizes.get(one) and not shown[one]]
+        shown |= all_representatives(catalog, clustering.id, none[:_CHOSEN], clustering.recipe)
+        for one in none[_CHOSEN:]:
+            nearest = catalog.assignments.images_with_distances(clustering.id, one, limit=_ON_WALL)
+            shown[one] = list(dict.fromkeys(content for _, _, content, _, _ in nearest))
         names, frozen = catalog.clusterings.names(), catalog.clusterings.frozen()
+        first: dict[int, int] = {}
+        wanted = [content for cluster in ids for content in shown[cluster][:_ON_WALL]]
+        for image in catalog.images.with_contents(wanted):
+            first.setdefault(image.content, image.id)
         rows = [
             WallRow(
                 id=cluster,
@@ -313,9 +325,7 @@ class Service:
                 size=sizes.get(cluster, 0),
                 frozen=cluster in frozen,
                 representatives=tuple(
-                    found[0].id
-                    for content in shown.get(cluster, ())[:4]
-                    if (found := catalog.images.with_content(content))
+                    first[content] for content in shown[cluster][:_ON_WALL] if content in first
                 ),
             )
             for cluster in ids
@@ -327,13 +337,7 @@ class Service:
         catalog = self._context.catalog
         with catalog.snapshot():
             current, last = catalog.clusterings.current_id(), catalog.listing.last()
-            counts: Counter[int | None] = Counter()
-            while after < last:
-                page = catalog.listing.page(after=after, until=last, limit=5000, clustering=current)
-                if not page:
-                    break
-                counts.update(row.cluster for row in page)
-                after = page[-1].id
+            counts = catalog.listing.count_by_cluster(after=after, clustering=current)
         return News(last, tuple(ClusterNews(*one) for one in counts.most_common()))
 
     def members(
@@ -360,29 +364,32 @@ class Service:
         """
         if order not in ORDERS:
             raise UsageError(f"order is one of {', '.join(ORDERS)}")
-        clustering = self._context.current()
-        found = self._context.catalog.clusterings.find(cluster)
-        listed = self._context.catalog.assignments.images_with_distances(clustering.id, found)
-        rows = [
-            Member(image, path, distance, missing) for image, path, _, distance, missing in listed
-        ]
-        if selection or order == "taken":
-            rows = list(selected(with_facts(self._context, rows), selection))
-        if order in {"newest", "oldest"}:
-            rows.sort(key=lambda row: row.id, reverse=order == "newest")
-        elif order == "name":
-            rows.sort(key=lambda row: row.path)
-        elif order == "taken":
-            rows.sort(key=lambda row: (row.facts.taken or "9", row.id))
-        shown = rows[offset : offset + limit]
-        row_of = {row[0]: row for row in listed}
+        catalog, clustering = self._context.catalog, self._context.current()
+        found = catalog.clusterings.find(cluster)
+        all_first = bool(selection) or order == "taken"  # dates are known of images only
+        with catalog.snapshot():
+            total = catalog.assignments.count_images_in(clustering.id, found)
+            shown = catalog.assignments.images_with_distances(
+                clustering.id,
+                found,
+                order="distance" if order == "taken" else order,
+                offset=0 if all_first else offset,
+                limit=-1 if all_first else limit,
+            )
+        if all_first:
+            facts = catalog.details.of_images([row[0] for row in shown])
+            chosen = [
+                row
+                for row in shown
+                if selection is None or selection.has(facts.get(row[0], Facts()))
+            ]
+            if order == "taken":
+                chosen.sort(key=lambda row: (facts.get(row[0], Facts()).taken or "9", row[0]))
+            total, shown = len(chosen), chosen[offset : offset + limit]
         page = with_facts(
-            self._context,
-            clusters.members_of(
-                self._context, clustering, found, [row_of[one.id] for one in shown]
-            ),
+            self._context, clusters.members_of(self._context, clustering, found, shown)
         )
-        return ImagePage(len(rows), offset, page)
+        return ImagePage(total, offset, page)
 
     def original(self, number: int) -> Original | None:
         """The file of an image, verified: its bytes are those that were ingested.

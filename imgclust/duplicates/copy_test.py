@@ -78,14 +78,12 @@ class CopyMemory:
         As `Pictures.alike`; `read` gives the small picture of a content that is not known.
         """
         found = np.zeros(len(others), bool)
-        own = self._outline(key, read)
-        if own is None:
+        looks = self._looks([key, *others], read)
+        own = looks.get(key)
+        seen = np.array([at for at, other in enumerate(others) if other in looks], np.int64)
+        if own is None or not len(seen):
             return found
-        looks = [self._outline(other, read) for other in others]
-        seen = np.array([at for at, look in enumerate(looks) if look is not None], np.int64)
-        if not len(seen):
-            return found
-        theirs = np.stack([look for look in looks if look is not None])
+        theirs = np.stack([looks[other] for other in others if other in looks])
         most = most_likeness(np.broadcast_to(own, theirs.shape), theirs)
         for at in seen[most >= least[seen] - _ROUNDING].tolist():
             first, second = self._cells_of(key, read), self._cells_of(others[at], read)
@@ -93,20 +91,23 @@ class CopyMemory:
                 found[at] = likeness(first[None], second[None])[0] >= least[at]
         return found
 
-    def _outline(self, key: int, read: Read) -> npt.NDArray[np.float32] | None:
+    def _looks(self, keys: Sequence[int], read: Read) -> dict[int, npt.NDArray[np.float32]]:
+        """The outlines of those contents that can be seen."""
         with self._lock:
-            if key in self._outlines:
+            known = {key: self._outlines[key] for key in keys if key in self._outlines}
+            for key in known:
                 self._outlines.move_to_end(key)
-                return self._outlines[key]
-        own = self._cells_of(key, read)
-        if own is None:
-            return None
-        found: npt.NDArray[np.float32] = outlines(own[None])[0]
+        unknown = [key for key in keys if key not in known]
+        grids = {key: one for key in unknown if (one := self._cells_of(key, read)) is not None}
+        if not grids:
+            return known
+        # All at once: one at a time this takes as long as decoding the pictures.
+        new = dict(zip(grids, outlines(np.stack([*grids.values()])), strict=True))
         with self._lock:
-            self._outlines[key] = found
-            if len(self._outlines) > _MOST_OUTLINES:
+            self._outlines |= new
+            while len(self._outlines) > _MOST_OUTLINES:
                 self._outlines.popitem(last=False)
-        return found
+        return known | new
 
     def _cells_of(self, key: int, read: Read) -> npt.NDArray[np.uint8] | None:
         with self._lock:

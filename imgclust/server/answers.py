@@ -117,50 +117,53 @@ def failed(status: int, code: str, message: str) -> Documents:
     return Documents(error_document(code, message), status_code=status)
 
 
-def wants_page(request: Request) -> bool:
+def wants_page(scope: Mapping[str, Any], accept: str) -> bool:
     """Whether a person looks: failures of pages are pages."""
-    return not request.url.path.startswith("/api/") and "text/html" in request.headers.get(
-        "accept", ""
-    )
+    return not scope["path"].startswith("/api/") and "text/html" in accept
 
 
-def adopt(app: FastAPI, page: Callable[[int, str], Response]) -> None:
+# Makes a page of a status and a sentence.
+Page = Callable[[int, str], Response]
+
+
+def adopt(app: FastAPI, page: Page) -> None:
     """Have the application answer failures with documents, and those of pages with `page`."""
+
+    def answer(request: Request, status: int, code: str, message: str) -> Response:
+        if wants_page(request.scope, request.headers.get("accept", "")):
+            return page(status, message)
+        return failed(status, code, message)
 
     @app.exception_handler(ImgclustError)
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, ImgclustError)
         status = next(code for kind, code in _STATUS if isinstance(error, kind))
-        if wants_page(request):
-            return page(status, str(error))
-        return failed(status, error.code, str(error))
+        return answer(request, status, error.code, str(error))
 
     @app.exception_handler(OSError)
-    async def refused(_: Request, error: Exception) -> Response:
+    async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, OSError)
-        return failed(507, "storage", f"the system refuses: {reason_of(error)}")
+        return answer(request, 507, "storage", f"the system refuses: {reason_of(error)}")
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: Exception) -> Response:
+    async def invalid(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"] if part not in _PLACES)
-        return failed(422, "usage", f"{where or 'the body'}: {first['msg']}")
+        return answer(request, 422, "usage", f"{where or 'the body'}: {first['msg']}")
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = _CODES.get(error.status_code, "usage")
-        if wants_page(request):
-            return page(error.status_code, str(error.detail))
-        answer = failed(error.status_code, code, str(error.detail))
-        answer.headers.update(error.headers or {})
-        return answer
+        made = answer(request, error.status_code, code, str(error.detail))
+        made.headers.update(error.headers or {})
+        return made
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:
         _log.error("%s %s failed", request.method, request.scope["path"], exc_info=error)
-        return failed(500, "fault", f"internal error: {type(error).__name__}")
+        return answer(request, 500, "fault", f"internal error: {type(error).__name__}")
 
 
 def event_text(kind: str, number: str, data: Mapping[str, Any] | None) -> str:

@@ -78,7 +78,12 @@ def application(site: Site, *, access: Access, health: Health, metrics: Metrics)
 
         await app(scope, receive, answer)
 
-    return Guard(counted, access=access, large={"query": image_routes.MOST_BYTES})
+    return Guard(
+        counted,
+        access=access,
+        large={"query": image_routes.MOST_BYTES},
+        page=page_routes.refused,
+    )
 
 
 def _operation(route: APIRoute) -> str:

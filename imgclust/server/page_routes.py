@@ -274,19 +274,16 @@ def activity(site: Here, name: Name, request: Request) -> Response:
         last = collection.service.changes().last
         happens = collection.service.gallery.activity()
         standing = collection.standing()
-        roots, quarantined = collection.roots(), collection.quarantine()
-        damaged, missing = collection.damaged(), collection.missing()
+        roots = collection.roots()
+        files = collection.service.gallery.file_troubles(limit=_ROWS)
     return page(
         "activity.html",
         happens=happens,
         standing=standing,
         troubles=found.troubles,
         roots=roots,
-        quarantined=quarantined,
-        damaged=damaged,
-        missing=missing,
+        files=files,
         jobs=site.jobs.documents(name)[:_JOBS],
-        most=_ROWS,
         **_common(site, name, "activity", last),
     )
 

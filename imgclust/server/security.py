@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlencode
 from starlette.exceptions import HTTPException
 
 from imgclust.errors import StorageError, UsageError, reason_of
-from imgclust.server.answers import Documents, failed
+from imgclust.server.answers import Documents, Page, failed, wants_page
 from imgclust.wording import printable
 
 COOKIE = "imgclust"
@@ -205,9 +205,10 @@ def _parts(header: str) -> tuple[str | None, int | None]:
 class Guard:
     """Comes before the application: refuses, bounds what is read, and adds headers."""
 
-    def __init__(self, app: App, *, access: Access, large: dict[str, int]) -> None:
+    def __init__(self, app: App, *, access: Access, large: dict[str, int], page: Page) -> None:
         self._app = app
         self._access = access
+        self._page = page
         # The most bytes of a body, by the last part of its path.
         self._large = large
 
@@ -233,29 +234,39 @@ class Guard:
         await self._app(scope, self._bounded(scope, receive), answer)
 
     def _refusal(self, scope: MutableMapping[str, Any]) -> Any:
-        if scope["http_version"] not in _VERSIONS:
-            return failed(400, "usage", "this version of HTTP is not known here; use 1.1")
         raw = [
             (name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]
         ]
         headers = dict(raw)
-        hosts = [value for name, value in raw if name == "host"]
+        found = self._fault(scope, headers, [value for name, value in raw if name == "host"])
+        if found is None:
+            return None
+        status, code, message = found
+        if status == 401 and (redirect := self._first_click(scope)):
+            return redirect
+        if wants_page(scope, headers.get("accept", "")):
+            return self._page(status, message)
+        return failed(status, code, message)
+
+    def _fault(
+        self, scope: MutableMapping[str, Any], headers: dict[str, str], hosts: list[str]
+    ) -> tuple[int, str, str] | None:
+        """Why a request is refused: status, code, sentence."""
+        if scope["http_version"] not in _VERSIONS:
+            return 400, "usage", "this version of HTTP is not known here; use 1.1"
         if len(hosts) != 1 or not self._access.knows_host(hosts[0]):
-            return failed(
-                403, "forbidden", "this host name is not known here; see imgclust serve --help"
-            )
+            return 403, "forbidden", "this host name is not known here; see imgclust serve --help"
         origin, site = headers.get("origin"), headers.get("sec-fetch-site")
         changes = scope["method"] not in {"GET", "HEAD", "OPTIONS"}
         foreign = origin is not None and not self._access.knows_origin(origin, hosts[0])
         if foreign or (
             site in {"cross-site", "same-site"} and (changes or not _navigates(headers))
         ):
-            return failed(403, "forbidden", "the request comes from a page of another site")
+            return 403, "forbidden", "the request comes from a page of another site"
         if scope["path"] in _OPEN or self._access.knows(headers):
             return None
-        return self._first_click(scope) or failed(
-            401, "token", "the token is absent or wrong; open the address that imgclust serve shows"
-        )
+        said = "the token is absent or wrong; open the address that imgclust serve shows"
+        return 401, "token", said
 
     def _first_click(self, scope: MutableMapping[str, Any]) -> Any:
         """A right token in the address becomes a cookie, and leaves the address."""

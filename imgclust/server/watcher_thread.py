@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -20,6 +23,20 @@ _log = logging.getLogger(__name__)
 _AGAIN_S, _LONGEST_S = 2.0, 60.0
 # Seconds that the end of the service waits for the current batch.
 _GRACE_S = 10.0
+# How much later the watcher's threads get a processor than others, as for nice(1).
+_NICE = 5
+
+
+def _yield_to_people() -> None:
+    """Let this thread, and threads and processes that it starts, wait for those that answer.
+
+    People wait for a page, and nobody for a batch: the network would take every processor.
+    """
+    if sys.platform == "linux":  # elsewhere a priority is that of the whole process
+        thread = threading.get_native_id()
+        with contextlib.suppress(OSError):
+            before = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, before + _NICE))
 
 
 class WatcherThread:
@@ -62,6 +79,7 @@ class WatcherThread:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        _yield_to_people()
         wait_s, said = _AGAIN_S, ""
         while not self._site.stop.is_set():
             try:
