@@ -396,6 +396,28 @@ def mount_points(folder: bytes) -> set[bytes]:
     return {point for point, _ in _mounted() if is_at_or_below(point, folder)}
 
 
+def mount_of(path: bytes) -> bytes:
+    """The folder at or above `path` that its file system is mounted on.
+
+    Parts of the path that do not exist belong to the folder above. A folder whose device differs
+    from that above it is one too: subvolumes are not in the mount table.
+    """
+    folder = os.path.realpath(path)
+    points = {point for point, _ in _mounted()}
+    below: int | None = None
+    inner = folder
+    while True:
+        try:
+            device = os.lstat(folder).st_dev
+        except OSError:
+            device = None
+        if below is not None and device is not None and device != below:
+            return inner
+        if folder in points or folder == b"/":
+            return folder
+        below, inner, folder = device, folder, os.path.dirname(folder)
+
+
 def _mounted() -> Iterator[tuple[bytes, str]]:
     """Mount points and the types of their file systems, in the order of the mount table."""
     try:

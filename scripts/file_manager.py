@@ -97,18 +97,27 @@ class Desk:
     def select(self, window: str, folder: str, *names: str) -> tuple[int, int]:
         """Select neighbours in a window by the keyboard; returns where the first one is."""
         shown = self.shown(folder)
-        wanted = [shown.index(name) for name in names]
-        assert wanted == list(range(wanted[0], wanted[0] + len(wanted)))
-        for _ in range(_TRIES - 1):  # a window that is just opened may not have its entries yet
-            self._press_to(window, wanted)
-            with contextlib.suppress(TimeoutError):
-                return self.screen.selected(window)
-        self._press_to(window, wanted)
-        return self.screen.selected(window)
-
-    def _press_to(self, window: str, wanted: list[int]) -> None:
+        first = shown.index(names[0])
+        assert shown[first : first + len(names)] == list(names)
         self.screen.activate(window)
-        self.screen.press("Home", *["Down"] * wanted[0], *["shift+Down"] * (len(wanted) - 1))
+        self.screen.still(window)  # a window that is just opened may not have its entries yet
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(TimeoutError):
+                return self._go_to(window, first, len(names))
+        return self._go_to(window, first, len(names))
+
+    def _go_to(self, window: str, first: int, count: int) -> tuple[int, int]:
+        """Each key is pressed when what the one before did is seen."""
+        self.screen.press("Home")
+        place = self.screen.selected(window)
+        for _ in range(first):
+            self.screen.press("Down")
+            place = self.screen.selected(window, but=place)
+        for more in range(1, count):
+            self.screen.press("shift+Down")
+            self.screen.selected(window, count=1 + more)
+        self.screen.still(window)  # what is done with a selection is done with the noted one
+        return place
 
     def shown(self, folder: str) -> list[str]:
         """Names in a folder, in the order of the file manager."""
@@ -408,7 +417,10 @@ def _deleted(desk: Desk, key: str, *, count: int = 1) -> None:
             said += desk.said()
             return _numbers(said) >= count  # a sync between two of them says it of each
 
-        desk.see(told, "a line that says that links were deleted")
+        try:
+            desk.see(told, "a line that says that links were deleted")
+        except FaultError as error:
+            raise FaultError(f"{error}; the watcher said: {said or 'nothing'}") from None
         desk.at_rest()
     if (desk.tree(), desk.corrections()) != (before, corrections):
         raise FaultError("the tree or the corrections are not as before")

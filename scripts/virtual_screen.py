@@ -33,6 +33,10 @@ class "*" style "found"
 gtk-enable-animations = 0
 """
 _STEPS = 12
+# Looks between which a window has to be the same.
+_STILL = 8
+# Fewer pixels between two stretches are a hole in one entry.
+_GAP = 6
 
 
 def absent(programs: Sequence[str]) -> list[str]:
@@ -137,28 +141,67 @@ class Screen:
         """Keep what is on the screen."""
         Image.fromarray(self.frame().copy()).save(path)
 
-    def selected(self, window: str) -> tuple[int, int]:
-        """A place on what is selected in a window.
+    def still(self, window: str) -> None:
+        """Wait until a window shows the same for a while."""
+        rows, columns = self._part(window)
+        before: list[bytes] = []
+
+        def same() -> bool:
+            before.append(self.frame()[rows, columns].tobytes())
+            return len(before) > _STILL and len(set(before[-_STILL:])) == 1
+
+        wait(same, "a window that stays as it is")
+
+    def _part(self, window: str) -> tuple[slice, slice]:
+        """Rows and columns of a window on the screen."""
+        said = self.xdotool("getwindowgeometry", "--shell", window)
+        at = {key: int(value) for key, value in (line.split("=") for line in said.splitlines())}
+        return (
+            slice(max(at["Y"], 0), at["Y"] + at["HEIGHT"]),
+            slice(max(at["X"], 0), at["X"] + at["WIDTH"]),
+        )
+
+    def selected(
+        self, window: str, *, count: int = 1, but: tuple[int, int] | None = None
+    ) -> tuple[int, int]:
+        """A place on the first of so many entries that are selected in a window.
+
+        It is another one than `but`.
 
         Raises
         ------
         TimeoutError
-            When nothing is.
+            When it is another number: a key may have come before the window was ready.
         """
-        said = self.xdotool("getwindowgeometry", "--shell", window)
-        at = {key: int(value) for key, value in (line.split("=") for line in said.splitlines())}
-        left, top = max(at["X"], 0), max(at["Y"], 0)
+        lines, across = self._part(window)
 
         def found() -> tuple[int, int] | None:
-            part = self.frame()[top : at["Y"] + at["HEIGHT"], left : at["X"] + at["WIDTH"]]
-            rows, columns = np.nonzero((part == _SELECTED).all(axis=2))
-            if not len(rows):
+            marked = (self.frame()[lines, across] == _SELECTED).all(axis=2)
+            rows, columns = np.nonzero(marked)
+            if not len(rows) or _entries(marked) != count:
                 return None
             first = rows[0] + 3  # inside the topmost of them
-            return left + int(np.median(columns[rows == first])), top + int(first) + 3
+            row = columns[rows == first]
+            place = across.start + int(np.median(row)), lines.start + int(first) + 3
+            return None if place == but else place
 
         place: tuple[int, int] = wait(found, "a selection", seconds=5)
         return place
+
+
+def _entries(marked: npt.NDArray[np.bool_]) -> int:
+    """How many rectangles there are in a mask, in columns that have a gap between them."""
+    return sum(
+        len(_runs(np.asarray(marked[:, left:right].any(axis=1))))
+        for left, right in _runs(np.asarray(marked.any(axis=0)))
+    )
+
+
+def _runs(marked: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Beginning and end of each stretch that is marked; a few pixels are no gap."""
+    places = np.flatnonzero(marked)
+    parts = np.split(places, np.flatnonzero(np.diff(places) > _GAP) + 1)
+    return [(int(part[0]), int(part[-1]) + 1) for part in parts if len(part)]
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from imgclust.clustering import (
     Constraints,
     Demands,
     UnsatisfiableError,
+    can_be_satisfied,
     constrained_fit,
     contracted,
     fit,
@@ -19,6 +20,7 @@ from imgclust.clustering import (
     match,
     nowhere,
     satisfied,
+    smallest_conflict,
 )
 from imgclust.clustering.faiss_kmeans import refine
 from imgclust.clustering.kmeans import settle
@@ -276,3 +278,54 @@ def test_rows_that_are_together_count_as_one_point_of_their_weight() -> None:
     points = np.array([[0.0], [2.0], [7.0]], np.float32)
     assert contracted(points, np.array([5, 5, 1])).tolist() == [[1.0], [1.0], [7.0]]
     assert contracted(points, np.arange(3)) is points
+
+
+def clique(rows: range) -> list[tuple[int, int]]:
+    return [(one, other) for one in rows for other in rows if one < other]
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 12, 30])
+def test_as_many_rows_as_there_are_clusters_can_be_kept_apart_and_no_more(k: int) -> None:
+    # Without regard to places that nothing tells apart, 30 of 31 take 30! tries.
+    assert can_be_satisfied(demands(k, apart=clique(range(k))), k)
+    assert not can_be_satisfied(demands(k + 1, apart=clique(range(k + 1))), k)
+
+
+def test_places_that_something_tells_apart_are_all_tried() -> None:
+    # Row 0 can only be in place 2, so that rows 1 and 2, which come first, have to leave it.
+    wanted = demands(3, apart=clique(range(3)), barred=[(0, 0), (0, 1)])
+    found = satisfied(np.zeros((3, 1)), THREE, np.full(3, 2, np.int32), wanted)
+    assert found[0] == 2
+    assert sorted(found) == [0, 1, 2]
+    # And a row beside a group that is fixed leaves its place to another one.
+    fixed = demands(4, apart=[(0, 1), (1, 2), (2, 3), (1, 3)], fixed={0: 0})
+    found = satisfied(np.zeros((4, 1)), THREE, np.zeros(4, np.int32), fixed)
+    assert not fixed.violated(found).any()
+
+
+def test_of_what_is_refused_rows_are_named_that_are_tied_to_each_other() -> None:
+    wanted = demands(7, apart=[(0, 1), *clique(range(2, 5)), (5, 6)])
+    with pytest.raises(UnsatisfiableError) as error:
+        satisfied(np.zeros((7, 1)), TWO, np.zeros(7, np.int32), wanted)
+    assert error.value.rows == (2, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("given", "others", "expected"),
+    [
+        ([], [1, 2, 3], None),  # their sum may be 9
+        ([5], [4, 1], [4, 1]),
+        ([9], [0, 0, 1, 0, 5], [5]),
+        ([10], [1, 2], []),  # impossible by itself
+        ([], [10], [10]),
+        ([], [8, 0, 0, 7], [8, 7]),
+    ],
+)
+def test_a_smallest_conflict(given: list[int], others: list[int], expected: Any) -> None:
+    found = smallest_conflict(given, others, lambda some: sum(some) <= 9)
+    assert found == expected or (expected == [5] and found in ([1], [5]))
+    if found:
+        for one in found:
+            rest = [*found]
+            rest.remove(one)
+            assert sum([*given, *rest]) <= 9

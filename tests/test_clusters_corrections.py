@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from imgclust.catalog import Catalog
-from imgclust.clusters import ArrivalAssigner, ContradictionError, Model, enforce
+from imgclust.clusters import (
+    ArrivalAssigner,
+    ContradictionError,
+    Model,
+    TooFewClustersError,
+    enforce,
+)
 from imgclust.clusters.correction_demands import follow_lineage
 from imgclust.errors import NothingThereError, UsageError
 from tests.made_up_clusters import RECIPE, World, look
@@ -350,3 +356,128 @@ def test_what_was_taken_out_of_a_merged_cluster_stays_in_its_own(world: World) -
         follow_lineage(world.catalog, current, split={}, merged={gone: heir}, new=[])
     found = {(one.content, one.cluster) for one in world.catalog.corrections.active()}
     assert found == {(content, gone), (other, heir)}
+
+
+def apart_each(world: World, contents: list[int]) -> list[int]:
+    return [
+        say(world, "apart", one, other=other)
+        for place, one in enumerate(contents)
+        for other in contents[:place]
+    ]
+
+
+def test_only_corrections_in_the_way_are_named(world: World) -> None:
+    contents = sorted(look(world.path).cluster_of)
+    clusters = sorted(look(world.path).centroids)
+    for one, other in zip(contents[20:40:2], contents[21:40:2], strict=True):  # nothing of it
+        say(world, "apart", one, other=other)
+    say(world, "in", contents[50], cluster=clusters[0])
+    first = say(world, "together", contents[0], other=contents[1])
+    say(world, "together", contents[1], other=contents[4])  # tied to them, and not in the way
+    second = say(world, "together", contents[1], other=contents[2])
+    with pytest.raises(ContradictionError) as error:
+        say(world, "apart", contents[0], other=contents[2])
+    assert error.value.numbers == (first, second)
+    third = say(world, "in", contents[2], cluster=clusters[1])
+    with pytest.raises(ContradictionError) as error:
+        say(world, "not_in", contents[0], cluster=clusters[1])
+    assert set(error.value.numbers) == {first, second, third}
+    assert f"--remove {first} (or {second}, or {third})" in str(error.value)
+    with pytest.raises(ContradictionError) as error:
+        say(world, "not_in", contents[2], cluster=clusters[1])
+    assert error.value.numbers == (third,)
+    assert str(error.value).endswith(
+        f"to take it back: imgclust clusters corrections --remove {third}"
+    )
+
+
+def test_in_one_cluster_a_no_says_that_more_clusters_are_needed(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.add(30)
+    world.cluster(1)
+    contents = sorted(look(world.path).cluster_of)
+    for one in contents[10:20]:
+        say(world, "together", one, other=contents[20])
+    for kind in ({"other": contents[1]}, {"cluster": min(look(world.path).centroids)}):
+        with pytest.raises(TooFewClustersError) as error:
+            say(world, "apart" if "other" in kind else "not_in", contents[0], **kind)
+        assert (error.value.numbers, error.value.clusters, error.value.needed) == ((), 1, 2)
+        assert "make more with imgclust cluster -k 2" in str(error.value)
+        assert "--remove" not in str(error.value)
+    world.catalog.clusterings.freeze(min(look(world.path).centroids), True)
+    with pytest.raises(TooFewClustersError, match=r"with imgclust clusters split \d+ -k 2$"):
+        say(world, "apart", contents[0], other=contents[1])
+    assert active(world) == 10
+
+
+def test_as_many_clusters_are_asked_for_as_it_takes(world: World) -> None:
+    contents = sorted(look(world.path).cluster_of)
+    numbers = apart_each(world, contents[:4])
+    say(world, "apart", contents[10], other=contents[11])
+    with pytest.raises(TooFewClustersError, match="use -k 4 or more") as error:
+        world.cluster(3, fresh=True)
+    assert set(error.value.numbers) == set(numbers)
+    assert error.value.needed == 4
+    with pytest.raises(TooFewClustersError, match="2 clusters are too few for") as error:
+        world.cluster(2)
+    assert len(error.value.numbers) == 3
+    assert wrong(world) == []
+    world.cluster(4)
+    for one in contents[:3]:
+        say(world, "apart", one, other=contents[4])
+    with pytest.raises(TooFewClustersError, match="make more with imgclust cluster -k 5"):
+        say(world, "apart", contents[3], other=contents[4])
+    assert world.catalog.clusterings.count(look(world.path).number) == 4
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_number_that_nobody_asked_for_is_raised(world: World, fresh: bool) -> None:
+    contents = sorted(look(world.path).cluster_of)
+    apart_each(world, contents[:5])
+    done = world.recluster().cluster(
+        k="3", space="embedding", seed=1, fresh=fresh, chosen_by="config"
+    )
+    assert done.k == 5
+    assert done.sentence == "k = 5: as few as what people said allows"
+    assert wrong(world) == []
+
+
+def test_what_was_contradicted_while_an_image_was_away_ends(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    contents = world.add(60)
+    world.cluster(6)
+    state = look(world.path)
+    clusters = sorted(state.centroids)
+    one, other, third = contents[:3]
+    vector = state.vectors[one].astype(np.float32)
+    old = say(world, "in", one, cluster=clusters[0])
+    kept = say(world, "apart", one, other=other)
+    tied = say(world, "together", other, other=third)
+    world.remove(one)
+    new = say(world, "in", other, cluster=clusters[0])
+    unrelated = say(world, "in", contents[10], cluster=clusters[2])
+    (back,) = world.add(1, vector=vector, number=0)
+    assert back == one
+    rows = {row.id: row.reason for row in world.catalog.corrections.every()}
+    assert rows == {old: "contradicted", kept: None, tied: None, new: None, unrelated: None}
+    assert wrong(world) == []
+    said = [sentence for _, kind, sentence in world.catalog.events(5) if kind == "corrections"]
+    assert len(said) == 1
+    assert f"correction {old} ends (image" in said[0]
+    world.cluster(5, seed=2)
+    assert wrong(world) == []
+
+
+def test_an_image_that_comes_back_to_too_few_clusters_ends_no_arrival(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    contents = world.add(60)
+    world.cluster(6)
+    vector = look(world.path).vectors[contents[0]].astype(np.float32)
+    numbers = apart_each(world, contents[:3])
+    world.remove(contents[0])
+    world.cluster(2, fresh=True)
+    world.add(1, vector=vector, number=0)
+    rows = {row.id: row.reason for row in world.catalog.corrections.every()}
+    assert sorted(rows) == sorted(numbers)
+    assert [*rows.values()].count("contradicted") == 1
+    assert wrong(world) == []

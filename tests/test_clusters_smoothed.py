@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from imgclust.clusters import current_drift
+from imgclust.catalog import Catalog
+from imgclust.clusters import current_drift, smoothed_space
 from imgclust.clusters.feature_space import load_projection, project, unproject
-from imgclust.clusters.smoothed_space import fit_smoothed
+from imgclust.clusters.smoothed_space import distances_alone, fit_smoothed, place
 from imgclust.progress import silent
 from imgclust.projection import (
     HalfWhiteProjection,
@@ -49,9 +54,9 @@ def test_groups_are_found_and_arrivals_join_theirs(world: World) -> None:
     owners = [{now.cluster_of[key] for key in group} for group in groups]
     assert all(len(one) == 1 for one in owners)
     random = np.random.default_rng(2)
-    for place, owner in enumerate(owners):
+    for group, owner in enumerate(owners):
         for _ in range(4):
-            (key,) = world.add(1, vector=around(random, place))
+            (key,) = world.add(1, vector=around(random, group))
             assert {look(world.path).cluster_of[key]} == owner
     again = world.cluster(5, seed=3)
     assert (again.moved, again.new) == (0, ())
@@ -256,3 +261,146 @@ def test_images_around_two_that_are_together_are_drawn_to_each_other() -> None:
     assert close.sum() >= 2
     none = fit_smoothed(rows, seed=0, together=[], clusters=6, progress=silent, stop=None)
     assert np.array_equal(none.points, plain.points)
+
+
+@pytest.mark.parametrize("bursts", [0, 30])
+def test_how_far_arrivals_would_be_is_known_without_a_search(bursts: int) -> None:
+    random = np.random.default_rng(13)
+    rows = np.stack([around(random, place % 6) for place in range(240)]).astype(np.float32)
+    for row in range(1, bursts):
+        rows[row] = rows[0] + random.standard_normal(DIMS) * 0.004
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    made = fit_smoothed(rows, seed=0, progress=silent, stop=None)
+    assert (len(np.unique(made.leaders)) < 240) == bool(bursts)
+    centroids = made.points[:6]
+    known = distances_alone(made.projection, rows, centroids, leaders=made.leaders)
+    searched = distances_alone(made.projection, rows, centroids, leaders=None)
+    placed = place(made.projection, rows, alone=True)
+    expected = np.linalg.norm(placed[:, np.newaxis] - centroids, axis=2).min(axis=1)
+    leading = np.unique(made.leaders)
+    assert known[leading] == pytest.approx(expected[leading], abs=5e-3)
+    assert searched == pytest.approx(expected, abs=1e-5)
+    # Near copies are where the one is that represents them.
+    assert np.array_equal(known, known[made.leaders])
+
+
+@pytest.mark.parametrize("bursts", [0, 30])
+def test_nothing_new_takes_the_stored_space(
+    world: World, monkeypatch: pytest.MonkeyPatch, bursts: int
+) -> None:
+    groups = filled(world)
+    random = np.random.default_rng(14)
+    scene = around(random, 7)
+    for _ in range(bursts):
+        groups[0] += world.add(1, vector=scene + random.standard_normal(DIMS) * 0.004)
+    fitted: list[int] = []
+
+    def counted(rows: Any, **how: Any) -> Any:
+        fitted.append(len(rows))
+        return fit_smoothed(rows, **how)
+
+    monkeypatch.setattr("imgclust.clusters.feature_space.fit_smoothed", counted)
+    monkeypatch.setattr("imgclust.clusters.feature_space.LEAST_CONTENTS", 10)
+    there = sum(len(one) for one in groups)
+    world.cluster(5)
+    before, stored = look(world.path), world.catalog.clusterings.current()
+    again = world.cluster(5)
+    after, current = look(world.path), world.catalog.clusterings.current()
+    assert stored is not None
+    assert current is not None
+    assert fitted == [there]
+    assert (again.moved, again.new, again.gone) == (0, (), ())
+    assert after.cluster_of == before.cluster_of
+    assert current.projection == stored.projection
+    for key, distance in before.distances.items():
+        assert after.distances[key] == pytest.approx(distance, abs=5e-3)
+    limits = {one.cluster: one.outlier_from for one in stored.described}
+    assert {one.cluster: one.outlier_from for one in current.described} == pytest.approx(
+        limits, abs=1e-2
+    )
+    world.cluster(6)
+    assert fitted == [there]
+    world.cluster(6, seed=1)  # of another seed it is another space
+    assert fitted == [there, there]
+    world.add(1, vector=around(random, 1))
+    world.cluster(6, seed=1)
+    assert fitted == [there, there, there + 1]
+    world.remove(groups[1][0])
+    world.cluster(6, seed=1)
+    assert fitted == [there, there, there + 1, there]
+
+
+@pytest.mark.parametrize("blob", [b"", b"broken", None])
+def test_a_stored_space_that_is_of_no_use_is_made_again(
+    world: World, monkeypatch: pytest.MonkeyPatch, blob: bytes | None
+) -> None:
+    filled(world)
+    monkeypatch.setattr("imgclust.clusters.feature_space.LEAST_CONTENTS", 10)
+    world.cluster(5)
+    before = look(world.path)
+    current = world.catalog.clusterings.current()
+    assert current is not None
+    assert current.projection is not None
+    if blob is None:  # as earlier versions stored it
+        projection = load_projection(world.catalog, current.projection)
+        assert isinstance(projection, SmoothedProjection)
+        assert projection.around is not None
+        blob = replace(projection, around=None).to_bytes()
+    with sqlite3.connect(world.path) as connection:
+        connection.execute(
+            "UPDATE projections SET blob = ? WHERE id = ?", (blob, current.projection)
+        )
+    world.catalog.close()
+    world.catalog = Catalog(world.path)
+    result = world.cluster(5, fresh=True)
+    assert result.k == 5
+    assert look(world.path).cluster_of == before.cluster_of
+    renewed = world.catalog.clusterings.current()
+    assert renewed is not None
+    assert renewed.projection != current.projection
+
+
+@pytest.mark.parametrize("before", [1, 2, 3, 4])
+def test_what_comes_just_before_publication_is_placed_and_loads_nothing_in_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, before: int
+) -> None:
+    groups = filled(world)
+    world.cluster(5)
+    random = np.random.default_rng(15)
+    world.add(1, vector=around(random, 2))  # so that the space is another
+    came: list[int] = []
+    inside: list[bool] = []
+    late: list[int] = []
+    begin = world.catalog.transaction
+
+    def progress(step: str, _: int, __: int | None) -> None:
+        if step == "writing assignments":
+            late.append(0)
+
+    @contextmanager
+    def transaction() -> Iterator[None]:
+        if late:
+            late.append(1)
+        if sum(late) == before:
+            other = World.__new__(World)
+            other.__dict__.update(world.__dict__)
+            with Catalog(world.path) as catalog:
+                other.catalog = catalog
+                came.extend(other.add(1, vector=around(random, 3)))
+        inside.append(True)
+        try:
+            with begin():
+                yield
+        finally:
+            inside.pop()
+
+    def load(projection: SmoothedProjection) -> Any:
+        assert smoothed_space.loaded(projection) or not (inside and late)
+        return loading(projection)
+
+    loading = smoothed_space.load
+    monkeypatch.setattr(world.catalog, "transaction", transaction)
+    monkeypatch.setattr(smoothed_space, "load", load)
+    world.recluster(progress=progress).cluster(k="5", space="smoothed", seed=0)
+    now = look(world.path)
+    assert [now.cluster_of[key] for key in came] == [now.cluster_of[groups[3][0]]]

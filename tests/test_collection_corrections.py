@@ -261,3 +261,71 @@ def test_who_belongs_to_an_image_of_a_named_cluster_joins_it(
             collection.cluster(k=3, seed=seed, fresh=seed == 2)
         collection.corrections.remove([done.correction])
         collection.name_cluster(row.id, "")
+
+
+def two_of_one_cluster(collection: Collection, drop: Path) -> tuple[Path, Path]:
+    first, *others = sorted(drop.glob("*.png"))
+    home = cluster_of(collection, first)
+    return first, next(path for path in others if cluster_of(collection, path) == home)
+
+
+@pytest.fixture
+def paged(open_collection: Open, drop: Path) -> Collection:
+    made = open_collection(flags={"links.pages": True})
+    made.watch([drop], once=True)
+    made.cluster(k=3)
+    return made
+
+
+def marks(collection: Collection) -> int:
+    """How many images the pages of the link folder mark as corrected."""
+    pages = (collection.link_folder / ".pages").glob("[0-9]*.html")
+    return sum(page.read_text().count("corrected</") for page in pages)
+
+
+def test_an_answer_that_moves_nothing_is_on_the_pages_at_once(
+    paged: Collection, drop: Path
+) -> None:
+    one, other = two_of_one_cluster(paged, drop)
+    assert marks(paged) == 0
+    done = paged.corrections.answer(one, other, same=True)
+    assert done.moved == 0
+    assert marks(paged) == 2
+    paged.corrections.remove([done.correction])
+    assert marks(paged) == 0
+    pair = paged.corrections.pair([one, other], same=True)
+    assert (pair.moved, marks(paged)) == (0, 2)
+
+
+def test_answers_of_a_session_are_on_the_pages_at_its_end(paged: Collection, drop: Path) -> None:
+    one, other = two_of_one_cluster(paged, drop)
+    paged.corrections.answer(one, other, same=True, finish=False)
+    assert marks(paged) == 0
+    paged.corrections.finish_answers(moved=False)
+    assert marks(paged) == 2
+
+
+def test_beside_a_watcher_the_pages_wait_for_it(paged: Collection, drop: Path) -> None:
+    one, other = two_of_one_cluster(paged, drop)
+    context = inside(paged)
+    with context.ingest_lock():
+        paged.corrections.answer(one, other, same=True)
+    assert marks(paged) == 0
+    assert len(context.catalog.ledger.queued_pages()) == 1  # which a watcher makes, and any sync
+    paged.corrections.finish_answers(moved=False)
+    assert marks(paged) == 2
+
+
+def test_a_correction_about_a_cluster_that_is_gone_answers_no_question(
+    collection: Collection, drop: Path
+) -> None:
+    before = {row.id for row in collection.clusters()}
+    collection.cluster(k=6, fresh=True, seed=8)
+    gone = next(row.id for row in collection.clusters() if row.id not in before)
+    paths = sorted(drop.glob("*.png"))[:-2]
+    collection.corrections.move(paths, to=gone)
+    assert len(collection.corrections.questions(30).questions) <= 2
+    collection.undo()
+    assert {row.applies for row in collection.corrections.rows()} == {False}
+    assert len(collection.corrections.rows()) == len(paths)
+    assert len(collection.corrections.questions(30).questions) >= 3

@@ -152,6 +152,47 @@ def test_a_stop_ends_the_wait_for_the_rest(tmp_path: Path) -> None:
     told.catalog.close()
 
 
+DAEMON = """\
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    open(sys.argv[1] + ".new", "w").write(str(os.getpid()))
+    os.rename(sys.argv[1] + ".new", sys.argv[1])
+    time.sleep(600)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize("ends", ["well", "badly", "late"])
+def test_a_daemon_of_a_command_is_neither_waited_for_nor_ended(tmp_path: Path, ends: str) -> None:
+    """It holds the pipe of the command's standard error all the time."""
+    more = {"well": "", "badly": "sys.exit('no')", "late": "time.sleep(600)"}[ends]
+    words = [sys.executable, "-c", DAEMON + more, str(tmp_path / "pid")]
+    told = Told(tmp_path, words, limit_s=3.0 if ends == "late" else 60.0)
+    told.command.hear(ARRIVAL)
+    said = told.close()
+    pid = int((tmp_path / "pid").read_text())
+    try:
+        assert is_there(pid)
+        assert len(said) == (ends != "well")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("how", ["quietly", "in spite of a signal"])
+def test_a_command_in_a_session_of_its_own_is_ended(tmp_path: Path, how: str) -> None:
+    deaf = "signal.signal(15, signal.SIG_IGN);" if how != "quietly" else ""
+    code = (
+        f"import os, signal, sys, time; os.setsid(); {deaf}"
+        "open(sys.argv[1], 'w').write(str(os.getpid())); time.sleep(600)"
+    )
+    told = Told(tmp_path, [sys.executable, "-c", code, str(tmp_path / "pid")], limit_s=3.0)
+    told.command.hear(ARRIVAL)
+    assert told.close() == [f"the command {sys.executable} took longer than 3 s and was ended"]
+    assert not is_there(int((tmp_path / "pid").read_text()))
+
+
 # With a watcher
 
 
@@ -196,14 +237,19 @@ def is_there(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("session", [False, True])
 def test_what_a_command_has_started_ends_with_the_watcher(
-    number: signal.Signals, tmp_path: Path
+    number: signal.Signals, session: bool, tmp_path: Path
 ) -> None:
-    """Also what it left in the background, and also when the watcher is killed."""
+    """Also what it left in the background, and also when the watcher is killed.
+
+    In a session of its own the command ends, and what it left in the background does not.
+    """
     write_picture(tmp_path / "drop" / "1.png", 1)
     pids = tmp_path / "pids"
     script = f"sleep 600 & echo $! >> {pids}; echo $$ >> {pids}; sleep 600; true"
-    command = shlex.join(["sh", "-c", script])
+    words = ["sh", "-c", script]
+    command = shlex.join(["setsid", *words] if session else words)
     with Process(
         "watch", tmp_path / "index", tmp_path / "drop", IMGCLUST_WATCH_ON_EVENT=command
     ) as watcher:
@@ -215,6 +261,9 @@ def test_what_a_command_has_started_ends_with_the_watcher(
         assert watcher.until(lambda: watcher.said.count("ingested ") == 2)
         watcher.send(number)
         watcher.wait(30)
+    if session:
+        assert _soon(lambda: not is_there(started[1]))
+        os.kill(started[0], signal.SIGKILL)
     assert _soon(lambda: not any(map(is_there, started)))
 
 

@@ -62,6 +62,9 @@ clusters move 4 --to seaside --dry-run
 clusters move 4 5 --to 1
 clusters exclude 6 --from seaside
 clusters new dunes 7 8
+clusters together 9 10 --dry-run
+clusters together 9 10
+clusters apart 9 11
 clusters review --dry-run
 clusters review -n 2
 clusters corrections

@@ -425,11 +425,48 @@ def test_a_picture_under_a_raw_name_is_read_as_what_it_is(kind: str) -> None:
         assert decoded(content, suffix=suffix).format == kind
 
 
-def test_a_tiff_under_a_raw_name_and_a_damaged_raw_file_are_told_apart() -> None:
+@pytest.mark.parametrize("suffix", RAW_NAMES)
+@pytest.mark.parametrize(
+    ("mode", "compression"), [("RGB", None), ("L", "tiff_lzw"), ("RGB", "jpeg"), ("I;16", None)]
+)
+def test_a_plain_tiff_under_a_raw_name_is_read(
+    suffix: str, mode: str, compression: str | None
+) -> None:
     pytest.importorskip("rawpy")
-    plain = decode(pictures.encoded(pictures.quadrants(), "TIFF"), suffix=".cr2")
+    image = pictures.quadrants()
+    image = (
+        image.convert("I").point(lambda v: v * 257).convert("I;16")
+        if mode == "I;16"
+        else image.convert(mode)
+    )
+    content = pictures.encoded(image, "TIFF", compression=compression)
+    picture = decoded(content, suffix=suffix)
+    assert picture.format == "TIFF"
+    assert (picture.pixels == decoded(content, suffix=".tif").pixels).all()
+    assert not isinstance(decode(content, suffix=suffix, whole_px=1 << 16), Undecodable)
+
+
+def test_a_small_picture_of_a_raw_file_is_not_taken_for_it() -> None:
+    """LibRaw reads no such files, and Pillow would show their thumbnails."""
+    pytest.importorskip("rawpy")
+    small = pictures.quadrants(160, 120)
+    thumbnail = pictures.encoded(small, "TIFF", tiffinfo={254: 1})
+    canon = bytearray(pictures.encoded(small, "TIFF", compression="tiff_lzw"))
+    canon[8:10] = b"CR"
+    for content in (thumbnail, bytes(canon)):
+        picture = decode(content, suffix=".nef")
+        assert isinstance(picture, Undecodable)
+        assert picture.reason == (
+            "a RAW file (.nef) of a camera that is not supported, or a damaged one"
+        )
+
+
+def test_a_plain_tiff_that_is_cut_short_and_a_damaged_raw_file_are_told_apart() -> None:
+    pytest.importorskip("rawpy")
+    whole = pictures.encoded(pictures.quadrants(), "TIFF")
+    plain = decode(whole[: len(whole) // 2], suffix=".cr2")
+    assert plain == decode(whole[: len(whole) // 2], suffix=".tif")
     assert isinstance(plain, Undecodable)
-    assert plain.reason.startswith("a TIFF file under a RAW file's name (.cr2)")
     for content in (
         *(b"II*\0" + bytes(500), b"FUJIFILMCCD-RAW 0201" + bytes(900), b"IIU\0" + bytes(900)),
         *(b"IIRO" + bytes(900), b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(900)),

@@ -104,6 +104,46 @@ def test_a_watcher_counts_a_file_once_for_all_its_scans(world: World) -> None:
     ingest.run(once=True)
 
 
+@pytest.mark.parametrize("bad", [1, 3])
+def test_what_is_still_in_quarantine_is_called_that(world: World, bad: int) -> None:
+    world.pictures(5)
+    for number in range(bad):
+        world.write(f"bad{number}.png", b"bad%d" % number)
+    first = world.once()
+    assert (first.quarantined, first.still_quarantined, first.unchanged) == (bad, 0, 0)
+    for _ in range(2):
+        found = world.once()
+        assert words(found) == {"unchanged": 5 + bad}
+        assert found.still_quarantined == bad == len(world.catalog.observations.quarantined())
+    # One is mended, and one comes.
+    world.write("bad0.png", picture(70))
+    world.write("more.png", b"more")
+    found = world.once()
+    assert words(found) == {"unchanged": 4 + bad, "quarantined": 1, "ingested": 1}
+    assert found.still_quarantined == bad - 1
+    (world.drop / "more.png").unlink()
+    found = world.once()
+    assert found.still_quarantined == bad - 1 == len(world.catalog.observations.quarantined())
+    assert found.seen == sum(path.is_file() for path in world.drop.rglob("*"))
+
+
+def test_a_rescan_of_a_watcher_leaves_the_words_as_they_are(world: World) -> None:
+    world.pictures(2)
+    world.write("old.png", b"old")
+    world.once()
+    world.write("new.png", b"new")
+    ingest = world.ingest(emit=lambda event: None)
+    ingest.begin(scan=True, watch=False)
+    for _ in range(3):
+        for _ in range(60):
+            ingest.step(timeout_s=0.01)
+        world.clock.now += 400
+    found = ingest.result()
+    assert words(found) == {"unchanged": 3, "quarantined": 1}
+    assert found.still_quarantined == 1
+    ingest.run(once=True)
+
+
 def test_suffixes_are_those_of_status(world: World) -> None:
     names = ("a.txt", "b.TXT", "c", "IMG.2024 holiday", "x.jpg.bak", "y.averyveryverylongsuffix")
     for name in names:

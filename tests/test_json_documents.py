@@ -175,6 +175,9 @@ clusters exclude 4 --from 1
 clusters new cats 5 6
 clusters new cats 7
 clusters new 7 7
+clusters together 8 9 --dry-run
+clusters together 8
+clusters apart 8 9 --dry-run
 clusters review -n 0
 clusters corrections
 clusters corrections --remove 1

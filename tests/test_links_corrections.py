@@ -264,7 +264,7 @@ def test_many_moves_wait_for_a_person(desk: Desk) -> None:
     assert desk.corrections() == []
     assert desk.places() == moved
     assert desk.right()
-    assert desk.collection.corrections.accept() == 24
+    assert desk.collection.corrections.accept().put_back == ()
     assert len(desk.corrections()) == 24
     assert desk.right()
     assert [one.name for one in desk.folders()] == [first.name, second.name, third.name]
@@ -290,10 +290,108 @@ def test_moves_while_no_watcher_ran_wait(desk: Desk) -> None:
     assert desk.right()
     os.rename(second / other.name, first / other.name)  # taken back by hand
     desk.sync()
-    assert desk.collection.corrections.accept() >= 1
+    assert desk.collection.corrections.accept().accepted
     assert ("in", link.name, number(second)) in desk.corrections()
     assert desk.places()[link.name] == second.name
     assert desk.right()
+
+
+def wait_for_a_person(desk: Desk, moves: dict[Path, Path]) -> None:
+    """Move links while no watcher ran, and have that read."""
+    for link, folder in moves.items():
+        os.rename(link, folder / link.name)
+    catalog = inside(desk.collection).catalog
+    with catalog.transaction():
+        catalog.store("watching_since", time.time() + 1)
+    desk.sync()
+    assert len(desk.collection.corrections.waiting()) == len(moves)
+
+
+@pytest.mark.parametrize("desk", ["symlink"], indirect=True)
+@pytest.mark.parametrize("named", [False, True])
+def test_moves_that_wait_follow_a_cluster_that_merges_away(desk: Desk, named: bool) -> None:
+    if named:
+        desk.collection.name_cluster(number(desk.folders()[1]), "boats")
+        desk.sync()
+    first, second, third = desk.folders()
+    links = sorted(first.iterdir())[:2]
+    wait_for_a_person(desk, dict.fromkeys(links, second))
+    desk.collection.merge_clusters([number(third), number(second)])
+    heir = {row.id for row in desk.collection.clusters()} - {number(first)}
+    done = desk.collection.corrections.accept()
+    assert [os.path.basename(one.path) for one in done.accepted] == [
+        os.fsencode(link.name) for link in links
+    ]
+    assert done.put_back == ()
+    assert sorted(desk.corrections()) == [("in", link.name, max(heir)) for link in links]
+    assert desk.right()
+    assert not desk.collection.corrections.waiting()
+
+
+@pytest.mark.parametrize("desk", ["symlink"], indirect=True)
+def test_moves_that_wait_for_a_cluster_that_is_gone_are_put_back(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    desk.collection.split_cluster(number(second), k=2)
+    part = max(desk.folders(), key=number)
+    link = sorted(first.iterdir())[0]
+    wait_for_a_person(desk, {link: part})
+    desk.collection.undo()
+    assert number(part) not in {row.id for row in desk.collection.clusters()}
+    done = desk.collection.corrections.accept()
+    assert done.accepted == ()
+    assert [one.reason for one in done.put_back] == [
+        f"cluster {number(part)} is gone since; move the images with imgclust clusters move"
+    ]
+    assert desk.corrections() == []
+    assert desk.places() == desk.before
+    assert desk.right()
+
+
+@pytest.mark.parametrize("desk", ["symlink"], indirect=True)
+def test_of_moves_that_wait_only_those_that_contradict_are_put_back(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    links = sorted(first.iterdir())[:4]
+    image = next(
+        one.id
+        for one in desk.collection.cluster_details(number(first)).members
+        if os.path.basename(one.path) == os.fsencode(links[1].name)
+    )
+    desk.collection.corrections.exclude([image], of=number(second))
+    wait_for_a_person(desk, dict.fromkeys(links, second))
+    done = desk.collection.corrections.accept()
+    assert len(done.accepted) == 3
+    assert [one.id for one in done.put_back] == [image]
+    assert "contradicts correction" in done.put_back[0].reason
+    assert desk.places()[links[1].name] == first.name
+    assert desk.places()[links[2].name] == second.name
+    assert desk.right()
+
+
+@pytest.mark.parametrize("desk", ["symlink"], indirect=True)
+def test_moves_by_hand_are_counted_until_they_count(desk: Desk) -> None:
+    first, second, third = desk.folders()
+    catalog = inside(desk.collection).catalog
+    links = sorted(first.iterdir())[:3]
+    for link in links:
+        os.rename(link, second / link.name)
+    before = desk.collection.links(check=True)
+    assert (before.unread, before.missing, before.foreign) == (3, 0, ())
+    assert not before.in_step
+    would = desk.collection.links(dry_run=True)
+    assert (would.unread, would.created) == (3, 0)
+    with catalog.transaction():
+        catalog.store("watching_since", None)
+    done = desk.collection.sync_links()
+    assert (done.corrected, done.waiting) == (0, 3)
+    assert desk.collection.links(check=True).waiting == 3
+    desk.collection.corrections.accept()
+    assert desk.collection.links(check=True).waiting == 0
+    with catalog.transaction():
+        catalog.store("watching_since", time.time() - 60)
+    other = sorted(third.iterdir())[0]
+    os.rename(other, second / other.name)
+    done = desk.collection.sync_links()
+    assert (done.corrected, done.waiting, done.unread) == (1, 0, 0)
 
 
 def test_moves_that_wait_can_be_put_back(desk: Desk) -> None:

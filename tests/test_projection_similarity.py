@@ -7,7 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError
-from imgclust.projection import HalfWhiteProjection, SimilarityProjection, fit_similarity
+from imgclust.projection import (
+    HalfWhiteProjection,
+    SimilarityProjection,
+    fit_half_white,
+    fit_similarity,
+)
 from imgclust.projection import similarity_from_bytes as from_bytes
 
 Rows = NDArray[np.float32]
@@ -88,3 +93,17 @@ def test_it_is_read_as_it_was_written() -> None:
     for damaged in (b"", b"nothing", found.half.to_bytes(), found.to_bytes()[:-40]):
         with pytest.raises(ClusteringError):
             from_bytes(damaged)
+
+
+@pytest.mark.parametrize("count", [30, 200, 900])
+def test_axes_that_are_at_hand_serve_as_those_that_are_fitted(count: int) -> None:
+    rows = around_a_mean(count, dims=300)
+    chosen = np.arange(0, count, 1 if count < 100 else 2)
+    fitted = fit_similarity(rows, rows=chosen, seed=3)
+    served = fit_similarity(rows, rows=chosen, half=fit_half_white(rows, rows=chosen), seed=3)
+    apart = fit_similarity(rows[chosen], seed=3)
+    assert served.half.dims == fitted.half.dims == len(chosen) // 4
+    assert fitted.to_bytes() == apart.to_bytes()
+    pairs = rows[:-1], rows[1:]
+    assert served.similarities(*pairs) == pytest.approx(fitted.similarities(*pairs), abs=2e-3)
+    assert served.limits == pytest.approx(fitted.limits, abs=2e-3)

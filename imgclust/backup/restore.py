@@ -148,6 +148,7 @@ def _prepare(path: Path, manifest: Manifest, folder: Path) -> tuple[Path, bool]:
             # What the ledger says is there may not be; a look at each link makes it so. Nor does
             # it know the links that were made since, and who moved others.
             catalog.store("links_restored", time.time())
+            catalog.store("link_disk", None)
             catalog.store("link_tree_read", False)
             catalog.ledger.queue_review(None)
             catalog.ledger.queue_links(catalog.ledger.orphans())

@@ -32,7 +32,8 @@ class Correction:
     near
         Cosine from which on an image that arrives is a near copy of this content.
     ended, reason
-        When it ended (None: it counts) and why: "removed", "replaced", "changed" or "undone".
+        When it ended (None: it counts) and why: "removed", "replaced", "changed", "undone" or
+        "contradicted".
     """
 
     id: int

@@ -12,6 +12,7 @@ import typer
 
 from imgclust.cli import checks, completion
 from imgclust.cli.context import Call
+from imgclust.cli.questions import is_waiting
 from imgclust.cli.review import Session
 from imgclust.cli.typer_ext import Commands, DryRun, whole
 from imgclust.errors import UsageError
@@ -133,6 +134,42 @@ def exclude(
 
 
 @commands.adds(
+    "together",
+    example="""\
+imgclust clusters together 12 15
+imgclust clusters together 12 15 ~/Pictures/cat.jpg --dry-run""",
+)
+def together(
+    call: Call,
+    images: Images,
+    null: Zero = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Keep images in one cluster, whichever it is."""
+    named = _named(images, null=null)
+    with call.open() as collection:
+        call.answer(collection.corrections.pair(named, same=True, dry_run=dry_run), tables.paired)
+
+
+@commands.adds(
+    "apart",
+    example="""\
+imgclust clusters apart 12 15
+imgclust clusters apart 12 ~/Pictures/cat.jpg --dry-run""",
+)
+def apart(
+    call: Call,
+    images: Images,
+    null: Zero = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Keep two images in different clusters."""
+    named = _named(images, null=null)
+    with call.open() as collection:
+        call.answer(collection.corrections.pair(named, same=False, dry_run=dry_run), tables.paired)
+
+
+@commands.adds(
     "review",
     example="""\
 imgclust clusters review                    two pictures at a time: y, n, s or q
@@ -153,17 +190,23 @@ def review(
     """Say of pairs of pictures whether they are of the same group.
 
     The pairs whose answers tell most come first. The two images move at once; the ones around them
-    follow when you cluster.
+    follow when you cluster. Where standard input is not a terminal it holds the answers, a line
+    each, and is read until it ends. With --json the pairs are listed and nothing is read.
     """
     with call.open() as collection:
         if dry_run or call.options.json:
+            if not dry_run and is_waiting():
+                call.screen.note("--json lists the pairs; answers on standard input are not read")
             call.answer(collection.corrections.questions(number), tables.questions)
             return
         done = Session(call, collection.corrections)
         try:
             done.ask(number)
         finally:
-            tables.reviewed(call.screen, done.answers, refused=done.refused)
+            tables.reviewed(
+                call.screen, done.answers, refused=done.refused, unanswered=done.unanswered
+            )
+            done.finish()
 
 
 @commands.adds(
@@ -196,7 +239,7 @@ def corrections(
     ended: Annotated[
         bool, typer.Option("--ended", help="List those that ended too, and why.")
     ] = False,
-) -> None:
+) -> int:
     """List what was said about images, or take it back."""
     given = [
         option
@@ -211,13 +254,18 @@ def corrections(
     if len(given) > 1:
         raise UsageError(f"{given[0]} cannot be combined with {given[1]}")
     with call.open() as collection:
-        if accept or reject:
+        if accept:
+            done = collection.corrections.accept()
+            more = {"put_back": done.put_back}
+            show = partial(tables.accepted, put_back=done.put_back)
+            call.answer(done.accepted, show, rows="accepted", more=more)
+            return 1 if done.put_back else 0
+        if reject:
             waiting = collection.corrections.waiting()
-            _ = collection.corrections.accept() if accept else collection.corrections.reject()
-            show = partial(tables.decided, accepted=accept)
-            call.answer(waiting, show, rows="accepted" if accept else "rejected")
-            return
-        if remove:
+            collection.corrections.reject()
+            call.answer(waiting, tables.rejected, rows="rejected")
+        elif remove:
             call.answer(collection.corrections.remove(remove), tables.removed, rows="taken_back")
-            return
-        call.answer(collection.corrections.listed(ended=ended), tables.corrections)
+        else:
+            call.answer(collection.corrections.listed(ended=ended), tables.corrections)
+        return 0

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
+import math
 import os
 import select
+import struct
 import sys
+import termios
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -94,22 +98,19 @@ def _piped(call: Call, doing: str) -> bool | None:
     raise _unanswered(doing)
 
 
-def next_line(call: Call) -> bytes:
-    """The next line of standard input, as much of it as comes within a second.
+def next_line(call: Call, *, patience_s: float | None = _PATIENCE_S) -> bytes:
+    """The next line of standard input, as much of it as comes in time; None: it has all the time.
 
     Read byte by byte: what follows the line is left to whoever reads next. The end of the input
-    ends the line.
+    ends the line. On a terminal nothing is read.
     """
     line = b""
-    try:
-        number = sys.stdin.fileno()
-        if os.isatty(number):  # nobody sees a question, so nobody answers it
-            return b""
-    except (io.UnsupportedOperation, ValueError, OSError):
+    number = _readable()
+    if number is None or os.isatty(number):  # nobody sees a question, so nobody answers it
         return b""
     poll = select.poll()
     poll.register(number, select.POLLIN)
-    until = time.monotonic() + _PATIENCE_S
+    until = math.inf if patience_s is None else time.monotonic() + patience_s
     with contextlib.suppress(OSError):  # a folder, or a terminal that is gone
         while not line.endswith(b"\n") and len(line) < _LONGEST:
             if call.stop.is_set():
@@ -123,6 +124,34 @@ def next_line(call: Call) -> bytes:
                     return line + b"\n" if line else b""
                 line += byte
     return line
+
+
+def on_terminal() -> bool:
+    """Whether standard input is a terminal."""
+    number = _readable()
+    return number is not None and os.isatty(number)
+
+
+def is_waiting() -> bool:
+    """Whether standard input, where it is not a terminal, holds something that can be read now."""
+    number = _readable()
+    if number is None or os.isatty(number):
+        return False
+    try:
+        (size,) = struct.unpack("i", fcntl.ioctl(number, termios.FIONREAD, bytes(4)))
+    except OSError:
+        return False
+    return int(size) > 0
+
+
+def _readable() -> int | None:
+    """The file that standard input is; None where it is none, or closed."""
+    try:
+        number = sys.stdin.fileno()
+        os.fstat(number)
+    except (AttributeError, io.UnsupportedOperation, ValueError, OSError):
+        return None
+    return number
 
 
 def _unanswered(doing: str) -> UsageError:

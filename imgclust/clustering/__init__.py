@@ -18,11 +18,13 @@ from imgclust.clustering.constraints import (
     Constraints,
     Demands,
     UnsatisfiableError,
+    can_be_satisfied,
     constrained_fit,
     contracted,
     is_nowhere,
     nowhere,
     satisfied,
+    smallest_conflict,
 )
 from imgclust.clustering.drift_test import (
     Drift,
@@ -38,7 +40,7 @@ from imgclust.clustering.id_map import Matching, follow, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
 from imgclust.clustering.kmeans import Fit, all_distinct, assign, fit
 from imgclust.clustering.pair_choice import Known, PairChoice, carried
-from imgclust.clustering.smoother import Smoothed, smooth
+from imgclust.clustering.smoother import Smoothed, placed, smooth, without_own
 from imgclust.clustering.warm_start import Continued, coarser, continued, finer, resized
 
 __all__ = [
@@ -61,6 +63,7 @@ __all__ = [
     "all_distinct",
     "assign",
     "burst_rule",
+    "can_be_satisfied",
     "carried",
     "coarser",
     "coherence",
@@ -85,16 +88,19 @@ __all__ = [
     "new_groups",
     "nowhere",
     "outlier_limits",
+    "placed",
     "pooled",
     "preferred",
     "regrouped",
     "representatives",
     "resized",
     "satisfied",
+    "smallest_conflict",
     "smooth",
     "spread",
     "suggest",
     "suggest_counted",
     "suggest_from",
     "sweep",
+    "without_own",
 ]

@@ -39,7 +39,7 @@ _SAMPLE = 500
 _PLACE = 64  # axes on which a representative has its stored place
 # Axes on which pairs that cannot be near are left out, in two steps: all pairs on a few of them,
 # as many as cost least, and what is left on all.
-_COARSE, _FINE = (16, 32, 48, 64, 96, 128, 192, 256), 256
+_COARSE, _FINE = (16, 24, 32, 48, 64, 96, 128), 128
 # A pair that is left costs as much as the comparison of so many axes of all.
 _PAIR_AXES = 20_000
 _SAMPLED = 256, 2_000  # pairs by which the number is chosen
@@ -212,14 +212,16 @@ def group_bursts(
     for start in range(0, len(waiting), _BLOCK):
         block = waiting[start : start + _BLOCK]
         best, chosen = _best(len(block), *pairs.near(block))
-        later = pairs.inside(block)
+        later, starts = pairs.inside(block)
         for place, row in enumerate(block):
             if best[place] > -np.inf:
                 found[row] = chosen[place]
                 continue
             found[row] = row
-            if later[place].size:
-                ours, _, cosines = pairs.in_full(block, later[place], row)
+            if starts[place] < starts[place + 1]:
+                ours, _, cosines = pairs.in_full(
+                    block, later[starts[place] : starts[place + 1]], row
+                )
                 better = cosines > best[ours]
                 best[ours[better]], chosen[ours[better]] = cosines[better], row
         pairs.add(block[found[block] == block])
@@ -285,14 +287,17 @@ class _Pairs:
             block, np.concatenate(places), self._standing[np.concatenate(positions)]
         )
 
-    def inside(self, block: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        """For each place in the block the later ones that may be near, as they ask."""
+    def inside(self, block: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int]]:
+        """The later places in the block that may be near to each place, as they ask.
+
+        Those of the first place, then of the second, ...; and where those of each begin.
+        """
         coarse = self._fine[block, : self._axes]
         squares = _squares(coarse)
         reach = (self._radius[block] - squares)[:, np.newaxis] + 2 * (coarse @ coarse.T) - squares
         earlier, later = np.divmod(np.flatnonzero(reach.T >= 0), len(block))
         earlier, later = earlier[later > earlier], later[later > earlier]
-        return np.split(later, np.searchsorted(earlier, np.arange(1, len(block))))
+        return later, np.searchsorted(earlier, np.arange(len(block) + 1)).tolist()
 
     def in_full(
         self,

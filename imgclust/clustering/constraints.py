@@ -7,9 +7,10 @@ what joins it later does not pull it away from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,8 @@ from imgclust.clustering.faiss_kmeans import Vectors, checked, squared_distances
 from imgclust.clustering.kmeans import Fit, fit
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
+
+T = TypeVar("T")
 
 # Where a cluster lies that has no members and no known centroid: nothing is as far away.
 NOWHERE = 1e6
@@ -270,6 +273,39 @@ def satisfied(
     return _Placement(points, centroids, np.asarray(assigned, np.int32), demands).result()
 
 
+def can_be_satisfied(demands: Demands, k: int) -> bool:
+    """Whether there are assignments to k clusters that meet all demands."""
+    try:
+        n = len(demands.group)
+        satisfied(np.zeros((n, 1)), np.zeros((k, 1)), np.zeros(n, np.int32), demands)
+    except UnsatisfiableError:
+        return False
+    return True
+
+
+def smallest_conflict(
+    given: Sequence[T], others: Sequence[T], possible: Callable[[Sequence[T]], bool]
+) -> list[T] | None:
+    """Those of the others that cannot be met together with what is given, and no more than that.
+
+    Without any one of them the rest is possible (Junker 2004, "QuickXplain"). Those that come
+    first are in it only where it takes them. None when all of it is possible.
+    """
+
+    def explained(kept: list[T], added: bool, rest: list[T]) -> list[T]:
+        if added and not possible(kept):
+            return []
+        if len(rest) == 1:
+            return rest
+        half = len(rest) // 2
+        last = explained([*kept, *rest[:half]], True, rest[half:])
+        return [*explained([*kept, *last], bool(last), rest[:half]), *last]
+
+    if possible([*given, *others]):
+        return None
+    return explained([*given], True, [*others]) if others else []
+
+
 class _Placement:
     """Groups of rows on their way to places that are allowed."""
 
@@ -305,7 +341,6 @@ class _Placement:
                 raise UnsatisfiableError("rows are together that have to be apart", [row, other])
             self.apart.setdefault(one, set()).add(two)
             self.apart.setdefault(two, set()).add(one)
-        self.tries = 0
 
     def fix(self, number: int, row: int, place: int) -> None:
         if place < 0:
@@ -335,12 +370,29 @@ class _Placement:
         orders = {number: self.order(number) for number in tied}
         for number in tied:
             self.only(number, orders[number])
-        if not self.search(orders):
-            rows = [row for number in tied for row in self.rows[number]]
-            raise UnsatisfiableError("there are too few clusters to keep rows apart", rows)
+        for part in self.parts(tied):
+            if not self.search({number: orders[number] for number in part}):
+                rows = [row for number in part for row in self.rows[number]]
+                raise UnsatisfiableError("there are too few clusters to keep rows apart", rows)
         found = self.assigned.copy()
         for number, place in self.place.items():
             found[self.rows[number]] = place
+        return found
+
+    def parts(self, tied: list[int]) -> list[list[int]]:
+        """The groups in parts that say nothing of each other: of one alone the search is short."""
+        left = set(tied)
+        found = []
+        for first in tied:
+            if first not in left:
+                continue
+            left.discard(first)
+            part = [first]
+            for number in part:  # grows while it is walked
+                beside = sorted(self.apart[number] & left)
+                left.difference_update(beside)
+                part += beside
+            found.append(part)
         return found
 
     def only(self, number: int, order: list[int]) -> int:
@@ -351,11 +403,20 @@ class _Placement:
     def search(self, orders: dict[int, list[int]]) -> bool:
         """Give the groups that are tied to others their places; False when there is no way.
 
-        An explicit stack: a chain of pairs may be longer than Python nests calls.
+        An explicit stack: a chain of pairs may be longer than Python nests calls. Of places that
+        nothing tells apart, where none of these groups is or must not be, only the first is tried.
         """
         stack: list[tuple[int, list[int]]] = []
         waiting = set(orders)
+        self.tries = 0
         left = {one: self.left(one, orders[one]) for one in waiting}
+        told = {place for one in waiting for place in self.barred.get(one, ())}
+        beside = {other for one in waiting for other in self.apart[one]}
+        used = Counter(self.place[one] for one in beside if one in self.place)
+
+        def worth(choices: list[int]) -> list[int]:
+            fresh = [place for place in choices if place not in told and not used[place]]
+            return [place for place in choices if place not in fresh[1:]]
 
         def look_again(changed: int) -> None:
             for one in {changed, *self.apart[changed]} & orders.keys():
@@ -363,18 +424,19 @@ class _Placement:
 
         while waiting:
             number = min(waiting, key=lambda one: (len(left[one]), -len(self.apart[one]), one))
-            choices = left[number]
+            choices = worth(left[number])
             while not choices:
                 if not stack:
                     return False
                 number, choices = stack.pop()
-                del self.place[number]
+                used[self.place.pop(number)] -= 1
                 look_again(number)
                 waiting.add(number)
             self.tries += 1
             if self.tries > _TRIES:
                 return False
             self.place[number] = choices[0]
+            used[choices[0]] += 1
             look_again(number)
             stack.append((number, choices[1:]))
             waiting.discard(number)

@@ -10,7 +10,7 @@ level so).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,22 +131,32 @@ class PairChoice:
         camps = _Camps(len(self._points), known.together)
         fixed = np.asarray(known.fixed)
         camps.join_equal(fixed)
-        apart = (*known.apart, *known.skipped, *_given_apart(fixed))
-        said = (*known.together, *known.apart, *known.skipped)
+        given = {camps.of(row) for row in np.flatnonzero(fixed >= 0).tolist()}
+        apart = (*known.apart, *known.skipped)
+        said = (*known.together, *apart)
         asked = {row for pair in said for row in pair}
         found: list[Pair] = []
         for number in self._counts:
             leads = self._leads(number, asked)
+            camp, closed = camps.settled(leads, apart, given)
             apart_from = _squared(self._points[leads], self._points[leads])
             apart_from[np.tril_indices(len(leads))] = np.inf
-            while len(found) < count:
-                open_ = np.where(camps.settled(leads, apart), np.inf, apart_from)
-                place = int(np.argmin(open_)) if open_.size else 0
-                if not open_.size or not np.isfinite(open_.flat[place]):
+            apart_from[closed] = np.inf
+            while len(found) < count and apart_from.size:
+                pair = divmod(int(np.argmin(apart_from)), len(leads))
+                if not np.isfinite(apart_from[pair]):
                     break
-                one, other = (int(leads[one]) for one in divmod(place, len(leads)))
+                one, other = (int(leads[place]) for place in pair)
                 found.append((min(one, other), max(one, other)))
                 camps.join(one, other)
+                # From now on they are one camp, which is apart from what one of them was.
+                joined = (camp == camp[pair[0]]) | (camp == camp[pair[1]])
+                camp[joined] = camp[pair[0]]
+                known_now = closed[joined].any(axis=0) | joined
+                closed[joined] |= known_now
+                closed[:, joined] |= known_now[:, np.newaxis]
+                apart_from[joined] = np.where(closed[joined], np.inf, apart_from[joined])
+                apart_from[:, joined] = np.where(closed[:, joined], np.inf, apart_from[:, joined])
         return found
 
     def _level(self, number: int) -> tuple[NDArray[np.int32], Vectors]:
@@ -193,24 +203,26 @@ class _Camps:
         for row in np.flatnonzero(fixed >= 0).tolist():
             self.join(lead[int(fixed[row])], row)
 
-    def settled(self, rows: NDArray[np.int64], apart: Iterable[Pair]) -> NDArray[np.bool_]:
-        """Whether each two of the rows (m,) are of one camp, or of two that are apart, (m, m)."""
+    def settled(
+        self, rows: NDArray[np.int64], apart: Iterable[Pair], given: Collection[int]
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """The camps of rows (m,), and which of them are of one camp or known to be apart (m, m).
+
+        The `given` camps are all apart from each other.
+        """
         camps = np.array([self.of(row) for row in rows.tolist()], np.int64)
         places: dict[int, list[int]] = {}
         for place, camp in enumerate(camps.tolist()):
             places.setdefault(camp, []).append(place)
         found = np.equal.outer(camps, camps)
+        held = {self.of(row) for row in given}
+        fixed = np.array([camp in held for camp in camps.tolist()], np.bool_)
+        found |= np.logical_and.outer(fixed, fixed)
         for pair in {(self.of(one), self.of(other)) for one, other in apart}:
             first, second = (places.get(camp, []) for camp in pair)
-            found[np.ix_(first, second)] = found[np.ix_(second, first)] = True
-        return found
-
-
-def _given_apart(fixed: NDArray[np.integer[Any]]) -> list[Pair]:
-    """One pair of rows for each two numbers."""
-    numbers, first = np.unique(fixed, return_index=True)
-    leads = first[numbers >= 0].tolist()
-    return [(one, other) for place, one in enumerate(leads) for other in leads[:place]]
+            if first and second:
+                found[np.ix_(first, second)] = found[np.ix_(second, first)] = True
+        return camps, found
 
 
 def _squared(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.float64]:

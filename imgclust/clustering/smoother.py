@@ -8,6 +8,7 @@ Rows that a person wants together can be drawn to their mean besides.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -26,8 +27,10 @@ _PROBES = 24  # lists that an arrival is compared with, of n^.5
 _TRAINING = 64  # rows for each list
 # The same of all rows among themselves: of more and shorter lists, so that fewer rows are compared.
 _LISTS = 2  # times n^.5
-_PROBES_AMONG = 28
+_TURNS = 4
+_PROBES_AMONG = 28  # with 5, which miss a sixth of the neighbours, AMI falls (docs/speed.md)
 _TOGETHER = 500_000  # candidates that are sorted at once
+_PRODUCTS = 1 << 20  # cosines in memory at once
 _BLOCK = 4_096
 # What the mean of its camp weighs for a row, where a neighbour weighs its cosine (docs/quality.md).
 CAMP_WEIGHT = 3.0
@@ -63,18 +66,6 @@ class Smoothed:
             self, smoothed=_rounds(self.points, *self.around, ROUNDS, camps=camps, weight=weight)
         )
 
-    def alone(self) -> NDArray[np.float32]:
-        """Where each of the points would lie as an arrival, float32 (n, q)."""
-        if self.around is None:
-            return self.place(self.points, alone=True)
-        cosines, positions = self.around
-        found = np.empty_like(self.points)
-        for start in range(0, len(found), _BLOCK):
-            part = slice(start, start + _BLOCK)
-            others = np.where(cosines[part] >= 1 - _SAME, 0, cosines[part])
-            found[part] = placed(self.points[part], self.smoothed, others, positions[part])
-        return found
-
     @cached_property
     def _searched(self) -> _Searched:
         return _Searched(self.points)
@@ -107,6 +98,11 @@ class Smoothed:
         if not alone:
             found[known] = self.smoothed[positions[known, same[known].argmax(axis=1)]]
         return found
+
+
+def without_own(cosines: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Cosines with neighbours (m, c) without those of a row with itself and its equals."""
+    return np.where(cosines >= 1 - _SAME, np.float32(0), cosines)
 
 
 def placed(
@@ -274,29 +270,39 @@ def _by_lists(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[n
         mine = order[bounds[number] : bounds[number + 1]]
         if not mine.size:
             continue
-        products = rows[mine] @ rows[mine].T
         kept = min(count, len(mine))
-        best = np.argpartition(-products, kept - 1, axis=1)[:, :kept]
-        cosines[mine, :kept] = np.take_along_axis(products, best, axis=1)
-        positions[mine, :kept] = mine[best]
+        others = rows[mine].T
+        for part in _parts(mine, len(mine)):
+            products = rows[part] @ others
+            best = np.argpartition(-products, kept - 1, axis=1)[:, :kept]
+            cosines[part, :kept] = np.take_along_axis(products, best, axis=1)
+            positions[part, :kept] = mine[best]
     asking = np.argsort(near[:, 1:], axis=None, kind="stable")
     starts = np.searchsorted(near[:, 1:].ravel()[asking], np.arange(lists + 1))
-    waiting: list[tuple[NDArray[np.int32], ...]] = []
+    waiting: list[tuple[NDArray[Any], ...]] = []
+    candidates = 0
     for number in range(lists):
         theirs = order[bounds[number] : bounds[number + 1]]
         others = np.ascontiguousarray(rows[theirs].T)
         mine = (asking[starts[number] : starts[number + 1]] // (near.shape[1] - 1)).astype(np.int32)
-        for start in range(0, len(mine), _BLOCK):
-            part = mine[start : start + _BLOCK]
+        for part in _parts(mine, len(theirs)):
             products = rows[part] @ others
             hits = np.flatnonzero(products > cosines[part].min(axis=1)[:, np.newaxis])
             asked, found = np.divmod(hits, max(1, len(theirs)))
             waiting.append((part[asked], theirs[found], products.ravel()[hits]))
-        last = number == lists - 1
-        if waiting and (last or sum(len(one[0]) for one in waiting) > _TOGETHER):
+            candidates += len(hits)
+        if waiting and (candidates > _TOGETHER or number == lists - 1):
             _merge(cosines, positions, *(np.concatenate(one) for one in zip(*waiting, strict=True)))
             waiting.clear()
+            candidates = 0
     return cosines, positions.astype(np.int64)
+
+
+def _parts(rows: NDArray[np.int32], others: int) -> Iterator[NDArray[np.int32]]:
+    """So many of the rows at a time that their products with the others take little memory."""
+    at_once = max(1, _PRODUCTS // max(1, others))
+    for start in range(0, len(rows), at_once):
+        yield rows[start : start + at_once]
 
 
 def _nearest_lists(rows: Vectors) -> NDArray[np.int32]:
@@ -305,7 +311,11 @@ def _nearest_lists(rows: Vectors) -> NDArray[np.int32]:
 
     lists = max(1, round(_LISTS * len(rows) ** 0.5))
     kmeans = faiss.Kmeans(
-        rows.shape[1], lists, niter=10, min_points_per_centroid=1, max_points_per_centroid=_TRAINING
+        rows.shape[1],
+        lists,
+        niter=_TURNS,
+        min_points_per_centroid=1,
+        max_points_per_centroid=_TRAINING,
     )
     kmeans.train(rows)
     index = faiss.IndexFlatIP(rows.shape[1])

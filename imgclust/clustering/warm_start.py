@@ -376,7 +376,7 @@ class _State:
         rows = self.rows if len(free) == len(self.rows) else self.rows[free]
         home = self.home[free]
         settled = home >= 0
-        old = np.ascontiguousarray(rows[settled])
+        old = rows if settled.all() else rows[settled]
         progress("k-means", 0, rounds)
         for done in range(1, rounds + 1):
             if stop is not None:

@@ -9,6 +9,7 @@ from imgclust.clusters.clustering_history import (
 )
 from imgclust.clusters.correction_demands import (
     ContradictionError,
+    TooFewClustersError,
     correction_text,
     enforce,
     violations,
@@ -39,6 +40,7 @@ __all__ = [
     "SuggestionUpkeep",
     "SweepPreview",
     "SweepResult",
+    "TooFewClustersError",
     "correction_text",
     "current_drift",
     "current_similarity",

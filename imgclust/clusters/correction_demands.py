@@ -15,9 +15,11 @@ from imgclust.clustering import (
     Fit,
     Matching,
     UnsatisfiableError,
+    can_be_satisfied,
     contracted,
     follow,
     satisfied,
+    smallest_conflict,
 )
 from imgclust.clusters.feature_space import Space, Vectors, unit
 from imgclust.errors import UsageError
@@ -44,6 +46,21 @@ class ContradictionError(UsageError):
         self.numbers = tuple(numbers)
 
 
+class TooFewClustersError(ContradictionError):
+    """Corrections that more clusters could satisfy.
+
+    Attributes
+    ----------
+    clusters, needed
+        How many there are, and how many there have to be.
+    """
+
+    def __init__(self, message: str, numbers: Sequence[int], *, clusters: int, needed: int) -> None:
+        super().__init__(message, numbers)
+        self.clusters = clusters
+        self.needed = needed
+
+
 def correction_text(one: Correction, catalog: Catalog) -> str:
     """A correction in words."""
 
@@ -61,21 +78,37 @@ def correction_text(one: Correction, catalog: Catalog) -> str:
     return f"{image(one.content)} and {image(one.other)} {one.kind}"
 
 
-def contradiction(catalog: Catalog, others: Sequence[Correction], what: str) -> UsageError:
-    """The error that names corrections which something contradicts."""
-    numbers = [one.id for one in others]
-    if not numbers:
+def contradiction(
+    catalog: Catalog, others: Sequence[Correction], what: str, *, every: bool = False
+) -> UsageError:
+    """The error that names corrections which something contradicts.
+
+    One of them has to be taken back, or (`every`) all of them.
+    """
+    if not others:
         return UsageError(f"{what}: it cannot be done with the clusters there are")
-    shown = others[:_NAMED]
-    named = "; ".join(f"{one.id}: {correction_text(one, catalog)}" for one in shown)
-    more = f" and {len(numbers) - _NAMED} more" if len(numbers) > _NAMED else ""
-    flags = " ".join(f"--remove {one.id}" for one in shown)
-    noun = "correction" if len(numbers) == 1 else "corrections"
     return ContradictionError(
-        f"{what} contradicts {noun} {named}{more}; to take back what was said: "
-        f"imgclust clusters corrections {flags}",
-        numbers,
+        f"{what} contradicts {_named(others, catalog)}; to take {_back(others, every=every)}",
+        [one.id for one in others],
     )
+
+
+def _named(others: Sequence[Correction], catalog: Catalog) -> str:
+    noun = "correction" if len(others) == 1 else "corrections"
+    shown = "; ".join(f"{one.id}: {correction_text(one, catalog)}" for one in others[:_NAMED])
+    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+    return f"{noun} {shown}{more}"
+
+
+def _back(others: Sequence[Correction], *, every: bool = False) -> str:
+    """How to take corrections back: "it back: imgclust ..."."""
+    numbers = [str(one.id) for one in others[:_NAMED]]
+    command = "imgclust clusters corrections --remove"
+    if len(others) == 1:
+        return f"it back: {command} {numbers[0]}"
+    if every:
+        return f"them back: {command} {' --remove '.join(numbers)}"
+    return f"one of them back: {command} {numbers[0]} (or {', or '.join(numbers[1:])})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +125,9 @@ class Demanded:
         Corrections that are about a cluster that the clustering does not have, "in" ones only.
     """
 
-    active: tuple[Correction, ...]
     keys: npt.NDArray[np.int64]
     demands: Demands
     idle: tuple[Correction, ...]
-
-    def about(self, rows: Iterable[int]) -> list[Correction]:
-        """The corrections that are about these rows."""
-        keys = {int(self.keys[row]) for row in rows}
-        return [one for one in self.active if keys.intersection(one.contents)]
 
 
 def demanded(
@@ -143,9 +170,77 @@ def demanded(
         elif one.kind == "in":
             idle.append(one)
     groups = np.array([root(place) for place in range(len(keys))], np.int64)
-    return Demanded(
-        tuple(active), keys, Demands(groups, fixed, tuple(barred), tuple(apart)), tuple(idle)
-    )
+    return Demanded(keys, Demands(groups, fixed, tuple(barred), tuple(apart)), tuple(idle))
+
+
+def linked(active: Sequence[Correction], contents: Iterable[int]) -> list[Correction]:
+    """The corrections about these contents, and about those that these are tied to by others."""
+    reached, due = set(contents), list(contents)
+    of: dict[int, list[Correction]] = {}
+    for one in active:
+        for key in one.contents:
+            of.setdefault(key, []).append(one)
+    while due:
+        for one in of.get(due.pop(), ()):
+            fresh = set(one.contents) - reached
+            reached |= fresh
+            due += fresh
+    return [one for one in active if one.content in reached]
+
+
+def _possible(
+    active: Sequence[Correction], there: Iterable[int], clusters: Sequence[int], *, more: int = 0
+) -> bool:
+    """Whether corrections can be satisfied in a clustering with `more` clusters than these."""
+    ids = (*clusters, *range(-more, 0))
+    return can_be_satisfied(demanded(active, there, ids).demands, len(ids))
+
+
+def _refusal(
+    catalog: Catalog,
+    active: Sequence[Correction],
+    there: Collection[int],
+    clusters: Sequence[int],
+    *,
+    new: Collection[int] = (),
+    what: str | None = None,
+) -> UsageError:
+    """The error that says why corrections cannot be satisfied, and names no others than prevent it.
+
+    Without `what` the clusters are the ones that someone wants to make.
+    """
+    given = [one for one in active if one.id in new]
+    others = [one for one in active if one.id not in new]
+    k, ample = len(clusters), 2 * len(active)  # a cluster for each content, if need be
+
+    def conflict(more: int) -> list[Correction] | None:
+        return smallest_conflict(
+            given, others, lambda some: _possible(some, there, clusters, more=more)
+        )
+
+    in_the_way = conflict(ample)
+    if in_the_way is not None:
+        return contradiction(catalog, in_the_way, what or f"to make {counted(k, 'cluster')}")
+    less, enough = 0, ample
+    while less < enough:
+        middle = (less + enough) // 2
+        if _possible(active, there, clusters, more=middle):
+            enough = middle
+        else:
+            less = middle + 1
+    needed, in_the_way = k + enough, conflict(0) or []
+    back = f", or take {_back(in_the_way)}" if in_the_way else ""
+    beside = _named(in_the_way, catalog) if in_the_way else ""
+    if what is None:
+        few = f"{counted(k, 'cluster')} {'is' if k == 1 else 'are'} too few for {beside}"
+        message = f"{few}; use -k {needed} or more{back}"
+    else:
+        few = "not possible in " + ("one cluster" if k == 1 else f"the {k:,} clusters there are")
+        frozen = {*clusters} <= {*catalog.clusterings.frozen()}
+        which = f"clusters split {clusters[0] if k == 1 else 'ID'}" if frozen else "cluster"
+        beside = f", beside {beside}" if beside else ""
+        message = f"{what}: {few}{beside}; make more with imgclust {which} -k {needed}{back}"
+    return TooFewClustersError(message, [one.id for one in in_the_way], clusters=k, needed=needed)
 
 
 def enforce(
@@ -161,7 +256,7 @@ def enforce(
     Parameters
     ----------
     contents
-        Only where a correction is about one of these; None for all.
+        Only where a correction is about one of these, or tied to one that is; None for all.
     new, what
         Numbers of corrections that a person makes now, and what they are, for an error.
 
@@ -173,18 +268,20 @@ def enforce(
     Raises
     ------
     UsageError
-        When corrections cannot be satisfied; names the others.
+        When corrections cannot be satisfied; names those that prevent it.
     """
     table = catalog.corrections
     if contents is None:
         if not table.some:
             return []
-    elif not table.about(contents):
-        return []
-    active = table.active()
+        active = table.active()
+    else:
+        keys = set(contents)
+        if not table.about(keys):
+            return []
+        active = linked(table.active(), keys)
     number, ids = model.clustering.id, model.clustering.cluster_ids
-    keys = {key for one in active for key in one.contents}
-    now = catalog.assignments.clusters_of(number, keys)
+    now = catalog.assignments.clusters_of(number, {key for one in active for key in one.contents})
     found = demanded(active, now, ids)
     place_of = {cluster: place for place, cluster in enumerate(ids)}
     assigned = np.array([place_of[now[key]] for key in found.keys.tolist()], np.int32)
@@ -202,8 +299,8 @@ def enforce(
     try:
         placed = satisfied(points, model.clustering.centroids, assigned, demands)
     except UnsatisfiableError as error:
-        others = [one for one in found.about(error.rows) if one.id not in set(new)]
-        raise contradiction(catalog, others, what) from None
+        concerned = linked(active, found.keys[[*error.rows]].tolist())
+        raise _refusal(catalog, concerned, now, ids, new=set(new), what=what) from None
     moved = np.flatnonzero(placed != assigned)
     apart = np.linalg.norm(points[moved] - model.clustering.centroids[placed[moved]], axis=1)
     catalog.assignments.move(
@@ -214,6 +311,36 @@ def enforce(
         ],
     )
     return [int(key) for key in found.keys[moved]]
+
+
+def enforce_arrivals(catalog: Catalog, model: Model, keys: Sequence[int]) -> None:
+    """The same for contents that arrive, which nobody waits for: nothing is refused.
+
+    What was said about an image that comes back may have been contradicted while it was away. Then
+    what was said last counts, and the others end.
+    """
+    try:
+        enforce(catalog, model, contents=keys)
+    except ContradictionError:
+        if model.clustering.id != catalog.clusterings.current_id():
+            return  # whoever makes that clustering gets the error
+        active = linked(catalog.corrections.active(), keys)
+        ids = model.clustering.cluster_ids
+        now = catalog.assignments.clusters_of(
+            model.clustering.id, {key for one in active for key in one.contents}
+        )
+        kept: list[Correction] = []
+        for one in reversed(active):
+            if _possible([*kept, one], now, ids):
+                kept.append(one)
+                continue
+            catalog.event(
+                "corrections",
+                f"correction {one.id} ends ({correction_text(one, catalog)}): an image is back, "
+                "and what was said since, or the number of clusters, contradicts it",
+            )
+            catalog.corrections.end([one.id], "contradicted")
+        enforce(catalog, model, contents=keys)
 
 
 def follow_near_copies(
@@ -283,7 +410,7 @@ def corrected(
     lost = {*standing.lasting} - {*matching.ids}
     if lost:
         wrong = [one for one in active if one.kind == "in" and one.cluster in lost]
-        raise contradiction(catalog, wrong, f"to make {counted(done.k, 'cluster')}")
+        raise contradiction(catalog, wrong, f"to make {counted(done.k, 'cluster')}", every=True)
     found = demanded(active, space.keys.tolist(), matching.ids)
     rows = np.searchsorted(space.keys, found.keys)
     assigned = done.assigned[rows]
@@ -299,8 +426,9 @@ def corrected(
     try:
         placed = satisfied(space.points[rows], done.centroids, assigned, demands)
     except UnsatisfiableError as error:
-        what = f"to make {counted(done.k, 'cluster')}"
-        raise contradiction(catalog, found.about(error.rows), what) from None
+        concerned = linked(active, found.keys[[*error.rows]].tolist())
+        there = set(found.keys.tolist())
+        raise _refusal(catalog, concerned, there, matching.ids) from None
     changed = rows[placed != assigned]
     everywhere = done.assigned.copy()
     everywhere[rows] = placed
@@ -418,7 +546,7 @@ def require_mergeable(catalog: Catalog, clustering: int, chosen: Sequence[int]) 
         or (one.kind == "apart" and all(now.get(key) in among for key in one.contents))
     ]
     if wrong:
-        raise contradiction(catalog, wrong, f"to merge {joined(sorted(chosen))}")
+        raise contradiction(catalog, wrong, f"to merge {joined(sorted(chosen))}", every=True)
 
 
 def violations(catalog: Catalog) -> list[int]:

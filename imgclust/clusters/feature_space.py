@@ -13,11 +13,18 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, StoredSweep, must_be_numbers
 from imgclust.clusters import burst_store
-from imgclust.clusters.smoothed_space import embeddings_at, fit_smoothed, place
+from imgclust.clusters.smoothed_space import (
+    distances_alone,
+    embeddings_at,
+    fit_smoothed,
+    place,
+    stored_points,
+)
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.projection import (
+    HalfWhiteProjection,
     PcaProjection,
     SmoothedProjection,
     TsneProjection,
@@ -122,8 +129,8 @@ class Space:
     `points` `(n, d)` and the embeddings `vectors` belong to `keys` `(n,)`, ascending; `counts` are
     the images of each; `settings` is everything that decides what the space is, besides recipe
     and sequence; `stored` the projection's number once it is in the catalog. In the space
-    `smoothed` the row `leaders` `(n,)` represents each row's burst group, and `alone` `(n, d)` is
-    where each would lie as an arrival; elsewhere both are None.
+    `smoothed` the row `leaders` `(n,)` represents each row's burst group, elsewhere it is None;
+    `half` is what similarity can be measured by, where it was fitted with the space.
     """
 
     name: str
@@ -136,7 +143,7 @@ class Space:
     projection: Projection | None
     stored: int | None = None
     leaders: npt.NDArray[np.int64] | None = None
-    alone: Vectors | None = None
+    half: HalfWhiteProjection | None = None
 
     def weighing(
         self, apart: npt.NDArray[np.bool_] | None = None
@@ -240,6 +247,8 @@ def build(
         bursts = burst_store.bursts_of(catalog, keys, rows, recipe=recipe)
         if keep:
             burst_store.keep(catalog, bursts, keys, rows, recipe=recipe, since=sequence)
+        if (last := _smoothed_again(catalog, space, bursts.leaders, recipe)) is not None:
+            return last
         made = fit_smoothed(
             rows,
             seed=seed,
@@ -257,7 +266,7 @@ def build(
             projection=made.projection,
             stored=kept.projection if kept is not None and same else None,
             leaders=made.leaders,
-            alone=made.alone,
+            half=made.half,
         )
     if kept is not None and kept.projection is not None and _is_of(kept, space, recipe):
         # Nothing has changed since the sweep: its projection, and so its centroids, serve.
@@ -283,6 +292,32 @@ def build(
             stop=stop,
         )
     return replace(space, points=_points(projection, rows), projection=projection)
+
+
+def _smoothed_again(
+    catalog: Catalog, space: Space, leaders: npt.NDArray[np.int64], recipe: str
+) -> Space | None:
+    """The smoothed space as it was stored, where it is of the same contents.
+
+    Few contents are smoothed again in the same time.
+    """
+    if len(space.keys) < LEAST_CONTENTS:
+        return None
+    last = catalog.projections.newest(
+        kind="smoothed", purpose="space", recipe=recipe, settings=space.settings
+    )
+    if last is None or (last.sequence, last.contents) != (space.sequence, len(space.keys)):
+        return None
+    try:
+        projection = projection_from_bytes(last.blob)
+    except ClusteringError:  # damaged, or of a newer format: `cluster` replaces it
+        return None
+    if not isinstance(projection, SmoothedProjection):
+        return None
+    points = stored_points(projection, leaders)
+    if points is None:
+        return None
+    return replace(space, points=points, projection=projection, stored=last.id, leaders=leaders)
 
 
 def _together(catalog: Catalog, keys: npt.NDArray[np.int64]) -> tuple[list[tuple[int, int]], int]:
@@ -354,14 +389,14 @@ def project(projection: Projection | None, rows: Vectors) -> Vectors:
     return equalised(rows, projection.transform(rows))
 
 
-def project_as_arrivals(projection: Projection | None, rows: Vectors) -> Vectors | None:
-    """Where embeddings `(n, d)` would lie had they not been there when the space was made.
+def distances_as_arrivals(space: Space, centroids: Vectors) -> npt.NDArray[np.float64] | None:
+    """How far contents would be from the nearest centroid had they come after the space was made.
 
-    None where that is where they lie: there, leave one out does what this is for.
+    float64 (n,); None where that is how far they are: there, leave one out does what this is for.
     """
-    if isinstance(projection, SmoothedProjection):
-        return place(projection, rows, alone=True)
-    return None
+    if not isinstance(space.projection, SmoothedProjection):
+        return None
+    return distances_alone(space.projection, space.vectors, centroids, leaders=space.leaders)
 
 
 def unproject(projection: Projection | None, points: Vectors) -> Vectors:

@@ -18,7 +18,6 @@ from imgclust.clusters.feature_space import (
     Space,
     Vectors,
     project,
-    project_as_arrivals,
     residual_distances,
     unit,
 )
@@ -93,7 +92,8 @@ _CHUNK = 1000
 class Model:
     """A stored clustering, ready to assign new embeddings.
 
-    `space` is the one that it was just made in, where that is at hand: it need not be read again.
+    `space` is the one that it was just made in, where that is at hand: it need not be read again,
+    and is made ready when `load` is called or something is assigned.
     """
 
     def __init__(
@@ -109,6 +109,18 @@ class Model:
             stored = catalog.projections.get(clustering.projection)
             self._standardised = bool(stored.settings.get("standardise"))
             self._projection = projection_from_bytes(stored.blob)
+        if space is None:
+            self.load()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether new embeddings can be assigned without a delay."""
+        return not isinstance(self._projection, SmoothedProjection) or smoothed_space.loaded(
+            self._projection
+        )
+
+    def load(self) -> None:
+        """Make ready what assigns new embeddings."""
         if isinstance(self._projection, SmoothedProjection):
             smoothed_space.load(self._projection)
 
@@ -147,7 +159,7 @@ class Model:
         )
         if catalog.corrections.some:
             correction_demands.follow_near_copies(catalog, keys, vectors, self.clustering.recipe)
-            correction_demands.enforce(catalog, self, contents=keys)
+            correction_demands.enforce_arrivals(catalog, self, keys)
 
     def points(self, vectors: Vectors) -> Vectors:
         """Embeddings `(n, d)` in the space of the clustering, `(n, dims)`."""
@@ -174,7 +186,6 @@ class Model:
             settings={},
             projection=self._projection,
             stored=self.clustering.projection,
-            alone=project_as_arrivals(self._projection, rows) if len(keys) else None,
         )
 
     def _assigned(

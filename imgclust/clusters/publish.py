@@ -10,7 +10,6 @@ from imgclust.catalog import Catalog, DescribedCluster
 from imgclust.clustering import (
     Fit,
     Matching,
-    assign,
     coherence,
     left_out,
     medoid,
@@ -18,7 +17,12 @@ from imgclust.clustering import (
     spread,
 )
 from imgclust.clusters.correction_demands import enforce, follow_lineage
-from imgclust.clusters.feature_space import Space, residual_distances, store
+from imgclust.clusters.feature_space import (
+    Space,
+    distances_as_arrivals,
+    residual_distances,
+    store,
+)
 from imgclust.clusters.model import ChangedMeanwhileError, Model, Succession
 from imgclust.clusters.results import lineage
 from imgclust.clusters.similarity import fit_and_pack, store_similarity
@@ -177,15 +181,19 @@ def make_current(
     need a look) after it. What `publish` raises leaves the current clustering as it is.
     """
     followed = _Following(catalog, number, recipe, since, succession, space)
-    while followed.step():
-        pass
-    before = catalog.clusterings.current_id()
-    with catalog.transaction():
-        followed.rest()
-        publish()
-        enforce(catalog, followed.model, what="this clustering")
-        catalog.ledger.queue_review(before)
-        passing("recluster.publish")
+    done = False
+    while not done:
+        while followed.step():
+            pass
+        before = catalog.clusterings.current_id()
+        with catalog.transaction():
+            done = followed.ready()
+            if done:
+                followed.rest()
+                publish()
+                enforce(catalog, followed.model, what="this clustering")
+                catalog.ledger.queue_review(before)
+                passing("recluster.publish")
 
 
 class _Following:
@@ -208,8 +216,18 @@ class _Following:
 
     def step(self) -> bool:
         """Follow the next changes in a transaction of its own; False when there are few left."""
+        if not self.ready():
+            self.model.load()
         with self._catalog.piece():
-            return self._follow() >= _FEW
+            return not self.ready() or self._follow() >= _FEW
+
+    def ready(self) -> bool:
+        """Whether nothing has to be placed, or what places it is loaded: that takes a while."""
+        if self.model.loaded:
+            return True
+        return not (
+            self._catalog.corrections.some or self._catalog.contents.changes_after(self._since, 1)
+        )
 
     def rest(self) -> None:
         """Follow all that is left; the caller holds the transaction."""
@@ -255,10 +273,9 @@ def described(
         return [_empty((before or {})[cluster]) for cluster in ids]
     order = np.argsort(done.assigned, kind="stable")
     bounds = np.searchsorted(done.assigned[order], np.arange(done.k + 1))
-    if space.alone is None:
+    without = distances_as_arrivals(space, done.centroids)
+    if without is None:
         without = left_out(space.points, done.centroids, done.assigned, done.distances)
-    else:
-        without = assign(space.alone, done.centroids)[1].astype(np.float64)
     limits = outlier_limits(without, done.assigned, done.k)
     beforehand = residual_distances(space.projection, space.vectors, space.points, without)
     rows = []

@@ -30,7 +30,12 @@ from imgclust.clusters.cluster_count import (
     with_steps,
 )
 from imgclust.clusters.clustering_history import undo
-from imgclust.clusters.correction_demands import corrected, idle_count, idle_notes
+from imgclust.clusters.correction_demands import (
+    TooFewClustersError,
+    corrected,
+    idle_count,
+    idle_notes,
+)
 from imgclust.clusters.feature_space import SPACES, Space, build
 from imgclust.clusters.model import ArrivalAssigner, ChangedMeanwhileError
 from imgclust.clusters.publish import drop_unpublished, publish
@@ -206,9 +211,20 @@ class Recluster:
                     most = most_clusters(feature_space, standing.constraints)
                     sentence = with_steps(sentence, done.k, least=least, most=most)
             self._stop.check()
-            done, matching, decided = corrected(
-                self._catalog, feature_space, standing, done, matching
-            )
+            try:
+                done, matching, decided = corrected(
+                    self._catalog, feature_space, standing, done, matching
+                )
+            except TooFewClustersError as error:
+                if step is not None or (wanted is not None and strict):
+                    raise
+                done, matching, by, _ = self._fit(
+                    feature_space, standing, error.needed, seed, by, False, continues
+                )
+                sentence = f"k = {done.k:,}: as few as what people said allows"
+                done, matching, decided = corrected(
+                    self._catalog, feature_space, standing, done, matching
+                )
             number = None
             if not dry_run:
                 number = publish(

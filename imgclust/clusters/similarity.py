@@ -102,13 +102,15 @@ def fit_and_pack(catalog: Catalog, space: Space, *, recipe: str, seed: int) -> b
     if len(chosen) > most:
         picked = np.random.default_rng(seed).choice(len(chosen), most, replace=False)
         chosen = chosen[np.sort(picked)]
-    rows = space.vectors if len(chosen) == len(space.keys) else space.vectors[chosen]
-    if space.settings.get("standardise"):
-        rows = unit(rows)
+    rows = space.vectors
     if leaders is None:
-        kept = np.unique(group_bursts(rows, bounds=burst_rule(rows).bounds(rows)))
-        rows = rows if len(kept) == len(rows) else rows[kept]
-    return None if len(rows) < LEAST_DIFFERENT else fit_similarity(rows, seed=seed).to_bytes()
+        rows = rows if len(chosen) == len(rows) else rows[chosen]
+        if space.settings.get("standardise"):
+            rows = unit(rows)
+        chosen = np.unique(group_bursts(rows, bounds=burst_rule(rows).bounds(rows)))
+    if len(chosen) < LEAST_DIFFERENT:
+        return None
+    return fit_similarity(rows, rows=chosen, half=space.half, seed=seed).to_bytes()
 
 
 def store_similarity(

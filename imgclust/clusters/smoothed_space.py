@@ -9,9 +9,25 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.clustering import Smoothed, burst_rule, carried, group_bursts, smooth
+from imgclust.clustering import (
+    Smoothed,
+    assign,
+    burst_rule,
+    carried,
+    group_bursts,
+    placed,
+    smooth,
+    without_own,
+)
 from imgclust.progress import Progress, StopFlag
-from imgclust.projection import SmoothedProjection, fit_half_white
+from imgclust.projection import (
+    SIMILARITY_AXES,
+    SMOOTHED_AXES,
+    HalfWhiteProjection,
+    SmoothedProjection,
+    fit_half_white,
+    to_unit_length,
+)
 
 Vectors = npt.NDArray[np.float32]
 
@@ -19,6 +35,7 @@ Vectors = npt.NDArray[np.float32]
 # join the cluster that they join by all.
 _REFERENCE = 100_000
 _BLOCK = 5_000
+_SMALL_BLOCK = 1_000  # of rows with the places of all their neighbours
 # Points that stand for a place in the space.
 _NEAR = 10
 
@@ -33,16 +50,16 @@ class SmoothedSpace:
         What places others among them.
     points
         float32 (n, q); those of a burst group are one point.
-    alone
-        Where each would lie as an arrival, float32 (n, q).
     leaders
         The row that represents each row's burst group, int64 (n,).
+    half
+        What the projection half-whitens with, and further axes that similarity is measured on.
     """
 
     projection: SmoothedProjection
     points: Vectors
-    alone: Vectors
     leaders: npt.NDArray[np.int64]
+    half: HalfWhiteProjection
 
 
 def fit_smoothed(
@@ -77,7 +94,8 @@ def fit_smoothed(
         leaders = group_bursts(rows, bounds=burst_rule(rows).bounds(rows))
     chosen, group = np.unique(leaders, return_inverse=True)
     now_at(1)
-    half = fit_half_white(rows, rows=chosen, seed=seed)
+    wide = fit_half_white(rows, dims=max(SMOOTHED_AXES, SIMILARITY_AXES), rows=chosen, seed=seed)
+    half = wide.leading(SMOOTHED_AXES)
     points = np.empty((len(chosen), half.dims), np.float32)
     for start in range(0, len(chosen), _BLOCK):
         part = slice(start, start + _BLOCK)
@@ -88,24 +106,87 @@ def fit_smoothed(
         pairs = [(int(group[one]), int(group[other])) for one, other in together]
         found = found.drawn(carried(found.smoothed, clusters, pairs))
     now_at(3)
-    kept = found
-    if len(points) > _REFERENCE:
-        few = slice(None, None, -(-len(points) // _REFERENCE))
-        kept = Smoothed(found.points[few], found.smoothed[few], found.neighbours)
+    few = slice(None, None, -(-len(points) // _REFERENCE))
+    before, smoothed = found.points[few].astype(np.float16), found.smoothed
+    around = found.around
+    near = None if len(before) < len(points) or around is None else around[1].astype(np.int32)
     projection = SmoothedProjection(
-        half, kept.points.astype(np.float16), kept.smoothed.astype(np.float16), kept.neighbours
+        half,
+        before,
+        smoothed[few].astype(np.float16),
+        found.neighbours,
+        None if near is None or around is None else (around[0], near),
     )
-    alone = found.alone() if kept is found else kept.place(found.points, alone=True)
-    smoothed = found.smoothed
     if len(chosen) < len(rows):
-        del found, kept, points  # each is 100 MB of 100,000 contents
-        alone = alone[group]
+        del found, points, before  # 100 MB of 100,000 contents
         smoothed = smoothed[group]
-    return SmoothedSpace(projection, smoothed, alone, leaders)
+    return SmoothedSpace(projection, smoothed, leaders, wide)
+
+
+def stored_points(projection: SmoothedProjection, leaders: npt.NDArray[np.int64]) -> Vectors | None:
+    """The points (n, q) of rows whose burst groups, (n,), are those that the space was made from.
+
+    None where the projection holds a sample of them alone.
+    """
+    group = _group(projection, leaders)
+    if group is None:
+        return None
+    found = np.empty((len(leaders), projection.dims), np.float32)
+    for start in range(0, len(leaders), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        found[part] = projection.smoothed[group[part]]
+    return to_unit_length(found)
+
+
+def distances_alone(
+    projection: SmoothedProjection,
+    rows: Vectors,
+    centroids: Vectors,
+    *,
+    leaders: npt.NDArray[np.int64] | None,
+) -> npt.NDArray[np.float64]:
+    """How far embeddings (n, d) would be from the nearest centroid had they come later, (n,).
+
+    `leaders` are the burst groups of the rows, (n,), where the space was made from all of them.
+    """
+    group = None if leaders is None else _group(projection, leaders)
+    if group is None or projection.around is None:
+        found = np.empty(len(rows))
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            found[part] = assign(place(projection, rows[part], alone=True), centroids)[1]
+        return found
+    apart = np.empty(len(projection.points))
+    for start in range(0, len(apart), _SMALL_BLOCK):
+        part = slice(start, start + _SMALL_BLOCK)
+        cosines, near = projection.around[0][part], projection.around[1][part]
+        points = to_unit_length(projection.points[part].astype(np.float32))
+        others, positions = np.unique(near, return_inverse=True)
+        smoothed = to_unit_length(projection.smoothed[others].astype(np.float32))
+        positions = positions.reshape(near.shape)
+        apart[part] = assign(placed(points, smoothed, without_own(cosines), positions), centroids)[
+            1
+        ]
+    return apart[group]
+
+
+def _group(
+    projection: SmoothedProjection, leaders: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64] | None:
+    """The place of each row's burst group in the reference, None where it does not hold all."""
+    chosen, group = np.unique(leaders, return_inverse=True)
+    if projection.around is None or len(chosen) != len(projection.points):
+        return None
+    return group
 
 
 # Arrivals come a few at a time, and an index over the reference takes longer than they do.
 _loaded: WeakKeyDictionary[SmoothedProjection, Smoothed] = WeakKeyDictionary()
+
+
+def loaded(projection: SmoothedProjection) -> bool:
+    """Whether arrivals can be placed at once."""
+    return projection in _loaded
 
 
 def load(projection: SmoothedProjection) -> Smoothed:

@@ -85,6 +85,21 @@ class WaitingLink(Located):
 
 
 @dataclass(frozen=True)
+class PutBackLink(WaitingLink):
+    """A link that could not become a correction, and why."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class AcceptedLinks:
+    """Links that waited: those that are corrections now, and those that were put back."""
+
+    accepted: tuple[WaitingLink, ...]
+    put_back: tuple[PutBackLink, ...]
+
+
+@dataclass(frozen=True)
 class CorrectionRow:
     """A correction as it is listed.
 
@@ -179,3 +194,16 @@ class Answer:
     other: int
     moved: int
     already: bool
+
+
+@dataclass(frozen=True)
+class Paired:
+    """What was said about pairs of images, and how many images have another cluster now.
+
+    `kind` is "together" or "apart".
+    """
+
+    kind: str
+    answers: tuple[Answer, ...]
+    moved: int
+    dry_run: bool

@@ -13,19 +13,22 @@ import numpy.typing as npt
 
 from imgclust.catalog import Correction, DescribedCluster, Image
 from imgclust.collection.correction_results import (
+    AcceptedLinks,
     Answer,
     Corrected,
     CorrectedImage,
     CorrectionList,
     CorrectionRow,
     LookAlike,
+    Paired,
+    PutBackLink,
     Question,
     Questions,
     WaitingLink,
 )
 from imgclust.collection.images import chosen
 from imgclust.collection.link_folder import finish_links
-from imgclust.collection.review import Review, answered
+from imgclust.collection.review import Review, answered, finish_answers
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.wording import printable
 
@@ -124,6 +127,30 @@ class Corrections:
         """Say that two images belong into different clusters; returns the correction's number."""
         return self.answer(one, other, same=False).correction
 
+    def pair(
+        self,
+        images: Sequence[Path | str | int],
+        *,
+        same: bool,
+        made_by: str = "command",
+        dry_run: bool = False,
+    ) -> Paired:
+        """Say that images belong into one cluster, or that two belong into different ones."""
+        found = {image.content: image for image in self._images(images)}
+        first, *others = found.values()
+        if not others:
+            one = "all of them have the same bytes" if len(images) > 1 else "that is one image"
+            raise UsageError(f"{one}; name two images that differ")
+        if not same and len(others) > 1:
+            raise UsageError(f"{len(found):,} images are named; two can be kept apart at a time")
+        return answered(
+            self._context,
+            [(first, other) for other in others],
+            same=same,
+            made_by=made_by,
+            dry_run=dry_run,
+        )
+
     def questions(self, count: int = 20, *, skipped: Iterable[tuple[int, int]] = ()) -> Questions:
         """Pairs of images to ask a person about, the most telling first; never one again.
 
@@ -149,11 +176,19 @@ class Corrections:
         *,
         same: bool,
         made_by: str = "command",
+        finish: bool = True,
     ) -> Answer:
-        """Say whether two images are of the same group: they are together or apart from now on."""
-        return answered(
-            self._context, self._single(one), self._single(other), same=same, made_by=made_by
-        )
+        """Say whether two images are of the same group: they are together or apart from now on.
+
+        With `finish` links and pages follow at once, else with `finish_answers`.
+        """
+        pair = self._single(one), self._single(other)
+        done = answered(self._context, [pair], same=same, made_by=made_by, finish=finish)
+        return done.answers[0]
+
+    def finish_answers(self, *, moved: bool) -> None:
+        """Have links and pages follow answers; `moved`: whether one has moved an image."""
+        finish_answers(self._context, moved=moved)
 
     def rows(self, *, ended: bool = False) -> tuple[CorrectionRow, ...]:
         """The corrections that count, oldest first; with `ended` those that ended too."""
@@ -200,13 +235,20 @@ class Corrections:
         finish_links(self._context)
         return gone
 
-    def accept(self) -> int:
-        """Make corrections of links that wait for a person; returns how many waited."""
-        waiting = len(self._catalog.link_tree.moves("waiting"))
+    def accept(self) -> AcceptedLinks:
+        """Make corrections of links that wait for a person; what cannot be one is put back."""
+        waiting = self.waiting()
+        refused = self._context.link_syncer().accept() if waiting else {}
         if waiting:
-            self._context.link_syncer().accept()
             finish_links(self._context)
-        return waiting
+        return AcceptedLinks(
+            tuple(one for one in waiting if one.id not in refused),
+            tuple(
+                PutBackLink(one.id, one.path, one.link, one.cluster, refused[one.id])
+                for one in waiting
+                if one.id in refused
+            ),
+        )
 
     def reject(self) -> int:
         """Have links that wait for a person put back; returns how many."""

@@ -39,18 +39,36 @@ _TAIL = 200
 _FAILURES = 10
 
 # Starts the command without a shell, so that nothing in its words is interpreted, and ends it with
-# all that it has started when the watcher is gone: then nobody holds the other end of the pipe.
+# all that it has started when the watcher is gone: then nobody holds the other end of the pipe. The
+# command itself is ended also in a session of its own; what it starts in another one is not ours.
 _SHIM = """\
-import _thread, os, sys
+import _thread, os, signal, sys, time
 held = int(sys.argv[1])
+def end(number):
+    try:
+        os.kill(started, number)
+    except ProcessLookupError:
+        pass
+def end_for_good(wait_s):
+    time.sleep(wait_s)
+    end(9)
+def end_soon(number, frame):
+    end(15)
+    _thread.start_new_thread(end_for_good, (1.0,))
 def end_with_the_watcher():
     os.read(held, 1)
+    end(9)
     os.killpg(0, 9)
+signal.pthread_sigmask(signal.SIG_BLOCK, [15])
 try:
     closed = [(os.POSIX_SPAWN_CLOSE, held)]
-    started = os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ, file_actions=closed)
+    started = os.posix_spawnp(
+        sys.argv[2], sys.argv[2:], os.environ, file_actions=closed, setsigmask=[]
+    )
 except OSError as error:
     sys.exit(f"it cannot be started: {error.strerror}")
+signal.signal(15, end_soon)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [15])
 _thread.start_new_thread(end_with_the_watcher, ())
 code = os.waitstatus_to_exitcode(os.waitpid(started, 0)[1])
 sys.exit(code if code >= 0 else 128 - code)

@@ -95,6 +95,8 @@ class _Keeper:
         """Sync some of the queue, sometimes all; False when another process syncs."""
         if self.command is not None:
             self.command.look()
+        from imgclust.links import LinksOfflineError
+
         link_syncer = self.context.link_syncer()
         now = time.monotonic()
         self._pages(link_syncer, now)
@@ -115,6 +117,9 @@ class _Keeper:
                 budget_s=_LINKS_S, whole=whole, recount=recount, stop=stop
             )
         except (LockedError, StoppedError):
+            return False
+        except LinksOfflineError as error:
+            self._once("links", str(error), kind="offline")
             return False
         except (StorageError, OSError) as error:
             self._once("links", f"{error}; the links are updated later")
@@ -154,10 +159,10 @@ class _Keeper:
             self.paged = now
             self._once("pages", f"the pages of the link folder are made later: {error}")
 
-    def _once(self, what: str, sentence: str) -> None:
+    def _once(self, what: str, sentence: str, *, kind: str = "trouble") -> None:
         if what not in self.said:
             self.said.add(what)
-            self.emit(Event("trouble", sentence))
+            self.emit(Event(kind, sentence))
 
 
 def run(context: Context, emit: Emit, *, once: bool, scan: bool, cluster: bool) -> IngestResult:

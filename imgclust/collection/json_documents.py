@@ -51,8 +51,9 @@ _KEYS = {
     "ImageDetails": "id path missing *facts added width height format bytes sha256 cluster name "
     "distance copies",
     "IngestResult": "seen ingested reused unchanged skipped quarantined missing seconds held "
-    "offline suggestions removed pending excluded taken_out",
-    "LinksResult": "links created removed missing stale foreign moved dangling",
+    "offline suggestions removed pending excluded taken_out still_quarantined",
+    "LinksResult": "links created removed missing stale foreign moved dangling corrected waiting "
+    "unread",
     "Manifest": "made schema images distinct clusters names",
     "MapResult": "chart=path method dims n placed refitted page missing corrected",
     "Member": "id path distance missing *facts similarity rarity corrected",
@@ -93,6 +94,7 @@ _DERIVED: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("Status", "links"): lambda result: {
         "mode": result.link_mode,
         **path_keys(result.link_folder),
+        **({"offline": result.links_offline} if result.links_offline else {}),
     },
 }
 # Lists of tuples become lists of documents, with these keys.

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 _SHOWN = 3
 
 
-def follow(context: Context, changes: TreeChanges) -> None:
+def follow(context: Context, changes: TreeChanges) -> dict[int, str]:
     """Make corrections of what the catalog has noted of the tree; the caller holds the links lock.
 
-    What cannot be one is put back by the sync that follows, and said.
+    What cannot be one is put back by the sync that follows, and said; returns why, by image.
     """
     from imgclust.links import RENAMED
 
@@ -38,8 +38,9 @@ def follow(context: Context, changes: TreeChanges) -> None:
     groups: dict[bytes, list[LinkMove]] = {}
     for one in catalog.link_tree.moves("moved"):
         groups.setdefault(one.folder, []).append(one)
+    refused: dict[int, str] = {}
     for folder, moves in groups.items():
-        _correct(context, folder, moves)
+        refused |= _correct(context, folder, moves)
     if changes.waiting and not changes.before:
         links = f"{counted(changes.waiting, 'link was', 'links were')} moved in the link folder"
         why = "while no watcher ran, or more than 20 at once"
@@ -53,6 +54,7 @@ def follow(context: Context, changes: TreeChanges) -> None:
         gone = f"{counted(changes.lost, 'link was', 'links were')} deleted in the link folder"
         again = "it is made again" if changes.lost == 1 else "they are made again"
         _tell(context, f"{gone}; {again} (imgclust remove takes an image out)")
+    return refused
 
 
 def reject(context: Context) -> int:
@@ -88,8 +90,11 @@ def _put_back(context: Context, images: Sequence[int]) -> None:
     context.catalog.ledger.queue_links(images)
 
 
-def _correct(context: Context, folder: bytes, moves: Sequence[LinkMove]) -> None:
-    """Links that were moved into one folder."""
+def _correct(context: Context, folder: bytes, moves: Sequence[LinkMove]) -> dict[int, str]:
+    """Links that were moved into one folder; returns why some were put back, by image.
+
+    Where one cannot be a correction, each is tried alone.
+    """
     catalog = context.catalog
     images = [one.image for one in moves]
     try:
@@ -101,10 +106,18 @@ def _correct(context: Context, folder: bytes, moves: Sequence[LinkMove]) -> None
         if said:
             _tell(context, said)
     except ImgclustError as error:
+        if len(moves) > 1 and not isinstance(error, NothingThereError):
+            return {
+                image: why
+                for one in moves
+                for image, why in _correct(context, folder, [one]).items()
+            }
         with catalog.transaction():
             _put_back(context, images)
         what = f"{counted(len(images), 'link')} moved to {printable(folder)}"
         _tell(context, f"{what}: {error}; put back")
+        return dict.fromkeys(images, str(error))
+    return {}
 
 
 def _apply(context: Context, folder: bytes, rows: Sequence[Image], copies: NearCopies) -> str:
@@ -117,10 +130,11 @@ def _apply(context: Context, folder: bytes, rows: Sequence[Image], copies: NearC
     contents = list(dict.fromkeys(row.content for row in rows))
     if not contents:
         return ""
-    cluster: int | None = link_syncer.clusters().get(folder)
+    was: int | None = link_syncer.clusters().get(folder)
+    if was is None:
+        was = link_syncer.left(folder)
+    cluster = None if was is None else _heir(context, was)
     kind = "in"
-    if cluster is not None and cluster not in current.cluster_ids:
-        raise NothingThereError(f"cluster {cluster} is not there any more")
     if cluster is None and folder == OUTLIERS and context.link_rules.outliers:
         kind = "outlier"
     elif cluster is None:
@@ -133,11 +147,37 @@ def _apply(context: Context, folder: bytes, rows: Sequence[Image], copies: NearC
     where = "outliers" if cluster is None else f"cluster {cluster}"
     if done.name:
         where += f" ({done.name})"
+    if was not in (None, cluster):
+        where += f", which cluster {was} has merged into"
     stay = "image stays in" if len(rows) == 1 else "images stay in"
     too = "the files with the same bytes too" if done.same_bytes else ""
     near = counted(len(done.near_copies), "near copy", "near copies") if done.near_copies else ""
     more = " and ".join(filter(None, (too, near and f"{near} with it")))
     return f"moved in the link folder: {len(rows):,} {stay} {where}" + (f"; {more}" if more else "")
+
+
+def _heir(context: Context, cluster: int) -> int:
+    """The cluster itself, or the one that it has merged into since links were moved there.
+
+    Raises
+    ------
+    NothingThereError
+        When it is gone in another way.
+    """
+    catalog = context.catalog
+    heir, since = cluster, []
+    for one in catalog.clusterings.history():
+        if cluster in catalog.clusterings.cluster_ids(one.id):
+            break
+        since.append(one)
+    for one in reversed(since):
+        for union in one.lineage.get("merged", ()):
+            heir = union["into"] if heir in union["from"] else heir
+    if heir in context.current().cluster_ids:
+        return heir
+    raise NothingThereError(
+        f"cluster {cluster} is gone since; move the images with imgclust clusters move"
+    )
 
 
 def _name(context: Context, cluster: int, folder: bytes) -> None:

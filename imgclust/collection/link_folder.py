@@ -82,6 +82,8 @@ def finish_links(context: Context) -> None:
     StorageError
         When the disk refuses; it says that the work itself is done.
     """
+    from imgclust.links import LinksOfflineError
+
     deadline = time.monotonic() + _LINKS_PATIENCE_S
     link_syncer = context.link_syncer()
     outdated = link_syncer.counts_images
@@ -96,6 +98,9 @@ def finish_links(context: Context) -> None:
             return
         except StoppedError:
             context.say("the links are not all up to date yet; run imgclust links to finish")
+            return
+        except LinksOfflineError as error:
+            context.say(str(error))
             return
         except StorageError as error:
             raise StorageError(f"what was asked for is done, but {error}") from error
@@ -152,13 +157,24 @@ def move_links(context: Context, to: Path) -> LinksResult:
     # Held throughout: a sync in between would make the links again where nobody looks for them.
     lock = FileLock(context.folders.lock("links"), purpose="syncing the links of", wait_s=10.0)
     with lock:
-        if wanted != context.link_folder:
+        if wanted == context.link_folder:
+            _take_disk(context)
+        else:
             context.link_syncer().clear(progress=context.progress, stop=context.stop)
             clear(context)
             with catalog.transaction():
                 catalog.store("link_folder", os.fsencode(wanted).hex())
                 catalog.store("link_folders", {})
     return update(context)
+
+
+def _take_disk(context: Context) -> None:
+    """A person says that the links belong where they are said to be, whatever is mounted there."""
+    from imgclust.links import LinkDisk
+
+    if context.link_syncer().offline is not None:
+        with context.catalog.transaction():
+            LinkDisk(context.catalog, context.link_folder).forget()
 
 
 def keep_apart(links: Path, roots: Iterable[bytes]) -> None:
@@ -184,6 +200,8 @@ def write(context: Context, *, budget_s: float | None = None) -> bool:
     from imgclust.links import OUTLIERS
 
     with FileLock(context.folders.lock("links"), purpose="syncing the links of"):
+        if context.link_syncer().offline is not None:
+            return True
         pages = _pages(context)  # under the lock, since the link folder may move until then
         rules = context.link_rules
         if not rules.pages:
@@ -204,7 +222,8 @@ def write(context: Context, *, budget_s: float | None = None) -> bool:
 
 def clear(context: Context) -> None:
     """Remove the pages; those that are made next are made whole."""
-    _pages(context).clear()
+    if context.link_syncer().offline is None:
+        _pages(context).clear()
     context.catalog.ledger.queue_all_pages()
 
 

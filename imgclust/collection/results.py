@@ -26,17 +26,21 @@ if TYPE_CHECKING:
     from imgclust.clusters import PreviewedCluster as PreviewedCluster
     from imgclust.clusters import SweepPreview as SweepPreview
     from imgclust.clusters import SweepResult as SweepResult
+    from imgclust.clusters import TooFewClustersError as TooFewClustersError
     from imgclust.collection.activity import Activity as Activity
     from imgclust.collection.activity import RecentChange as RecentChange
     from imgclust.collection.clusters import ClusterDetails as ClusterDetails
     from imgclust.collection.clusters import ClusterRow as ClusterRow
     from imgclust.collection.clusters import Member as Member
+    from imgclust.collection.correction_results import AcceptedLinks as AcceptedLinks
     from imgclust.collection.correction_results import Answer as Answer
     from imgclust.collection.correction_results import Corrected as Corrected
     from imgclust.collection.correction_results import CorrectedImage as CorrectedImage
     from imgclust.collection.correction_results import CorrectionList as CorrectionList
     from imgclust.collection.correction_results import CorrectionRow as CorrectionRow
     from imgclust.collection.correction_results import LookAlike as LookAlike
+    from imgclust.collection.correction_results import Paired as Paired
+    from imgclust.collection.correction_results import PutBackLink as PutBackLink
     from imgclust.collection.correction_results import Question as Question
     from imgclust.collection.correction_results import QuestionImage as QuestionImage
     from imgclust.collection.correction_results import Questions as Questions
@@ -104,11 +108,11 @@ _HOMES = {
     "catalog": "Facts KeptCatalog Quarantined Suggestion StoredJob",
     "clustering": "Drift",
     "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering PreviewedCluster "
-    "SweepPreview SweepResult",
+    "SweepPreview SweepResult TooFewClustersError",
     "collection.activity": "Activity RecentChange",
     "collection.clusters": "ClusterDetails ClusterRow Member",
-    "collection.correction_results": "Answer Corrected CorrectedImage CorrectionList CorrectionRow "
-    "LookAlike Question QuestionImage Questions WaitingLink",
+    "collection.correction_results": "AcceptedLinks Answer Corrected CorrectedImage CorrectionList "
+    "CorrectionRow LookAlike Paired PutBackLink Question QuestionImage Questions WaitingLink",
     "collection.corrections": "Corrections",
     "collection.duplicates": "Dismissed FoundCopy FoundDuplicates FoundGroup",
     "collection.images": "DamagedImage MissingImage Removed",

@@ -10,8 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.catalog import Correction, Image
-from imgclust.collection.correction_results import Answer, Question, QuestionImage, Questions
-from imgclust.collection.link_folder import finish_links
+from imgclust.collection.correction_results import (
+    Answer,
+    Paired,
+    Question,
+    QuestionImage,
+    Questions,
+)
+from imgclust.collection.link_folder import finish_links, finish_pages
 from imgclust.errors import UsageError
 
 if TYPE_CHECKING:
@@ -129,8 +135,9 @@ class Review:
                 if key in row:
                     fixed[row[key]] = cluster
         said: dict[str, list[tuple[int, int]]] = {"together": [], "apart": []}
+        there = set(catalog.clusterings.cluster_ids(ground.state[0]))
         for one in active:
-            if one.kind == "in" and one.content in row and one.cluster is not None:
+            if one.kind == "in" and one.content in row and one.cluster in there:
                 fixed[row[one.content]] = one.cluster
             elif one.other is not None and one.content in row and one.other in row:
                 said[one.kind].append((row[one.content], row[one.other]))
@@ -149,25 +156,70 @@ def _there(image: Image) -> bool:
     return image.state != "missing"
 
 
-def answered(context: Context, first: Image, second: Image, *, same: bool, made_by: str) -> Answer:
-    """Store the answer about two images, and have the clusters follow."""
+class _UndoneError(Exception):
+    """Ends a transaction that is not to last."""
+
+
+def answered(
+    context: Context,
+    pairs: Sequence[tuple[Image, Image]],
+    *,
+    same: bool,
+    made_by: str,
+    dry_run: bool = False,
+    finish: bool = True,
+) -> Paired:
+    """Store what a person says about pairs of images, and have the clusters follow.
+
+    Without `finish` the links and pages are left to who calls this, so that a session of many
+    answers does not wait for them each time.
+    """
+    catalog, kind = context.catalog, "together" if same else "apart"
+    pairs = [pair for pair in pairs if pair[0].content != pair[1].content]
+    if not pairs:
+        raise UsageError("the two images have the same bytes; they are always together")
+    answers: list[Answer] = []
+    moved: set[int] = set()
+    try:
+        with catalog.transaction():
+            for first, second in pairs:
+                answer, here = _answer(context, first, second, kind=kind, made_by=made_by)
+                answers.append(answer)
+                moved.update(here)
+            catalog.clusterings.confirm(context.current().id)
+            images = sum(len(catalog.images.with_content(key)) for key in moved)
+            if dry_run:
+                raise _UndoneError
+    except _UndoneError:
+        pass
+    else:
+        if finish:
+            finish_answers(context, moved=bool(moved))
+    return Paired(kind, tuple(answers), moved=images, dry_run=dry_run)
+
+
+def _answer(
+    context: Context, first: Image, second: Image, *, kind: str, made_by: str
+) -> tuple[Answer, list[int]]:
+    """Store one answer, in the caller's transaction; returns the contents that have moved too."""
     from imgclust.clusters import Model, enforce
 
-    catalog, kind = context.catalog, "together" if same else "apart"
-    if first.content == second.content:
-        raise UsageError("the two images have the same bytes; they are always together")
-    with catalog.transaction():
-        clustering = context.current()
-        pair = {first.content, second.content}
-        for old in catalog.corrections.about([first.content]):
-            if old.kind == kind and set(old.contents) == pair:
-                return Answer(old.id, kind, first.id, second.id, moved=0, already=True)
-        number = catalog.corrections.add(kind, first.content, other=second.content, made_by=made_by)
-        what = f"images {first.id} and {second.id} {kind}"
-        moved = enforce(catalog, Model(catalog, clustering), new=[number], what=what)
-        catalog.ledger.queue_links_of(moved)
-        catalog.clusterings.confirm(clustering.id)
-    if moved:  # a session of many answers does not wait for the link folder each time
-        finish_links(context)
+    catalog = context.catalog
+    pair = {first.content, second.content}
+    for old in catalog.corrections.about([first.content]):
+        if old.kind == kind and set(old.contents) == pair:
+            return Answer(old.id, kind, first.id, second.id, moved=0, already=True), []
+    number = catalog.corrections.add(kind, first.content, other=second.content, made_by=made_by)
+    what = f"images {first.id} and {second.id} {kind}"
+    moved = enforce(catalog, Model(catalog, context.current()), new=[number], what=what)
+    catalog.ledger.queue_links_of(moved)
     images = sum(len(catalog.images.with_content(key)) for key in moved)
-    return Answer(number, kind, first.id, second.id, moved=images, already=False)
+    return Answer(number, kind, first.id, second.id, moved=images, already=False), moved
+
+
+def finish_answers(context: Context, *, moved: bool) -> None:
+    """Bring links and pages up to date; pages alone are soon made by a watcher that runs."""
+    if moved:
+        finish_links(context)
+    elif not context.is_watching:
+        finish_pages(context)

@@ -234,7 +234,8 @@ def locked(context: Context) -> Iterator[None]:
     try:
         lock.__enter__()
     except LockedError as error:
-        raise LockedError(f"{error}; stop it and run this command again") from None
+        who = str(error).partition(";")[0]
+        raise LockedError(f"{who}; stop it, run this command, and start it again") from None
     try:
         yield
     finally:

@@ -52,7 +52,8 @@ class Status:
     `offline` are those of them whose disk is away, with the number of their images; `unreadable`
     are folders that are there and cannot be read, with the reason.
     `corrections` counts what people said about images, by kind; `waiting_links` the links that were
-    moved in the link folder and wait for a person.
+    moved in the link folder and wait for a person; `links_offline` says why the link folder cannot
+    be used where its disk is away.
     """
 
     collection: str
@@ -86,6 +87,7 @@ class Status:
     suggestions: tuple[Suggestion, ...] = ()
     pause: Pause = Pause()
     waiting_links: int = 0
+    links_offline: str | None = None
 
     @property
     def root_locations(self) -> tuple[Path, ...]:
@@ -182,6 +184,7 @@ def status(context: Context) -> Status:
             added=sum(root.kind == "added" and catalog.images.count(root.id) > 0 for root in roots),
             link_mode=context.settings.links.mode,
             link_folder=context.link_folder,
+            links_offline=context.link_syncer().offline,
             watching=context.is_watching,
             drift=drift,
             provenances=catalog.contents.provenances(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,14 @@ import numpy as np
 
 from imgclust import index
 from imgclust.catalog import Catalog, damaged_embeddings
-from imgclust.clusters import ArrivalAssigner, Model, Recluster, enforce, violations
+from imgclust.clusters import (
+    ArrivalAssigner,
+    ContradictionError,
+    Model,
+    Recluster,
+    enforce,
+    violations,
+)
 from imgclust.doctor.advice import Advisory, advise
 from imgclust.doctor.disk import DiskFindings, compare_disk, mark_differences, reread_sentence
 from imgclust.errors import IndexFileError, LockedError, StorageError
@@ -203,7 +211,8 @@ class Doctor:
                 for one in checking.frozen_and_lost(current):
                     catalog.clusterings.freeze(one, False)
                 model = Model(catalog, catalog.clusterings.get(current))
-                catalog.ledger.queue_links_of(enforce(catalog, model, what="the catalog"))
+                with contextlib.suppress(ContradictionError):  # what cannot be, a person decides
+                    catalog.ledger.queue_links_of(enforce(catalog, model, what="the catalog"))
         if self._recipe is not None:
             ArrivalAssigner(catalog).catch_up(self._recipe)
         if self._recluster is not None:
@@ -303,6 +312,8 @@ class Doctor:
     # Links
 
     def _examine_links(self, repair: bool) -> Check:
+        if (offline := self._link_syncer.offline) is not None:
+            return Check("links", True, offline)
         found = self._link_syncer.check(progress=self._progress, stop=self._stop)
         for _ in range(_LOOKS):
             if found.in_step or not self._watching:
@@ -321,12 +332,18 @@ class Doctor:
 
 
 def _links_sentence(found: LinksResult) -> str:
-    foreign = f"; {len(found.foreign):,} entries are not ours" if found.foreign else ""
+    foreign = ""
+    if found.waiting:
+        foreign += f"; {found.waiting:,} of them were moved by hand and wait for a person"
+    if found.foreign:
+        foreign += f"; {len(found.foreign):,} entries are not ours"
     if found.dangling:
         foreign += f"; {found.dangling:,} lead to images that are missing (imgclust missing)"
     if found.in_step:
         return f"{found.links:,} links, all up to date{foreign}"
-    return (
-        f"{found.missing:,} links are not there or not right, {found.stale:,} should not be there"
-        f"{foreign}"
-    )
+    wrong = [
+        f"{found.missing:,} links are not there or not right" if found.missing else "",
+        f"{found.stale:,} should not be there" if found.stale else "",
+        f"{found.unread:,} were moved by hand and not read yet" if found.unread else "",
+    ]
+    return ", ".join(filter(None, wrong)) + foreign

@@ -48,7 +48,7 @@ from imgclust.images.pixels import (
     without_hiding_alpha,
 )
 from imgclust.images.png import repaired, significant_bits, wrong_checksum
-from imgclust.images.reasons import describe_unknown, is_out_of_memory, reason
+from imgclust.images.reasons import describe_unknown, is_out_of_memory, is_plain_tiff, reason
 from imgclust.images.samples import packing_of, plain
 
 # LibRaw's `flip` (libraw_types.h, libraw_image_sizes_t) as an EXIF orientation.
@@ -88,6 +88,22 @@ def raw_picture(content: bytes, check_size: Callable[[tuple[int, int]], None]) -
             return RawPicture(Image.fromarray(preview.data), orientation, size)
     image = Image.open(io.BytesIO(preview.data), formats=(JpegImagePlugin.JpegImageFile.format,))
     return RawPicture(image, 0 if 0x0112 in image.getexif() else orientation, size)
+
+
+def _raw_or_tiff(
+    content: bytes, check_size: Callable[[tuple[int, int]], None]
+) -> RawPicture | None:
+    """As `raw_picture`; None where it is a plain TIFF file under a RAW file's name."""
+    import rawpy
+
+    if is_plain_tiff(content, surely=True):  # LibRaw would take grey ones for a sensor's
+        return None
+    try:
+        return raw_picture(content, check_size)
+    except rawpy.LibRawError:
+        if is_plain_tiff(content):
+            return None
+        raise
 
 
 class Region(NamedTuple):
@@ -270,10 +286,13 @@ def _picture(content: bytes, kind: str, wanted: _Wanted, *, slow: bool) -> Pictu
     """Decode, or (`slow`) try what reads files that are not quite right, in full size."""
     side, thumbnail_px, pixel_cap, region, whole_px, preview_px = wanted
     orientation, damage = 0, ""
+    preview: RawPicture | None = None
     if kind in RAW_FORMATS:
-        if whole_px:
+        preview = _raw_or_tiff(content, lambda size: _check_pixels(size, pixel_cap))
+        kind = kind if preview else "TIFF"
+        if whole_px and preview:
             raise _RefusedError("RAW files are not compared")
-        preview = raw_picture(content, lambda size: _check_pixels(size, pixel_cap))
+    if preview:
         image, orientation = preview.image, preview.orientation
         width, height = preview.size
     else:

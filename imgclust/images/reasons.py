@@ -99,6 +99,12 @@ def describe_unknown(head: bytes, suffix: str) -> str:
     return f"not a picture: unknown bytes under a picture's name ({suffix})"
 
 
+# Tags of TIFF, and kinds of pictures that only a RAW file has.
+_SUBFILE, _PHOTOMETRIC, _SENSOR = 254, 262, (32803, 34892)
+# SubIFDs, CFARepeatPatternDim, CFAPattern, DNGVersion.
+_OF_RAW = frozenset({330, 33421, 33422, 50706})
+
+
 def _is(signature: bytes, head: bytes) -> bool:
     """A signature of two letters begins texts too: white space follows Netpbm's."""
     if signature[:1] == b"P" and len(signature) == 2:
@@ -117,7 +123,9 @@ def reason(error: BaseException, kind: str, content: bytes) -> str:
     """Why a file of a known kind cannot be decoded."""
     error = _cause(error, content)
     message = str(error).lower()
-    if kind in RAW_FORMATS and (other := _not_raw(content, f".{kind.lower()}")):
+    if kind in RAW_FORMATS and is_plain_tiff(content):
+        kind = "TIFF"
+    elif kind in RAW_FORMATS and (other := _not_raw(content, f".{kind.lower()}")):
         return other
     if kind == "TIFF" and isinstance(error, KeyError):
         return f"a TIFF file of a sort that is not supported (compression {_shown(error)})"
@@ -138,15 +146,28 @@ def reason(error: BaseException, kind: str, content: bytes) -> str:
     return f"damaged or cut short {kind}: its contents cannot be decoded"
 
 
+def is_plain_tiff(content: bytes, *, surely: bool = False) -> bool:
+    """Whether the first page of a TIFF file is a picture: in a RAW file it is a small one.
+
+    `surely`: nothing in it is as in a RAW file, of whatever camera.
+    """
+    if not content.startswith(TIFF_SIGNATURES) or content[8:10] == b"CR":
+        return False
+    try:
+        tags = TiffImagePlugin.TiffImageFile(io.BytesIO(content)).tag_v2
+        if int(tags.get(_SUBFILE, 0)) & 1 or tags.get(_PHOTOMETRIC) in _SENSOR:
+            return False
+    except Exception:  # an absurd header
+        return False
+    return not surely or _OF_RAW.isdisjoint(tags)
+
+
 def _not_raw(content: bytes, suffix: str) -> str:
     """What it is that a RAW file's name leads astray about; "" for what may be a RAW file."""
     if content.startswith(TIFF_SIGNATURES):
         with contextlib.suppress(Exception):
             if 0 not in TiffImagePlugin.TiffImageFile(io.BytesIO(content)).size:
-                return (
-                    f"a TIFF file under a RAW file's name ({suffix}), or of a camera that is not "
-                    "supported; a plain TIFF file is read as .tif"
-                )
+                return f"a RAW file ({suffix}) of a camera that is not supported, or a damaged one"
         return ""
     if content.startswith(RAW_SIGNATURES) or content[4:12] == CR3_SIGNATURE:
         return ""

@@ -43,13 +43,17 @@ class Event:
 
 Emit = Callable[[Event], None]
 
+# The word of a file that an earlier run has quarantined, and that is as it was.
+STILL = "still in quarantine"
+
 
 class Counts:
     """What happened to each file that a run has found: every path is counted once, under one word.
 
-    Words: ingested (embedded now), reused (taken in without that), unchanged (nothing to do),
-    skipped, quarantined, removed (stays out), pending (waits to be read). What a path was counted
-    as before it had to be read again is kept for the case that its bytes are the same.
+    Words: ingested (embedded now), reused (taken in without that), unchanged (nothing to do), still
+    in quarantine, skipped, quarantined (now), removed (stays out), pending (waits to be read). What
+    a path was counted as before it had to be read again is kept for the case that its bytes are the
+    same.
 
     Attributes
     ----------
@@ -104,7 +108,7 @@ class Counts:
             seen=self.files,
             ingested=self["ingested"],
             reused=self["reused"],
-            unchanged=self["unchanged"],
+            unchanged=self["unchanged"] + self[STILL],
             skipped=self["skipped"],
             quarantined=self["quarantined"],
             missing=len(self.absent),
@@ -114,6 +118,7 @@ class Counts:
             removed=self["removed"],
             pending=self["pending"],
             excluded=self.excluded,
+            still_quarantined=self[STILL],
             suffixes={suffix: number for suffix, number in self._suffixes.items() if number},
         )
 
@@ -137,7 +142,8 @@ class IngestResult:
     `held` are folders whose images are kept, with the reason; `offline` are those of them whose
     disk is away, with the number of their images. `suggestions` name commands that would help.
     Each of the `seen` files is counted once: as ingested, reused, unchanged, skipped, quarantined,
-    removed or pending. `missing` counts images whose file is not there, `suffixes` the skipped
+    removed or pending; `still_quarantined` of the unchanged ones are in quarantine since an earlier
+    run. `missing` counts images whose file is not there, `suffixes` the skipped
     files by suffix. `excluded` counts images that are in, in places that are left out now;
     `taken_out` those that left for that reason before the scan.
     """
@@ -158,3 +164,4 @@ class IngestResult:
     suffixes: Mapping[str, int] = field(default_factory=dict)
     excluded: int = 0
     taken_out: int = 0
+    still_quarantined: int = 0

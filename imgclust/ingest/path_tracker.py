@@ -10,7 +10,7 @@ from functools import partial
 from imgclust.catalog import Catalog, Image, Observation
 from imgclust.images import FileStat
 from imgclust.ingest.environment import Clock, Disk, Scope
-from imgclust.ingest.events import Counts, Emit, Event
+from imgclust.ingest.events import STILL, Counts, Emit, Event
 from imgclust.ingest.faults import Faults, Step
 from imgclust.ingest.rows import Rows
 from imgclust.reconcile import Look, look, settled
@@ -143,7 +143,8 @@ class PathTracker:
         elif known is not None and known.state == "seen":
             self.counts.wait(path)
         else:
-            self.counts.rest(path, "unchanged")
+            aside = known is not None and known.state == "quarantined"
+            self.counts.rest(path, STILL if aside else "unchanged")
         return found
 
     def at_requests(self, requests: Sequence[tuple[bytes, int]], scope: Scope) -> None:

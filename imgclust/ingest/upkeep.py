@@ -10,7 +10,7 @@ from imgclust.config import Watch
 from imgclust.images import Decoded, FileStat, read_origin
 from imgclust.ingest.dependencies import Dependencies
 from imgclust.ingest.environment import POLL_S, Disk
-from imgclust.ingest.events import Counts, Emit, Event
+from imgclust.ingest.events import STILL, Counts, Emit, Event
 from imgclust.ingest.faults import is_unexpected, sentence
 from imgclust.ingest.removal import read_unread
 from imgclust.progress import Progress
@@ -129,7 +129,7 @@ class Upkeep:
             return
         self._checked = now
         self.due = False
-        work = self._counts.files - self._counts["unchanged"]
+        work = self._counts.files - self._counts["unchanged"] - self._counts[STILL]
         self._progress("ingesting", work - self._counts["pending"], work)
         empty = not busy and next_due is None and not scanning
         if empty:

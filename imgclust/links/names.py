@@ -16,6 +16,8 @@ from imgclust.config import Links, check_template
 from imgclust.links.ledger import Wanted
 
 _LIMIT = 255
+# The setting with the clusters that are gone, by the folders that people had moved links into.
+_LEFT = "left_link_folders"
 # Some file systems stop earlier (eCryptfs: 143 bytes), so a plain name stays well below.
 _PLAIN_LIMIT = 120
 _LONGEST_SUFFIX = 32
@@ -209,13 +211,30 @@ class FolderNames:
             self._catalog.store("link_folders", {**stored, str(cluster): folder.hex()})
 
     def note_all(self, folders: dict[int, bytes]) -> None:
-        """These clusters have folders, of these names; what others had is forgotten."""
+        """These clusters have folders, of these names; what others had is forgotten.
+
+        A folder with links that people moved there is remembered until it is known what of them.
+        """
         stored = self._catalog.setting("link_folders") or {}
-        if stored.keys() != {str(cluster) for cluster in folders}:
-            with self._catalog.transaction():
+        left = self._catalog.setting(_LEFT) or {}
+        same = stored.keys() == {str(cluster) for cluster in folders}
+        if same and not left:
+            return
+        gone = {name: int(one) for one, name in stored.items() if int(one) not in folders}
+        with self._catalog.transaction():
+            moved = {one.folder.hex() for one in self._catalog.link_tree.moves()}
+            still = {name: cluster for name, cluster in (left | gone).items() if name in moved}
+            if still != left:
+                self._catalog.store(_LEFT, still)
+            if not same:
                 self._catalog.store(
                     "link_folders", {str(cluster): name.hex() for cluster, name in folders.items()}
                 )
+
+    def left(self, folder: bytes) -> int | None:
+        """The cluster that this folder was of, if that is gone and links were moved there."""
+        found: int | None = (self._catalog.setting(_LEFT) or {}).get(folder.hex())
+        return found
 
     def _counts(self, current: int) -> dict[int, int]:
         if not self.counted:

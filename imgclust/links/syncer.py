@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -15,6 +15,7 @@ from imgclust.errors import StorageError, reason_of
 from imgclust.links.apply_plan import Applied, apply, recover, rename_folder
 from imgclust.links.inspect import EntryState, Tree
 from imgclust.links.ledger import CatalogLedger, Mode
+from imgclust.links.link_disk import LinkDisk
 from imgclust.links.link_plan import LinkPlan, check, plan
 from imgclust.links.names import FolderNames, LinkTargets
 from imgclust.links.tree_changes import TreeChanges, TreeReader
@@ -31,6 +32,10 @@ class LinksResult:
     `unmade` those that could not be made; `foreign` lists paths below the link folder that are not
     ours; `fell_back` says why another mode was used. `dangling` counts, in a check, the symbolic
     links among them whose image is not there.
+
+    Of the links that people moved, `corrected` counts those that have become corrections, `waiting`
+    those that wait for a person (they count among `links`), and `unread`, in a check or a dry run,
+    those that the next sync reads.
     """
 
     links: int
@@ -43,11 +48,14 @@ class LinksResult:
     unmade: int = 0
     fell_back: str | None = None
     dangling: int = 0
+    corrected: int = 0
+    waiting: int = 0
+    unread: int = 0
 
     @property
     def in_step(self) -> bool:
         """True when every image has its link."""
-        return not (self.missing or self.stale)
+        return not (self.missing or self.stale or self.unread)
 
 
 # Queued images taken at a time; each is looked at once however often it was queued.
@@ -84,8 +92,8 @@ class LinkSyncer:
     live_since
         From when on a watcher has been running, None without.
     follow
-        Makes corrections of what people changed in the tree, as the catalog has it noted; None:
-        the tree is not read.
+        Makes corrections of what people changed in the tree, as the catalog has it noted, and
+        returns why links were put back instead, by image; None: the tree is not read.
     """
 
     def __init__(
@@ -98,7 +106,7 @@ class LinkSyncer:
         lock: Path,
         settle_s: float = 1.0,
         live_since: float | None = None,
-        follow: Callable[[TreeChanges], None] | None = None,
+        follow: Callable[[TreeChanges], Mapping[int, str]] | None = None,
     ) -> None:
         self._catalog = catalog
         self._ledger = CatalogLedger(catalog)
@@ -111,6 +119,7 @@ class LinkSyncer:
         self._settle_s = settle_s
         self._live_since = live_since
         self._follow = follow if names.corrections else None
+        self._corrected = 0
 
     def sync(
         self,
@@ -131,6 +140,7 @@ class LinkSyncer:
             if whole:
                 progress("links", 0, None)
                 self._queue_all()
+            self._corrected = 0
             done = self._bring_in_step(_QUEUE, None, recount=True, progress=progress, stop=stop)
         return LinksResult(
             links=self._catalog.ledger.count(),
@@ -141,6 +151,8 @@ class LinkSyncer:
             missing=sum(len(one.unmade) for one in done),
             foreign=tuple(path for one in done for path in one.foreign),
             fell_back=_fell_back(done),
+            corrected=self._corrected,
+            waiting=len(self._catalog.link_tree.moves("waiting")),
         )
 
     def advance(
@@ -193,16 +205,28 @@ class LinkSyncer:
         if first:
             with self._catalog.transaction():
                 self._catalog.store(_READ, True)
-        self._follow(replace(changes, before=first))
+        refused = self._follow(replace(changes, before=first))
+        self._corrected += 0 if first else changes.moved - len(refused)
         return changes.complete
 
     @property
     def changed(self) -> bool:
         """True when people may have changed something in the tree; costs a look at each folder."""
-        return self._follow is not None and self._reader(self._where()).changed()
+        if self._follow is None or self.offline is not None:
+            return False
+        return self._reader(self._where()).changed()
 
-    def accept(self) -> None:
+    @property
+    def offline(self) -> str | None:
+        """Why the link folder cannot be used while its disk is away; None when it is there."""
+        return LinkDisk(self._catalog, self._where()).reason()
+
+    def accept(self) -> Mapping[int, str]:
         """Links that wait for a person become corrections: they have said that they moved them.
+
+        Returns
+        -------
+        By image, why a link was put back instead.
 
         Raises
         ------
@@ -210,12 +234,12 @@ class LinkSyncer:
             When another process holds the lock for long.
         """
         if self._follow is None:
-            return
+            return {}
         with FileLock(self._lock, purpose="syncing the links of", wait_s=10.0):
             with self._catalog.transaction():
                 tree = self._catalog.link_tree
                 tree.put([one._replace(state="moved") for one in tree.moves("waiting")])
-            self._follow(TreeChanges(moved=1))
+            return self._follow(TreeChanges(moved=1))
 
     def _reorder(self) -> None:
         """Queue all links when the clustering is another one than their order was made by."""
@@ -241,11 +265,14 @@ class LinkSyncer:
     ) -> list[Applied]:
         """Work the queue off, until then at most; the caller holds the lock."""
         root, stop = self._where(), stop or StopFlag()
+        disk = LinkDisk(self._catalog, root)
+        disk.require()
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             what = f"the link folder {root} cannot be made: {reason_of(error)}"
             raise StorageError(what) from None
+        disk.note()
         was_read = self._read_tree(root)
         later: set[int] = set()
         self._names.count(again=recount)
@@ -272,6 +299,7 @@ class LinkSyncer:
                 break
             if reached:
                 stop.check()
+                disk.require()
                 planned = plan(wanted, gone, self._ledger, root, self.mode)
                 if was_read:
                     planned = self._unread(planned, root, later)
@@ -333,6 +361,9 @@ class LinkSyncer:
         It is held until whatever follows is done: a sync in between would make them all again.
         """
         root = self._where()
+        if self.offline is not None:  # its links stay there
+            self._ledger.forget(list(self._ledger.all_rows()))
+            return LinksResult(links=0)
         images = sorted({row.image for row in self._ledger.all_rows()})
         planned = plan((), images, self._ledger, root, self.mode)
         applied = apply(
@@ -362,24 +393,48 @@ class LinkSyncer:
         return self._names.counted
 
     def dry_run(self) -> LinksResult:
-        """What a sync of everything would do; nothing is written."""
+        """What a sync of everything would do; nothing is written.
+
+        Raises
+        ------
+        LinksOfflineError
+            When the disk of the link folder is away.
+        """
+        LinkDisk(self._catalog, self._where()).require()
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
             orphans = self._catalog.ledger.orphans()
             wanted, gone = self._targets.of([*images, *orphans], *self._names.wanted())
         planned = plan(wanted, gone, self._ledger, self._where(), self.mode)
+        moved = self._unread_moves()
+        made = sum(one.image not in moved.values() for one in planned.make)
         return LinksResult(
             links=planned.kept,
-            created=len(planned.make) + len(planned.convert),
+            created=made + len(planned.convert),
             removed=len(planned.remove) + len(planned.convert),
             moved=len(planned.move),
-            missing=len(planned.make),
+            missing=made,
             stale=len(planned.remove) + len(planned.move) + len(planned.convert),
             foreign=planned.foreign,
+            waiting=len(self._catalog.link_tree.moves("waiting")),
+            unread=len(moved),
         )
 
+    def _unread_moves(self) -> dict[tuple[bytes, bytes], int]:
+        """Links that people have moved since the tree was read, by their places; their images."""
+        if self._follow is None or not self._catalog.setting(_READ):
+            return {}
+        return self._reader(self._where()).found_elsewhere()
+
     def check(self, *, progress: Progress = silent, stop: StopFlag | None = None) -> LinksResult:
-        """Compare the whole tree with the catalog; nothing is written."""
+        """Compare the whole tree with the catalog; nothing is written.
+
+        Raises
+        ------
+        LinksOfflineError
+            When the disk of the link folder is away.
+        """
+        LinkDisk(self._catalog, self._where()).require()
         progress("checking links", 0, None)
         with self._catalog.snapshot():
             images = [image.id for image in self._catalog.images.all()]
@@ -391,17 +446,25 @@ class LinkSyncer:
                 if stop is not None and not number % _CHECKED:
                     stop.check()
                 dangling += not os.path.lexists(one.target)
+        moved = self._unread_moves() if found.missing else {}
+        places = {os.path.join(*place) for place in moved} | {folder for folder, _ in moved}
         return LinksResult(
             links=found.links,
-            missing=len(found.missing),
+            missing=len({*found.missing} - {*moved.values()}),
             stale=len(found.stale),
-            foreign=found.foreign,
+            foreign=tuple(path for path in found.foreign if path not in places),
             dangling=dangling,
+            waiting=len(self._catalog.link_tree.moves("waiting")),
+            unread=len(moved),
         )
 
     def clusters(self) -> dict[bytes, int]:
         """The cluster of each folder, by the name that it has on disk."""
         return self._names.clusters()
+
+    def left(self, folder: bytes) -> int | None:
+        """See `FolderNames.left`."""
+        return self._names.left(folder)
 
     def note(self, cluster: int, folder: bytes) -> None:
         """A cluster has this folder, which a person has made."""

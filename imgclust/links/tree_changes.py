@@ -208,6 +208,15 @@ class TreeReader:
             complete=True,
         )
 
+    def found_elsewhere(self) -> dict[tuple[bytes, bytes], int]:
+        """Folder, entry and image of links that are not where they were; nothing is noted."""
+        with on_disk(self._tree):
+            here = self._folders()
+            absent = {*self._catalog.ledger.folders()} - here.keys()
+            missing, strange = self._read_folders({*here}, absent, [])
+            pairs = self._matched(missing, strange)
+        return {(folder, entry): row.image for row, folder, entry, _ in pairs}
+
     def note_inodes(self) -> None:
         """Note the folders that a sync has made: under another name they are known by the inode."""
         with on_disk(self._tree):

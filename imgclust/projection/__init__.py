@@ -5,6 +5,7 @@ from __future__ import annotations
 from imgclust.errors import ClusteringError
 from imgclust.projection import pca
 from imgclust.projection.classic import fit_classic
+from imgclust.projection.half_white import AXES as SMOOTHED_AXES
 from imgclust.projection.half_white import HalfWhiteProjection, SmoothedProjection, fit_half_white
 from imgclust.projection.pca import (
     PcaProjection,
@@ -14,6 +15,7 @@ from imgclust.projection.pca import (
     refreshed,
     to_unit_length,
 )
+from imgclust.projection.similarity import AXES as SIMILARITY_AXES
 from imgclust.projection.similarity import (
     LEAST_DIFFERENT,
     SimilarityProjection,
@@ -23,6 +25,8 @@ from imgclust.projection.tsne import TsneProjection, fit_tsne
 
 __all__ = [
     "LEAST_DIFFERENT",
+    "SIMILARITY_AXES",
+    "SMOOTHED_AXES",
     "HalfWhiteProjection",
     "PcaProjection",
     "SimilarityProjection",

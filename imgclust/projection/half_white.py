@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError
-from imgclust.projection.pca import MAX_ROWS, Vectors, checked, packed, to_unit_length
+from imgclust.projection.pca import Vectors, checked, packed, to_unit_length
 
 AXES = 256
+# The axes of more rows are hardly others.
+MAX_ROWS = 20_000
 # Products of float32 are exact to seven digits: an axis with less of the variance of the widest
 # one is rounding.
 _LEAST_VARIANCE = 1e-6
@@ -62,6 +64,10 @@ class HalfWhiteProjection:
         lengths = np.linalg.norm(found, axis=1)
         found[lengths <= 1e-6 * np.linalg.norm(self.axes) * max(1.0, _largest(self.mean))] = 0
         return to_unit_length(found)
+
+    def leading(self, dims: int) -> HalfWhiteProjection:
+        """The same with its widest axes alone; all of them where there are no more than `dims`."""
+        return HalfWhiteProjection(self.mean, self.axes[:dims], self.rows)
 
     def inverse(self, directions: NDArray[Any]) -> NDArray[np.float32]:
         """Vectors (n, d) that lie in directions (n, dims), at the usual distance from the mean."""
@@ -184,7 +190,8 @@ def _largest(values: NDArray[np.float32]) -> float:
 class SmoothedProjection:
     """A space in which points were averaged over their nearest neighbours.
 
-    The reference is two numbers of 2 bytes for each axis: 1 kB a row at 256 axes.
+    The reference is two numbers of 2 bytes for each axis: 1 kB a row at 256 axes. `around` is
+    80 bytes a row.
 
     Attributes
     ----------
@@ -194,6 +201,9 @@ class SmoothedProjection:
         The reference before and after smoothing, float16, shape (m, q).
     neighbours
         How many points each was averaged with, itself included.
+    around
+        Cosines, float32 (m, c), and positions, int32 (m, c), of the neighbours of each point, where
+        they are known: not where the reference is a sample.
     """
 
     kind: ClassVar[str] = "smoothed"
@@ -202,6 +212,7 @@ class SmoothedProjection:
     points: NDArray[np.float16]
     smoothed: NDArray[np.float16]
     neighbours: int
+    around: tuple[NDArray[np.float32], NDArray[np.int32]] | None = None
 
     @property
     def dims(self) -> int:
@@ -219,13 +230,16 @@ class SmoothedProjection:
             "smoothed": self.smoothed,
             "neighbours": np.array([self.neighbours]),
         }
+        if self.around is not None:
+            own |= {"cosines": self.around[0], "near": self.around[1]}
         return self.half.arrays() | own
 
     @classmethod
     def of(cls, arrays: Mapping[str, NDArray[Any]]) -> SmoothedProjection:
         """The projection that consists of these arrays."""
         half = HalfWhiteProjection.of(arrays)
-        return cls(half, arrays["points"], arrays["smoothed"], int(arrays["neighbours"][0]))
+        around = (arrays["cosines"], arrays["near"]) if "near" in arrays else None
+        return cls(half, arrays["points"], arrays["smoothed"], int(arrays["neighbours"][0]), around)
 
     def to_bytes(self) -> bytes:
         """The projection as an npz archive without pickled objects."""

@@ -80,13 +80,23 @@ class SimilarityProjection:
         return packed(self.kind, self.arrays())
 
 
-def fit_similarity(vectors: NDArray[Any], *, seed: int = 0) -> SimilarityProjection:
+def fit_similarity(
+    vectors: NDArray[Any],
+    *,
+    rows: NDArray[np.int64] | None = None,
+    half: HalfWhiteProjection | None = None,
+    seed: int = 0,
+) -> SimilarityProjection:
     """Half whitening of different images, and the similarities of their pairs.
 
     Parameters
     ----------
     vectors
         float32, shape (n, d), of unit length, one of each group of near copies.
+    rows
+        Positions of the rows that count, ascending; all by default.
+    half
+        Half whitening of these rows where it is at hand; its widest axes serve.
     seed
         Of the sample whose pairs are compared.
 
@@ -95,18 +105,20 @@ def fit_similarity(vectors: NDArray[Any], *, seed: int = 0) -> SimilarityProject
     ClusteringError
         For fewer than 20 rows, or NaN.
     """
-    rows = checked(vectors)
-    if len(rows) < LEAST_DIFFERENT:
-        raise ClusteringError(f"{len(rows)} images are too few to measure similarity")
-    half = fit_half_white(rows, dims=min(AXES, len(rows) // _ROWS_AN_AXIS))
+    matrix = checked(vectors)
+    picked = np.arange(len(matrix)) if rows is None else np.asarray(rows, np.int64)
+    if len(picked) < LEAST_DIFFERENT:
+        raise ClusteringError(f"{len(picked)} images are too few to measure similarity")
+    dims = min(AXES, len(picked) // _ROWS_AN_AXIS)
+    half = fit_half_white(matrix, dims=dims, rows=picked) if half is None else half.leading(dims)
     # Pairs are measured with the axes that are stored.
     half = HalfWhiteProjection(
         half.mean, half.axes.astype(np.float16).astype(np.float32), half.rows
     )
-    picked = np.arange(len(rows))
-    if len(rows) > _PAIRED:
-        picked = np.sort(np.random.default_rng(seed).choice(len(rows), _PAIRED, replace=False))
-    points = half.transform(rows[picked])
+    if len(picked) > _PAIRED:
+        some = np.random.default_rng(seed).choice(len(picked), _PAIRED, replace=False)
+        picked = picked[np.sort(some)]
+    points = half.transform(matrix[picked])
     pairs = np.sort((points @ points.T)[np.triu_indices(len(points), 1)])
     said = [n for n in _RARITIES if len(pairs) >= _PAIRS_BEHIND * n]
     # At most one pair in n is above.

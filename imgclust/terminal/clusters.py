@@ -36,6 +36,7 @@ _MEMBERS_SHOWN = 20
 _CLUSTERINGS_SHOWN = 20
 _FOREIGN_SHOWN = 10
 _IDS_SHOWN = 12
+_SAME = "nothing to change"
 
 
 def sweep(screen: Screen, result: SweepResult) -> None:
@@ -264,12 +265,21 @@ def links(screen: Screen, result: LinksResult, *, folder: Path, would: bool = Fa
         f"{result.removed:,} removed" if result.removed else "",
         f"{result.moved:,} moved" if result.moved else "",
     ]
-    said = ", ".join(change for change in changes if change) or "nothing to change"
+    said = ", ".join(change for change in changes if change)
+    by_hand = [
+        f"{counted(result.corrected, 'link')} moved by hand now {_count(result.corrected)}"
+        if result.corrected
+        else "",
+        *_by_hand(result),
+    ]
     if would:
-        said = f"would be changed: {said}" if any(changes) else said
-        screen.line(said)
+        screen.line(
+            "; ".join(filter(None, [said and f"would be changed: {said}", *by_hand])) or _SAME
+        )
     else:
-        screen.summary(f"{counted(result.links, 'link')} up to date; {said}")
+        right = f"{counted(result.links - result.waiting, 'link')} up to date"
+        changed = [said, *by_hand] if said or any(by_hand) else [_SAME]
+        screen.summary("; ".join(filter(None, [right, *changed])))
         if result.unmade:
             screen.line(f"{counted(result.unmade, 'link')} could not be made")
         screen.outcome(f"links: {printable(folder)}")
@@ -280,17 +290,31 @@ def links(screen: Screen, result: LinksResult, *, folder: Path, would: bool = Fa
 
 def links_check(screen: Screen, result: LinksResult) -> None:
     """Whether the link folder is up to date."""
+    right, by_hand = result.links - result.waiting, _by_hand(result)
     if result.in_step:
-        screen.summary(f"up to date: {counted(result.links, 'link')}")
+        screen.summary("; ".join([f"up to date: {counted(right, 'link')}", *by_hand]))
     else:
-        screen.line(
-            f"out of step: {result.missing:,} missing, {result.stale:,} stale, "
-            f"{result.links:,} right; imgclust links updates them"
-        )
+        wrong = f"{result.missing:,} missing, {result.stale:,} stale, {right:,} right"
+        screen.line("; ".join([f"out of step: {wrong}", *by_hand, "imgclust links updates them"]))
     if result.dangling:
         lead = "link leads" if result.dangling == 1 else "links lead"
         screen.line(f"{result.dangling:,} {lead} to images that are missing; see imgclust missing")
     _foreign(screen, result)
+
+
+def _by_hand(result: LinksResult) -> list[str]:
+    """What is still to be read or said of links that people moved."""
+    said = []
+    if result.unread:
+        said.append(f"{counted(result.unread, 'link')} moved by hand, not read yet")
+    if result.waiting:
+        wait = counted(result.waiting, "link moved by hand waits", "links moved by hand wait")
+        said.append(f"{wait} for imgclust clusters corrections --accept or --reject")
+    return said
+
+
+def _count(links: int) -> str:
+    return "counts as a correction" if links == 1 else "count as corrections"
 
 
 def _drift(found: Drift) -> str:

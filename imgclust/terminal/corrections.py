@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import quote_from_bytes
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
         Corrected,
         CorrectionList,
         CorrectionRow,
+        Paired,
+        PutBackLink,
         Question,
         QuestionImage,
         Questions,
@@ -150,18 +153,35 @@ def question(
         screen.exact(f"file://{quote_from_bytes(image.path)}  {image.id}, cluster {_home(image)}")
 
 
-def reviewed(screen: Screen, answers: Sequence[Answer], *, refused: int) -> None:
-    """What a review has done."""
+def reviewed(
+    screen: Screen, answers: Sequence[Answer], *, refused: int, unanswered: int = 0
+) -> None:
+    """What a review has done; `unanswered`: how many questions were left when the input ended."""
     same = sum(one.kind == "together" for one in answers)
     kept = f"{counted(len(answers), 'answer')} kept"
     split = f": {same:,} together, {len(answers) - same:,} apart" if answers else ""
     screen.summary(kept + split + (f"; {refused:,} refused" if refused else ""))
+    if unanswered:
+        left = counted(unanswered, "question")
+        screen.summary(f"the input has ended; {left} of those asked for not answered")
     if answers:
         moved = counted(sum(one.moved for one in answers), "image")
         screen.summary(
             f"{moved} moved; imgclust cluster carries the answers to the images around them, "
             "imgclust clusters corrections lists them"
         )
+
+
+def paired(screen: Screen, result: Paired) -> None:
+    """What was said about pairs of images."""
+    if screen.quiet and not result.dry_run:
+        return
+    would = "would stay" if result.dry_run else "stay"
+    for one in result.answers:
+        said = "; it was said before" if one.already else ""
+        screen.line(f"images {one.image} and {one.other} {would} {result.kind}{said}")
+    other = "would be" if result.dry_run else "is" if result.moved == 1 else "are"
+    screen.summary(f"{counted(result.moved, 'image')} {other} in another cluster than before")
 
 
 def removed(screen: Screen, rows: Sequence[CorrectionRow]) -> None:
@@ -172,16 +192,35 @@ def removed(screen: Screen, rows: Sequence[CorrectionRow]) -> None:
     screen.summary("the images stay where they are until the clusters change")
 
 
-def decided(screen: Screen, links: Sequence[WaitingLink], *, accepted: bool) -> None:
-    """Links that waited, and what a person said."""
+def accepted(
+    screen: Screen, links: Sequence[WaitingLink], *, put_back: Sequence[PutBackLink]
+) -> None:
+    """Links that waited and count now, and those that could not, with the reasons."""
+    if not links and not put_back:
+        screen.summary("no link waits")
+    if links and not screen.quiet:
+        _links(screen, links)
+        which = counted(len(links), "link")
+        screen.summary(f"{which} accepted: see imgclust clusters corrections")
+    if not put_back:
+        return
+    _links(screen, put_back)
+    why = Counter(one.reason for one in put_back)
+    reasons = "; ".join(
+        f"{reason} ({count:,})" if len(why) > 1 else reason for reason, count in why.most_common()
+    )
+    screen.line(f"{counted(len(put_back), 'link')} put back, not accepted: {reasons}")
+
+
+def rejected(screen: Screen, links: Sequence[WaitingLink]) -> None:
+    """Links that waited and were put back."""
     if not links:
         screen.summary("no link waits")
         return
     if screen.quiet:
         return
     _links(screen, links)
-    done = "accepted: see imgclust clusters corrections" if accepted else "put back"
-    screen.summary(f"{counted(len(links), 'link')} {done}")
+    screen.summary(f"{counted(len(links), 'link')} put back")
 
 
 def _links(screen: Screen, links: Sequence[WaitingLink]) -> None:

@@ -57,10 +57,13 @@ def words(result: IngestResult) -> list[str]:
     """What happened to the files, each counted once."""
     kinds = f" ({suffixes(result.suffixes)})" if result.suffixes else ""
     parts = [f"{result.ingested:,} ingested", f"{result.reused:,} reused"]
-    if result.unchanged:
-        parts.append(f"{result.unchanged:,} unchanged")
+    still = result.still_quarantined
+    if result.unchanged > still:
+        parts.append(f"{result.unchanged - still:,} unchanged")
     parts.append(f"{result.skipped:,} skipped{kinds}")
     parts.append(f"{result.quarantined:,} quarantined")
+    if still:
+        parts.append(f"{still:,} still in quarantine")
     if result.removed:
         parts.append(f"{result.removed:,} removed")
     if result.pending:

@@ -70,6 +70,8 @@ def status(screen: Screen, result: Status) -> None:
         folders = "1 folder that is" if result.added == 1 else f"{result.added:,} folders that are"
         facts.append(("added", f"images from {folders} not watched; see imgclust roots"))
     facts.append(("links", f"{_LINKS[result.link_mode]} in {printable(result.link_folder)}"))
+    if result.links_offline:
+        facts.append(("offline", result.links_offline))
     facts.append(("network", _network(result)))
     if result.pending:
         waits = "queued" if result.pause else "not settled yet"
