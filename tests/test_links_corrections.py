@@ -637,6 +637,8 @@ def the_last(name: str, *places: Path) -> list[Path]:
         ("hardlink", "deleted", True),
         ("hardlink", "deleted", False),
         ("hardlink", "there", True),
+        ("hardlink", "written over", True),
+        ("hardlink", "written over", False),
     ],
 )
 def test_an_original_that_a_person_moves_into_the_tree_is_never_ours(
