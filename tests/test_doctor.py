@@ -357,7 +357,7 @@ def test_links_are_brought_in_step(collection: Collection) -> None:
     result = collection.doctor()
     assert wrong(result) == {"links"}
     assert named(result, "links").sentence == (
-        "1 links are not there or not right, 0 should not be there; 1 entries are not ours"
+        "1 link is not there or not right; 1 entry is not ours"
     )
     mended = collection.doctor(repair=True)
     assert (mended.ok, named(mended, "links").repaired is not None) == (True, True)
