@@ -356,7 +356,9 @@ def test_links_are_brought_in_step(collection: Collection) -> None:
     foreign.write_text("mine")
     result = collection.doctor()
     assert wrong(result) == {"links"}
-    assert named(result, "links").sentence == ("1 link not there or not right; not ours: 1 entry")
+    assert named(result, "links").sentence == (
+        "1 link is not there or not right; 1 entry is not ours"
+    )
     mended = collection.doctor(repair=True)
     assert (mended.ok, named(mended, "links").repaired is not None) == (True, True)
     assert links[0].is_symlink()

@@ -337,13 +337,15 @@ def _links_sentence(found: LinksResult) -> str:
     if found.waiting:
         foreign += f"; {found.waiting:,} of them were moved by hand and wait for a person"
     if found.foreign:
-        foreign += f"; not ours: {counted(len(found.foreign), 'entry', 'entries')}"
+        foreign += f"; {counted(len(found.foreign), 'entry is', 'entries are')} not ours"
     if found.dangling:
         foreign += f"; {found.dangling:,} lead to images that are missing (imgclust missing)"
     if found.in_step:
         return f"{found.links:,} links, all up to date{foreign}"
     wrong = [
-        f"{counted(found.missing, 'link')} not there or not right" if found.missing else "",
+        f"{counted(found.missing, 'link is', 'links are')} not there or not right"
+        if found.missing
+        else "",
         f"{found.stale:,} should not be there" if found.stale else "",
         f"{found.unread:,} were moved by hand and not read yet" if found.unread else "",
     ]
