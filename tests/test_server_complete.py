@@ -10,14 +10,12 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from starlette.testclient import TestClient
 
 from tests.command_line import Run
-from tests.served import HERE, client
+from tests.served import HERE
 
 ROOT = Path(__file__).parents[1]
 # A command, and where the service does the same.
@@ -76,12 +74,6 @@ APART = {
     "weights download": "the network is chosen before the first image, where the service starts",
     "weights verify": "reads any file of the machine",
 }
-
-
-@pytest.fixture
-def api(ready: Path, tmp_path: Path) -> Iterator[TestClient]:
-    with client(tmp_path / "index") as made:
-        yield made
 
 
 def test_every_command_has_a_route_or_a_reason(api: TestClient) -> None:

@@ -31,11 +31,6 @@ from tests.served import HERE, client, finished, service, until
 CHECKOUT = Path(__file__).parents[1]
 
 
-@pytest.fixture
-def index(ready: Path, tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
 class Clock:
     """A clock that a test sets."""
 
