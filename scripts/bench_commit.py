@@ -17,6 +17,7 @@ import shutil
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -159,7 +160,13 @@ def writer(catalog: Catalog) -> Committer:
     )
 
 
-def commit(catalog: Catalog, committing: Committer, first: int, size: int) -> float:
+def commit(
+    catalog: Catalog,
+    committing: Committer,
+    first: int,
+    size: int,
+    maker: Callable[[int, int], np.ndarray] = vectors_of,
+) -> float:
     """Commit made-up images; returns the seconds that the commit itself took."""
     place = Scope(tuple(catalog.roots.all()), (), frozenset(), 1.0)
     numbers = range(first, first + size)
@@ -167,7 +174,7 @@ def commit(catalog: Catalog, committing: Committer, first: int, size: int) -> fl
         see(catalog, numbers, place.roots[0].id)
     vectors = {
         key_of(digest_of(number)): vector
-        for number, vector in zip(numbers, vectors_of(first, size), strict=True)
+        for number, vector in zip(numbers, maker(first, size), strict=True)
     }
     outcomes = [decoded(number) for number in numbers]
     began = time.perf_counter()

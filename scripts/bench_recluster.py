@@ -4,10 +4,10 @@ Made-up embeddings in a real catalog, space pca. The other process writes batche
 by the ingest's own commit, 4 batches a second, and times each from before the commit until it
 stands: alone first, then beside the clustering. At the end nothing may be lost or unassigned.
 
-With --alone instead: what `cluster --fresh` and a re-cluster after it take, without arrivals,
-in the space --space. --like FILE.npz takes embeddings (from the cache of `bench replay`) that the
-made-up ones resemble in their groups and their covariance. With OMP_NUM_THREADS=1 processor times
-can be compared on a busy machine.
+With --alone instead: what `cluster --fresh` and a re-cluster after it take, without arrivals
+and after 1,000 of them, in the space --space. --like FILE.npz takes embeddings (from the cache of
+`bench replay`) that the made-up ones resemble in their groups and their covariance. With
+OMP_NUM_THREADS=1 processor times can be compared on a busy machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from bench_commit import RECIPE, decoded
+from bench_commit import RECIPE, commit, decoded, writer
 from synthetic_collection import digest_of, fill, see, vectors_of
 
 from imgclust import config
@@ -36,6 +36,7 @@ from imgclust.ingest.commit import Committer, Embedded
 from imgclust.ingest.environment import Scope, SystemClock
 
 BATCH = 8
+ARRIVALS = 1_000
 PAUSE_S = 0.25
 ALONE_S = 10.0
 
@@ -106,7 +107,7 @@ def resembling(files: list[Path]) -> Callable[[int, int], np.ndarray]:
 def cluster_alone(
     folder: Path, n: int, k: str, space: str, maker: Callable[[int, int], np.ndarray]
 ) -> None:
-    """Print what clustering takes from nothing, and then again from the clusters."""
+    """Print what clustering takes from nothing, again from the clusters, and after arrivals."""
     fill(folder, n, recipe=RECIPE, vectors_of=maker).close()
     with Catalog(folder / "catalog.sqlite3") as catalog:
         made = Recluster(
@@ -116,11 +117,16 @@ def cluster_alone(
             lock=folder / "clustering.lock",
             charts_folder=folder,
         )
-        for fresh in (True, False):
+        for case in ("fresh", "again", f"{ARRIVALS} new"):
+            if case.endswith("new"):
+                committing = writer(catalog)
+                for first in range(n, n + ARRIVALS, BATCH):
+                    commit(catalog, committing, first, BATCH, maker)
+                del committing  # what it holds to place arrivals, the watcher does
             wall, spent = time.perf_counter(), time.process_time()
-            result = made.cluster(k=k, space=space, seed=0, fresh=fresh)
+            result = made.cluster(k=k, space=space, seed=0, fresh=case == "fresh")
             print(
-                f"{space:9} {'fresh' if fresh else 'again'}  k = {result.k:4d} "
+                f"{space:9} {case:8}  k = {result.k:4d} "
                 f"{time.perf_counter() - wall:7.1f} s, processor "
                 f"{time.process_time() - spent:7.1f} s, memory at most "
                 f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:,.0f} MB",

@@ -132,15 +132,15 @@ _COLUMNS = {
 }
 
 
-def placement(found: LabelledSet, seed: int) -> tuple[float, float, float]:
+def placement(found: LabelledSet, seed: int, arriving: float) -> tuple[float, float, float]:
     """Share of arrivals that join the cluster in which smoothing with all would put them.
 
-    A tenth arrives: alone, which is the first share, and all together, the second. The third is the
-    share that smoothing puts into the same cluster alone and together: what does not know the
+    A share arrives: alone, which is the first number, and all together, the second. The third is
+    the share that smoothing puts into the same cluster alone and together: what does not know the
     other arrivals can hardly be above it.
     """
     order = np.random.default_rng(seed).permutation(len(found.vectors))
-    count = len(order) // 10
+    count = max(1, round(arriving * len(order)))
     old, new = found.vectors[order[count:]], found.vectors[order[:count]]
     chain = Chain.of(old)
     points, space = chain.space.points, chain.space
@@ -196,6 +196,9 @@ def main() -> None:
         action="store_true",
         help="only where arrivals go, against smoothing with all",
     )
+    parser.add_argument(
+        "--arriving", type=float, default=0.1, help="with --placement: the share that arrives"
+    )
     parser.add_argument("--cache", type=Path, default=Path("replay-cache"), help="for embeddings")
     parser.add_argument("--out", type=Path, help="write all figures as JSON too")
     chosen = parser.parse_args()
@@ -204,7 +207,8 @@ def main() -> None:
     for spec in chosen.sets:
         found = load(spec, chosen.cache)
         if chosen.placement:
-            shares = np.mean([placement(found, seed) for seed in range(chosen.orders)], axis=0)
+            draws = [placement(found, seed, chosen.arriving) for seed in range(chosen.orders)]
+            shares = np.mean(draws, axis=0)
             print(
                 f"{found.name:12} alone {shares[0]:.3f}, together {shares[1]:.3f}; "
                 f"smoothing alone and together {shares[2]:.3f}",

@@ -19,7 +19,7 @@ from tests.oracle import violated
 @pytest.fixture
 def collection(open_collection: Open, drop: Path) -> Collection:
     made = open_collection()
-    made.watch([drop], once=True)
+    made.watch([drop], once=True, cluster=False)
     made.cluster(k=3)
     return made
 
@@ -56,7 +56,7 @@ def test_a_correction_survives_rename_move_reembed_and_restore(
     (drop / "sub").mkdir()
     moved = drop / "sub" / "renamed.png"
     path.rename(moved)
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3, fresh=True, seed=3)
     assert cluster_of(collection, moved) == target
     collection.backup(tmp_path / "kept.imgclust")
@@ -272,7 +272,7 @@ def two_of_one_cluster(collection: Collection, drop: Path) -> tuple[Path, Path]:
 @pytest.fixture
 def paged(open_collection: Open, drop: Path) -> Collection:
     made = open_collection(flags={"links.pages": True})
-    made.watch([drop], once=True)
+    made.watch([drop], once=True, cluster=False)
     made.cluster(k=3)
     return made
 

@@ -69,7 +69,7 @@ def desk(request: pytest.FixtureRequest, open_collection: Open, drop: Path) -> I
     """Three clusters of eight pictures."""
     said: list[str] = []
     collection = open_collection(flags={"links.mode": request.param}, say=said.append)
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     collection.sync_links()
     context = inside(collection)
@@ -150,6 +150,60 @@ def test_a_copy_means_nothing_until_the_first_one_is_gone(desk: Desk) -> None:
     assert desk.corrections() == [("in", link.name, number(second))]
     assert desk.places() == {**desk.before, link.name: second.name}
     assert desk.right()
+
+
+def age(folder: Path, seconds: float = 20.0) -> None:
+    """As if nothing had changed in a folder for so long."""
+    os.utime(folder, (time.time() - seconds,) * 2)
+
+
+def test_a_copy_that_was_made_long_before_counts_when_the_first_one_goes(desk: Desk) -> None:
+    first, second, third = desk.folders()
+    link, other = sorted(first.iterdir())[:2]
+    shutil.copy2(link, second / link.name, follow_symlinks=False)
+    age(second)
+    desk.settle()
+    assert desk.corrections() == []
+    age(second)
+    desk.sync()
+    link.unlink()
+    other.unlink()  # of this one there is no copy
+    desk.settle()
+    assert desk.corrections() == [("in", link.name, number(second))]
+    assert desk.places() == {**desk.before, link.name: second.name}
+    assert sum("1 link was deleted" in line for line in desk.said) == 1
+    assert desk.right()
+    assert third.is_dir()
+
+
+def test_a_copy_in_a_folder_of_ones_own_invents_no_cluster_later(desk: Desk) -> None:
+    mine = desk.links / "Favourites"
+    mine.mkdir()
+    link = sorted(desk.folders()[0].iterdir())[0]
+    shutil.copy2(link, mine / f"best {link.name}", follow_symlinks=False)
+    desk.settle()
+    age(mine)
+    desk.settle()
+    link.unlink()
+    desk.settle()
+    assert desk.corrections() == []
+    assert len(desk.collection.clusters()) == 3
+    assert desk.places() == {**desk.before, f"best {link.name}": mine.name}
+
+
+def test_a_copy_beside_the_first_one_does_not_take_its_place(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    link = sorted(first.iterdir())[0]
+    shutil.copy2(link, first / f"copy of {link.name}", follow_symlinks=False)
+    desk.settle()
+    link.unlink()
+    desk.settle()
+    assert desk.corrections() == []
+    assert desk.places() == {**desk.before, f"copy of {link.name}": first.name}
+    shutil.copy2(link, second / link.name, follow_symlinks=False)
+    link.unlink()
+    desk.settle()  # the copy elsewhere counts, whichever is found first
+    assert desk.corrections() == [("in", link.name, number(second))]
 
 
 def test_a_new_folder_is_a_new_cluster(desk: Desk) -> None:
@@ -438,7 +492,7 @@ def test_foreign_files_and_hard_links_of_people_stay(desk: Desk, drop: Path) -> 
 def test_outliers_can_be_pinned(open_collection: Open, drop: Path) -> None:
     said: list[str] = []
     collection = open_collection(flags={"links.outliers": True}, say=said.append)
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     collection.sync_links()
     with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
@@ -464,7 +518,7 @@ def test_outliers_can_be_pinned(open_collection: Open, drop: Path) -> None:
 
 def test_the_setting_turns_it_off(open_collection: Open, drop: Path) -> None:
     collection = open_collection(flags={"links.corrections": False})
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     desk = Desk(collection, [])
     first, second, _ = desk.folders()
@@ -515,7 +569,7 @@ def test_equal_files_move_together(open_collection: Open, drop: Path) -> None:
     shutil.copy(sorted(drop.glob("*.png"))[0], twin)
     said: list[str] = []
     collection = open_collection(say=said.append)
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     collection.sync_links()
     with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
@@ -539,7 +593,7 @@ def test_a_kill_while_moves_are_taken_in_loses_and_invents_nothing(
     open_collection: Open, drop: Path, point: str
 ) -> None:
     collection = open_collection()
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     collection.sync_links()
     with FileLock(collection.folders.lock("ingest"), purpose="ingesting into"):
@@ -583,13 +637,15 @@ def the_last(name: str, *places: Path) -> list[Path]:
         ("hardlink", "deleted", True),
         ("hardlink", "deleted", False),
         ("hardlink", "there", True),
+        ("hardlink", "written over", True),
+        ("hardlink", "written over", False),
     ],
 )
 def test_an_original_that_a_person_moves_into_the_tree_is_never_ours(
     open_collection: Open, drop: Path, mode: str, ours: str, live: bool
 ) -> None:
     collection = open_collection(flags={"links.mode": mode})
-    collection.watch([drop], once=True)
+    collection.watch([drop], once=True, cluster=False)
     collection.cluster(k=3)
     collection.sync_links()
     first, second, _ = sorted(one for one in collection.link_folder.iterdir() if one.is_dir())

@@ -104,13 +104,20 @@ class Projections:
         )
 
     def newest(
-        self, *, kind: str, purpose: str, recipe: str, settings: Mapping[str, Any]
+        self,
+        *,
+        kind: str,
+        purpose: str,
+        recipe: str,
+        settings: Mapping[str, Any],
+        sequence: int | None = None,
     ) -> StoredProjection | None:
-        """The newest projection made with these settings."""
+        """The newest projection made with these settings, `sequence`: and at that change."""
         number = self._connection.execute(
-            "SELECT p.id FROM projections p JOIN recipes r ON p.recipe = r.id WHERE p.kind = ? "
-            "AND p.purpose = ? AND r.name = ? AND p.settings = ? ORDER BY p.id DESC LIMIT 1",
-            (kind, purpose, recipe, json.dumps(settings, sort_keys=True)),
+            "SELECT p.id FROM projections p JOIN recipes r ON p.recipe = r.id WHERE p.kind = ?1 "
+            "AND p.purpose = ?2 AND r.name = ?3 AND p.settings = ?4 "
+            "AND (?5 IS NULL OR p.sequence = ?5) ORDER BY p.id DESC LIMIT 1",
+            (kind, purpose, recipe, json.dumps(settings, sort_keys=True), sequence),
         ).get
         return None if number is None else self.get(int(number))
 

@@ -304,9 +304,13 @@ def _smoothed_again(
     if len(space.keys) < LEAST_CONTENTS:
         return None
     last = catalog.projections.newest(
-        kind="smoothed", purpose="space", recipe=recipe, settings=space.settings
+        kind="smoothed",
+        purpose="space",
+        recipe=recipe,
+        settings=space.settings,
+        sequence=space.sequence,
     )
-    if last is None or (last.sequence, last.contents) != (space.sequence, len(space.keys)):
+    if last is None or last.contents != len(space.keys):
         return None
     try:
         projection = projection_from_bytes(last.blob)
