@@ -356,9 +356,7 @@ def test_links_are_brought_in_step(collection: Collection) -> None:
     foreign.write_text("mine")
     result = collection.doctor()
     assert wrong(result) == {"links"}
-    assert named(result, "links").sentence == (
-        "1 links are not there or not right, 0 should not be there; 1 entries are not ours"
-    )
+    assert named(result, "links").sentence == ("1 link not there or not right; not ours: 1 entry")
     mended = collection.doctor(repair=True)
     assert (mended.ok, named(mended, "links").repaired is not None) == (True, True)
     assert links[0].is_symlink()

@@ -58,6 +58,9 @@ class Stick:
         self._volumes[self.point] = 8
         self._write(mounted=True)
 
+    def is_mounted(self) -> bool:
+        return b"/dev/sdb1" in self._table.read_bytes()
+
     def join_the_disk_above(self) -> None:
         self._write(mounted=False)
 
@@ -158,6 +161,47 @@ def test_a_disk_whose_files_are_now_on_the_disk_above_is_not_away(
     assert collection.links().links == count
     shutil.rmtree(stick.links)  # a person deleted the tree: it is made again
     assert collection.links().created == count
+
+
+def test_a_disk_that_goes_before_the_first_link_is_made(
+    open_collection: Open, drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    stick = Stick(tmp_path, "links", monkeypatch)
+    collection = open_collection(say=said.append)
+
+    def goes(event: Event) -> None:
+        if event.kind == "ingested" and stick.is_mounted():
+            stick.unmount(bare=True)
+
+    collection.watch([drop], once=True, links=stick.links, emit=goes)
+    assert stick.is_untouched()
+    assert len(said) == 1
+    assert "no link is made until it is back" in said[0]
+    stick.mount()
+    assert collection.links().links == len(list(drop.iterdir()))
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_disk_that_is_mounted_over_the_link_folder(
+    open_collection: Open, drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: bool
+) -> None:
+    """Where links are hidden by it they are not made again on it, unasked."""
+    stick = Stick(tmp_path, "links", monkeypatch)
+    stick.unmount(bare=True)
+    collection = open_collection()
+    collection.watch([drop], once=True, links=stick.links, cluster=made)
+    count = len(list(drop.iterdir()))
+    shutil.rmtree(stick.links)  # out of sight
+    stick.mount()
+    if made:
+        with pytest.raises(LinksOfflineError, match="another disk is mounted"):
+            collection.links()
+        assert not stick.links.exists()
+        assert collection.move_links(stick.links).links == count
+    else:
+        collection.cluster(k=2)
+        assert collection.links(check=True).links == count
 
 
 @contextlib.contextmanager

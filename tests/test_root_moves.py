@@ -212,9 +212,15 @@ def test_what_a_file_is_now_counts_where_it_has_changed_on_the_way(
 def test_a_watcher_must_be_stopped(collection: Collection, archive: Path, tmp_path: Path) -> None:
     new = tmp_path / "new"
     shutil.copytree(archive, new)
-    with inside(collection).ingest_lock(), pytest.raises(LockedError, match="stop it and run"):
+    with (
+        inside(collection).ingest_lock(),
+        pytest.raises(LockedError, match="stop it, run this command, and start it again"),
+    ):
         collection.move_root(archive, new)
-    with inside(collection).ingest_lock(), pytest.raises(LockedError, match="stop it and run"):
+    with (
+        inside(collection).ingest_lock(),
+        pytest.raises(LockedError, match="stop it, run this command, and start it again"),
+    ):
         collection.remove_root(archive)
 
 

@@ -106,7 +106,8 @@ def new(
     named = _named(images, null=null)
     with call.open() as collection:
         done = collection.corrections.new(name, named, dry_run=dry_run)
-        call.answer(done, tables.corrected)
+        more = f"imgclust clusters move IMAGE... --to {done.cluster} --similar"
+        call.answer(done, partial(tables.corrected, similar=more))
 
 
 @commands.adds(

@@ -107,34 +107,37 @@ def enforce(
     return [int(key) for key in found.keys[moved]]
 
 
-def enforce_arrivals(catalog: Catalog, model: Model, keys: Sequence[int]) -> None:
+def enforce_arrivals(catalog: Catalog, model: Model, keys: Sequence[int]) -> list[str]:
     """The same for contents that arrive, which nobody waits for: nothing is refused.
 
     What was said about an image that comes back may have been contradicted while it was away. Then
-    what was said last counts, and the others end.
+    what was said last counts, and the others end; returns a sentence about each.
     """
     try:
         enforce(catalog, model, contents=keys)
+        return []
     except ContradictionError:
         if model.clustering.id != catalog.clusterings.current_id():
-            return  # whoever makes that clustering gets the error
-        active = linked(catalog.corrections.active(), keys)
-        ids = model.clustering.cluster_ids
-        now = catalog.assignments.clusters_of(
-            model.clustering.id, {key for one in active for key in one.contents}
+            return []  # whoever makes that clustering gets the error
+    active = linked(catalog.corrections.active(), keys)
+    ids = model.clustering.cluster_ids
+    now = catalog.assignments.clusters_of(
+        model.clustering.id, {key for one in active for key in one.contents}
+    )
+    kept: list[Correction] = []
+    ended: list[str] = []
+    for one in reversed(active):
+        if possible([*kept, one], now, ids):
+            kept.append(one)
+            continue
+        catalog.corrections.end([one.id], "contradicted")
+        ended.append(
+            f"correction {one.id} ends ({correction_text(one, catalog)}): an image is back, and "
+            "what was said since, or the number of clusters, contradicts it"
         )
-        kept: list[Correction] = []
-        for one in reversed(active):
-            if possible([*kept, one], now, ids):
-                kept.append(one)
-                continue
-            catalog.event(
-                "corrections",
-                f"correction {one.id} ends ({correction_text(one, catalog)}): an image is back, "
-                "and what was said since, or the number of clusters, contradicts it",
-            )
-            catalog.corrections.end([one.id], "contradicted")
-        enforce(catalog, model, contents=keys)
+        catalog.event("corrections", ended[-1])
+    enforce(catalog, model, contents=keys)
+    return ended
 
 
 def follow_near_copies(

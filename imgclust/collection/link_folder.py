@@ -135,6 +135,8 @@ def finish_pages(context: Context) -> None:
 
 def choose_links(context: Context, links: Path | None, roots: Sequence[bytes]) -> None:
     """Keep the link folder that a new collection is given; the caller holds the transaction."""
+    from imgclust.links import LinkDisk
+
     if links is None:
         return
     wanted = Path(os.path.abspath(links.expanduser()))
@@ -142,6 +144,7 @@ def choose_links(context: Context, links: Path | None, roots: Sequence[bytes]) -
     if catalog.setting("link_folder") is None and not catalog.images.count():
         keep_apart(wanted, [*roots, *(known.path for known in catalog.roots.all())])
         catalog.store("link_folder", os.fsencode(wanted).hex())
+        LinkDisk(catalog, wanted).note()  # before the first sync: it may go until then
     elif wanted != context.link_folder:
         raise UsageError(
             f"the links of this collection are in {context.link_folder}; "

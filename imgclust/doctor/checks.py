@@ -28,6 +28,7 @@ from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.search import CatalogIndex
 from imgclust.watcher import Exclusion
+from imgclust.wording import counted
 
 # The index keeps unit vectors at half precision: this is more than its rounding.
 _TOLERANCE = 2e-3
@@ -336,13 +337,13 @@ def _links_sentence(found: LinksResult) -> str:
     if found.waiting:
         foreign += f"; {found.waiting:,} of them were moved by hand and wait for a person"
     if found.foreign:
-        foreign += f"; {len(found.foreign):,} entries are not ours"
+        foreign += f"; not ours: {counted(len(found.foreign), 'entry', 'entries')}"
     if found.dangling:
         foreign += f"; {found.dangling:,} lead to images that are missing (imgclust missing)"
     if found.in_step:
         return f"{found.links:,} links, all up to date{foreign}"
     wrong = [
-        f"{found.missing:,} links are not there or not right" if found.missing else "",
+        f"{counted(found.missing, 'link')} not there or not right" if found.missing else "",
         f"{found.stale:,} should not be there" if found.stale else "",
         f"{found.unread:,} were moved by hand and not read yet" if found.unread else "",
     ]

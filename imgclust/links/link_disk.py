@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imgclust.catalog import Catalog
 from imgclust.errors import StorageError
-from imgclust.fs import filesystem_type, mount_of, volume_number
+from imgclust.fs import filesystem_type, is_below, mount_of, volume_number
 from imgclust.links.inspect import EntryState, Tree
 from imgclust.links.ledger import LedgerRow
 from imgclust.wording import printable
@@ -45,20 +45,23 @@ class LinkDisk:
         if not known or known["folder"] != self._real.hex():
             return None
         point, now = bytes.fromhex(known["point"]), mount_of(self._real)
-        volume = known["volume"]
-        if now == point:
-            if volume is None or self._volume(now) in (None, volume) or self._has_links():
-                return None
+        volume, here = known["volume"], self._volume(now)
+        if volume is not None and here == volume:
+            return None  # mounted elsewhere, perhaps
+        if now == point and None in (volume, here):
+            return None  # nobody can tell
+        over = now != point and is_below(now, point)
+        if self._has_links() or (over and not self._catalog.ledger.count()):
+            return None  # also where it is a folder of the disk above now
+        if now == point or over:
             return (
-                f"another disk is mounted at {printable(point)}, where the link folder "
-                f"{printable(self._real)} was; offline: {self._links()} kept until its disk is "
-                f"back; imgclust links --links {self._root} makes them on this one"
+                f"another disk is mounted at {printable(now)}, where the link folder "
+                f"{printable(self._real)} was; offline: {self._links()} until its disk is back; "
+                f"imgclust links --links {self._root} makes them on this one"
             )
-        if (volume is not None and self._volume(now) == volume) or self._has_links():
-            return None  # mounted elsewhere, or now a folder of the disk above
         return (
             f"the disk of the link folder {printable(self._real)} is not mounted at "
-            f"{printable(point)}; offline: {self._links()} kept until it is back; "
+            f"{printable(point)}; offline: {self._links()} until it is back; "
             "imgclust links --links DIR makes them elsewhere"
         )
 
@@ -102,4 +105,6 @@ class LinkDisk:
 
     def _links(self) -> str:
         count = self._catalog.ledger.count()
-        return "1 link is" if count == 1 else f"{count:,} links are"
+        if not count:
+            return "no link is made"
+        return "1 link is kept" if count == 1 else f"{count:,} links are kept"
