@@ -64,6 +64,7 @@ ROUTES = {
 }
 # Commands that the service does not have, and why.
 APART = {
+    "clusters apart": "POST review says it of two images",
     "clusters together": "POST review says it of two images",
     "clusters review": "the page of that name asks; see the routes of the gallery",
     "collections delete": "there is no way back, and a page of another program could ask for it",
