@@ -21,6 +21,7 @@ from tests.fakes import FakeEmbedder
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from starlette.testclient import TestClient
 
     from tests.command_line import Run
 
@@ -156,3 +157,18 @@ def ready(made: Path, run: Run, tmp_path: Path) -> Path:
     shutil.copytree(made / "index", tmp_path / "index", symlinks=True)
     assert run("links").code == 0  # relative links do not survive the copying
     return made
+
+
+@pytest.fixture
+def index(ready: Path, tmp_path: Path) -> Path:
+    """An index folder with the ingested collection `default`."""
+    return tmp_path / "index"
+
+
+@pytest.fixture
+def api(index: Path) -> Iterator[TestClient]:
+    """A client of a service of this index folder, without a watcher."""
+    from tests.served import client
+
+    with client(index) as served:
+        yield served

@@ -27,17 +27,6 @@ PAGE = {"accept": "text/html"}
 EVIL = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
 
 
-@pytest.fixture
-def index(ready: Path, tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def api(index: Path) -> Iterator[TestClient]:
-    with client(index) as made:
-        yield made
-
-
 def test_every_page_is_html_of_our_own(api: TestClient) -> None:
     start = api.get("/", headers=PAGE, follow_redirects=False)
     assert (start.status_code, start.headers["location"]) == (303, "/c/default/")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -17,21 +16,10 @@ from imgclust.collection import Collection
 from tests.browsing import Visit
 from tests.command_line import Run
 from tests.conftest import inside, write_picture
-from tests.served import HERE, client, finished, service, until
+from tests.served import HERE, finished, service, until
 
 PAGE = {"accept": "text/html"}
 EVIL = "<img src=x onerror=alert(1)>.jpg"
-
-
-@pytest.fixture
-def index(ready: Path, tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def api(index: Path) -> Iterator[TestClient]:
-    with client(index) as made:
-        yield made
 
 
 def test_changes_have_paths_and_names(api: TestClient, tmp_path: Path) -> None:

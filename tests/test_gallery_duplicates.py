@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -14,21 +13,10 @@ from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 
 from tests.browsing import Visit
-from tests.served import HERE, client, finished, service, until
+from tests.served import HERE, finished, service, until
 
 PAGE = {"accept": "text/html"}
 NAMES = ["it's a <b>copy<b>.png", "line\nbreak $(touch owned).png", "-rf *.png"]
-
-
-@pytest.fixture
-def index(ready: Path, tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def api(index: Path) -> Iterator[TestClient]:
-    with client(index) as made:
-        yield made
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx2
@@ -14,17 +13,6 @@ from tests.browsing import Visit
 from tests.command_line import Run
 from tests.conftest import write_picture
 from tests.served import HERE, client, finished, service, until
-
-
-@pytest.fixture
-def index(ready: Path, tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def api(index: Path) -> Iterator[TestClient]:
-    with client(index) as made:
-        yield made
 
 
 def swept(api: TestClient) -> None:

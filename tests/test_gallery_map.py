@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,7 @@ from starlette.testclient import TestClient
 
 from tests.browsing import Visit
 from tests.conftest import write_picture
-from tests.served import HERE, client, finished, service, until
-
-
-@pytest.fixture
-def index(ready: Path, tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def api(index: Path) -> Iterator[TestClient]:
-    with client(index) as made:
-        yield made
+from tests.served import HERE, finished, service, until
 
 
 def columns(content: bytes) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,7 @@ from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 
 from tests.browsing import Visit
-from tests.served import HERE, client, service, until
-
-
-@pytest.fixture
-def index(ready: Path, tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def api(index: Path) -> Iterator[TestClient]:
-    with client(index) as made:
-        yield made
+from tests.served import HERE, service, until
 
 
 def pair(question: dict[str, Any]) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +49,6 @@ FAILING = {
     "query 3 --since May": ("query?image=3&since=May", 400),
     "clusters show 1 --since 2024 --until 2023": ("clusters/1?since=2024&until=2023", 400),
 }
-
-
-@pytest.fixture
-def index(ready: Path, tmp_path: Path) -> Path:
-    """An index folder with the ingested collection `default`."""
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def api(index: Path) -> Iterator[TestClient]:
-    with client(index) as made:
-        yield made
 
 
 def test_documents_are_those_of_the_command_line(api: TestClient, run: Run) -> None:

@@ -10,14 +10,12 @@ import json
 import re
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from starlette.testclient import TestClient
 
 from tests.command_line import Run
-from tests.served import HERE, client
+from tests.served import HERE
 
 ROOT = Path(__file__).parents[1]
 # A command, and where the service does the same.
@@ -66,6 +64,8 @@ ROUTES = {
 }
 # Commands that the service does not have, and why.
 APART = {
+    "clusters apart": "POST review says it of two images",
+    "clusters together": "POST review says it of two images",
     "clusters review": "the page of that name asks; see the routes of the gallery",
     "collections delete": "there is no way back, and a page of another program could ask for it",
     "collections rename": "the service has the collection open, by its name",
@@ -76,12 +76,6 @@ APART = {
     "weights download": "the network is chosen before the first image, where the service starts",
     "weights verify": "reads any file of the machine",
 }
-
-
-@pytest.fixture
-def api(ready: Path, tmp_path: Path) -> Iterator[TestClient]:
-    with client(tmp_path / "index") as made:
-        yield made
 
 
 def test_every_command_has_a_route_or_a_reason(api: TestClient) -> None:

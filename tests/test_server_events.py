@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,6 @@ from imgclust.collection import Collection
 from tests.command_line import Run
 from tests.conftest import inside, write_picture
 from tests.served import HERE, client, service, until
-
-
-@pytest.fixture
-def index(ready: Path, tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def api(index: Path) -> Iterator[TestClient]:
-    with client(index) as made:
-        yield made
 
 
 def test_changes_are_told(api: TestClient, run: Run, index: Path, tmp_path: Path) -> None:

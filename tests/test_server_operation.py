@@ -13,11 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
+from imgclust.collection import Collection
 from imgclust.collection import embedder as embedder_module
 from imgclust.locks import FileLock
 from imgclust.server import systemd
@@ -29,11 +32,6 @@ from tests.fakes import FakeEmbedder
 from tests.served import HERE, client, finished, service, until
 
 CHECKOUT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def index(ready: Path, tmp_path: Path) -> Path:
-    return tmp_path / "index"
 
 
 class Clock:
@@ -328,6 +326,32 @@ def test_the_watcher_lets_people_go_first(index: Path) -> None:
     usual = nice["service"]
     assert nice["watcher"] == min(19, usual + 5)
     assert all(nice[name] == usual for name in nice if name.startswith(("queries", "AnyIO")))
+
+
+def test_long_requests_leave_threads_to_short_ones(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More queries than there are threads, none of which ends: pictures are shown nevertheless."""
+    go_on, find = threading.Event(), Collection.query
+
+    def waits(*given: Any, **options: Any) -> Any:
+        go_on.wait(60)
+        return find(*given, **options)
+
+    monkeypatch.setattr(Collection, "query", waits)
+    with service(index) as (address, _, _), ThreadPoolExecutor(60) as clients:
+        try:
+            asked = [
+                clients.submit(httpx2.get, f"{address}{HERE}/query?image=1", timeout=120)
+                for _ in range(60)
+            ]
+            time.sleep(0.5)
+            for number in (1, 2, 3):
+                shown = httpx2.get(f"{address}{HERE}/images/{number}/thumbnail", timeout=30)
+                assert shown.status_code == 200
+        finally:
+            go_on.set()
+        assert {one.result().status_code for one in asked} == {200}
 
 
 @contextlib.contextmanager

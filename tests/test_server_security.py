@@ -23,17 +23,6 @@ TOKEN = "a token that nobody guesses"
 
 
 @pytest.fixture
-def index(ready: Path, tmp_path: Path) -> Path:
-    return tmp_path / "index"
-
-
-@pytest.fixture
-def api(index: Path) -> Iterator[TestClient]:
-    with client(index) as made:
-        yield made
-
-
-@pytest.fixture
 def private(index: Path) -> Iterator[TestClient]:
     """A service that other machines reach."""
     with client(index, access=Access("0.0.0.0", 8765, TOKEN, ("photos.example.org",))) as made:

@@ -151,7 +151,7 @@ async def query_picture(
                 )
 
         try:
-            found = await run_in_threadpool(find)
+            found = await site.few_at_once(find)
         except ImgclustError as error:
             raise type(error)(str(error).replace(path, "the picture")) from None
     return Documents(document(replace(found, query="upload", queries=("upload",))))

@@ -192,7 +192,7 @@ def image(site: Here, name: Name, image: Image) -> Response:
 
 
 @router.get("/collections/{name}/query", responses=answers(QueryResult))
-def query(
+async def query(
     site: Here,
     name: Name,
     image: Annotated[
@@ -213,18 +213,22 @@ def query(
 ) -> Response:
     """Find the images most similar to images of the collection; as `imgclust query ID...`."""
     chosen = selection(since, until, camera)
-    with site.ready(name) as collection:
-        found = collection.query(
-            image,
-            n=n,
-            min_score=min_score,
-            min_similarity=min_similarity,
-            cluster=cluster,
-            selection=chosen,
-            include_self=include_self,
-            copies=copies,
-        )
-        return Documents(document(found))
+
+    def find() -> Response:
+        with site.ready(name) as collection:
+            found = collection.query(
+                image,
+                n=n,
+                min_score=min_score,
+                min_similarity=min_similarity,
+                cluster=cluster,
+                selection=chosen,
+                include_self=include_self,
+                copies=copies,
+            )
+            return Documents(document(found))
+
+    return await site.few_at_once(find)
 
 
 @router.get("/collections/{name}/duplicates", responses=answers(DuplicatesResult))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from starlette.concurrency import run_in_threadpool
 
 from imgclust import config
 from imgclust.collection import Collection, PictureWorkers, Selection, StopFlag, collections_in
@@ -17,6 +21,8 @@ from imgclust.server.jobs import Jobs
 _log = logging.getLogger(__name__)
 # Collections that stay open for queries, of each name: one opens the index, others use it again.
 _KEPT = 4
+_LEAST_AT_ONCE = 2
+T = TypeVar("T")
 
 
 def _ignore(*_: object) -> None:
@@ -51,6 +57,7 @@ class Site:
         self.jobs = Jobs(self)
         self._kept: dict[str, list[Collection]] = {}
         self.streams = 0
+        self._few = asyncio.Semaphore(max(_LEAST_AT_ONCE, os.cpu_count() or 1))
         self._lock = threading.Lock()
         # One network for pictures that are sent in: several would take the memory of several.
         self._network_lock = threading.Lock()
@@ -127,6 +134,14 @@ class Site:
             for other in self._network.values():  # one network at a time
                 other.close()
             self._network = {name: one}
+
+    async def few_at_once(self, work: Callable[[], T]) -> T:
+        """Do work that takes a processor for long in a thread.
+
+        As many at once as there are processors: the threads are left to short requests.
+        """
+        async with self._few:
+            return await run_in_threadpool(work)
 
     def close(self) -> None:
         """End the jobs and workers, and close what is open."""
