@@ -19,6 +19,10 @@ NO_CLUSTERS = "there are no clusters yet; make them with imgclust cluster"
 _NAMED = 12
 _LONGEST_NAME = 100
 _SURROGATE = re.compile("[\udc80-\udcff]")
+# They join or part letters (Arabic and Indian scripts), and put emoji and flags together.
+_JOINERS = frozenset({"\u200c", "\u200d", *map(chr, range(0xE0020, 0xE0080))})
+# Where Unicode adds emoji, and Chinese characters.
+_NEWER = (range(0x1F000, 0x1FB00), range(0x20000, 0x40000))
 
 
 def printable(text: str | bytes | os.PathLike[str]) -> str:
@@ -30,13 +34,25 @@ def printable(text: str | bytes | os.PathLike[str]) -> str:
     decoded = os.fsdecode(text)
     if decoded.isprintable():
         return decoded
-    return "".join(_escaped(character) for character in decoded)
+    return "".join(map(_escaped, decoded, f" {decoded}"))
 
 
-def _escaped(character: str) -> str:
+def shows(character: str, before: str) -> bool:
+    """Whether a character after another one may be shown as it is.
+
+    So may what joins letters and emoji, where it does, and emoji that are newer than this Python.
+    """
+    if character.isprintable():
+        return True
+    if character in _JOINERS:
+        return not before.isascii()
+    return any(ord(character) in part for part in _NEWER) and ord(character) & 0xFFFE != 0xFFFE
+
+
+def _escaped(character: str, before: str) -> str:
     if _SURROGATE.match(character):
         return f"\\x{ord(character) - 0xDC00:02x}"
-    if character.isprintable():
+    if shows(character, before):
         return character
     return character.encode("unicode_escape").decode("ascii")
 

@@ -6,18 +6,24 @@ was planned, whether or not the ones before it have been answered (no coordinate
 the ingest alone, then both: photos are put into the folder as fast as they are taken. Of eight
 requests four are for thumbnails, one is for a page of a cluster, one for an image, one a query,
 and one the list of clusters.
+
+With --pages instead: how long Chromium takes to the first paint of each page, while the disk of all
+images is away; and, one after another, answers over HTTP and by the socket of the command line.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import io
 import json
 import os
 import queue
 import random
 import sqlite3
+import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -32,13 +38,19 @@ from synthetic_collection import CLUSTERS, digest_of, make
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from imgclust import Collection
 from imgclust.catalog import key_of
+from imgclust.collection import query_client
 from imgclust.images import ThumbnailStore
-from tests.served import HERE, Served
+from tests.served import HERE, Served, until
 
 _DIFFERENT = 1200  # small pictures, so that none is twice among those of one centre
 _SENDERS = 64
 _WAITING = 200  # files that wait at most, so that no more are made than are taken
+_PAGES = ["", "clusters/5", "images/500", "search", "review", "k", "duplicates", "map"]
+_PAGES += ["activity", "settings"]
+_TIMES, _WARM = 5, 3
+_PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
 _KINDS = ["thumbnail", "image", "thumbnail", "page", "thumbnail", "query", "thumbnail", "clusters"]
 
 
@@ -129,13 +141,14 @@ class Load:
             due = began + number / rate
             time.sleep(max(0.0, due - time.perf_counter()))
             kind = _KINDS[number % len(_KINDS)]
-            self._planned.put((due, kind, self._path(kind)))
+            self._planned.put((due, kind, self.path(kind)))
         for _ in self._threads:
             self._planned.put(None)
         for thread in self._threads:
             thread.join()
 
-    def _path(self, kind: str) -> str:
+    def path(self, kind: str) -> str:
+        """What a request of this kind asks for, one of many."""
         image = self._random.randint(1, self._n)
         cluster = self._random.randint(1, CLUSTERS)
         offset = self._random.randrange(0, self._n // CLUSTERS, 100)
@@ -145,7 +158,7 @@ class Load:
             "page": f"{HERE}/clusters/{cluster}/images?offset={offset}&limit=100",
             "query": f"{HERE}/query?image={image}",
             "clusters": f"{HERE}/clusters",
-        }[kind]
+        }.get(kind, "")
 
     def _work(self) -> None:
         channel = HTTPConnection(self._place, timeout=120)
@@ -200,6 +213,68 @@ def _images(catalog: Path) -> int:
         return int(opened.execute("SELECT count(*) FROM images").fetchone()[0])
 
 
+def pages(index: Path, n: int) -> dict[str, list[float]]:
+    """Milliseconds to the first paint of each page, in a browser without a cache, in turn."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.browsing import CHROMIUM
+
+    view = "from imgclust.cli import app; app()", "view", "--method", "pca"
+    subprocess.run([sys.executable, "-c", *view, "--index", index], check=True)
+    found: dict[str, list[float]] = {}
+    with Served(index) as served, sync_playwright() as tools:
+        until(lambda: served.get("status")["missing"] == n, seconds=300)
+        browser = tools.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for path in _PAGES * _TIMES:
+            context = browser.new_context(viewport={"width": 1280, "height": 900})
+            page = context.new_page()
+            page.goto(f"{served.address}/c/default/{path}", wait_until="load", timeout=120_000)
+            until(functools.partial(page.evaluate, _PAINT))
+            found.setdefault(path or "clusters", []).append(page.evaluate(_PAINT))
+            context.close()
+    return found
+
+
+def answers(index: Path, n: int, *, times: int, seed: int) -> dict[str, Times]:
+    """How long answers take one after another, without anything else."""
+    found = {kind: Times() for kind in [*dict.fromkeys(_KINDS), "again", "socket"]}
+    with Served(index) as served, Collection.open(index) as collection:
+        until(lambda: served.get("status")["missing"] == n, seconds=300)
+        load = Load(served.address, n, seed=seed)
+        channel = HTTPConnection(served.address.removeprefix("http://"), timeout=120)
+        for kind, row in found.items():
+            for number in range(times + _WARM):
+                path = load.path("query" if kind == "again" else kind)
+                began = time.perf_counter()
+                if kind == "socket":
+                    good = query_client.ask(collection, ["7"], {"n": 10}) is not None
+                else:
+                    channel.request("GET", f"{HERE}/query?image=7" if kind == "again" else path)
+                    answer = channel.getresponse()
+                    answer.read()
+                    good = answer.status == 200
+                if number >= _WARM:
+                    row.taken.append(1e3 * (time.perf_counter() - began))
+                    row.errors += not good
+    return found
+
+
+def alone(index: Path, n: int) -> None:
+    """Print what pages and answers take without load."""
+    load = os.getloadavg()[0]
+    for kind, row in answers(index, n, times=100, seed=1).items():
+        shown = row.shown()
+        print(
+            f"{kind:12} p50 {shown['p50']:7.1f} ms, p99 {shown['p99']:7.1f} ms, {row.errors} errors"
+        )
+    for path, taken in pages(index, n).items():
+        print(
+            f"{path:12} first paint {statistics.median(taken):6.0f} ms, the first {taken[0]:.0f}, "
+            f"longest {max(taken):.0f}"
+        )
+    print(f"load of the machine {load:.1f} before, {os.getloadavg()[0]:.1f} after")
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -208,6 +283,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100_000, help="images of the collection")
     parser.add_argument("--rate", type=float, default=50.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long")
+    parser.add_argument("--pages", action="store_true", help="first paints, and answers alone")
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     chosen = parser.parse_args()
     samples = sorted((Path(__file__).parent / "samples" / "photos").iterdir())
@@ -216,6 +292,9 @@ def main() -> None:
         drop.mkdir()
         make(index, chosen.n, photos=os.fsencode(Path(temporary) / "photos"))
         pictures(index / "default" / "thumbnails", chosen.n)
+        if chosen.pages:
+            alone(index, chosen.n)
+            return
         catalog = index / "default" / "catalog.sqlite3"
         arrivals = Arrivals(drop, [one.read_bytes() for one in samples])
         with Served(index, drop) as served:

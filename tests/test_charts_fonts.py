@@ -113,6 +113,42 @@ def test_a_font_of_the_system_is_found(installed: list[str], tmp_path: Path) -> 
     assert "写" in (undrawable(["海の写"]) or "")
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("a 1\ufe0f\u20e3 b", ["a ", "1\ufe0f\u20e3", " b"]),  # a keycap
+        ("🏴\U000e0067\U000e0062\U000e007f", ["🏴\U000e0067\U000e0062\U000e007f"]),  # a region
+        ("👩🏿\u200d🚀", ["👩🏿\u200d🚀"]),
+        ("x🇩🇪y", ["x", "🇩🇪", "y"]),
+        ("\U0001fae8", ["\U0001fae8"]),  # newer than this Python
+    ],
+)
+def test_the_parts_of_an_emoji_are_drawn_by_one_font(
+    installed: list[str], tmp_path: Path, text: str, parts: list[str]
+) -> None:
+    drawn = "1\u20e3\ufe0f🏴\U000e0067\U000e0062\U000e007f👩🏿\u200d🚀🇩🇪\U0001fae8"
+    installed.append(made_font(tmp_path / "Emoji.ttf", drawn))
+    fonts._fonts_for.cache_clear()
+    found = fonts_for([text])
+    assert undrawable([text]) is None
+    assert found.drawable(text) == text
+    assert [part for part, _ in found.runs(text)] == parts
+    assert {Path(path).name for _, path in found.runs(text)} <= {DEJAVU, "Emoji.ttf"}
+
+
+def test_emoji_of_several_parts_without_a_font_for_them(
+    installed: list[str], tmp_path: Path
+) -> None:
+    """What joins them draws nothing by itself; what is not there is a box, and is said."""
+    installed.append(made_font(tmp_path / "Some.ttf", "👩🏴"))
+    fonts._fonts_for.cache_clear()
+    texts = ["🏴\U000e0067\U000e007f", "👩\u200d🚀", "\U0001fae9", "1\ufe0f\u20e3"]
+    found = fonts_for(texts)
+    assert [found.drawable(one) for one in texts] == ["🏴", f"👩{BOX}", BOX, f"1{BOX}"]
+    assert "🚀" in (undrawable(texts[1:2]) or "")
+    assert "new characters" in (undrawable(texts[2:3]) or "")
+
+
 def test_fonts_that_are_installed_later_are_found(installed: list[str], tmp_path: Path) -> None:
     """Another process; matplotlib's list of fonts may be older."""
     assert undrawable(["海"]) is not None

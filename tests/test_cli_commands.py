@@ -579,3 +579,6 @@ def test_a_list_of_paths_with_zero_bytes_needs_its_option(
     monkeypatch.setattr("sys.stdin", Standard)
     said = run("clusters", *command.split())
     assert "-0 reads such lists" in said.refused(2)
+    lines = io.BytesIO(os.fsencode(ready / "drop" / "picture-01.png") + b"\n")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(lines))
+    assert "leave -0 out" in run("clusters", "move", "-", "-0", "--to", "1").refused(2)

@@ -141,29 +141,22 @@ def test_an_answer_that_comes_late_is_waited_for(
     assert waited >= 120
 
 
-def test_half_a_line_at_the_end_is_an_answer_and_a_pair_is_shown_for_each(
-    run: Run, feed: Feed
-) -> None:
-    feed(b"n\ny")
+def test_what_is_left_of_questions_and_of_answers_is_said(run: Run, feed: Feed) -> None:
+    feed(b"n\ny")  # half a line at the end is an answer
     said = run("clusters", "review", "-n", "5")
     assert stored(run) == ["apart", "together"]
     assert said.out.count("file:///") == 6
     assert "the input has ended; 3 questions of those asked for not answered" in said.out
-
-
-def test_answers_that_are_too_many_are_said(run: Run, feed: Feed) -> None:
     feed(b"y\n" * 3)
     said = run("clusters", "review", "-n", "2")
     assert said.code == 0
     assert "more answers follow on standard input; they are not read" in said.err
     feed(b"y\n" * 2)
     assert "more answers" not in run("clusters", "review", "-n", "2").err
-
-
-def test_json_says_that_it_reads_no_answers(run: Run, feed: Feed) -> None:
+    before = stored(run)
     feed(b"y\n")
     said = run("--json", "clusters", "review", "-n", "1")
-    assert (said.code, stored(run)) == (0, [])
+    assert (said.code, stored(run)) == (0, before)
     assert "--json lists the pairs; answers on standard input are not read" in said.err
     feed(b"")
     assert run("--json", "clusters", "review", "-n", "1").err == ""
@@ -204,117 +197,27 @@ def test_images_are_kept_together_and_apart_by_commands(run: Run) -> None:
     assert home["1"] == home["2"] == home["3"] != home["4"]
 
 
-@pytest.mark.parametrize(
-    ("words", "code", "why"),
-    [
-        (["together", "5"], 2, "that is one image; name two images that differ"),
-        (["apart", "5", "5"], 2, "name two images that differ"),
-        (["apart", "1", "5", "6"], 2, "3 images are named; two can be kept apart at a time"),
-        (["together", "1", "999"], 3, "999"),
-        (
-            ["apart", "2", "3"],
-            2,
-            "images 2 and 3 apart contradicts corrections 1: image 1 and image 2 together; 2: ",
-        ),
-        (["together", "1", "-0"], 2, "-0 goes with -"),
-    ],
-)
-def test_wrong_pairs_are_refused_and_change_nothing(
-    run: Run, words: list[str], code: int, why: str
-) -> None:
+def test_wrong_pairs_are_refused_and_change_nothing(run: Run) -> None:
     run("clusters", "together", "1", "2", "3")
     before = stored(run)
-    assert why in run("clusters", *words).refused(code)
+    for words, code, why in (
+        ("together 5", 2, "that is one image; name two images that differ"),
+        ("apart 5 5", 2, "name two images that differ"),
+        ("apart 1 5 6", 2, "3 images are named; two can be kept apart at a time"),
+        ("together 1 999", 3, "999"),
+        ("apart 2 3", 2, "apart contradicts corrections 1: image 1 and image 2 together; 2: "),
+        ("together 1 -0", 2, "-0 goes with -"),
+    ):
+        assert why in run("clusters", *words.split()).refused(code)
     assert stored(run) == before
 
 
-def test_without_any_answer_nothing_is_stored(run: Run, feed: Feed) -> None:
-    feed(b"")
-    said = run("clusters", "review")
-    assert (said.code, stored(run)) == (0, [])
-    assert "0 answers kept" in said.out
-
-
-def test_a_person_is_asked_one_pair_after_the_other(
-    run: Run, person: Callable[..., list[str]]
-) -> None:
-    asked = person("y", "what?", "n", "s", "q")
-    said = run("clusters", "review")
-    assert said.code == 0
-    assert len(asked) == 5
-    assert asked[0] == "same group? [y]es, [n]o, [s]kip, [q]uit"
-    assert "1 of 20" in said.out
-    assert "4 of 20" in said.out
-    assert said.out.count("file:///") == 8  # two for each pair; nonsense is asked again
-    assert stored(run) == ["together", "apart"]
-
-
-def test_ctrl_c_keeps_what_was_answered(run: Run, person: Callable[..., list[str]]) -> None:
-    person("y", "n", KeyboardInterrupt)
-    said = run("clusters", "review")
-    assert said.code == 130
-    assert "interrupted; 2 answers kept" in said.err
-    assert stored(run) == ["together", "apart"]
-
-
-def test_the_end_of_the_terminal_ends_the_review(
-    run: Run, person: Callable[..., list[str]]
-) -> None:
-    person("n", None)
-    assert run("clusters", "review").code == 0
-    assert stored(run) == ["apart"]
-
-
-def test_no_more_is_asked_than_wanted_and_than_there_is(
-    run: Run, person: Callable[..., list[str]]
-) -> None:
-    asked = person(*["n"] * 3)
-    run("clusters", "review", "-n", "3")
-    assert len(asked) == 3
-    asked = person(*["y"] * 300)
-    said = run("clusters", "review", "-n", "300")
-    assert "nothing is left to ask about" in said.out
-    assert said.code == 0
-
-
-def test_what_contradicts_another_correction_is_refused_with_the_reason(
-    run: Run, person: Callable[..., list[str]]
-) -> None:
-    asked = run("--json", "clusters", "review", "-n", "1").document["questions"][0]
-    one, other = asked["image"], asked["other"]
-    elsewhere = next(
-        row["id"]
-        for row in run("--json", "clusters").document["clusters"]
-        if row["id"] != one["cluster"]
+def test_what_moves_similar_images_is_an_option_or_a_command(run: Run) -> None:
+    cluster = run("--json", "clusters", "new", "dunes", "1", "--dry-run").document["cluster"]
+    said = run("clusters", "new", "dunes", "1").out
+    assert (
+        f"look like this: imgclust clusters move IMAGE... --to {cluster} --similar moves " in said
     )
-    run("clusters", "exclude", str(other["id"]), "--from", str(elsewhere))
-    run("clusters", "move", str(one["id"]), "--to", str(elsewhere))
-    person(*["y"] * 40)
-    said = run("clusters", "review", "-n", "40")
-    assert said.code == 0
-    assert "refused" in said.out
-    assert "not kept: " in said.err
-    assert "contradicts correction" in said.err
-
-
-def test_missing_images_are_not_asked_about_and_not_corrected(run: Run, tmp_path: Path) -> None:
-    asked = run("--json", "clusters", "review", "-n", "1").document["questions"][0]["image"]
-    Path(asked["path"]).unlink()
-    run("watch", "--once", "-q", tmp_path / "drop")
-    assert all(asked["id"] not in pair for pair in pairs(run, "-n", "100"))
-    for command in (
-        ("move", str(asked["id"]), "--to", "1"),
-        ("exclude", asked["path"], "--from", "1"),
-        ("new", "gone", str(asked["id"])),
-    ):
-        assert f"image {asked['id']} is missing: " in run("clusters", *command).refused(3)
-    # Of a folder those that are there are taken.
-    moved = run("--json", "clusters", "move", tmp_path / "drop", "--to", "1").document
-    assert asked["id"] not in [one["id"] for one in moved["images"]]
-    assert len(moved["images"]) == 23
-
-
-def test_wrong_numbers_and_no_clusters(run: Run, tmp_path: Path) -> None:
-    run("clusters", "review", "-n", "0").refused(2)
-    run("collections", "create", "empty")
-    assert run("--collection", "empty", "clusters", "review", "--dry-run").code == 3
+    elsewhere = run("clusters", "move", "2", "--to", "dunes", "--dry-run").out
+    assert "--similar moves" in elsewhere
+    assert "imgclust clusters move IMAGE" not in elsewhere

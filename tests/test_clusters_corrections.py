@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import sqlite3
 from pathlib import Path
@@ -391,6 +392,31 @@ def test_only_corrections_in_the_way_are_named(world: World) -> None:
     )
 
 
+def test_of_a_long_chain_only_the_links_between_are_named(world: World) -> None:
+    contents = sorted(look(world.path).cluster_of)
+    clusters = sorted(look(world.path).centroids)
+    chain = [
+        say(world, "together", one, other=other) for one, other in itertools.pairwise(contents[:56])
+    ]
+    branch = say(world, "together", contents[10], other=contents[56])
+    with pytest.raises(ContradictionError) as error:
+        say(world, "apart", contents[8], other=contents[56])
+    assert error.value.numbers == (chain[8], chain[9], branch)
+    put = say(world, "in", contents[20], cluster=clusters[0])
+    with pytest.raises(ContradictionError) as error:
+        say(world, "not_in", contents[23], cluster=clusters[0])
+    assert error.value.numbers == (*chain[20:23], put)
+    with pytest.raises(ContradictionError) as error:
+        say(world, "apart", contents[0], other=contents[55])  # all of the chain
+    assert error.value.numbers == tuple(chain)
+    assert "and 52 more" in str(error.value)
+    say(world, "apart", contents[57], other=contents[3])
+    with pytest.raises(ContradictionError) as error:  # what is new ties the two together
+        say(world, "together", contents[57], other=contents[1])
+    assert set(error.value.numbers) == {chain[1], chain[2], max(error.value.numbers)}
+    assert len(error.value.numbers) == 3
+
+
 def test_in_one_cluster_a_no_says_that_more_clusters_are_needed(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.add(30)
@@ -420,7 +446,11 @@ def test_as_many_clusters_are_asked_for_as_it_takes(world: World) -> None:
     assert error.value.needed == 4
     with pytest.raises(TooFewClustersError, match="2 clusters are too few for") as error:
         world.cluster(2)
-    assert len(error.value.numbers) == 3
+    assert (len(error.value.numbers), error.value.needed) == (3, 4)
+    with pytest.raises(TooFewClustersError, match="1 cluster is too few for") as error:
+        world.cluster(1)
+    assert (len(error.value.numbers), error.value.needed) == (1, 4)
+    assert "--remove" not in str(error.value)  # taking that one back would not do
     assert wrong(world) == []
     world.cluster(4)
     for one in contents[:3]:
@@ -433,6 +463,8 @@ def test_as_many_clusters_are_asked_for_as_it_takes(world: World) -> None:
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_number_that_nobody_asked_for_is_raised(world: World, fresh: bool) -> None:
     contents = sorted(look(world.path).cluster_of)
+    say(world, "apart", contents[10], other=contents[11])
+    say(world, "apart", contents[20], other=contents[21])
     apart_each(world, contents[:5])
     done = world.recluster().cluster(
         k="3", space="embedding", seed=1, fresh=fresh, chosen_by="config"

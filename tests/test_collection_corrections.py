@@ -329,3 +329,23 @@ def test_a_correction_about_a_cluster_that_is_gone_answers_no_question(
     assert {row.applies for row in collection.corrections.rows()} == {False}
     assert len(collection.corrections.rows()) == len(paths)
     assert len(collection.corrections.questions(30).questions) >= 3
+
+
+def test_an_image_that_comes_back_says_which_correction_ends(
+    collection: Collection, drop: Path
+) -> None:
+    one, other = two_of_one_cluster(collection, drop)
+    target = elsewhere(collection, one)
+    (old,) = collection.corrections.move([one], to=target).corrections
+    collection.corrections.apart(one, other)
+    collection.remove(one)
+    collection.corrections.move([other], to=target)
+    said: list[str] = []
+    collection.add([one], emit=lambda event: said.append(event.sentence))
+    assert sum(f"correction {old} ends (image" in line for line in said) == 1
+    ended = {row.id: row.reason for row in collection.corrections.rows(ended=True)}
+    assert ended.pop(old) == "contradicted"
+    assert set(ended.values()) == {None}
+    assert cluster_of(collection, one) != target == cluster_of(collection, other)
+    assert satisfied(collection)
+    assert collection.doctor().ok

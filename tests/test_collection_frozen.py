@@ -101,6 +101,20 @@ def test_a_number_is_no_name(open_collection: Open, drop: Path, wrong: str) -> N
     assert collection.name_cluster(first, "7 cats").name == "7 cats"
 
 
+@pytest.mark.parametrize(
+    "name", ["👩🏿\u200d🚀", "می\u200cخواهم", "\U0001fae8", "1\ufe0f\u20e3", "海\u3000辺"]
+)
+def test_names_of_joined_letters_and_emoji(open_collection: Open, drop: Path, name: str) -> None:
+    collection = open_collection()
+    collection.watch([drop], once=True)
+    first = collection.clusters()[0].id
+    collection.name_cluster(first, name)
+    assert {row.id: row.name for row in collection.clusters()}[first] == name
+    for bad in ("a\u200db", "\u200d", "x\u202ey", "a\tb", "\ue000"):
+        with pytest.raises(UsageError, match="control characters"):
+            collection.name_cluster(first, bad)
+
+
 def test_a_name_makes_clusters_final_and_release_keeps_it(
     open_collection: Open, drop: Path
 ) -> None:

@@ -122,6 +122,9 @@ def test_reasons(open_collection: Open, tmp_path: Path) -> None:
     for name, seed in (("seven", 7), ("eight", 8)):
         add(seed, f"{name}-other")
         shutil.copy2(drop / f"{name}-other.jpg", drop / f"{name}.jpg")
+    add(9, "nine")
+    shutil.copy(drop / "nine.jpg", drop / "a-nine.nef")
+    os.utime(drop / "nine.jpg", (1, 1))
     os.utime(drop / "seven.jpg", (1, 1))
     result = found(open_collection(), drop)
     assert {first_of(group): group.reason for group in result.groups} == {
@@ -133,6 +136,7 @@ def test_reasons(open_collection: Open, tmp_path: Path) -> None:
         "six.jpg": "bytes",
         "seven.jpg": "oldest",
         "eight.jpg": "path",
+        "nine.jpg": "oldest",
     }
 
 

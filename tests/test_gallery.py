@@ -361,6 +361,63 @@ def test_everything_by_keys(browser: Browser, address: str) -> None:
     assert visit.faults == []
 
 
+def test_one_image_is_corrected_on_its_page(browser: Browser, address: str) -> None:
+    visit = Visit(browser, address, viewport={"width": 1200, "height": 900})
+    image = httpx2.get(f"{address}{HERE}/clusters/1/images").json()["images"][2]["id"]
+    visit.go(f"images/{image}")
+    assert "most similar images" in visit.page.locator(".facts").inner_text()
+    keys = visit.page.keyboard
+    keys.press("m")
+    visit.page.locator("#ask-which select").select_option(index=0)
+    visit.page.get_by_role("button", name="OK").click()
+    visit.page.wait_for_selector("text=A person put it into")
+    cluster = httpx2.get(f"{address}{HERE}/images/{image}").json()["cluster"]
+    assert cluster != 1
+    assert visit.page.locator("#cluster").get_attribute("data-cluster") == str(cluster)
+    visit.page.wait_for_load_state("load")
+    visit.page.get_by_role("button", name="Take that back").click()
+    visit.page.wait_for_selector("text=A person put it into", state="detached")
+    assert httpx2.get(f"{address}{HERE}/corrections").json()["corrections"] == []
+    visit.page.wait_for_load_state("load")
+    before = httpx2.get(f"{address}{HERE}/images/{image}").json()["cluster"]
+    keys.press("e")
+    visit.page.wait_for_selector("text=A person took it out of")
+    assert httpx2.get(f"{address}{HERE}/images/{image}").json()["cluster"] != before
+    assert visit.faults == []
+
+
+def test_more_like_several_and_back(browser: Browser, address: str) -> None:
+    visit = Visit(browser, address, viewport={"width": 1200, "height": 900})
+    visit.go("clusters/1")
+    boxes = visit.page.locator("#grid input[type=checkbox]")
+    for place in (0, 2, 3):
+        boxes.nth(place).check()
+    chosen = [
+        int(one.get_attribute("data-image") or 0)
+        for one in visit.page.locator("#grid li.selected").all()
+    ]
+    visit.page.get_by_role("button", name="More like these").click()
+    visit.page.wait_for_url("**/search?*")
+    shown = [
+        int(one.get_attribute("data-image") or 0) for one in visit.page.locator("#grid li").all()
+    ]
+    asked = "&".join(f"image={one}" for one in chosen)
+    found = httpx2.get(f"{address}{HERE}/query?{asked}&n=40").json()["neighbours"]
+    assert shown == [row["id"] for row in found]
+    visit.page.go_back()
+    until(lambda: visit.page.locator("#grid li.selected").count() == 3)
+    assert visit.page.locator("#count").text_content() == "3 selected"
+    with visit.page.expect_download() as got:
+        visit.page.get_by_role("link", name="Export (CSV)").click()
+    rows = Path(got.value.path()).read_text("utf-8").splitlines()
+    assert len(rows) == 1 + httpx2.get(f"{address}{HERE}/clusters/1").json()["size"]
+    visit.page.keyboard.press("j")
+    visit.page.wait_for_url(lambda url: "clusters/" in url and not url.endswith("/1"))
+    visit.page.keyboard.press("k")
+    visit.page.wait_for_url("**/clusters/1")
+    assert visit.faults == []
+
+
 def test_a_picture_is_searched_by(browser: Browser, address: str, tmp_path: Path) -> None:
     asked = write_picture(tmp_path / "asked.png", 5, hue=2)
     visit = Visit(browser, address)

@@ -403,6 +403,25 @@ def test_raw_preview_with_an_orientation_of_its_own() -> None:
     assert near(corners(picture.pixels), ORIENTED[3])
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("left", [b"", b"\xff"])
+def test_a_jpeg_without_the_marker_that_ends_it_is_whole(mode: str, left: bytes) -> None:
+    image = pictures.quadrants(203, 101).convert(mode)
+    content = pictures.encoded(image, "JPEG", quality=90)
+    assert content.endswith(b"\xff\xd9")
+    picture = decoded(content[:-2] + left, suffix=".jpg")
+    assert picture.damage == ""
+    assert np.abs(picture.pixels.astype(int) - decoded(content, suffix=".jpg").pixels).max() <= 8
+
+
+@pytest.mark.parametrize("missing", [6, 40, 2000])
+def test_a_jpeg_without_its_last_pixels_is_cut_short(missing: int) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (90, 130, 3), np.uint8)
+    content = pictures.encoded(Image.fromarray(noise), "JPEG", quality=90)
+    picture = decode(content[:-missing], suffix=".jpg")
+    assert picture == Undecodable("the JPEG file is cut short")
+
+
 def test_damaged_raw() -> None:
     pytest.importorskip("rawpy")
     picture = decode(b"II*\0" + bytes(500), suffix=".nef")

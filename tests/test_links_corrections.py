@@ -152,6 +152,60 @@ def test_a_copy_means_nothing_until_the_first_one_is_gone(desk: Desk) -> None:
     assert desk.right()
 
 
+def age(folder: Path, seconds: float = 20.0) -> None:
+    """As if nothing had changed in a folder for so long."""
+    os.utime(folder, (time.time() - seconds,) * 2)
+
+
+def test_a_copy_that_was_made_long_before_counts_when_the_first_one_goes(desk: Desk) -> None:
+    first, second, third = desk.folders()
+    link, other = sorted(first.iterdir())[:2]
+    shutil.copy2(link, second / link.name, follow_symlinks=False)
+    age(second)
+    desk.settle()
+    assert desk.corrections() == []
+    age(second)
+    desk.sync()
+    link.unlink()
+    other.unlink()  # of this one there is no copy
+    desk.settle()
+    assert desk.corrections() == [("in", link.name, number(second))]
+    assert desk.places() == {**desk.before, link.name: second.name}
+    assert sum("1 link was deleted" in line for line in desk.said) == 1
+    assert desk.right()
+    assert third.is_dir()
+
+
+def test_a_copy_in_a_folder_of_ones_own_invents_no_cluster_later(desk: Desk) -> None:
+    mine = desk.links / "Favourites"
+    mine.mkdir()
+    link = sorted(desk.folders()[0].iterdir())[0]
+    shutil.copy2(link, mine / f"best {link.name}", follow_symlinks=False)
+    desk.settle()
+    age(mine)
+    desk.settle()
+    link.unlink()
+    desk.settle()
+    assert desk.corrections() == []
+    assert len(desk.collection.clusters()) == 3
+    assert desk.places() == {**desk.before, f"best {link.name}": mine.name}
+
+
+def test_a_copy_beside_the_first_one_does_not_take_its_place(desk: Desk) -> None:
+    first, second, _ = desk.folders()
+    link = sorted(first.iterdir())[0]
+    shutil.copy2(link, first / f"copy of {link.name}", follow_symlinks=False)
+    desk.settle()
+    link.unlink()
+    desk.settle()
+    assert desk.corrections() == []
+    assert desk.places() == {**desk.before, f"copy of {link.name}": first.name}
+    shutil.copy2(link, second / link.name, follow_symlinks=False)
+    link.unlink()
+    desk.settle()  # the copy elsewhere counts, whichever is found first
+    assert desk.corrections() == [("in", link.name, number(second))]
+
+
 def test_a_new_folder_is_a_new_cluster(desk: Desk) -> None:
     first, second, _ = desk.folders()
     (desk.links / "Our dogs").mkdir()
@@ -583,6 +637,8 @@ def the_last(name: str, *places: Path) -> list[Path]:
         ("hardlink", "deleted", True),
         ("hardlink", "deleted", False),
         ("hardlink", "there", True),
+        ("hardlink", "written over", True),
+        ("hardlink", "written over", False),
     ],
 )
 def test_an_original_that_a_person_moves_into_the_tree_is_never_ours(

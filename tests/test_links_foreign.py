@@ -113,6 +113,33 @@ def test_a_hard_link_with_another_inode_is_foreign(tmp_path: Path) -> None:
     assert entry.exists()
 
 
+@pytest.mark.parametrize("how", ["deleted", "on its very place", "another link"])
+def test_a_hard_link_that_is_the_last_name_of_a_file_stays(tmp_path: Path, how: str) -> None:
+    world = World(tmp_path, mode="hardlink")
+    path = world.original(1, b"003")
+    world.original(2, b"003", "pics/b.jpg")
+    world.sync()
+    entry = world.root / "003" / "a.jpg"
+    if how == "on its very place":
+        entry.unlink()
+        path.rename(entry)
+    elif how == "another link":
+        os.link(path, tmp_path / "mine.jpg")
+        path.unlink()
+    else:
+        path.unlink()
+    world.sync(1)  # missing: it stays
+    assert entry.read_bytes() == b"picture 1"
+    del world.folders[1]
+    last = how != "another link"
+    assert world.sync(1).foreign == ((b"003/a.jpg",) if last else ())
+    assert entry.exists() is last
+    del world.folders[2]
+    world.sync(2)
+    assert not (world.root / "003" / "b.jpg").exists()  # its original is there
+    assert entry.exists() is last
+
+
 def test_a_copy_with_another_time_is_foreign(tmp_path: Path) -> None:
     world = World(tmp_path, mode="copy")
     world.original(1, b"003")

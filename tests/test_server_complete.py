@@ -115,6 +115,24 @@ def test_an_export_is_that_of_the_command_line(api: TestClient, run: Run, tmp_pa
     assert api.get(f"{HERE}/export", params={"format": "xmp"}).status_code == 422
 
 
+def test_one_cluster_is_exported(api: TestClient, run: Run, tmp_path: Path) -> None:
+    assert run("clusters", "name", "1", "a/b c").code == 0
+    members = [row["id"] for row in run("clusters", "show", "1", "--json").document["images"]]
+    for which in ("1", "a/b c"):
+        out = tmp_path / "one.csv"
+        assert run("export", "--format", "csv", "--out", out, "--cluster", which).code == 0
+        answer = api.get(f"{HERE}/export", params={"cluster": which})
+        assert answer.content == out.read_bytes()
+        rows = answer.text.splitlines()[1:]
+        assert sorted(int(row.split(",")[0]) for row in rows) == sorted(members)
+        name = answer.headers["content-disposition"].partition("''")[2]
+        assert "/" not in name
+    assert run("export", "--format", "csv", "--out", out, "--cluster", "9").code == 3
+    assert api.get(f"{HERE}/export?cluster=9").status_code == 404
+    old = api.get(f"{HERE}/export", params={"cluster": 1, "until": "1990"})
+    assert len(old.text.splitlines()) == 1
+
+
 def test_a_backup_can_be_restored(api: TestClient, run: Run, tmp_path: Path) -> None:
     answer = api.get(f"{HERE}/backup")
     assert answer.status_code == 200

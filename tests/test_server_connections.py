@@ -113,3 +113,28 @@ def test_a_connection_is_used_again(place: tuple[str, int]) -> None:
             while not found.endswith(b'{"ok": true}'):
                 found += channel.recv(65536) or b"closed"
                 assert b"closed" not in found
+
+
+@pytest.mark.parametrize("protocol", ["websocket", "h2c", "TLS/1.3"])
+def test_no_other_protocol_is_spoken(place: tuple[str, int], protocol: str) -> None:
+    """One that is asked for is left alone: the answer is that of the page."""
+    with socket.create_connection(place) as channel:
+        asked = (
+            "connection: Upgrade, close",
+            f"upgrade: {protocol}",
+            "sec-websocket-version: 13",
+            "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==",
+        )
+        channel.sendall(head(place, f"GET {HERE}/clusters", *asked))
+        answer = received(channel)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"\r\nserver:" not in answer.lower()
+
+
+@pytest.mark.parametrize(
+    "path", ["/docs", "/redoc", "/openapi.json", "/docs/oauth2-redirect", "/api", "/static/"]
+)
+def test_what_the_framework_brings_is_not_there(place: tuple[str, int], path: str) -> None:
+    with socket.create_connection(place) as channel:
+        channel.sendall(head(place, f"GET {path}", "connection: close"))
+        assert received(channel).startswith(b"HTTP/1.1 404 ")

@@ -268,7 +268,7 @@ def test_systemd_is_left_alone_where_it_does_not_listen(
 
 
 def test_a_hung_network_is_not_alive(
-    index: Path, ready: Path, monkeypatch: pytest.MonkeyPatch
+    index: Path, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loop turns and the network gives nothing back: the watchdog is fed no more."""
     go_on = threading.Event()
@@ -281,18 +281,53 @@ def test_a_hung_network_is_not_alive(
 
     monkeypatch.setattr(embedder_module, "open_embedder", lambda *_, **__: Hung(DIMENSIONS))
     monkeypatch.setattr("imgclust.server.health._BATCH_S", 0.5)
-    arrival = ready / "drop" / "hung.png"
+    arrival, path = ready / "drop" / "hung.png", tmp_path / "notify"
+    monkeypatch.setenv("NOTIFY_SOCKET", str(path))
+    monkeypatch.setenv("WATCHDOG_USEC", "300000")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        listener.settimeout(0.6)  # twice what systemd waits
+        hung_service(index, arrival, listener, go_on)
+
+
+def ends(listener: socket.socket) -> bool:
+    """Whether nothing comes any more."""
+    with contextlib.suppress(TimeoutError):
+        for _ in range(300):
+            listener.recv(100)
+        return False
+    return True
+
+
+def hung_service(
+    index: Path, arrival: Path, listener: socket.socket, go_on: threading.Event
+) -> None:
+    """A service that hangs at this arrival, and then goes on."""
     with service(index) as (address, events, _):
         until(lambda: any(event.kind == "scanned" for event in events))
         assert httpx2.get(f"{address}/livez").status_code == 200
         write_picture(arrival, 92)
         try:
             until(lambda: httpx2.get(f"{address}/livez").status_code == 503)
+            assert ends(listener)
             go_on.set()
             until(lambda: httpx2.get(f"{address}/livez").status_code == 200)
+            listener.settimeout(30)
+            assert listener.recv(100) == b"WATCHDOG=1"
         finally:
             go_on.set()
             arrival.unlink()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority")
+def test_the_watcher_lets_people_go_first(index: Path) -> None:
+    with service(index) as (_, events, _):
+        until(lambda: any(event.kind == "scanned" for event in events))
+        native = {one.name: one.native_id or 0 for one in threading.enumerate()}
+        nice = {name: os.getpriority(os.PRIO_PROCESS, one) for name, one in native.items()}
+    usual = nice["service"]
+    assert nice["watcher"] == min(19, usual + 5)
+    assert all(nice[name] == usual for name in nice if name.startswith(("queries", "AnyIO")))
 
 
 @contextlib.contextmanager

@@ -34,6 +34,12 @@ from imgclust.wording import (
         (b"caf\xe9.jpg", "caf\\xe9.jpg"),
         ("a\nb\x1b[0m.jpg", "a\\nb\\x1b[0m.jpg"),
         (Path("a b"), "a b"),
+        ("👩🏿\u200d🚀 🇩🇪 1\ufe0f\u20e3.jpg", "👩🏿\u200d🚀 🇩🇪 1\ufe0f\u20e3.jpg"),
+        ("🏴\U000e0067\U000e0062\U000e007f", "🏴\U000e0067\U000e0062\U000e007f"),
+        ("می\u200cخواهم", "می\u200cخواهم"),  # Persian needs the joiner
+        ("\U0001fae8", "\U0001fae8"),  # newer than the tables of Python 3.11
+        ("a\u200db\u202e.jpg", "a\\u200db\\u202e.jpg"),
+        ("\u200d", "\\u200d"),
     ],
 )
 def test_printable(given: str | bytes | Path, shown: str) -> None:

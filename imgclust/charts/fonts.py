@@ -25,7 +25,11 @@ _ODD = re.compile(
     re.IGNORECASE,
 )
 # They change how their neighbours are drawn, and have no shape of their own.
-_JOINING = {"\u200c", "\u200d", *map(chr, range(0xFE00, 0xFE10))}
+_JOINING = {
+    *("\u200c", "\u200d"),
+    *map(chr, range(0xFE00, 0xFE10)),
+    *map(chr, range(0xE0020, 0xE0080)),  # they spell the region of a flag
+}
 _SCRIPTS = {
     "CJK": "Chinese or Japanese",
     "HIRAGANA": "Japanese",
@@ -42,38 +46,36 @@ class Fonts:
     paths: tuple[str, ...]
     characters: tuple[frozenset[int], ...]
 
-    def place(self, character: str, before: int = 0) -> int | None:
-        """Which font draws a character; that of its neighbour (`before`) where it joins it."""
-        code = ord(character)
-        if _joins(character) and code in self.characters[before]:
-            return before
-        return next((at for at, has in enumerate(self.characters) if code in has), None)
+    def place(self, group: str) -> int | None:
+        """Which font draws a character with its marks, or an emoji of several characters."""
+        codes = {ord(one) for one in group if one not in _JOINING}
+        return next((at for at, has in enumerate(self.characters) if codes <= has), None)
 
     def runs(self, text: str) -> list[tuple[str, str]]:
         """Parts of a text, each with the file of the font that draws it; see `drawable`."""
         found: list[tuple[str, str]] = []
-        before = 0
-        for character in text:
-            place = self.place(character, before)
-            path = self.paths[0 if place is None else place]
-            if found and found[-1][1] == path:
-                found[-1] = (found[-1][0] + character, path)
-            else:
-                found.append((character, path))
-            before = before if place is None else place
+        for group in _groups(text):
+            whole = self.place(group)
+            for part in group if whole is None else [group]:
+                path = self.paths[(self.place(part) if whole is None else whole) or 0]
+                if found and found[-1][1] == path:
+                    found[-1] = (found[-1][0] + part, path)
+                else:
+                    found.append((part, path))
         return found
 
     def drawable(self, text: str) -> str:
         """The text on one line, composed, with a box for each character that no font draws."""
         shown = ""
-        before: int | None = 0
-        for character in unicodedata.normalize("NFC", text):
-            place = self.place(character, before or 0)
-            if character in _JOINING:  # joins nothing where the font does not know it
-                shown += character if place is not None and place == before else ""
-                continue
-            before = place if character.isprintable() else None
-            shown += _BOX if before is None else character
+        for group in _groups(unicodedata.normalize("NFC", text)):
+            place = self.place(group) if all(map(_shows, group)) else None
+            for one in group:
+                if one in _JOINING:  # joins nothing where the font does not know it
+                    shown += one if place is not None and ord(one) in self.characters[place] else ""
+                elif place is None:
+                    shown += _BOX if not _shows(one) or self.place(one) is None else one
+                else:
+                    shown += one
         return shown
 
     def length(self, text: str, size_px: float) -> float:
@@ -110,7 +112,7 @@ def fonts_for(texts: Iterable[str]) -> Fonts:
 def _fonts_for(codes: frozenset[int]) -> Fonts:
     base = _base()
     paths, characters = [base], [_drawn_by(base)]
-    left = {code for code in codes if chr(code).isprintable()} - characters[0]
+    left = {code for code in codes if _shows(chr(code))} - characters[0]
     for path in _installed() if left - set(map(ord, _JOINING)) else ():
         found = _drawn_by(path)
         if left & found:
@@ -130,7 +132,7 @@ def undrawable(texts: Iterable[str]) -> str | None:
         one
         for text in texts
         for one in unicodedata.normalize("NFC", text)
-        if one.isprintable() and one not in _JOINING and fonts.place(one) is None
+        if _shows(one) and one not in _JOINING and fonts.place(one) is None
     }
     if not lacking:
         return None
@@ -160,6 +162,26 @@ def matplotlib_families(fonts: Fonts) -> list[str]:
     return names
 
 
+def _groups(text: str) -> list[str]:
+    """Characters, each with what joins it: marks, and what a joiner puts together with it."""
+    found: list[str] = []
+    for character in text:
+        if found and (_joins(character) or found[-1].endswith("\u200d")):
+            found[-1] += character
+        else:
+            found.append(character)
+    return found
+
+
+def _shows(character: str) -> bool:
+    """Whether it has a shape: also one that is newer than the tables of this Python."""
+    return (
+        character.isprintable()
+        or character in _JOINING
+        or (unicodedata.category(character) == "Cn" and ord(character) & 0xFFFE != 0xFFFE)
+    )
+
+
 def _joins(character: str) -> bool:
     """True for marks, joiners and what changes the colour of a face."""
     return (
@@ -173,6 +195,8 @@ def _script(character: str) -> str:
     word = unicodedata.name(character, "UNKNOWN").split()[0].split("-")[0]
     if word in _SCRIPTS:
         return _SCRIPTS[word]
+    if unicodedata.category(character) == "Cn":
+        return "new characters"
     return "emoji" if unicodedata.category(character) in {"So", "Sk", "Co"} else word.capitalize()
 
 

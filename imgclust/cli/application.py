@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -45,7 +46,10 @@ class Application(Commands):
 
             warnings.simplefilter("ignore")  # of libraries; python -W shows them
         code = main()
-        if left_behind():
+        served = "uvicorn" in sys.modules
+        if served:  # all is closed; to take the modules down too would be most of the end
+            atexit._run_exitfuncs()
+        if served or left_behind():
             with contextlib.suppress(OSError):
                 sys.stdout.flush()
                 sys.stderr.flush()

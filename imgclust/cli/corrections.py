@@ -46,6 +46,10 @@ def _named(images: Sequence[str], *, null: bool) -> list[str]:
         raise UsageError(
             "the paths on standard input have a zero byte in them; -0 reads such lists"
         )
+    if null and b"\0" not in given and given.endswith(b"\n"):
+        raise UsageError(
+            "the paths on standard input end with line breaks, not with zero bytes; leave -0 out"
+        )
     read = [os.fsdecode(path) for path in given.split(separator) if path]
     return [one for name in images for one in (read if name == "-" else [name])]
 
@@ -102,7 +106,8 @@ def new(
     named = _named(images, null=null)
     with call.open() as collection:
         done = collection.corrections.new(name, named, dry_run=dry_run)
-        call.answer(done, tables.corrected)
+        more = f"imgclust clusters move IMAGE... --to {done.cluster} --similar"
+        call.answer(done, partial(tables.corrected, similar=more))
 
 
 @commands.adds(

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from imgclust.cli import checks
+from imgclust.cli import checks, completion
 from imgclust.cli.context import Call
 from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Camera, Commands, Since, Until, Yes, selection
@@ -55,6 +55,14 @@ def export(
             help="With xmp: sidecars go beside the images; it asks first.",
         ),
     ] = False,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLUSTER",
+            autocompletion=completion.clusters,
+            help="Only images of this cluster (id or name).",
+        ),
+    ] = None,
     since: Since = None,
     until: Until = None,
     camera: Camera = None,
@@ -83,7 +91,9 @@ def export(
             doing="sidecars would be written into the folders of the images",
         ):
             return
-        result = collection.export(target, format=format, embeddings=embeddings, selection=chosen)
+        result = collection.export(
+            target, format=format, embeddings=embeddings, selection=chosen, cluster=cluster
+        )
         if stream:
             for note in result.notes:
                 call.screen.note(note)

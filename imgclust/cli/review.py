@@ -87,9 +87,9 @@ class Session:
             self._call.screen.note("more answers follow on standard input; they are not read (-n)")
 
     def finish(self) -> None:
-        """Have links and pages follow the answers."""
+        """Have pages follow the answers that have moved nothing."""
         if any(not one.already for one in self.answers):
-            self._corrections.finish_answers(moved=any(one.moved for one in self.answers))
+            self._corrections.finish_answers(moved=False)
 
     def _interrupted(self) -> StoppedError:
         return StoppedError(f"interrupted; {counted(len(self.answers), 'answer')} kept")
@@ -98,9 +98,10 @@ class Session:
         one, other = question.image.id, question.other.id
         if word != "skip":
             try:
-                self.answers.append(
-                    self._corrections.answer(one, other, same=word == "yes", finish=False)
-                )
+                said = self._corrections.answer(one, other, same=word == "yes", finish=False)
+                self.answers.append(said)
+                if said.moved:
+                    self._corrections.finish_answers(moved=True)
                 return
             except (UsageError, NothingThereError) as error:
                 from imgclust.collection import TooFewClustersError

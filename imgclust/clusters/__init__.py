@@ -7,13 +7,12 @@ from imgclust.clusters.clustering_history import (
     history,
     life,
 )
-from imgclust.clusters.correction_demands import (
+from imgclust.clusters.correction_conflicts import (
     ContradictionError,
     TooFewClustersError,
     correction_text,
-    enforce,
-    violations,
 )
+from imgclust.clusters.correction_demands import enforce, violations
 from imgclust.clusters.drift import Drifting, current_drift
 from imgclust.clusters.model import ArrivalAssigner, Model
 from imgclust.clusters.results import ClusterResult, SweepResult

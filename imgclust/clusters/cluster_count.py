@@ -21,6 +21,7 @@ from imgclust.clusters.feature_space import Space
 from imgclust.clusters.stored_sweeps import different_rows, stored_sweep
 from imgclust.errors import UsageError
 from imgclust.progress import Progress, StopFlag
+from imgclust.wording import counted
 
 # Of more contents it is not counted how many differ.
 _MANY = 5000
@@ -41,7 +42,7 @@ def requested_count(number: int, named: int, *, strict: bool, lasting: int = 0) 
     if number >= named + lasting:
         return number, ""
     if lasting and strict:
-        about = f"the {named} named clusters and " if named else ""
+        about = f"the {counted(named, 'named cluster')} and " if named else ""
         raise UsageError(
             f"k = {number} is less than {about}the {lasting} that images were put into; use "
             f"{named + lasting} or more, or see imgclust clusters corrections"
@@ -50,8 +51,9 @@ def requested_count(number: int, named: int, *, strict: bool, lasting: int = 0) 
         named += lasting
         return named, f"k = {number} raised to {named}, the number of clusters that are to stay"
     if strict:
+        stay = "which stays as it is" if named == 1 else "which stay as they are"
         raise UsageError(
-            f"k = {number} is less than the {named} named clusters, which stay as they are; use "
+            f"k = {number} is less than the {counted(named, 'named cluster')}, {stay}; use "
             f"{named} or more, or release some: imgclust clusters name ID --release"
         )
     return named, f"k = {number} raised to {named}, the number of named clusters"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,236 +11,30 @@ import numpy.typing as npt
 
 from imgclust.catalog import Catalog, Correction
 from imgclust.clustering import (
-    Demands,
     Fit,
     Matching,
     UnsatisfiableError,
-    can_be_satisfied,
     contracted,
     follow,
     satisfied,
-    smallest_conflict,
+)
+from imgclust.clusters.correction_conflicts import (
+    ContradictionError,
+    contradiction,
+    correction_text,
+    demanded,
+    linked,
+    possible,
+    refusal,
 )
 from imgclust.clusters.feature_space import Space, Vectors, unit
-from imgclust.errors import UsageError
 from imgclust.wording import counted, joined
 
 if TYPE_CHECKING:
     from imgclust.clusters.model import Model
     from imgclust.clusters.space_fit import CurrentClusters
 
-_NAMED = 3  # contradicting corrections that a message names
-
-
-class ContradictionError(UsageError):
-    """Corrections that contradict each other, or what a person wants now.
-
-    Attributes
-    ----------
-    numbers
-        The others.
-    """
-
-    def __init__(self, message: str, numbers: Sequence[int]) -> None:
-        super().__init__(message)
-        self.numbers = tuple(numbers)
-
-
-class TooFewClustersError(ContradictionError):
-    """Corrections that more clusters could satisfy.
-
-    Attributes
-    ----------
-    clusters, needed
-        How many there are, and how many there have to be.
-    """
-
-    def __init__(self, message: str, numbers: Sequence[int], *, clusters: int, needed: int) -> None:
-        super().__init__(message, numbers)
-        self.clusters = clusters
-        self.needed = needed
-
-
-def correction_text(one: Correction, catalog: Catalog) -> str:
-    """A correction in words."""
-
-    def image(content: int) -> str:
-        images = catalog.images.with_content(content)
-        return f"image {images[0].id}" if images else "an image that has left"
-
-    if one.kind in {"in", "not_in"}:
-        near = ", a near copy" if one.follows else ""
-        how = "in" if one.kind == "in" else "not in"
-        return f"{image(one.content)} {how} cluster {one.cluster}{near}"
-    if one.kind == "outlier":
-        return f"{image(one.content)} is an outlier"
-    assert one.other is not None
-    return f"{image(one.content)} and {image(one.other)} {one.kind}"
-
-
-def contradiction(
-    catalog: Catalog, others: Sequence[Correction], what: str, *, every: bool = False
-) -> UsageError:
-    """The error that names corrections which something contradicts.
-
-    One of them has to be taken back, or (`every`) all of them.
-    """
-    if not others:
-        return UsageError(f"{what}: it cannot be done with the clusters there are")
-    return ContradictionError(
-        f"{what} contradicts {_named(others, catalog)}; to take {_back(others, every=every)}",
-        [one.id for one in others],
-    )
-
-
-def _named(others: Sequence[Correction], catalog: Catalog) -> str:
-    noun = "correction" if len(others) == 1 else "corrections"
-    shown = "; ".join(f"{one.id}: {correction_text(one, catalog)}" for one in others[:_NAMED])
-    more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
-    return f"{noun} {shown}{more}"
-
-
-def _back(others: Sequence[Correction], *, every: bool = False) -> str:
-    """How to take corrections back: "it back: imgclust ..."."""
-    numbers = [str(one.id) for one in others[:_NAMED]]
-    command = "imgclust clusters corrections --remove"
-    if len(others) == 1:
-        return f"it back: {command} {numbers[0]}"
-    if every:
-        return f"them back: {command} {' --remove '.join(numbers)}"
-    return f"one of them back: {command} {numbers[0]} (or {', or '.join(numbers[1:])})"
-
-
-@dataclass(frozen=True, eq=False)
-class Demanded:
-    """Corrections as demands on the contents that they are about.
-
-    Attributes
-    ----------
-    keys
-        Those contents, ascending, as far as a clustering has them.
-    demands
-        On the rows of `keys`.
-    idle
-        Corrections that are about a cluster that the clustering does not have, "in" ones only.
-    """
-
-    keys: npt.NDArray[np.int64]
-    demands: Demands
-    idle: tuple[Correction, ...]
-
-
-def demanded(
-    active: Sequence[Correction], there: Iterable[int], clusters: Sequence[int]
-) -> Demanded:
-    """What corrections ask of contents that are `there`, in a clustering with these clusters."""
-    known = set(there)
-    about = {key for one in active for key in one.contents if one.kind != "outlier"}
-    keys = np.array(sorted(known & about), np.int64)
-    row = {key: place for place, key in enumerate(keys.tolist())}
-    place_of = {cluster: place for place, cluster in enumerate(clusters)}
-    group = list(range(len(keys)))
-    fixed = np.full(len(keys), -1, np.int32)
-    barred: list[tuple[int, int]] = []
-    apart: list[tuple[int, int]] = []
-    idle: list[Correction] = []
-
-    def root(place: int) -> int:
-        while group[place] != place:
-            group[place] = group[group[place]]
-            place = group[place]
-        return place
-
-    for one in active:
-        if one.kind == "outlier" or not all(key in row for key in one.contents):
-            continue
-        mine = row[one.content]
-        if one.other is not None:
-            pair = (mine, row[one.other])
-            if one.kind == "apart":
-                apart.append(pair)
-            else:
-                group[root(pair[0])] = root(pair[1])
-        elif one.cluster in place_of:
-            place = place_of[one.cluster]
-            if one.kind == "in":
-                fixed[mine] = place
-            else:
-                barred.append((mine, place))
-        elif one.kind == "in":
-            idle.append(one)
-    groups = np.array([root(place) for place in range(len(keys))], np.int64)
-    return Demanded(keys, Demands(groups, fixed, tuple(barred), tuple(apart)), tuple(idle))
-
-
-def linked(active: Sequence[Correction], contents: Iterable[int]) -> list[Correction]:
-    """The corrections about these contents, and about those that these are tied to by others."""
-    reached, due = set(contents), list(contents)
-    of: dict[int, list[Correction]] = {}
-    for one in active:
-        for key in one.contents:
-            of.setdefault(key, []).append(one)
-    while due:
-        for one in of.get(due.pop(), ()):
-            fresh = set(one.contents) - reached
-            reached |= fresh
-            due += fresh
-    return [one for one in active if one.content in reached]
-
-
-def _possible(
-    active: Sequence[Correction], there: Iterable[int], clusters: Sequence[int], *, more: int = 0
-) -> bool:
-    """Whether corrections can be satisfied in a clustering with `more` clusters than these."""
-    ids = (*clusters, *range(-more, 0))
-    return can_be_satisfied(demanded(active, there, ids).demands, len(ids))
-
-
-def _refusal(
-    catalog: Catalog,
-    active: Sequence[Correction],
-    there: Collection[int],
-    clusters: Sequence[int],
-    *,
-    new: Collection[int] = (),
-    what: str | None = None,
-) -> UsageError:
-    """The error that says why corrections cannot be satisfied, and names no others than prevent it.
-
-    Without `what` the clusters are the ones that someone wants to make.
-    """
-    given = [one for one in active if one.id in new]
-    others = [one for one in active if one.id not in new]
-    k, ample = len(clusters), 2 * len(active)  # a cluster for each content, if need be
-
-    def conflict(more: int) -> list[Correction] | None:
-        return smallest_conflict(
-            given, others, lambda some: _possible(some, there, clusters, more=more)
-        )
-
-    in_the_way = conflict(ample)
-    if in_the_way is not None:
-        return contradiction(catalog, in_the_way, what or f"to make {counted(k, 'cluster')}")
-    less, enough = 0, ample
-    while less < enough:
-        middle = (less + enough) // 2
-        if _possible(active, there, clusters, more=middle):
-            enough = middle
-        else:
-            less = middle + 1
-    needed, in_the_way = k + enough, conflict(0) or []
-    back = f", or take {_back(in_the_way)}" if in_the_way else ""
-    beside = _named(in_the_way, catalog) if in_the_way else ""
-    if what is None:
-        few = f"{counted(k, 'cluster')} {'is' if k == 1 else 'are'} too few for {beside}"
-        message = f"{few}; use -k {needed} or more{back}"
-    else:
-        few = "not possible in " + ("one cluster" if k == 1 else f"the {k:,} clusters there are")
-        frozen = {*clusters} <= {*catalog.clusterings.frozen()}
-        which = f"clusters split {clusters[0] if k == 1 else 'ID'}" if frozen else "cluster"
-        beside = f", beside {beside}" if beside else ""
-        message = f"{what}: {few}{beside}; make more with imgclust {which} -k {needed}{back}"
-    return TooFewClustersError(message, [one.id for one in in_the_way], clusters=k, needed=needed)
+_NAMED = 3  # corrections that wait, in a message
 
 
 def enforce(
@@ -300,7 +94,7 @@ def enforce(
         placed = satisfied(points, model.clustering.centroids, assigned, demands)
     except UnsatisfiableError as error:
         concerned = linked(active, found.keys[[*error.rows]].tolist())
-        raise _refusal(catalog, concerned, now, ids, new=set(new), what=what) from None
+        raise refusal(catalog, concerned, now, ids, new=set(new), what=what) from None
     moved = np.flatnonzero(placed != assigned)
     apart = np.linalg.norm(points[moved] - model.clustering.centroids[placed[moved]], axis=1)
     catalog.assignments.move(
@@ -313,34 +107,37 @@ def enforce(
     return [int(key) for key in found.keys[moved]]
 
 
-def enforce_arrivals(catalog: Catalog, model: Model, keys: Sequence[int]) -> None:
+def enforce_arrivals(catalog: Catalog, model: Model, keys: Sequence[int]) -> list[str]:
     """The same for contents that arrive, which nobody waits for: nothing is refused.
 
     What was said about an image that comes back may have been contradicted while it was away. Then
-    what was said last counts, and the others end.
+    what was said last counts, and the others end; returns a sentence about each.
     """
     try:
         enforce(catalog, model, contents=keys)
+        return []
     except ContradictionError:
         if model.clustering.id != catalog.clusterings.current_id():
-            return  # whoever makes that clustering gets the error
-        active = linked(catalog.corrections.active(), keys)
-        ids = model.clustering.cluster_ids
-        now = catalog.assignments.clusters_of(
-            model.clustering.id, {key for one in active for key in one.contents}
+            return []  # whoever makes that clustering gets the error
+    active = linked(catalog.corrections.active(), keys)
+    ids = model.clustering.cluster_ids
+    now = catalog.assignments.clusters_of(
+        model.clustering.id, {key for one in active for key in one.contents}
+    )
+    kept: list[Correction] = []
+    ended: list[str] = []
+    for one in reversed(active):
+        if possible([*kept, one], now, ids):
+            kept.append(one)
+            continue
+        catalog.corrections.end([one.id], "contradicted")
+        ended.append(
+            f"correction {one.id} ends ({correction_text(one, catalog)}): an image is back, and "
+            "what was said since, or the number of clusters, contradicts it"
         )
-        kept: list[Correction] = []
-        for one in reversed(active):
-            if _possible([*kept, one], now, ids):
-                kept.append(one)
-                continue
-            catalog.event(
-                "corrections",
-                f"correction {one.id} ends ({correction_text(one, catalog)}): an image is back, "
-                "and what was said since, or the number of clusters, contradicts it",
-            )
-            catalog.corrections.end([one.id], "contradicted")
-        enforce(catalog, model, contents=keys)
+        catalog.event("corrections", ended[-1])
+    enforce(catalog, model, contents=keys)
+    return ended
 
 
 def follow_near_copies(
@@ -428,7 +225,7 @@ def corrected(
     except UnsatisfiableError as error:
         concerned = linked(active, found.keys[[*error.rows]].tolist())
         there = set(found.keys.tolist())
-        raise _refusal(catalog, concerned, there, matching.ids) from None
+        raise refusal(catalog, concerned, there, matching.ids, every=active) from None
     changed = rows[placed != assigned]
     everywhere = done.assigned.copy()
     everywhere[rows] = placed

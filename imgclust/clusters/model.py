@@ -141,8 +141,10 @@ class Model:
         vectors: Vectors,
         *,
         among: Mapping[int, Sequence[int]] | None = None,
-    ) -> None:
+    ) -> list[str]:
         """Store the assignments of arrivals `(n, d)`; the caller holds the transaction.
+
+        Returns what is to be said of corrections that ended.
 
         Each joins the nearest cluster, those contents that are in `among` the nearest of these. In
         the smoothed space others follow the representative of their burst group.
@@ -159,7 +161,8 @@ class Model:
         )
         if catalog.corrections.some:
             correction_demands.follow_near_copies(catalog, keys, vectors, self.clustering.recipe)
-            correction_demands.enforce_arrivals(catalog, self, keys)
+            return correction_demands.enforce_arrivals(catalog, self, keys)
+        return []
 
     def points(self, vectors: Vectors) -> Vectors:
         """Embeddings `(n, d)` in the space of the clustering, `(n, dims)`."""
@@ -248,11 +251,14 @@ class ArrivalAssigner:
         self._model: Model | None = None
         self._finder: BurstFinder | None = None
 
-    def assign(self, keys: Sequence[int], vectors: Vectors) -> None:
-        """Store the assignments of new embeddings; the caller holds the transaction."""
+    def assign(self, keys: Sequence[int], vectors: Vectors) -> list[str]:
+        """Store the assignments of new embeddings; the caller holds the transaction.
+
+        Returns what is to be said of corrections that ended.
+        """
         model = self._current()
         if model is None:
-            return
+            return []
         current = model.clustering.id
         if self._finder is not None:
             self._finder.take_in(keys, unit(vectors))
@@ -260,7 +266,7 @@ class ArrivalAssigner:
         known = self._catalog.assignments.clusters_of(current, keys)
         frozen = set(self._catalog.clusterings.frozen()) if known else set()
         among = {key: (cluster,) for key, cluster in known.items() if cluster in frozen}
-        model.take_in(self._catalog, keys, vectors, among=among)
+        return model.take_in(self._catalog, keys, vectors, among=among)
 
     def prepare(self) -> None:
         """Load the current clustering now, so that the next commit is short."""

@@ -30,12 +30,8 @@ from imgclust.clusters.cluster_count import (
     with_steps,
 )
 from imgclust.clusters.clustering_history import undo
-from imgclust.clusters.correction_demands import (
-    TooFewClustersError,
-    corrected,
-    idle_count,
-    idle_notes,
-)
+from imgclust.clusters.correction_conflicts import TooFewClustersError
+from imgclust.clusters.correction_demands import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
 from imgclust.clusters.model import ArrivalAssigner, ChangedMeanwhileError
 from imgclust.clusters.publish import drop_unpublished, publish

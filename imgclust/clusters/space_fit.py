@@ -124,10 +124,10 @@ def count_sentence(done: Fit, named: int, space: Space) -> str:
         return done.sentence
     if not named:
         return all_distinct(done.k, done.asked_k, space.group(done.k))
-    beside = done.k - named
+    others = counted(done.k - named, *space.group(done.k))
     return (
-        f"k = {done.k:,}: beside the {named:,} named clusters there are only "
-        f"{beside:,} {space.group(done.k)[1]}; {done.asked_k:,} was asked"
+        f"k = {done.k:,}: beside {counted(named, 'named cluster')} there are only {others}; "
+        f"{done.asked_k:,} was asked"
     )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from imgclust.catalog import Catalog
 from imgclust.clustering import Fit, Matching, fit, match, satisfied, suggest, sweep
-from imgclust.clusters.correction_demands import demanded, require_mergeable, without_empty
+from imgclust.clusters.correction_conflicts import demanded
+from imgclust.clusters.correction_demands import require_mergeable, without_empty
 from imgclust.clusters.feature_space import Vectors
 from imgclust.clusters.partial_update import (
     Change,

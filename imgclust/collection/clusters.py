@@ -6,6 +6,7 @@ import os
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.config import Clustering as Rules
 from imgclust.errors import UsageError
 from imgclust.paths import Located, as_path
-from imgclust.wording import counted, printable
+from imgclust.wording import counted, printable, shows
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -278,7 +279,11 @@ def cluster_name(wanted: str) -> str:
         When it is too long, holds control characters, or is a number: that would be an id.
     """
     chosen = unicodedata.normalize("NFC", wanted.strip())
-    if len(chosen) > _LONGEST_NAME or any(unicodedata.category(c)[0] == "C" for c in chosen):
+    control = any(
+        unicodedata.category(one)[0] == "C" and not shows(one, before)
+        for before, one in pairwise(f" {chosen}")
+    )
+    if len(chosen) > _LONGEST_NAME or control:
         raise UsageError(
             f"a cluster's name has at most {_LONGEST_NAME} characters, none of them control "
             "characters"

@@ -570,8 +570,9 @@ class Collection:
         format: str,
         embeddings: bool = False,
         selection: Selection | None = None,
+        cluster: int | str | None = None,
     ) -> results.ExportResult:
-        """Write all images with cluster, distance and map coordinates.
+        """Write all images, or those of `selection` and `cluster`, with map coordinates.
 
         Parameters
         ----------
@@ -579,14 +580,11 @@ class Collection:
             A path, replaced in one step, a binary stream, or for "xmp" None: beside the images.
         format
             "json", "csv", "parquet" (needs pyarrow), "classic", "projector" or "xmp" (folders).
-        selection
-            Only images that were taken then, by that camera.
 
         Raises `UsageError` for a path among the images or in our folders.
         """
-        return exports.write(
-            self._context, to, format=format, embeddings=embeddings, selection=selection
-        )
+        only = exports.chosen(self._context, selection, cluster)
+        return exports.write(self._context, to, format=format, embeddings=embeddings, only=only)
 
     def report(self, to: Path | None = None) -> results.ReportResult:
         """Write the collection as one HTML page that needs no other file, of at most 20 MB.

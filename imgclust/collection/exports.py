@@ -65,15 +65,34 @@ def view(
     return result
 
 
+def chosen(
+    context: Context, selection: Selection | None, cluster: int | str | None
+) -> frozenset[int] | None:
+    """Ids of the images that are chosen so and are in this cluster; None for all.
+
+    Raises
+    ------
+    NothingThereError
+        When there is no such cluster.
+    """
+    only = None if selection is None else selection.images(context)
+    if cluster is None:
+        return only
+    catalog = context.catalog
+    number = catalog.clusterings.find(cluster)
+    members = frozenset(catalog.assignments.images_in(context.current().id, number))
+    return members if only is None else members & only
+
+
 def write(
     context: Context,
     to: Target,
     *,
     format: str,
     embeddings: bool,
-    selection: Selection | None,
+    only: frozenset[int] | None,
 ) -> ExportResult:
-    """See `Collection.export`."""
+    """See `Collection.export`; `only`: ids of the images, None for all."""
     from imgclust.export import check_target, export
 
     require_export(to, format=format, embeddings=embeddings)
@@ -90,7 +109,7 @@ def write(
         collection=context.name,
         thumbnail=context.thumbnail,
         embeddings=embeddings,
-        only=None if selection is None else selection.images(context),
+        only=only,
         progress=context.progress,
         stop=context.stop,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from imgclust.catalog import Correction
 from imgclust.clusters import Previewer, SweepPreview
 from imgclust.collection import activity, duplicates, k_choice, map_points
 from imgclust.collection.corrections import Corrections
@@ -68,6 +69,13 @@ class Gallery:
         Raises as `map_overview`.
         """
         return map_points.points(self._context, after=after)
+
+    def said_of(self, image: int) -> tuple[Correction, ...]:
+        """What people said about where an image belongs, as far as it counts, oldest first."""
+        known = self._context.catalog.images.get(image)
+        if known is None:
+            return ()
+        return tuple(self._context.catalog.corrections.about([known.content]))
 
     def file_troubles(self, *, limit: int) -> activity.FileTroubles:
         """Files that cannot be read, damaged and missing images: the first so many of each."""

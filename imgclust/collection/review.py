@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -174,20 +174,24 @@ def answered(
     Without `finish` the links and pages are left to who calls this, so that a session of many
     answers does not wait for them each time.
     """
+    from imgclust.clusters import Model, enforce
+
     catalog, kind = context.catalog, "together" if same else "apart"
     pairs = [pair for pair in pairs if pair[0].content != pair[1].content]
     if not pairs:
         raise UsageError("the two images have the same bytes; they are always together")
-    answers: list[Answer] = []
-    moved: set[int] = set()
+    what = f"images {pairs[0][0].id} and {pairs[0][1].id} {kind}"
+    if len(pairs) > 1:
+        what = f"{len(pairs) + 1:,} images {kind}"
     try:
         with catalog.transaction():
-            for first, second in pairs:
-                answer, here = _answer(context, first, second, kind=kind, made_by=made_by)
-                answers.append(answer)
-                moved.update(here)
-            catalog.clusterings.confirm(context.current().id)
-            images = sum(len(catalog.images.with_content(key)) for key in moved)
+            current = context.current()
+            answers = [_stored(context, *pair, kind=kind, made_by=made_by) for pair in pairs]
+            new = [one.correction for one in answers if not one.already]
+            moved = enforce(catalog, Model(catalog, current), new=new, what=what) if new else []
+            catalog.ledger.queue_links_of(moved)
+            catalog.clusterings.confirm(current.id)
+            of = {key: len(catalog.images.with_content(key)) for key in moved}
             if dry_run:
                 raise _UndoneError
     except _UndoneError:
@@ -195,26 +199,26 @@ def answered(
     else:
         if finish:
             finish_answers(context, moved=bool(moved))
+    images = sum(of.values())
+    if len(pairs) == 1:  # others may have moved with the two
+        answers = [replace(answers[0], moved=images)]
+    else:
+        others = [other.content for _, other in pairs]
+        answers = [
+            replace(one, moved=of.get(key, 0)) for one, key in zip(answers, others, strict=True)
+        ]
     return Paired(kind, tuple(answers), moved=images, dry_run=dry_run)
 
 
-def _answer(
-    context: Context, first: Image, second: Image, *, kind: str, made_by: str
-) -> tuple[Answer, list[int]]:
-    """Store one answer, in the caller's transaction; returns the contents that have moved too."""
-    from imgclust.clusters import Model, enforce
-
-    catalog = context.catalog
+def _stored(context: Context, first: Image, second: Image, *, kind: str, made_by: str) -> Answer:
+    """Store one answer, unless it is there; the caller holds the transaction."""
+    corrections = context.catalog.corrections
     pair = {first.content, second.content}
-    for old in catalog.corrections.about([first.content]):
+    for old in corrections.about([first.content]):
         if old.kind == kind and set(old.contents) == pair:
-            return Answer(old.id, kind, first.id, second.id, moved=0, already=True), []
-    number = catalog.corrections.add(kind, first.content, other=second.content, made_by=made_by)
-    what = f"images {first.id} and {second.id} {kind}"
-    moved = enforce(catalog, Model(catalog, context.current()), new=[number], what=what)
-    catalog.ledger.queue_links_of(moved)
-    images = sum(len(catalog.images.with_content(key)) for key in moved)
-    return Answer(number, kind, first.id, second.id, moved=images, already=False), moved
+            return Answer(old.id, kind, first.id, second.id, moved=0, already=True)
+    number = corrections.add(kind, first.content, other=second.content, made_by=made_by)
+    return Answer(number, kind, first.id, second.id, moved=0, already=False)
 
 
 def finish_answers(context: Context, *, moved: bool) -> None:

@@ -70,11 +70,12 @@ class Ranking:
             When the file was written last.
         """
         width, height, size = shape
-        stem = os.path.splitext(image.path)[0]
+        stem, suffix = os.path.splitext(image.path)
+        itself = os.fsdecode(suffix).lower() in RAW_SUFFIXES  # a picture under such a name
         return (
             int(not any(is_below(image.path, folder) for folder in self.keep)),
             int(not known.camera),
-            int(stem not in raw),
+            int(stem not in raw or itself),
             known.taken or "~",
             int(is_derived(image.path)),
             int(not known.lossless),

@@ -300,7 +300,7 @@ def _picture(content: bytes, kind: str, wanted: _Wanted, *, slow: bool) -> Pictu
             damage = wrong_checksum(content)
             content = repaired(content) if slow else content
         if slow and kind == "JPEG":
-            content = jpeg.without_descriptions(content)
+            content = jpeg.with_end(jpeg.without_descriptions(content))
         image = _opened(content, kind, slow=slow)
         image = image if slow or kind != "TIFF" else main_page(image)
         width, height = image.size

@@ -46,6 +46,16 @@ def without_descriptions(content: bytes) -> bytes:
     return b"".join([*parts, content[at:]])
 
 
+def with_end(content: bytes) -> bytes:
+    """The file with the marker that ends it, where that alone is missing; else as it is."""
+    whole = content.removesuffix(b"\xff") + b"\xff\xd9"
+    try:
+        simplejpeg.decode_jpeg(whole, colorspace="GRAY")  # strictly: no pixel is made up
+    except ValueError:
+        return content
+    return whole
+
+
 def pixels_of(
     content: bytes, image: Image.Image, scale: int
 ) -> tuple[NDArray[np.uint8] | None, str]:

@@ -39,12 +39,12 @@ Vectors = npt.NDArray[np.float32]
 class Assigner(Protocol):
     """Puts new embeddings into the current clustering, which it reads inside the commit.
 
-    `prepare` reads before it what may take long.
+    `prepare` reads before it what may take long; `assign` returns what is to be said.
     """
 
     def prepare(self) -> None: ...
 
-    def assign(self, keys: Sequence[int], vectors: Vectors) -> None: ...
+    def assign(self, keys: Sequence[int], vectors: Vectors) -> Sequence[str] | None: ...
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,7 @@ class Committer:
         self._rules = rules
         self._clock = clock
         self._assigner = assigner
+        self._notes: Sequence[str] = ()
         self._counts = counts
         self._emit = emit
         self._rows = rows or Rows(catalog, disk, clock)
@@ -134,6 +135,8 @@ class Committer:
                 cluster = clusters[content]
                 event = replace(event, cluster=cluster, cluster_name=names.get(cluster))
             self._emit(event)
+        for note in self._notes:
+            self._emit(Event("note", note))
         self._count_touched()
         return bool(said)
 
@@ -183,6 +186,7 @@ class Committer:
     ) -> list[tuple[Event, int | None]]:
         """Write the outcomes; returns what is to be said, each with its content."""
         said: list[tuple[Event, int | None]] = []
+        self._notes = ()
         fresh: dict[int, Vectors] = {}
         new = self._write_new(outcomes, embedded, fresh, scope)
         for outcome in outcomes:
@@ -190,7 +194,8 @@ class Committer:
             if event is not None:
                 said.append((event, content))
         if fresh:
-            self._assigner.assign(list(fresh), np.stack(list(fresh.values())))
+            assigned = self._assigner.assign(list(fresh), np.stack(list(fresh.values())))
+            self._notes = assigned or ()
         return said
 
     def settle(self, *, scanning: bool) -> bool:

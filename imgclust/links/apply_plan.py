@@ -145,7 +145,9 @@ class PlanRun:
     def _remove(self, rows: list[LedgerRow]) -> None:
         for row in rows:
             state = self._tree.state(row)
-            if state is EntryState.OURS:
+            if state is EntryState.OURS and self._is_last_name(row):
+                self.foreign.append(self._tree.shown(row))
+            elif state is EntryState.OURS:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._tree.path(row.folder, row.entry))
                 self.removed += 1
@@ -153,6 +155,13 @@ class PlanRun:
                 self.foreign.append(self._tree.shown(row))
         self._leave({row.folder for row in rows})
         self._ledger.forget(rows)
+
+    def _is_last_name(self, row: LedgerRow) -> bool:
+        """Whether a hard link is all that is left of a file: perhaps a person has moved it here."""
+        if row.mode != "hardlink" or original_of(row.target) is not None:
+            return False
+        found = stat_of(self._tree.path(row.folder, row.entry))
+        return found is not None and found.st_nlink == 1
 
     def _leave(self, folders: set[bytes]) -> None:
         for folder in folders:
@@ -327,7 +336,8 @@ class Applied:
     created, removed, moved, kept
         Numbers of links.
     foreign
-        Paths below the link folder of entries that are no longer what we made; left alone.
+        Paths below the link folder of entries that are no longer what we made, and of hard links
+        that are the last names of their files; left alone.
     unmade
         Images without the link that is wanted: the original is absent and the mode needs it, or
         something that is not ours has the name of the cluster's folder.

@@ -181,6 +181,11 @@ class TreeReader:
                 now_ns, here = self._clock(), now_here
                 due |= fresh
                 missing, strange = self._read_folders(due, ours - here.keys(), young)
+            # A copy may have been made long before its original entry went.
+            elsewhere = {name for name in here.keys() - due if self._is_ours(name)}
+            if elsewhere and len(self._matched(missing, strange)) < len(missing):
+                due |= elsewhere
+                missing, strange = self._read_folders(due, ours - here.keys(), young)
             found = self._sorted(missing, strange, young, here, now_ns)
         noted = {
             name: ReadFolder(here[name].inode, here[name].mtime_ns, now_ns)
@@ -339,10 +344,7 @@ class TreeReader:
         for row, folder, entry, sure in pairs:
             place = (row.image, folder, entry)
             seen = since.get(place, now)
-            own = folder not in self._clusters and not (self._outliers and folder == OUTLIERS)
-            if not sure and folder == row.folder:
-                continue  # a copy beside what it was copied from says nothing
-            if (not sure or own) and now - seen < self._delay_s:
+            if (not sure or not self._is_ours(folder)) and now - seen < self._delay_s:
                 still.append(LinkMove(*place, seen, "young"))
                 continue
             found.placed.append((row, self._at(row, folder, entry)))
@@ -359,6 +361,10 @@ class TreeReader:
         found.lost += sorted({row.image for row in missing} - matched)
         found.gone += [(one.folder, one.entry) for one in missing if one.image not in matched]
         return found
+
+    def _is_ours(self, folder: bytes) -> bool:
+        """Whether it is the folder of a cluster, or of outliers where that is in use."""
+        return folder in self._clusters or (self._outliers and folder == OUTLIERS)
 
     def _cluster_of(self, image: int) -> int | None:
         row, current = self._catalog.images.get(image), self._catalog.clusterings.current_id()
@@ -420,6 +426,8 @@ class TreeReader:
             else:
                 likely = [] if not stat.S_ISREG(found.st_mode) else by_size.get(found.st_size, [])
             for row in likely:
+                if folder == row.folder:
+                    continue  # a copy beside what it was copied from says nothing
                 if (row.folder, row.entry) in left and self._is_copy(row, path, found):
                     del left[row.folder, row.entry]
                     pairs.append((row, folder, entry, False))

@@ -45,18 +45,24 @@ def export(
     embeddings: Annotated[
         bool, Query(description="With the embedding of each image; not as CSV.")
     ] = False,
+    cluster: Annotated[
+        str | None, Query(description="Only images of this cluster: its id or name.")
+    ] = None,
     since: Since = None,
     until: Until = None,
     camera: Camera = None,
 ) -> Response:
     """Send all images with clusters and map coordinates; as `imgclust export --out -`."""
     chosen = selection(since, until, camera)
+    file = name if cluster is None else f"{name} {cluster}"
 
     def write(path: Path) -> None:
         with site.open(name) as collection:
-            collection.export(path, format=format, embeddings=embeddings, selection=chosen)
+            collection.export(
+                path, format=format, embeddings=embeddings, selection=chosen, cluster=cluster
+            )
 
-    return _sent(_made(write), f"{name}.{format}", _KINDS[format])
+    return _sent(_made(write), f"{file}.{format}", _KINDS[format])
 
 
 @router.get("/collections/{name}/backup", responses=_files(_BACKUP, also=(409,)))

@@ -55,7 +55,8 @@ _ORDERS = (
 _FIRST = 200
 # Width and height of the elbow curve, in units of its own.
 _BOX = (600.0, 200.0)
-_SIMILAR = 12
+_SIMILAR, _FOUND = 12, 40
+_NONE: list[int] = []
 # Rows of a list of files, of jobs, and groups of copies on one page.
 _ROWS, _JOBS, _GROUPS = 200, 8, 50
 
@@ -146,9 +147,12 @@ def cluster(
         shown = collection.service.members(cluster, order=order, selection=chosen, limit=_FIRST)
         rows = sorted(collection.clusters(), key=lambda one: -one.size)
     row = next(one for one in rows if str(one.id) == cluster or one.name == cluster)
+    at = rows.index(row)
     return page(
         "cluster.html",
         row=row,
+        previous=rows[at - 1] if at else None,
+        next=rows[at + 1] if at + 1 < len(rows) else None,
         title=row.name or f"Cluster {row.id}",
         page_of=shown,
         others=[one for one in rows if one is not row],
@@ -167,20 +171,29 @@ def image(site: Here, name: Name, image: Image) -> Response:
         last = collection.service.changes().last
         shown = collection.service.image(image)
         found = collection.query(image, n=_SIMILAR)
+        said = collection.service.gallery.said_of(image)
+        rows = () if shown.cluster is None else collection.clusters()
     return page(
         "image.html",
         image=shown,
+        names={one.id: one.name or f"Cluster {one.id}" for one in rows},
         neighbours=found.neighbours,
+        said=said,
+        others=[one for one in rows if one.id != shown.cluster],
         **_common(site, name, "image", last),
     )
 
 
 @router.get("/c/{name}/search")
-def search(site: Here, name: Name) -> Response:
-    """Search by a picture."""
-    with site.open(name) as collection:
+def search(
+    site: Here, name: Name, image: Annotated[list[int], Query(max_length=100)] = _NONE
+) -> Response:
+    """Search by a picture that is sent, or by images of the collection."""
+    with site.ready(name) as collection:
         last = collection.service.changes().last
-    return page("search.html", **_common(site, name, "search", last))
+        asked = [collection.service.image(one) for one in image]
+        found = collection.query(image, n=_FOUND).neighbours if image else ()
+    return page("search.html", asked=asked, neighbours=found, **_common(site, name, "search", last))
 
 
 @router.get("/c/{name}/review")

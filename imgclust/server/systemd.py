@@ -22,6 +22,7 @@ def notify(state: str) -> bool:
         contextlib.suppress(OSError),
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel,
     ):
+        channel.setblocking(False)  # whoever does not read must not stop the service
         channel.connect(address)
         channel.sendall(state.encode())
         return True

@@ -35,8 +35,8 @@ def _called(cluster: int | None, name: str | None) -> str:
     return f"{cluster} {printable(name)}" if name else str(cluster)
 
 
-def corrected(screen: Screen, result: Corrected) -> None:
-    """What a correction did, or would."""
+def corrected(screen: Screen, result: Corrected, *, similar: str = "--similar") -> None:
+    """What a correction did, or would; `similar` is what moves images that look like them."""
     if screen.quiet and not result.dry_run:
         return
     would = "would " if result.dry_run else ""
@@ -75,9 +75,9 @@ def corrected(screen: Screen, result: Corrected) -> None:
         too = "would be moved" if would else "was moved" if number == 1 else "were moved"
         screen.summary(f"{counted(number, 'image')} that look like them {too} too")
     elif number == 1:
-        screen.summary("1 more looks like this: --similar moves it too")
+        screen.summary(f"1 more looks like this: {similar} moves it too")
     else:
-        screen.summary(f"{number:,} more look like this: --similar moves them too")
+        screen.summary(f"{number:,} more look like this: {similar} moves them too")
 
 
 def corrections(screen: Screen, result: CorrectionList) -> None:

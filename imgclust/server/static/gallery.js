@@ -118,7 +118,10 @@ function heard(change) {
 }
 
 let busy = false; // a command of this page changes what the events tell of
-const concerns = (cluster) => !grid?.dataset.cluster || Number(grid.dataset.cluster) === cluster;
+const concerns = (cluster) => {
+  const here = grid?.dataset.cluster ?? byId("cluster")?.dataset.cluster;
+  return !here || Number(here) === cluster;
+};
 
 async function arrived({ image, cluster }) {
   const size = document.querySelector(`.wall [data-cluster="${cluster}"] .size`);
@@ -167,7 +170,7 @@ function count(item, more) {
 async function news() {
   const key = `imgclust ${collection} seen`;
   const seen = Number(localStorage.getItem(key) ?? -1);
-  const found = await request(`news?after=${Math.max(seen, 0)}`);
+  const found = await request(`news?after=${seen < 0 ? Number.MAX_SAFE_INTEGER : seen}`);
   localStorage.setItem(key, found.last);
   if (seen < 0) return;
   for (const { cluster, images } of found.clusters) {
@@ -239,9 +242,17 @@ function none() {
 
 function show() {
   const number = selected().length;
+  if (!document.querySelector(".chosen")) return; // the page of one image
   document.querySelector(".chosen").hidden = !number;
   byId("count").textContent = `${number} selected`;
 }
+
+// After "back" the browser has ticked the boxes again.
+addEventListener("pageshow", () => {
+  if (!grid?.dataset.cluster) return;
+  cards().forEach((one) => select(one, one.querySelector("input").checked));
+  show();
+});
 
 grid?.addEventListener("click", (event) => {
   const item = event.target.closest("li");
@@ -258,10 +269,13 @@ grid?.addEventListener("click", (event) => {
 // ---- Commands of a cluster
 
 const cluster = grid?.dataset.cluster;
-const ids = () => selected().map((one) => Number(one.dataset.image));
+// The image of the page that shows one: commands are about it.
+const image = document.querySelector(".large [data-image]")?.dataset.image;
+const ids = () => (image ? [Number(image)] : selected().map((one) => Number(one.dataset.image)));
 
 export async function change(work, said) {
   busy = true;
+  const line = say("One moment…", { keep: true });
   try {
     await work();
     say(said);
@@ -270,11 +284,16 @@ export async function change(work, said) {
     say(error.message);
     return false;
   } finally {
+    line.remove();
     setTimeout(() => { busy = false; }, 1500);
   }
 }
 
-function away(images) {
+function away(images, said) {
+  if (image) {
+    sessionStorage.setItem("imgclust said", said);
+    location.reload();
+  }
   for (const image of images) left(image);
   show();
 }
@@ -282,7 +301,8 @@ function away(images) {
 async function move(images, to) {
   if (!images.length || !to) return;
   const work = () => request(`clusters/${to}/move`, { images });
-  if (await change(work, `${images.length} moved; they stay there`)) away(images);
+  const said = images.length === 1 ? "moved; it stays there" : `${images.length} moved; they stay there`;
+  if (await change(work, said)) away(images, said);
 }
 
 export const commands = {
@@ -290,13 +310,22 @@ export const commands = {
   async new() {
     const images = ids();
     const name = images.length ? await ask("Name of the new cluster", "text") : null;
-    if (name && await change(() => request("clusters", { name, images }), `moved to ${name}`)) away(images);
+    if (name && await change(() => request("clusters", { name, images }), `moved to ${name}`)) away(images, `moved to ${name}`);
   },
   async exclude() {
     const images = ids();
     if (!images.length) return;
-    const work = () => request(`clusters/${cluster}/exclude`, { images });
-    if (await change(work, `${images.length} taken out; they do not come back`)) away(images);
+    const from = cluster ?? byId("cluster").dataset.cluster;
+    const work = () => request(`clusters/${from}/exclude`, { images });
+    const said = `${images.length} taken out; ${images.length === 1 ? "it does" : "they do"} not come back`;
+    if (await change(work, said)) away(images, said);
+  },
+  async forget(button) {
+    const work = () => request("corrections/remove", { corrections: [Number(button.dataset.number)] });
+    if (await change(work, "taken back")) away([], "taken back");
+  },
+  similar() {
+    if (ids().length) location.href = `/c/${collection}/search?${ids().map((one) => `image=${one}`).join("&")}`;
   },
   async rename() {
     const name = await ask("Name of the cluster; its images stay in it", "text");
@@ -362,7 +391,6 @@ byId("more")?.addEventListener("click", async () => {
 
 // ---- One image: the next and the previous of the list that it was opened from
 
-const image = document.querySelector(".large [data-image]")?.dataset.image;
 if (image) {
   const order = JSON.parse(sessionStorage.getItem("imgclust order") ?? "[]");
   const at = order.indexOf(image);
@@ -397,7 +425,7 @@ document.addEventListener("keydown", (event) => {
   if (event.target.matches("input:not([type=checkbox], [type=range]), select, textarea")) return;
   const item = document.activeElement?.closest("#grid li");
   const go = (path) => { location.href = `/c/${collection}/${path}`; };
-  const letters = { m: "move", n: "new", e: "exclude", r: "rename" };
+  const letters = { m: "move", n: "new", e: "exclude", s: "similar", ...(cluster && { r: "rename" }) };
   const place = document.querySelectorAll("header nav:first-child a")[Number(event.key) - 1];
   if (keys[event.key]) { event.preventDefault(); keys[event.key](event); }
   else if (event.key.startsWith("Arrow")) step(event);
@@ -410,9 +438,9 @@ document.addEventListener("keydown", (event) => {
     toggle(item, { range: event.shiftKey });
   } else if (cluster && event.key === "a") { cards().forEach((one) => select(one, true)); show(); }
   else if (cluster && event.key === "Escape") none();
-  else if (cluster && letters[event.key]) { event.preventDefault(); commands[letters[event.key]](); }
-  else if (image && event.key === "j" && !byId("next").hidden) byId("next").click();
-  else if (image && event.key === "k" && !byId("previous").hidden) byId("previous").click();
+  else if ((cluster || byId("cluster")) && letters[event.key]) { event.preventDefault(); commands[letters[event.key]](); }
+  else if (event.key === "j" && byId("next") && !byId("next").hidden) byId("next").click();
+  else if (event.key === "k" && byId("previous") && !byId("previous").hidden) byId("previous").click();
   else if (image && event.key === "c") byId("cluster")?.click();
 });
 byId("help").addEventListener("click", () => byId("keys").showModal());
