@@ -21,9 +21,13 @@ from tests.conftest import write_picture
 COUNTS = [
     *("seen", "ingested", "reused", "unchanged", "skipped", "quarantined", "missing", "seconds"),
     *("held", "offline", "suggestions", "removed", "pending", "excluded", "taken_out"),
+    "still_quarantined",
 ]
 FACTS = ["taken", "taken_from", "camera", "damage"]
-LINKS = ["links", "created", "removed", "missing", "stale", "foreign", "moved", "dangling"]
+LINKS = [
+    *("links", "created", "removed", "missing", "stale", "foreign", "moved", "dangling"),
+    *("corrected", "waiting", "unread"),
+]
 CLUSTER_ROW = [
     *("id", "name", "size", "coherence", "medoid", "outliers", "arrivals", "drift", "drift_high"),
     *("frozen", "folder", "medoid_path"),

@@ -18,7 +18,8 @@ from imgclust.collection.link_corrections import name_in
 from imgclust.locks import FileLock
 from tests.conftest import Open, inside
 
-MODES = ["symlink", "hardlink", "copy"]
+# What a test does is much the same in all modes; a few look at what is not.
+MODES = ["symlink", *(pytest.param(one, marks=pytest.mark.slow) for one in ("hardlink", "copy"))]
 
 
 class Desk:

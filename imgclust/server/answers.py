@@ -39,6 +39,11 @@ _STATUS: tuple[tuple[type[ImgclustError], int], ...] = (
     (ImgclustError, 422),
 )
 _CODES = {404: "nothing", 405: "usage", 400: "usage", 401: "token", 403: "forbidden"}
+# What the framework says in two words.
+_SENTENCES = {
+    "Not Found": "there is nothing at this address",
+    "Method Not Allowed": "this address does not take requests of this kind",
+}
 _PLACES = {"body", "query", "path", "header"}
 ERROR_EXAMPLE = {"error": {"code": "nothing", "message": "no cluster is called 'seven'"}}
 _SCHEMA = {
@@ -156,7 +161,8 @@ def adopt(app: FastAPI, page: Page) -> None:
     async def other(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = _CODES.get(error.status_code, "usage")
-        made = answer(request, error.status_code, code, str(error.detail))
+        said = str(error.detail)
+        made = answer(request, error.status_code, code, _SENTENCES.get(said, said))
         made.headers.update(error.headers or {})
         return made
 
