@@ -62,7 +62,7 @@ def test_failures_of_pages_are_pages(api: TestClient) -> None:
         ("/c/default/duplicates?offset=-1", 422, "offset: "),
         ("/c/default/clusters/1?since=May", 400, "May"),
         ("/static/nothing.js", 404, "nothing.js"),
-        ("/nowhere", 404, "Not Found"),
+        ("/nowhere", 404, "there is nothing at this address"),
     ):
         answer = api.get(path, headers=PAGE)
         shown = "<h1>" in answer.text and 'href="/"' in answer.text and said in answer.text
