@@ -214,7 +214,7 @@ def test_a_narrow_terminal_without_colours(narrow: tuple[Path, dict[str, Outcome
         wide = [line for line in shown(outcome.said, 40).shown if recording.cell_len(line) > 40]
         if "--json" not in call:
             # Only a path that can be pasted is longer: it is there whole, at the end of its line.
-            assert all(re.search(rf" {top}/\S+$", line) for line in wide), (call, wide)
+            assert all(re.search(rf" (file://)?{top}/\S+$", line) for line in wide), (call, wide)
 
 
 @pytest.mark.slow

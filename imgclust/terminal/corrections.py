@@ -150,7 +150,7 @@ def question(
     if screen.shows_pictures and any(pictures):
         screen.blocks(side_by_side(pictures, max(1, min(_SIDE, screen.width // 2 - 1))))
     for image in (one.image, one.other):
-        screen.exact(f"file://{quote_from_bytes(image.path)}  {image.id}, cluster {_home(image)}")
+        screen.exact(f"{image.id}, cluster {_home(image)}: file://{quote_from_bytes(image.path)}")
 
 
 def reviewed(
