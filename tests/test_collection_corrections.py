@@ -349,3 +349,24 @@ def test_an_image_that_comes_back_says_which_correction_ends(
     assert cluster_of(collection, one) != target == cluster_of(collection, other)
     assert satisfied(collection)
     assert collection.doctor().ok
+
+
+def test_links_of_images_that_move_with_an_arrival_follow(
+    collection: Collection, drop: Path
+) -> None:
+    one, between = two_of_one_cluster(collection, drop)
+    home = cluster_of(collection, one)
+    last = next(
+        path
+        for path in sorted(drop.glob("*.png"))
+        if path not in (one, between) and cluster_of(collection, path) == home
+    )
+    target = elsewhere(collection, one)
+    collection.corrections.together(one, between)
+    collection.corrections.together(between, last)
+    collection.remove(between)
+    collection.corrections.move([one], to=target)
+    assert cluster_of(collection, last) == home
+    collection.add([between])
+    assert {cluster_of(collection, path) for path in (one, between, last)} == {target}
+    assert collection.links(check=True).in_step

@@ -62,6 +62,7 @@ def test_failures_of_pages_are_pages(api: TestClient) -> None:
         ("/c/default/duplicates?offset=-1", 422, "offset: "),
         ("/c/default/clusters/1?since=May", 400, "May"),
         ("/static/nothing.js", 404, "nothing.js"),
+        ("/c/default/clusters/0999", 404, "there is no cluster 999"),
         ("/nowhere", 404, "there is nothing at this address"),
     ):
         answer = api.get(path, headers=PAGE)
@@ -71,6 +72,7 @@ def test_failures_of_pages_are_pages(api: TestClient) -> None:
         assert "<script>" not in answer.text.split("</head>")[1]
         assert "error" in api.get(path).json(), path
     assert api.get("/c/default/clusters/999").json()["error"]["code"] == "nothing"
+    assert api.get("/c/default/clusters/01", headers=PAGE).status_code == 200
     assert api.get(f"{HERE}/clusters/999", headers=PAGE).json()["error"]["code"] == "nothing"
 
 

@@ -422,6 +422,18 @@ def test_a_jpeg_without_its_last_pixels_is_cut_short(missing: int) -> None:
     assert picture == Undecodable("the JPEG file is cut short")
 
 
+def test_a_progressive_jpeg_without_its_last_scans_is_cut_short() -> None:
+    noise = np.random.default_rng(1).integers(0, 255, (90, 130, 3), np.uint8)
+    content = pictures.encoded(Image.fromarray(noise), "JPEG", quality=90, progressive=True)
+    first = content.index(b"\xff\xda")
+    scans = [at for at in range(first + 2, len(content) - 1) if content[at : at + 2] == b"\xff\xda"]
+    assert len(scans) > 5
+    for at in scans:
+        before = content.rindex(b"\xff\xc4", 0, at)  # the tables of the scan come before it
+        for end in (before, at):
+            assert decode(content[:end], suffix=".jpg") == Undecodable("the JPEG file is cut short")
+
+
 def test_damaged_raw() -> None:
     pytest.importorskip("rawpy")
     picture = decode(b"II*\0" + bytes(500), suffix=".nef")

@@ -109,6 +109,13 @@ def test_an_export_is_that_of_the_command_line(api: TestClient, run: Run, tmp_pa
     assert api.get(f"{HERE}/export", params={"format": "xmp"}).status_code == 422
 
 
+def test_a_cluster_without_images_is_not_exported(run: Run, index: Path, tmp_path: Path) -> None:
+    ids = [str(row["id"]) for row in run("clusters", "show", "1", "--json").document["images"]]
+    assert run("clusters", "new", "others", *ids).code == 0
+    said = run("export", "--cluster", "1", "--format", "csv", "--out", tmp_path / "x.csv")
+    assert "cluster 1 has no images" in said.refused(3)
+
+
 def test_one_cluster_is_exported(api: TestClient, run: Run, tmp_path: Path) -> None:
     assert run("clusters", "name", "1", "a/b c").code == 0
     members = [row["id"] for row in run("clusters", "show", "1", "--json").document["images"]]

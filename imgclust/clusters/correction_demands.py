@@ -114,7 +114,7 @@ def enforce_arrivals(catalog: Catalog, model: Model, keys: Sequence[int]) -> lis
     what was said last counts, and the others end; returns a sentence about each.
     """
     try:
-        enforce(catalog, model, contents=keys)
+        _placed(catalog, model, keys)
         return []
     except ContradictionError:
         if model.clustering.id != catalog.clusterings.current_id():
@@ -136,8 +136,15 @@ def enforce_arrivals(catalog: Catalog, model: Model, keys: Sequence[int]) -> lis
             "what was said since, or the number of clusters, contradicts it"
         )
         catalog.event("corrections", ended[-1])
-    enforce(catalog, model, contents=keys)
+    _placed(catalog, model, keys)
     return ended
+
+
+def _placed(catalog: Catalog, model: Model, keys: Sequence[int]) -> None:
+    """Enforce what was said about arrivals; links of images that move with them follow."""
+    moved = enforce(catalog, model, contents=keys)
+    if model.clustering.id == catalog.clusterings.current_id():
+        catalog.ledger.queue_links_of(moved)
 
 
 def follow_near_copies(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from imgclust import fs, paths
 from imgclust.collection import duplicates, images
-from imgclust.errors import UsageError
+from imgclust.errors import NothingThereError, UsageError
 from imgclust.wording import printable
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def chosen(
     Raises
     ------
     NothingThereError
-        When there is no such cluster.
+        When there is no such cluster, or it has no images.
     """
     only = None if selection is None else selection.images(context)
     if cluster is None:
@@ -81,6 +81,8 @@ def chosen(
     catalog = context.catalog
     number = catalog.clusterings.find(cluster)
     members = frozenset(catalog.assignments.images_in(context.current().id, number))
+    if not members:
+        raise NothingThereError(f"cluster {number} has no images")
     return members if only is None else members & only
 
 

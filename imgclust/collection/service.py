@@ -340,6 +340,10 @@ class Service:
             counts = catalog.listing.count_by_cluster(after=after, clustering=current)
         return News(last, tuple(ClusterNews(*one) for one in counts.most_common()))
 
+    def cluster_id(self, cluster: int | str) -> int:
+        """Id of a cluster that is named by its id or name; raises NothingThereError without it."""
+        return self._context.catalog.clusterings.find(cluster)
+
     def members(
         self,
         cluster: int | str,

@@ -47,13 +47,31 @@ def without_descriptions(content: bytes) -> bytes:
 
 
 def with_end(content: bytes) -> bytes:
-    """The file with the marker that ends it, where that alone is missing; else as it is."""
+    """The file with the marker that ends it, where that alone is missing; else as it is.
+
+    Of a file in several scans (progressive) nothing tells whether the last ones are missing too.
+    """
+    if not _in_one_scan(content):
+        return content
     whole = content.removesuffix(b"\xff") + b"\xff\xd9"
     try:
         simplejpeg.decode_jpeg(whole, colorspace="GRAY")  # strictly: no pixel is made up
     except ValueError:
         return content
     return whole
+
+
+def _in_one_scan(content: bytes) -> bool:
+    """Whether the frame is sequential, and its first scan has all of its components."""
+    components, at = b"", 2
+    while content[at : at + 1] == b"\xff" and at + 4 <= len(content):
+        marker = content[at + 1]
+        if marker in _SEQUENTIAL:
+            components = content[at + 9 : at + 10]
+        elif marker == _START_OF_SCAN:
+            return bool(components) and content[at + 4 : at + 5] == components
+        at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return False
 
 
 def pixels_of(

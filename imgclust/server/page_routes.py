@@ -146,7 +146,10 @@ def cluster(
         last = collection.service.changes().last
         shown = collection.service.members(cluster, order=order, selection=chosen, limit=_FIRST)
         rows = sorted(collection.clusters(), key=lambda one: -one.size)
-    row = next(one for one in rows if str(one.id) == cluster or one.name == cluster)
+        number = collection.service.cluster_id(cluster)
+    row = next((one for one in rows if one.id == number), None)
+    if row is None:  # another clustering has come in between
+        raise NothingThereError(f"there is no cluster {number} now; look again")
     at = rows.index(row)
     return page(
         "cluster.html",
