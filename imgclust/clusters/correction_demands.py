@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -19,7 +20,6 @@ from imgclust.clustering import (
     satisfied,
 )
 from imgclust.clusters.correction_conflicts import (
-    ContradictionError,
     contradiction,
     correction_text,
     demanded,
@@ -28,6 +28,7 @@ from imgclust.clusters.correction_conflicts import (
     refusal,
 )
 from imgclust.clusters.feature_space import Space, Vectors, unit
+from imgclust.errors import UsageError
 from imgclust.wording import counted, joined
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def enforce_arrivals(catalog: Catalog, model: Model, keys: Sequence[int]) -> lis
     try:
         _placed(catalog, model, keys)
         return []
-    except ContradictionError:
+    except UsageError:
         if model.clustering.id != catalog.clusterings.current_id():
             return []  # whoever makes that clustering gets the error
     active = linked(catalog.corrections.active(), keys)
@@ -136,7 +137,10 @@ def enforce_arrivals(catalog: Catalog, model: Model, keys: Sequence[int]) -> lis
             "what was said since, or the number of clusters, contradicts it"
         )
         catalog.event("corrections", ended[-1])
-    _placed(catalog, model, keys)
+    with contextlib.suppress(
+        UsageError
+    ):  # too hard to tell: no arrival waits for that, doctor says
+        _placed(catalog, model, keys)
     return ended
 
 
