@@ -37,6 +37,10 @@ from imgclust.progress import Progress, StopFlag, silent
 # Large enough that 100,000 links cost a few hundred durable transactions, small enough that a
 # stop waits for little and a crash leaves little open.
 _BATCH = 500
+_LAST_NAMES = (
+    "some hard links stay in the link folder, as the last names of their files; imgclust links "
+    "--check lists them, and who does not want the files deletes them there"
+)
 _Item = TypeVar("_Item")
 
 
@@ -147,6 +151,7 @@ class PlanRun:
             state = self._tree.state(row)
             if state is EntryState.OURS and self._is_last_name(row):
                 self.foreign.append(self._tree.shown(row))
+                self.fell_back.setdefault(_LAST_NAMES)
             elif state is EntryState.OURS:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self._tree.path(row.folder, row.entry))
@@ -342,7 +347,8 @@ class Applied:
         Images without the link that is wanted: the original is absent and the mode needs it, or
         something that is not ours has the name of the cluster's folder.
     fell_back
-        One line when the file system refused the mode and another was used.
+        One line when the file system refused the mode and another was used, or when hard links
+        stay as the last names of their files.
     """
 
     created: int
