@@ -93,7 +93,7 @@ def _put_back(context: Context, images: Sequence[int]) -> None:
 def _correct(context: Context, folder: bytes, moves: Sequence[LinkMove]) -> dict[int, str]:
     """Links that were moved into one folder; returns why some were put back, by image.
 
-    Where one cannot be a correction, each is tried alone.
+    Where one cannot be a correction, the two halves are tried, and so on: few have to be alone.
     """
     catalog = context.catalog
     images = [one.image for one in moves]
@@ -107,11 +107,8 @@ def _correct(context: Context, folder: bytes, moves: Sequence[LinkMove]) -> dict
             _tell(context, said)
     except ImgclustError as error:
         if len(moves) > 1 and not isinstance(error, NothingThereError):
-            return {
-                image: why
-                for one in moves
-                for image, why in _correct(context, folder, [one]).items()
-            }
+            half = len(moves) // 2
+            return _correct(context, folder, moves[:half]) | _correct(context, folder, moves[half:])
         with catalog.transaction():
             _put_back(context, images)
         what = f"{counted(len(images), 'link')} moved to {printable(folder)}"
