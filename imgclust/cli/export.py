@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from imgclust.cli import checks, completion
+from imgclust.cli import checks
 from imgclust.cli.context import Call
 from imgclust.cli.questions import agreed
-from imgclust.cli.typer_ext import Camera, Commands, Since, Until, Yes, selection
+from imgclust.cli.typer_ext import Camera, Commands, OfCluster, Since, Until, Yes, selection
 from imgclust.errors import UsageError
 from imgclust.terminal import exports
 
@@ -55,14 +55,7 @@ def export(
             help="With xmp: sidecars go beside the images; it asks first.",
         ),
     ] = False,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLUSTER",
-            autocompletion=completion.clusters,
-            help="Only images of this cluster (id or name).",
-        ),
-    ] = None,
+    cluster: OfCluster = None,
     since: Since = None,
     until: Until = None,
     camera: Camera = None,

@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from imgclust import numbers
-from imgclust.cli import checks, completion
+from imgclust.cli import checks
 from imgclust.cli.context import Call
-from imgclust.cli.typer_ext import Camera, Commands, Since, Until, decimal, selection, whole
+from imgclust.cli.typer_ext import (
+    Camera,
+    Commands,
+    OfCluster,
+    Since,
+    Until,
+    decimal,
+    selection,
+    whole,
+)
 from imgclust.collection import query_client
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.terminal import query as tables
@@ -53,14 +62,7 @@ def query(
             parser=decimal, metavar="SIMILARITY", help="Leave out those less similar (-1 to 1)."
         ),
     ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CLUSTER",
-            autocompletion=completion.clusters,
-            help="Only images of this cluster (id or name).",
-        ),
-    ] = None,
+    cluster: OfCluster = None,
     region: Annotated[
         str | None,
         typer.Option(

@@ -344,5 +344,14 @@ Camera = Annotated[
     str | None,
     typer.Option("--camera", metavar="NAME", help="Only by cameras with this in their name."),
 ]
+OfCluster = Annotated[
+    str | None,
+    typer.Option(
+        "--cluster",
+        metavar="CLUSTER",
+        autocompletion=completion.clusters,
+        help="Only images of this cluster (id or name).",
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change, change nothing.")]
 Yes = Annotated[bool, typer.Option("-y", "--yes", help="Do not ask.")]
