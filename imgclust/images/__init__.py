@@ -32,6 +32,7 @@ from imgclust.images.headers import Header, Origin, header, read_origin
 from imgclust.images.pixel_similarity import (
     Difference,
     Sameness,
+    SmallPictures,
     cells,
     copies,
     difference,
@@ -39,6 +40,7 @@ from imgclust.images.pixel_similarity import (
     most_likeness,
     outlines,
     sameness,
+    small_pictures,
 )
 from imgclust.images.pixels import WHOLE_PX, is_series, reduced, whole_picture
 from imgclust.images.pool import (
@@ -93,6 +95,7 @@ __all__ = [
     "Region",
     "Sameness",
     "Skipped",
+    "SmallPictures",
     "ThumbnailStore",
     "Undecodable",
     "Unreadable",
@@ -115,6 +118,7 @@ __all__ = [
     "reduced",
     "region_box",
     "sameness",
+    "small_pictures",
     "stat_of",
     "suffix_of",
     "whole_picture",

@@ -17,7 +17,7 @@ from imgclust.collection.json_documents import document, text
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.server.answers import Documents, answers, failures
 from imgclust.server.read_routes import Camera, Here, Image, Name, Since, Until
-from imgclust.server.site import selection
+from imgclust.server.site import selection, slow
 
 router = APIRouter()
 
@@ -56,6 +56,7 @@ def thumbnail(site: Here, name: Name, image: Image, request: Request) -> Respons
 
 
 @router.get("/collections/{name}/images/{image}/preview", responses=_PICTURE)
+@slow
 def preview(site: Here, name: Name, image: Image, request: Request) -> Response:
     """Show an image as WebP, of at most 1,600 pixels: what every browser shows, of any kind."""
     with site.ready(name) as collection:
@@ -69,6 +70,7 @@ def preview(site: Here, name: Name, image: Image, request: Request) -> Response:
 
 
 @router.get("/collections/{name}/images/{image}/original", responses=_PICTURE)
+@slow
 def original(site: Here, name: Name, image: Image, request: Request) -> Response:
     """Send the file of an image, when its bytes are those that were ingested.
 

@@ -17,7 +17,7 @@ from imgclust.errors import NothingThereError
 from imgclust.server.answers import Documents, answers
 from imgclust.server.health import Health
 from imgclust.server.read_routes import Here, Image, Name, Which
-from imgclust.server.site import Site, selection
+from imgclust.server.site import Site, selection, slow
 from imgclust.wording import BEST_COPY, NEXT_STEP, READABLE_STEP, loses, minute, path_text, size
 
 router = APIRouter(include_in_schema=False)
@@ -200,6 +200,7 @@ def search(
 
 
 @router.get("/c/{name}/review")
+@slow
 def review(site: Here, name: Name) -> Response:
     """Two pictures, and the question whether they are of the same group."""
     with site.open(name) as collection:
@@ -209,6 +210,7 @@ def review(site: Here, name: Name) -> Response:
 
 
 @router.get("/c/{name}/k")
+@slow
 def choice_of_k(site: Here, name: Name) -> Response:
     """The elbow curve, and the clusters of every k of it."""
     with site.open(name) as collection:
@@ -229,6 +231,7 @@ def choice_of_k(site: Here, name: Name) -> Response:
 
 
 @router.get("/c/{name}/duplicates")
+@slow
 def duplicates(
     site: Here,
     name: Name,
@@ -253,6 +256,7 @@ def duplicates(
 
 
 @router.get("/c/{name}/map")
+@slow
 def map_of_images(site: Here, name: Name) -> Response:
     """The map: every image as a point, thumbnails where there is room."""
     with site.open(name) as collection:

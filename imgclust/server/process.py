@@ -116,6 +116,7 @@ def run(
         try:
             sockets.open()
             watcher.start()
+            site.load(options.collection)
             asyncio.run(
                 _serve(
                     server,

@@ -32,7 +32,7 @@ from imgclust.collection import (
 )
 from imgclust.collection.json_documents import document
 from imgclust.server.answers import Documents, answers
-from imgclust.server.site import Site, selection
+from imgclust.server.site import Site, selection, slow
 
 router = APIRouter()
 
@@ -128,6 +128,7 @@ def clusters(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/clusters/{cluster}", responses=answers(ClusterDetails))
+@slow
 def cluster(
     site: Here,
     name: Name,
@@ -232,6 +233,7 @@ async def query(
 
 
 @router.get("/collections/{name}/duplicates", responses=answers(DuplicatesResult))
+@slow
 def duplicates(
     site: Here,
     name: Name,
@@ -259,6 +261,7 @@ def damaged(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/missing", responses=answers(MissingImage, rows="missing"))
+@slow
 def missing(
     site: Here, name: Name, since: Since = None, until: Until = None, camera: Camera = None
 ) -> Response:
@@ -276,6 +279,7 @@ def roots(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/links", responses=answers(LinksResult))
+@slow
 def links(site: Here, name: Name) -> Response:
     """Say how far off the link folder is; as `imgclust links --check`."""
     with site.open(name) as collection:
