@@ -421,6 +421,27 @@ def test_a_picture_is_searched_by(browser: Browser, address: str, tmp_path: Path
     assert visit.faults == []
 
 
+def test_several_pictures_are_searched_by_together(
+    browser: Browser, address: str, tmp_path: Path
+) -> None:
+    asked = [write_picture(tmp_path / f"{one} 'odd' <b>.png", one, hue=one) for one in (2, 5)]
+    visit = Visit(browser, address)
+    visit.go("search")
+    visit.page.set_input_files("#file", asked)
+    visit.page.wait_for_selector("#grid li img")
+    shown = [one.get_attribute("data-image") for one in visit.page.locator("#grid li").all()]
+    bodies = [path.read_bytes() for path in asked]
+    sizes = ",".join(str(len(one)) for one in bodies)
+    found = httpx2.post(f"{address}{HERE}/query?n=40&sizes={sizes}", content=b"".join(bodies))
+    assert shown == [str(row["id"]) for row in found.json()["neighbours"]]
+    assert visit.page.locator("#together img").count() == 2
+    assert not visit.page.locator("#asked").is_visible()
+    visit.page.set_input_files("#file", asked[:1])  # a single one takes their place
+    until(lambda: visit.page.locator("#asked").is_visible())
+    assert not visit.page.locator("#together").is_visible()
+    assert visit.faults == []
+
+
 def test_six_tabs_stay_alive_and_the_service_ends(browser: Browser, index: Path) -> None:
     """A browser opens six connections to one place: tabs must not take them all."""
     with service(index) as (address, _, stop):

@@ -36,6 +36,9 @@ from imgclust.server.site import Site, selection, slow
 
 router = APIRouter()
 
+# Images that a query is by, at most: their ids are in its address.
+MOST_ASKED = 1000
+
 
 def site_of(request: Request) -> Site:
     """The site that the application serves."""
@@ -198,7 +201,11 @@ async def query(
     name: Name,
     image: Annotated[
         list[int],
-        Query(description="Ids of images; several by their mean.", min_length=1, max_length=100),
+        Query(
+            description="Ids of images; several by their mean.",
+            min_length=1,
+            max_length=MOST_ASKED,
+        ),
     ],
     n: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10,
     min_score: Annotated[float | None, Query(description="Leave out those below.")] = None,
