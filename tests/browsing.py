@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.resources
 import shutil
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
@@ -27,12 +27,18 @@ def started() -> Iterator[Browser]:
 
 
 class Visit:
-    """A page of the gallery in a browser, with what went wrong on it."""
+    """A page of the gallery in a browser, with what went wrong on it.
+
+    `every` holds the visits of a test: the fixture fails it for a fault that is left on any page.
+    """
+
+    every: ClassVar[list[Visit]] = []
 
     def __init__(self, browser: Browser, address: str, **options: Any) -> None:
         self.context = browser.new_context(**options)
         self.address = address
         self.faults: list[str] = []
+        self.every.append(self)
         self.page = self.open()
 
     def open(self) -> Page:

@@ -119,11 +119,21 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def started_browser() -> Iterator[Browser]:
     """A browser for all tests of a module: it takes seconds to start."""
     from tests.browsing import started
 
     yield from started()
+
+
+@pytest.fixture
+def browser(started_browser: Browser) -> Iterator[Browser]:
+    """The browser; a test fails for an error in the console of any of its pages."""
+    from tests.browsing import Visit
+
+    Visit.every.clear()
+    yield started_browser
+    assert [fault for visit in Visit.every for fault in visit.faults] == []
 
 
 @pytest.fixture(scope="module")

@@ -442,6 +442,62 @@ def test_several_pictures_are_searched_by_together(
     assert visit.faults == []
 
 
+def test_a_part_of_a_picture_is_searched_by(browser: Browser, address: str, tmp_path: Path) -> None:
+    asked = write_picture(tmp_path / "asked.png", 5, hue=2)
+    visit = Visit(browser, address)
+    page = visit.page
+    visit.go("search")
+    page.set_input_files("#file", asked)
+    page.wait_for_selector("#grid li img")
+    box = page.locator("#shown").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + box["height"] / 4)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.move(box["x"] + 3 * box["width"] / 4, box["y"] + box["height"])
+    drawn = page.locator("#region").bounding_box()
+    assert drawn is not None
+    assert drawn["width"] == pytest.approx(box["width"] / 2, abs=4)
+    with page.expect_response(lambda answer: "region=" in answer.url) as got:
+        page.mouse.up()
+    region = re.search(r"region=([\d.%C]+)", got.value.url)
+    assert region is not None
+    parts = [float(one) for one in region[1].split("%2C")]
+    assert parts == pytest.approx([0.25, 0.25, 0.5, 0.75], abs=0.03)
+    assert got.value.status == 200
+    found = [str(row["id"]) for row in got.value.json()["neighbours"]]
+    shown = "[...document.querySelectorAll('#grid li')].map(one => one.dataset.image)"
+    until(lambda: page.evaluate(shown) == found)
+
+
+# Names of a custom element that are names of every element too, which they would hide.
+SHADOWS = """() => [...document.querySelectorAll("*")].filter((one) => one.localName.includes("-"))
+  .flatMap((one) => [...Object.getOwnPropertyNames(one),
+                     ...Object.getOwnPropertyNames(Object.getPrototypeOf(one))]
+    .filter((name) => name !== "constructor" && name in HTMLElement.prototype)
+    .map((name) => `${one.localName}.${name}`))"""
+
+
+def test_elements_of_our_own_hide_nothing(browser: Browser, address: str) -> None:
+    scripts = "".join(path.read_text("utf-8") for path in STATIC.glob("*.js"))
+    kinds = re.findall(r'customElements.define\("([a-z-]+)"', scripts)
+    for command, body in (("view", {"dims": 2}), ("sweep", {"k_max": 5})):
+        job = httpx2.post(f"{address}{HERE}/{command}", json=body)
+        until(functools.partial(ended, address + job.headers["location"]))
+    visit = Visit(browser, address)
+    seen = set()
+    for path in ("search", "review", "k", "map"):
+        visit.go(path)
+        defined = "[...document.querySelectorAll(':defined')].map(one => one.localName)"
+        seen |= {name for name in visit.page.evaluate(defined) if "-" in name}
+        assert visit.page.evaluate(SHADOWS) == [], path
+    assert seen == set(kinds)
+    # Fields that are made later are found in the text.
+    fields = set(re.findall(r"this\.(\w+) (?:\?\?)?= ", scripts))
+    hidden = f"{sorted(fields)}.filter((name) => name in HTMLElement.prototype)"
+    assert visit.page.evaluate(hidden) == []
+
+
 def test_six_tabs_stay_alive_and_the_service_ends(browser: Browser, index: Path) -> None:
     """A browser opens six connections to one place: tabs must not take them all."""
     with service(index) as (address, _, stop):

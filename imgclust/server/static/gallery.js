@@ -502,19 +502,19 @@ customElements.define("image-search", class extends HTMLElement {
     frame.addEventListener("pointermove", (event) => {
       if (!from) return;
       const to = place(event);
-      this.part = [Math.min(from[0], to[0]), Math.min(from[1], to[1]),
+      this.rectangle = [Math.min(from[0], to[0]), Math.min(from[1], to[1]),
         Math.abs(from[0] - to[0]), Math.abs(from[1] - to[1])];
-      const [x, y, width, height] = this.part.map((one) => `${one * 100}%`);
+      const [x, y, width, height] = this.rectangle.map((one) => `${one * 100}%`);
       Object.assign(region.style, { left: x, top: y, width, height });
       region.hidden = false;
     });
     frame.addEventListener("pointerup", () => {
-      if (from && this.part) {
-        const small = this.part[2] < 0.02 || this.part[3] < 0.02;
+      if (from && this.rectangle) {
+        const small = this.rectangle[2] < 0.02 || this.rectangle[3] < 0.02;
         region.hidden = small;
-        this.find(small ? null : this.part);
+        this.find(small ? null : this.rectangle);
       }
-      from = this.part = null;
+      from = this.rectangle = null;
     });
   }
 
