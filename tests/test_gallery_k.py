@@ -94,7 +94,7 @@ def test_k_is_chosen_by_looking(browser: Browser, index: Path) -> None:
         visit.go("k")
         assert visit.accessible() == []
         # Where groups are clear, the clusters were made without a sweep.
-        for button in ("Draw the curve", "Sweep again"):
+        for button in ("Draw the curve", "Draw the curve again"):
             with page.expect_navigation():
                 page.click(f"text={button}")
         page.wait_for_selector("#preview li img")
@@ -104,7 +104,7 @@ def test_k_is_chosen_by_looking(browser: Browser, index: Path) -> None:
         page.locator("#k").blur()
         page.keyboard.press("ArrowRight")
         until(lambda: page.locator("#preview li").count() == 4)
-        assert page.locator("#now").text_content() == "k = 4"
+        assert page.locator("#now").text_content() == "4 clusters (k = 4)"
         moved = page.locator("#cursor").get_attribute("transform")
         page.keyboard.press("ArrowLeft")
         assert page.locator("#cursor").get_attribute("transform") != moved

@@ -98,7 +98,7 @@ def test_the_page_asks(browser: Browser, index: Path) -> None:
         page.click("[data-do=same]")
         until(lambda: len(corrections()) == 2)
         assert {"kind": "together", "pair": third} in corrections()
-        until(lambda: "1 times the same" in (page.locator("#answers").text_content() or ""))
+        until(lambda: "1 time the same" in (page.locator("#answers").text_content() or ""))
         page.keyboard.press("u")
         until(lambda: corrections() == [{"kind": "apart", "pair": second}])
         assert visit.faults == []

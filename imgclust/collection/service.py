@@ -296,6 +296,14 @@ class Service:
         content = self._context.catalog.contents.get(image.content)
         return "" if content is None else content.sha256.hex()
 
+    def clusters_before(self) -> int | None:
+        """How many clusters the clustering before has; None where undo has none to go back to."""
+        clusterings = self._context.catalog.clusterings
+        current = clusterings.current()
+        if current is None or current.previous is None:
+            return None
+        return len(clusterings.cluster_ids(current.previous))
+
     def wall(self) -> tuple[WallRow, ...]:
         """The clusters with up to four representatives, the largest first."""
         from imgclust.report import all_representatives

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -55,15 +56,25 @@ def export(
 ) -> Response:
     """Send all images with clusters and map coordinates; as `imgclust export --out -`."""
     chosen = selection(since, until, camera)
-    file = name if cluster is None else f"{name} {cluster}"
+    called: list[str] = []
 
     def write(path: Path) -> None:
         with site.open(name) as collection:
+            if cluster is not None:
+                number = collection.service.cluster_id(cluster)
+                given = (one.name for one in collection.clusters() if one.id == number)
+                called.append(_file_name(next(given, None) or f"{name} {number}"))
             collection.export(
                 path, format=format, embeddings=embeddings, selection=chosen, cluster=cluster
             )
 
-    return _sent(_made(write), f"{file}.{format}", _KINDS[format])
+    made = _made(write)
+    return _sent(made, f"{called[0] if called else name}.{format}", _KINDS[format])
+
+
+def _file_name(wanted: str) -> str:
+    """A name that every file system takes."""
+    return re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "_", wanted).strip(". ") or "cluster"
 
 
 @router.get("/collections/{name}/backup", responses=_files(_BACKUP, also=(409,)))

@@ -69,6 +69,16 @@ _pages = Environment(
     undefined=StrictUndefined,
     trim_blocks=True,
 )
+# What a job does, in words; the scripts take them from the page.
+_pages.globals["steps"] = {
+    "sweep": "trying numbers of clusters",
+    "sweep, back": "trying numbers of clusters, from the largest",
+    "null model": "comparing with chance",
+    "k-means": "making clusters",
+    "t-SNE": "placing the images",
+    "reading embeddings": "reading the images",
+    "comparing images": "comparing images",
+}
 _pages.filters["name"] = lambda path: path_text(os.path.basename(path))
 _pages.filters["whole"] = path_text
 _pages.filters["loses"] = loses
@@ -125,9 +135,11 @@ def wall(site: Here, name: Name) -> Response:
         last = collection.service.changes().last
         shown = collection.standing()
         rows = collection.service.wall()
+        before = collection.service.clusters_before()
     return page(
         "wall.html",
         rows=rows,
+        before=before,
         images=shown.images,
         pending=shown.pending,
         **_common(site, name, "wall", last),
@@ -242,8 +254,10 @@ def choice_of_k(site: Here, name: Name) -> Response:
             curve = collection.service.gallery.sweep_curve()
         except NothingThereError:
             curve = None
+        before = collection.service.clusters_before()
     return page(
         "k.html",
+        before=before,
         curve=curve,
         drawn=None if curve is None else _drawn(curve),
         images=shown.images,

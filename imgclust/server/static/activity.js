@@ -1,6 +1,6 @@
 // What happens: the page is read again when something changes, and its parts are replaced.
 
-import { ask, byId, change, commands, keys, listeners, request } from "./gallery.js";
+import { api, ask, byId, change, commands, keys, listeners, posted, request, send } from "./gallery.js";
 
 // At most once in so many milliseconds; a running job is looked at without any event.
 const PAUSE = 1000;
@@ -11,8 +11,8 @@ function renew() {
   waiting ??= setTimeout(async () => {
     waiting = null;
     read = Date.now();
-    const answer = await fetch(location.href);
-    if (!answer.ok) return;
+    const answer = await send(location.href).catch(() => null);
+    if (!answer) return;
     const found = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of document.querySelectorAll("main section")) {
       const next = found.getElementById(part.id);
@@ -55,9 +55,4 @@ Object.assign(commands, {
 keys.p = () => document.querySelector("[data-do=pause], [data-do=resume]").click();
 
 // The answer to this is a job that still runs: it is not waited for.
-async function fetchJob(job) {
-  const headers = { "content-type": "application/json" };
-  const path = `/api/v1/collections/${document.body.dataset.collection}/jobs/${job}/cancel`;
-  const answer = await fetch(path, { method: "POST", headers, body: "{}" });
-  if (!answer.ok) throw new Error((await answer.json()).error.message);
-}
+const fetchJob = (job) => send(`${api}/jobs/${job}/cancel`, posted({}));

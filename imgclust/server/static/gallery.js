@@ -6,87 +6,134 @@ export const api = `/api/v1/collections/${collection}`;
 const grid = document.getElementById("grid");
 export const byId = (id) => document.getElementById(id);
 
-// ---- Saying and asking
+// A new element with its properties and what is in it.
+export function node(tag, properties = {}, ...inside) {
+  const one = Object.assign(document.createElement(tag), properties);
+  one.append(...inside);
+  return one;
+}
 
-export function say(text, { keep = false } = {}) {
-  const line = document.createElement("div");
-  line.textContent = text;
+const button = (label, action) => node("button", { type: "button", textContent: label, onclick: action });
+
+// ---- Saying and asking
+export function say(text, { keep = false, fault = false, label, action } = {}) {
+  const line = node("div", { className: fault ? "fault" : "" }, fault ? `⚠ ${text}` : text);
+  if (label) line.append(" ", button(label, () => { line.remove(); action(); }));
   byId("status").append(line);
-  if (!keep) setTimeout(() => line.remove(), 6000);
+  if (!keep) setTimeout(() => line.remove(), label ? 20_000 : 6000);
   return line;
 }
 
-// What the page before had to say.
-const said = sessionStorage.getItem("imgclust said");
-sessionStorage.removeItem("imgclust said");
-if (said) say(said);
+// What the page before had to say, and what it did that can be undone.
+export function later(text, done = null) { sessionStorage.setItem("imgclust said", JSON.stringify({ text, done })); }
 
-export function offer(text, label, action) {
-  if (byId("offer")) return;
-  const line = say(`${text} `, { keep: true });
-  line.id = "offer";
-  const button = document.createElement("button");
-  button.type = "button";
-  button.textContent = label;
-  button.addEventListener("click", action);
-  line.append(button);
+// Above the page, where it covers nothing, until it is closed.
+function notice(...inside) {
+  const line = node("div", {}, ...inside);
+  byId("notice").append(line);
+  return line;
 }
 
+function offer(text, label, action) {
+  if (byId("offer")) return;
+  const close = node("button", { type: "button", ariaLabel: "Close", onclick: () => line.remove() }, "×");
+  const line = Object.assign(notice(text, " ", button(label, action), " ", close), { id: "offer" });
+}
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+let looking = false;
+
+// Until the service answers again, all tabs say that it does not.
+async function lost() {
+  if (looking) return;
+  looking = true;
+  let line;
+  while (!await fetch("/livez").then(() => true, () => false)) {
+    line ??= notice("imgclust is not running any more: start it again with imgclust serve; this page goes on by itself.");
+    await pause(2000);
+  }
+  line?.remove();
+  looking = false;
+}
+
+export async function send(path, options) {
+  const answer = await fetch(path, options).catch((error) => {
+    if (error.name === "AbortError") throw error;
+    lost();
+    throw new Error("imgclust did not answer");
+  });
+  if (!answer.ok) throw new Error((await answer.json()).error.message);
+  return answer;
+}
+
+export const posted = (body) => ({ method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
+
 export async function request(path, body) {
-  const options = body === undefined ? {} : {
-    method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body),
-  };
-  const answer = await fetch(path.startsWith("/") ? path : `${api}/${path}`, options);
+  const answer = await send(path.startsWith("/") ? path : `${api}/${path}`, body && posted(body));
   const found = await answer.json();
-  if (!answer.ok) throw new Error(found.error.message);
   return answer.status === 202 && found.state ? finished(found) : found;
 }
 
+const steps = JSON.parse(document.body.dataset.steps);
+
 async function finished(job) {
-  const line = say(`${job.command}: started`, { keep: true });
+  const line = say("started", { keep: true });
   try {
     let now = job;
     while (now.state === "running") {
-      await new Promise((resolve) => setTimeout(resolve, 300));
-      now = await (await fetch(`${api}/jobs/${job.id}`)).json();
-      if (now.progress?.step) line.textContent = `${job.command}: ${now.progress.step}`;
+      await pause(300);
+      now = await (await send(`${api}/jobs/${job.id}`)).json();
+      const { step, done, total } = now.progress ?? {};
+      if (step) line.textContent = `${steps[step] ?? step}${total ? `: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : ""}`;
     }
     if (now.state !== "done") throw new Error(now.result.error.message);
     return now.result;
-  } finally {
-    line.remove();
-  }
+  } finally { line.remove(); }
 }
 
-export function ask(title, field) {
+// The answer of a person, null for none. `work` gets it: what it refuses is asked again.
+export function ask(title, field, { value = "", work } = {}) {
   const dialog = byId("ask");
+  const form = dialog.querySelector("form");
   byId("ask-title").textContent = title;
-  byId("ask-text").hidden = field !== "text";
-  byId("ask-which").hidden = field !== "which";
-  const input = field === "text" ? byId("ask-text").querySelector("input")
-    : field === "which" ? byId("ask-which").querySelector("select") : null;
-  if (field === "text") input.value = "";
-  dialog.returnValue = "no";
+  byId("ask-why").textContent = "";
+  for (const one of ["text", "which"]) byId(`ask-${one}`).hidden = field !== one;
+  const input = field ? byId(`ask-${field}`).querySelector("input, select") : null;
+  if (field === "text") input.value = value;
+  if (field === "which") input.onkeydown = (event) => {
+    if (event.key === "Enter") { event.preventDefault(); form.requestSubmit(form.querySelector("[value=yes]")); }
+  };
   dialog.showModal();
   input?.focus();
+  if (field === "text") input.select();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => {
-      resolve(dialog.returnValue === "yes" ? (input ? input.value.trim() : true) : null);
-    }, { once: true });
+    let answer = null;
+    dialog.onclose = () => resolve(answer);
+    form.onsubmit = async (event) => {
+      event.preventDefault();
+      const given = event.submitter?.value === "no" ? null : input ? input.value.trim() : true;
+      try {
+        if (given !== null) await work?.(given);
+        answer = given;
+        dialog.close();
+      } catch (error) {
+        byId("ask-why").textContent = `⚠ ${error.message}`;
+        input?.focus();
+      }
+    };
   });
 }
 
 // ---- Changes as they come: one connection for all tabs, as browsers open few to one place
-
 const channel = new BroadcastChannel(`imgclust ${collection}`);
 channel.addEventListener("message", (message) => heard(message.data));
 
 function connect() {
   const last = document.body.dataset.last;
   const source = new EventSource(`${api}/events?after=${encodeURIComponent(last)}`);
-  const kinds = ["reset", "image_added", "image_removed", "image_changed", "image_missing",
-    "image_back", "cluster_changed", "clusters_published", "corrections_changed",
-    "quarantine_changed", "roots_changed", "note"];
+  source.addEventListener("error", () => { channel.postMessage({ event: "lost" }); lost(); });
+  const kinds = ["reset", "image_added", "image_removed", "image_changed", "image_missing", "image_back", "cluster_changed",
+    "clusters_published", "corrections_changed", "quarantine_changed", "roots_changed", "note"];
   for (const kind of kinds) {
     source.addEventListener(kind, (event) => {
       const change = { ...JSON.parse(event.data), event: kind };
@@ -106,11 +153,13 @@ else connect();
 export const listeners = [];
 
 function heard(change) {
+  if (change.event === "lost") return lost();
   if (listeners.some((one) => one(change))) return;
   const again = () => location.reload();
   if (change.event === "image_added") return arrived(change);
   if (change.event === "image_removed") return left(change.image);
   if (["clusters_published", "reset"].includes(change.event)) {
+    if (byId("reading") && !grid.children.length) return again(); // the first clusters
     offer("The clusters have changed.", "Show them", again);
   } else if (change.event === "cluster_changed" || change.event === "corrections_changed") {
     if (!busy && concerns(change.cluster)) offer("This has changed.", "Show it", again);
@@ -124,42 +173,29 @@ const concerns = (cluster) => {
 };
 
 async function arrived({ image, cluster }) {
-  const size = document.querySelector(`.wall [data-cluster="${cluster}"] .size`);
-  if (size) {
-    size.textContent = Number(size.textContent.replaceAll(",", "")) + 1;
-    mark(size.closest("li"));
-    count(size.closest("li"), 1);
-  }
+  const item = document.querySelector(`.wall [data-cluster="${cluster}"]`);
+  if (item) { bump(item.querySelector(".size"), 1); mark(item); count(item, 1); }
   if (grid?.dataset.cluster && Number(grid.dataset.cluster) === cluster) {
     if (grid.querySelector(`[data-image="${image}"]`)) return;
-    const facts = await request(`images/${image}`);
-    const card = made(facts);
+    const card = made(await request(`images/${image}`));
     grid.prepend(card);
     mark(card);
-    total(1);
+    bump(byId("total"), 1);
   }
 }
 
 function left(image) {
-  const card = grid?.querySelector(`[data-image="${image}"]`);
-  if (card && grid.dataset.cluster) {
-    card.remove();
-    total(-1);
-  }
+  const card = grid?.dataset.cluster && grid.querySelector(`[data-image="${image}"]`);
+  if (card) bump(byId("total"), -1);
+  card?.remove();
 }
 
-function mark(item) {
-  item.classList.add("arrived");
-  setTimeout(() => item.classList.remove("arrived"), 8000);
-}
+function mark(item) { item.classList.add("arrived"); setTimeout(() => item.classList.remove("arrived"), 8000); }
 
-function total(more) {
-  const shown = byId("total");
-  if (shown) shown.textContent = Number(shown.textContent.replaceAll(",", "")) + more;
-}
+const number = (element) => Number(element?.textContent.replaceAll(",", ""));
+export function bump(element, by) { if (element) element.textContent = (number(element) + by).toLocaleString("en"); }
 
 // ---- The wall: what is new since the last visit
-
 function count(item, more) {
   const place = item.querySelector(".new");
   const before = Number(place.dataset.count ?? 0) + more;
@@ -172,43 +208,42 @@ async function news() {
   const seen = Number(localStorage.getItem(key) ?? -1);
   const found = await request(`news?after=${seen < 0 ? Number.MAX_SAFE_INTEGER : seen}`);
   localStorage.setItem(key, found.last);
-  if (seen < 0) return;
+  // All is new on a first visit: that tells nothing.
+  const size = (one) => number(grid.querySelector(`[data-cluster="${one.cluster}"] .size`));
+  if (seen < 0 || found.clusters.every((one) => one.images === size(one))) return;
   for (const { cluster, images } of found.clusters) {
     const item = grid.querySelector(`[data-cluster="${cluster}"]`);
     if (item) count(item, images);
   }
 }
 
-if (document.querySelector(".wall")) news().catch(() => {});
+// How many files are read: from the page itself.
+async function reading() {
+  const now = new DOMParser().parseFromString(await (await send(location.href)).text(), "text/html");
+  byId("reading").replaceWith(document.adoptNode(now.getElementById("reading")));
+  if (Number(byId("reading").dataset.pending)) setTimeout(() => reading().catch(() => {}), 2000);
+}
+
+if (byId("reading")) news().catch(() => {});
+if (Number(byId("reading")?.dataset.pending)) setTimeout(() => reading().catch(() => {}), 2000);
 
 // ---- Pictures: cards, focus, selection
-
 export function made(facts) {
-  const item = document.createElement("li");
-  item.dataset.image = facts.id;
-  item.draggable = Boolean(grid.dataset.cluster);
   const name = facts.path.slice(facts.path.lastIndexOf("/") + 1);
-  const card = document.createElement("a");
-  card.className = "card";
-  card.href = `/c/${collection}/images/${facts.id}`;
-  const picture = document.createElement("img");
-  Object.assign(picture, { src: `${api}/images/${facts.id}/thumbnail`, alt: name, width: 160,
-    height: 160, loading: "lazy", decoding: "async" });
-  const caption = document.createElement("span");
-  caption.className = "caption";
-  caption.textContent = name;
-  const soft = document.createElement("span");
-  soft.className = "soft";
-  soft.textContent = facts.similarity !== undefined && facts.similarity !== null && !grid.dataset.cluster
+  const about = facts.similarity !== undefined && facts.similarity !== null && !grid.dataset.cluster
     ? `similarity ${facts.similarity.toFixed(2)}` : (facts.taken ?? "").slice(0, 10);
-  if (facts.missing) soft.textContent += " · missing";
-  card.append(picture, caption, soft);
-  item.append(card);
+  const item = node("li", { draggable: Boolean(grid.dataset.cluster) },
+    node("a", { className: "card", href: `/c/${collection}/images/${facts.id}` },
+      node("img", { src: `${api}/images/${facts.id}/thumbnail`, alt: name, width: 160, height: 160,
+        loading: "lazy", decoding: "async" }),
+      node("span", { className: "caption" }, name),
+      node("span", { className: "soft" }, about, facts.missing ? " · missing" : "")));
+  item.dataset.image = facts.id;
   if (grid.dataset.cluster) {
-    const box = document.createElement("input");
-    Object.assign(box, { type: "checkbox", tabIndex: -1 });
-    box.setAttribute("aria-label", `Select ${name}`);
-    item.append(box);
+    item.append(node("input", { type: "checkbox", tabIndex: -1, ariaLabel: `Select ${name}` }));
+  } else if (facts.cluster !== null && facts.cluster !== undefined) {
+    item.append(node("a", { className: "home", href: `/c/${collection}/clusters/${facts.cluster}` },
+      facts.name ?? `Cluster ${facts.cluster}`));
   }
   return item;
 }
@@ -217,10 +252,7 @@ const cards = () => [...(grid?.querySelectorAll("li") ?? [])];
 const selected = () => cards().filter((one) => one.classList.contains("selected"));
 let anchor = null;
 
-function select(item, on) {
-  item.classList.toggle("selected", on);
-  item.querySelector("input").checked = on;
-}
+function select(item, on) { item.querySelector("input").checked = item.classList.toggle("selected", on); }
 
 function toggle(item, { range = false } = {}) {
   const on = !item.classList.contains("selected");
@@ -228,23 +260,18 @@ function toggle(item, { range = false } = {}) {
     const all = cards();
     const [from, to] = [all.indexOf(anchor), all.indexOf(item)].sort((a, b) => a - b);
     all.slice(from, to + 1).forEach((one) => select(one, true));
-  } else {
-    select(item, on);
-  }
+  } else { select(item, on); }
   anchor = item;
   show();
 }
 
-function none() {
-  selected().forEach((one) => select(one, false));
-  show();
-}
+function none() { selected().forEach((one) => select(one, false)); show(); }
 
 function show() {
-  const number = selected().length;
+  const count = selected().length;
   if (!document.querySelector(".chosen")) return; // the page of one image
-  document.querySelector(".chosen").hidden = !number;
-  byId("count").textContent = `${number} selected`;
+  document.querySelector(".chosen").hidden = !count;
+  byId("count").textContent = `${count} selected`;
 }
 
 // After "back" the browser has ticked the boxes again.
@@ -261,84 +288,135 @@ grid?.addEventListener("click", (event) => {
     if (!event.target.matches("input")) event.preventDefault();
     toggle(item, { range: event.shiftKey });
   } else if (event.target.closest("a")) {
-    const ids = cards().map((one) => one.dataset.image).filter(Boolean);
-    sessionStorage.setItem("imgclust order", JSON.stringify(ids.slice(0, 5000)));
+    const all = cards().map((one) => one.dataset.image).filter(Boolean);
+    sessionStorage.setItem("imgclust order", JSON.stringify(all.slice(0, 5000)));
   }
 });
 
 // ---- Commands of a cluster
-
 const cluster = grid?.dataset.cluster;
 // The image of the page that shows one: commands are about it.
 const image = document.querySelector(".large [data-image]")?.dataset.image;
 const MOST_ASKED = 1000;
 const ids = () => (image ? [Number(image)] : selected().map((one) => Number(one.dataset.image)));
 
-export async function change(work, said) {
+async function busily(work) {
   busy = true;
-  const line = say("One moment…", { keep: true });
-  try {
-    await work();
-    say(said);
-    return true;
-  } catch (error) {
-    say(error.message);
-    return false;
-  } finally {
-    line.remove();
-    setTimeout(() => { busy = false; }, 1500);
-  }
+  return work().finally(() => setTimeout(() => { busy = false; }, 1500));
 }
 
-function away(images, said) {
-  if (image) {
-    sessionStorage.setItem("imgclust said", said);
-    location.reload();
-  }
-  for (const image of images) left(image);
+// What was done, null if it failed. `said` may tell it from that; empty: something else says it.
+export async function change(work, said = "") {
+  const line = say("One moment…", { keep: true });
+  try {
+    const done = await busily(work) ?? true;
+    const text = typeof said === "function" ? said(done) : said;
+    if (text) say(text);
+    return done;
+  } catch (error) {
+    say(error.message, { fault: true });
+    return null;
+  } finally { line.remove(); }
+}
+
+export const several = (number) => `${number.toLocaleString("en")} image${number === 1 ? "" : "s"}`;
+export const called = (id, name = document.querySelector(`#ask-which [value="${id}"]`)?.dataset.name) => (
+  name ? `${name} (cluster ${id})` : `cluster ${id}`);
+export const TAKEN_BACK = "taken back; it stays where it is until the next clustering";
+
+// Where images went; `done` is what the service said of it.
+function went(done) {
+  const homes = [...new Set(done.images.map((one) => one.after))].filter((one) => one !== null);
+  const number = several(done.images.length);
+  return done.kind === "in" ? `${number} moved to ${called(done.cluster, done.name ?? undefined)}`
+    : `${number} taken out, now in ${homes.map((one) => called(one)).join(", ")}; not put back by itself`;
+}
+
+export function undoable(text, done) { say(text, { label: "Undo", action: () => unmove(done) }); }
+
+// Where they were, without any correction that says so.
+async function unmove(done) {
+  const remove = async (corrections) => corrections.length && request("corrections/remove", { corrections });
+  const text = `${several(done.images.length)} moved back`;
+  const work = async () => {
+    if (done.kind !== "in") await remove(done.corrections);
+    for (const home of new Set(done.images.map((one) => one.before))) {
+      const images = done.images.filter((one) => one.before === home && one.after !== home).map((one) => one.id);
+      if (home !== null && images.length) await remove((await request(`clusters/${home}/move`, { images })).corrections);
+    }
+    later(text);
+  };
+  if (await change(work)) location.reload();
+}
+
+const said = JSON.parse(sessionStorage.getItem("imgclust said") ?? "null");
+sessionStorage.removeItem("imgclust said");
+if (said?.done) undoable(said.text, said.done);
+else if (said) say(said.text);
+
+// Images have left this page.
+function away(images, text, done = null) {
+  if (image) { later(text, done); return location.reload(); }
+  if (done) undoable(text, done);
+  else say(text);
+  for (const one of images) left(one);
+  for (const { after } of done?.images ?? []) bump(document.querySelector(`#targets [data-target="${after}"] .soft`), 1);
   show();
 }
 
-async function move(images, to) {
-  if (!images.length || !to) return;
-  const work = () => request(`clusters/${to}/move`, { images });
-  const said = images.length === 1 ? "moved; it stays there" : `${images.length} moved; they stay there`;
-  if (await change(work, said)) away(images, said);
+async function moved(path, body) {
+  const done = await change(() => request(path, body));
+  if (done) away(body.images, went(done), done);
 }
 
+const chosen = () => { if (!ids().length) say("select images first"); return ids(); };
+
+// A new cluster of these images: its name, once it is made.
+export const fresh = (images) => ask("Name of the new cluster", "text", { async work(name) {
+  if (!name) throw new Error("Give the new cluster a name.");
+  await busily(() => request("clusters", { name, images }));
+} });
+
 export const commands = {
-  async move() { if (ids().length) await move(ids(), await ask("Move to", "which")); },
+  async move() {
+    const images = chosen();
+    const to = images.length ? await ask("Move to", "which") : null;
+    if (to) await moved(`clusters/${to}/move`, { images });
+  },
   async new() {
-    const images = ids();
-    const name = images.length ? await ask("Name of the new cluster", "text") : null;
-    if (name && await change(() => request("clusters", { name, images }), `moved to ${name}`)) away(images, `moved to ${name}`);
+    const images = chosen();
+    const name = images.length ? await fresh(images) : null;
+    if (name) away(images, `${several(images.length)} moved to ${name}`);
   },
   async exclude() {
-    const images = ids();
-    if (!images.length) return;
-    const from = cluster ?? byId("cluster").dataset.cluster;
-    const work = () => request(`clusters/${from}/exclude`, { images });
-    const said = `${images.length} taken out; ${images.length === 1 ? "it does" : "they do"} not come back`;
-    if (await change(work, said)) away(images, said);
+    const images = chosen();
+    if (images.length) await moved(`clusters/${cluster ?? byId("cluster").dataset.cluster}/exclude`, { images });
   },
   async forget(button) {
-    const work = () => request("corrections/remove", { corrections: [Number(button.dataset.number)] });
-    if (await change(work, "taken back")) away([], "taken back");
+    if (await change(() => request("corrections/remove", { corrections: [Number(button.dataset.number)] }))) away([], TAKEN_BACK);
   },
   similar() {
-    const all = ids();
+    const all = chosen();
     // An address holds so many; what a thousand have in common, all of them have.
     const some = all.length <= MOST_ASKED ? all : Array.from({ length: MOST_ASKED }, (_, place) => all[Math.floor(place * all.length / MOST_ASKED)]);
     if (all.length) location.href = `/c/${collection}/search?${some.map((one) => `image=${one}`).join("&")}&of=${all.length}`;
   },
   async rename() {
-    const name = await ask("Name of the cluster; its images stay in it", "text");
-    if (name === null) return;
-    const work = () => request(`clusters/${cluster}/name`, { name });
-    if (await change(work, "renamed")) byId("title").textContent = name || `Cluster ${cluster}`;
+    const title = byId("title");
+    const before = title.dataset.name;
+    let row;
+    const give = async (name) => { row = await busily(() => request(`clusters/${cluster}/name`, { name })); };
+    const name = await ask("Name of the cluster; its images stay in it", "text",
+      { value: before, work: (name) => name && name !== before && give(name) });
+    if (name === null || name === before) return;
+    if (!name && !(await ask("Remove the name?") && await change(() => give("")))) return;
+    say(name ? `the name is ${row.name} now` : "the name is removed");
+    title.dataset.name = row.name ?? "";
+    title.textContent = row.name ?? `Cluster ${cluster}`;
+    if (byId("folder") && row.folder) byId("folder").textContent = row.folder;
   },
   async split() {
-    if (!await ask("Split this cluster? Undo goes back.")) return;
+    if (!await ask("Split this cluster? The page Clusters can go back.")) return;
     if (await change(() => request(`clusters/${cluster}/split`, {}), "split")) location.href = `/c/${collection}/`;
   },
   async merge() {
@@ -347,9 +425,12 @@ export const commands = {
     const work = () => request("merge", { clusters: [Number(cluster), Number(other)] });
     if (await change(work, "merged")) location.href = `/c/${collection}/`;
   },
-  async undo() {
-    if (!await ask("Go back to the clusters before?")) return;
-    if (await change(() => request("undo", {}), "undone")) location.href = `/c/${collection}/`;
+  async undo(button) {
+    const before = `the ${button.dataset.before} clusters before`;
+    if (!await ask(`Go back to ${before}? Named clusters stay. Only Choose k makes ${button.dataset.now} again, new ones.`)) return;
+    if (!await change(() => request("undo", {}))) return;
+    later(`back at ${before}; to have ${button.dataset.now} again, apply that number on Choose k`);
+    location.href = `/c/${collection}/`;
   },
   none,
 };
@@ -370,16 +451,13 @@ grid?.addEventListener("dragstart", (event) => {
 });
 grid?.addEventListener("dragend", () => document.body.classList.remove("dragging"));
 document.querySelectorAll("#targets li").forEach((target) => {
-  const over = (on) => (event) => {
-    event.preventDefault();
-    target.classList.toggle("over", on);
-  };
+  const over = (on) => (event) => { event.preventDefault(); target.classList.toggle("over", on); };
   target.addEventListener("dragover", over(true));
   target.addEventListener("dragleave", over(false));
   target.addEventListener("drop", (event) => {
     over(false)(event);
     const given = event.dataTransfer.getData("application/x-imgclust");
-    if (given) move(JSON.parse(given), target.dataset.target);
+    if (given) moved(`clusters/${target.dataset.target}/move`, { images: JSON.parse(given) });
   });
 });
 
@@ -394,7 +472,6 @@ byId("more")?.addEventListener("click", async () => {
 });
 
 // ---- One image: the next and the previous of the list that it was opened from
-
 if (image) {
   const order = JSON.parse(sessionStorage.getItem("imgclust order") ?? "[]");
   const at = order.indexOf(image);
@@ -406,7 +483,6 @@ if (image) {
 }
 
 // ---- Keys
-
 // Those of a page: what each does.
 export const keys = {};
 
@@ -450,7 +526,6 @@ document.addEventListener("keydown", (event) => {
 byId("help").addEventListener("click", () => byId("keys").showModal());
 
 // ---- Search by a picture
-
 customElements.define("image-search", class extends HTMLElement {
   connectedCallback() {
     const drop = byId("drop");
@@ -463,24 +538,23 @@ customElements.define("image-search", class extends HTMLElement {
       });
     }
     document.addEventListener("paste", (event) => this.take(event.clipboardData.files));
+    byId("shown").addEventListener("error", () => { byId("asked").hidden = true; });
     this.draw();
+    if (history.state?.neighbours) this.put(history.state); // after "back"
   }
 
   take(files) {
     if (!files.length) return;
     this.files = [...files];
-    const several = this.files.length > 1;
+    byId("file").value = ""; // the same one can be chosen again
+    const many = this.files.length > 1;
     const together = byId("together");
     for (const one of document.querySelectorAll("#shown, #together img")) URL.revokeObjectURL(one.src);
-    together.replaceChildren(...(several ? this.files : []).map((file) => {
-      const item = document.createElement("li");
-      const small = item.appendChild(document.createElement("img"));
-      Object.assign(small, { src: URL.createObjectURL(file), alt: file.name, width: 96, height: 96 });
-      return item;
-    }));
-    if (!several) byId("shown").src = URL.createObjectURL(this.files[0]);
-    byId("asked").hidden = several;
-    together.hidden = !several;
+    together.replaceChildren(...(many ? this.files : []).map((file) => node("li", {},
+      node("img", { src: URL.createObjectURL(file), alt: file.name, width: 96, height: 96 }))));
+    if (!many) byId("shown").src = URL.createObjectURL(this.files[0]);
+    byId("asked").hidden = many;
+    together.hidden = !many;
     byId("region").hidden = true;
     this.find();
   }
@@ -495,10 +569,7 @@ customElements.define("image-search", class extends HTMLElement {
       return [within(event.clientX - box.left, box.width), within(event.clientY - box.top, box.height)];
     };
     frame.addEventListener("dragstart", (event) => event.preventDefault());
-    frame.addEventListener("pointerdown", (event) => {
-      from = place(event);
-      frame.setPointerCapture(event.pointerId);
-    });
+    frame.addEventListener("pointerdown", (event) => { from = place(event); frame.setPointerCapture(event.pointerId); });
     frame.addEventListener("pointermove", (event) => {
       if (!from) return;
       const to = place(event);
@@ -523,17 +594,23 @@ customElements.define("image-search", class extends HTMLElement {
     if (this.files.length > 1) asked.set("sizes", this.files.map((one) => one.size).join());
     if (part) asked.set("region", part.map((one) => one.toFixed(4)).join(","));
     const line = say("searching", { keep: true });
+    let found = { neighbours: [] };
     try {
-      const answer = await fetch(`${api}/query?${asked}`, {
-        method: "POST", headers: { "content-type": "application/octet-stream" }, body: new Blob(this.files),
-      });
-      const found = await answer.json();
-      if (!answer.ok) throw new Error(found.error.message);
-      grid.replaceChildren(...found.neighbours.map(made));
+      const answer = await send(`${api}/query?${asked}`, { method: "POST",
+        headers: { "content-type": "application/octet-stream" }, body: new Blob(this.files) });
+      found = { neighbours: (await answer.json()).neighbours, names: this.files.map((one) => one.name).join(", ") };
+      history.replaceState(found, "");
     } catch (error) {
-      say(error.message);
-    } finally {
-      line.remove();
+      byId("asked").hidden = byId("together").hidden = true;
+      history.replaceState(null, "");
+      say(error.message, { fault: true });
     }
+    line.remove();
+    this.put(found);
+  }
+
+  put({ neighbours, names }) {
+    byId("by").textContent = names ? `Most similar to ${names}:` : "";
+    grid.replaceChildren(...neighbours.map(made));
   }
 });

@@ -1,6 +1,6 @@
 // The choice of k: the elbow curve, and the clusters of the k that is pointed at.
 
-import { api, ask, byId, change, collection, commands, keys, listeners, request } from "./gallery.js";
+import { api, ask, byId, change, collection, commands, keys, later, listeners, node, request, send, several } from "./gallery.js";
 
 const numbers = (text) => text.split(" ").filter(Boolean).map(Number);
 
@@ -8,12 +8,13 @@ customElements.define("choose-k", class extends HTMLElement {
   connectedCallback() {
     this.all = numbers(this.dataset.k);
     this.kept = numbers(this.dataset.kept);
+    this.present = Number(this.dataset.present);
     this.points = new Map([...this.querySelector("polyline").points].map((one, at) => [this.all[at], one]));
     this.slider = byId("k");
     this.slider.addEventListener("input", () => this.show());
     const step = (by) => () => this.go(this.k + by);
     Object.assign(commands, { less: step(-1), more: step(1),
-      apply: () => apply({ k: this.k }, `Make ${this.k} clusters?`) });
+      apply: () => this.k !== this.present && apply({ k: this.k }, `Make ${this.k} clusters?`) });
     Object.assign(keys, { ArrowLeft: step(-1), ArrowRight: step(1), a: commands.apply,
       s: () => this.go(Number(this.dataset.chosen)) });
     this.querySelector("svg").addEventListener("pointerdown", (event) => this.point(event));
@@ -23,10 +24,7 @@ customElements.define("choose-k", class extends HTMLElement {
 
   get k() { return Number(this.slider.value); }
 
-  go(k) {
-    this.slider.value = k;
-    this.show();
-  }
+  go(k) { this.slider.value = k; this.show(); }
 
   point(event) {
     const at = new DOMPoint(event.clientX, event.clientY)
@@ -39,7 +37,9 @@ customElements.define("choose-k", class extends HTMLElement {
     const at = this.points.get(this.k);
     if (at) byId("cursor").setAttribute("transform", `translate(${at.x} 0)`);
     if (at) byId("cursor").querySelector("circle").setAttribute("cy", at.y);
-    byId("now").textContent = `k = ${this.k}`;
+    const now = this.k === this.present;
+    byId("now").textContent = `${this.k} cluster${this.k === 1 ? "" : "s"} (k = ${this.k})${now ? ", as now" : ""}`;
+    this.querySelector("[data-do=apply]").disabled = now;
     byId("applied").textContent = this.k;
     this.slider.setAttribute("aria-valuetext", `${this.k} clusters`);
     clearTimeout(this.waiting);
@@ -51,19 +51,14 @@ customElements.define("choose-k", class extends HTMLElement {
     const near = (one) => Math.abs(one - this.k);
     const k = this.kept.reduce((best, one) => (near(one) < near(best) ? one : best), this.kept[0]);
     if (k === undefined) {
-      byId("about").textContent = "No pictures: the clusters of the curve are not kept. Sweep again to see them.";
+      byId("about").textContent = "No pictures: the clusters of the curve are not kept. Draw the curve again to see them.";
       return;
     }
     this.stopped?.abort();
     this.stopped = new AbortController();
     try {
-      const answer = await fetch(`${api}/sweep/${k}`, { signal: this.stopped.signal });
-      const found = await answer.json();
-      if (!answer.ok) throw new Error(found.error.message);
-      this.draw(found);
-    } catch (error) {
-      if (error.name !== "AbortError") byId("about").textContent = error.message;
-    }
+      this.draw(await (await send(`${api}/sweep/${k}`, { signal: this.stopped.signal })).json());
+    } catch (error) { if (error.name !== "AbortError") byId("about").textContent = error.message; }
   }
 
   draw(found) {
@@ -81,54 +76,38 @@ customElements.define("choose-k", class extends HTMLElement {
   }
 });
 
-function card() {
-  const item = document.createElement("li");
-  const four = document.createElement("span");
-  four.className = "four";
-  const size = document.createElement("span");
-  size.className = "name";
-  const whence = document.createElement("span");
-  whence.className = "soft";
-  const box = document.createElement("div");
-  box.className = "card";
-  box.append(four, size, whence);
-  item.append(box);
-  return item;
-}
+const card = () => node("li", {}, node("div", { className: "card" }, node("span", { className: "four" }),
+  node("span", { className: "name" }), node("span", { className: "soft" })));
 
 // What is shown already stays: pictures do not flicker while the slider moves.
 function fill(item, one) {
   const [four, size, whence] = item.firstChild.children;
   one.representatives.forEach((image, at) => {
-    const address = `${api}/images/${image}/thumbnail`;
+    const src = `${api}/images/${image}/thumbnail`;
     const there = four.children[at];
-    if (there?.getAttribute("src") === address) return;
-    const picture = document.createElement("img");
-    Object.assign(picture, { src: address, alt: "", width: 120, height: 120, loading: "lazy", decoding: "async" });
+    if (there?.getAttribute("src") === src) return;
+    const picture = node("img", { src, alt: "", width: 120, height: 120, loading: "lazy", decoding: "async" });
     if (there) there.replaceWith(picture);
     else four.append(picture);
   });
   while (four.children.length > one.representatives.length) four.lastChild.remove();
-  size.textContent = `${one.images.toLocaleString("en")} image${one.images === 1 ? "" : "s"}`;
+  size.textContent = several(one.images);
   whence.textContent = one.cluster === null ? ""
     : `${Math.round(100 * one.share)} % from ${one.name ?? `Cluster ${one.cluster}`}`;
 }
 
 async function apply(body, question) {
   if (!await ask(question)) return;
-  const done = async () => {
-    const result = await request("cluster", body);
-    sessionStorage.setItem("imgclust said", result.sentence || `${result.k} clusters`);
-  };
-  if (await change(done, "done")) location.href = `/c/${collection}/`;
+  const result = await change(() => request("cluster", body));
+  if (!result) return;
+  later(result.sentence || `${result.k} clusters`);
+  location.href = `/c/${collection}/`;
 }
 
 Object.assign(commands, {
-  coarser: () => apply({ step: "coarser" }, "Unite the clusters that are most alike? Undo goes back."),
-  finer: () => apply({ step: "finer" }, "Split the clusters that hold the most differences? Undo goes back."),
-  async sweep() {
-    if (await change(() => request("sweep", {}), "the curve is drawn")) location.reload();
-  },
+  coarser: () => apply({ step: "coarser" }, "Unite the clusters that are most alike? You can go back."),
+  finer: () => apply({ step: "finer" }, "Split the clusters that hold the most differences? You can go back."),
+  async sweep() { if (await change(() => request("sweep", {}), "the curve is drawn")) location.reload(); },
 });
 Object.assign(keys, { f: () => document.querySelector("[data-do=finer]")?.click(),
   c: () => document.querySelector("[data-do=coarser]")?.click() });

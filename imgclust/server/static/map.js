@@ -1,6 +1,6 @@
 // The map: points drawn into pixels by the processor, thumbnails and numbers over them.
 
-import { api, ask, byId, change, collection, commands, keys, listeners, made, request, say } from "./gallery.js";
+import { api, ask, byId, called, change, collection, commands, fresh, keys, listeners, made, node, request, say, send, several, undoable } from "./gallery.js";
 
 // Above so many points a part of them is drawn while the map moves.
 const QUICK = 250_000;
@@ -61,14 +61,9 @@ customElements.define("image-map", class extends HTMLElement {
     this.dark.addEventListener("change", () => { this.assign(); this.legend(); this.dirty(); });
   }
 
-  async load(after) {
-    const answer = await fetch(`${api}/map/points?after=${after}`);
-    if (!answer.ok) throw new Error((await answer.json()).error.message);
-    return columns(await answer.arrayBuffer());
-  }
+  async load(after) { return columns(await (await send(`${api}/map/points?after=${after}`)).arrayBuffer()); }
 
   // ---- Clusters: their colours, shapes and centres
-
   assign() {
     const list = this.known.clusters;
     this.place = new Map(list.map((one, at) => [one.id, at + 1]));
@@ -95,30 +90,21 @@ customElements.define("image-map", class extends HTMLElement {
 
   legend() {
     const buttons = this.known.clusters.map((one, at) => {
-      const item = document.createElement("li");
-      const button = document.createElement("button");
-      button.type = "button";
       const mark = byId("mark").content.firstElementChild.cloneNode(true);
       mark.firstElementChild.setAttribute("d", SHAPES[one.shape]);
       mark.firstElementChild.setAttribute("fill", this.colours[at + 1]);
-      const words = document.createElement("span");
-      words.textContent = `${one.id}${one.name ? ` ${one.name}` : ""} (${this.counts[at + 1].toLocaleString("en")})`;
-      button.append(mark, words);
-      button.addEventListener("click", () => { this.go(at + 1); this.box.scrollIntoView({ block: "nearest" }); });
-      item.append(button);
-      return item;
+      const words = `${one.id}${one.name ? ` ${one.name}` : ""} (${this.counts[at + 1].toLocaleString("en")})`;
+      const onclick = () => { this.go(at + 1); this.box.scrollIntoView({ block: "nearest" }); };
+      return node("li", {}, node("button", { type: "button", onclick }, mark, node("span", {}, words)));
     });
     const signs = SIGNS.map(({ flag, sign, name }) => {
-      const item = document.createElement("li");
       const count = this.data.flags.reduce((sum, one) => sum + (one & flag ? 1 : 0), 0);
-      item.textContent = `${sign} ${name} (${count.toLocaleString("en")})`;
-      return count ? item : null;
+      return count ? [node("li", {}, `${sign} ${name} (${count.toLocaleString("en")})`)] : [];
     });
-    byId("legend").replaceChildren(...buttons, ...signs.filter(Boolean));
+    byId("legend").replaceChildren(...buttons, ...signs.flat());
   }
 
   // ---- The view: pixel = scale * (x, -y) + (left, top), in pixels of the device
-
   resize() {
     this.ratio = Math.min(devicePixelRatio || 1, 2);
     const width = Math.round(this.box.clientWidth * this.ratio);
@@ -147,10 +133,8 @@ customElements.define("image-map", class extends HTMLElement {
     const { x, y } = this.data;
     let [x0, x1, y0, y1] = [Infinity, -Infinity, Infinity, -Infinity];
     rows((i) => {
-      if (x[i] < x0) x0 = x[i];
-      if (x[i] > x1) x1 = x[i];
-      if (y[i] < y0) y0 = y[i];
-      if (y[i] > y1) y1 = y[i];
+      if (Number.isNaN(x[i])) return; // it has left
+      [x0, x1, y0, y1] = [Math.min(x0, x[i]), Math.max(x1, x[i]), Math.min(y0, y[i]), Math.max(y1, y[i])];
     });
     if (x0 > x1) return;
     this.scale = 0.92 * Math.min(this.width / (x1 - x0 || 1), this.height / (y1 - y0 || 1));
@@ -178,11 +162,7 @@ customElements.define("image-map", class extends HTMLElement {
     this.moved();
   }
 
-  pan(dx, dy) {
-    this.left += dx;
-    this.top += dy;
-    this.moved();
-  }
+  pan(dx, dy) { this.left += dx; this.top += dy; this.moved(); }
 
   moved() {
     this.moving = true;
@@ -191,12 +171,9 @@ customElements.define("image-map", class extends HTMLElement {
     this.dirty();
   }
 
-  dirty() {
-    if (!this.drawing) this.drawing = requestAnimationFrame(() => { this.drawing = 0; this.draw(); });
-  }
+  dirty() { if (!this.drawing) this.drawing = requestAnimationFrame(() => { this.drawing = 0; this.draw(); }); }
 
   // ---- Drawing
-
   radius() {
     const { n } = this.data;
     const base = n > 300_000 ? 0 : n > 30_000 ? 0.5 : n > 3_000 ? 1.5 : 3;
@@ -386,12 +363,10 @@ customElements.define("image-map", class extends HTMLElement {
       this.over.arc(px, py, (16 + wave) * this.ratio, 0, 2 * Math.PI);
       this.over.stroke();
     }
-    if (still) setTimeout(() => this.dirty(), 1000);
-    else setTimeout(() => this.dirty(), 40);
+    setTimeout(() => this.dirty(), still ? 1000 : 40);
   }
 
   // ---- Mouse, fingers, keys
-
   listen() {
     const down = new Map();
     let from = null;
@@ -413,10 +388,7 @@ customElements.define("image-map", class extends HTMLElement {
       const before = down.get(event.pointerId);
       if (!before) return;
       const [px, py] = place(event);
-      if (this.line) {
-        this.line.push([px, py]);
-        this.dirty();
-      } else if (down.size === 2) {
+      if (this.line) { this.line.push([px, py]); this.dirty(); } else if (down.size === 2) {
         const [other] = [...down].filter(([id]) => id !== event.pointerId).map(([, one]) => one);
         const apart = (one) => Math.hypot(one[0] - other[0], one[1] - other[1]) || 1;
         this.zoom(apart([px, py]) / apart(before), (px + other[0]) / 2, (py + other[1]) / 2);
@@ -442,10 +414,7 @@ customElements.define("image-map", class extends HTMLElement {
       const [px, py] = this.pixel(this.data.x[i], this.data.y[i]);
       return px >= 0 && py >= 0 && px <= this.width && py <= this.height;
     });
-    const lasso = () => {
-      const on = this.box.classList.toggle("lasso");
-      this.querySelector("[data-do=lasso]").setAttribute("aria-pressed", String(on));
-    };
+    const lasso = () => { this.querySelector("[data-do=lasso]").ariaPressed = String(this.box.classList.toggle("lasso")); };
     Object.assign(commands, { closer: () => this.zoom(1.5), farther: () => this.zoom(1 / 1.5), lasso,
       whole: () => this.whole(), refit: () => draw({ dims: 2, refit: true }),
       none: () => this.select(() => false), move: () => this.move(), new: () => this.make() });
@@ -481,7 +450,6 @@ customElements.define("image-map", class extends HTMLElement {
   }
 
   // ---- Selection
-
   enclose() {
     const line = this.line.filter((_, at) => at % Math.ceil(this.line.length / 200) === 0)
       .map(([px, py]) => this.at(px, py));
@@ -507,8 +475,13 @@ customElements.define("image-map", class extends HTMLElement {
     const text = `${this.count.toLocaleString("en")} selected`;
     byId("count").textContent = text;
     byId("where").textContent = this.count ? text : "";
-    const first = this.images(48).map((id) => made({ id, path: `image ${id}` }));
-    byId("grid").replaceChildren(...first);
+    const first = this.images(48);
+    byId("grid").replaceChildren(...first.map((id) => made({ id, path: `image ${id}` })));
+    clearTimeout(this.naming);
+    this.naming = setTimeout(() => first.forEach(async (id) => { // once it stays
+      const facts = await request(`images/${id}`).catch(() => null);
+      if (facts) byId("grid").querySelector(`[data-image="${id}"]`)?.replaceWith(made(facts));
+    }), 400);
     this.dirty();
   }
 
@@ -523,27 +496,24 @@ customElements.define("image-map", class extends HTMLElement {
     const to = await ask("Move to", "which");
     if (!to) return;
     const images = this.images();
-    if (!await change(() => request(`clusters/${to}/move`, { images }), `${images.length} moved; they stay there`)) return;
+    const done = await change(() => request(`clusters/${to}/move`, { images }));
+    if (!done) return;
+    undoable(`${several(images.length)} moved to ${called(to)}`, done);
     for (let i = 0; i < this.data.n; i += 1) if (this.chosen[i]) this.data.clusters[i] = Number(to);
     this.assign();
     this.legend();
     commands.none();
   }
 
-  async make() {
-    const name = this.may() ? await ask("Name of the new cluster", "text") : null;
-    if (!name) return;
-    const images = this.images();
-    if (await change(() => request("clusters", { name, images }), `moved to ${name}`)) location.reload();
-  }
+  async make() { if (this.may() && await fresh(this.images())) location.reload(); }
 
   may() {
+    if (!this.count) say("select images first");
     if (this.count > MOST_CHANGED) say(`Select at most ${MOST_CHANGED.toLocaleString("en")} images.`);
     return this.count > 0 && this.count <= MOST_CHANGED;
   }
 
   // ---- Arrivals
-
   hear({ event, image }) {
     if (event === "image_removed") {
       const row = this.data.ids.indexOf(image);
@@ -571,7 +541,5 @@ customElements.define("image-map", class extends HTMLElement {
   }
 });
 
-async function draw(body) {
-  if (await change(() => request("view", body), "the map is made")) location.reload();
-}
+async function draw(body) { if (await change(() => request("view", body), "the map is made")) location.reload(); }
 commands.draw = () => draw({ dims: 2 });

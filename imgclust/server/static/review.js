@@ -1,8 +1,9 @@
 // The review: two pictures, one question; the next ones are asked for while a person looks.
 
-import { api, byId, change, collection, commands, keys, listeners, request } from "./gallery.js";
+import { api, byId, called, change, collection, commands, keys, listeners, request, TAKEN_BACK } from "./gallery.js";
 
 const AHEAD = 5;
+const times = (number) => `${number} time${number === 1 ? "" : "s"}`;
 
 customElements.define("same-group", class extends HTMLElement {
   connectedCallback() {
@@ -25,14 +26,12 @@ customElements.define("same-group", class extends HTMLElement {
       this.queue.push(...found.questions);
       this.count = { together: found.together, apart: found.apart };
       this.show();
-    } catch (error) {
-      byId("question").textContent = error.message;
-    }
+    } catch (error) { byId("question").textContent = error.message; }
   }
 
   show() {
     const { together, apart } = this.count;
-    byId("answers").textContent = together + apart ? `So far ${together} times the same, ${apart} times different.` : "";
+    byId("answers").textContent = together + apart ? `So far ${times(together)} the same, ${times(apart)} different.` : "";
     const now = this.queue[0];
     for (const one of ["same", "different", "skip"]) this.querySelector(`[data-do=${one}]`).disabled = !now;
     this.querySelector("[data-do=back]").disabled = !this.done.length;
@@ -67,22 +66,25 @@ customElements.define("same-group", class extends HTMLElement {
     if (!now || this.busy) return;
     this.busy = true; // one answer for one question, however fast the keys are
     const body = { image: now.image.id, other: now.other.id, same };
-    const ok = await change(async () => { this.done.push((await request("review", body)).correction); },
-      same ? "together from now on" : "apart from now on");
+    const ok = await change(async () => {
+      const done = await request("review", body);
+      this.done.push(done.correction);
+      const found = done.moved ? await Promise.all([now.image, now.other].map(({ id }) => request(`images/${id}`))) : [];
+      const went = found.filter((one, at) => one.cluster !== [now.image, now.other][at].cluster);
+      return went.map((one) => `${one.path.slice(one.path.lastIndexOf("/") + 1)} went to ${called(one.cluster, one.name)}`);
+    }, (went) => [`${same ? "together" : "apart"} from now on`, ...went].join("; "));
     this.busy = false;
     if (!ok) return this.skip();
     this.count[same ? "together" : "apart"] += 1;
     this.next();
   }
 
-  skip() {
-    if (this.queue.length && !this.busy) this.skipped.push(this.next());
-  }
+  skip() { if (this.queue.length && !this.busy) this.skipped.push(this.next()); }
 
   async back() {
     const last = this.done.pop();
     if (!last) return;
-    if (!await change(() => request("corrections/remove", { corrections: [last] }), "taken back")) return;
+    if (!await change(() => request("corrections/remove", { corrections: [last] }), TAKEN_BACK)) return;
     this.queue.length = 0;
     this.fill();
   }
