@@ -21,20 +21,24 @@ from imgclust.charts import (
     contact_sheet,
     draw_interactive_map,
     elbow,
-    layout,
+    figure,
     map_2d,
     map_3d,
     scatter,
 )
-from imgclust.charts.figure import colour, legible, new_figure, save, shape
-from imgclust.charts.layout import (
+from imgclust.charts.figure import (
     EDGE_PX,
     PLOT_PX,
     Box,
     by_turns,
     centres_of,
+    colour,
+    legible,
+    new_figure,
     number_boxes,
     plot_px,
+    save,
+    shape,
     to_pixels,
     without_gaps,
 )
@@ -148,7 +152,7 @@ def test_no_picture_is_cut_off_at_the_edge(
     drawn: list[Box] = []
 
     def kept(*arguments: Any, **options: Any) -> Box | None:
-        room = layout.free_box(*arguments, **options)
+        room = figure.free_box(*arguments, **options)
         if room is not None:
             drawn.append(room)
         return room

@@ -13,8 +13,8 @@ import pytest
 
 from imgclust import doctor
 from imgclust.collection import Collection
-from imgclust.doctor import Check, DoctorResult, advice
-from imgclust.doctor.advice import has_wal_fault
+from imgclust.doctor import Check, DoctorResult, checks
+from imgclust.doctor.checks import has_wal_fault
 from imgclust.index import VectorIndex
 from imgclust.locks import FileLock
 from imgclust.watcher import WatchLimits
@@ -392,9 +392,9 @@ def test_advisories_change_no_verdict(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(advice, "sqlite_version", lambda: (3, 40, 1))
+    monkeypatch.setattr(checks, "sqlite_version", lambda: (3, 40, 1))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, 1 << 20))
-    monkeypatch.setattr(advice, "watch_limits", lambda: WatchLimits(1, 1))
+    monkeypatch.setattr(checks, "watch_limits", lambda: WatchLimits(1, 1))
     execute(
         collection,
         'UPDATE settings SET value = \'{"name": "file", "path": "/no"}\' WHERE key = \'weights\'',

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from imgclust.duplicates import Neighbourhood, Pairs, Pictures, Thresholds, pair_search
-from imgclust.duplicates.small_pictures import least_likeness, small_pairs
+from imgclust.duplicates.pixel_check import least_likeness, small_pairs
 from imgclust.duplicates.thresholds import LIKE
 from imgclust.index import VectorIndex
 from imgclust.progress import StopFlag

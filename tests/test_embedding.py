@@ -26,10 +26,9 @@ from imgclust.embedding import (
     why_engine,
 )
 from imgclust.embedding.graph_cache import candidates, times_as_fast
-from imgclust.embedding.inception_graph import outputs
+from imgclust.embedding.inception_graph import SHAPES, outputs
 from imgclust.embedding.recipe import check_embeddings, in_batches
 from imgclust.embedding.tf_c_api import LibraryEmbedder, session_config
-from imgclust.embedding.tf_eager import SHAPES
 from imgclust.errors import EmbeddingError, RecipeError, UsageError
 from imgclust.images.decoder import Picture, decode
 from imgclust.weights import Convolution, load, trunk, verify

@@ -113,8 +113,8 @@ NOUNS = {"clustering", "embedding", "wording"}
 NO_VERBS = {"feed", "reembed"}
 MOST_LINES = 600
 MOST_OF_A_NAME = 4
-# Files of the package, those of `server` aside. A small new module may fit into an older one.
-MOST_FILES = 275
+# Files of the package, those of `server` aside. Where does a new concept fit into an older file?
+MOST_FILES = 220
 # Grown beyond that and still to be divided. A module that is divided leaves this list.
 TOO_LONG: set[str] = set()
 

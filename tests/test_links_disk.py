@@ -28,7 +28,7 @@ class Stick:
         self.point.mkdir()
         monkeypatch.setattr(fs, "_MOUNTS", self._table)
         monkeypatch.setattr(
-            "imgclust.links.link_disk.volume_number",
+            "imgclust.links.inspect.volume_number",
             lambda point: self._volumes.get(Path(os.fsdecode(point)), 1),
         )
         self._write(mounted=True)

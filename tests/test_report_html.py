@@ -109,7 +109,7 @@ def test_representatives_are_chosen_once(
         assert set(found) <= members[cluster]
     described = {one.cluster: one.medoid for one in current.described}
     assert {cluster: found[0] for cluster, found in first.items()} == described
-    monkeypatch.setattr("imgclust.clusters.representatives.representatives", None)
+    monkeypatch.setattr("imgclust.clusters.model.representatives", None)
     assert {cluster: chosen(collection, cluster) for cluster in current.cluster_ids} == first
     assert first == all_representatives(
         inside(collection).catalog, current.id, current.cluster_ids, current.recipe

@@ -1,7 +1,13 @@
 """The catalog: the SQLite file that is the truth about a collection."""
 
 from imgclust.catalog.catalog import Catalog
-from imgclust.catalog.clusterings import Clustering, DescribedCluster, PublishedClustering
+from imgclust.catalog.clusterings import (
+    Clustering,
+    DescribedCluster,
+    PublishedClustering,
+    Suggestion,
+)
+from imgclust.catalog.connection import APPLICATION_ID, VERSION
 from imgclust.catalog.contents import Content, key_of
 from imgclust.catalog.copies import (
     CatalogFacts,
@@ -11,20 +17,16 @@ from imgclust.catalog.copies import (
     mark,
     marked,
 )
-from imgclust.catalog.corrections import KINDS, Correction
+from imgclust.catalog.corrections import KINDS, Correction, KnownCopy
 from imgclust.catalog.details import Details, Facts
-from imgclust.catalog.duplicates import KnownCopy
 from imgclust.catalog.feed import FeedRow, StoredJob
 from imgclust.catalog.images import Image, ListedImage
 from imgclust.catalog.integrity import damaged_embeddings, finite, must_be_numbers, sqlite_version
 from imgclust.catalog.links import Entry, LinkMove, ReadFolder
 from imgclust.catalog.moves import DoubledImage, MovedImage
 from imgclust.catalog.observations import Observation, Quarantined
-from imgclust.catalog.projections import StoredProjection
+from imgclust.catalog.projections import StoredProjection, StoredSweep
 from imgclust.catalog.roots import Mount, Root, Volume
-from imgclust.catalog.schema import APPLICATION_ID, VERSION
-from imgclust.catalog.suggestions import Suggestion
-from imgclust.catalog.sweeps import StoredSweep
 
 __all__ = [
     "APPLICATION_ID",

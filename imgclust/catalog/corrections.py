@@ -1,4 +1,4 @@
-"""Corrections: what people said about contents, with when and why that ended."""
+"""What people said and decided: corrections, contents taken out, copies found and dismissed."""
 
 from __future__ import annotations
 
@@ -220,3 +220,127 @@ class CorrectionTable:
             f"SELECT {_COLUMNS} FROM corrections WHERE {condition}", tuple(values)
         ).fetchall()
         return [Correction(*row) for row in rows]
+
+
+class Removals:
+    """The tables removals and removals_unread."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def put(self, sha256: bytes, path: bytes, inode: int) -> None:
+        """A file of this content was taken out, or stays out as others of its content were."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO removals VALUES (?, ?, ?, ?)",
+            (sha256, inode, path, time.time()),
+        )
+
+    def forget(self, sha256: bytes) -> None:
+        """Files of this content come in again."""
+        self._connection.execute("DELETE FROM removals WHERE sha256 = ?", (sha256,))
+
+    def among(self, digests: Iterable[bytes]) -> set[bytes]:
+        """Those of the SHA-256 whose content was taken out."""
+        rows = self._connection.executemany(
+            "SELECT sha256 FROM removals WHERE sha256 = ? LIMIT 1", [(one,) for one in digests]
+        )
+        return {bytes(sha256) for (sha256,) in rows}
+
+    def files(self, sha256: bytes) -> list[tuple[bytes, int]]:
+        """The files of a content that are out, as last seen: path and inode."""
+        rows = self._connection.execute(
+            "SELECT path, inode FROM removals WHERE sha256 = ?", (sha256,)
+        )
+        return [(bytes(path), int(inode)) for path, inode in rows]
+
+    def unread(self) -> list[bytes]:
+        """Paths that an older version took out without noting their content."""
+        rows = self._connection.execute("SELECT path FROM removals_unread ORDER BY path")
+        return [bytes(path) for (path,) in rows]
+
+    def read(self, path: bytes) -> None:
+        """The content of such a path is noted, or the file is another one now."""
+        self._connection.execute("DELETE FROM removals_unread WHERE path = ?", (path,))
+
+
+class Dismissals:
+    """The table dismissed: pairs of contents, the smaller key first."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def add(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """These pairs of contents (a content with itself: its copies) are not duplicates."""
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO dismissed VALUES (?, ?)", [_ordered(pair) for pair in pairs]
+        )
+
+    def remove(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """These pairs of contents may be duplicates again."""
+        self._connection.executemany(
+            "DELETE FROM dismissed WHERE content = ? AND other = ?",
+            [_ordered(pair) for pair in pairs],
+        )
+
+    def pairs(self) -> set[tuple[int, int]]:
+        """The pairs of contents that are not duplicates, the smaller key first."""
+        rows = self._connection.execute("SELECT content, other FROM dismissed")
+        return {(int(content), int(other)) for content, other in rows}
+
+
+def _ordered(pair: tuple[int, int]) -> tuple[int, int]:
+    return min(pair), max(pair)
+
+
+@dataclass(frozen=True)
+class KnownCopy:
+    """An image of a group of copies: its relation to the best one, which comes first."""
+
+    image: int
+    content: int
+    path: bytes
+    format: str
+    missing: bool
+    relation: str
+
+
+class DuplicateTable:
+    """The table duplicates; whoever writes holds the transaction."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+
+    def put(self, groups: Iterable[Sequence[tuple[int, int, str]]]) -> None:
+        """Keep these groups instead of the earlier ones: image, content and relation of each."""
+        self._connection.execute("DELETE FROM duplicates")
+        self._connection.executemany(
+            "INSERT INTO duplicates VALUES (?, ?, ?, ?, ?)",
+            (
+                (number, place, *copy)
+                for number, group in enumerate(groups)
+                for place, copy in enumerate(group)
+            ),
+        )
+
+    def forget(self, images: Iterable[int]) -> None:
+        """These images are in no group any more."""
+        self._connection.executemany(
+            "DELETE FROM duplicates WHERE image = ?", [(image,) for image in images]
+        )
+
+    def groups(self) -> list[list[KnownCopy]]:
+        """The groups whose images are still there and as they were, at least two of each."""
+        found: dict[int, list[KnownCopy]] = {}
+        rows = self._connection.execute(
+            "SELECT d.number, i.id, i.content, i.path, c.format, i.state = 'missing', "
+            "d.relation FROM duplicates d "
+            "JOIN images i ON i.id = d.image AND i.content = d.content "
+            "JOIN contents c ON c.key = d.content "
+            "ORDER BY d.number, d.place"
+        )
+        for number, image, content, path, kind, missing, relation in rows:
+            copy = KnownCopy(
+                int(image), int(content), bytes(path), str(kind), bool(missing), str(relation)
+            )
+            found.setdefault(int(number), []).append(copy)
+        return [group for group in found.values() if len(group) > 1]

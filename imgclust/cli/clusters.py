@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from imgclust.cli import checks, completion
+from imgclust.cli.checks import agreed
 from imgclust.cli.context import Call
 from imgclust.cli.links import Outliers
-from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import (
     Camera,
     Cluster,

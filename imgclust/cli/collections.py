@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from imgclust.cli import completion
+from imgclust.cli.checks import agreed
 from imgclust.cli.context import Call
-from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
 from imgclust.terminal import collections as tables
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgclust.cli import checks
+from imgclust.cli.checks import agreed
 from imgclust.cli.context import Call, ignoring_hangup
 from imgclust.cli.links import Mode, Outliers
-from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Camera, Commands, DryRun, Since, Until, Yes, decimal, selection
 from imgclust.cli.watch_output import Listener, log_file
 from imgclust.errors import UsageError

@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from imgclust.cli import checks
+from imgclust.cli.checks import agreed
 from imgclust.cli.context import Call
-from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
-from imgclust.terminal import exports
+from imgclust.terminal import collections as tables
 from imgclust.terminal import status as status_module
 
 commands = Commands()
@@ -32,7 +32,7 @@ def status(call: Call) -> None:
         if call.options.verbosity and not call.options.json:
             status_module.engine(call.screen, found, collection.engine())
             status_module.events(call.screen, found)
-            exports.kept(call.screen, collection.kept_catalogs())
+            tables.kept(call.screen, collection.kept_catalogs())
 
 
 @commands.adds(
@@ -115,7 +115,7 @@ def report(
     """Write the collection as one HTML page, to read, print or send."""
     checks.report(out)
     with call.open() as collection:
-        call.answer(collection.report(out), exports.reported)
+        call.answer(collection.report(out), tables.reported)
 
 
 @commands.adds(
@@ -134,7 +134,7 @@ def backup(
     """
     checks.backup_file(file)
     with call.open() as collection:
-        call.answer(collection.backup(file), exports.backed_up)
+        call.answer(collection.backup(file), tables.backed_up)
 
 
 @commands.adds(
@@ -171,7 +171,7 @@ def restore(
         progress=call.screen.progress,
         stop=call.stop,
     )
-    call.answer(found, exports.restored)
+    call.answer(found, tables.restored)
 
 
 weights_commands = Commands()

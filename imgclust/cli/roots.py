@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from imgclust.cli import checks, completion
+from imgclust.cli.checks import agreed
 from imgclust.cli.context import Call
-from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
-from imgclust.terminal import roots as tables
+from imgclust.terminal import collections as tables
 from imgclust.wording import counted
 
 commands = Commands()

@@ -13,7 +13,19 @@ from imgclust.clustering.choose_k import (
     suggest_counted,
     suggest_from,
 )
-from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
+from imgclust.clustering.cluster_stats import (
+    Drift,
+    Spread,
+    coherence,
+    drift,
+    left_out,
+    medoid,
+    nearest_clusters,
+    outlier_limits,
+    pooled,
+    representatives,
+    spread,
+)
 from imgclust.clustering.constraints import (
     Constraints,
     Demands,
@@ -25,15 +37,6 @@ from imgclust.clustering.constraints import (
     nowhere,
     satisfied,
     smallest_conflict,
-)
-from imgclust.clustering.drift_test import (
-    Drift,
-    Spread,
-    drift,
-    left_out,
-    outlier_limits,
-    pooled,
-    spread,
 )
 from imgclust.clustering.group_count import GroupCount, estimate_group_count
 from imgclust.clustering.id_map import Matching, follow, match, regrouped

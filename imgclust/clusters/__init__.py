@@ -13,14 +13,12 @@ from imgclust.clusters.correction_conflicts import (
     correction_text,
 )
 from imgclust.clusters.correction_demands import enforce, violations
-from imgclust.clusters.drift import Drifting, current_drift
-from imgclust.clusters.model import ArrivalAssigner, Model
-from imgclust.clusters.results import ClusterResult, SweepResult
+from imgclust.clusters.model import ArrivalAssigner, ClusterResult, Model, SweepResult
 from imgclust.clusters.schedule import AutomaticClustering, is_due
 from imgclust.clusters.service import Recluster
 from imgclust.clusters.similarity import Similarity, current_similarity, likeness_to, similarity_of
 from imgclust.clusters.stored_sweeps import PreviewedCluster, Previewer, SweepPreview
-from imgclust.clusters.suggestions import SuggestionUpkeep
+from imgclust.clusters.suggestions import Drifting, SuggestionUpkeep, current_drift
 
 __all__ = [
     "ArrivalAssigner",

@@ -10,9 +10,8 @@ from imgclust.catalog import Catalog, Clustering, PublishedClustering
 from imgclust.clustering import regrouped
 from imgclust.clusters.correction_demands import idle_notes
 from imgclust.clusters.frozen_adaptation import adapted
-from imgclust.clusters.model import ArrivalAssigner, ChangedMeanwhileError
+from imgclust.clusters.model import ArrivalAssigner, ChangedMeanwhileError, ClusterResult
 from imgclust.clusters.publish import make_current
-from imgclust.clusters.results import ClusterResult
 from imgclust.errors import NothingThereError
 from imgclust.wording import joined, listed
 

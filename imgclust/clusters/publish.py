@@ -23,8 +23,7 @@ from imgclust.clusters.feature_space import (
     residual_distances,
     store,
 )
-from imgclust.clusters.model import ChangedMeanwhileError, Model, Succession
-from imgclust.clusters.results import lineage
+from imgclust.clusters.model import ChangedMeanwhileError, Model, Succession, lineage
 from imgclust.clusters.similarity import fit_and_pack, store_similarity
 from imgclust.clusters.space_fit import CurrentClusters
 from imgclust.errors import StoppedError

@@ -33,9 +33,13 @@ from imgclust.clusters.clustering_history import undo
 from imgclust.clusters.correction_conflicts import TooFewClustersError
 from imgclust.clusters.correction_demands import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
-from imgclust.clusters.model import ArrivalAssigner, ChangedMeanwhileError
+from imgclust.clusters.model import (
+    ArrivalAssigner,
+    ChangedMeanwhileError,
+    ClusterResult,
+    SweepResult,
+)
 from imgclust.clusters.publish import drop_unpublished, publish
-from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.space_fit import (
     CurrentClusters,
     continue_in_space,

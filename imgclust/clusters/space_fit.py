@@ -26,8 +26,7 @@ from imgclust.clustering import (
 )
 from imgclust.clusters.correction_demands import merge_required, required_clusters
 from imgclust.clusters.feature_space import Space, Vectors, project, unproject
-from imgclust.clusters.model import Model
-from imgclust.clusters.results import ClusterResult, lineage, lineage_fields
+from imgclust.clusters.model import ClusterResult, Model, lineage, lineage_fields
 from imgclust.clusters.stored_sweeps import fit_of
 from imgclust.errors import UsageError
 from imgclust.progress import Progress, StopFlag

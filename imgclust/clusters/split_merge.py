@@ -13,6 +13,7 @@ from imgclust.clustering import Fit, Matching, fit, match, satisfied, suggest, s
 from imgclust.clusters.correction_conflicts import demanded
 from imgclust.clusters.correction_demands import require_mergeable, without_empty
 from imgclust.clusters.feature_space import Vectors
+from imgclust.clusters.model import ClusterResult
 from imgclust.clusters.partial_update import (
     Change,
     Group,
@@ -21,7 +22,6 @@ from imgclust.clusters.partial_update import (
     unchanged,
     with_others,
 )
-from imgclust.clusters.results import ClusterResult
 from imgclust.clusters.stored_sweeps import fit_of
 from imgclust.config import Settings
 from imgclust.errors import NothingThereError, UsageError

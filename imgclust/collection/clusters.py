@@ -15,8 +15,8 @@ from imgclust.catalog import KINDS, Clustering, Facts
 from imgclust.clustering import Drift, nearest_clusters
 from imgclust.clusters import ClusterResult, SweepResult, current_drift, likeness_to
 from imgclust.collection import exports
+from imgclust.collection.images import Selection, selected, with_facts
 from imgclust.collection.link_folder import finish_links
-from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.config import Clustering as Rules
 from imgclust.errors import UsageError
 from imgclust.paths import Located, as_path

@@ -15,7 +15,7 @@ from imgclust.catalog import kept_catalogs
 from imgclust.collection import exports, link_folder, results
 from imgclust.collection import images as images_module
 from imgclust.collection.context import Context, ignore
-from imgclust.collection.selection import Selection
+from imgclust.collection.images import Selection
 from imgclust.progress import Progress, StopFlag, silent
 
 AnyPath = Path | str | bytes
@@ -197,7 +197,7 @@ class Collection:
         self, *, exclude: Sequence[str] = (), exclude_fresh: bool = False
     ) -> tuple[results.MissingImage, ...]:
         """Images that are in, in places that `watch` with these patterns leaves out."""
-        from imgclust.collection.exclusions import excluded
+        from imgclust.collection.images import excluded
 
         return excluded(self._context, exclude, fresh=exclude_fresh)
 

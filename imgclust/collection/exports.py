@@ -15,7 +15,7 @@ from imgclust.wording import printable
 if TYPE_CHECKING:
     from imgclust.backup import Backup
     from imgclust.collection.context import Context
-    from imgclust.collection.selection import Selection
+    from imgclust.collection.images import Selection
     from imgclust.export import ExportResult, Target
     from imgclust.maps import MapResult
     from imgclust.report import ReportResult

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from imgclust import devices, paths, reembed
 from imgclust.catalog import Catalog, key_of
 from imgclust.clusters import ArrivalAssigner, AutomaticClustering, ClusterResult, SuggestionUpkeep
-from imgclust.collection import exclusions, link_folder
+from imgclust.collection import images, link_folder
 from imgclust.collection.context import MANY_IMAGES, Context
 from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
 from imgclust.collection.event_command import EventCommand, words_of
@@ -367,11 +367,11 @@ def watch(
     """See `Collection.watch`."""
     catalog = context.catalog
     roots = [_root(path) for path in paths]
-    exclusions.with_patterns(context, exclude, fresh=exclude_fresh)
+    images.add_exclusions(context, exclude, fresh=exclude_fresh)
     _ = context.exclusion  # a wrong pattern is refused before anything is written
     with context.ingest_lock():
         with catalog.transaction():
-            exclusions.keep(context, emit)
+            images.keep_exclusions(context, emit)
             choose_links(context, links, roots)
             for root in roots:
                 _keep_apart(context, root)
@@ -387,7 +387,7 @@ def watch(
             away = known.path not in roots and not os.path.isdir(known.path)
             if away and not catalog.images.count(known.id):  # else the scan says what is kept
                 emit(Event("trouble", "this folder is not there now", known.path))
-        taken_out = exclusions.take_out(context) if remove_excluded else 0
+        taken_out = images.take_out_excluded(context) if remove_excluded else 0
         result = run(context, emit, once=once, scan=True, cluster=cluster)
         return replace(result, taken_out=taken_out)
 

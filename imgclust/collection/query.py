@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from imgclust import devices, fs, search
 from imgclust.collection.duplicates import copy_test
-from imgclust.collection.selection import Selection, with_facts
+from imgclust.collection.images import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.numbers import is_digits
 from imgclust.search import Neighbour, QueryResult, Subject

@@ -50,10 +50,11 @@ if TYPE_CHECKING:
     from imgclust.collection.duplicates import FoundCopy as FoundCopy
     from imgclust.collection.duplicates import FoundDuplicates as FoundDuplicates
     from imgclust.collection.duplicates import FoundGroup as FoundGroup
+    from imgclust.collection.gallery import SweepCurve as SweepCurve
     from imgclust.collection.images import DamagedImage as DamagedImage
     from imgclust.collection.images import MissingImage as MissingImage
     from imgclust.collection.images import Removed as Removed
-    from imgclust.collection.k_choice import SweepCurve as SweepCurve
+    from imgclust.collection.images import Selection as Selection
     from imgclust.collection.management import CollectionList as CollectionList
     from imgclust.collection.management import CollectionPlace as CollectionPlace
     from imgclust.collection.management import CollectionRow as CollectionRow
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
     from imgclust.collection.roots import MovedRoot as MovedRoot
     from imgclust.collection.roots import RemovedRoot as RemovedRoot
     from imgclust.collection.roots import RootRow as RootRow
-    from imgclust.collection.selection import Selection as Selection
     from imgclust.collection.service import FeedEvent as FeedEvent
     from imgclust.collection.service import FeedPart as FeedPart
     from imgclust.collection.service import ImageDetails as ImageDetails
@@ -115,13 +115,12 @@ _HOMES = {
     "CorrectionRow LookAlike Paired PutBackLink Question QuestionImage Questions WaitingLink",
     "collection.corrections": "Corrections",
     "collection.duplicates": "Dismissed FoundCopy FoundDuplicates FoundGroup",
-    "collection.images": "DamagedImage MissingImage Removed",
-    "collection.k_choice": "SweepCurve",
+    "collection.images": "DamagedImage MissingImage Removed Selection",
+    "collection.gallery": "SweepCurve",
     "collection.management": "CollectionList CollectionPlace CollectionRow "
     "Deleted EffectiveSettings SettingRow",
     "collection.map_points": "MapCluster MapOverview",
     "collection.roots": "MovedRoot RemovedRoot RootRow",
-    "collection.selection": "Selection",
     "collection.service": "FeedEvent FeedPart ImageDetails ImagePage News Original PictureWorkers "
     "Service",
     "collection.status": "CurrentClustering Paused Standing Status",

@@ -16,9 +16,8 @@ from imgclust.catalog import Facts, FeedRow, StoredJob
 from imgclust.clusters import current_drift
 from imgclust.collection import clusters, images
 from imgclust.collection.clusters import ClusterDetails, Member
-from imgclust.collection.images import bytes_of
+from imgclust.collection.images import Selection, bytes_of, with_facts
 from imgclust.collection.query_cache import QueryCache
-from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.images import DecodePool, Region, claim
 from imgclust.ingest import held_folders

@@ -1,6 +1,5 @@
 """Doctor: check that disk, catalog, index and links agree, and repair them on request."""
 
-from imgclust.doctor.advice import Advisory
-from imgclust.doctor.checks import Check, Doctor, DoctorResult
+from imgclust.doctor.checks import Advisory, Check, Doctor, DoctorResult
 
 __all__ = ["Advisory", "Check", "Doctor", "DoctorResult"]

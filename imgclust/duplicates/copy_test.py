@@ -14,8 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.catalog import Catalog
-from imgclust.duplicates.pixel_check import Originals
-from imgclust.duplicates.small_pictures import least_likeness, same_ratio
+from imgclust.duplicates.pixel_check import Originals, least_likeness, same_ratio
 from imgclust.duplicates.thresholds import Thresholds
 from imgclust.images import Sameness, cells, likeness, most_likeness, outlines, sameness
 from imgclust.index import VectorIndex

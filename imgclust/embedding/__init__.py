@@ -2,8 +2,8 @@
 
 from imgclust.embedding.engine_selection import open_embedder, why_engine
 from imgclust.embedding.graph_cache import agreement
+from imgclust.embedding.inception_graph import InceptionV3Embedder, import_tensorflow
 from imgclust.embedding.recipe import Embedder, Recipe, recipe_of
-from imgclust.embedding.tf_eager import InceptionV3Embedder, import_tensorflow
 
 __all__ = [
     "Embedder",

@@ -19,16 +19,19 @@ from imgclust.images.filestat import (
     stat_of,
     suffix_of,
 )
-from imgclust.images.formats import (
+from imgclust.images.headers import (
     HEAD_BYTES,
     PICTURE_SUFFIXES,
     PREVIEWED_FORMATS,
     RAW_FORMATS,
     RAW_SUFFIXES,
+    Header,
+    Origin,
+    header,
     raw_installed,
+    read_origin,
     recognise,
 )
-from imgclust.images.headers import Header, Origin, header, read_origin
 from imgclust.images.pixel_similarity import (
     Difference,
     Sameness,
@@ -40,7 +43,6 @@ from imgclust.images.pixel_similarity import (
     outlines,
     sameness,
 )
-from imgclust.images.pixels import WHOLE_PX, is_series, reduced, whole_picture
 from imgclust.images.pool import (
     MEMORY_LIMIT_BYTES,
     TASKS_PER_WORKER,
@@ -48,8 +50,9 @@ from imgclust.images.pool import (
     DecodePool,
     Decoder,
 )
-from imgclust.images.read_results import (
+from imgclust.images.reader import (
     NO_PERMISSION,
+    SIZE_CAP_BYTES,
     Again,
     Decoded,
     Died,
@@ -57,8 +60,10 @@ from imgclust.images.read_results import (
     ReadFailed,
     Skipped,
     Unreadable,
+    claim,
+    digest,
 )
-from imgclust.images.reader import SIZE_CAP_BYTES, claim, digest
+from imgclust.images.samples import WHOLE_PX, is_series, reduced, whole_picture
 from imgclust.images.thumbnails import ThumbnailStore
 
 __all__ = [

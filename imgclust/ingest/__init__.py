@@ -1,12 +1,6 @@
 """Ingest: takes images in, once each, and keeps the catalog true to the disk."""
 
-from imgclust.ingest.commit import Assigner, Embedded
-from imgclust.ingest.dependencies import Clusters, Dependencies, Events
-from imgclust.ingest.environment import Clock, Disk, LocalDisk, Scope, SystemClock
-from imgclust.ingest.events import Counts, Emit, Event, IngestResult
-from imgclust.ingest.loop import Ingest
-from imgclust.ingest.mounts import HeldFolder, Holds, forget_lost_mounts, held_folders
-from imgclust.ingest.pause import (
+from imgclust.ingest.backoff import (
     Pause,
     begin_pause,
     current_pause,
@@ -14,6 +8,18 @@ from imgclust.ingest.pause import (
     in_hours,
     store_hours,
 )
+from imgclust.ingest.commit import Assigner, Embedded
+from imgclust.ingest.environment import (
+    Clock,
+    Disk,
+    LocalDisk,
+    Scope,
+    SystemClock,
+)
+from imgclust.ingest.events import Counts, Emit, Event, IngestResult
+from imgclust.ingest.loop import Ingest
+from imgclust.ingest.mounts import HeldFolder, Holds, forget_lost_mounts, held_folders
+from imgclust.ingest.upkeep import Clusters, Dependencies, Events
 
 __all__ = [
     "Assigner",

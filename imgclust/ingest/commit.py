@@ -28,8 +28,7 @@ from imgclust.ingest.environment import Clock, Disk, Scope
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.faults import UnreadFiles, is_unexpected
 from imgclust.ingest.mounts import held_sentence
-from imgclust.ingest.removal import Removal
-from imgclust.ingest.rows import Change, Rows
+from imgclust.ingest.rows import Change, Removal, Rows
 from imgclust.reconcile import OTHER_DISK, Fate, Verdict, judge
 from imgclust.wording import counted, printable
 

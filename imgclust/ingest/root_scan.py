@@ -22,9 +22,8 @@ from imgclust.images import FileStat, Listings
 from imgclust.ingest.environment import Scope, is_away
 from imgclust.ingest.events import Event
 from imgclust.ingest.faults import is_unexpected, sentence
-from imgclust.ingest.mounts import RootMounts, write_hold
+from imgclust.ingest.mounts import Found, RootMounts, write_hold
 from imgclust.ingest.path_tracker import PathTracker
-from imgclust.ingest.volumes import Found
 from imgclust.reconcile import RootScan, hold, is_offline
 
 # Files looked at in one transaction; few enough that events and commits are not kept waiting.

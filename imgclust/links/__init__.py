@@ -9,9 +9,16 @@ Callers hold a lock around `recover`, `apply` and `rename_folder`; `plan` and `c
 """
 
 from imgclust.links.apply_plan import Applied, Recovered, apply, recover, rename_folder
-from imgclust.links.inspect import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
+from imgclust.links.inspect import (
+    INDEX,
+    PAGE_MARK,
+    PAGES,
+    LinkDisk,
+    LinksOfflineError,
+    is_our_page,
+    is_ours_whole,
+)
 from imgclust.links.ledger import CatalogLedger, Ledger, LedgerRow, Mode, Wanted
-from imgclust.links.link_disk import LinkDisk, LinksOfflineError
 from imgclust.links.link_plan import Change, Check, LinkPlan, check, plan
 from imgclust.links.names import OUTLIERS, entry_name, folder_name
 from imgclust.links.syncer import LinksResult, LinkSyncer

@@ -6,7 +6,15 @@ from imgclust.errors import ClusteringError
 from imgclust.projection import pca
 from imgclust.projection.classic import fit_classic
 from imgclust.projection.half_white import AXES as SMOOTHED_AXES
-from imgclust.projection.half_white import HalfWhiteProjection, SmoothedProjection, fit_half_white
+from imgclust.projection.half_white import (
+    LEAST_DIFFERENT,
+    SIMILARITY_AXES,
+    HalfWhiteProjection,
+    SimilarityProjection,
+    SmoothedProjection,
+    fit_half_white,
+    fit_similarity,
+)
 from imgclust.projection.pca import (
     PcaProjection,
     Turn,
@@ -14,12 +22,6 @@ from imgclust.projection.pca import (
     fit_pca,
     refreshed,
     to_unit_length,
-)
-from imgclust.projection.similarity import AXES as SIMILARITY_AXES
-from imgclust.projection.similarity import (
-    LEAST_DIFFERENT,
-    SimilarityProjection,
-    fit_similarity,
 )
 from imgclust.projection.tsne import TsneProjection, fit_tsne
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from imgclust.clusters.representatives import all_representatives, representatives_of
+from imgclust.clusters.model import all_representatives, representatives_of
 
 if TYPE_CHECKING:
     from imgclust.report.html_report import MOST_BYTES, ReportResult, report

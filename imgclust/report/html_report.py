@@ -13,8 +13,8 @@ from pathlib import Path
 from imgclust import __version__, charts
 from imgclust.catalog import Catalog, Clustering
 from imgclust.clustering import largest_compared
-from imgclust.clusters.drift import current_drift
-from imgclust.clusters.representatives import MOST
+from imgclust.clusters.model import MOST
+from imgclust.clusters.suggestions import current_drift
 from imgclust.config import Settings
 from imgclust.embedding import Recipe
 from imgclust.errors import ClusteringError, NothingThereError

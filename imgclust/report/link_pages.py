@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import quote
 
 from imgclust.catalog import Catalog, Entry, Facts, KnownCopy
-from imgclust.clusters.representatives import all_representatives, representatives_of
+from imgclust.clusters.model import all_representatives, representatives_of
 from imgclust.clusters.similarity import likeness_to, similarity_of
 from imgclust.fs import open_to_read
 from imgclust.images import PREVIEWED_FORMATS, ThumbnailStore

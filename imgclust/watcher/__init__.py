@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from imgclust.watcher.exclusion import Exclusion, path_pattern
-from imgclust.watcher.walk import scan
-from imgclust.watcher.watcher import Watcher, WatchLimits, watch_limits
+from imgclust.watcher.watcher import Watcher, WatchLimits, scan, watch_limits
 
 __all__ = [
     "Exclusion",

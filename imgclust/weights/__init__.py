@@ -1,6 +1,5 @@
 """Weights: ImageNet's, the trunk's, or a file's; verified before use, never half-kept."""
 
-from imgclust.weights.downloader import DownloadError, cached, download
 from imgclust.weights.loader import (
     EPSILON,
     OFFICIAL_MD5,
@@ -11,7 +10,7 @@ from imgclust.weights.loader import (
     trunk,
     verify,
 )
-from imgclust.weights.resolver import Listed, choose, listing
+from imgclust.weights.resolver import DownloadError, Listed, cached, choose, download, listing
 
 __all__ = [
     "EPSILON",
