@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.catalog.connection import VERSION
 from imgclust.collection import Collection
 from imgclust.errors import CatalogError, UsageError

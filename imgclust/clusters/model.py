@@ -11,8 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering, finite
-from imgclust.clustering import Matching, assign, representatives
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering
+from imgclust.catalog.integrity import finite
+from imgclust.clustering.cluster_stats import representatives
+from imgclust.clustering.id_map import Matching
+from imgclust.clustering.kmeans import assign
 from imgclust.clusters import correction_demands, smoothed_space
 from imgclust.clusters.burst_store import BurstFinder
 from imgclust.clusters.feature_space import (
@@ -25,7 +29,8 @@ from imgclust.clusters.feature_space import (
 )
 from imgclust.errors import ClusteringError, ImgclustError
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.projection import SmoothedProjection, projection_from_bytes
+from imgclust.projection.half_white import SmoothedProjection
+from imgclust.projection.storage import projection_from_bytes
 
 
 class ChangedMeanwhileError(ImgclustError):

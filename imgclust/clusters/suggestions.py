@@ -15,17 +15,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering, Suggestion, finite
-from imgclust.clustering import (
-    Drift,
-    Spread,
-    burst_rule,
-    drift,
-    met_clusters,
-    neighbours_among,
-    new_groups,
-    pooled,
-)
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering, Suggestion
+from imgclust.catalog.integrity import finite
+from imgclust.clustering.arrived_groups import met_clusters, neighbours_among, new_groups
+from imgclust.clustering.burst_groups import burst_rule
+from imgclust.clustering.cluster_stats import Drift, Spread, drift, pooled
 from imgclust.clusters.feature_space import Vectors, unit
 from imgclust.clusters.similarity import similarity_of
 from imgclust.errors import ImgclustError, StoppedError

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Correction, StoredSweep
-from imgclust.clusters import Previewer, SweepPreview
+from imgclust.catalog.corrections import Correction
+from imgclust.catalog.projections import StoredSweep
+from imgclust.clusters.stored_sweeps import Previewer, SweepPreview
 from imgclust.collection import activity, duplicates, map_points
 from imgclust.collection.corrections import Corrections
 from imgclust.errors import NothingThereError

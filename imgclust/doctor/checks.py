@@ -11,25 +11,25 @@ from pathlib import Path
 
 import numpy as np
 
-from imgclust import index, weights
-from imgclust.catalog import Catalog, damaged_embeddings, kept_catalogs, sqlite_version
-from imgclust.clusters import (
-    ArrivalAssigner,
-    ContradictionError,
-    Model,
-    Recluster,
-    enforce,
-    violations,
-)
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.copies import kept_catalogs
+from imgclust.catalog.integrity import damaged_embeddings, sqlite_version
+from imgclust.clusters.correction_conflicts import ContradictionError
+from imgclust.clusters.correction_demands import enforce, violations
+from imgclust.clusters.model import ArrivalAssigner, Model
+from imgclust.clusters.service import Recluster
 from imgclust.doctor.disk import DiskFindings, compare_disk, mark_differences, reread_sentence
 from imgclust.errors import IndexFileError, LockedError, StorageError
-from imgclust.index import VectorIndex
-from imgclust.links import LinksResult, LinkSyncer
+from imgclust.index.index_file import header_of, set_aside
+from imgclust.index.vector_index import VectorIndex
+from imgclust.links.syncer import LinksResult, LinkSyncer
 from imgclust.locks import FileLock, is_locked
 from imgclust.paths import ASIDE
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.search import CatalogIndex
-from imgclust.watcher import Exclusion, watch_limits
+from imgclust.search.catalog_index import CatalogIndex
+from imgclust.watcher.exclusion import Exclusion
+from imgclust.watcher.watcher import watch_limits
+from imgclust.weights import resolver
 from imgclust.wording import counted, size
 
 # The index keeps unit vectors at half precision: this is more than its rounding.
@@ -254,13 +254,13 @@ class Doctor:
             return Check("index", True, "there is no file; a clean stop of watch or add makes it")
         wrong = self._index_wrong()
         if wrong is None:
-            count = index.header_of(self._index_file).count
+            count = header_of(self._index_file).count
             return Check("index", True, f"every block is sound: {count:,} vectors, as cataloged")
         if not repair:
             return Check("index", False, f"{wrong}; it is made again from the catalog by --repair")
         try:
             with FileLock(self._ingest_lock, purpose="ingesting into"):
-                index.set_aside(self._index_file, self._aside)
+                set_aside(self._index_file, self._aside)
                 live = CatalogIndex(
                     self._catalog,
                     self._index_file,
@@ -430,7 +430,7 @@ def _weights(catalog: Catalog, cache: Path) -> Advisory:
         there = os.path.isfile(kept["path"])
         sentence = f"{kept['path']} is {'there' if there else 'gone: put it back to embed more'}"
         return Advisory("weights", there, sentence)
-    for listed in weights.listing(cache):
+    for listed in resolver.listing(cache):
         if listed.name == name and listed.state == "ready" and listed.sha256 == kept["sha256"]:
             return Advisory("weights", True, f"{name} ({kept['sha256'][:12]}) is ready")
     return Advisory(

@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from imgclust.duplicates.neighbour_cache import OUTLINE, Neighbourhood, Verdict
 from imgclust.duplicates.thresholds import LIKE
-from imgclust.images import Sameness, cells, likeness, most_likeness, outlines, sameness
+from imgclust.images.pixel_similarity import (
+    Sameness,
+    cells,
+    likeness,
+    most_likeness,
+    outlines,
+    sameness,
+)
 from imgclust.progress import Progress, StopFlag
 
 _BLOCK = 2048

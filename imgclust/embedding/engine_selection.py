@@ -15,7 +15,7 @@ from imgclust.embedding.inception_graph import InceptionV3Embedder, frozen_graph
 from imgclust.embedding.recipe import Embedder, Recipe
 from imgclust.embedding.tf_c_api import LibraryEmbedder
 from imgclust.errors import EmbeddingError, RecipeError, UsageError
-from imgclust.weights import Weights, load
+from imgclust.weights.loader import Weights, load
 
 ENGINES = ("auto", "openvino", "tensorflow")
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from imgclust.devices import require
 from imgclust.embedding.recipe import CPU_SHAPES, Recipe, check_embeddings, check_pixels, in_batches
 from imgclust.embedding.tf_c_api import without_greetings
-from imgclust.weights import EPSILON, Convolution
+from imgclust.weights.loader import EPSILON, Convolution
 
 Folded = tuple[NDArray[np.float32], NDArray[np.float32]]
 # Where the feature map shrinks.
@@ -45,7 +45,7 @@ def embeddings(pixels: Any, convolutions: Sequence[Convolution], recipe: Recipe)
     pixels
         (n, 299, 299, 3) uint8 tensor; n may be unknown.
     convolutions
-        As `imgclust.weights.load` returns them, at least up to the recipe's last layer.
+        As `imgclust.weights.loader.load` returns them, at least up to the recipe's last layer.
 
     Returns
     -------
@@ -207,7 +207,7 @@ class InceptionV3Embedder:
     Parameters
     ----------
     convolutions
-        As `imgclust.weights.load` returns them.
+        As `imgclust.weights.loader.load` returns them.
     device
         "cpu" or "gpu".
     precision

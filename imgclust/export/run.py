@@ -12,8 +12,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from imgclust import charts
-from imgclust.catalog import Catalog, ListedImage
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.images import ListedImage
+from imgclust.charts.image_sheet import sprite
 from imgclust.errors import NothingThereError, StorageError, UsageError, writing
 from imgclust.export.rows import (
     Rows,
@@ -87,7 +88,7 @@ def write_projector(
             contents.append(image.content)
     if not contents:
         raise NothingThereError("no image has an embedding to export")
-    charts.sprite(
+    sprite(
         folder / "sprite.png",
         _pictures(rows, contents, thumbnail),
         count=len(contents),

@@ -9,9 +9,10 @@ import time
 from dataclasses import dataclass
 
 from imgclust import numbers
-from imgclust.catalog import Catalog, Observation
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.observations import Observation
 from imgclust.errors import StorageError, reason_of
-from imgclust.images import Again, Died, Outcome, ReadFailed, Unreadable
+from imgclust.images.reader import Again, Died, Outcome, ReadFailed, Unreadable
 from imgclust.ingest.environment import Clock, Disk
 from imgclust.ingest.events import Emit, Event
 from imgclust.progress import StopFlag

@@ -21,8 +21,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from imgclust.catalog import Catalog, Image, Observation, key_of
-from imgclust.images import Decoded, FileStat, Listings, digest
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import key_of
+from imgclust.catalog.images import Image
+from imgclust.catalog.observations import Observation
+from imgclust.images.filestat import FileStat, Listings
+from imgclust.images.reader import Decoded, digest
 from imgclust.ingest.environment import Clock, Disk, Scope, is_away
 from imgclust.ingest.mounts import Found, VolumeTracker, waits_for_mount
 from imgclust.reconcile import same_file

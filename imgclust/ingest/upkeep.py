@@ -7,10 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from imgclust.catalog import Catalog, Details
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.details import Details
 from imgclust.config import Watch
-from imgclust.embedding import Embedder
-from imgclust.images import Decoded, Decoder, FileStat, read_origin
+from imgclust.embedding.recipe import Embedder
+from imgclust.images.filestat import FileStat
+from imgclust.images.headers import read_origin
+from imgclust.images.pool import Decoder
+from imgclust.images.reader import Decoded
 from imgclust.ingest.commit import Assigner
 from imgclust.ingest.environment import POLL_S, Clock, Disk, LocalDisk, SystemClock
 from imgclust.ingest.events import STILL, Counts, Emit, Event

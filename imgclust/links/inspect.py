@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.errors import StorageError, UsageError, reason_of
 from imgclust.fs import filesystem_type, is_below, mount_of, open_to_read, stored, volume_number
 from imgclust.links.ledger import LedgerRow, Mode
