@@ -59,7 +59,6 @@ def _named(images: Sequence[str], *, null: bool) -> list[str]:
 
 
 @commands.adds(
-    "move",
     example="""\
 imgclust clusters move ~/Pictures/cat.jpg --to cats
 imgclust clusters move 12 15 --to 7 --similar    and those that look like them
@@ -92,7 +91,6 @@ def move(
 
 
 @commands.adds(
-    "new",
     example="""\
 imgclust clusters new "our dog" 12 15 ~/Pictures/dog.jpg
 imgclust clusters new receipts ~/Pictures/receipts         a whole folder
@@ -115,7 +113,6 @@ def new(
 
 
 @commands.adds(
-    "exclude",
     example="""\
 imgclust clusters exclude 12 --from 7
 imgclust clusters exclude ~/Pictures/scan.png --from cats --dry-run""",
@@ -143,7 +140,6 @@ def exclude(
 
 
 @commands.adds(
-    "together",
     example="""\
 imgclust clusters together 12 15
 imgclust clusters together 12 15 ~/Pictures/cat.jpg --dry-run""",
@@ -161,7 +157,6 @@ def together(
 
 
 @commands.adds(
-    "apart",
     example="""\
 imgclust clusters apart 12 15
 imgclust clusters apart 12 ~/Pictures/cat.jpg --dry-run""",
@@ -179,7 +174,6 @@ def apart(
 
 
 @commands.adds(
-    "review",
     example="""\
 imgclust clusters review                    two pictures at a time: y, n, s or q
 imgclust clusters review -n 50              more questions
@@ -219,7 +213,6 @@ def review(
 
 
 @commands.adds(
-    "corrections",
     example="""\
 imgclust clusters corrections               what was said about images
 imgclust clusters corrections --remove 4    take correction 4 back
