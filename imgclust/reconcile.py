@@ -10,12 +10,12 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imgclust.catalog import Observation
-from imgclust.images import (
+from imgclust.catalog.observations import Observation
+from imgclust.images.filestat import FileStat
+from imgclust.images.read_results import (
     Again,
     Decoded,
     Died,
-    FileStat,
     Outcome,
     ReadFailed,
     Skipped,

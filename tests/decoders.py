@@ -9,7 +9,8 @@ import sys
 
 import numpy as np
 
-from imgclust.images import Again, Outcome, claim
+from imgclust.images.read_results import Again, Outcome
+from imgclust.images.reader import claim
 
 
 def misbehaving(path: bytes) -> Outcome:

@@ -14,8 +14,11 @@ import apsw
 import numpy as np
 import pytest
 
-from imgclust.catalog import Catalog, Content, DescribedCluster, key_of, schema
 from imgclust.catalog import connection as connection_module
+from imgclust.catalog import schema
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import DescribedCluster
+from imgclust.catalog.contents import Content, key_of
 from imgclust.catalog.migrations import MIGRATIONS
 from imgclust.errors import CatalogError, StorageError
 
@@ -637,7 +640,7 @@ def test_a_commit_survives_kill(tmp_path: Path) -> None:
     program = f"""
 import os
 from pathlib import Path
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 catalog = Catalog(Path({str(path)!r}))
 with catalog.transaction():
     catalog.roots.put(b"/committed", "watched")

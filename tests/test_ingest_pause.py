@@ -13,8 +13,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from imgclust import numbers
-from imgclust.catalog import Catalog
-from imgclust.ingest import Event, begin_pause, current_pause, end_pause, in_hours, store_hours
+from imgclust.catalog.catalog import Catalog
+from imgclust.ingest.events import Event
+from imgclust.ingest.pause import begin_pause, current_pause, end_pause, in_hours, store_hours
 from imgclust.locks import FileLock
 from imgclust.terminal import watch_state
 from tests.command_line import Run
@@ -304,7 +305,7 @@ def test_a_pause_that_ends_outside_of_the_hours(run: Run, tmp_path: Path) -> Non
 def test_the_live_screen_says_why_nothing_is_read() -> None:
     import dataclasses
 
-    from imgclust.ingest import Pause
+    from imgclust.ingest.pause import Pause
 
     state = after([])
     paused = dataclasses.replace(STANDING, pause=Pause(hours="22:00-06:00", outside_hours=True))

@@ -11,15 +11,9 @@ from typing import Any
 
 import pytest
 
-from imgclust.images import (
-    Died,
-    Outcome,
-    ReadFailed,
-    Skipped,
-    Unreadable,
-    claim,
-    stat_of,
-)
+from imgclust.images.filestat import stat_of
+from imgclust.images.read_results import Died, Outcome, ReadFailed, Skipped, Unreadable
+from imgclust.images.reader import claim
 from tests.ingest_world import World, holds, opened, picture
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from imgclust import fs
 from imgclust.collection import Collection, Event
-from imgclust.links import LinksOfflineError
+from imgclust.links.link_disk import LinksOfflineError
 from tests.conftest import Open, inside, write_picture
 
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from imgclust.clusters.representatives import all_representatives, representatives_of
 from imgclust.collection import Collection
 from imgclust.errors import StoppedError
 from imgclust.progress import StopFlag
-from imgclust.report import all_representatives, html, representatives_of
+from imgclust.report import html
 from tests.conftest import Open, inside
 from tests.fakes import FakeEmbedder
 

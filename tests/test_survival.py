@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imgclust.catalog import Catalog, schema
+from imgclust.catalog import schema
+from imgclust.catalog.catalog import Catalog
 from imgclust.collection import Collection
 from imgclust.errors import CatalogError, UsageError
 from tests.driver import BURST_POINTS, MOVE_POINTS, Driver, Process, quick_collection

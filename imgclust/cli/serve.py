@@ -76,7 +76,7 @@ def serve(
         if not one or any(sign in one for sign in "@/\\?#, :[]"):
             raise UsageError(f"--name {one!r} is not a host name, such as photos.example.org")
     try:
-        from imgclust.server import Options, run
+        from imgclust.server.process import Options, run
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f'serve needs {error.name}; pip install "imgclust[server]" installs it'

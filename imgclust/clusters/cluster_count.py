@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from imgclust.catalog import Catalog, StoredSweep
-from imgclust.clustering import (
-    Constraints,
-    GroupCount,
-    coarser,
-    default_k_max,
-    estimate_group_count,
-    finer,
-    suggest_counted,
-)
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.sweeps import StoredSweep
+from imgclust.clustering.choose_k import suggest_counted
+from imgclust.clustering.constraints import Constraints
+from imgclust.clustering.group_count import GroupCount, estimate_group_count
+from imgclust.clustering.k_sweep import default_k_max
+from imgclust.clustering.warm_start import coarser, finer
 from imgclust.clusters.feature_space import Space
 from imgclust.clusters.stored_sweeps import different_rows, stored_sweep
 from imgclust.errors import UsageError

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imgclust.catalog import Catalog, Clustering, PublishedClustering
-from imgclust.clustering import regrouped
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering, PublishedClustering
+from imgclust.clustering.id_map import regrouped
 from imgclust.clusters.correction_demands import idle_notes
 from imgclust.clusters.frozen_adaptation import adapted
 from imgclust.clusters.model import ArrivalAssigner, ChangedMeanwhileError

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from imgclust.catalog import Catalog, Clustering
-from imgclust.clustering import Drift, Spread, drift, pooled
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering
+from imgclust.clustering.drift_test import Drift, Spread, drift, pooled
 
 
 @dataclass(frozen=True)

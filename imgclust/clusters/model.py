@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering
-from imgclust.clustering import assign
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering
+from imgclust.clustering.kmeans import assign
 from imgclust.clusters import correction_demands, smoothed_space
 from imgclust.clusters.burst_store import BurstFinder
 from imgclust.clusters.feature_space import (
@@ -22,7 +23,8 @@ from imgclust.clusters.feature_space import (
     unit,
 )
 from imgclust.errors import ClusteringError, ImgclustError
-from imgclust.projection import SmoothedProjection, projection_from_bytes
+from imgclust.projection.half_white import SmoothedProjection
+from imgclust.projection.storage import projection_from_bytes
 
 
 class ChangedMeanwhileError(ImgclustError):

@@ -6,16 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from imgclust.catalog import Catalog, DescribedCluster
-from imgclust.clustering import (
-    Fit,
-    Matching,
-    coherence,
-    left_out,
-    medoid,
-    outlier_limits,
-    spread,
-)
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import DescribedCluster
+from imgclust.clustering.cluster_stats import coherence, medoid
+from imgclust.clustering.drift_test import left_out, outlier_limits, spread
+from imgclust.clustering.id_map import Matching
+from imgclust.clustering.kmeans import Fit
 from imgclust.clusters.correction_demands import enforce, follow_lineage
 from imgclust.clusters.feature_space import (
     Space,

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, finite
-from imgclust.clustering import representatives
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.integrity import finite
+from imgclust.clustering.cluster_stats import representatives
 from imgclust.progress import Progress, StopFlag, silent
 
 MOST = 9

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imgclust.clustering import Matching
+from imgclust.clustering.id_map import Matching
 
 
 @dataclass(frozen=True)

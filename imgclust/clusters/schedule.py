@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.clusters.results import ClusterResult
 from imgclust.clusters.service import Recluster
 from imgclust.config import Settings

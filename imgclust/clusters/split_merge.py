@@ -8,8 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from imgclust.catalog import Catalog
-from imgclust.clustering import Fit, Matching, fit, match, satisfied, suggest, sweep
+from imgclust.catalog.catalog import Catalog
+from imgclust.clustering.choose_k import suggest
+from imgclust.clustering.constraints import satisfied
+from imgclust.clustering.id_map import Matching, match
+from imgclust.clustering.k_sweep import sweep
+from imgclust.clustering.kmeans import Fit, fit
 from imgclust.clusters.correction_conflicts import demanded
 from imgclust.clusters.correction_demands import require_mergeable, without_empty
 from imgclust.clusters.feature_space import Vectors

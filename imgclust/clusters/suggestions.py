@@ -14,8 +14,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering, Suggestion, finite
-from imgclust.clustering import burst_rule, met_clusters, neighbours_among, new_groups
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering
+from imgclust.catalog.integrity import finite
+from imgclust.catalog.suggestions import Suggestion
+from imgclust.clustering.arrived_groups import met_clusters, neighbours_among, new_groups
+from imgclust.clustering.burst_groups import burst_rule
 from imgclust.clusters.feature_space import Vectors, unit
 from imgclust.clusters.similarity import similarity_of
 from imgclust.errors import ImgclustError, StoppedError

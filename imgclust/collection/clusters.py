@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import devices
-from imgclust.catalog import KINDS, Clustering, Facts
-from imgclust.clustering import Drift, nearest_clusters
-from imgclust.clusters import ClusterResult, SweepResult, current_drift, likeness_to
+from imgclust.catalog.clusterings import Clustering
+from imgclust.catalog.corrections import KINDS
+from imgclust.catalog.details import Facts
+from imgclust.clustering.cluster_stats import nearest_clusters
+from imgclust.clustering.drift_test import Drift
+from imgclust.clusters.drift import current_drift
+from imgclust.clusters.results import ClusterResult, SweepResult
+from imgclust.clusters.similarity import likeness_to
 from imgclust.collection import exports
 from imgclust.collection.link_folder import finish_links
 from imgclust.collection.selection import Selection, selected, with_facts
@@ -130,7 +135,7 @@ def details(
     draw: bool = True,
 ) -> ClusterDetails:
     """See `Collection.cluster_details`; `draw`: a contact sheet too."""
-    from imgclust.report import representatives_of
+    from imgclust.clusters.representatives import representatives_of
 
     clustering = context.current()
     cluster = context.catalog.clusterings.find(wanted)

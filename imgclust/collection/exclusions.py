@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Image
+from imgclust.catalog.images import Image
 from imgclust.collection import stored_settings
 from imgclust.collection.images import MissingImage
-from imgclust.ingest import Emit, Event, Scope
-from imgclust.watcher import Exclusion
+from imgclust.ingest.environment import Scope
+from imgclust.ingest.events import Emit, Event
+from imgclust.watcher.exclusion import Exclusion
 from imgclust.wording import counted
 
 if TYPE_CHECKING:

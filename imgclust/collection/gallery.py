@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Correction
-from imgclust.clusters import Previewer, SweepPreview
+from imgclust.catalog.corrections import Correction
+from imgclust.clusters.stored_sweeps import Previewer, SweepPreview
 from imgclust.collection import activity, duplicates, k_choice, map_points
 from imgclust.collection.corrections import Corrections
 

@@ -13,19 +13,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Facts, Image
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.details import Facts
+from imgclust.catalog.images import Image
 from imgclust.collection.link_folder import finish_links
 from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.errors import NothingThereError
 from imgclust.fs import open_to_read
 from imgclust.numbers import is_digits
 from imgclust.paths import Located
-from imgclust.watcher import path_pattern
+from imgclust.watcher.exclusion import path_pattern
 from imgclust.wording import counted
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
-    from imgclust.images import Outcome, Region
+    from imgclust.images.decoder import Region
+    from imgclust.images.read_results import Outcome
 
 # Images removed in one transaction: a watcher is not kept waiting.
 _CHUNK = 1000
@@ -74,7 +77,8 @@ def read(
     region: Region | None = None,
 ) -> Outcome:
     """A file read and decoded by the settings of the collection; see `images.claim`."""
-    from imgclust.images import Died, claim
+    from imgclust.images.read_results import Died
+    from imgclust.images.reader import claim
 
     rules = context.settings.decode
     try:
@@ -94,7 +98,8 @@ def make_previews(context: Context) -> None:
     """Make the pictures that pages show and that are not there: of a restored collection, or of
     files that browsers do not show and that were read before there were previews.
     """
-    from imgclust.images import PREVIEWED_FORMATS, Decoded
+    from imgclust.images.formats import PREVIEWED_FORMATS
+    from imgclust.images.read_results import Decoded
 
     rules, store = context.settings.decode, context.thumbnails()
     if not rules.thumbnails:
@@ -120,7 +125,7 @@ def make_previews(context: Context) -> None:
 
 def picture(context: Context, content: int) -> bytes | None:
     """The thumbnail of a content; where there is none, one is made from its file."""
-    from imgclust.images import Decoded
+    from imgclust.images.read_results import Decoded
 
     kept = context.thumbnail(content)
     if kept is not None:
@@ -174,7 +179,7 @@ def missing(
     context: Context, selection: Selection | None = None, *, limit: int = -1
 ) -> tuple[MissingImage, ...]:
     """See `Collection.missing`; only the first `limit` are looked at unless it is -1."""
-    from imgclust.ingest import Holds
+    from imgclust.ingest.mounts import Holds
 
     holds = Holds.of(context.catalog)
     rows = [
@@ -198,7 +203,8 @@ def accept_missing(context: Context) -> tuple[MissingImage, ...]:
 
 def take_out_missing(context: Context) -> tuple[MissingImage, ...]:
     """Remove all missing images from the catalog; returns them."""
-    from imgclust.ingest import LocalDisk, forget_lost_mounts
+    from imgclust.ingest.environment import LocalDisk
+    from imgclust.ingest.mounts import forget_lost_mounts
 
     catalog = context.catalog
     gone = missing(context)

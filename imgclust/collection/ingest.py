@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import devices, paths, reembed
-from imgclust.catalog import Catalog, key_of
-from imgclust.clusters import ArrivalAssigner, AutomaticClustering, ClusterResult, SuggestionUpkeep
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import key_of
+from imgclust.clusters.model import ArrivalAssigner
+from imgclust.clusters.results import ClusterResult
+from imgclust.clusters.schedule import AutomaticClustering
+from imgclust.clusters.suggestions import SuggestionUpkeep
 from imgclust.collection import exclusions, link_folder
 from imgclust.collection.context import MANY_IMAGES, Context
 from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
@@ -30,24 +34,20 @@ from imgclust.errors import (
     UsageError,
 )
 from imgclust.fs import is_network, kind_of
-from imgclust.images import RAW_SUFFIXES, Decoded, DecodePool, raw_installed
-from imgclust.ingest import (
-    Counts,
-    Dependencies,
-    Emit,
-    Event,
-    Ingest,
-    IngestResult,
-    LocalDisk,
-    current_pause,
-    store_hours,
-)
-from imgclust.links import LinkSyncer
-from imgclust.watcher import Watcher
+from imgclust.images.formats import RAW_SUFFIXES, raw_installed
+from imgclust.images.pool import DecodePool
+from imgclust.images.read_results import Decoded
+from imgclust.ingest.dependencies import Dependencies
+from imgclust.ingest.environment import LocalDisk
+from imgclust.ingest.events import Counts, Emit, Event, IngestResult
+from imgclust.ingest.loop import Ingest
+from imgclust.ingest.pause import current_pause, store_hours
+from imgclust.links.syncer import LinkSyncer
+from imgclust.watcher.watcher import Watcher
 from imgclust.wording import counted, printable, suggested
 
 if TYPE_CHECKING:
-    from imgclust.search import CatalogIndex
+    from imgclust.search.catalog_index import CatalogIndex
 
 # How often a watcher compares the whole link folder with the catalog (10 s at 100,000 links).
 _WHOLE_TREE_S = 6 * 3600.0
@@ -95,7 +95,7 @@ class _Keeper:
         """Sync some of the queue, sometimes all; False when another process syncs."""
         if self.command is not None:
             self.command.look()
-        from imgclust.links import LinksOfflineError
+        from imgclust.links.link_disk import LinksOfflineError
 
         link_syncer = self.context.link_syncer()
         now = time.monotonic()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import StoredSweep
-from imgclust.clusters import Previewer
+from imgclust.catalog.sweeps import StoredSweep
+from imgclust.clusters.stored_sweeps import Previewer
 from imgclust.errors import NothingThereError
 
 if TYPE_CHECKING:

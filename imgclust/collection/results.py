@@ -9,24 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imgclust.backup import Backup as Backup
-    from imgclust.backup import Manifest as Manifest
-    from imgclust.backup import Restored as Restored
-    from imgclust.catalog import Facts as Facts
-    from imgclust.catalog import KeptCatalog as KeptCatalog
-    from imgclust.catalog import Quarantined as Quarantined
-    from imgclust.catalog import StoredJob as StoredJob
-    from imgclust.catalog import Suggestion as Suggestion
-    from imgclust.clustering import Drift as Drift
-    from imgclust.clusters import ClusterLife as ClusterLife
-    from imgclust.clusters import ClusterResult as ClusterResult
-    from imgclust.clusters import Drifting as Drifting
-    from imgclust.clusters import LifeEvent as LifeEvent
-    from imgclust.clusters import PastClustering as PastClustering
-    from imgclust.clusters import PreviewedCluster as PreviewedCluster
-    from imgclust.clusters import SweepPreview as SweepPreview
-    from imgclust.clusters import SweepResult as SweepResult
-    from imgclust.clusters import TooFewClustersError as TooFewClustersError
+    from imgclust.backup.file import Manifest as Manifest
+    from imgclust.backup.restore import Restored as Restored
+    from imgclust.backup.write import Backup as Backup
+    from imgclust.catalog.copies import KeptCatalog as KeptCatalog
+    from imgclust.catalog.details import Facts as Facts
+    from imgclust.catalog.feed import StoredJob as StoredJob
+    from imgclust.catalog.observations import Quarantined as Quarantined
+    from imgclust.catalog.suggestions import Suggestion as Suggestion
+    from imgclust.clustering.drift_test import Drift as Drift
+    from imgclust.clusters.clustering_history import ClusterLife as ClusterLife
+    from imgclust.clusters.clustering_history import LifeEvent as LifeEvent
+    from imgclust.clusters.clustering_history import PastClustering as PastClustering
+    from imgclust.clusters.correction_conflicts import TooFewClustersError as TooFewClustersError
+    from imgclust.clusters.drift import Drifting as Drifting
+    from imgclust.clusters.results import ClusterResult as ClusterResult
+    from imgclust.clusters.results import SweepResult as SweepResult
+    from imgclust.clusters.stored_sweeps import PreviewedCluster as PreviewedCluster
+    from imgclust.clusters.stored_sweeps import SweepPreview as SweepPreview
     from imgclust.collection.activity import Activity as Activity
     from imgclust.collection.activity import RecentChange as RecentChange
     from imgclust.collection.clusters import ClusterDetails as ClusterDetails
@@ -78,37 +78,46 @@ if TYPE_CHECKING:
     from imgclust.collection.status import Paused as Paused
     from imgclust.collection.status import Standing as Standing
     from imgclust.collection.status import Status as Status
-    from imgclust.doctor import Advisory as Advisory
-    from imgclust.doctor import Check as Check
-    from imgclust.doctor import DoctorResult as DoctorResult
-    from imgclust.duplicates import Duplicate as Duplicate
-    from imgclust.duplicates import DuplicateGroup as DuplicateGroup
-    from imgclust.duplicates import DuplicatesResult as DuplicatesResult
-    from imgclust.duplicates import Thresholds as Thresholds
-    from imgclust.export import ExportResult as ExportResult
-    from imgclust.images import Region as Region
-    from imgclust.ingest import Emit as Emit
-    from imgclust.ingest import Event as Event
-    from imgclust.ingest import IngestResult as IngestResult
-    from imgclust.ingest import Pause as Pause
-    from imgclust.links import LinksResult as LinksResult
+    from imgclust.doctor.advice import Advisory as Advisory
+    from imgclust.doctor.checks import Check as Check
+    from imgclust.doctor.checks import DoctorResult as DoctorResult
+    from imgclust.duplicates.search import Duplicate as Duplicate
+    from imgclust.duplicates.search import DuplicateGroup as DuplicateGroup
+    from imgclust.duplicates.search import DuplicatesResult as DuplicatesResult
+    from imgclust.duplicates.thresholds import Thresholds as Thresholds
+    from imgclust.export.run import ExportResult as ExportResult
+    from imgclust.images.decoder import Region as Region
+    from imgclust.ingest.events import Emit as Emit
+    from imgclust.ingest.events import Event as Event
+    from imgclust.ingest.events import IngestResult as IngestResult
+    from imgclust.ingest.pause import Pause as Pause
+    from imgclust.links.syncer import LinksResult as LinksResult
     from imgclust.maps import MapResult as MapResult
     from imgclust.paths import Folders as Folders
     from imgclust.paths import IndexFolder as IndexFolder
     from imgclust.reembed import ReembedResult as ReembedResult
-    from imgclust.report import ReportResult as ReportResult
-    from imgclust.search import Neighbour as Neighbour
-    from imgclust.search import QueryResult as QueryResult
-    from imgclust.watcher import Exclusion as Exclusion
-    from imgclust.weights import Listed as Listed
-    from imgclust.weights import Weights as Weights
+    from imgclust.report.html_report import ReportResult as ReportResult
+    from imgclust.search.similar_images import Neighbour as Neighbour
+    from imgclust.search.similar_images import QueryResult as QueryResult
+    from imgclust.watcher.exclusion import Exclusion as Exclusion
+    from imgclust.weights.loader import Weights as Weights
+    from imgclust.weights.resolver import Listed as Listed
 
 _HOMES = {
-    "backup": "Backup Manifest Restored",
-    "catalog": "Facts KeptCatalog Quarantined Suggestion StoredJob",
-    "clustering": "Drift",
-    "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering PreviewedCluster "
-    "SweepPreview SweepResult TooFewClustersError",
+    "backup.file": "Manifest",
+    "backup.restore": "Restored",
+    "backup.write": "Backup",
+    "catalog.copies": "KeptCatalog",
+    "catalog.details": "Facts",
+    "catalog.feed": "StoredJob",
+    "catalog.observations": "Quarantined",
+    "catalog.suggestions": "Suggestion",
+    "clustering.drift_test": "Drift",
+    "clusters.clustering_history": "ClusterLife LifeEvent PastClustering",
+    "clusters.correction_conflicts": "TooFewClustersError",
+    "clusters.drift": "Drifting",
+    "clusters.results": "ClusterResult SweepResult",
+    "clusters.stored_sweeps": "PreviewedCluster SweepPreview",
     "collection.activity": "Activity RecentChange",
     "collection.clusters": "ClusterDetails ClusterRow Member",
     "collection.correction_results": "AcceptedLinks Answer Corrected CorrectedImage CorrectionList "
@@ -117,27 +126,31 @@ _HOMES = {
     "collection.duplicates": "Dismissed FoundCopy FoundDuplicates FoundGroup",
     "collection.images": "DamagedImage MissingImage Removed",
     "collection.k_choice": "SweepCurve",
-    "collection.management": "CollectionList CollectionPlace CollectionRow "
-    "Deleted EffectiveSettings SettingRow",
+    "collection.management": "CollectionList CollectionPlace CollectionRow Deleted "
+    "EffectiveSettings SettingRow",
     "collection.map_points": "MapCluster MapOverview",
     "collection.roots": "MovedRoot RemovedRoot RootRow",
     "collection.selection": "Selection",
     "collection.service": "FeedEvent FeedPart ImageDetails ImagePage News Original PictureWorkers "
     "Service",
     "collection.status": "CurrentClustering Paused Standing Status",
-    "doctor": "Advisory Check DoctorResult",
-    "duplicates": "Duplicate DuplicateGroup DuplicatesResult Thresholds",
-    "export": "ExportResult",
-    "images": "Region",
-    "ingest": "Emit Event IngestResult Pause",
-    "links": "LinksResult",
+    "doctor.advice": "Advisory",
+    "doctor.checks": "Check DoctorResult",
+    "duplicates.search": "Duplicate DuplicateGroup DuplicatesResult",
+    "duplicates.thresholds": "Thresholds",
+    "export.run": "ExportResult",
+    "images.decoder": "Region",
+    "ingest.events": "Emit Event IngestResult",
+    "ingest.pause": "Pause",
+    "links.syncer": "LinksResult",
     "maps": "MapResult",
     "paths": "Folders IndexFolder",
     "reembed": "ReembedResult",
-    "report": "ReportResult",
-    "search": "Neighbour QueryResult",
-    "watcher": "Exclusion",
-    "weights": "Listed Weights",
+    "report.html_report": "ReportResult",
+    "search.similar_images": "Neighbour QueryResult",
+    "watcher.exclusion": "Exclusion",
+    "weights.loader": "Weights",
+    "weights.resolver": "Listed",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

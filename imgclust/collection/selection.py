@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
-from imgclust.catalog import Facts
+from imgclust.catalog.details import Facts
 from imgclust.errors import UsageError
 
 if TYPE_CHECKING:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgclust import weights
-from imgclust.catalog import Catalog, kept_catalogs, sqlite_version
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.copies import kept_catalogs
+from imgclust.catalog.integrity import sqlite_version
 from imgclust.paths import ASIDE
-from imgclust.watcher import watch_limits
+from imgclust.watcher.watcher import watch_limits
+from imgclust.weights import resolver
 from imgclust.wording import size
 
 # The WAL-reset fault (https://sqlite.org/wal.html#walresetbug), and the releases that fix it.
@@ -90,7 +92,7 @@ def _weights(catalog: Catalog, cache: Path) -> Advisory:
         there = os.path.isfile(kept["path"])
         sentence = f"{kept['path']} is {'there' if there else 'gone: put it back to embed more'}"
         return Advisory("weights", there, sentence)
-    for listed in weights.listing(cache):
+    for listed in resolver.listing(cache):
         if listed.name == name and listed.state == "ready" and listed.sha256 == kept["sha256"]:
             return Advisory("weights", True, f"{name} ({kept['sha256'][:12]}) is ready")
     return Advisory(

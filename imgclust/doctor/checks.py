@@ -9,25 +9,22 @@ from pathlib import Path
 
 import numpy as np
 
-from imgclust import index
-from imgclust.catalog import Catalog, damaged_embeddings
-from imgclust.clusters import (
-    ArrivalAssigner,
-    ContradictionError,
-    Model,
-    Recluster,
-    enforce,
-    violations,
-)
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.integrity import damaged_embeddings
+from imgclust.clusters.correction_conflicts import ContradictionError
+from imgclust.clusters.correction_demands import enforce, violations
+from imgclust.clusters.model import ArrivalAssigner, Model
+from imgclust.clusters.service import Recluster
 from imgclust.doctor.advice import Advisory, advise
 from imgclust.doctor.disk import DiskFindings, compare_disk, mark_differences, reread_sentence
 from imgclust.errors import IndexFileError, LockedError, StorageError
-from imgclust.index import VectorIndex
-from imgclust.links import LinksResult, LinkSyncer
+from imgclust.index.index_file import header_of, set_aside
+from imgclust.index.vector_index import VectorIndex
+from imgclust.links.syncer import LinksResult, LinkSyncer
 from imgclust.locks import FileLock, is_locked
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.search import CatalogIndex
-from imgclust.watcher import Exclusion
+from imgclust.search.catalog_index import CatalogIndex
+from imgclust.watcher.exclusion import Exclusion
 from imgclust.wording import counted
 
 # The index keeps unit vectors at half precision: this is more than its rounding.
@@ -252,13 +249,13 @@ class Doctor:
             return Check("index", True, "there is no file; a clean stop of watch or add makes it")
         wrong = self._index_wrong()
         if wrong is None:
-            count = index.header_of(self._index_file).count
+            count = header_of(self._index_file).count
             return Check("index", True, f"every block is sound: {count:,} vectors, as cataloged")
         if not repair:
             return Check("index", False, f"{wrong}; it is made again from the catalog by --repair")
         try:
             with FileLock(self._ingest_lock, purpose="ingesting into"):
-                index.set_aside(self._index_file, self._aside)
+                set_aside(self._index_file, self._aside)
                 live = CatalogIndex(
                     self._catalog,
                     self._index_file,

@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from imgclust.catalog import Image
+from imgclust.catalog.images import Image
 from imgclust.fs import is_below
-from imgclust.images import RAW_SUFFIXES, Header, Listings, header
+from imgclust.images.filestat import Listings
+from imgclust.images.formats import RAW_SUFFIXES
+from imgclust.images.headers import Header, header
 
 # Names that messengers, screenshots, editors and file managers give to what they make.
 _DERIVED = re.compile(

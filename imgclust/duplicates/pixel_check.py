@@ -10,7 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.duplicates.neighbour_cache import Neighbourhood, Verdict
-from imgclust.images import Sameness, cells, likeness, most_likeness, outlines, sameness
+from imgclust.images.pixel_similarity import (
+    Sameness,
+    cells,
+    likeness,
+    most_likeness,
+    outlines,
+    sameness,
+)
 from imgclust.progress import Progress, StopFlag
 
 _BLOCK = 2048

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from imgclust.duplicates.neighbour_cache import OUTLINE, Neighbourhood, Verdict
 from imgclust.duplicates.pixel_check import Pictures
 from imgclust.duplicates.thresholds import LIKE
-from imgclust.images import outlines
+from imgclust.images.pixel_similarity import outlines
 from imgclust.progress import Progress, StopFlag
 
 # Pictures whose longer side is at most this are small; at half its size a photo of 320 pixels is

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.embedding.recipe import Recipe
-from imgclust.weights import EPSILON, Convolution
+from imgclust.weights.loader import EPSILON, Convolution
 
 Folded = tuple[NDArray[np.float32], NDArray[np.float32]]
 # Where the feature map shrinks.
@@ -40,7 +40,7 @@ def embeddings(pixels: Any, convolutions: Sequence[Convolution], recipe: Recipe)
     pixels
         (n, 299, 299, 3) uint8 tensor; n may be unknown.
     convolutions
-        As `imgclust.weights.load` returns them, at least up to the recipe's last layer.
+        As `imgclust.weights.loader.load` returns them, at least up to the recipe's last layer.
 
     Returns
     -------

@@ -19,7 +19,7 @@ from imgclust.devices import require
 from imgclust.embedding.inception_graph import embeddings
 from imgclust.embedding.recipe import CPU_SHAPES, Recipe, check_embeddings, check_pixels, in_batches
 from imgclust.embedding.tf_c_api import without_greetings
-from imgclust.weights import Convolution
+from imgclust.weights.loader import Convolution
 
 SHAPES = {"cpu": CPU_SHAPES, "gpu": (1, 4, 16, 64)}
 
@@ -70,7 +70,7 @@ class InceptionV3Embedder:
     Parameters
     ----------
     convolutions
-        As `imgclust.weights.load` returns them.
+        As `imgclust.weights.loader.load` returns them.
     device
         "cpu" or "gpu".
     precision

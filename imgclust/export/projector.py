@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from imgclust import charts
-from imgclust.catalog import ListedImage
+from imgclust.catalog.images import ListedImage
+from imgclust.charts.image_sheet import sprite
 from imgclust.errors import NothingThereError
 from imgclust.export.rows import Rows, vector_in_words
 from imgclust.wording import in_base64, loses, path_text
@@ -72,7 +72,7 @@ def write_projector(
             contents.append(image.content)
     if not contents:
         raise NothingThereError("no image has an embedding to export")
-    charts.sprite(
+    sprite(
         folder / "sprite.png",
         _pictures(rows, contents, thumbnail),
         count=len(contents),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.errors import NothingThereError, StorageError, UsageError, writing
 from imgclust.export.projector import write_projector
 from imgclust.export.rows import (

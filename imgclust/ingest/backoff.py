@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from imgclust.catalog import Catalog, Observation
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.observations import Observation
 from imgclust.errors import StorageError, reason_of
-from imgclust.images import Again, Died, Outcome, ReadFailed, Unreadable
+from imgclust.images.read_results import Again, Died, Outcome, ReadFailed, Unreadable
 from imgclust.ingest.environment import Clock, Disk
 from imgclust.ingest.events import Emit, Event
 from imgclust.progress import StopFlag

@@ -10,19 +10,16 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Content, Details, Image, Observation, key_of
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import Content, key_of
+from imgclust.catalog.details import Details
+from imgclust.catalog.images import Image
+from imgclust.catalog.observations import Observation
 from imgclust.config import Watch
 from imgclust.errors import CollisionError
 from imgclust.failpoints import passing
-from imgclust.images import (
-    Again,
-    Decoded,
-    Died,
-    FileStat,
-    Outcome,
-    ReadFailed,
-    Skipped,
-)
+from imgclust.images.filestat import FileStat
+from imgclust.images.read_results import Again, Decoded, Died, Outcome, ReadFailed, Skipped
 from imgclust.ingest.backoff import ReadBackoff
 from imgclust.ingest.environment import Clock, Disk, Scope
 from imgclust.ingest.events import Counts, Emit, Event

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from imgclust.embedding import Embedder
-from imgclust.images import Decoded, Decoder
+from imgclust.embedding.recipe import Embedder
+from imgclust.images.pool import Decoder
+from imgclust.images.read_results import Decoded
 from imgclust.ingest.commit import Assigner
 from imgclust.ingest.environment import Clock, Disk, LocalDisk, SystemClock
 from imgclust.progress import Monitor

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from imgclust.catalog import Catalog, Image
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.images import Image
 from imgclust.errors import ClusteringError, EmbeddingError, ImgclustError
-from imgclust.images import (
+from imgclust.images.filestat import NO_STAT, FileStat
+from imgclust.images.read_results import (
     NO_PERMISSION,
-    NO_STAT,
     Died,
-    FileStat,
     Outcome,
     ReadFailed,
     Skipped,

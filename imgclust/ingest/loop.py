@@ -6,10 +6,11 @@ import queue
 from collections.abc import Iterable, Iterator, Sequence
 
 from imgclust import devices
-from imgclust.catalog import Catalog, key_of
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import key_of
 from imgclust.config import Settings
 from imgclust.errors import StorageError
-from imgclust.images import Decoded, Outcome
+from imgclust.images.read_results import Decoded, Outcome
 from imgclust.ingest.backoff import WriteBackoff, refusal
 from imgclust.ingest.commit import Committer, Embedded
 from imgclust.ingest.dependencies import Dependencies, Events
@@ -24,7 +25,7 @@ from imgclust.ingest.pipeline import Pipeline
 from imgclust.ingest.root_scan import Scan
 from imgclust.ingest.upkeep import Upkeep
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.watcher import Exclusion
+from imgclust.watcher.exclusion import Exclusion
 
 # Most inbox messages handled in one turn, so that commits are not kept waiting by a burst.
 _TURN = 500

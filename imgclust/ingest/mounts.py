@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from imgclust.catalog import Catalog, Image, Mount, Root
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.images import Image
+from imgclust.catalog.roots import Mount, Root
 from imgclust.fs import is_at_or_below, is_below
-from imgclust.images import FileStat
+from imgclust.images.filestat import FileStat
 from imgclust.ingest.environment import Disk
 from imgclust.ingest.events import Event
 from imgclust.reconcile import OTHER_DISK, MountScan, hold_mount, is_offline

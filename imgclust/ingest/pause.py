@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from imgclust import numbers
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.wording import minute
 
 # Settings of the catalog: when a person paused the ingest (None: not paused), and the hours of the

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 
-from imgclust.catalog import Catalog, Image, Observation, key_of
-from imgclust.images import Decoded, digest
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import key_of
+from imgclust.catalog.images import Image
+from imgclust.catalog.observations import Observation
+from imgclust.images.read_results import Decoded
+from imgclust.images.reader import digest
 from imgclust.ingest.environment import Disk, Scope
 from imgclust.ingest.rows import Rows
 

@@ -14,11 +14,12 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Image, Root
+from imgclust.catalog.images import Image
+from imgclust.catalog.roots import Root
 from imgclust.config import Watch
 from imgclust.failpoints import passing
 from imgclust.fs import is_below
-from imgclust.images import FileStat, Listings
+from imgclust.images.filestat import FileStat, Listings
 from imgclust.ingest.environment import Scope, is_away
 from imgclust.ingest.events import Event
 from imgclust.ingest.faults import is_unexpected, sentence

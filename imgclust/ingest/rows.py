@@ -21,8 +21,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from imgclust.catalog import Catalog, Image, Observation
-from imgclust.images import Decoded, FileStat, Listings
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.images import Image
+from imgclust.catalog.observations import Observation
+from imgclust.images.filestat import FileStat, Listings
+from imgclust.images.read_results import Decoded
 from imgclust.ingest.environment import Clock, Disk, Scope, is_away
 from imgclust.ingest.mounts import waits_for_mount
 from imgclust.ingest.volumes import Found, VolumeTracker

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from imgclust.catalog import Catalog, Details
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.details import Details
 from imgclust.config import Watch
-from imgclust.images import Decoded, FileStat, read_origin
+from imgclust.images.filestat import FileStat
+from imgclust.images.headers import read_origin
+from imgclust.images.read_results import Decoded
 from imgclust.ingest.dependencies import Dependencies
 from imgclust.ingest.environment import POLL_S, Disk
 from imgclust.ingest.events import STILL, Counts, Emit, Event

@@ -11,7 +11,9 @@ import os
 from collections.abc import Iterable
 from dataclasses import replace
 
-from imgclust.catalog import Catalog, Image, Volume
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.images import Image
+from imgclust.catalog.roots import Volume
 from imgclust.fs import is_at_or_below, is_below
 from imgclust.ingest.environment import Disk
 

@@ -10,7 +10,7 @@ import os
 from itertools import islice
 from pathlib import Path
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.errors import StorageError
 from imgclust.fs import filesystem_type, is_below, mount_of, volume_number
 from imgclust.links.inspect import EntryState, Tree
