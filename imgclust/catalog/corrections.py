@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import apsw
+from imgclust.catalog.cursor import Table
 
 _COLUMNS = "id, kind, content, other, cluster, made_by, made, follows, near, ended, reason"
 KINDS = ("in", "not_in", "together", "apart", "outlier")
@@ -54,11 +54,8 @@ class Correction:
         return (self.content,) if self.other is None else (self.content, self.other)
 
 
-class CorrectionTable:
+class CorrectionTable(Table):
     """The tables corrections and correction_steps; the caller holds the transaction."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def add(
         self,
@@ -74,7 +71,7 @@ class CorrectionTable:
         """Store a correction; returns its number. Of a pair the smaller content comes first."""
         if other is not None:
             content, other = min(content, other), max(content, other)
-        self._connection.execute(
+        self._execute(
             "INSERT INTO corrections (kind, content, other, cluster, made_by, made, follows, near) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (kind, content, other, cluster, made_by, time.time(), follows, near),
@@ -108,11 +105,11 @@ class CorrectionTable:
     def some(self) -> bool:
         """True when one counts."""
         sql = "SELECT 1 FROM corrections WHERE ended IS NULL LIMIT 1"
-        return self._connection.execute(sql).get is not None
+        return self._execute(sql).get is not None
 
     def counts(self) -> dict[str, int]:
         """How many count and are about contents that are there, by kind, without followers."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT kind, count(*) FROM corrections WHERE ended IS NULL AND follows IS NULL "
             "AND content IN (SELECT key FROM contents) "
             "AND (other IS NULL OR other IN (SELECT key FROM contents)) GROUP BY kind ORDER BY kind"
@@ -130,11 +127,11 @@ class CorrectionTable:
     def ever_followed(self, lead: int, content: int) -> bool:
         """True when a content follows this correction, or did until a person ended that."""
         sql = "SELECT 1 FROM corrections WHERE follows = ? AND content = ? LIMIT 1"
-        return self._connection.execute(sql, (lead, content)).get is not None
+        return self._execute(sql, (lead, content)).get is not None
 
     def kept(self, clustering: int | None) -> tuple[int, ...]:
         """Ids of a clustering's clusters that contents which are there were put in, ascending."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT DISTINCT c.cluster FROM corrections c JOIN clustering_clusters cc "
             "ON cc.cluster = c.cluster AND cc.clustering = ? WHERE c.ended IS NULL "
             "AND c.kind = 'in' AND c.content IN (SELECT key FROM contents) ORDER BY 1",
@@ -146,7 +143,7 @@ class CorrectionTable:
         """These count no more, and neither do those that follow them."""
         now = time.time()
         for number in numbers:
-            ended = self._connection.execute(
+            ended = self._execute(
                 "UPDATE corrections SET ended = ?, reason = ? WHERE ended IS NULL "
                 "AND (id = ? OR follows = ?) RETURNING content, other",
                 (now, reason, number, number),
@@ -162,12 +159,12 @@ class CorrectionTable:
     def move(self, steps: Mapping[int, int], *, clustering: int) -> None:
         """Corrections (by number) are about other clusters from this clustering on."""
         rows = [(number, after) for number, after in steps.items()]
-        self._connection.executemany(
+        self._executemany(
             "INSERT OR IGNORE INTO correction_steps "
             "SELECT id, ?, cluster, ? FROM corrections WHERE id = ?",
             [(clustering, after, number) for number, after in rows],
         )
-        self._connection.executemany(
+        self._executemany(
             "UPDATE corrections SET cluster = ? WHERE id = ?",
             [(after, number) for number, after in rows],
         )
@@ -181,18 +178,18 @@ class CorrectionTable:
             made_by=one.made_by,
             follows=one.follows or one.id,
         )
-        self._connection.execute(
+        self._execute(
             "INSERT INTO correction_steps VALUES (?, ?, NULL, ?)", (number, clustering, cluster)
         )
 
     def take_back(self, clustering: int) -> None:
         """Undo what a clustering made of corrections, but for those that changed since."""
-        rows: list[Any] = self._connection.execute(
+        rows: list[Any] = self._execute(
             "SELECT s.correction, s.before FROM correction_steps s JOIN corrections c "
             "ON c.id = s.correction AND c.cluster = s.after WHERE s.clustering = ?",
             (clustering,),
         ).fetchall()
-        self._connection.executemany(
+        self._executemany(
             "UPDATE corrections SET cluster = ? WHERE id = ?",
             [(before, number) for number, before in rows if before is not None],
         )
@@ -209,14 +206,14 @@ class CorrectionTable:
 
     def _queue_pages(self, contents: Iterable[Any]) -> None:
         """Pages on which these contents are marked, or no more, need to be made again."""
-        self._connection.executemany(
+        self._executemany(
             "INSERT OR IGNORE INTO page_queue SELECT l.folder FROM images i "
             "JOIN link_ledger l ON l.image = i.id WHERE i.content = ?",
             [(content,) for content in contents],
         )
 
     def _select(self, condition: str, *values: object) -> list[Correction]:
-        rows: list[Any] = self._connection.execute(
+        rows: list[Any] = self._execute(
             f"SELECT {_COLUMNS} FROM corrections WHERE {condition}", tuple(values)
         ).fetchall()
         return [Correction(*row) for row in rows]

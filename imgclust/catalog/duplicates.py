@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import apsw
+from imgclust.catalog.cursor import Table
 
 
 @dataclass(frozen=True)
@@ -20,16 +20,13 @@ class KnownCopy:
     relation: str
 
 
-class DuplicateTable:
+class DuplicateTable(Table):
     """The table duplicates; whoever writes holds the transaction."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def put(self, groups: Iterable[Sequence[tuple[int, int, str]]]) -> None:
         """Keep these groups instead of the earlier ones: image, content and relation of each."""
-        self._connection.execute("DELETE FROM duplicates")
-        self._connection.executemany(
+        self._execute("DELETE FROM duplicates")
+        self._executemany(
             "INSERT INTO duplicates VALUES (?, ?, ?, ?, ?)",
             (
                 (number, place, *copy)
@@ -40,14 +37,12 @@ class DuplicateTable:
 
     def forget(self, images: Iterable[int]) -> None:
         """These images are in no group any more."""
-        self._connection.executemany(
-            "DELETE FROM duplicates WHERE image = ?", [(image,) for image in images]
-        )
+        self._executemany("DELETE FROM duplicates WHERE image = ?", [(image,) for image in images])
 
     def groups(self) -> list[list[KnownCopy]]:
         """The groups whose images are still there and as they were, at least two of each."""
         found: dict[int, list[KnownCopy]] = {}
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT d.number, i.id, i.content, i.path, c.format, i.state = 'missing', "
             "d.relation FROM duplicates d "
             "JOIN images i ON i.id = d.image AND i.content = d.content "

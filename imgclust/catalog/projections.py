@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import apsw
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog.cursor import parsed
+from imgclust.catalog.cursor import Table
 
 _PIECE = 1 << 20  # of a blob, written at once
 
@@ -43,11 +42,8 @@ class PlottedImages:
     corrected: npt.NDArray[np.uint8]
 
 
-class Projections:
+class Projections(Table):
     """The tables projections and coordinates."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def put(
         self,
@@ -61,7 +57,7 @@ class Projections:
         blob: bytes,
     ) -> int:
         """Store a projection (`purpose` "space" or "map")."""
-        self._connection.execute(
+        self._execute(
             "INSERT INTO projections (kind, purpose, recipe, sequence, created, settings, "
             "contents, blob) VALUES (?, ?, ?, ?, ?, ?, ?, zeroblob(?))",
             (
@@ -84,7 +80,7 @@ class Projections:
 
     def get(self, projection: int) -> StoredProjection:
         """One projection; it must exist."""
-        row = self._connection.execute(
+        row = self._execute(
             "SELECT p.id, p.kind, r.name, p.sequence, p.created, p.settings, p.contents, p.blob "
             "FROM projections p JOIN recipes r ON p.recipe = r.id WHERE p.id = ?",
             (projection,),
@@ -98,7 +94,7 @@ class Projections:
             recipe,
             sequence,
             created,
-            parsed(settings, self._connection.filename),
+            self._parsed(settings),
             contents,
             blob,
         )
@@ -113,7 +109,7 @@ class Projections:
         sequence: int | None = None,
     ) -> StoredProjection | None:
         """The newest projection made with these settings, `sequence`: and at that change."""
-        number = self._connection.execute(
+        number = self._execute(
             "SELECT p.id FROM projections p JOIN recipes r ON p.recipe = r.id WHERE p.kind = ?1 "
             "AND p.purpose = ?2 AND r.name = ?3 AND p.settings = ?4 "
             "AND (?5 IS NULL OR p.sequence = ?5) ORDER BY p.id DESC LIMIT 1",
@@ -126,7 +122,7 @@ class Projections:
 
         `dims`: only maps of so many dimensions count.
         """
-        row = self._connection.execute(
+        row = self._execute(
             "SELECT p.id, (SELECT z FROM coordinates WHERE projection = p.id LIMIT 1) AS z "
             "FROM projections p JOIN recipes r ON p.recipe = r.id "
             "WHERE p.purpose = 'map' AND r.name = ?1 AND (?2 IS NULL OR ?2 = iif(z IS NULL, 2, 3)) "
@@ -137,11 +133,11 @@ class Projections:
 
     def drop(self, projection: int) -> None:
         """Delete a projection and its coordinates."""
-        self._connection.execute("DELETE FROM projections WHERE id = ?", (projection,))
+        self._execute("DELETE FROM projections WHERE id = ?", (projection,))
 
     def drop_other(self, recipe: str) -> None:
         """Delete maps by other recipes; spaces leave with their clusterings."""
-        self._connection.execute(
+        self._execute(
             "DELETE FROM projections WHERE purpose = 'map' "
             "AND recipe <> (SELECT id FROM recipes WHERE name = ?)",
             (recipe,),
@@ -149,7 +145,7 @@ class Projections:
 
     def drop_unused_spaces(self) -> None:
         """Delete the spaces that no clustering and no sweep refers to."""
-        self._connection.execute(
+        self._execute(
             "DELETE FROM projections WHERE purpose = 'space' AND id NOT IN "
             "(SELECT projection FROM clusterings WHERE projection IS NOT NULL UNION "
             "SELECT similarity FROM clusterings WHERE similarity IS NOT NULL UNION "
@@ -165,7 +161,7 @@ class Projections:
         placed: bool,
     ) -> None:
         """Store coordinates `(n, 2 or 3)` of contents; placed ones came after the fit."""
-        self._connection.executemany(
+        self._executemany(
             "INSERT OR REPLACE INTO coordinates VALUES (?, ?, ?, ?, ?, ?)",
             (
                 (
@@ -184,7 +180,7 @@ class Projections:
         self, projection: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Contents `(n,)` ascending, coordinates `(n, 2 or 3)`, and whether each was placed."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT content, x, y, z, placed FROM coordinates WHERE projection = ? "
             "ORDER BY content",
             (projection,),
@@ -199,7 +195,7 @@ class Projections:
     def absent(self, projection: int, recipe: str) -> list[int]:
         """Contents embedded by `recipe` that a projection has no coordinates of."""
         # EXCEPT walks both indexes side by side.
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT content FROM embeddings WHERE recipe = "
             "(SELECT id FROM recipes WHERE name = ?) "
             "EXCEPT SELECT content FROM coordinates WHERE projection = ? ORDER BY 1",
@@ -209,7 +205,7 @@ class Projections:
 
     def plotted(self, projection: int, *, after: int, clustering: int | None) -> PlottedImages:
         """Images with an id above `after` that are in a map of two dimensions, by id."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT i.id, p.x, p.y, coalesce(a.cluster, -1), i.state = 'missing', p.placed, "
             "i.content IN (SELECT content FROM corrections WHERE ended IS NULL UNION ALL "
             "SELECT other FROM corrections WHERE ended IS NULL AND other IS NOT NULL) "

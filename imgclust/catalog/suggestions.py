@@ -6,11 +6,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import apsw
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog.cursor import parsed
+from imgclust.catalog.cursor import Table
 
 
 @dataclass(frozen=True)
@@ -36,15 +35,12 @@ class Suggestion:
     groups: int = 1
 
 
-class Suggestions:
+class Suggestions(Table):
     """The table suggestions; those of a clustering leave with it."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def of(self, clustering: int | None) -> tuple[Suggestion, ...]:
         """The suggestions about a clustering, none for None."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT kind, clusters, images, parts FROM suggestions WHERE clustering = ? "
             "ORDER BY position",
             (clustering,),
@@ -52,7 +48,7 @@ class Suggestions:
         return tuple(
             Suggestion(
                 str(kind),
-                tuple(map(int, parsed(clusters, self._connection.filename))),
+                tuple(map(int, self._parsed(clusters))),
                 int(images),
                 int(groups),
             )
@@ -61,8 +57,8 @@ class Suggestions:
 
     def replace(self, clustering: int, found: Sequence[Suggestion]) -> None:
         """These are the suggestions about a clustering now; the caller holds the transaction."""
-        self._connection.execute("DELETE FROM suggestions WHERE clustering = ?", (clustering,))
-        self._connection.executemany(
+        self._execute("DELETE FROM suggestions WHERE clustering = ?", (clustering,))
+        self._executemany(
             "INSERT INTO suggestions SELECT ?, ?, ?, ?, ?, ? "
             "WHERE EXISTS (SELECT 1 FROM clusterings WHERE id = ?)",
             [
@@ -87,13 +83,13 @@ class Suggestions:
             Contents (n,), ascending, the cluster (n,) of each, and which came after the fit (n,).
         """
         counts = dict(
-            self._connection.execute(
+            self._execute(
                 "SELECT arrived, count(*) FROM assignments WHERE clustering = ? GROUP BY arrived",
                 (clustering,),
             )
         )
         steps = [max(1, -(-counts.get(part, 0) // most)) for part, most in ((0, old), (1, arrived))]
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT content, cluster, arrived FROM assignments WHERE clustering = ?1 AND "
             "content % iif(arrived, ?3, ?2) = 0 UNION "
             "SELECT content, cluster, arrived FROM assignments WHERE clustering = ?1 AND arrived "

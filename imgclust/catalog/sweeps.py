@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import apsw
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog.cursor import parsed
+from imgclust.catalog.cursor import Table
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,8 @@ class StoredSweep:
     summary: Mapping[str, Any]
 
 
-class Sweeps:
+class Sweeps(Table):
     """The tables sweeps and sweep_fits."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def put(
         self,
@@ -50,8 +46,8 @@ class Sweeps:
         summary: Mapping[str, Any],
     ) -> int:
         """Store a sweep in place of the last one, without its fits; returns its number."""
-        self._connection.execute("DELETE FROM sweeps WHERE space = ?", (space,))
-        self._connection.execute(
+        self._execute("DELETE FROM sweeps WHERE space = ?", (space,))
+        self._execute(
             "INSERT INTO sweeps (created, space, projection, recipe, seed, sequence, contents, "
             "settings, summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -72,7 +68,7 @@ class Sweeps:
         self, sweep: int, fits: Iterable[tuple[int, float, npt.NDArray[np.float32]]]
     ) -> None:
         """Store fits (k, inertia, centroids) of a sweep; one that does not exist is created."""
-        self._connection.executemany(
+        self._executemany(
             "INSERT INTO sweep_fits VALUES (?, ?, ?, ?, ?)",
             (
                 (
@@ -93,7 +89,7 @@ class Sweeps:
 
     def all(self) -> list[StoredSweep]:
         """The stored sweeps, one for each space, the newest first."""
-        rows: list[Any] = self._connection.execute(
+        rows: list[Any] = self._execute(
             "SELECT s.id, s.created, s.space, s.projection, r.name, s.seed, s.sequence, "
             "s.contents, s.settings, s.summary FROM sweeps s JOIN recipes r ON s.recipe = r.id "
             "ORDER BY s.id DESC"
@@ -102,34 +98,34 @@ class Sweeps:
         for row in rows:
             facts: list[Any] = [
                 *row[:8],
-                parsed(row[8], self._connection.filename),
-                parsed(row[9], self._connection.filename),
+                self._parsed(row[8]),
+                self._parsed(row[9]),
             ]
             found.append(StoredSweep(*facts))
         return found
 
     def fit_bytes(self, sweep: int) -> dict[int, int]:
         """Bytes of the centroids of each k that is stored."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT k, length(centroids) FROM sweep_fits WHERE sweep = ?", (sweep,)
         )
         return {int(k): int(size) for k, size in rows}
 
     def drop_fits(self, sweep: int, k: Iterable[int]) -> None:
         """Delete some fits of a sweep."""
-        self._connection.executemany(
+        self._executemany(
             "DELETE FROM sweep_fits WHERE sweep = ? AND k = ?", [(sweep, one) for one in k]
         )
 
     def fit(self, sweep: int, k: int) -> npt.NDArray[np.float32] | None:
         """Centroids `(k, d)` of one fit of a sweep."""
-        row = self._connection.execute(
+        row = self._execute(
             "SELECT dims, centroids FROM sweep_fits WHERE sweep = ? AND k = ?", (sweep, k)
         ).fetchone()
         return None if row is None else np.frombuffer(row[1], "<f4").reshape(-1, row[0]).copy()
 
     def drop_other(self, recipe: str) -> None:
         """Delete sweeps by other recipes."""
-        self._connection.execute(
+        self._execute(
             "DELETE FROM sweeps WHERE recipe <> (SELECT id FROM recipes WHERE name = ?)", (recipe,)
         )
