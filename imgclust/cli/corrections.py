@@ -55,7 +55,6 @@ def _named(images: Sequence[str], *, null: bool) -> list[str]:
 
 
 @commands.adds(
-    "move",
     example="""\
 imgclust clusters move ~/Pictures/cat.jpg --to cats
 imgclust clusters move 12 15 --to 7 --similar    and those that look like them
@@ -88,7 +87,6 @@ def move(
 
 
 @commands.adds(
-    "new",
     example="""\
 imgclust clusters new "our dog" 12 15 ~/Pictures/dog.jpg
 imgclust clusters new receipts ~/Pictures/receipts         a whole folder
@@ -111,7 +109,6 @@ def new(
 
 
 @commands.adds(
-    "exclude",
     example="""\
 imgclust clusters exclude 12 --from 7
 imgclust clusters exclude ~/Pictures/scan.png --from cats --dry-run""",
@@ -139,7 +136,6 @@ def exclude(
 
 
 @commands.adds(
-    "together",
     example="""\
 imgclust clusters together 12 15
 imgclust clusters together 12 15 ~/Pictures/cat.jpg --dry-run""",
@@ -157,7 +153,6 @@ def together(
 
 
 @commands.adds(
-    "apart",
     example="""\
 imgclust clusters apart 12 15
 imgclust clusters apart 12 ~/Pictures/cat.jpg --dry-run""",
@@ -175,7 +170,6 @@ def apart(
 
 
 @commands.adds(
-    "review",
     example="""\
 imgclust clusters review                    two pictures at a time: y, n, s or q
 imgclust clusters review -n 50              more questions
@@ -215,7 +209,6 @@ def review(
 
 
 @commands.adds(
-    "corrections",
     example="""\
 imgclust clusters corrections               what was said about images
 imgclust clusters corrections --remove 4    take correction 4 back

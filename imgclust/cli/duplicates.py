@@ -65,7 +65,6 @@ def duplicates(
 
 
 @duplicates_commands.adds(
-    "dismiss",
     example="""\
 imgclust duplicates dismiss 12 40
 imgclust duplicates dismiss 12 40 --undo""",

@@ -21,7 +21,6 @@ FormatName = Literal["json", "csv", "parquet", "projector", "classic", "xmp"]
 
 
 @commands.adds(
-    "export",
     example="""\
 imgclust export --format csv --out images.csv
 imgclust export --format json --out - | jq '.images[].path'

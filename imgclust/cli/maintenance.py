@@ -19,7 +19,6 @@ commands = Commands()
 
 
 @commands.adds(
-    "status",
     example="""\
 imgclust status
 imgclust status -v        with the last events""",
@@ -36,7 +35,6 @@ def status(call: Call) -> None:
 
 
 @commands.adds(
-    "doctor",
     example="""\
 imgclust doctor             exit code 1 says that something disagrees
 imgclust doctor --repair    repair it""",
@@ -53,7 +51,6 @@ def doctor(
 
 
 @commands.adds(
-    "reembed",
     example="""\
 imgclust reembed --weights imagenet
 imgclust reembed --weights imagenet --dry-run    how many, and how long about""",
@@ -98,7 +95,6 @@ def reembed(
 
 
 @commands.adds(
-    "report",
     example="""\
 imgclust report
 imgclust report --out photos.html""",
@@ -119,7 +115,6 @@ def report(
 
 
 @commands.adds(
-    "backup",
     example="""\
 imgclust backup /mnt/disk/photos.imgclust
 imgclust backup -q /mnt/disk/photos.imgclust    in a cron line""",
@@ -138,7 +133,6 @@ def backup(
 
 
 @commands.adds(
-    "restore",
     example="""\
 imgclust restore /mnt/disk/photos.imgclust
 imgclust restore /mnt/disk/photos.imgclust --to ~/index --collection trial

@@ -32,7 +32,6 @@ def list_(call: Call) -> None:
 
 
 @roots_commands.adds(
-    "move",
     example="""\
 imgclust roots move ~/Pictures /mnt/newdisk/Pictures
 imgclust roots move /mnt/old/2019 /mnt/new/2019         a folder below a watched one
@@ -59,7 +58,6 @@ def move(
 
 
 @roots_commands.adds(
-    "remove",
     example="""\
 imgclust roots remove ~/Downloads                       its images stay in the collection
 imgclust roots remove ~/Downloads --remove-images -y    take them out, do not ask""",

@@ -27,7 +27,6 @@ commands = Commands()
 
 
 @commands.adds(
-    "serve",
     example="""\
 imgclust serve                          this machine alone: http://127.0.0.1:8765/
 imgclust serve --watch ~/Pictures       watch a folder too, and remember it
