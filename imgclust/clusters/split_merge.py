@@ -236,11 +236,4 @@ def _whole(points: Vectors) -> Fit:
         part = slice(start, start + _ROWS)
         apart = points[part].astype(np.float64) - centroid
         squared[part] = np.einsum("ij,ij->i", apart, apart)
-    return Fit(
-        k=1,
-        centroids=centroid[np.newaxis],
-        assigned=np.zeros(len(points), np.int32),
-        distances=np.sqrt(squared).astype(np.float32),
-        inertia=float(squared.sum()),
-        asked_k=1,
-    )
+    return Fit.of(centroid[np.newaxis], np.zeros(len(points), np.int32), squared, asked_k=1)
