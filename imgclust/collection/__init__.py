@@ -28,17 +28,8 @@ if TYPE_CHECKING:
     from imgclust.progress import Monitor as Monitor
     from imgclust.progress import StopFlag as StopFlag
 
-_HOMES = {
-    "collection.collection": "Collection",
-    "collection.embedder": "download_weights list_weights verify_weights",
-    "progress": "Monitor StopFlag",
-    "paths": "cache_folder collections_in find_index_folder",
-    "collection.management": "collection_row create_collection delete_collection "
-    "effective_settings list_collections rename_collection restore_collection",
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
-
 if not TYPE_CHECKING:  # type checkers read the imports above
+    _HOME_OF = results.homes(__file__)
     __all__ = sorted({*_HOME_OF, *results.__all__})
 
     def __getattr__(name: str) -> Any:
@@ -47,7 +38,7 @@ if not TYPE_CHECKING:  # type checkers read the imports above
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         if (reason := unsupported()) is not None:
             raise ImgclustError(reason)
-        module = import_module(f"imgclust.{_HOME_OF.get(name, 'collection.results')}")
+        module = import_module(_HOME_OF[name]) if name in _HOME_OF else results
         value = globals()[name] = getattr(module, name)
         return value
 

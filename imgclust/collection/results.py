@@ -5,7 +5,9 @@ An annotation `results.SweepResult` costs nothing until `typing.get_type_hints` 
 
 from __future__ import annotations
 
+import ast
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -103,62 +105,24 @@ if TYPE_CHECKING:
     from imgclust.weights.loader import Weights as Weights
     from imgclust.weights.resolver import Listed as Listed
 
-_HOMES = {
-    "backup.file": "Manifest",
-    "backup.restore": "Restored",
-    "backup.write": "Backup",
-    "catalog.copies": "KeptCatalog",
-    "catalog.details": "Facts",
-    "catalog.feed": "StoredJob",
-    "catalog.observations": "Quarantined",
-    "catalog.suggestions": "Suggestion",
-    "clustering.drift_test": "Drift",
-    "clusters.clustering_history": "ClusterLife LifeEvent PastClustering",
-    "clusters.correction_conflicts": "TooFewClustersError",
-    "clusters.drift": "Drifting",
-    "clusters.results": "ClusterResult SweepResult",
-    "clusters.stored_sweeps": "PreviewedCluster SweepPreview",
-    "collection.activity": "Activity RecentChange",
-    "collection.clusters": "ClusterDetails ClusterRow Member",
-    "collection.correction_results": "AcceptedLinks Answer Corrected CorrectedImage CorrectionList "
-    "CorrectionRow LookAlike Paired PutBackLink Question QuestionImage Questions WaitingLink",
-    "collection.corrections": "Corrections",
-    "collection.duplicates": "Dismissed FoundCopy FoundDuplicates FoundGroup",
-    "collection.images": "DamagedImage MissingImage Removed",
-    "collection.k_choice": "SweepCurve",
-    "collection.management": "CollectionList CollectionPlace CollectionRow Deleted "
-    "EffectiveSettings SettingRow",
-    "collection.map_points": "MapCluster MapOverview",
-    "collection.roots": "MovedRoot RemovedRoot RootRow",
-    "collection.selection": "Selection",
-    "collection.service": "FeedEvent FeedPart ImageDetails ImagePage News Original PictureWorkers "
-    "Service",
-    "collection.status": "CurrentClustering Paused Standing Status",
-    "doctor.advice": "Advisory",
-    "doctor.checks": "Check DoctorResult",
-    "duplicates.search": "Duplicate DuplicateGroup DuplicatesResult",
-    "duplicates.thresholds": "Thresholds",
-    "export.run": "ExportResult",
-    "images.decoder": "Region",
-    "ingest.events": "Emit Event IngestResult",
-    "ingest.pause": "Pause",
-    "links.syncer": "LinksResult",
-    "maps": "MapResult",
-    "paths": "Folders IndexFolder",
-    "reembed": "ReembedResult",
-    "report.html_report": "ReportResult",
-    "search.similar_images": "Neighbour QueryResult",
-    "watcher.exclusion": "Exclusion",
-    "weights.loader": "Weights",
-    "weights.resolver": "Listed",
-}
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+def homes(file: str) -> dict[str, str]:
+    """The module of each name that a file imports, as itself, for type checkers."""
+    return {
+        alias.name: str(node.module)
+        for node in ast.walk(ast.parse(Path(file).read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+
 
 if not TYPE_CHECKING:  # type checkers read the imports above
+    _HOME_OF = homes(__file__)
     __all__ = sorted(_HOME_OF)
 
     def __getattr__(name: str) -> Any:
         if name not in _HOME_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(f"imgclust.{_HOME_OF[name]}"), name)
+        value = globals()[name] = getattr(import_module(_HOME_OF[name]), name)
         return value
