@@ -16,8 +16,7 @@ from imgclust.collection import QueryResult, Region
 from imgclust.collection.json_documents import document, text
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.server.answers import Documents, answers, failures
-from imgclust.server.read_routes import Camera, Here, Image, Name, Since, Until
-from imgclust.server.site import selection
+from imgclust.server.read_routes import Chosen, Here, Image, Name
 
 router = APIRouter()
 
@@ -105,6 +104,7 @@ async def query_picture(
     site: Here,
     name: Name,
     request: Request,
+    chosen: Chosen,
     n: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10,
     min_score: Annotated[float | None, Query(description="Leave out those below.")] = None,
     min_similarity: Annotated[
@@ -119,15 +119,11 @@ async def query_picture(
         ),
     ] = None,
     copies: Annotated[bool, Query(description="A row for each copy, exact or near.")] = False,
-    since: Since = None,
-    until: Until = None,
-    camera: Camera = None,
 ) -> Response:
     """Find the images most similar to a picture that is sent; as `imgclust query FILE`.
 
     The picture is decoded by a worker process and not kept.
     """
-    chosen = selection(since, until, camera)
     part = None if region is None else _region(region)
     with tempfile.TemporaryDirectory(prefix="imgclust-") as folder:
         path = os.path.join(folder, "upload")
