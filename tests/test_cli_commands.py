@@ -423,7 +423,7 @@ def test_a_person_is_shown_the_changes_and_asked(
         questions.append(question)
         return answers.pop(0)
 
-    monkeypatch.setattr("imgclust.terminal.Screen.can_ask", True)
+    monkeypatch.setattr("imgclust.terminal.screen.Screen.can_ask", True)
     monkeypatch.setattr(context.Call, "ask", ask)
     before = run("status", "--json").document["clustering"]["id"]
     assert "would be" in run("cluster", "-k", "5").out
