@@ -1,4 +1,4 @@
-"""Commands about images: watch, add, remove, quarantine, missing."""
+"""Commands about images: watch, add, pause, resume, remove, quarantine, missing."""
 
 from __future__ import annotations
 

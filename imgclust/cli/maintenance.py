@@ -1,4 +1,4 @@
-"""Commands about the collection and this machine: status, doctor, reembed, backup, weights."""
+"""Commands about the collection and this machine: status, doctor, report, backup, restore, ..."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Global options, declared once and honoured before and after every command and group."""
+"""Global options, honoured before and after every command, and how options are read."""
 
 from __future__ import annotations
 

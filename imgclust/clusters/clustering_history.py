@@ -1,4 +1,4 @@
-"""History: what every clustering did to the clusters before it, in words."""
+"""History: what every clustering did to the clusters before it, and undo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clusters for people: rows, details, contact sheets, names."""
+"""Clusters for people: cluster, sweep, merge; rows, details, contact sheets, names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports and reports: never into a folder that images come from, nor into our own."""
+"""Exports, reports, maps, backups: never into a folder that images come from, nor into our own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The link folder of a collection: its links brought up to date, its pages, where it is."""
+"""The link folder: brought up to date after a command, its pages, where it is; room given back."""
 
 from __future__ import annotations
 

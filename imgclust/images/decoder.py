@@ -1,4 +1,4 @@
-"""Bytes in, one square of RGB and a thumbnail out."""
+"""Bytes in, one square of RGB and a thumbnail out; previews and regions; RAW."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""VectorIndex: vectors by content key, added, replaced, removed and searched by cosine."""
+"""VectorIndex: vectors by content key, changed and searched by cosine; RowSearch, by distance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows from commits and scans, now and then while a backlog is worked off."""
+"""What the loop is put together from, and what follows from commits and scans now and then."""
 
 from __future__ import annotations
 
