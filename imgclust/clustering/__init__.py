@@ -40,10 +40,18 @@ from imgclust.clustering.id_map import Matching, follow, match, regrouped
 from imgclust.clustering.k_sweep import Sweep, default_k_max, sweep
 from imgclust.clustering.kmeans import Fit, all_distinct, assign, fit
 from imgclust.clustering.pair_choice import Known, PairChoice, carried
-from imgclust.clustering.smoother import Smoothed, placed, smooth, without_own
+from imgclust.clustering.smoother import (
+    NEIGHBOURS,
+    Smoothed,
+    placed,
+    smooth,
+    smooth_in_place,
+    without_own,
+)
 from imgclust.clustering.warm_start import Continued, coarser, continued, finer, resized
 
 __all__ = [
+    "NEIGHBOURS",
     "BurstRule",
     "Constraints",
     "Continued",
@@ -97,6 +105,7 @@ __all__ = [
     "satisfied",
     "smallest_conflict",
     "smooth",
+    "smooth_in_place",
     "spread",
     "suggest",
     "suggest_counted",

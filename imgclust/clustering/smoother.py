@@ -32,6 +32,7 @@ _PROBES_AMONG = 14  # with 4, which miss a sixth of the neighbours, AMI falls (d
 _TOGETHER = 300_000  # candidates that are sorted at once
 _PRODUCTS = 1 << 18  # cosines in memory at once
 _BLOCK = 4_096
+_COLUMNS = 32
 _Candidates = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 # What the mean of its camp weighs for a row, where a neighbour weighs its cosine (docs/quality.md).
 CAMP_WEIGHT = 3.0
@@ -147,16 +148,38 @@ def smooth(points: NDArray[Any], *, rounds: int = ROUNDS, neighbours: int = NEIG
         For no rows, NaN or infinity, or fewer than 0 rounds or 1 neighbour.
     """
     rows = checked(points)
+    around = _neighbours(rows, rounds, neighbours)
+    if around is None:
+        return Smoothed(rows, rows.copy(), neighbours)
+    return Smoothed(rows, _rounds(rows, *around, rounds), neighbours, around)
+
+
+def smooth_in_place(
+    points: Vectors,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """Smooth rows (n, q) as `smooth` does, without another copy of them.
+
+    Returns cosines and positions of the neighbours of each row, None of a single one.
+    """
+    rows = checked(points)
+    around = _neighbours(rows, ROUNDS, NEIGHBOURS)
+    if around is not None:
+        _rounds(rows, *around, ROUNDS, out=points)
+    return around
+
+
+def _neighbours(
+    rows: Vectors, rounds: int, neighbours: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """What smoothing averages each row with; None where there is nothing to average."""
     if rounds < 0 or neighbours < 1:
         raise ClusteringError(
             f"{rounds} rounds over {neighbours} neighbours cannot be done; use 0 or more over 1 "
             "or more"
         )
     if not rounds or neighbours == 1 or len(rows) == 1:
-        return Smoothed(rows, rows.copy(), neighbours)
-    cosines, positions = _around(rows, neighbours)
-    smoothed = _rounds(rows, cosines, positions, rounds)
-    return Smoothed(rows, smoothed, neighbours, (cosines, positions))
+        return None
+    return _around(rows, neighbours)
 
 
 def _rounds(
@@ -167,6 +190,7 @@ def _rounds(
     *,
     camps: NDArray[np.int64] | None = None,
     weight: float = 0.0,
+    out: Vectors | None = None,
 ) -> Vectors:
     """The rows after so many averages with their neighbours, and with the mean of their camp."""
     weights = _weights(np.maximum(cosines, 0), positions)
@@ -174,20 +198,20 @@ def _rounds(
     camp = np.empty(0, np.int32)
     if camps is not None and among.size:
         camp = np.unique(camps[among], return_inverse=True)[1].astype(np.int32)
-    parts = [slice(start, start + _BLOCK) for start in range(0, len(rows), _BLOCK)]
-    smoothed = rows
-    spare: NDArray[np.float32] | None = None
+    smoothed = rows.copy() if out is None else out
     for _ in range(rounds):
-        averaged = np.empty_like(rows) if spare is None else spare
-        for part in parts:
-            averaged[part] = weights[part] @ smoothed
-        if among.size:
-            centres = means(smoothed[among], camp, int(camp.max()) + 1)
-            averaged[among] += weight * centres[camp]
-        for part in parts:
-            averaged[part] = _unit(averaged[part])
-        spare = None if smoothed is rows else smoothed
-        smoothed = averaged
+        # Some columns at a time, so that a second copy of all is not needed.
+        for start in range(0, rows.shape[1], _COLUMNS):
+            columns = slice(start, start + _COLUMNS)
+            before = np.ascontiguousarray(smoothed[:, columns])
+            averaged = weights @ before
+            if among.size:
+                centres = means(before[among], camp, int(camp.max()) + 1)
+                averaged[among] += weight * centres[camp]
+            smoothed[:, columns] = averaged
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            smoothed[part] = _unit(smoothed[part])
     return smoothed
 
 
@@ -281,9 +305,10 @@ def _by_lists(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[n
             cosines[part, :kept] = np.take_along_axis(products, best, axis=1)
             positions[part, :kept] = mine[best]
     least = cosines.min(axis=1)
-    asking = np.argsort(near[:, 1:], axis=None, kind="stable")
-    starts = np.searchsorted(near[:, 1:].ravel()[asking], np.arange(lists + 1))
-    asking = (asking // max(1, near.shape[1] - 1)).astype(np.int32)
+    by_list = np.argsort(near[:, 1:], axis=None, kind="stable")
+    starts = np.searchsorted(near[:, 1:].ravel()[by_list], np.arange(lists + 1))
+    asking = (by_list // max(1, near.shape[1] - 1)).astype(np.int32)
+    del by_list
     waiting: list[_Candidates] = []
     candidates = 0
     for number in range(lists):
@@ -294,10 +319,10 @@ def _by_lists(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[n
             first, second, values = _chosen(products, least[part, np.newaxis])
             waiting.append((part[first], theirs[second], values))
             first, second, values = _chosen(products, least[theirs])
-            first, second = part[first], theirs[second]
+            askers, answerers = part[first], theirs[second]
             # A row that asks for the other's list too is compared with it there.
-            new = (near[second, 1:] != own[first, np.newaxis]).all(axis=1)
-            waiting.append((second[new], first[new], values[new]))
+            new = (near[answerers, 1:] != own[askers, np.newaxis]).all(axis=1)
+            waiting.append((answerers[new], askers[new], values[new]))
             candidates += len(waiting[-2][0]) + len(waiting[-1][0])
         if waiting and (candidates > _TOGETHER or number == lists - 1):
             asked, found, values = (np.concatenate(one) for one in zip(*waiting, strict=True))
