@@ -14,7 +14,7 @@ import pytest
 
 from imgclust.cli import context, watch_output
 from imgclust.collection import Event, embedder
-from imgclust.terminal import Screen
+from imgclust.terminal.screen import Screen
 from tests.command_line import Run, make
 from tests.conftest import write_picture
 

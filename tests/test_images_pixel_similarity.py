@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgclust.images import cells, copies, likeness, most_likeness, outlines
+from imgclust.images.pixel_similarity import cells, copies, likeness, most_likeness, outlines
 from tests.conftest import write_picture
 
 

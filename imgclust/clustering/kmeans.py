@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,21 @@ class Fit:
     asked_k: int
     notes: tuple[str, ...] = ()
 
+    @classmethod
+    def of(
+        cls,
+        centroids: NDArray[np.float32],
+        assigned: NDArray[np.int32],
+        squared: NDArray[np.float64],
+        *,
+        asked_k: int,
+        notes: tuple[str, ...] = (),
+    ) -> Self:
+        """A fit by the squared distance of each row, float64 (n,), to its centroid."""
+        distances = np.sqrt(squared).astype(np.float32)
+        inertia = float(squared.sum())
+        return cls(len(centroids), centroids, assigned, distances, inertia, asked_k, notes)
+
     @property
     def sentence(self) -> str:
         """How many clusters there are and why, where a number was asked for."""
@@ -184,15 +199,7 @@ def fit(
     if start is None:
         centroids = _swapped(used, centroids, seed=seed, gpu=gpu, stop=stop, fixed=held)
     centroids, assigned, squared = settle(rows, centroids, gpu=gpu, fixed=held)
-    return Fit(
-        k=len(centroids),
-        centroids=centroids,
-        assigned=assigned,
-        distances=np.sqrt(squared).astype(np.float32),
-        inertia=float(squared.sum()),
-        asked_k=held + k,
-        notes=tuple(notes),
-    )
+    return Fit.of(centroids, assigned, squared, asked_k=held + k, notes=tuple(notes))
 
 
 def all_distinct(k: int, asked: int | None, group: tuple[str, str] = _DISTINCT) -> str:

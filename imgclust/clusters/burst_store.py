@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog
-from imgclust.clustering import BurstRule, Representatives, burst_rule, group_bursts
+from imgclust.catalog.catalog import Catalog
+from imgclust.clustering.burst_groups import BurstRule, Representatives, burst_rule, group_bursts
 from imgclust.errors import ClusteringError
 from imgclust.failpoints import passing
 

@@ -9,27 +9,28 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.clustering import (
+from imgclust.clustering.burst_groups import burst_rule, group_bursts
+from imgclust.clustering.kmeans import assign
+from imgclust.clustering.pair_choice import carried
+from imgclust.clustering.smoother import (
     NEIGHBOURS,
     Smoothed,
-    assign,
-    burst_rule,
-    carried,
-    group_bursts,
     placed,
     smooth,
     smooth_in_place,
     without_own,
 )
 from imgclust.progress import Progress, StopFlag
-from imgclust.projection import (
+from imgclust.projection.half_white import (
+    AXES as SMOOTHED_AXES,
+)
+from imgclust.projection.half_white import (
     SIMILARITY_AXES,
-    SMOOTHED_AXES,
     HalfWhiteProjection,
     SmoothedProjection,
     fit_half_white,
-    to_unit_length,
 )
+from imgclust.projection.pca import to_unit_length
 
 Vectors = npt.NDArray[np.float32]
 

@@ -7,14 +7,16 @@ import threading
 from typing import TYPE_CHECKING
 
 from imgclust import devices
-from imgclust.catalog import Catalog
-from imgclust.duplicates import CopyMemory
-from imgclust.images import WHOLE_PX, DecodePool, claim
+from imgclust.catalog.catalog import Catalog
+from imgclust.duplicates.copy_test import CopyMemory
+from imgclust.images.pool import DecodePool
+from imgclust.images.reader import claim
+from imgclust.images.samples import WHOLE_PX
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
     from imgclust.config import Decode
-    from imgclust.search import CatalogIndex
+    from imgclust.search.catalog_index import CatalogIndex
 
 _WORKERS = 2
 
