@@ -13,22 +13,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgclust import charts
-from imgclust.catalog import KINDS, Catalog, StoredProjection, finite, must_be_numbers
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.corrections import KINDS
+from imgclust.catalog.integrity import finite, must_be_numbers
+from imgclust.catalog.projections import StoredProjection
+from imgclust.charts.interactive_map import draw_interactive_map
+from imgclust.charts.scatter import map_2d, map_3d
 from imgclust.config import Settings
 from imgclust.errors import NothingThereError
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.projection import (
-    PcaProjection,
-    SmoothedProjection,
-    TsneProjection,
-    align,
-    fit_classic,
-    fit_pca,
-    fit_tsne,
-    projection_from_bytes,
-    to_unit_length,
-)
+from imgclust.projection.classic import fit_classic
+from imgclust.projection.half_white import SmoothedProjection
+from imgclust.projection.pca import PcaProjection, align, fit_pca, to_unit_length
+from imgclust.projection.storage import projection_from_bytes
+from imgclust.projection.tsne import TsneProjection, fit_tsne
 from imgclust.wording import counted, path_text
 
 # A map is recomputed when more than this share of it was placed and not fitted.
@@ -319,7 +317,7 @@ def draw(
     missing = np.array([away.get(key, 0) for key in drawn.keys.tolist()], np.int64)
     corrected = np.array([said.get(key, 0) for key in drawn.keys.tolist()], np.int64)
     if dims == 2:
-        charts.map_2d(
+        map_2d(
             path,
             coordinates=drawn.coordinates,
             clusters=clusters,
@@ -333,7 +331,7 @@ def draw(
             max_thumbnails=most_thumbnails,
         )
     elif path.suffix.lower() != ".html":
-        charts.map_3d(
+        map_3d(
             path,
             coordinates=drawn.coordinates,
             clusters=clusters,
@@ -347,7 +345,7 @@ def draw(
     else:
         page = path
     if page is not None:
-        charts.draw_interactive_map(
+        draw_interactive_map(
             page,
             coordinates=drawn.coordinates,
             clusters=clusters,

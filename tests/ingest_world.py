@@ -14,13 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from imgclust.catalog import Image, key_of
+from imgclust.catalog.contents import key_of
+from imgclust.catalog.images import Image
 from imgclust.collection import images
 from imgclust.collection.context import Context
 from imgclust.config import Settings
 from imgclust.failpoints import arm
-from imgclust.images import Outcome, claim
-from imgclust.ingest import Dependencies, Event, Ingest, IngestResult, LocalDisk, loop
+from imgclust.images.reader import Outcome, claim
+from imgclust.ingest import loop
+from imgclust.ingest.environment import LocalDisk
+from imgclust.ingest.events import Event, IngestResult
+from imgclust.ingest.loop import Ingest
+from imgclust.ingest.upkeep import Dependencies
 from imgclust.progress import StopFlag
 from tests.fakes import FakeEmbedder, FakeEvents, RefusingCatalog
 from tests.pictures import encoded, photo

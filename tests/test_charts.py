@@ -16,29 +16,27 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-import imgclust.charts
-from imgclust.charts import (
-    contact_sheet,
-    draw_interactive_map,
-    elbow,
-    layout,
-    map_2d,
-    map_3d,
-    scatter,
-)
-from imgclust.charts.figure import colour, legible, new_figure, save, shape
-from imgclust.charts.layout import (
+from imgclust.charts import figure, scatter
+from imgclust.charts.elbow_curve import elbow
+from imgclust.charts.figure import (
     EDGE_PX,
     PLOT_PX,
     Box,
     by_turns,
     centres_of,
+    colour,
+    legible,
+    new_figure,
     number_boxes,
     plot_px,
+    save,
+    shape,
     to_pixels,
     without_gaps,
 )
-from imgclust.charts.scatter import _on_page
+from imgclust.charts.image_sheet import contact_sheet
+from imgclust.charts.interactive_map import draw_interactive_map
+from imgclust.charts.scatter import _on_page, map_2d, map_3d
 from imgclust.errors import StorageError
 
 NAMES = {1: "cats $and$ dogs", 2: "海の写真", 3: "a name\nof two lines", 4: "x" * 200}
@@ -56,12 +54,6 @@ def picture(row: int) -> bytes:
     shade = (row * 37 % 256, row * 91 % 256, 128)
     Image.new("RGB", (160, 100 + row % 60), shade).save(stream, "WEBP")
     return stream.getvalue()
-
-
-def test_public_names_are_there_and_sorted() -> None:
-    names = imgclust.charts.__all__
-    assert names == sorted(names)
-    assert all(hasattr(imgclust.charts, name) for name in names)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".svg"])
@@ -148,7 +140,7 @@ def test_no_picture_is_cut_off_at_the_edge(
     drawn: list[Box] = []
 
     def kept(*arguments: Any, **options: Any) -> Box | None:
-        room = layout.free_box(*arguments, **options)
+        room = figure.free_box(*arguments, **options)
         if room is not None:
             drawn.append(room)
         return room

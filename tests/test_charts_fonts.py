@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from imgclust.charts import contact_sheet, fonts, map_2d, undrawable
-from imgclust.charts.fonts import fonts_for
+from imgclust.charts import fonts
+from imgclust.charts.fonts import fonts_for, undrawable
+from imgclust.charts.image_sheet import contact_sheet
+from imgclust.charts.scatter import map_2d
 
 BOX = "\N{WHITE SQUARE}"
 DEJAVU = "DejaVuSans.ttf"

@@ -14,7 +14,7 @@ import pytest
 
 from imgclust.cli import context, watch_output
 from imgclust.collection import Event, embedder
-from imgclust.terminal import Screen
+from imgclust.terminal.screen import Screen
 from tests.command_line import Run, make
 from tests.conftest import write_picture
 
@@ -423,7 +423,7 @@ def test_a_person_is_shown_the_changes_and_asked(
         questions.append(question)
         return answers.pop(0)
 
-    monkeypatch.setattr("imgclust.terminal.Screen.can_ask", True)
+    monkeypatch.setattr("imgclust.terminal.screen.Screen.can_ask", True)
     monkeypatch.setattr(context.Call, "ask", ask)
     before = run("status", "--json").document["clustering"]["id"]
     assert "would be" in run("cluster", "-k", "5").out

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.errors import CatalogError, LockedError
 from imgclust.server.security import Access
 from tests.browsing import Visit

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.ingest import Counts, Event, IngestResult
+from imgclust.ingest.events import Counts, Event, IngestResult
 from imgclust.progress import StopFlag
 from tests.ingest_world import World, opened, picture
 

@@ -15,11 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgclust import devices
-from imgclust.catalog import key_of
+from imgclust.catalog.contents import key_of
 from imgclust.errors import StorageError
 from imgclust.failpoints import arm
-from imgclust.images import FileStat, Outcome, claim
-from imgclust.ingest import Event, LocalDisk, loop
+from imgclust.images.filestat import FileStat
+from imgclust.images.reader import Outcome, claim
+from imgclust.ingest import loop
+from imgclust.ingest.environment import LocalDisk
+from imgclust.ingest.events import Event
 from tests.ingest_world import World, opened, picture
 
 

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.charts.figure import colour, new_picture, shape
+from imgclust.charts.figure import by_turns, centres_of, colour, new_picture, shape, without_gaps
 from imgclust.charts.image_sheet import Picture, opened
-from imgclust.charts.layout import by_turns, centres_of, without_gaps
 
 # So many points are turned at a glance, and so many names stay a page of a few megabytes.
 MOST_POINTS, _MOST_LABELS = 100_000, 20_000

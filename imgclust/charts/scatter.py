@@ -11,22 +11,27 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from imgclust.charts.figure import SHAPES, colour, legible, new_figure, save, shape
-from imgclust.charts.fonts import fonts_for
-from imgclust.charts.image_sheet import Picture, opened
-from imgclust.charts.layout import (
+from imgclust.charts.figure import (
     EDGE_PX,
     PLOT_PX,
+    SHAPES,
     Box,
     by_turns,
     centres_of,
+    colour,
     free_box,
+    legible,
+    new_figure,
     number_boxes,
     page_of,
     plot_px,
+    save,
+    shape,
     to_pixels,
     without_gaps,
 )
+from imgclust.charts.fonts import fonts_for
+from imgclust.charts.image_sheet import Picture, opened
 
 _DPI = 120
 _TITLE_PX = 50

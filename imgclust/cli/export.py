@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 import typer
 
 from imgclust.cli import checks
+from imgclust.cli.checks import agreed
 from imgclust.cli.context import Call
-from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Camera, Commands, OfCluster, Since, Until, Yes, selection
 from imgclust.errors import UsageError
-from imgclust.terminal import exports
+from imgclust.terminal import collections as tables
 
 commands = Commands()
 
@@ -21,7 +21,6 @@ FormatName = Literal["json", "csv", "parquet", "projector", "classic", "xmp"]
 
 
 @commands.adds(
-    "export",
     example="""\
 imgclust export --format csv --out images.csv
 imgclust export --format json --out - | jq '.images[].path'
@@ -91,4 +90,4 @@ def export(
             for note in result.notes:
                 call.screen.note(note)
         else:
-            call.answer(result, exports.exported)
+            call.answer(result, tables.exported)

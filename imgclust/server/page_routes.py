@@ -1,4 +1,4 @@
-"""The pages of the gallery: clusters, one cluster, one image, search by a picture."""
+"""The pages of the gallery, one function each."""
 
 from __future__ import annotations
 
