@@ -14,6 +14,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from imgclust.server.answers import failures
 from imgclust.server.read_routes import Chosen, Here, Name
+from imgclust.server.site import slow
 
 router = APIRouter()
 
@@ -35,6 +36,7 @@ def _files(*kinds: str, also: tuple[int, ...] = ()) -> dict[int | str, dict[str,
     "/collections/{name}/export",
     responses=_files(*(kind.split(";")[0] for kind in _KINDS.values())),
 )
+@slow
 def export(
     site: Here,
     name: Name,
@@ -62,6 +64,7 @@ def export(
 
 
 @router.get("/collections/{name}/backup", responses=_files(_BACKUP, also=(409,)))
+@slow
 def backup(site: Here, name: Name) -> Response:
     """Send the whole collection as one file, as it is now; as `imgclust backup FILE`."""
 

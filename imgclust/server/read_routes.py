@@ -33,9 +33,12 @@ from imgclust.collection import (
 )
 from imgclust.collection.json_documents import document
 from imgclust.server.answers import Documents, answers
-from imgclust.server.site import Site, selection
+from imgclust.server.site import Site, selection, slow
 
 router = APIRouter()
+
+# Images that a query is by, at most: their ids are in its address.
+MOST_ASKED = 1000
 
 
 def site_of(request: Request) -> Site:
@@ -139,6 +142,7 @@ def clusters(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/clusters/{cluster}", responses=answers(ClusterDetails))
+@slow
 def cluster(site: Here, name: Name, cluster: Which, chosen: Chosen) -> Response:
     """Show a cluster and all its images, from the centre outwards; as `imgclust clusters show`.
 
@@ -197,7 +201,11 @@ async def query(
     name: Name,
     image: Annotated[
         list[int],
-        Query(description="Ids of images; several by their mean.", min_length=1, max_length=100),
+        Query(
+            description="Ids of images; several by their mean.",
+            min_length=1,
+            max_length=MOST_ASKED,
+        ),
     ],
     chosen: Chosen,
     n: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10,
@@ -229,6 +237,7 @@ async def query(
 
 
 @router.get("/collections/{name}/duplicates", responses=answers(DuplicatesResult))
+@slow
 def duplicates(
     site: Here,
     name: Name,
@@ -256,6 +265,7 @@ def damaged(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/missing", responses=answers(MissingImage, rows="missing"))
+@slow
 def missing(site: Here, name: Name, chosen: Chosen) -> Response:
     """Show images that are not where they were; as `imgclust missing`."""
     with site.open(name) as collection:
@@ -270,6 +280,7 @@ def roots(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/links", responses=answers(LinksResult))
+@slow
 def links(site: Here, name: Name) -> Response:
     """Say how far off the link folder is; as `imgclust links --check`."""
     with site.open(name) as collection:
