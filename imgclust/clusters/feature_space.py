@@ -241,13 +241,15 @@ def build(
             space = replace(space, settings={**chosen, "together": answers})
         bursts = burst_store.bursts_of(catalog, keys, rows, recipe=recipe)
         if keep:
-            burst_store.keep(catalog, bursts, keys, rows, recipe=recipe, since=sequence)
-        if (last := _smoothed_again(catalog, space, bursts.leaders, recipe)) is not None:
+            burst_store.keep(catalog, bursts, keys, recipe=recipe, since=sequence)
+        leaders = bursts.leaders
+        del bursts
+        if (last := _smoothed_again(catalog, space, leaders, recipe)) is not None:
             return last
         made = fit_smoothed(
             rows,
             seed=seed,
-            leaders=bursts.leaders,
+            leaders=leaders,
             together=pairs,
             clusters=clusters,
             progress=progress,
