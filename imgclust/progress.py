@@ -1,4 +1,4 @@
-"""Progress callbacks and the stop flag: how long work is watched and interrupted."""
+"""Progress callbacks, the stop flag, and work at the side: how long work is watched and ended."""
 
 from __future__ import annotations
 

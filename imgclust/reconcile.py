@@ -10,17 +10,9 @@ import enum
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imgclust.catalog import Observation
-from imgclust.images import (
-    Again,
-    Decoded,
-    Died,
-    FileStat,
-    Outcome,
-    ReadFailed,
-    Skipped,
-    Unreadable,
-)
+from imgclust.catalog.observations import Observation
+from imgclust.images.filestat import FileStat
+from imgclust.images.reader import Again, Decoded, Died, Outcome, ReadFailed, Skipped, Unreadable
 
 # A file that kills its worker this often is put aside.
 MAX_DEATHS = 3

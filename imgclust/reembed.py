@@ -14,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from imgclust.catalog import Catalog, key_of
-from imgclust.embedding import Embedder
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import key_of
+from imgclust.embedding.recipe import Embedder
 from imgclust.errors import ImgclustError
 from imgclust.failpoints import passing
-from imgclust.images import Decoded, Decoder, Outcome
+from imgclust.images.pool import Decoder
+from imgclust.images.reader import Decoded, Outcome
 from imgclust.progress import Progress, StopFlag
 from imgclust.wording import printable
 

@@ -31,7 +31,7 @@ from cluster_arms import (
 )
 
 if TYPE_CHECKING:
-    from imgclust.projection import PcaProjection
+    from imgclust.projection.pca import PcaProjection
 
 _TURNS = 3
 _BLOCK = 5000
@@ -41,8 +41,8 @@ def bench_sweep(arguments: argparse.Namespace) -> None:
     """Sweeps in the spaces `embedding` and `pca` against KMeans(n_init=1) for each k."""
     from sklearn.cluster import KMeans
 
-    from imgclust.clustering import sweep
-    from imgclust.projection import fit_pca
+    from imgclust.clustering.k_sweep import sweep
+    from imgclust.projection.pca import fit_pca
 
     n, d, last = arguments.n, arguments.d, arguments.k_max
     asked = sorted({1, last, *range(arguments.every, last + 1, arguments.every)})
@@ -88,8 +88,9 @@ def _whole(asked: list[int], last: int, seconds: list[float]) -> float:
 
 def bench_null(arguments: argparse.Namespace) -> None:
     """How often uniform noise has no clear knee, and what is found of separated groups."""
-    from imgclust.clustering import fit, suggest, sweep
-    from imgclust.clustering.choose_k import clear_knee
+    from imgclust.clustering.choose_k import clear_knee, suggest
+    from imgclust.clustering.k_sweep import sweep
+    from imgclust.clustering.kmeans import fit
 
     print("uniform noise\n     n     d   no clear knee", flush=True)
     for n in arguments.n:
@@ -120,8 +121,9 @@ def bench_map(arguments: argparse.Namespace) -> None:
     """openTSNE's map against scikit-learn's, and arrivals placed against a refit."""
     from sklearn.manifold import TSNE
 
-    from imgclust.clustering import fit
-    from imgclust.projection import fit_pca, fit_tsne
+    from imgclust.clustering.kmeans import fit
+    from imgclust.projection.pca import fit_pca
+    from imgclust.projection.tsne import fit_tsne
 
     n, arrivals = arguments.n, arguments.arrivals
     ways = {"dims": arguments.dims, "max_points": 0 if arguments.large else None}
@@ -168,7 +170,7 @@ def _by_scikit_learn(model: Any, rows: Array) -> Array:
 
 def bench_pca(arguments: argparse.Namespace) -> None:
     """A PCA that is carried on with new rows, turn after turn, against one fitted anew."""
-    from imgclust.projection import fit_pca, refreshed
+    from imgclust.projection.pca import fit_pca, refreshed
 
     n, fresh, turns = arguments.n, arguments.new, arguments.turns
     rows, _ = real_like(n + turns * fresh, arguments.d, seed=0)

@@ -24,15 +24,18 @@ import numpy as np
 from synthetic_collection import DIMENSIONS, digest_of, fill, path_of, see, vectors_of
 
 from imgclust import config
-from imgclust.catalog import Catalog, key_of
-from imgclust.clustering import BurstRule, Representatives
-from imgclust.clusters import ArrivalAssigner, Recluster
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import key_of
+from imgclust.clustering.burst_groups import BurstRule, Representatives
+from imgclust.clusters.model import ArrivalAssigner
+from imgclust.clusters.service import Recluster
 from imgclust.config import Watch
-from imgclust.images import Decoded, FileStat
-from imgclust.index import VectorIndex
-from imgclust.ingest import Counts, LocalDisk
+from imgclust.images.filestat import FileStat
+from imgclust.images.reader import Decoded
+from imgclust.index.vector_index import VectorIndex
 from imgclust.ingest.commit import Committer, Embedded
-from imgclust.ingest.environment import Scope, SystemClock
+from imgclust.ingest.environment import LocalDisk, Scope, SystemClock
+from imgclust.ingest.events import Counts
 
 RECIPE = '{"bench":1}'
 BATCH = 32
@@ -47,10 +50,11 @@ def decoded(number: int) -> Decoded:
 
 def embedding_seconds(times: int) -> float:
     """Median time of the network for one batch."""
-    from imgclust import weights
-    from imgclust.embedding import open_embedder, recipe_of
+    from imgclust.embedding.engine_selection import open_embedder
+    from imgclust.embedding.recipe import recipe_of
+    from imgclust.weights import loader
 
-    trunk = weights.trunk()
+    trunk = loader.trunk()
     embedder = open_embedder(trunk, recipe=recipe_of(trunk))
     pixels = np.random.default_rng(0).integers(0, 256, (BATCH, 299, 299, 3), np.uint8)
     embedder.embed(pixels)

@@ -207,7 +207,7 @@ class Bench:
     def stored(self, index: Path, name: str) -> None:
         """What a run has committed, against the same reference."""
         from imgclust import Collection
-        from imgclust.catalog import Catalog
+        from imgclust.catalog.catalog import Catalog
 
         with Collection.open(index) as collection, Catalog(collection.folders.catalog) as catalog:
             ids, found = collection.embeddings()

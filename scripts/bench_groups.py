@@ -19,14 +19,10 @@ import numpy.typing as npt
 from replay_arms import Chain
 from replay_sets import LabelledSet, load
 
-from imgclust.clustering import (
-    GroupCount,
-    burst_rule,
-    estimate_group_count,
-    fit,
-    group_bursts,
-    suggest_counted,
-)
+from imgclust.clustering.burst_groups import burst_rule, group_bursts
+from imgclust.clustering.choose_k import suggest_counted
+from imgclust.clustering.group_count import GroupCount, estimate_group_count
+from imgclust.clustering.kmeans import fit
 
 Array = npt.NDArray[Any]
 

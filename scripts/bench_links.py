@@ -16,9 +16,9 @@ from pathlib import Path
 
 from synthetic_collection import CLUSTERS, fill, made_up, path_of, see, vectors_of
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.config import Links
-from imgclust.links import LinkSyncer
+from imgclust.links.syncer import LinkSyncer
 
 RECIPE = '{"bench":1}'
 ARRIVALS = 100

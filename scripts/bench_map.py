@@ -25,7 +25,7 @@ import numpy as np
 from playwright.sync_api import Page, Route, sync_playwright
 
 import imgclust.server
-from imgclust.charts import cluster_mark
+from imgclust.charts.figure import cluster_mark
 from imgclust.server.page_routes import page as rendered
 from imgclust.server.security import HEADERS
 

@@ -41,7 +41,8 @@ KINDS = {"uniform": uniform, "correlated": correlated}
 
 def main() -> None:
     """Print a line for each kind and number of rows."""
-    from imgclust.clustering import burst_rule, estimate_group_count, group_bursts
+    from imgclust.clustering.burst_groups import burst_rule, group_bursts
+    from imgclust.clustering.group_count import estimate_group_count
 
     parser = argparse.ArgumentParser(prog="scripts/bench noise", description=__doc__)
     parser.add_argument("--rows", type=int, nargs="+", default=[300, 1_000, 5_000])

@@ -37,7 +37,7 @@ def photos() -> tuple[list[Path], Array]:
 
 def decoded(paths: list[Path]) -> Array:
     """All photos as the network gets them, uint8 (n, 299, 299, 3)."""
-    from imgclust.images import Decoded, claim
+    from imgclust.images.reader import Decoded, claim
 
     outcomes = [claim(bytes(path), thumbnail_px=0) for path in paths]
     return np.stack([outcome.pixels for outcome in outcomes if isinstance(outcome, Decoded)])
@@ -45,10 +45,11 @@ def decoded(paths: list[Path]) -> Array:
 
 def trunk_embeddings(pixels: Array) -> Array:
     """imgclust's embeddings with the embedded trunk."""
-    from imgclust import weights
-    from imgclust.embedding import open_embedder, recipe_of
+    from imgclust.embedding.engine_selection import open_embedder
+    from imgclust.embedding.recipe import recipe_of
+    from imgclust.weights import loader
 
-    trunk = weights.trunk()
+    trunk = loader.trunk()
     return open_embedder(trunk, recipe=recipe_of(trunk)).embed(pixels)
 
 
@@ -103,10 +104,11 @@ def pipelines(k: int) -> dict[str, Callable[[Array, int], Array]]:
     from sklearn.manifold import TSNE
     from sklearn.preprocessing import StandardScaler
 
-    from imgclust.clustering import fit
+    from imgclust.clustering.kmeans import fit
     from imgclust.clusters.smoothed_space import fit_smoothed
     from imgclust.progress import silent
-    from imgclust.projection import fit_pca, fit_tsne
+    from imgclust.projection.pca import fit_pca
+    from imgclust.projection.tsne import fit_tsne
 
     def ours(space: str) -> Callable[[Array, int], Array]:
         def run(rows: Array, seed: int) -> Array:
@@ -172,8 +174,10 @@ def digits(count: int) -> tuple[Array, Array]:
 
 def choice_of_k(rows: Array, truth: Array, seeds: int) -> list[dict[str, float | str]]:
     """What `cluster -k auto` would choose, for several seeds, and how well it agrees."""
-    from imgclust.clustering import assign, suggest, sweep
-    from imgclust.projection import fit_pca
+    from imgclust.clustering.choose_k import suggest
+    from imgclust.clustering.k_sweep import sweep
+    from imgclust.clustering.kmeans import assign
+    from imgclust.projection.pca import fit_pca
 
     points = unit(rows).astype(np.float32)
     found: list[dict[str, float | str]] = []

@@ -28,12 +28,14 @@ from bench_commit import RECIPE, commit, decoded, writer
 from synthetic_collection import digest_of, fill, see, vectors_of
 
 from imgclust import config
-from imgclust.catalog import Catalog, key_of
-from imgclust.clusters import ArrivalAssigner, Recluster
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import key_of
+from imgclust.clusters.model import ArrivalAssigner
+from imgclust.clusters.service import Recluster
 from imgclust.config import Watch
-from imgclust.ingest import Counts, LocalDisk
 from imgclust.ingest.commit import Committer, Embedded
-from imgclust.ingest.environment import Scope, SystemClock
+from imgclust.ingest.environment import LocalDisk, Scope, SystemClock
+from imgclust.ingest.events import Counts
 
 BATCH = 8
 ARRIVALS = 1_000

@@ -26,7 +26,8 @@ import numpy.typing as npt
 from replay_arms import Chain, Run, Step, Strategy, strategies
 from replay_sets import SCENARIOS, LabelledSet, Replay, load, replay_of
 
-from imgclust.clustering import assign, fit, smooth
+from imgclust.clustering.kmeans import assign, fit
+from imgclust.clustering.smoother import smooth
 
 Array = npt.NDArray[Any]
 

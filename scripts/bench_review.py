@@ -23,8 +23,11 @@ from bench_replay import agreement
 from replay_arms import Chain
 from replay_sets import LabelledSet, load
 
-from imgclust.clustering import Known, PairChoice, carried, continued, contracted, fit
+from imgclust.clustering.constraints import contracted
+from imgclust.clustering.kmeans import fit
+from imgclust.clustering.pair_choice import Known, PairChoice, carried
 from imgclust.clustering.smoother import CAMP_WEIGHT
+from imgclust.clustering.warm_start import continued
 
 Array = npt.NDArray[Any]
 Pairs = list[tuple[int, int]]

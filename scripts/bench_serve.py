@@ -45,9 +45,9 @@ from synthetic_collection import CLUSTERS, digest_of, make
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from imgclust import Collection
-from imgclust.catalog import key_of
+from imgclust.catalog.contents import key_of
 from imgclust.collection import query_client
-from imgclust.images import ThumbnailStore
+from imgclust.images.thumbnails import ThumbnailStore
 from tests.served import HERE, Served, until
 
 _DIFFERENT = 1200  # small pictures, so that none is twice among those of one centre

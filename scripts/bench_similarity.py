@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 from replay_sets import embedded, load, pictures_of
 
-from imgclust.clustering import burst_rule, group_bursts
-from imgclust.projection import fit_similarity
+from imgclust.clustering.burst_groups import burst_rule, group_bursts
+from imgclust.projection.half_white import fit_similarity
 
 Array = npt.NDArray[Any]
 

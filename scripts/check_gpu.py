@@ -23,12 +23,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust import devices
-from imgclust.clustering import fit, sweep
-from imgclust.embedding import import_tensorflow, open_embedder, recipe_of
+from imgclust.clustering.k_sweep import sweep
+from imgclust.clustering.kmeans import fit
+from imgclust.embedding.engine_selection import open_embedder
+from imgclust.embedding.inception_graph import import_tensorflow
+from imgclust.embedding.recipe import recipe_of
 from imgclust.errors import ImgclustError
-from imgclust.images import Picture, decode
-from imgclust.index import VectorIndex
-from imgclust.weights import trunk
+from imgclust.images.decoder import Picture, decode
+from imgclust.index.vector_index import VectorIndex
+from imgclust.weights.loader import trunk
 
 PHOTOS = Path(__file__).resolve().parent / "samples" / "photos"
 DIMENSIONS = 2048

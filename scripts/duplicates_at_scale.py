@@ -20,9 +20,10 @@ import numpy as np
 from synthetic_collection import DIMENSIONS, made_up, make, path_of, see, vectors_of
 
 from imgclust import config
-from imgclust.catalog import Catalog, key_of
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import key_of
 from imgclust.collection import Collection
-from imgclust.images import ThumbnailStore
+from imgclust.images.thumbnails import ThumbnailStore
 from imgclust.progress import Progress, silent
 
 if TYPE_CHECKING:

@@ -23,10 +23,11 @@ import psutil
 from numpy.typing import NDArray
 from PIL import Image
 
-from imgclust import devices, weights
-from imgclust.embedding import Embedder, open_embedder, recipe_of
-from imgclust.embedding.recipe import CPU_SHAPES
+from imgclust import devices
+from imgclust.embedding.engine_selection import open_embedder
+from imgclust.embedding.recipe import CPU_SHAPES, Embedder, recipe_of
 from imgclust.images.decoder import SIDE, Picture, decode
+from imgclust.weights import loader
 
 Pixels = NDArray[np.uint8]
 _PEAK_SIZE = 2048
@@ -53,7 +54,7 @@ class Kernel:
     """Embeds pixels that are there already."""
 
     def __init__(self, *, engine: str, precision: str, cache: str, traced: bool = False) -> None:
-        trunk = weights.trunk()
+        trunk = loader.trunk()
         self._embedder: Embedder = open_embedder(
             trunk,
             recipe=recipe_of(trunk),
@@ -102,10 +103,10 @@ class Baseline:
         base = keras.applications.InceptionV3(weights=None, include_top=False, input_shape=shape)
         convolutions = _in_order(base, keras.layers.Conv2D)
         norms = _in_order(base, keras.layers.BatchNormalization)
-        trunk = weights.trunk()
+        trunk = loader.trunk()
         flop = 0
         # the trunk ends at mixed8, and what comes after it does not belong to the model below
-        for one, layer, norm in zip(weights.load(trunk), convolutions, norms, strict=False):
+        for one, layer, norm in zip(loader.load(trunk), convolutions, norms, strict=False):
             layer.set_weights([one.kernel])
             norm.set_weights([one.beta, one.mean, one.variance])
             flop += 2 * one.kernel.size * int(np.prod(layer.output.shape[1:3]))

@@ -11,19 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.clustering import (
-    Smoothed,
-    assign,
-    burst_rule,
-    constrained_fit,
-    continued,
-    estimate_group_count,
-    group_bursts,
-    match,
-    smooth,
-)
-from imgclust.clustering.warm_start import EXCHANGE, MARGIN
-from imgclust.projection import HalfWhiteProjection, fit_half_white, fit_pca
+from imgclust.clustering.burst_groups import burst_rule, group_bursts
+from imgclust.clustering.constraints import constrained_fit
+from imgclust.clustering.group_count import estimate_group_count
+from imgclust.clustering.id_map import match
+from imgclust.clustering.kmeans import assign
+from imgclust.clustering.smoother import Smoothed, smooth
+from imgclust.clustering.warm_start import EXCHANGE, MARGIN, continued
+from imgclust.projection.half_white import HalfWhiteProjection, fit_half_white
+from imgclust.projection.pca import fit_pca
 
 Array = npt.NDArray[Any]
 

@@ -140,11 +140,12 @@ def embedded(
 
     With `change` those of what it makes of each picture.
     """
-    from imgclust import weights
-    from imgclust.embedding import open_embedder, recipe_of
-    from imgclust.images import Decoded, claim
+    from imgclust.embedding.engine_selection import open_embedder
+    from imgclust.embedding.recipe import recipe_of
+    from imgclust.images.reader import Decoded, claim
+    from imgclust.weights import loader
 
-    trunk = weights.trunk()
+    trunk = loader.trunk()
     embedder = open_embedder(trunk, recipe=recipe_of(trunk))
     seen: set[bytes] = set()
     rows, pixels, categories = [], [], []
@@ -210,7 +211,7 @@ def _history(name: str, folder: Path, k: int | None) -> LabelledSet:
 
     A copy is read: opening a catalog may write to it.
     """
-    from imgclust.catalog import Catalog
+    from imgclust.catalog.catalog import Catalog
 
     with tempfile.TemporaryDirectory() as scratch:
         copy = Path(scratch) / "catalog.sqlite3"

@@ -14,11 +14,14 @@ from pathlib import Path
 
 import numpy as np
 
-from imgclust import weights
-from imgclust.catalog import Catalog, Content, DescribedCluster, key_of
-from imgclust.embedding import recipe_of
-from imgclust.index import VectorIndex
-from imgclust.projection import LEAST_DIFFERENT, SimilarityProjection, fit_pca, fit_similarity
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import DescribedCluster
+from imgclust.catalog.contents import Content, key_of
+from imgclust.embedding.recipe import recipe_of
+from imgclust.index.vector_index import VectorIndex
+from imgclust.projection.half_white import LEAST_DIFFERENT, SimilarityProjection, fit_similarity
+from imgclust.projection.pca import fit_pca
+from imgclust.weights import loader
 
 DIMENSIONS = 2048
 CLUSTERS = 50
@@ -169,7 +172,7 @@ def make(
     digest_of: Callable[[int], bytes] = digest_of,
 ) -> None:
     """Make the collection `default` of n images in an index folder, ready for every command."""
-    trunk = weights.trunk()
+    trunk = loader.trunk()
     recipe = recipe_of(trunk).name
     filled = fill(
         index / "default",

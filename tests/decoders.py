@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from imgclust.images import Again, Outcome, claim
+from imgclust.images.reader import Again, Outcome, claim
 
 
 def misbehaving(path: bytes) -> Outcome:

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.catalog import Catalog
-from imgclust.embedding import Recipe
+from imgclust.catalog.catalog import Catalog
+from imgclust.embedding.recipe import Recipe
 from imgclust.errors import EmbeddingError, StorageError
 
 _GRID = 8

@@ -14,13 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from imgclust.catalog import Image, key_of
+from imgclust.catalog.contents import key_of
+from imgclust.catalog.images import Image
 from imgclust.collection import images
 from imgclust.collection.context import Context
 from imgclust.config import Settings
 from imgclust.failpoints import arm
-from imgclust.images import Outcome, claim
-from imgclust.ingest import Dependencies, Event, Ingest, IngestResult, LocalDisk, loop
+from imgclust.images.reader import Outcome, claim
+from imgclust.ingest import loop
+from imgclust.ingest.environment import LocalDisk
+from imgclust.ingest.events import Event, IngestResult
+from imgclust.ingest.loop import Ingest
+from imgclust.ingest.upkeep import Dependencies
 from imgclust.progress import StopFlag
 from tests.fakes import FakeEmbedder, FakeEvents, RefusingCatalog
 from tests.pictures import encoded, photo
@@ -106,6 +111,7 @@ class World:
         self.disk = LocalDisk()
         self.network: set[int] = set()
         self.more: dict[str, Any] = {}
+        self._ingests: list[Ingest] = []
         self.root(self.drop)
 
     def root(self, folder: Path, kind: str = "watched") -> int:
@@ -121,7 +127,7 @@ class World:
             self.events.on_path = on_path
             return self.events
 
-        return Ingest(
+        made = Ingest(
             self.catalog,
             Dependencies(
                 decoder=self.decoder,
@@ -141,6 +147,21 @@ class World:
             emit=say,
             stop=self.stop,
         )
+        self._ingests.append(made)
+        return made
+
+    def close(self) -> None:
+        """End what a test has begun: an open embedding thread keeps the process from ending."""
+        for one in self._ingests:
+            one.close()
+        self.catalog.close()
+
+    def idle(self, ingest: Ingest) -> None:
+        """Turn until all is in, however long threads take."""
+        end = time.monotonic() + 120
+        while not ingest.idle:
+            assert time.monotonic() < end, "it does not come to rest"
+            ingest.step(timeout_s=0.01)
 
     def once(self, *, scan: bool = True) -> IngestResult:
         """All that is there goes in; says only what this run said."""
@@ -213,6 +234,8 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A world for one test; what it armed is disarmed after it."""
     monkeypatch.setattr(loop, "_WAIT_S", 0.002)  # the clock moves by itself
     made = World(folder)
-    yield made
-    arm("")
-    made.catalog.close()
+    try:
+        yield made
+    finally:
+        arm("")
+        made.close()

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from imgclust import links
-from imgclust.links import LedgerRow, LinkPlan, Mode, Wanted, apply_plan, fs_ops
+from imgclust.links import apply_plan, fs_ops, link_plan
+from imgclust.links.apply_plan import Applied
+from imgclust.links.ledger import LedgerRow, Mode, Wanted
+from imgclust.links.link_plan import Check, LinkPlan
 
 MODES: tuple[Mode, ...] = ("symlink", "hardlink", "copy")
 # Where there is memory to write to, hundreds of crashes do not wait for a disk.
@@ -153,7 +155,7 @@ class World:
 
     def plan(self, *images: int) -> LinkPlan:
         named = images or tuple(self.originals)
-        return links.plan(
+        return link_plan.plan(
             [self.wanted(i) for i in named if i in self.folders],
             [i for i in named if i not in self.folders],
             self.ledger,
@@ -161,12 +163,12 @@ class World:
             self.mode,
         )
 
-    def sync(self, *images: int, **options: Any) -> links.Applied:
+    def sync(self, *images: int, **options: Any) -> Applied:
         plan = self.plan(*images)
-        return links.apply(plan, self.root, mode=self.mode, ledger=self.ledger, **options)
+        return apply_plan.apply(plan, self.root, mode=self.mode, ledger=self.ledger, **options)
 
-    def check(self) -> links.Check:
-        return links.check(self.root, [self.wanted(i) for i in self.folders], self.ledger)
+    def check(self) -> Check:
+        return link_plan.check(self.root, [self.wanted(i) for i in self.folders], self.ledger)
 
     def entries(self) -> dict[bytes, os.stat_result]:
         """Everything below the link folder but folders, by path relative to it."""

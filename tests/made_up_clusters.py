@@ -14,8 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from imgclust.catalog import Catalog, Content, key_of
-from imgclust.clusters import ArrivalAssigner, Recluster
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import Content, key_of
+from imgclust.clusters.model import ArrivalAssigner
+from imgclust.clusters.service import Recluster
 from imgclust.config import Settings
 from tests import oracle
 

@@ -21,10 +21,10 @@ from typing import Any
 from starlette.testclient import TestClient
 
 from imgclust.collection import Event, StopFlag
-from imgclust.server import Options, run
 from imgclust.server.application import application
 from imgclust.server.health import Health, WatcherState
 from imgclust.server.metrics import Metrics
+from imgclust.server.process import Options, run
 from imgclust.server.security import Access
 from imgclust.server.site import Site
 

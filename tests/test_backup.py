@@ -19,7 +19,8 @@ import pytest
 
 from imgclust.backup import restore as restoring
 from imgclust.backup import write as writing
-from imgclust.catalog import VERSION, Catalog
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.connection import VERSION
 from imgclust.collection import Collection, restore_collection
 from imgclust.errors import BackupError, CatalogError, StoppedError, UsageError
 from imgclust.failpoints import arm
@@ -143,7 +144,7 @@ def test_a_backup_of_an_older_catalog_is_brought_up_to_date(version: int, tmp_pa
 
 def write_older(catalog: Path, file: Path, version: int) -> None:
     from imgclust.backup.file import APPLICATION_ID, Manifest, finish
-    from imgclust.catalog import mark
+    from imgclust.catalog.copies import mark
     from imgclust.progress import silent
 
     shutil.copy(catalog, file)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imgclust.clustering import BurstRule, Representatives, burst_rule, group_bursts
-from imgclust.clusters import ArrivalAssigner
+from imgclust.clustering.burst_groups import BurstRule, Representatives, burst_rule, group_bursts
 from imgclust.clusters.burst_store import BurstFinder
+from imgclust.clusters.model import ArrivalAssigner
 from imgclust.errors import ClusteringError
 from tests.made_up_clusters import RECIPE, World, bursts, look, torn
 

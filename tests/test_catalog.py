@@ -14,8 +14,11 @@ import apsw
 import numpy as np
 import pytest
 
-from imgclust.catalog import Catalog, Content, DescribedCluster, key_of, schema
 from imgclust.catalog import connection as connection_module
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import DescribedCluster
+from imgclust.catalog.connection import APPLICATION_ID, VERSION
+from imgclust.catalog.contents import Content, key_of
 from imgclust.catalog.migrations import MIGRATIONS
 from imgclust.errors import CatalogError, StorageError
 
@@ -516,7 +519,7 @@ def test_a_newer_catalog_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "catalog.sqlite3"
     Catalog(path).close()
     with sqlite3.connect(path) as connection:
-        connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     connection.close()
     with pytest.raises(CatalogError, match="upgrade imgclust"):
         Catalog(path)
@@ -527,7 +530,7 @@ def as_of_version_1(path: Path, extra: str = "") -> None:
     with closing(apsw.Connection(str(path))) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(MIGRATIONS[0] + extra)
-        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("PRAGMA user_version = 1")
         connection.execute("INSERT INTO roots (path, kind) VALUES (x'2f72', 'watched')")
         connection.execute(
@@ -550,7 +553,7 @@ def test_an_older_catalog_is_brought_up_to_date(tmp_path: Path, extra: str) -> N
         assert [row.path for row in catalog.observations.due(9.0, 9)] == [b"/r/a"]
         with catalog.transaction():
             assert catalog.observations.postpone(1, 100.0, rows=9)
-        assert catalog._connection.execute("PRAGMA user_version").get == schema.VERSION
+        assert catalog._connection.execute("PRAGMA user_version").get == VERSION
         if not extra:
             assert catalog.damage() == []
     Catalog(tmp_path / "catalog.sqlite3").close()
@@ -637,7 +640,7 @@ def test_a_commit_survives_kill(tmp_path: Path) -> None:
     program = f"""
 import os
 from pathlib import Path
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 catalog = Catalog(Path({str(path)!r}))
 with catalog.transaction():
     catalog.roots.put(b"/committed", "watched")

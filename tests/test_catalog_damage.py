@@ -11,7 +11,7 @@ from typing import Any
 import apsw
 import pytest
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.errors import CatalogError, StorageError
 from tests.command_line import Run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.wording import no_such_cluster
 from tests.command_line import Run, Said, make
 

@@ -59,7 +59,7 @@ def person(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
                 raise said
             return said
 
-        monkeypatch.setattr("imgclust.terminal.Screen.can_ask", True)
+        monkeypatch.setattr("imgclust.terminal.screen.Screen.can_ask", True)
         monkeypatch.setattr(Call, "reply", reply)
         return asked
 
@@ -135,7 +135,7 @@ def test_an_answer_that_comes_late_is_waited_for(
                     os.write(writer, next(later))
             return found
 
-    monkeypatch.setattr("imgclust.cli.questions.select.poll", Slow)
+    monkeypatch.setattr("imgclust.cli.checks.select.poll", Slow)
     said = run("clusters", "review")
     assert (said.code, stored(run)) == (0, ["together", "apart", "together"])
     assert waited >= 120

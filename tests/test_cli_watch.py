@@ -11,7 +11,8 @@ import pytest
 
 from imgclust.cli import watch_output
 from imgclust.collection import Event
-from imgclust.terminal import Screen, stdio
+from imgclust.terminal import stdio
+from imgclust.terminal.screen import Screen
 from tests.command_line import Run
 from tests.conftest import write_picture
 

@@ -121,6 +121,27 @@ def test_settings_and_names_bound_the_number(world: World) -> None:
     assert set(kept.frozen) == set(look(world.path).names) == set(many)
 
 
+def test_groups_of_the_same_contents_are_not_counted_again(world: World) -> None:
+    for place in range(5):
+        group(world, place, 24)
+    seen: list[str] = []
+
+    def note(step: str, done: int, total: int | None) -> None:
+        seen.append(step)
+
+    def counted(seed: int = 0) -> tuple[int, bool]:
+        seen.clear()
+        found = world.recluster(progress=note).cluster(k="auto", space="smoothed", seed=seed)
+        return found.k, "null model" in seen
+
+    assert counted() == (5, True)
+    assert counted() == (5, False)
+    assert counted(seed=1) == (5, True)
+    group(world, 5, 24)
+    assert counted(seed=1) == (6, True)
+    assert counted(seed=1) == (6, False)
+
+
 def test_a_sweep_of_the_same_contents_is_not_made_again(world: World) -> None:
     for place in range(5):
         group(world, place, 24)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import imgclust.clustering
-from imgclust.clustering import Fit, assign, default_k_max, faiss_kmeans, fit, sweep
+from imgclust.clustering import faiss_kmeans
+from imgclust.clustering.k_sweep import default_k_max, sweep
+from imgclust.clustering.kmeans import Fit, assign, fit
 from imgclust.devices import faiss_gpus
 from imgclust.errors import ClusteringError, StoppedError
 from imgclust.progress import StopFlag
@@ -38,12 +39,6 @@ def oracle_inertia(rows: NDArray[Any], centroids: NDArray[Any]) -> float:
 def same_partition(one: NDArray[Any], other: NDArray[Any]) -> bool:
     pairs = set(zip(one.tolist(), other.tolist(), strict=True))
     return len(pairs) == len(set(one.tolist())) == len(set(other.tolist()))
-
-
-def test_public_names_are_there_and_sorted() -> None:
-    names = imgclust.clustering.__all__
-    assert names == sorted(names)
-    assert all(hasattr(imgclust.clustering, name) for name in names)
 
 
 @pytest.mark.parametrize("d", [16, 2048])

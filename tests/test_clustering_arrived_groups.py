@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.clustering import met_clusters, neighbours_among, new_groups
+from imgclust.clustering.arrived_groups import met_clusters, neighbours_among, new_groups
 
 DIMS = 30
 Rows = NDArray[np.float32]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.clustering import burst_rule, group_bursts
+from imgclust.clustering.burst_groups import burst_rule, group_bursts
 from imgclust.errors import ClusteringError
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.clustering import Sweep, preferred, suggest, sweep
-from imgclust.clustering.choose_k import clear_knee
+from imgclust.clustering.choose_k import clear_knee, preferred, suggest
+from imgclust.clustering.k_sweep import Sweep, sweep
 from imgclust.errors import StoppedError
 from imgclust.progress import StopFlag
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.clustering import coherence, medoid, nearest_clusters, representatives
+from imgclust.clustering.cluster_stats import coherence, medoid, nearest_clusters, representatives
 
 
 def cone(n: int = 60, d: int = 12, seed: int = 0) -> NDArray[np.float32]:

@@ -8,22 +8,21 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.clustering import (
+from imgclust.clustering.constraints import (
     Constraints,
     Demands,
     UnsatisfiableError,
     can_be_satisfied,
     constrained_fit,
     contracted,
-    fit,
     is_nowhere,
-    match,
     nowhere,
     satisfied,
     smallest_conflict,
 )
 from imgclust.clustering.faiss_kmeans import refine
-from imgclust.clustering.kmeans import settle
+from imgclust.clustering.id_map import match
+from imgclust.clustering.kmeans import fit, settle
 from imgclust.errors import ClusteringError
 
 NONE: NDArray[np.float32] = np.empty((0, 2), np.float32)

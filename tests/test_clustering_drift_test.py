@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.clustering import (
+from imgclust.clustering.cluster_stats import (
     Drift,
     Spread,
-    assign,
     drift,
-    fit,
     left_out,
     outlier_limits,
     pooled,
     spread,
 )
+from imgclust.clustering.kmeans import assign, fit
 
 
 def drawn(n: int, d: int, groups: int, *, seed: int, centres: int = 7) -> NDArray[np.float32]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.clustering import estimate_group_count
+from imgclust.clustering.group_count import estimate_group_count
 from imgclust.errors import ClusteringError
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgclust.clustering import match
+from imgclust.clustering.id_map import match
 from imgclust.errors import ClusteringError
 
 

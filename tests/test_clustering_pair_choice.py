@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.clustering import Known, PairChoice, carried, smooth
-from imgclust.clustering.pair_choice import group_counts
+from imgclust.clustering.pair_choice import Known, PairChoice, carried, group_counts
+from imgclust.clustering.smoother import smooth
 
 # Eight tight groups of ten on a line: 0 and 1 near each other, 2 and 3 as well, then further.
 PLACES = [0.0, 1.0, 10.0, 11.5, 20.0, 24.0, 40.0, 50.0]

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.clustering import assign, fit, smooth
+from imgclust.clustering.kmeans import assign, fit
+from imgclust.clustering.smoother import smooth
 from imgclust.errors import ClusteringError
 
 

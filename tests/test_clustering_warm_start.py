@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.clustering import coarser, continued, finer, fit, resized
+from imgclust.clustering.kmeans import fit
+from imgclust.clustering.warm_start import coarser, continued, finer, resized
 from imgclust.errors import ClusteringError
 
 

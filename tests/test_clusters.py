@@ -14,32 +14,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imgclust import config, progress
-from imgclust.catalog import Catalog
-from imgclust.clusters import (
-    ArrivalAssigner,
-    AutomaticClustering,
-    ClusterResult,
-    Recluster,
-    SweepResult,
-    feature_space,
-    is_due,
-    model,
-    publish,
-    stored_sweeps,
-)
-from imgclust.clusters.schedule import ArrivalCount
+from imgclust.catalog.catalog import Catalog
+from imgclust.clusters import feature_space, model, publish, stored_sweeps
+from imgclust.clusters.model import ArrivalAssigner, ClusterResult, SweepResult
+from imgclust.clusters.schedule import ArrivalCount, AutomaticClustering, is_due
+from imgclust.clusters.service import Recluster
 from imgclust.collection import Collection
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError, StoppedError, StorageError
-from imgclust.links import plan, syncer
+from imgclust.links import syncer
+from imgclust.links.link_plan import plan
 from imgclust.progress import Progress, SideThread, StopFlag, left_behind, silent
-from imgclust.projection import (
-    PcaProjection,
-    fit_pca,
-    projection_from_bytes,
-    refreshed,
-    to_unit_length,
-)
+from imgclust.projection.pca import PcaProjection, fit_pca, refreshed, to_unit_length
+from imgclust.projection.storage import projection_from_bytes
 from tests.conftest import Open, inside, write_picture
 
 SETTINGS = Settings()

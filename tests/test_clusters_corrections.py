@@ -10,15 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imgclust.catalog import Catalog
-from imgclust.clusters import (
-    ArrivalAssigner,
-    ContradictionError,
-    Model,
-    TooFewClustersError,
-    enforce,
-)
-from imgclust.clusters.correction_demands import follow_lineage
+from imgclust.catalog.catalog import Catalog
+from imgclust.clusters.correction_conflicts import ContradictionError, TooFewClustersError
+from imgclust.clusters.correction_demands import enforce, follow_lineage
+from imgclust.clusters.model import ArrivalAssigner, Model
 from imgclust.errors import NothingThereError, UsageError
 from tests.made_up_clusters import RECIPE, World, look
 from tests.oracle import violated

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from imgclust.clusters import Recluster, history, life
+from imgclust.clusters.clustering_history import history, life
+from imgclust.clusters.service import Recluster
 from imgclust.errors import ClusteringError, NothingThereError, RecipeError, UsageError
 from tests.made_up_clusters import (
     State,

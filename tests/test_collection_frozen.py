@@ -8,7 +8,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.catalog.migrations import MIGRATIONS
 from imgclust.collection import Collection
 from imgclust.errors import UsageError

@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 
-from imgclust import weights
-from imgclust.catalog import Catalog, Image
+from imgclust.catalog.catalog import Catalog
 from imgclust.catalog.contents import Contents
+from imgclust.catalog.images import Image
 from imgclust.collection import Collection, Event, embedder, ingest, link_folder, stored_settings
 from imgclust.collection import ingest as ingest_module
 from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
-from imgclust.links import LinkSyncer, syncer
+from imgclust.links import syncer
+from imgclust.links.syncer import LinkSyncer
 from imgclust.locks import FileLock
 from imgclust.progress import StopFlag
-from imgclust.search import CatalogIndex
+from imgclust.search.catalog_index import CatalogIndex
+from imgclust.weights import resolver
 from tests.conftest import Open, inside, write_picture
 
 
@@ -124,7 +126,7 @@ def test_a_recipe_that_was_settled_during_a_download_stays(
     open_collection: Open, drop: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collection = open_collection()
-    choose = weights.choose
+    choose = resolver.choose
 
     def slowly(*words: Any, **options: Any) -> Any:
         with Catalog(collection.folders.catalog) as other, other.transaction():
@@ -132,7 +134,7 @@ def test_a_recipe_that_was_settled_during_a_download_stays(
             other.store("weights", {"name": "trunk", "path": "", "sha256": ""})
         return choose(*words, **options)
 
-    monkeypatch.setattr(weights, "choose", slowly)
+    monkeypatch.setattr(resolver, "choose", slowly)
     embedder.choose_recipe(inside(collection), waiting=1)
     assert collection.recipe == "the first one"
 

@@ -12,10 +12,16 @@ from rich.console import Console
 
 from imgclust.collection import Drift, Drifting, Event, Standing
 from imgclust.errors import StorageError
-from imgclust.terminal import watch_state
+from imgclust.terminal import watch_view
 from imgclust.terminal.table import cells
-from imgclust.terminal.watch_state import WatchState, after_event, after_progress, lines, rate
-from imgclust.terminal.watch_view import LiveView
+from imgclust.terminal.watch_view import (
+    LiveView,
+    WatchState,
+    after_event,
+    after_progress,
+    lines,
+    rate,
+)
 
 ROOT = b"/home/someone/Pictures"
 STANDING = Standing(
@@ -240,7 +246,7 @@ def test_a_narrower_terminal_takes_up_the_rows_that_it_has_broken(
     view, console, written = terminal(now=[1.0])
     view.hear(EVENTS[0])
     view.draw()
-    before = watch_state.lines(view.state, now=1.0, width=80, height=24)
+    before = watch_view.lines(view.state, now=1.0, width=80, height=24)
     broken = sum((cells(line) - 1) // 40 for line, _ in before)
     assert broken > 0
     monkeypatch.setattr(console, "_width", 40)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.collection import link_folder, management
 from imgclust.collection.context import Context
 from imgclust.errors import StorageError
 from imgclust.locks import FileLock, is_locked
 from imgclust.paths import LOCKS
-from imgclust.terminal import Screen
+from imgclust.terminal.screen import Screen
 from tests.command_line import Run
 from tests.conftest import write_picture
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.paths import CATALOG
 from tests.command_line import make
 

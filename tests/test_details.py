@@ -18,7 +18,8 @@ from PIL import Image
 
 from imgclust.collection import Collection, Selection
 from imgclust.errors import UsageError
-from imgclust.images import Picture, decode, read_origin
+from imgclust.images.decoder import Picture, decode
+from imgclust.images.headers import read_origin
 from tests import ingest_world, pictures
 from tests.command_line import Run
 from tests.conftest import Open
@@ -286,7 +287,7 @@ def test_a_run_that_is_cut_off_goes_on_the_next_time(world: World) -> None:
 def test_dates_take_all_of_what_they_name(
     since: str | None, until: str | None, wanted: list[str]
 ) -> None:
-    from imgclust.catalog import Facts
+    from imgclust.catalog.details import Facts
 
     rows = {
         "old": Facts("1999-12-31T23:59:59", "file"),
@@ -389,7 +390,7 @@ def test_skipped_raw_files_name_the_package_that_reads_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from imgclust.collection import ingest
-    from imgclust.ingest import IngestResult
+    from imgclust.ingest.events import IngestResult
 
     monkeypatch.setattr(ingest, "raw_installed", lambda: False)
     numbers: Any = dict.fromkeys(

@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from imgclust import doctor
 from imgclust.collection import Collection
-from imgclust.doctor import Check, DoctorResult, advice
-from imgclust.doctor.advice import has_wal_fault
-from imgclust.index import VectorIndex
+from imgclust.doctor import checks
+from imgclust.doctor.checks import Check, DoctorResult, has_wal_fault
+from imgclust.index.vector_index import VectorIndex
 from imgclust.locks import FileLock
-from imgclust.watcher import WatchLimits
+from imgclust.watcher.watcher import WatchLimits
 from tests.conftest import inside
 from tests.driver import quick_collection
 from tests.pictures import encoded, photo
@@ -62,10 +61,6 @@ def dump(collection: Collection) -> list[str]:
         lines = list(database.iterdump())
     database.close()
     return lines
-
-
-def test_public_names_are_sorted() -> None:
-    assert doctor.__all__ == sorted(doctor.__all__)
 
 
 def test_a_sound_collection(collection: Collection, drop: Path) -> None:
@@ -392,9 +387,9 @@ def test_advisories_change_no_verdict(
     collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(advice, "sqlite_version", lambda: (3, 40, 1))
+    monkeypatch.setattr(checks, "sqlite_version", lambda: (3, 40, 1))
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(1, 1, 1 << 20))
-    monkeypatch.setattr(advice, "watch_limits", lambda: WatchLimits(1, 1))
+    monkeypatch.setattr(checks, "watch_limits", lambda: WatchLimits(1, 1))
     execute(
         collection,
         'UPDATE settings SET value = \'{"name": "file", "path": "/no"}\' WHERE key = \'weights\'',

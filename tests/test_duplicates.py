@@ -21,11 +21,14 @@ from imgclust.collection import (
     duplicates,
     images,
 )
-from imgclust.duplicates import MEASURED, Neighbourhood, Pairs, Pictures, grouped, pair_search
-from imgclust.duplicates.thresholds import LIKE
+from imgclust.duplicates import pair_search
+from imgclust.duplicates.neighbour_cache import Neighbourhood
+from imgclust.duplicates.pair_search import Pairs, grouped
+from imgclust.duplicates.pixel_check import Pictures
+from imgclust.duplicates.thresholds import LIKE, MEASURED
 from imgclust.errors import NothingThereError, StoppedError, UsageError
-from imgclust.images import cells
-from imgclust.index import RowSearch, VectorIndex
+from imgclust.images.pixel_similarity import cells
+from imgclust.index.vector_index import RowSearch, VectorIndex
 from imgclust.progress import Progress, StopFlag, silent
 from tests.conftest import Open, inside, write_picture
 from tests.fakes import FakeEmbedder

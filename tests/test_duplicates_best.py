@@ -15,7 +15,9 @@ from hypothesis import given
 from PIL import Image
 
 from imgclust.collection import Collection, DuplicateGroup, DuplicatesResult, Thresholds, duplicates
-from imgclust.duplicates import Pairs, Verdict, grouped, is_derived
+from imgclust.duplicates.best import is_derived
+from imgclust.duplicates.neighbour_cache import Verdict
+from imgclust.duplicates.pair_search import Pairs, grouped
 from imgclust.errors import UsageError
 from tests.conftest import Open
 from tests.test_images_sameness import photo

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgclust.duplicates import Neighbourhood, Pairs, Pictures, Thresholds, pair_search
-from imgclust.duplicates.small_pictures import least_likeness, small_pairs
-from imgclust.duplicates.thresholds import LIKE
-from imgclust.index import VectorIndex
+from imgclust.duplicates import pair_search
+from imgclust.duplicates.neighbour_cache import Neighbourhood
+from imgclust.duplicates.pair_search import Pairs
+from imgclust.duplicates.pixel_check import Pictures, least_likeness, small_pairs
+from imgclust.duplicates.thresholds import LIKE, Thresholds
+from imgclust.index.vector_index import VectorIndex
 from imgclust.progress import StopFlag
 
 DIMS = 256

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from imgclust.catalog import VERSION, Catalog, kept_catalogs
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.connection import VERSION
+from imgclust.catalog.copies import kept_catalogs
 from imgclust.errors import CatalogError, StorageError
 from tests.command_line import Run
 from tests.fixtures.facts import facts
@@ -169,7 +171,7 @@ def test_an_upgrade_that_is_cut_off_is_done_by_the_next_one(
 ) -> None:
     folder = unpacked(version, tmp_path)
     code = (
-        "import sys, pathlib; from imgclust.catalog import Catalog; "
+        "import sys, pathlib; from imgclust.catalog.catalog import Catalog; "
         "Catalog(pathlib.Path(sys.argv[1]) / 'catalog.sqlite3')"
     )
     ended = subprocess.run(

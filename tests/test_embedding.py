@@ -14,25 +14,20 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-import imgclust.embedding
 from imgclust import devices
-from imgclust.embedding import (
-    Embedder,
+from imgclust.embedding.engine_selection import open_embedder, why_engine
+from imgclust.embedding.graph_cache import agreement, candidates, times_as_fast
+from imgclust.embedding.inception_graph import (
+    SHAPES,
     InceptionV3Embedder,
-    agreement,
     import_tensorflow,
-    open_embedder,
-    recipe_of,
-    why_engine,
+    outputs,
 )
-from imgclust.embedding.graph_cache import candidates, times_as_fast
-from imgclust.embedding.inception_graph import outputs
-from imgclust.embedding.recipe import check_embeddings, in_batches
+from imgclust.embedding.recipe import Embedder, check_embeddings, in_batches, recipe_of
 from imgclust.embedding.tf_c_api import LibraryEmbedder, session_config
-from imgclust.embedding.tf_eager import SHAPES
 from imgclust.errors import EmbeddingError, RecipeError, UsageError
 from imgclust.images.decoder import Picture, decode
-from imgclust.weights import Convolution, load, trunk, verify
+from imgclust.weights.loader import Convolution, load, trunk, verify
 from tests import topology
 from tests.fakes import FakeEmbedder
 from tests.weights_files import write_keras_official
@@ -491,7 +486,7 @@ def test_embedder_raises_for_values_that_are_not_finite() -> None:
 def test_tensorflow_comes_without_keras_and_quietly() -> None:
     script = """
 import sys
-from imgclust.embedding import import_tensorflow
+from imgclust.embedding.inception_graph import import_tensorflow
 tf = import_tensorflow()
 assert not {"keras", "sklearn", "matplotlib"} & set(sys.modules), "Keras came along"
 if len(sys.argv) > 1:
@@ -637,8 +632,3 @@ def test_full_network_against_keras(tmp_path: Path, photos: NDArray[np.uint8]) -
         assert cosines(found, expected).min() > 0.99999
         lengths = np.linalg.norm(expected, axis=1) if raw else np.ones(3)
         np.testing.assert_allclose(np.linalg.norm(found, axis=1), lengths, rtol=1e-4)
-
-
-def test_public_names() -> None:
-    assert set(imgclust.embedding.__all__) <= set(dir(imgclust.embedding))
-    assert imgclust.embedding.__all__ == sorted(imgclust.embedding.__all__)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.collection import Event, event_command
 from imgclust.collection.event_command import EventCommand, words_of
 from imgclust.errors import UsageError

@@ -11,7 +11,8 @@ import pytest
 from imgclust.collection import images
 from imgclust.config import Watch
 from imgclust.errors import NothingThereError, UsageError
-from imgclust.watcher import Exclusion, path_pattern, scan
+from imgclust.watcher.exclusion import Exclusion, path_pattern
+from imgclust.watcher.watcher import scan
 from tests.command_line import Run
 from tests.conftest import Open, inside, write_picture
 

@@ -27,7 +27,7 @@ from imgclust.errors import (
     StorageError,
     UsageError,
 )
-from imgclust.export import projector
+from imgclust.export import run
 from imgclust.progress import StopFlag
 from tests.command_line import make
 from tests.conftest import DIMENSIONS, Open, inside, write_picture
@@ -243,8 +243,8 @@ def test_projector(collection: Collection, tmp_path: Path) -> None:
 def test_a_large_collection_is_sampled_for_the_projector(
     collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert projector.MOST_IMAGES * 64 * 64 == 8192 * 8192
-    monkeypatch.setattr(projector, "MOST_IMAGES", 10)
+    assert run.MOST_IMAGES * 64 * 64 == 8192 * 8192
+    monkeypatch.setattr(run, "MOST_IMAGES", 10)
     result = collection.export(tmp_path / "projector", format="projector")
     vectors, rows, sprite, cell = read_projector(tmp_path / "projector")
     assert (result.images, result.of, len(vectors), len(rows)) == (10, 25, 10, 10)

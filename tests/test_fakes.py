@@ -1,6 +1,6 @@
 import numpy as np
 
-from imgclust.embedding import Embedder
+from imgclust.embedding.recipe import Embedder
 from tests.fakes import FakeEmbedder
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from imgclust.collection import Collection
 from imgclust.collection.context import MANY_IMAGES
-from imgclust.weights import DownloadError, resolver
+from imgclust.weights import resolver
+from imgclust.weights.resolver import DownloadError
 from tests.command_line import Run, runner
 from tests.conftest import inside, write_picture
 

@@ -31,7 +31,7 @@ from imgclust.fs import (
     stored,
     sync_folder,
 )
-from imgclust.images import file_stat
+from imgclust.images.filestat import file_stat
 
 
 def fifo(path: Path) -> None:

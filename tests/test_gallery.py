@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser
 from starlette.testclient import TestClient
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.errors import CatalogError, LockedError
 from imgclust.server.security import Access
 from tests.browsing import Visit
@@ -301,12 +301,20 @@ def test_a_picture_is_dragged_to_another_cluster(browser: Browser, address: str)
     image = int(item.get_attribute("data-image") or 0)
     target = visit.page.locator("#targets li").first
     cluster = int(target.get_attribute("data-target") or 0)
-    item.locator("img").drag_to(target)
+    # A drop counts only where the page has answered that it may be dropped there.
+    item.locator("img").hover()
+    visit.page.mouse.down()
+    target.hover()
+    visit.page.wait_for_selector("body.dragging")
+    target.hover(position={"x": 5, "y": 5})
+    visit.page.wait_for_selector("#targets li.over")
+    visit.page.mouse.up()
     until(lambda: httpx2.get(f"{address}{HERE}/images/{image}").json()["cluster"] == cluster)
     visit.page.wait_for_selector(f"#grid li[data-image='{image}']", state="detached")
     job = httpx2.post(f"{address}{HERE}/cluster", json={"k": 5})
     place = address + job.headers["location"]
-    until(lambda: httpx2.get(place).json()["state"] == "done")
+    until(lambda: httpx2.get(place).json()["state"] != "running")
+    assert httpx2.get(place).json()["state"] == "done", httpx2.get(place).text
     listed = httpx2.get(f"{address}{HERE}/corrections").json()["corrections"]
     assert [(row["image"], row["kind"]) for row in listed] == [(image, "in")]
     assert httpx2.get(f"{address}{HERE}/images/{image}").json()["cluster"] == cluster
@@ -339,6 +347,7 @@ def test_everything_by_keys(browser: Browser, address: str) -> None:
             for image in images
         )
     )
+    visit.page.wait_for_selector("#ask", state="hidden")
     keys.press("r")
     keys.type("renamed")
     keys.press("Enter")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from imgclust.images import Decoded, Unreadable, claim
+from imgclust.images.reader import Decoded, Unreadable, claim
 from tests.pictures import encoded, photo
 
 PHOTO = photo(24, 16, 1)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgclust.images import Picture, Undecodable, decode, recognise
+from imgclust.images.decoder import Picture, Undecodable, decode
+from imgclust.images.headers import recognise
 from tests import pictures
 from tests.pictures import BLUE, GREEN, RED, WHITE
 

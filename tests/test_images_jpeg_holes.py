@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgclust.images import Picture, decode
+from imgclust.images.decoder import Picture, decode
 from tests import pictures
 
 PHOTOS = Path(__file__).parents[1] / "scripts" / "samples" / "photos"

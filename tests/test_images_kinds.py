@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from imgclust.images import Picture, Undecodable, decode
+from imgclust.images.decoder import Picture, Undecodable, decode
 from tests import pictures
 from tests.test_images_decoder import CORNERS, corners, decoded, near
 

@@ -10,7 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imgclust.images import cells, copies, likeness, most_likeness, outlines, small_pictures
+from imgclust.images.pixel_similarity import (
+    cells,
+    copies,
+    likeness,
+    most_likeness,
+    outlines,
+    small_pictures,
+)
 from tests.conftest import write_picture
 
 

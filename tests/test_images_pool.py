@@ -19,18 +19,9 @@ import numpy as np
 import pytest
 
 from imgclust.errors import ImgclustError
-from imgclust.images import (
-    Again,
-    Decoded,
-    DecodePool,
-    Decoder,
-    Died,
-    Outcome,
-    Skipped,
-    Unreadable,
-    claim,
-    stat_of,
-)
+from imgclust.images.filestat import stat_of
+from imgclust.images.pool import DecodePool, Decoder
+from imgclust.images.reader import Again, Decoded, Died, Outcome, Skipped, Unreadable, claim
 from tests import pictures
 from tests.decoders import misbehaving
 
@@ -193,7 +184,7 @@ def ended(pids: list[int]) -> bool:
 
 _PLAIN = """
 import queue, sys
-from imgclust.images import DecodePool
+from imgclust.images.pool import DecodePool
 from tests.decoders import misbehaving
 pool = DecodePool(workers=2, task=misbehaving)
 got = queue.Queue()

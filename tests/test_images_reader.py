@@ -17,19 +17,9 @@ import numpy as np
 import pytest
 
 from imgclust import failpoints
-from imgclust.images import (
-    Again,
-    Decoded,
-    Outcome,
-    ReadFailed,
-    Skipped,
-    Unreadable,
-    claim,
-    file_stat,
-    reader,
-    stat_of,
-    suffix_of,
-)
+from imgclust.images import reader
+from imgclust.images.filestat import file_stat, stat_of, suffix_of
+from imgclust.images.reader import Again, Decoded, Outcome, ReadFailed, Skipped, Unreadable, claim
 from tests import pictures
 
 GOOD = pictures.encoded(pictures.quadrants(), "JPEG", quality=95)

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from imgclust.errors import UsageError
-from imgclust.images import Picture, Region, decode, region_box
+from imgclust.images.decoder import Picture, Region, decode, region_box
 
 
 @pytest.mark.parametrize(

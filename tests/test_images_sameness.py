@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from imgclust.images import Picture, Sameness, Undecodable, decode, header, sameness
+from imgclust.images.decoder import Picture, Undecodable, decode
+from imgclust.images.headers import header
+from imgclust.images.pixel_similarity import Sameness, sameness
 
 MOST_PX = 1_000_000
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.images import ThumbnailStore
+from imgclust.images.thumbnails import ThumbnailStore
 
 KEY = 0x123456789ABCDEF0
 

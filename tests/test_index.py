@@ -21,7 +21,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import imgclust.index
 from imgclust import devices, failpoints
 from imgclust.errors import (
     EmbeddingError,
@@ -30,8 +29,8 @@ from imgclust.errors import (
     StorageError,
     UsageError,
 )
-from imgclust.index import FORMAT_VERSION, RowSearch, VectorIndex, check, header_of, set_aside
-from imgclust.index.vector_index import GpuCopy
+from imgclust.index.index_file import FORMAT_VERSION, check, header_of, set_aside
+from imgclust.index.vector_index import GpuCopy, RowSearch, VectorIndex
 
 RECIPE = "inceptionv3/trunk/float"
 Vectors = NDArray[np.float32]
@@ -58,11 +57,6 @@ def brute_force(stored: dict[int, Vectors], query: Vectors, n: int) -> list[tupl
 def _disarmed() -> Iterator[None]:
     yield
     failpoints.arm("")
-
-
-def test_public_names_are_sorted() -> None:
-    assert sorted(imgclust.index.__all__) == imgclust.index.__all__
-    assert all(hasattr(imgclust.index, name) for name in imgclust.index.__all__)
 
 
 def test_search_agrees_with_brute_force() -> None:
@@ -376,7 +370,7 @@ def test_a_crash_before_the_rename_leaves_the_old_file(tmp_path: Path, point: st
     saved(path)
     before = path.read_bytes()
     program = (
-        "import sys, pathlib; from imgclust.index import VectorIndex\n"
+        "import sys, pathlib; from imgclust.index.vector_index import VectorIndex\n"
         "index = VectorIndex(32); index.add([1], [[1.0] * 32])\n"
         "index.save(pathlib.Path(sys.argv[1]), recipe='r', sequence=43)"
     )

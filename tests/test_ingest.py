@@ -11,11 +11,14 @@ from typing import Any
 
 import pytest
 
-from imgclust.catalog import Catalog, Image
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.images import Image
 from imgclust.collection import images
 from imgclust.errors import StorageError
-from imgclust.images import Again, Decoded, claim
-from imgclust.ingest import Event, Ingest, root_scan, upkeep
+from imgclust.images.reader import Again, Decoded, claim
+from imgclust.ingest import root_scan, upkeep
+from imgclust.ingest.events import Event
+from imgclust.ingest.loop import Ingest
 from imgclust.progress import StopFlag
 from tests.ingest_world import World, holds, opened, picture
 from tests.pictures import encoded, photo

@@ -16,8 +16,11 @@ import pytest
 from imgclust.catalog.roots import Roots
 from imgclust.errors import StorageError
 from imgclust.failpoints import arm
-from imgclust.images import FileStat, claim
-from imgclust.ingest import Event, LocalDisk, backoff, root_scan
+from imgclust.images.filestat import FileStat
+from imgclust.images.reader import claim
+from imgclust.ingest import backoff, root_scan
+from imgclust.ingest.environment import LocalDisk
+from imgclust.ingest.events import Event
 from imgclust.progress import StopFlag
 from tests.ingest_world import TickingClock, Waits, World, opened, picture
 

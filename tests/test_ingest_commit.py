@@ -11,14 +11,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from imgclust.catalog import Catalog, key_of
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import key_of
 from imgclust.config import Watch
 from imgclust.errors import StorageError
 from imgclust.failpoints import arm
-from imgclust.images import Decoded, FileStat, Outcome, Skipped, file_stat
-from imgclust.ingest import Counts, Event, LocalDisk
+from imgclust.images.filestat import FileStat, file_stat
+from imgclust.images.reader import Decoded, Outcome, Skipped
 from imgclust.ingest.commit import Committer, Embedded
-from imgclust.ingest.environment import Scope, SystemClock
+from imgclust.ingest.environment import LocalDisk, Scope, SystemClock
+from imgclust.ingest.events import Counts, Event
 
 RECIPE = '{"recipe":1}'
 

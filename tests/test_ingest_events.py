@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.ingest import Event, loop, path_tracker
+from imgclust.ingest import loop, path_tracker
+from imgclust.ingest.events import Event
 from tests.ingest_world import Waits, World, opened, picture
 
 

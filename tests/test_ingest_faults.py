@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from imgclust.catalog import key_of
-from imgclust.images import Decoded, FileStat, Outcome, claim, file_stat
-from imgclust.ingest import Event, LocalDisk
+from imgclust.catalog.contents import key_of
+from imgclust.images.filestat import FileStat, file_stat
+from imgclust.images.reader import Decoded, Outcome, claim
+from imgclust.ingest.environment import LocalDisk
+from imgclust.ingest.events import Event
 from tests.ingest_world import Counting, World, opened, picture
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.images import FileStat
-from imgclust.ingest import LocalDisk, root_scan
+from imgclust.images.filestat import FileStat
+from imgclust.ingest import root_scan
+from imgclust.ingest.environment import LocalDisk
 from tests.ingest_world import World, opened, picture
 
 

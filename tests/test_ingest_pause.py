@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from imgclust import numbers
-from imgclust.catalog import Catalog
-from imgclust.ingest import Event, begin_pause, current_pause, end_pause, in_hours, store_hours
+from imgclust.catalog.catalog import Catalog
+from imgclust.ingest.backoff import begin_pause, current_pause, end_pause, in_hours, store_hours
+from imgclust.ingest.events import Event
 from imgclust.locks import FileLock
-from imgclust.terminal import watch_state
+from imgclust.terminal import watch_view
 from tests.command_line import Run
 from tests.conftest import write_picture
 from tests.driver import Process
@@ -304,12 +305,12 @@ def test_a_pause_that_ends_outside_of_the_hours(run: Run, tmp_path: Path) -> Non
 def test_the_live_screen_says_why_nothing_is_read() -> None:
     import dataclasses
 
-    from imgclust.ingest import Pause
+    from imgclust.ingest.backoff import Pause
 
     state = after([])
     paused = dataclasses.replace(STANDING, pause=Pause(hours="22:00-06:00", outside_hours=True))
     state = dataclasses.replace(state, standing=paused)
     assert "1,203 files queued" in shown(state)
     assert "no file is read outside of the hours 22:00-06:00" in shown(state)
-    lines = watch_state.lines(state, now=1.0, width=40, height=24)
+    lines = watch_view.lines(state, now=1.0, width=40, height=24)
     assert max(len(line) for line, _ in lines) <= 40

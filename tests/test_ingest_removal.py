@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.catalog import Catalog, migrations
+from imgclust.catalog import migrations
+from imgclust.catalog.catalog import Catalog
 from tests.ingest_world import World, holds, opened, picture
 
 

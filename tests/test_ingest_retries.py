@@ -11,17 +11,9 @@ import numpy.typing as npt
 import pytest
 
 from imgclust.errors import EmbeddingError
-from imgclust.images import (
-    NO_PERMISSION,
-    Again,
-    Died,
-    FileStat,
-    Outcome,
-    ReadFailed,
-    Unreadable,
-    stat_of,
-)
-from imgclust.ingest import LocalDisk
+from imgclust.images.filestat import FileStat, stat_of
+from imgclust.images.reader import NO_PERMISSION, Again, Died, Outcome, ReadFailed, Unreadable
+from imgclust.ingest.environment import LocalDisk
 from tests.ingest_world import Counting, World, holds, opened, picture
 from tests.pictures import encoded
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.ingest import Event, held_folders
+from imgclust.ingest.events import Event
+from imgclust.ingest.mounts import held_folders
 from imgclust.reconcile import OTHER_DISK
 from tests.ingest_world import World, holds, opened, picture
 from tests.test_ingest_mounts import MountDisk, disk_of
@@ -307,7 +308,7 @@ def test_where_nothing_tells_the_disks_apart(world: World, monkeypatch: pytest.M
 @pytest.mark.parametrize("kind", ["tmpfs", "bind", "ext4"])
 @pytest.mark.parametrize("place", ["usb", "."])
 def test_real_disks_in_one_place(world: World, tmp_path: Path, kind: str, place: str) -> None:
-    from imgclust.ingest import LocalDisk
+    from imgclust.ingest.environment import LocalDisk
 
     world.disk = LocalDisk()
     point = world.drop / place

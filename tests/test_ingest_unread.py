@@ -11,15 +11,8 @@ from typing import Any
 
 import pytest
 
-from imgclust.images import (
-    Died,
-    Outcome,
-    ReadFailed,
-    Skipped,
-    Unreadable,
-    claim,
-    stat_of,
-)
+from imgclust.images.filestat import stat_of
+from imgclust.images.reader import Died, Outcome, ReadFailed, Skipped, Unreadable, claim
 from tests.ingest_world import World, holds, opened, picture
 
 

@@ -113,8 +113,8 @@ NOUNS = {"clustering", "embedding", "wording"}
 NO_VERBS = {"feed", "reembed"}
 MOST_LINES = 600
 MOST_OF_A_NAME = 4
-# Files of the package, those of `server` aside. A small new module may fit into an older one.
-MOST_FILES = 275
+# Modules of the package, those of `server` aside. A small new one may fit into an older one.
+MOST_FILES = 220
 # Grown beyond that and still to be divided. A module that is divided leaves this list.
 TOO_LONG: set[str] = set()
 
@@ -228,8 +228,12 @@ def test_the_package_has_few_files() -> None:
     )
     if asked.returncode:
         pytest.skip("not a checkout")
-    files = [one for one in asked.stdout.splitlines() if not one.startswith("server/")]
-    assert len(files) <= MOST_FILES
+    modules = [
+        one
+        for one in asked.stdout.splitlines()
+        if one.endswith(".py") and not one.startswith("server/")
+    ]
+    assert len(modules) <= MOST_FILES
 
 
 def exported(path: Path) -> set[str]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from imgclust import links
 from imgclust.errors import StoppedError
+from imgclust.links import apply_plan
 from imgclust.progress import StopFlag
 from tests.link_world import MODES, World, refusing
 
@@ -240,12 +240,12 @@ def test_naming_a_cluster_moves_only_our_entries(any_world: World) -> None:
         any_world.original(image, b"003", f"pics/{image}.jpg")
     any_world.sync()
     (any_world.root / "003" / "notes.txt").write_text("mine")
-    applied = links.rename_folder(b"003", b"003-cats", any_world.root, any_world.ledger)
+    applied = apply_plan.rename_folder(b"003", b"003-cats", any_world.root, any_world.ledger)
     assert applied.moved == 3
     any_world.folders = dict.fromkeys(any_world.folders, b"003-cats")
     any_world.assert_in_step({b"003/notes.txt": any_world.fingerprint(b"003/notes.txt")})
     (any_world.root / "003" / "notes.txt").unlink()
-    links.rename_folder(b"003-cats", b"003", any_world.root, any_world.ledger)
+    apply_plan.rename_folder(b"003-cats", b"003", any_world.root, any_world.ledger)
     any_world.folders = dict.fromkeys(any_world.folders, b"003")
     assert not (any_world.root / "003-cats").exists()
     assert any_world.plan().is_empty
@@ -257,7 +257,9 @@ def test_a_stop_ends_the_naming_of_a_large_cluster(any_world: World) -> None:
     any_world.sync()
     stop = StopFlag()
     stop.set()
-    rename = partial(links.rename_folder, b"003", b"003-cats", any_world.root, any_world.ledger)
+    rename = partial(
+        apply_plan.rename_folder, b"003", b"003-cats", any_world.root, any_world.ledger
+    )
     with pytest.raises(StoppedError):
         rename(stop=stop)
     assert sorted(map(len, map(list, map(Path.iterdir, any_world.root.iterdir())))) == [100, 500]

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgclust import failpoints, links
+from imgclust import failpoints
 from imgclust.errors import StorageError
-from imgclust.links import Mode
+from imgclust.links import apply_plan
+from imgclust.links.ledger import Mode
 from tests.link_world import MODES, POINTS, SCRATCH, World, survives
 
 
@@ -43,7 +44,7 @@ def stages(world: World) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "change", world.sync
     for image in (0, 1, 2):
         world.folders[image] = b"007-cats"
-    yield "rename", lambda: links.rename_folder(b"007", b"007-cats", world.root, world.ledger)
+    yield "rename", lambda: apply_plan.rename_folder(b"007", b"007-cats", world.root, world.ledger)
     world.mode = MODES[(MODES.index(world.mode) + 1) % 3]
     yield "mode", world.sync
 
@@ -78,7 +79,7 @@ def test_a_kill_before_any_step_is_repaired_by_the_next_sync(mode: Mode, killed:
                     survived = survives(work, step)
                     world.reload_ledger()
                     intents = len(world.ledger.open_intents())
-                    recovered = links.recover(world.root, world.ledger)
+                    recovered = apply_plan.recover(world.root, world.ledger)
                     assert recovered.settled + recovered.forgotten == intents
                     assert not (world.root / ".syncing").exists()
                 else:
@@ -127,7 +128,7 @@ def test_recovery_leaves_no_empty_folder_of_ours(any_world: World) -> None:
         any_world.sync()
     failpoints.arm("")
     (any_world.root / "005").mkdir()
-    recovered = links.recover(any_world.root, any_world.ledger)
+    recovered = apply_plan.recover(any_world.root, any_world.ledger)
     assert (recovered.settled, recovered.forgotten) == (0, 1)
     assert [path.name for path in any_world.root.iterdir()] == ["004"]
 
@@ -137,9 +138,9 @@ def test_recovery_of_a_move_forgets_where_it_came_from(any_world: World) -> None
     any_world.sync()
     failpoints.arm("links.renamed=eio@1")
     with pytest.raises(StorageError):
-        links.rename_folder(b"003", b"004", any_world.root, any_world.ledger)
+        apply_plan.rename_folder(b"003", b"004", any_world.root, any_world.ledger)
     failpoints.arm("")
-    assert links.recover(any_world.root, any_world.ledger).settled == 1
+    assert apply_plan.recover(any_world.root, any_world.ledger).settled == 1
     any_world.folders[1] = b"004"
     any_world.assert_in_step()
 
@@ -237,7 +238,7 @@ class Person:
                 os.rmdir(os.path.join(top, new))
 
     def name(self, old: bytes, new: bytes) -> None:
-        links.rename_folder(old, new, self.world.root, self.world.ledger)
+        apply_plan.rename_folder(old, new, self.world.root, self.world.ledger)
         self.world.folders = {
             image: new if folder == old else folder for image, folder in self.world.folders.items()
         }

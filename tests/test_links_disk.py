@@ -13,7 +13,7 @@ import pytest
 
 from imgclust import fs
 from imgclust.collection import Collection, Event
-from imgclust.links import LinksOfflineError
+from imgclust.links.inspect import LinksOfflineError
 from tests.conftest import Open, inside, write_picture
 
 
@@ -28,7 +28,7 @@ class Stick:
         self.point.mkdir()
         monkeypatch.setattr(fs, "_MOUNTS", self._table)
         monkeypatch.setattr(
-            "imgclust.links.link_disk.volume_number",
+            "imgclust.links.inspect.volume_number",
             lambda point: self._volumes.get(Path(os.fsdecode(point)), 1),
         )
         self._write(mounted=True)

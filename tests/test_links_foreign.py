@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from imgclust import links
 from imgclust.errors import StorageError, UsageError
-from imgclust.links import LedgerRow, LinkPlan, Mode, fs_ops
+from imgclust.links import apply_plan, fs_ops
+from imgclust.links.ledger import LedgerRow, Mode
+from imgclust.links.link_plan import LinkPlan
 from tests.link_world import MODES, World, refusing
 
 
@@ -183,7 +184,7 @@ def test_an_entry_that_is_the_original_itself_is_not_removed(tmp_path: Path, mod
     path.parent.symlink_to(entry.parent)
     mtime_ns = found.st_mtime_ns
     world.ledger.done([dataclasses.replace(row, inode=found.st_ino, mtime_ns=mtime_ns)])
-    applied = links.apply(
+    applied = apply_plan.apply(
         LinkPlan(remove=tuple(world.ledger.all_rows())),
         world.root,
         mode=mode,
@@ -233,7 +234,7 @@ def test_names_that_leave_the_folder_are_refused(world: World) -> None:
     world.folders[1] = b"003"
     row = LedgerRow(b"003", b"../../../pics/a.jpg", 1, b"/x", "hardlink", "done")
     with pytest.raises(ValueError, match="not a name"):
-        links.apply(LinkPlan(remove=(row,)), world.root, mode="symlink", ledger=world.ledger)
+        apply_plan.apply(LinkPlan(remove=(row,)), world.root, mode="symlink", ledger=world.ledger)
 
 
 @pytest.mark.parametrize("code", [errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP])

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgclust import links
 from imgclust.errors import UsageError
+from imgclust.links import names
 
 
 @pytest.mark.parametrize(
@@ -33,25 +33,25 @@ from imgclust.errors import UsageError
 def test_folder_name_is_one_harmless_component(
     template: str, name: str | None, expected: bytes
 ) -> None:
-    assert links.folder_name(template, id=7, name=name, count=41) == expected
+    assert names.folder_name(template, id=7, name=name, count=41) == expected
 
 
 @pytest.mark.parametrize("template", ["cluster", "{name}", "{id", "{id}{x}", "{}{id}", "{id:q}"])
 def test_a_bad_folder_template_is_a_usage_error(template: str) -> None:
     with pytest.raises(UsageError, match="folder template"):
-        links.folder_name(template, id=1, name="x", count=1)
+        names.folder_name(template, id=1, name="x", count=1)
 
 
 @pytest.mark.parametrize("template", ["{id:03d}", "{name}-{id}"])
 def test_a_long_folder_name_keeps_its_id_and_whole_characters(template: str) -> None:
-    name = links.folder_name(template, id=1234, name="ä" * 300, count=1)
+    name = names.folder_name(template, id=1234, name="ä" * 300, count=1)
     assert 250 <= len(name) <= 255
     assert "1234" in name.decode()
 
 
 @given(st.text(max_size=300), st.integers(0, 10**9))
 def test_any_cluster_name_makes_a_folder_name(name: str, cluster: int) -> None:
-    made = links.folder_name("{id:03d}", id=cluster, name=name, count=0)
+    made = names.folder_name("{id:03d}", id=cluster, name=name, count=0)
     assert 1 <= len(made) <= 255
     assert not set(made) & set(b'/\\:*?"<>|\x00\n')
     assert made.startswith(b"%03d" % cluster)
@@ -61,7 +61,7 @@ def test_any_cluster_name_makes_a_folder_name(name: str, cluster: int) -> None:
 
 def test_entry_name_is_the_base_name_or_has_the_image_id() -> None:
     def name(base: bytes, *taken: bytes) -> bytes:
-        return links.entry_name(base, 7, set(taken).__contains__)
+        return names.entry_name(base, 7, set(taken).__contains__)
 
     assert name(b"a.jpg") == b"a.jpg"
     assert name(b"a.jpg", b"a.jpg") == b"a~7.jpg"

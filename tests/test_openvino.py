@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.embedding import open_embedder, recipe_of, why_engine
+from imgclust.embedding.engine_selection import open_embedder, why_engine
 from imgclust.embedding.graph_cache import Verdict
 from imgclust.embedding.openvino import folder_of, probe, read_verdict
+from imgclust.embedding.recipe import recipe_of
 from imgclust.errors import EmbeddingError, MissingPackageError, UsageError
-from imgclust.weights import trunk
+from imgclust.weights.loader import trunk
 from tests.fakes import FakeEmbedder
 
 needs_openvino = pytest.mark.skipif(
@@ -266,8 +267,9 @@ def started_again(cache: Path, engine: str) -> str:
 import sys
 from pathlib import Path
 import numpy as np
-from imgclust.embedding import open_embedder, recipe_of
-from imgclust.weights import trunk
+from imgclust.embedding.engine_selection import open_embedder
+from imgclust.embedding.recipe import recipe_of
+from imgclust.weights.loader import trunk
 embedder = open_embedder(trunk(), recipe=recipe_of(trunk()), cache=Path({str(cache)!r}),
                          engine={engine!r}, precision="float32")
 embeddings = embedder.embed(np.zeros((1, 299, 299, 3), np.uint8))

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from imgclust.images import recognise, suffix_of
+from imgclust.images.filestat import suffix_of
+from imgclust.images.headers import recognise
 from tests.conftest import Open, inside
 
 pytestmark = pytest.mark.slow

@@ -11,19 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import imgclust.projection
 from imgclust.errors import ClusteringError, StoppedError
 from imgclust.progress import StopFlag
-from imgclust.projection import (
-    PcaProjection,
-    TsneProjection,
-    align,
-    fit_pca,
-    fit_tsne,
-    projection_from_bytes,
-    refreshed,
-)
-from imgclust.projection.tsne import nearby_others, nearest_others
+from imgclust.projection.pca import PcaProjection, align, fit_pca, refreshed
+from imgclust.projection.storage import projection_from_bytes
+from imgclust.projection.tsne import TsneProjection, fit_tsne, nearby_others, nearest_others
 
 
 def rows_of(n: int, d: int, seed: int = 0) -> NDArray[np.float32]:
@@ -46,12 +38,6 @@ def neighbours_agree(
     if others is coordinates:
         np.fill_diagonal(far, np.inf)
     return float((theirs[far.argmin(axis=1)] == member).mean())
-
-
-def test_public_names_are_there_and_sorted() -> None:
-    names = imgclust.projection.__all__
-    assert names == sorted(names, key=lambda name: (not name.isupper(), name))  # constants first
-    assert all(hasattr(imgclust.projection, name) for name in names)
 
 
 @pytest.mark.parametrize("standardise", [False, True])
@@ -307,17 +293,6 @@ def test_a_map_of_a_sample_places_the_others() -> None:
         found.coordinates[placed], member[placed], found.coordinates[fitted], member[fitted]
     )
     assert agreement == 1
-
-
-def test_a_start_keeps_the_map_where_it_was() -> None:
-    rows, _ = groups(150)
-    old = fit_tsne(rows).coordinates
-    start = old.copy()
-    start[-20:] = np.nan
-    new = fit_tsne(rows, start=start).coordinates
-    turned = align(new, start).apply(new)
-    extent = float(np.linalg.norm(old - old.mean(axis=0), axis=1).mean())
-    assert float(np.linalg.norm(turned - old, axis=1).mean()) < 0.5 * extent
 
 
 def test_a_stop_ends_tsne() -> None:

@@ -9,12 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from imgclust.clustering import sweep
+from imgclust.clustering.k_sweep import sweep
 from imgclust.collection import Collection
 from imgclust.config import load
 from imgclust.errors import ClusteringError, StoppedError
 from imgclust.progress import StopFlag
-from imgclust.projection import TsneProjection, fit_classic, projection_from_bytes
+from imgclust.projection.classic import fit_classic
+from imgclust.projection.storage import projection_from_bytes
+from imgclust.projection.tsne import TsneProjection
 from tests.conftest import Open, inside, write_picture
 
 Vectors = NDArray[np.float32]

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError
-from imgclust.projection import HalfWhiteProjection, fit_half_white
+from imgclust.projection.half_white import HalfWhiteProjection, fit_half_white
 from imgclust.projection.pca import unpacked
 
 

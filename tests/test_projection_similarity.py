@@ -7,13 +7,13 @@ import pytest
 from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError
-from imgclust.projection import (
+from imgclust.projection.half_white import (
     HalfWhiteProjection,
     SimilarityProjection,
     fit_half_white,
     fit_similarity,
 )
-from imgclust.projection import similarity_from_bytes as from_bytes
+from imgclust.projection.storage import similarity_from_bytes as from_bytes
 
 Rows = NDArray[np.float32]
 

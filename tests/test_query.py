@@ -18,7 +18,7 @@ from PIL import Image
 
 from imgclust.collection import Collection, Region
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
-from imgclust.terminal import Screen
+from imgclust.terminal.screen import Screen
 from tests.command_line import QUICK, Run
 from tests.conftest import DIMENSIONS, Open, write_picture
 from tests.fakes import FakeEmbedder
@@ -76,7 +76,7 @@ def test_one_image_in_a_list_is_that_image(collection: Collection) -> None:
 
 
 def test_images_that_cancel_out(collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
-    from imgclust.search import Subject, mean_subject
+    from imgclust.search.similar_images import Subject, mean_subject
 
     vector = np.ones(4, np.float32)
     with pytest.raises(ImgclustError, match="nothing in common"):
@@ -188,7 +188,7 @@ def test_a_sheet_says_what_it_shows_of_how_many(
     ) -> None:
         sheets.append((captions, title, subtitle))
 
-    monkeypatch.setattr("imgclust.charts.contact_sheet", drawn)
+    monkeypatch.setattr("imgclust.charts.image_sheet.contact_sheet", drawn)
     rows = run("query", "1", "-n", "4", "--sheet", tmp_path / "a.png", "--json").document[
         "neighbours"
     ]

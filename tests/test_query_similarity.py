@@ -16,9 +16,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from imgclust.catalog import Catalog
-from imgclust.clusters import Similarity, current_similarity
-from imgclust.search import CatalogIndex, QueryResult, Subject, neighbours
+from imgclust.catalog.catalog import Catalog
+from imgclust.clusters.similarity import Similarity, current_similarity
+from imgclust.search.catalog_index import CatalogIndex
+from imgclust.search.similar_images import QueryResult, Subject, neighbours
 from tests.command_line import Run
 from tests.conftest import write_picture
 from tests.made_up_clusters import RECIPE, World

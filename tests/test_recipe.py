@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from imgclust.embedding import Recipe, recipe_of
+from imgclust.embedding.recipe import Recipe, recipe_of
 from imgclust.errors import RecipeError
-from imgclust.weights import Weights
+from imgclust.weights.loader import Weights
 
 TRUNK = Weights("trunk", "trunk", "ab" * 32, Path("trunk.npz"))
 FULL = Weights("file", "full", "cd" * 32, Path("x.h5"))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imgclust.catalog import Catalog
-from imgclust.clusters import history
+from imgclust.catalog.catalog import Catalog
+from imgclust.clusters.clustering_history import history
 from imgclust.errors import StoppedError, UsageError
 from tests.made_up_clusters import State, World, look, wrong_numbers
 

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgclust.catalog import Observation
-from imgclust.images import Again, Decoded, Died, FileStat, Outcome, ReadFailed, Skipped, Unreadable
+from imgclust.catalog.observations import Observation
+from imgclust.images.filestat import FileStat
+from imgclust.images.reader import Again, Decoded, Died, Outcome, ReadFailed, Skipped, Unreadable
 from imgclust.reconcile import (
     MAX_DEATHS,
     MAX_READS,

@@ -13,7 +13,7 @@ import pytest
 
 from imgclust import failpoints, reembed
 from imgclust.collection import Collection
-from imgclust.embedding import Recipe
+from imgclust.embedding.recipe import Recipe
 from imgclust.errors import ImgclustError, LockedError, RecipeError
 from imgclust.locks import FileLock
 from tests.command_line import Run

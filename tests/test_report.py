@@ -15,13 +15,16 @@ import pytest
 from PIL import Image
 
 from imgclust import config
-from imgclust.catalog import Catalog, Content, DescribedCluster, key_of
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import DescribedCluster
+from imgclust.catalog.contents import Content, key_of
 from imgclust.collection import Collection, embedder
 from imgclust.config import Settings
-from imgclust.embedding import recipe_of
+from imgclust.embedding.recipe import recipe_of
 from imgclust.errors import NothingThereError, StoppedError, StorageError, UsageError
-from imgclust.report import MOST_BYTES, ReportResult, html, report
-from imgclust.weights import trunk
+from imgclust.report import html
+from imgclust.report.html_report import MOST_BYTES, ReportResult, report
+from imgclust.weights.loader import trunk
 from tests.command_line import make, runner
 from tests.conftest import DIMENSIONS, Open, inside, write_picture
 from tests.fakes import FakeEmbedder

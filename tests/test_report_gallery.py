@@ -16,9 +16,11 @@ from urllib.parse import unquote
 import pytest
 from PIL import Image
 
-from imgclust.catalog import Entry
+from imgclust.catalog.links import Entry
 from imgclust.collection import Collection
-from imgclust.images import PREVIEWED_FORMATS, Picture, ThumbnailStore, decode
+from imgclust.images.decoder import Picture, decode
+from imgclust.images.headers import PREVIEWED_FORMATS
+from imgclust.images.thumbnails import ThumbnailStore
 from imgclust.report import html, link_pages
 from tests import pictures
 from tests.conftest import Open, inside, write_picture

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from imgclust.clusters.model import all_representatives, representatives_of
 from imgclust.collection import Collection
 from imgclust.errors import StoppedError
 from imgclust.progress import StopFlag
-from imgclust.report import all_representatives, html, representatives_of
+from imgclust.report import html
 from tests.conftest import Open, inside
 from tests.fakes import FakeEmbedder
 
@@ -109,7 +110,7 @@ def test_representatives_are_chosen_once(
         assert set(found) <= members[cluster]
     described = {one.cluster: one.medoid for one in current.described}
     assert {cluster: found[0] for cluster, found in first.items()} == described
-    monkeypatch.setattr("imgclust.clusters.representatives.representatives", None)
+    monkeypatch.setattr("imgclust.clusters.model.representatives", None)
     assert {cluster: chosen(collection, cluster) for cluster in current.cluster_ids} == first
     assert first == all_representatives(
         inside(collection).catalog, current.id, current.cluster_ids, current.recipe

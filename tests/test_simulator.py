@@ -30,16 +30,20 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from imgclust.catalog import key_of
+from imgclust.catalog.contents import key_of
 from imgclust.collection import images as images_module
 from imgclust.collection.context import Context
 from imgclust.config import Settings, Watch
-from imgclust.embedding import Embedder
+from imgclust.embedding.recipe import Embedder
 from imgclust.errors import StorageError
 from imgclust.failpoints import arm
-from imgclust.images import Again, Decoded, FileStat, Outcome, Skipped, Unreadable
-from imgclust.ingest import Dependencies, Event, Ingest, pipeline, root_scan
+from imgclust.images.filestat import FileStat
+from imgclust.images.reader import Again, Decoded, Outcome, Skipped, Unreadable
+from imgclust.ingest import pipeline, root_scan
 from imgclust.ingest.embedding_thread import Batch, Done, EmbeddingThread
+from imgclust.ingest.events import Event
+from imgclust.ingest.loop import Ingest
+from imgclust.ingest.upkeep import Dependencies
 from tests.fakes import FakeEmbedder, FakeEvents, RefusingCatalog
 
 ROOTS = (b"/one", b"/two")

@@ -8,9 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imgclust.catalog import Suggestion
-from imgclust.clusters import SuggestionUpkeep
-from imgclust.clusters.suggestions import find_suggestions, is_due, new_suggestions
+from imgclust.catalog.clusterings import Suggestion
+from imgclust.clusters.suggestions import (
+    SuggestionUpkeep,
+    find_suggestions,
+    is_due,
+    new_suggestions,
+)
 from imgclust.collection.json_documents import document
 from imgclust.progress import StopFlag
 from imgclust.wording import suggested
@@ -272,7 +276,7 @@ def test_what_is_said(suggestion: Suggestion, sentence: str) -> None:
 
 
 def test_status_and_clusters_name_them(run: Run, ready: Path, tmp_path: Path) -> None:
-    from imgclust.catalog import Catalog
+    from imgclust.catalog.catalog import Catalog
 
     assert run("status", "--json").document["suggestions"] == []
     assert run("clusters", "--json").document["suggestions"] == []

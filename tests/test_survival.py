@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from imgclust.catalog import Catalog, schema
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.connection import VERSION
 from imgclust.collection import Collection
 from imgclust.errors import CatalogError, UsageError
 from tests.driver import BURST_POINTS, MOVE_POINTS, Driver, Process, quick_collection
@@ -483,7 +484,7 @@ def made(folder: Path) -> Path:
 
 def from_a_newer_version(path: Path) -> None:
     with sqlite3.connect(path) as database:
-        database.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+        database.execute(f"PRAGMA user_version = {VERSION + 1}")
     database.close()
 
 

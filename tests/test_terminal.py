@@ -19,9 +19,16 @@ from imgclust.collection import (
     Neighbour,
     QueryResult,
 )
-from imgclust.terminal import Screen, clusters, ingest, query, shortened
-from imgclust.terminal.screen import Forecast
-from imgclust.terminal.table import Column, PathsBelowRoots, below_roots, cells, with_name
+from imgclust.terminal import clusters, ingest, query
+from imgclust.terminal.screen import Forecast, Screen
+from imgclust.terminal.table import (
+    Column,
+    PathsBelowRoots,
+    below_roots,
+    cells,
+    shortened,
+    with_name,
+)
 from imgclust.wording import printable
 
 PATHS = [
@@ -269,7 +276,7 @@ def test_questions(answer: str, yes: bool, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_terminal_gets_a_bar_and_colours_that_no_color_takes_away() -> None:
     code = (
-        "from imgclust.terminal import Screen, stdio\n"
+        "from imgclust.terminal import stdio; from imgclust.terminal.screen import Screen\n"
         "stdio.adapt(json=False)\n"
         "screen = Screen()\n"
         "screen.progress('ingesting', 3, 10)\n"

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from imgclust import paths
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.locks import FileLock
 from tests.command_line import Run, Said, runner
 from tests.test_earlier_catalogs import EARLIER, unpacked

@@ -12,7 +12,7 @@ import pytest
 
 from imgclust.collection import Collection
 from imgclust.fs import unreadable
-from imgclust.terminal import roots as tables
+from imgclust.terminal import collections as tables
 from imgclust.terminal import status
 from imgclust.terminal.screen import Screen
 from tests.driver import quick_collection

@@ -16,10 +16,10 @@ from typing import Any
 
 import pytest
 
-import imgclust.watcher
 from imgclust import fs
-from imgclust.watcher import Exclusion, Watcher, scan, watch_limits
 from imgclust.watcher import watcher as watcher_module
+from imgclust.watcher.exclusion import Exclusion
+from imgclust.watcher.watcher import Watcher, scan, watch_limits
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux")
 
@@ -110,11 +110,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     for watcher in made.watchers:
         watcher.stop()
     assert set(threading.enumerate()) <= before
-
-
-def test_public_names_are_sorted() -> None:
-    assert sorted(imgclust.watcher.__all__) == imgclust.watcher.__all__
-    assert all(hasattr(imgclust.watcher, name) for name in imgclust.watcher.__all__)
 
 
 # --- events -----------------------------------------------------------------------------------
@@ -506,7 +501,7 @@ def test_the_real_watch_limit(tmp_path: Path) -> None:
     for number in range(8):
         (tmp_path / f"{number}").mkdir()
     program = (
-        "import os, sys; from imgclust.watcher import Watcher\n"
+        "import os, sys; from imgclust.watcher.watcher import Watcher\n"
         "codes = []\n"
         "watcher = Watcher([os.fsencode(sys.argv[1])], print,"
         " on_trouble=lambda code, sentence: codes.append(code))\n"

@@ -16,21 +16,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import imgclust.weights
 from imgclust.errors import StoppedError, StorageError, UsageError, WeightsError
 from imgclust.progress import StopFlag
-from imgclust.weights import (
-    DownloadError,
-    Weights,
-    cached,
-    choose,
-    download,
-    listing,
-    load,
-    trunk,
-    verify,
-)
-from imgclust.weights.loader import KERNELS, TRUNK_PATH, TRUNK_SHA256
+from imgclust.weights.loader import KERNELS, TRUNK_PATH, TRUNK_SHA256, Weights, load, trunk, verify
+from imgclust.weights.resolver import DownloadError, cached, choose, download, listing
 from tests.weights_files import write_keras_official, write_small_official
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -396,9 +385,3 @@ def test_packing_gives_the_same_bytes_each_time() -> None:
     pack = load_script().pack
     weights = {"b": (np.arange(6, dtype=np.uint8), 0.5, -1.0), "a": (np.ones(2, np.uint8), 1.0, 0)}
     assert pack(weights) == pack(dict(reversed(weights.items())))
-
-
-def test_public_names() -> None:
-    assert imgclust.weights.__all__ == sorted(
-        imgclust.weights.__all__, key=lambda name: (not name.isupper(), name)
-    )

@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from imgclust.catalog import VERSION, marked
+from imgclust.catalog.connection import VERSION
+from imgclust.catalog.copies import marked
 from imgclust.errors import BackupError, NothingThereError, StorageError, UsageError, reason_of
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.wording import printable

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from imgclust import catalog as catalogs
 from imgclust.backup.file import Manifest, extract, read_manifest, verify
-from imgclust.catalog import Catalog, facts_of
+from imgclust.catalog import connection, copies
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.copies import facts_of
 from imgclust.errors import BackupError, CatalogError, StorageError, UsageError, reason_of
 from imgclust.failpoints import passing
 from imgclust.fs import free_bytes, sync_file, sync_folder
@@ -97,7 +98,7 @@ def restore_into(
                 raise BackupError(
                     f"the catalog in {printable(file)} is damaged ({error})"
                 ) from None
-            catalogs.mark(half / CATALOG, catalogs.APPLICATION_ID)
+            copies.mark(half / CATALOG, connection.APPLICATION_ID)
             link_folder, moved = _prepare(half / CATALOG, manifest, folder)
             sync_file(half / CATALOG)
             sync_folder(half)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from imgclust.backup.file import APPLICATION_ID, Manifest, finish, not_a_file, read_manifest
-from imgclust.catalog import Catalog, facts_of
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.copies import facts_of
 from imgclust.errors import (
     BackupError,
     CatalogError,

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import apsw
 import numpy as np
 import numpy.typing as npt
+
+from imgclust.catalog.cursor import Table
 
 # Assignments further out than the outlier distance of their cluster, which the fit has set, but
 # for what a person has put there; and what a person has called an outlier.
@@ -42,20 +43,17 @@ class Distances:
     inertia: float
 
 
-class Assignments:
+class Assignments(Table):
     """The tables assignments, arrivals and representatives.
 
     An assignment is compared with what the fit said of its cluster, in clustering_clusters.
     """
 
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-
     def assign(
         self, clustering: int, rows: Iterable[tuple[int, int, float]], *, arrived: bool
     ) -> None:
         """Store (content, cluster, distance) rows; an assignment that is there is replaced."""
-        self._connection.executemany(
+        self._executemany(
             "INSERT OR REPLACE INTO assignments VALUES (?, ?, ?, ?, ?)",
             (
                 (clustering, content, cluster, distance, int(arrived))
@@ -68,14 +66,14 @@ class Assignments:
         rows = [*rows]
         for content, cluster, _ in rows:
             self._move_arrival(clustering, content, cluster)
-        self._connection.executemany(
+        self._executemany(
             "UPDATE assignments SET cluster = ?, distance = ? WHERE clustering = ? AND content = ?",
             [(cluster, distance, clustering, content) for content, cluster, distance in rows],
         )
 
     def _move_arrival(self, clustering: int, content: int, cluster: int) -> None:
         """An arrival takes its share of the sums of its cluster along to another one."""
-        found = self._connection.execute(
+        found = self._execute(
             "SELECT a.cluster, a.distances / a.contents, a.squares / a.contents FROM arrivals a "
             "JOIN assignments b ON b.clustering = a.clustering AND b.cluster = a.cluster "
             "WHERE b.clustering = ? AND b.content = ? AND b.arrived AND a.contents > 0 "
@@ -85,12 +83,12 @@ class Assignments:
         if found is None:
             return
         before, distance, square = found
-        self._connection.execute(
+        self._execute(
             "UPDATE arrivals SET contents = contents - 1, distances = distances - ?, "
             "squares = squares - ? WHERE clustering = ? AND cluster = ?",
             (distance, square, clustering, before),
         )
-        self._connection.execute(
+        self._execute(
             "INSERT INTO arrivals VALUES (?, ?, 1, ?, ?) ON CONFLICT (clustering, cluster) "
             "DO UPDATE SET contents = contents + 1, distances = distances + excluded.distances, "
             "squares = squares + excluded.squares",
@@ -101,7 +99,7 @@ class Assignments:
         self, clustering: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Contents `(n,)` ascending, clusters `(n,)` and distances `(n,)` of a clustering."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT content, cluster, distance FROM assignments WHERE clustering = ? "
             "ORDER BY content",
             (clustering,),
@@ -114,7 +112,7 @@ class Assignments:
 
     def arrived(self, clustering: int) -> npt.NDArray[np.int64]:
         """Contents `(n,)`, ascending, that came after the fit of a clustering."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT content FROM assignments WHERE clustering = ? AND arrived ORDER BY content",
             (clustering,),
         )
@@ -124,7 +122,7 @@ class Assignments:
         self, clustering: int, clusters: Sequence[int]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Contents `(n,)`, ascending, of some clusters, and the cluster `(n,)` of each."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT content, cluster FROM assignments WHERE clustering = ? AND cluster IN "
             "(SELECT value FROM json_each(?)) ORDER BY content",
             (clustering, json.dumps(list(clusters))),
@@ -136,7 +134,7 @@ class Assignments:
 
     def distances_but(self, clustering: int, clusters: Sequence[int]) -> Distances:
         """Sums over all clusters but these."""
-        row: Any = self._connection.execute(
+        row: Any = self._execute(
             "SELECT total(1 - arrived), total((1 - arrived) * distance), "
             "total(distance * distance) FROM assignments WHERE clustering = ? "
             "AND cluster NOT IN (SELECT value FROM json_each(?))",
@@ -152,14 +150,14 @@ class Assignments:
         So is what was added after change `until`. Goes through up to `limit` of the contents above
         `after`; returns the last of them, None at the end.
         """
-        last = self._connection.execute(
+        last = self._execute(
             "SELECT max(content) FROM (SELECT content FROM assignments WHERE clustering = ? "
             "AND content > ? ORDER BY content LIMIT ?)",
             (old, after, limit),
         ).get
         if last is None:
             return None
-        self._connection.execute(
+        self._execute(
             "INSERT INTO assignments SELECT ?, content, cluster, distance, arrived "
             "FROM assignments WHERE clustering = ? AND content > ? AND content <= ? "
             "AND cluster NOT IN (SELECT value FROM json_each(?)) "
@@ -170,7 +168,7 @@ class Assignments:
 
     def take_over_arrivals(self, old: int, new: int, *, but: Sequence[int]) -> None:
         """Copy the sums of arrivals, those of the clusters `but` left out."""
-        self._connection.execute(
+        self._execute(
             "INSERT INTO arrivals SELECT ?, cluster, contents, distances, squares FROM arrivals "
             "WHERE clustering = ? AND cluster NOT IN (SELECT value FROM json_each(?))",
             (new, old, json.dumps(list(but))),
@@ -178,7 +176,7 @@ class Assignments:
 
     def overlaps(self, old: int, new: int) -> dict[tuple[int, int], int]:
         """Images by (cluster in the one clustering, cluster in the other)."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT o.cluster, n.cluster, count(*) FROM images i "
             "JOIN assignments o ON o.clustering = ? AND o.content = i.content "
             "JOIN assignments n ON n.clustering = ? AND n.content = i.content GROUP BY 1, 2",
@@ -188,7 +186,7 @@ class Assignments:
 
     def cluster_of(self, clustering: int, content: int) -> int | None:
         """Cluster of a content."""
-        value = self._connection.execute(
+        value = self._execute(
             "SELECT cluster FROM assignments WHERE clustering = ? AND content = ?",
             (clustering, content),
         ).get
@@ -196,7 +194,7 @@ class Assignments:
 
     def clusters_of(self, clustering: int, contents: Iterable[int]) -> dict[int, int]:
         """Cluster of those of the contents that the clustering has assigned."""
-        rows = self._connection.executemany(
+        rows = self._executemany(
             "SELECT content, cluster FROM assignments WHERE clustering = ? AND content = ?",
             [(clustering, content) for content in contents],
         )
@@ -208,7 +206,7 @@ class Assignments:
 
         That of a content depends on its own distance only, so that no arrival changes others'.
         """
-        rows = self._connection.executemany(
+        rows = self._executemany(
             "SELECT a.content, a.distance, c.mean_distance FROM assignments a "
             "JOIN clustering_clusters c ON c.clustering = a.clustering AND c.cluster = a.cluster "
             "WHERE a.clustering = ? AND a.content = ?",
@@ -222,7 +220,7 @@ class Assignments:
     def unassigned(self, clustering: int, recipe: str) -> list[int]:
         """Contents embedded by `recipe` that the clustering has not assigned."""
         # EXCEPT walks both indexes side by side; looking each content up costs three times that.
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT content FROM embeddings WHERE recipe = "
             "(SELECT id FROM recipes WHERE name = ?) "
             "EXCEPT SELECT content FROM assignments WHERE clustering = ? ORDER BY 1",
@@ -232,14 +230,14 @@ class Assignments:
 
     def unassign(self, clustering: int, contents: Iterable[int]) -> None:
         """Delete the assignments of contents that have left."""
-        self._connection.executemany(
+        self._executemany(
             "DELETE FROM assignments WHERE clustering = ? AND content = ?",
             [(clustering, content) for content in contents],
         )
 
     def drop_strays(self, clustering: int) -> None:
         """Delete the assignments of all contents that nobody has."""
-        self._connection.execute(
+        self._execute(
             "DELETE FROM assignments WHERE clustering = ? "
             "AND NOT EXISTS (SELECT 1 FROM contents WHERE key = content)",
             (clustering,),
@@ -248,7 +246,7 @@ class Assignments:
     def sizes(self, clustering: int) -> dict[int, int]:
         """Images (not contents) in every cluster of a clustering, empty ones included."""
         # An index counts the contents; most have one image. Looking each up costs four times that.
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT cc.cluster, coalesce(sum(s.images), 0) FROM clustering_clusters cc LEFT JOIN ("
             "SELECT cluster, count(*) AS images FROM assignments WHERE clustering = ?1 "
             "GROUP BY cluster UNION ALL "
@@ -277,7 +275,7 @@ class Assignments:
 
         The nearest first, or by "newest", "oldest" or "name"; at most `limit` unless it is -1.
         """
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT i.id, i.path, i.content, a.distance, i.state = 'missing' FROM assignments a "
             "CROSS JOIN images i ON i.content = a.content "
             f"WHERE a.clustering = ? AND a.cluster = ? ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?",
@@ -291,7 +289,7 @@ class Assignments:
     def count_images_in(self, clustering: int, cluster: int) -> int:
         """Number of images in a cluster."""
         return int(
-            self._connection.execute(
+            self._execute(
                 "SELECT count(*) FROM assignments a CROSS JOIN images i ON i.content = a.content "
                 "WHERE a.clustering = ? AND a.cluster = ?",
                 (clustering, cluster),
@@ -303,14 +301,14 @@ class Assignments:
 
         None for a cluster without images.
         """
-        there = self._connection.execute(
+        there = self._execute(
             "SELECT 1 FROM assignments a JOIN images i ON i.content = a.content "
             "WHERE a.clustering = ? AND a.content = ? AND a.cluster = ? LIMIT 1",
             (clustering, medoid, cluster),
         ).get
         if there is not None:  # all of the cluster need not be read
             return medoid
-        found: int | None = self._connection.execute(
+        found: int | None = self._execute(
             "SELECT a.content FROM assignments a JOIN images i ON i.content = a.content "
             "WHERE a.clustering = ? AND a.cluster = ? ORDER BY a.distance, i.id LIMIT 1",
             (clustering, cluster),
@@ -319,7 +317,7 @@ class Assignments:
 
     def images_in(self, clustering: int, cluster: int) -> list[int]:
         """Ids of the images in a cluster."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT i.id FROM assignments a JOIN images i ON i.content = a.content "
             "WHERE a.clustering = ? AND a.cluster = ? ORDER BY i.id",
             (clustering, cluster),
@@ -328,7 +326,7 @@ class Assignments:
 
     def contents_in(self, clustering: int, cluster: int) -> list[int]:
         """Keys of the contents in a cluster."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT content FROM assignments WHERE clustering = ? AND cluster = ? "
             "ORDER BY +content",  # else all contents are read in that order
             (clustering, cluster),
@@ -347,7 +345,7 @@ class Assignments:
 
     def count_arrivals(self, clustering: int, rows: Iterable[tuple[int, float]]) -> None:
         """Add to the sums of a clustering: the cluster of each arrival, and its distance."""
-        self._connection.executemany(
+        self._executemany(
             "INSERT INTO arrivals VALUES (?, ?, 1, ?, ?) ON CONFLICT (clustering, cluster) "
             "DO UPDATE SET contents = contents + 1, distances = distances + excluded.distances, "
             "squares = squares + excluded.squares",
@@ -356,7 +354,7 @@ class Assignments:
 
     def arrivals(self, clustering: int) -> dict[int, tuple[int, float, float]]:
         """Number of contents that came after the fit, mean and deviation of their distances."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT cluster, contents, distances / contents, squares / contents FROM arrivals "
             "WHERE clustering = ? AND contents > 0",
             (clustering,),
@@ -368,7 +366,7 @@ class Assignments:
 
     def outliers(self, clustering: int) -> dict[int, int]:
         """Images that are outliers of their cluster, by cluster; clusters without are left out."""
-        rows = self._connection.execute(
+        rows = self._execute(
             f"SELECT o.cluster, count(*) FROM ({_OUTLYING}) o CROSS JOIN images i "
             "ON i.content = o.content GROUP BY o.cluster",
             (clustering,),
@@ -377,12 +375,12 @@ class Assignments:
 
     def all_outlying(self, clustering: int) -> set[int]:
         """Contents that are outliers of their cluster."""
-        rows = self._connection.execute(f"SELECT content FROM ({_OUTLYING})", (clustering,))
+        rows = self._execute(f"SELECT content FROM ({_OUTLYING})", (clustering,))
         return {int(content) for (content,) in rows}
 
     def outlying(self, clustering: int, contents: Iterable[int]) -> set[int]:
         """Those of the contents that are outliers of their cluster."""
-        rows = self._connection.executemany(
+        rows = self._executemany(
             f"SELECT a.content FROM assignments a JOIN clustering_clusters cc ON {_ITS} "
             f"WHERE a.clustering = ? AND a.content = ? AND ({_FAR} "
             f"OR a.content IN ({_SAID}'outlier'))",
@@ -392,7 +390,7 @@ class Assignments:
 
     def representatives(self, clustering: int, cluster: int) -> list[int]:
         """Contents kept to show a cluster, in their order; without those that have left it."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT r.content FROM representatives r JOIN assignments a "
             "ON a.clustering = r.clustering AND a.content = r.content AND a.cluster = r.cluster "
             "WHERE r.clustering = ? AND r.cluster = ? ORDER BY r.rank",
@@ -402,11 +400,11 @@ class Assignments:
 
     def keep_representatives(self, clustering: int, shown: Mapping[int, Sequence[int]]) -> None:
         """Keep the contents that show each cluster; a clustering that is gone keeps nothing."""
-        self._connection.executemany(
+        self._executemany(
             "DELETE FROM representatives WHERE clustering = ? AND cluster = ?",
             [(clustering, cluster) for cluster in shown],
         )
-        self._connection.executemany(
+        self._executemany(
             "INSERT INTO representatives SELECT id, ?, ?, ? FROM clusterings WHERE id = ?",
             [
                 (cluster, rank, content, clustering)

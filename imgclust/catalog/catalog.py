@@ -10,27 +10,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from imgclust.catalog import copies, schema
+from imgclust.catalog import copies
 from imgclust.catalog.assignments import Assignments
-from imgclust.catalog.bursts import Bursts
-from imgclust.catalog.clusterings import Clusterings
-from imgclust.catalog.connection import connect, why_not_writable
-from imgclust.catalog.contents import Contents
-from imgclust.catalog.corrections import CorrectionTable
+from imgclust.catalog.clusterings import Clusterings, Suggestions
+from imgclust.catalog.connection import connect, differences, why_not_writable
+from imgclust.catalog.contents import Bursts, Contents
+from imgclust.catalog.corrections import CorrectionTable, Dismissals, DuplicateTable, Removals
 from imgclust.catalog.cursor import DAMAGED, REFUSED, Cursor, damaged, parsed
-from imgclust.catalog.decisions import Dismissals, Removals
 from imgclust.catalog.details import DetailTable
-from imgclust.catalog.duplicates import DuplicateTable
 from imgclust.catalog.feed import Feed, Jobs
 from imgclust.catalog.images import Image, Images, Listing
 from imgclust.catalog.integrity import IntegrityQueries
 from imgclust.catalog.links import LinkLedger, LinkTree
 from imgclust.catalog.moves import FolderMoves, Moves
 from imgclust.catalog.observations import Observations, Requests
-from imgclust.catalog.projections import Projections
+from imgclust.catalog.projections import Projections, Sweeps
 from imgclust.catalog.roots import Mounts, Roots, Volumes
-from imgclust.catalog.suggestions import Suggestions
-from imgclust.catalog.sweeps import Sweeps
 from imgclust.errors import CatalogError, ImgclustError, StorageError
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -215,7 +210,7 @@ class Catalog:
     def damage(self) -> list[str]:
         """What is wrong with the file, at most 20 lines of a kind; empty when all is well."""
         try:
-            rows = schema.differences(self._connection)
+            rows = differences(self._connection)
             rows += [str(row[0]) for row in self._connection.execute("PRAGMA integrity_check(20)")]
             rows += [
                 f"row without its parent in {row[0]}"

@@ -1,4 +1,4 @@
-"""Corrections: what people said about contents, with when and why that ended."""
+"""What people said and decided: corrections, contents taken out, copies found and dismissed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import apsw
+from imgclust.catalog.cursor import Table
 
 _COLUMNS = "id, kind, content, other, cluster, made_by, made, follows, near, ended, reason"
 KINDS = ("in", "not_in", "together", "apart", "outlier")
@@ -54,11 +54,8 @@ class Correction:
         return (self.content,) if self.other is None else (self.content, self.other)
 
 
-class CorrectionTable:
+class CorrectionTable(Table):
     """The tables corrections and correction_steps; the caller holds the transaction."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def add(
         self,
@@ -74,7 +71,7 @@ class CorrectionTable:
         """Store a correction; returns its number. Of a pair the smaller content comes first."""
         if other is not None:
             content, other = min(content, other), max(content, other)
-        self._connection.execute(
+        self._execute(
             "INSERT INTO corrections (kind, content, other, cluster, made_by, made, follows, near) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (kind, content, other, cluster, made_by, time.time(), follows, near),
@@ -108,11 +105,11 @@ class CorrectionTable:
     def some(self) -> bool:
         """True when one counts."""
         sql = "SELECT 1 FROM corrections WHERE ended IS NULL LIMIT 1"
-        return self._connection.execute(sql).get is not None
+        return self._execute(sql).get is not None
 
     def counts(self) -> dict[str, int]:
         """How many count and are about contents that are there, by kind, without followers."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT kind, count(*) FROM corrections WHERE ended IS NULL AND follows IS NULL "
             "AND content IN (SELECT key FROM contents) "
             "AND (other IS NULL OR other IN (SELECT key FROM contents)) GROUP BY kind ORDER BY kind"
@@ -130,11 +127,11 @@ class CorrectionTable:
     def ever_followed(self, lead: int, content: int) -> bool:
         """True when a content follows this correction, or did until a person ended that."""
         sql = "SELECT 1 FROM corrections WHERE follows = ? AND content = ? LIMIT 1"
-        return self._connection.execute(sql, (lead, content)).get is not None
+        return self._execute(sql, (lead, content)).get is not None
 
     def kept(self, clustering: int | None) -> tuple[int, ...]:
         """Ids of a clustering's clusters that contents which are there were put in, ascending."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT DISTINCT c.cluster FROM corrections c JOIN clustering_clusters cc "
             "ON cc.cluster = c.cluster AND cc.clustering = ? WHERE c.ended IS NULL "
             "AND c.kind = 'in' AND c.content IN (SELECT key FROM contents) ORDER BY 1",
@@ -146,7 +143,7 @@ class CorrectionTable:
         """These count no more, and neither do those that follow them."""
         now = time.time()
         for number in numbers:
-            ended = self._connection.execute(
+            ended = self._execute(
                 "UPDATE corrections SET ended = ?, reason = ? WHERE ended IS NULL "
                 "AND (id = ? OR follows = ?) RETURNING content, other",
                 (now, reason, number, number),
@@ -162,12 +159,12 @@ class CorrectionTable:
     def move(self, steps: Mapping[int, int], *, clustering: int) -> None:
         """Corrections (by number) are about other clusters from this clustering on."""
         rows = [(number, after) for number, after in steps.items()]
-        self._connection.executemany(
+        self._executemany(
             "INSERT OR IGNORE INTO correction_steps "
             "SELECT id, ?, cluster, ? FROM corrections WHERE id = ?",
             [(clustering, after, number) for number, after in rows],
         )
-        self._connection.executemany(
+        self._executemany(
             "UPDATE corrections SET cluster = ? WHERE id = ?",
             [(after, number) for number, after in rows],
         )
@@ -181,18 +178,18 @@ class CorrectionTable:
             made_by=one.made_by,
             follows=one.follows or one.id,
         )
-        self._connection.execute(
+        self._execute(
             "INSERT INTO correction_steps VALUES (?, ?, NULL, ?)", (number, clustering, cluster)
         )
 
     def take_back(self, clustering: int) -> None:
         """Undo what a clustering made of corrections, but for those that changed since."""
-        rows: list[Any] = self._connection.execute(
+        rows: list[Any] = self._execute(
             "SELECT s.correction, s.before FROM correction_steps s JOIN corrections c "
             "ON c.id = s.correction AND c.cluster = s.after WHERE s.clustering = ?",
             (clustering,),
         ).fetchall()
-        self._connection.executemany(
+        self._executemany(
             "UPDATE corrections SET cluster = ? WHERE id = ?",
             [(before, number) for number, before in rows if before is not None],
         )
@@ -209,14 +206,125 @@ class CorrectionTable:
 
     def _queue_pages(self, contents: Iterable[Any]) -> None:
         """Pages on which these contents are marked, or no more, need to be made again."""
-        self._connection.executemany(
+        self._executemany(
             "INSERT OR IGNORE INTO page_queue SELECT l.folder FROM images i "
             "JOIN link_ledger l ON l.image = i.id WHERE i.content = ?",
             [(content,) for content in contents],
         )
 
     def _select(self, condition: str, *values: object) -> list[Correction]:
-        rows: list[Any] = self._connection.execute(
+        rows: list[Any] = self._execute(
             f"SELECT {_COLUMNS} FROM corrections WHERE {condition}", tuple(values)
         ).fetchall()
         return [Correction(*row) for row in rows]
+
+
+class Removals(Table):
+    """The tables removals and removals_unread."""
+
+    def put(self, sha256: bytes, path: bytes, inode: int) -> None:
+        """A file of this content was taken out, or stays out as others of its content were."""
+        self._execute(
+            "INSERT OR REPLACE INTO removals VALUES (?, ?, ?, ?)",
+            (sha256, inode, path, time.time()),
+        )
+
+    def forget(self, sha256: bytes) -> None:
+        """Files of this content come in again."""
+        self._execute("DELETE FROM removals WHERE sha256 = ?", (sha256,))
+
+    def among(self, digests: Iterable[bytes]) -> set[bytes]:
+        """Those of the SHA-256 whose content was taken out."""
+        rows = self._executemany(
+            "SELECT sha256 FROM removals WHERE sha256 = ? LIMIT 1", [(one,) for one in digests]
+        )
+        return {bytes(sha256) for (sha256,) in rows}
+
+    def files(self, sha256: bytes) -> list[tuple[bytes, int]]:
+        """The files of a content that are out, as last seen: path and inode."""
+        rows = self._execute("SELECT path, inode FROM removals WHERE sha256 = ?", (sha256,))
+        return [(bytes(path), int(inode)) for path, inode in rows]
+
+    def unread(self) -> list[bytes]:
+        """Paths that an older version took out without noting their content."""
+        rows = self._execute("SELECT path FROM removals_unread ORDER BY path")
+        return [bytes(path) for (path,) in rows]
+
+    def read(self, path: bytes) -> None:
+        """The content of such a path is noted, or the file is another one now."""
+        self._execute("DELETE FROM removals_unread WHERE path = ?", (path,))
+
+
+class Dismissals(Table):
+    """The table dismissed: pairs of contents, the smaller key first."""
+
+    def add(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """These pairs of contents (a content with itself: its copies) are not duplicates."""
+        self._executemany(
+            "INSERT OR IGNORE INTO dismissed VALUES (?, ?)", [_ordered(pair) for pair in pairs]
+        )
+
+    def remove(self, pairs: Iterable[tuple[int, int]]) -> None:
+        """These pairs of contents may be duplicates again."""
+        self._executemany(
+            "DELETE FROM dismissed WHERE content = ? AND other = ?",
+            [_ordered(pair) for pair in pairs],
+        )
+
+    def pairs(self) -> set[tuple[int, int]]:
+        """The pairs of contents that are not duplicates, the smaller key first."""
+        rows = self._execute("SELECT content, other FROM dismissed")
+        return {(int(content), int(other)) for content, other in rows}
+
+
+def _ordered(pair: tuple[int, int]) -> tuple[int, int]:
+    return min(pair), max(pair)
+
+
+@dataclass(frozen=True)
+class KnownCopy:
+    """An image of a group of copies: its relation to the best one, which comes first."""
+
+    image: int
+    content: int
+    path: bytes
+    format: str
+    missing: bool
+    relation: str
+
+
+class DuplicateTable(Table):
+    """The table duplicates; whoever writes holds the transaction."""
+
+    def put(self, groups: Iterable[Sequence[tuple[int, int, str]]]) -> None:
+        """Keep these groups instead of the earlier ones: image, content and relation of each."""
+        self._execute("DELETE FROM duplicates")
+        self._executemany(
+            "INSERT INTO duplicates VALUES (?, ?, ?, ?, ?)",
+            (
+                (number, place, *copy)
+                for number, group in enumerate(groups)
+                for place, copy in enumerate(group)
+            ),
+        )
+
+    def forget(self, images: Iterable[int]) -> None:
+        """These images are in no group any more."""
+        self._executemany("DELETE FROM duplicates WHERE image = ?", [(image,) for image in images])
+
+    def groups(self) -> list[list[KnownCopy]]:
+        """The groups whose images are still there and as they were, at least two of each."""
+        found: dict[int, list[KnownCopy]] = {}
+        rows = self._execute(
+            "SELECT d.number, i.id, i.content, i.path, c.format, i.state = 'missing', "
+            "d.relation FROM duplicates d "
+            "JOIN images i ON i.id = d.image AND i.content = d.content "
+            "JOIN contents c ON c.key = d.content "
+            "ORDER BY d.number, d.place"
+        )
+        for number, image, content, path, kind, missing, relation in rows:
+            copy = KnownCopy(
+                int(image), int(content), bytes(path), str(kind), bool(missing), str(relation)
+            )
+            found.setdefault(int(number), []).append(copy)
+        return [group for group in found.values() if len(group) > 1]

@@ -70,6 +70,19 @@ class Cursor(apsw.Cursor):
             raise in_words(error, self.connection.filename) from error
 
 
+class Table:
+    """What reads and writes some tables of a catalog; `Catalog` has one of each."""
+
+    def __init__(self, connection: apsw.Connection) -> None:
+        self._connection = connection
+        self._execute = connection.execute
+        self._executemany = connection.executemany
+
+    def _parsed(self, text: str) -> Any:
+        """What a JSON text of ours holds; a `CatalogError` when it is damaged."""
+        return parsed(text, self._connection.filename)
+
+
 def in_words(error: Exception, path: str) -> ImgclustError:
     """What SQLite raised, as an error of ours."""
     if isinstance(error, apsw.FullError):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import apsw
+from imgclust.catalog.cursor import Table
 
 _CHUNK = 5000
 
@@ -41,15 +41,12 @@ LEFT JOIN details d ON d.content = i.content LEFT JOIN observations o ON o.path 
 """
 
 
-class DetailTable:
+class DetailTable(Table):
     """The table details."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def put(self, rows: Iterable[tuple[int, Details]]) -> None:
         """Note the details of contents; earlier ones are replaced."""
-        self._connection.executemany(
+        self._executemany(
             "INSERT INTO details VALUES (?, ?, ?, ?) ON CONFLICT (content) DO UPDATE SET "
             "taken = excluded.taken, camera = excluded.camera, damage = excluded.damage",
             [(key, one.taken, one.camera, one.damage) for key, one in rows],
@@ -57,7 +54,7 @@ class DetailTable:
 
     def lacking(self, *, after: int, limit: int) -> list[int]:
         """Contents above `after` whose details were never read, in the order of their keys."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT key FROM contents c WHERE key > ? AND NOT EXISTS "
             "(SELECT 1 FROM details d WHERE d.content = c.key) ORDER BY key LIMIT ?",
             (after, limit),
@@ -67,7 +64,7 @@ class DetailTable:
     def count_damaged(self) -> int:
         """Number of images whose file is damaged and gives a picture nevertheless."""
         return int(
-            self._connection.execute(
+            self._execute(
                 "SELECT count(*) FROM details d JOIN images i ON i.content = d.content "
                 "WHERE d.damage <> ''"
             ).get
@@ -75,7 +72,7 @@ class DetailTable:
 
     def damaged(self, *, limit: int = -1) -> list[tuple[int, bytes, str]]:
         """These images: id, path, and what is damaged, by path; `limit` unless it is -1."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT i.id, i.path, d.damage FROM details d JOIN images i ON i.content = d.content "
             "WHERE d.damage <> '' ORDER BY i.path LIMIT ?",
             (limit,),
@@ -87,7 +84,7 @@ class DetailTable:
         found: dict[int, Facts] = {}
         for start in range(0, len(images), _CHUNK):
             part = json.dumps([int(one) for one in images[start : start + _CHUNK]])
-            rows = self._connection.execute(
+            rows = self._execute(
                 f"{_FACTS} WHERE i.id IN (SELECT value FROM json_each(?))", (part,)
             )
             found.update(_facts(rows))
@@ -97,9 +94,7 @@ class DetailTable:
         """The facts of all images, some at a time, by id."""
         after = 0
         while True:
-            rows = self._connection.execute(
-                f"{_FACTS} WHERE i.id > ? ORDER BY i.id LIMIT ?", (after, _CHUNK)
-            )
+            rows = self._execute(f"{_FACTS} WHERE i.id > ? ORDER BY i.id LIMIT ?", (after, _CHUNK))
             page = list(_facts(rows))
             yield from page
             if len(page) < _CHUNK:

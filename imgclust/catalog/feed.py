@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import apsw
+from imgclust.catalog.cursor import Table
 
 _KEPT_JOBS = 200
 
@@ -39,29 +39,26 @@ class StoredJob:
     document: dict[str, Any] | None
 
 
-class Feed:
+class Feed(Table):
     """The table feed. Triggers fill and prune it: see the migrations."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def stream(self) -> str:
         """What tells this catalog's numbers from those of another one."""
-        return str(self._connection.execute("SELECT stream FROM feed_stream").get)
+        return str(self._execute("SELECT stream FROM feed_stream").get)
 
     def last(self) -> int:
         """The number of the newest change, 0 before the first; numbers are never used again."""
-        row = self._connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'feed'").get
+        row = self._execute("SELECT seq FROM sqlite_sequence WHERE name = 'feed'").get
         return 0 if row is None else int(row)
 
     def first(self) -> int:
         """The number of the oldest change that is kept; where none is, that of the next one."""
-        row = self._connection.execute("SELECT min(id) FROM feed").get
+        row = self._execute("SELECT min(id) FROM feed").get
         return self.last() + 1 if row is None else int(row)
 
     def after(self, number: int, limit: int) -> list[FeedRow]:
         """The changes after this one, oldest first."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT f.id, f.at, f.kind, f.image, coalesce(f.cluster, a.cluster), f.message "
             "FROM feed f LEFT JOIN images i ON i.id = f.image "
             "LEFT JOIN assignments a ON a.content = i.content AND a.clustering = "
@@ -72,26 +69,23 @@ class Feed:
         return [FeedRow(*row) for row in rows]
 
 
-class Jobs:
+class Jobs(Table):
     """The table jobs."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def begin(self, command: str, arguments: dict[str, Any], *, process: str) -> int:
         """Note that a job runs now; returns its id. The oldest leave."""
-        self._connection.execute(
+        self._execute(
             "INSERT INTO jobs (command, arguments, state, process, begun) "
             "VALUES (?, ?, 'running', ?, ?)",
             (command, json.dumps(arguments), process, time.time()),
         )
         job = int(self._connection.last_insert_rowid())
-        self._connection.execute("DELETE FROM jobs WHERE id <= ?", (job - _KEPT_JOBS,))
+        self._execute("DELETE FROM jobs WHERE id <= ?", (job - _KEPT_JOBS,))
         return job
 
     def end(self, job: int, state: str, document: dict[str, Any]) -> None:
         """Note how a job ended, and with what."""
-        self._connection.execute(
+        self._execute(
             "UPDATE jobs SET state = ?, ended = ?, document = ? WHERE id = ?",
             (state, time.time(), json.dumps(document), job),
         )
@@ -105,7 +99,7 @@ class Jobs:
         return list(self._some("ORDER BY id DESC"))
 
     def _some(self, where: str, *values: int) -> Iterator[StoredJob]:
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT id, command, arguments, state, process, begun, ended, document "
             f"FROM jobs {where}",
             values,

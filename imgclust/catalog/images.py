@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import apsw
 import numpy as np
 import numpy.typing as npt
+
+from imgclust.catalog.cursor import Table
 
 _COLUMNS = "id, path, root, content, state, misses, added, inode, doubt, kept"
 
@@ -52,11 +53,8 @@ def bounds_below(folder: bytes) -> tuple[bytes, bytes]:
     return top + b"/", top + b"0"  # b"0" follows b"/" in ASCII
 
 
-class Images:
+class Images(Table):
     """The table images."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def get(self, image: int) -> Image | None:
         """The image with this id; none has a number that SQLite cannot hold."""
@@ -72,7 +70,7 @@ class Images:
 
     def some(self, ids: Sequence[int]) -> dict[int, Image]:
         """Those of the images `ids` that exist, by id."""
-        rows = self._connection.executemany(
+        rows = self._executemany(
             f"SELECT {_COLUMNS} FROM images WHERE id = ?", [(image,) for image in ids]
         )
         return {row[0]: Image(*row) for row in rows}
@@ -83,14 +81,14 @@ class Images:
 
     def present_contents(self) -> npt.NDArray[np.int64]:
         """Contents `(n,)`, ascending, of the images that are not missing."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT DISTINCT content FROM images WHERE state <> 'missing' ORDER BY content"
         )
         return np.fromiter((row[0] for row in rows), np.int64)
 
     def with_contents(self, contents: Iterable[int]) -> Iterator[Image]:
         """All images with these contents, in their order, oldest first."""
-        rows = self._connection.executemany(
+        rows = self._executemany(
             f"SELECT {_COLUMNS} FROM images WHERE content = ? ORDER BY id",
             [(key,) for key in contents],
         )
@@ -98,12 +96,12 @@ class Images:
 
     def all(self) -> Iterator[Image]:
         """All images by id."""
-        for row in self._connection.execute(f"SELECT {_COLUMNS} FROM images ORDER BY id"):
+        for row in self._execute(f"SELECT {_COLUMNS} FROM images ORDER BY id"):
             yield Image(*row)
 
     def page_of_root(self, root: int, *, after: int, limit: int) -> list[Image]:
         """Images of a root with an id above `after`, by id."""
-        rows = self._connection.execute(
+        rows = self._execute(
             f"SELECT {_COLUMNS} FROM images WHERE root = ? AND id > ? ORDER BY id LIMIT ?",
             (root, after, limit),
         )
@@ -111,7 +109,7 @@ class Images:
 
     def newest_of_root(self, root: int, limit: int, *, but: bytes) -> list[bytes]:
         """Paths of the newest images of a root that are there, without one path."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT path FROM images WHERE root = ? AND state = 'present' AND path <> ? "
             "ORDER BY id DESC LIMIT ?",
             (root, but, limit),
@@ -126,7 +124,7 @@ class Images:
     def count_missing(self, root: int | None = None) -> int:
         """Number of images that are not where they were."""
         return int(
-            self._connection.execute(
+            self._execute(
                 "SELECT count(*) FROM images WHERE state = 'missing' AND (?1 IS NULL OR root = ?1)",
                 (root,),
             ).get
@@ -135,8 +133,7 @@ class Images:
     def gone(self, misses: int, limit: int) -> list[Image]:
         """Images that as many scans have missed, in roots and below mounts that are not held."""
         held = [
-            bytes(path)
-            for (path,) in self._connection.execute("SELECT path FROM mounts WHERE held NOTNULL")
+            bytes(path) for (path,) in self._execute("SELECT path FROM mounts WHERE held NOTNULL")
         ]
         bounds = [bound for path in held for bound in bounds_below(path)]
         return self._many(
@@ -155,7 +152,7 @@ class Images:
     def count_below(self, folder: bytes, root: int) -> int:
         """Number of images of a root below a folder, missing ones included."""
         return int(
-            self._connection.execute(
+            self._execute(
                 "SELECT count(*) FROM images WHERE path > ? AND path < ? AND root = ?",
                 (*bounds_below(folder), root),
             ).get
@@ -164,7 +161,7 @@ class Images:
     def count_missing_below(self, folder: bytes, root: int) -> int:
         """Number of images of a root below a folder that are missing."""
         return int(
-            self._connection.execute(
+            self._execute(
                 "SELECT count(*) FROM images WHERE state = 'missing' AND root = ?3 "
                 "AND +path > ?1 AND +path < ?2",
                 (*bounds_below(folder), root),
@@ -178,7 +175,7 @@ class Images:
 
         Root and path of each, and the path of the newer one; at most so many.
         """
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT m.root, m.path, p.path FROM images m JOIN images p ON p.content = m.content "
             "AND p.id > m.id AND p.state = 'present' AND p.root NOT IN "
             "(SELECT value FROM json_each(?1)) WHERE m.state = 'missing' OR m.root IN "
@@ -190,7 +187,7 @@ class Images:
     def count_away_below(self, folder: bytes, roots: Sequence[int]) -> int:
         """Number of images below a folder that are missing, or of `roots`."""
         return int(
-            self._connection.execute(
+            self._execute(
                 "SELECT count(*) FROM images WHERE path > ? AND path < ? AND (state = 'missing' "
                 "OR root IN (SELECT value FROM json_each(?)))",
                 (*bounds_below(folder), json.dumps(list(roots))),
@@ -199,7 +196,7 @@ class Images:
 
     def insert(self, path: bytes, root: int, content: int, *, inode: int = 0) -> int:
         """Add an image; its id was never used before."""
-        self._connection.execute(
+        self._execute(
             "INSERT INTO images (path, root, content, added, inode) VALUES (?, ?, ?, ?, ?)",
             (path, root, content, time.time(), inode),
         )
@@ -212,13 +209,13 @@ class Images:
         now = time.time()
         # Ids that are given cost a third of ids that SQLite chooses and returns one by one.
         first = 1 + int(
-            self._connection.execute(
+            self._execute(
                 "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'images'"
             ).get
             or 0
         )
         ids = list(range(first, first + len(rows)))
-        self._connection.executemany(
+        self._executemany(
             "INSERT INTO images (id, path, root, content, added, inode) VALUES (?, ?, ?, ?, ?, ?)",
             [
                 (image, *row, now, inode)
@@ -229,14 +226,14 @@ class Images:
 
     def occupied(self, paths: Iterable[bytes]) -> set[bytes]:
         """Those of the paths that an image has."""
-        rows = self._connection.executemany(
+        rows = self._executemany(
             "SELECT path FROM images WHERE path = ?", [(path,) for path in paths]
         )
         return {bytes(path) for (path,) in rows}
 
     def move(self, image: int, path: bytes, root: int, *, inode: int = 0) -> None:
         """Give the image another path; id, content and cluster stay."""
-        self._connection.execute(
+        self._execute(
             "UPDATE images SET path = ?, root = ?, inode = ?, state = 'present', misses = 0, "
             "doubt = '', former = NULL, kept = NULL WHERE id = ?",
             (path, root, inode, image),
@@ -244,11 +241,11 @@ class Images:
 
     def relocate(self, path: bytes, root: int) -> None:
         """The image at this path belongs to another root now."""
-        self._connection.execute("UPDATE images SET root = ? WHERE path = ?", (root, path))
+        self._execute("UPDATE images SET root = ? WHERE path = ?", (root, path))
 
     def set_content(self, image: int, content: int, *, inode: int = 0) -> None:
         """The file was replaced in place: same image, other content."""
-        self._connection.execute(
+        self._execute(
             "UPDATE images SET content = ?, inode = ?, state = 'present', misses = 0, doubt = '', "
             "kept = NULL WHERE id = ?",
             (content, inode, image),
@@ -257,7 +254,7 @@ class Images:
     def found(self, image: int, *, inode: int | None = None) -> None:
         """The image is where it should be, in the file with this inode."""
         self._queue_pages([image], "missing")
-        self._connection.execute(
+        self._execute(
             "UPDATE images SET state = 'present', misses = 0, doubt = '', kept = NULL, "
             "inode = coalesce(?, inode) WHERE id = ?",
             (inode, image),
@@ -267,7 +264,7 @@ class Images:
         """The images are missing; `scans` healthy scans (0 for a mere event) more have shown it."""
         away = list(images)
         self._queue_pages(away, "present")
-        self._connection.executemany(
+        self._executemany(
             "UPDATE images SET state = 'missing', misses = misses + ?, doubt = '' WHERE id = ? "
             "AND doubt <> 'displaced'",
             [(scans, image) for image in away],
@@ -275,7 +272,7 @@ class Images:
 
     def _queue_pages(self, images: Sequence[int], state: str) -> None:
         """Pages on which images of this state are shown need to be made again."""
-        self._connection.executemany(
+        self._executemany(
             "INSERT OR IGNORE INTO page_queue SELECT l.folder FROM link_ledger l "
             "JOIN images i ON i.id = l.image WHERE l.image = ? AND i.state = ?",
             [(image, state) for image in images],
@@ -283,20 +280,18 @@ class Images:
 
     def delete(self, image: int) -> None:
         """Remove the row; the caller drops the content when this was its last image."""
-        self._connection.execute("DELETE FROM images WHERE id = ?", (image,))
+        self._execute("DELETE FROM images WHERE id = ?", (image,))
 
     def count(self, root: int | None = None) -> int:
         """Number of images, missing ones included."""
         if root is None:
-            return int(self._connection.execute("SELECT count(*) FROM images").get)
-        return int(
-            self._connection.execute("SELECT count(*) FROM images WHERE root = ?", (root,)).get
-        )
+            return int(self._execute("SELECT count(*) FROM images").get)
+        return int(self._execute("SELECT count(*) FROM images WHERE root = ?", (root,)).get)
 
     def oldest(self, contents: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Id of the oldest image of each of the contents `(n,)`, ascending; 0 for none."""
         found = np.zeros(len(contents), np.int64)
-        rows = self._connection.execute("SELECT content, min(id) FROM images GROUP BY content")
+        rows = self._execute("SELECT content, min(id) FROM images GROUP BY content")
         for content, image in rows:
             row = int(np.searchsorted(contents, content))
             if row < len(contents) and contents[row] == content:
@@ -305,12 +300,12 @@ class Images:
 
     def counts_by_content(self) -> dict[int, int]:
         """Number of images of every content."""
-        rows = self._connection.execute("SELECT content, count(*) FROM images GROUP BY content")
+        rows = self._execute("SELECT content, count(*) FROM images GROUP BY content")
         return {int(content): int(count) for content, count in rows}
 
     def counts_of(self, contents: Iterable[int]) -> dict[int, int]:
         """Number of images of these contents."""
-        rows = self._connection.executemany(
+        rows = self._executemany(
             "SELECT ?1, count(*) FROM images WHERE content = ?1", [(one,) for one in contents]
         )
         return {int(content): int(count) for content, count in rows}
@@ -320,9 +315,7 @@ class Images:
         return found[0] if found else None
 
     def _many(self, condition: str, *values: object) -> list[Image]:
-        rows = self._connection.execute(
-            f"SELECT {_COLUMNS} FROM images WHERE {condition}", tuple(values)
-        )
+        rows = self._execute(f"SELECT {_COLUMNS} FROM images WHERE {condition}", tuple(values))
         return [Image(*row) for row in rows]
 
 
@@ -344,24 +337,21 @@ class ListedImage:
     missing: bool = False
 
 
-class Listing:
+class Listing(Table):
     """Reads images with their assignments, coordinates and embeddings."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def paths(self) -> Iterator[bytes]:
         """Paths of all images."""
-        for (path,) in self._connection.execute("SELECT path FROM images"):
+        for (path,) in self._execute("SELECT path FROM images"):
             yield path
 
     def last(self) -> int:
         """Id of the newest image, 0 when there is none."""
-        return int(self._connection.execute("SELECT coalesce(max(id), 0) FROM images").get)
+        return int(self._execute("SELECT coalesce(max(id), 0) FROM images").get)
 
     def count_by_cluster(self, *, after: int, clustering: int | None) -> Counter[int | None]:
         """Images with an id above `after` in each cluster; None for those in none."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT a.cluster, count(*) FROM images i LEFT JOIN assignments a "
             "ON a.clustering = ? AND a.content = i.content WHERE i.id > ? GROUP BY a.cluster",
             (clustering, after),
@@ -370,12 +360,12 @@ class Listing:
 
     def ids(self) -> npt.NDArray[np.int64]:
         """Ids of all images, ascending."""
-        rows = self._connection.execute("SELECT id FROM images ORDER BY id")
+        rows = self._execute("SELECT id FROM images ORDER BY id")
         return np.fromiter((image for (image,) in rows), np.int64)
 
     def copied(self) -> list[tuple[int, int]]:
         """Contents that several images have and nobody dismissed, and how many: most first."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT i.content, count(*) FROM images i WHERE i.state = 'present' "
             "AND NOT EXISTS (SELECT 1 FROM dismissed d WHERE d.content = i.content "
             "AND d.other = i.content) GROUP BY i.content HAVING count(*) > 1 "
@@ -400,8 +390,8 @@ class Listing:
         clustering, projection, recipe
             Whose clusters, coordinates and embeddings; None for none.
         """
-        number = self._connection.execute("SELECT id FROM recipes WHERE name = ?", (recipe,)).get
-        rows = self._connection.execute(
+        number = self._execute("SELECT id FROM recipes WHERE name = ?", (recipe,)).get
+        rows = self._execute(
             _PAGE,
             {
                 "after": after,

@@ -8,6 +8,7 @@ import apsw
 import numpy as np
 import numpy.typing as npt
 
+from imgclust.catalog.cursor import Table
 from imgclust.errors import ClusteringError
 from imgclust.wording import printable
 
@@ -21,11 +22,8 @@ def sqlite_version() -> tuple[int, int, int]:
     return major, minor, patch
 
 
-class IntegrityQueries:
+class IntegrityQueries(Table):
     """Questions whose answer is an empty list when all is well."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def contents_without_images(self) -> list[int]:
         """Keys of contents that no image has."""
@@ -67,7 +65,7 @@ class IntegrityQueries:
 
     def images_without_observation(self) -> list[tuple[bytes, int]]:
         """Path and root of images without a record of their file."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT path, root FROM images WHERE NOT EXISTS "
             "(SELECT 1 FROM observations o WHERE o.path = images.path) ORDER BY path"
         )
@@ -75,14 +73,14 @@ class IntegrityQueries:
 
     def done_without_image(self) -> list[bytes]:
         """Paths that are said to be in, and have no image."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT path FROM observations WHERE state = 'done' AND NOT EXISTS "
             "(SELECT 1 FROM images i WHERE i.path = observations.path) ORDER BY path"
         )
         return [bytes(path) for (path,) in rows]
 
     def _numbers(self, sql: str, *values: Any) -> list[int]:
-        return [int(row[0]) for row in self._connection.execute(sql, values)]
+        return [int(row[0]) for row in self._execute(sql, values)]
 
 
 def finite(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:

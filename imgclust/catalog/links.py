@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 import apsw
 
+from imgclust.catalog.cursor import Table
+
 # folder, entry, image, target, mode, state, device, inode, size, mtime_ns
 LedgerValues = tuple[
     bytes,
@@ -53,7 +55,7 @@ class Entry(NamedTuple):
     missing: bool
 
 
-class LinkLedger:
+class LinkLedger(Table):
     """The tables link_ledger, link_queue, link_steps and page_queue.
 
     `put`, `forget` and `queue_all_pages` are durable transactions; whoever calls another method
@@ -65,7 +67,7 @@ class LinkLedger:
         connection: apsw.Connection,
         transaction: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self._connection = connection
+        super().__init__(connection)
         self._transaction = transaction
 
     def all(self) -> list[LedgerValues]:
@@ -92,12 +94,12 @@ class LinkLedger:
 
     def folders(self) -> list[bytes]:
         """Folders that hold an entry of ours."""
-        rows = self._connection.execute("SELECT DISTINCT folder FROM link_ledger ORDER BY folder")
+        rows = self._execute("SELECT DISTINCT folder FROM link_ledger ORDER BY folder")
         return [bytes(folder) for (folder,) in rows]
 
     def orphans(self) -> list[int]:
         """Images that have an entry and are not in the catalog any more."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT DISTINCT image FROM link_ledger WHERE NOT EXISTS "
             "(SELECT 1 FROM images WHERE id = image) ORDER BY image"
         )
@@ -106,7 +108,7 @@ class LinkLedger:
     def put(self, rows: Sequence[LedgerValues]) -> None:
         """Insert or replace rows."""
         with self._transaction():
-            self._connection.executemany(
+            self._executemany(
                 "INSERT OR REPLACE INTO link_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows
             )
             self._queue_pages(row[0] for row in rows)
@@ -114,29 +116,25 @@ class LinkLedger:
     def forget(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """Delete rows by (folder, entry)."""
         with self._transaction():
-            self._connection.executemany(
-                "DELETE FROM link_ledger WHERE folder = ? AND entry = ?", entries
-            )
+            self._executemany("DELETE FROM link_ledger WHERE folder = ? AND entry = ?", entries)
             self._queue_pages(folder for folder, _ in entries)
 
     def count(self) -> int:
         """Number of entries that are made."""
-        return int(
-            self._connection.execute("SELECT count(*) FROM link_ledger WHERE state = 'done'").get
-        )
+        return int(self._execute("SELECT count(*) FROM link_ledger WHERE state = 'done'").get)
 
     # The queue: images whose links need a look
 
     def queue_links(self, images: Iterable[int]) -> None:
         """Say that the links of these images need a look (an absent image loses its link)."""
-        self._connection.executemany(
+        self._executemany(
             "INSERT INTO link_queue (image) VALUES (?)", ((image,) for image in images)
         )
 
     def queue_links_of(self, contents: Iterable[int]) -> int:
         """Say that the links of all images with these contents need a look; returns how many."""
         before = self._connection.total_changes()
-        self._connection.executemany(
+        self._executemany(
             "INSERT INTO link_queue (image) SELECT id FROM images WHERE content = ?",
             [(content,) for content in contents],
         )
@@ -144,7 +142,7 @@ class LinkLedger:
 
     def queued_links(self, limit: int) -> tuple[int, list[int]]:
         """The oldest queued images, each once, and the sequence up to which they reach."""
-        rows: list[Any] = self._connection.execute(
+        rows: list[Any] = self._execute(
             "SELECT sequence, image FROM link_queue ORDER BY sequence LIMIT ?", (limit,)
         ).fetchall()
         if not rows:
@@ -153,11 +151,11 @@ class LinkLedger:
 
     def count_queued_links(self) -> int:
         """Number of looks that the links of images need."""
-        return int(self._connection.execute("SELECT count(*) FROM link_queue").get)
+        return int(self._execute("SELECT count(*) FROM link_queue").get)
 
     def unqueue_links(self, until: int) -> None:
         """The queue is done up to this sequence."""
-        self._connection.execute("DELETE FROM link_queue WHERE sequence <= ?", (until,))
+        self._execute("DELETE FROM link_queue WHERE sequence <= ?", (until,))
 
     # Reviews: which links another clustering makes due
 
@@ -167,8 +165,8 @@ class LinkLedger:
         Elsewhere than this clustering had it, or (None) wherever that was: all links.
         """
         if clustering is None:
-            self._connection.execute("DELETE FROM link_steps")
-        self._connection.execute("INSERT INTO link_steps (clustering) VALUES (?)", (clustering,))
+            self._execute("DELETE FROM link_steps")
+        self._execute("INSERT INTO link_steps (clustering) VALUES (?)", (clustering,))
 
     def share_to_review(self) -> float:
         """About which share of the contents is to be reviewed; more than 1 where it is twice.
@@ -176,45 +174,45 @@ class LinkLedger:
         Their keys are the beginnings of hashes, and so spread evenly: nothing is counted.
         """
         left = "SELECT coalesce(sum(1 - max(after, 0) / 9223372036854775807.0), 0) FROM link_steps"
-        return float(self._connection.execute(left).get)
+        return float(self._execute(left).get)
 
     @property
     def reviews(self) -> bool:
         """True when a review is not at its end."""
-        return self._connection.execute("SELECT 1 FROM link_steps LIMIT 1").get is not None
+        return self._execute("SELECT 1 FROM link_steps LIMIT 1").get is not None
 
     def review(self, *, rows: int) -> None:
         """Queue what the oldest review makes due among its next `rows` contents."""
-        first: Any = self._connection.execute(
+        first: Any = self._execute(
             "SELECT id, clustering, after FROM link_steps ORDER BY id LIMIT 1"
         ).fetchone()
         if first is None:
             return
         number, clustering, after = first
-        found: Any = self._connection.execute(
+        found: Any = self._execute(
             "SELECT max(key), count(*) FROM "
             "(SELECT key FROM contents WHERE key > ? ORDER BY key LIMIT ?)",
             (after, rows),
         ).fetchone()
         last, count = found
-        self._connection.execute(_ELSEWHERE, (clustering, after, last))
+        self._execute(_ELSEWHERE, (clustering, after, last))
         if count < rows:
-            self._connection.execute("DELETE FROM link_steps WHERE id = ?", (number,))
+            self._execute("DELETE FROM link_steps WHERE id = ?", (number,))
         else:
-            self._connection.execute("UPDATE link_steps SET after = ? WHERE id = ?", (last, number))
+            self._execute("UPDATE link_steps SET after = ? WHERE id = ?", (last, number))
 
     # Pages of the link folder
 
     def sizes(self) -> dict[bytes, int]:
         """Number of entries of every folder that has some."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT folder, count(*) FROM link_ledger WHERE state = 'done' GROUP BY folder"
         )
         return {bytes(folder): int(number) for folder, number in rows}
 
     def entries(self, folder: bytes) -> list[Entry]:
         """Entries of a folder by name."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT l.entry, i.id, i.path, i.content, c.format, i.state = 'missing' "
             "FROM link_ledger l JOIN images i ON i.id = l.image "
             "JOIN contents c ON c.key = i.content "
@@ -228,7 +226,7 @@ class LinkLedger:
 
     def queue_pages_of(self, contents: Iterable[int]) -> None:
         """Say that the pages that show these contents need to be made again."""
-        self._connection.executemany(
+        self._executemany(
             "INSERT OR IGNORE INTO page_queue SELECT l.folder FROM link_ledger l "
             "JOIN images i ON i.id = l.image WHERE i.content = ?",
             [(content,) for content in contents],
@@ -236,12 +234,12 @@ class LinkLedger:
 
     def queued_pages(self) -> list[bytes]:
         """Folders whose page needs to be made again."""
-        rows = self._connection.execute("SELECT folder FROM page_queue ORDER BY folder")
+        rows = self._execute("SELECT folder FROM page_queue ORDER BY folder")
         return [bytes(folder) for (folder,) in rows]
 
     def unqueue_page(self, folder: bytes) -> None:
         """The page of this folder is as the ledger is; before the ledger is read for it."""
-        self._connection.execute("DELETE FROM page_queue WHERE folder = ?", (folder,))
+        self._execute("DELETE FROM page_queue WHERE folder = ?", (folder,))
 
     def queue_all_pages(self) -> None:
         """Say that every page needs to be made again."""
@@ -253,12 +251,12 @@ class LinkLedger:
         self._queue_pages(folders)
 
     def _queue_pages(self, folders: Iterable[bytes]) -> None:
-        self._connection.executemany(
+        self._executemany(
             "INSERT OR IGNORE INTO page_queue VALUES (?)", [(one,) for one in set(folders)]
         )
 
     def _select(self, condition: str, *values: object) -> list[LedgerValues]:
-        rows: list[Any] = self._connection.execute(
+        rows: list[Any] = self._execute(
             f"SELECT {_COLUMNS} FROM link_ledger WHERE {condition}", tuple(values)
         ).fetchall()
         return rows
@@ -282,52 +280,45 @@ class LinkMove(NamedTuple):
     state: str
 
 
-class LinkTree:
+class LinkTree(Table):
     """The tables link_folders_read and link_moves; who writes holds the transaction."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def folders(self) -> dict[bytes, ReadFolder]:
         """The folders that were read, by name."""
-        rows = self._connection.execute(
-            "SELECT folder, inode, mtime_ns, read_ns FROM link_folders_read"
-        )
+        rows = self._execute("SELECT folder, inode, mtime_ns, read_ns FROM link_folders_read")
         return {bytes(name): ReadFolder(*values) for name, *values in rows}
 
     def note(self, read: dict[bytes, ReadFolder], *, gone: Iterable[bytes]) -> None:
         """These folders were read, those are not there."""
-        self._connection.executemany(
+        self._executemany(
             "INSERT OR REPLACE INTO link_folders_read VALUES (?, ?, ?, ?)",
             [(name, *values) for name, values in read.items()],
         )
-        self._connection.executemany(
+        self._executemany(
             "DELETE FROM link_folders_read WHERE folder = ?", [(name,) for name in gone]
         )
 
     def entries(self, folder: bytes) -> dict[bytes, int]:
         """Entries of ours in a folder with their inodes, those that are about to be made too."""
-        rows = self._connection.execute(
-            "SELECT entry, inode FROM link_ledger WHERE folder = ?", (folder,)
-        )
+        rows = self._execute("SELECT entry, inode FROM link_ledger WHERE folder = ?", (folder,))
         return {bytes(entry): int(inode) for entry, inode in rows}
 
     def rename(self, old: bytes, new: bytes) -> None:
         """A person has given a folder of ours another name."""
         for table in ("link_ledger", "link_moves", "link_folders_read"):
-            self._connection.execute(f"DELETE FROM {table} WHERE folder = ?", (new,))
-            self._connection.execute(f"UPDATE {table} SET folder = ? WHERE folder = ?", (new, old))
+            self._execute(f"DELETE FROM {table} WHERE folder = ?", (new,))
+            self._execute(f"UPDATE {table} SET folder = ? WHERE folder = ?", (new, old))
 
     def replace(self, old: tuple[bytes, bytes], row: tuple[Any, ...]) -> None:
         """An entry of ours, a ledger row, has come to another place."""
-        self._connection.execute("DELETE FROM link_ledger WHERE folder = ? AND entry = ?", old)
-        self._connection.execute(
+        self._execute("DELETE FROM link_ledger WHERE folder = ? AND entry = ?", old)
+        self._execute(
             "INSERT OR REPLACE INTO link_ledger VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row
         )
 
     def moves(self, state: str | None = None) -> list[LinkMove]:
         """Links that wait, or are young, or both, by image."""
-        rows: list[Any] = self._connection.execute(
+        rows: list[Any] = self._execute(
             "SELECT image, folder, entry, seen, state FROM link_moves "
             "WHERE ?1 IS NULL OR state = ?1 ORDER BY image",
             (state,),
@@ -336,31 +327,23 @@ class LinkTree:
 
     def put(self, moves: Iterable[LinkMove]) -> None:
         """Note links that wait, or are young."""
-        self._connection.executemany(
-            "INSERT OR REPLACE INTO link_moves VALUES (?, ?, ?, ?, ?)", list(moves)
-        )
+        self._executemany("INSERT OR REPLACE INTO link_moves VALUES (?, ?, ?, ?, ?)", list(moves))
 
     def drop(self, entries: Iterable[tuple[bytes, bytes]]) -> None:
         """Entries of ours, by folder and name, are gone."""
-        self._connection.executemany(
-            "DELETE FROM link_ledger WHERE folder = ? AND entry = ?", list(entries)
-        )
+        self._executemany("DELETE FROM link_ledger WHERE folder = ? AND entry = ?", list(entries))
 
     def read_again(self, folders: Iterable[bytes]) -> None:
         """These folders are to be read, whatever their time of change says."""
-        self._connection.executemany(
+        self._executemany(
             "UPDATE link_folders_read SET read_ns = 0 WHERE folder = ?",
             [(folder,) for folder in folders],
         )
 
     def prune(self) -> None:
         """Forget the links of images that have left."""
-        self._connection.execute(
-            "DELETE FROM link_moves WHERE image NOT IN (SELECT id FROM images)"
-        )
+        self._execute("DELETE FROM link_moves WHERE image NOT IN (SELECT id FROM images)")
 
     def forget(self, images: Iterable[int]) -> None:
         """The links of these images are where they belong, or will be."""
-        self._connection.executemany(
-            "DELETE FROM link_moves WHERE image = ?", [(image,) for image in images]
-        )
+        self._executemany("DELETE FROM link_moves WHERE image = ?", [(image,) for image in images])

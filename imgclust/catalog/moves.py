@@ -16,8 +16,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import apsw
-
+from imgclust.catalog.cursor import Table
 from imgclust.catalog.images import Image, bounds_below
 
 _COLUMNS = "id, path, root, content, state, misses, added, inode, doubt, kept"
@@ -43,11 +42,8 @@ _PATHS = (
 )
 
 
-class Moves:
+class Moves(Table):
     """Questions about image rows in doubt, and the changes that settle them."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def loose(
         self, content: int, doubt: str, *, inode: int | None = None, limit: int
@@ -60,7 +56,7 @@ class Moves:
             Only those whose file had this inode.
         """
         condition = "" if inode is None else "AND inode = ?4 "
-        rows = self._connection.execute(
+        rows = self._execute(
             f"SELECT {_COLUMNS} FROM images INDEXED BY images_in_doubt WHERE {_LOOSE} "
             f"AND content = ?1 AND doubt = ?2 {condition}ORDER BY inode, id LIMIT ?3",
             (content, doubt, limit, inode)[: 3 if inode is None else 4],
@@ -69,7 +65,7 @@ class Moves:
 
     def with_content_after(self, content: int, image: int, *, limit: int) -> list[Image]:
         """Images with this content and an id above another, by id."""
-        rows = self._connection.execute(
+        rows = self._execute(
             f"SELECT {_COLUMNS} FROM images WHERE content = ? AND id > ? ORDER BY id LIMIT ?",
             (content, image, limit),
         )
@@ -77,12 +73,12 @@ class Moves:
 
     def doubt(self, image: int, doubt: str) -> None:
         """Say why a row may change hands, or with "" that it does not any more."""
-        self._connection.execute("UPDATE images SET doubt = ? WHERE id = ?", (doubt, image))
+        self._execute("UPDATE images SET doubt = ? WHERE id = ?", (doubt, image))
 
     def displace(self, image: Image) -> Image:
         """Take an image from its path, which another one is to have; returns it as it is then."""
         path = os.path.join(image.path, b"%d" % image.id, os.path.basename(image.path))
-        self._connection.execute(
+        self._execute(
             "UPDATE images SET path = ?, former = ?, state = 'missing', misses = 0, "
             "doubt = 'displaced' WHERE id = ?",
             (path, image.path, image.id),
@@ -91,7 +87,7 @@ class Moves:
 
     def displaced(self, after: int, limit: int) -> list[tuple[Image, bytes]]:
         """Displaced images with an id above `after` and the paths that they had, by id."""
-        rows = self._connection.execute(
+        rows = self._execute(
             f"SELECT {_COLUMNS}, former FROM images INDEXED BY images_unsettled "
             "WHERE doubt <> '' AND doubt = 'displaced' AND id > ? ORDER BY id LIMIT ?",
             (after, limit),
@@ -100,7 +96,7 @@ class Moves:
 
     def provisional(self, after: int, limit: int) -> list[Image]:
         """Provisional images with an id above `after`, by id."""
-        rows = self._connection.execute(
+        rows = self._execute(
             f"SELECT {_COLUMNS} FROM images INDEXED BY images_unsettled "
             "WHERE doubt <> '' AND doubt = 'provisional' AND id > ? ORDER BY id LIMIT ?",
             (after, limit),
@@ -109,7 +105,7 @@ class Moves:
 
     def unsettled(self) -> bool:
         """True when an image is provisional or displaced."""
-        row = self._connection.execute(
+        row = self._execute(
             "SELECT 1 FROM images INDEXED BY images_unsettled "
             "WHERE doubt <> '' AND doubt IN ('provisional', 'displaced') LIMIT 1"
         ).fetchone()
@@ -117,13 +113,11 @@ class Moves:
 
     def leave_missing(self, image: int) -> None:
         """A displaced image was found nowhere: scans decide what becomes of it."""
-        self._connection.execute(
-            "UPDATE images SET doubt = '', former = NULL WHERE id = ?", (image,)
-        )
+        self._execute("UPDATE images SET doubt = '', former = NULL WHERE id = ?", (image,))
 
     def keep(self, images: Iterable[int], folder: bytes) -> None:
         """These missing images stay until they are found: another disk is in this folder now."""
-        self._connection.executemany(
+        self._executemany(
             "UPDATE images SET doubt = '', kept = ? WHERE id = ? AND state = 'missing'",
             [(folder, image) for image in images],
         )
@@ -131,9 +125,7 @@ class Moves:
     def path_of(self, image: int) -> bytes:
         """The path that the file of an image had, also when another image has it now."""
         return bytes(
-            self._connection.execute(
-                "SELECT coalesce(former, path) FROM images WHERE id = ?", (image,)
-            ).get
+            self._execute("SELECT coalesce(former, path) FROM images WHERE id = ?", (image,)).get
         )
 
 
@@ -162,32 +154,27 @@ class DoubledImage:
     newer_content: int
 
 
-class FolderMoves:
+class FolderMoves(Table):
     """The table folder_moves, and the rows of others by folder; the caller holds the transaction.
 
     Neither of two folders may lie in the other.
     """
 
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
-
     def target(self, old: bytes) -> bytes | None:
         """Where this folder was moved to."""
-        row = self._connection.execute(
-            "SELECT new FROM folder_moves WHERE old = ?", (old,)
-        ).fetchone()
+        row = self._execute("SELECT new FROM folder_moves WHERE old = ?", (old,)).fetchone()
         return None if row is None else bytes(row[0])
 
     def note(self, old: bytes, new: bytes) -> None:
         """Remember that a folder was moved."""
-        self._connection.execute("DELETE FROM folder_moves WHERE old = ?", (new,))
-        self._connection.execute(
+        self._execute("DELETE FROM folder_moves WHERE old = ?", (new,))
+        self._execute(
             "INSERT OR REPLACE INTO folder_moves VALUES (?, ?, ?)", (old, new, time.time())
         )
 
     def images(self, folder: bytes) -> Iterator[MovedImage]:
         """All images below a folder, with what their files are known to be."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT i.id, i.path, i.content, c.sha256, c.bytes, "
             "i.misses > 0 OR i.doubt = 'displaced' FROM images i "
             "JOIN contents c ON c.key = i.content WHERE i.path > ? AND i.path < ?",
@@ -198,7 +185,7 @@ class FolderMoves:
 
     def doubled(self, old: bytes, new: bytes) -> list[DoubledImage]:
         """Images below `old` to whose new path another image has come already."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT r.id, r.content, n.id, n.content FROM images r "
             f"JOIN images n ON n.path = {_TARGET} WHERE {_BELOW}",
             _values(old, new),
@@ -208,7 +195,7 @@ class FolderMoves:
     def contents_below(self, folder: bytes) -> dict[int, list[int]]:
         """Ids of the images below a folder that are there, by content."""
         found: dict[int, list[int]] = {}
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT content, id FROM images WHERE path > ? AND path < ? AND state = 'present' "
             "ORDER BY id",
             bounds_below(folder),
@@ -224,18 +211,18 @@ class FolderMoves:
         """
         values = _values(old, new)
         for table in ("observations", "quarantine", "requests", "removals_unread"):
-            self._connection.execute(
+            self._execute(
                 f"DELETE FROM {table} AS r WHERE {_BELOW} AND EXISTS "
                 f"(SELECT 1 FROM {table} n WHERE n.path = {_TARGET})",
                 values,
             )
         for table, column in _PATHS:
-            self._connection.execute(
+            self._execute(
                 f"UPDATE {table} AS r SET {column} = {_TARGET.replace('path', column)} "
                 f"WHERE {_BELOW.replace('path', column)}",
                 values,
             )
-        self._connection.execute(  # 0: an inode tells nothing there
+        self._execute(  # 0: an inode tells nothing there
             "UPDATE images AS r SET inode = o.inode FROM observations o "
             f"WHERE {_BELOW} AND r.inode <> 0 AND o.path = r.path AND o.state = 'done'",
             bounds_below(new),
@@ -243,30 +230,30 @@ class FolderMoves:
 
     def move_root(self, root: int, path: bytes) -> None:
         """Give a root another path; which disk it is on there is not known yet."""
-        self._connection.execute("DELETE FROM mounts WHERE root = ?", (root,))
-        self._connection.execute("DELETE FROM volumes WHERE root = ?", (root,))
-        self._connection.execute(
+        self._execute("DELETE FROM mounts WHERE root = ?", (root,))
+        self._execute("DELETE FROM volumes WHERE root = ?", (root,))
+        self._execute(
             "UPDATE roots SET path = ?, device = 0, inode = 0, held = NULL WHERE id = ?",
             (path, root),
         )
 
     def merge_root(self, root: int, into: int) -> None:
         """Have another root take over all that belongs to a root, which goes."""
-        self._connection.execute("DELETE FROM mounts WHERE root = ?", (root,))
-        self._connection.execute("DELETE FROM volumes WHERE root = ?", (root,))
+        self._execute("DELETE FROM mounts WHERE root = ?", (root,))
+        self._execute("DELETE FROM volumes WHERE root = ?", (root,))
         for table in ("images", "observations", "requests"):
-            self._connection.execute(f"UPDATE {table} SET root = ? WHERE root = ?", (into, root))
-        self._connection.execute(
+            self._execute(f"UPDATE {table} SET root = ? WHERE root = ?", (into, root))
+        self._execute(
             "UPDATE roots SET kind = 'watched' WHERE id = ? AND "
             "(SELECT kind FROM roots WHERE id = ?) = 'watched'",
             (into, root),
         )
-        self._connection.execute("DELETE FROM roots WHERE id = ?", (root,))
+        self._execute("DELETE FROM roots WHERE id = ?", (root,))
 
     def hand_over(self, folder: bytes, *, root: int, into: int) -> None:
         """Have another root take over what a root has below a folder."""
         for table in ("images", "observations", "requests"):
-            self._connection.execute(
+            self._execute(
                 f"UPDATE {table} SET root = ? WHERE root = ? AND path > ? AND path < ?",
                 (into, root, *bounds_below(folder)),
             )
@@ -274,7 +261,7 @@ class FolderMoves:
     def forget_mounts(self, folder: bytes) -> None:
         """Forget which mounts there were at and below a folder."""
         for table in ("mounts", "volumes"):
-            self._connection.execute(
+            self._execute(
                 f"DELETE FROM {table} WHERE path = ? OR (path > ? AND path < ?)",
                 (folder, *bounds_below(folder)),
             )
@@ -282,12 +269,12 @@ class FolderMoves:
     def found(self, images: Sequence[int]) -> None:
         """The files of these images are there."""
         values = [(image,) for image in images]
-        self._connection.executemany(
+        self._executemany(
             "UPDATE images SET state = 'present', misses = 0, kept = NULL "
             "WHERE id = ? AND state <> 'present'",
             values,
         )
-        self._connection.executemany(
+        self._executemany(
             "UPDATE observations SET state = 'done' WHERE state = 'missing' AND path = "
             "(SELECT path FROM images WHERE id = ?)",
             values,

@@ -8,8 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import apsw
-
+from imgclust.catalog.cursor import Table
 from imgclust.paths import Located
 
 Stat = tuple[int, int, int, int, int]  # device, inode, size, mtime_ns, ctime_ns
@@ -49,29 +48,26 @@ class Quarantined(Located):
     since: float
 
 
-class Observations:
+class Observations(Table):
     """The tables observations and quarantine."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def at(self, path: bytes) -> Observation | None:
         """What was last seen at this path."""
-        row = self._connection.execute(
+        row = self._execute(
             f"SELECT {_COLUMNS} FROM observations WHERE path = ?", (path,)
         ).fetchone()
         return None if row is None else _observation(row)
 
     def among(self, paths: Iterable[bytes]) -> dict[bytes, Observation]:
         """What was last seen at those of the paths that are known."""
-        rows = self._connection.executemany(
+        rows = self._executemany(
             f"SELECT {_COLUMNS} FROM observations WHERE path = ?", [(path,) for path in paths]
         )
         return {row[0]: _observation(row) for row in rows}
 
     def see(self, path: bytes, root: int, stat: Stat, *, due: float) -> None:
         """The path is new, or changed: it is to be read at `due`; tries start at 0."""
-        self._connection.execute(
+        self._execute(
             "INSERT OR REPLACE INTO observations (path, root, device, inode, size, mtime_ns, "
             "ctime_ns, changed, state, due, asked) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 'seen', "
             "?9, coalesce((SELECT asked FROM observations WHERE path = ?1), 0))",
@@ -79,13 +75,11 @@ class Observations:
         )
         # What the image at the path was read from may be at another path now. A missing one, too:
         # another file may have come to its path before it was found at its own new one.
-        self._connection.execute(
-            "UPDATE images SET doubt = 'changed' WHERE path = ? AND doubt = ''", (path,)
-        )
+        self._execute("UPDATE images SET doubt = 'changed' WHERE path = ? AND doubt = ''", (path,))
 
     def ask(self, path: bytes) -> None:
         """A person asked for the path, if it waits to be read."""
-        self._connection.execute(
+        self._execute(
             "UPDATE observations SET asked = 1 WHERE path = ? AND state = 'seen'", (path,)
         )
 
@@ -95,18 +89,18 @@ class Observations:
 
     def distrust(self, path: bytes) -> None:
         """What was seen at the path fits no file: the next look takes it for changed."""
-        self._connection.execute("UPDATE observations SET mtime_ns = -1 WHERE path = ?", (path,))
+        self._execute("UPDATE observations SET mtime_ns = -1 WHERE path = ?", (path,))
 
     def again(self, path: bytes, *, due: float, tries: int, deaths: int) -> None:
         """The path is to be read again at `due`."""
-        self._connection.execute(
+        self._execute(
             "UPDATE observations SET state = 'seen', due = ?, tries = ?, deaths = ? WHERE path = ?",
             (due, tries, deaths, path),
         )
 
     def settle(self, path: bytes, state: str, *, suffix: str = "") -> None:
         """The path is at rest: done, skipped, quarantined, missing or removed."""
-        self._connection.execute(
+        self._execute(
             "UPDATE observations SET state = ?, suffix = ?, asked = 0 WHERE path = ?",
             (state, suffix, path),
         )
@@ -114,14 +108,14 @@ class Observations:
     def done(self, paths: Sequence[bytes]) -> None:
         """The images at these paths are in; none of them is in quarantine any more."""
         values = [(path,) for path in paths]
-        self._connection.executemany(
+        self._executemany(
             "UPDATE observations SET state = 'done', suffix = '', asked = 0 WHERE path = ?", values
         )
-        self._connection.executemany("DELETE FROM quarantine WHERE path = ?", values)
+        self._executemany("DELETE FROM quarantine WHERE path = ?", values)
 
     def lose(self, paths: Iterable[bytes]) -> None:
         """The images at these paths are missing; to one still to be read, no stat will fit."""
-        self._connection.executemany(
+        self._executemany(
             "UPDATE observations SET state = 'missing', "
             "mtime_ns = CASE WHEN state = 'seen' THEN -1 ELSE mtime_ns END WHERE path = ?",
             [(path,) for path in paths],
@@ -135,15 +129,13 @@ class Observations:
         """
         columns = "size, mtime_ns" if network else "inode, size, mtime_ns"
         gone = Counter(
-            self._connection.executemany(
+            self._executemany(
                 f"SELECT {columns} FROM observations WHERE path = ? AND state <> 'seen'",
                 ((path,) for path in paths),
             )
         )
         # Those that wait are looked at one by one: on a first pass they are all there is.
-        waiting = self._connection.execute(
-            f"SELECT {columns} FROM observations WHERE state = 'seen'"
-        )
+        waiting = self._execute(f"SELECT {columns} FROM observations WHERE state = 'seen'")
         there = 0
         for one in waiting:
             if gone.get(one, 0):
@@ -153,16 +145,16 @@ class Observations:
 
     def relocate(self, path: bytes, root: int) -> None:
         """The path belongs to another root now."""
-        self._connection.execute("UPDATE observations SET root = ? WHERE path = ?", (root, path))
+        self._execute("UPDATE observations SET root = ? WHERE path = ?", (root, path))
 
     def forget(self, path: bytes) -> None:
         """Delete what is known of the path, its quarantine included."""
-        self._connection.execute("DELETE FROM observations WHERE path = ?", (path,))
-        self._connection.execute("DELETE FROM quarantine WHERE path = ?", (path,))
+        self._execute("DELETE FROM observations WHERE path = ?", (path,))
+        self._execute("DELETE FROM quarantine WHERE path = ?", (path,))
 
     def due(self, until: float, limit: int) -> list[Observation]:
         """Paths whose time has come, longest waiting first."""
-        rows = self._connection.execute(
+        rows = self._execute(
             f"SELECT {_COLUMNS} FROM observations WHERE state = 'seen' AND due <= ? "
             "ORDER BY due LIMIT ?",
             (until, limit),
@@ -171,9 +163,7 @@ class Observations:
 
     def next_due(self) -> float | None:
         """When the next path is due, None when none is waiting."""
-        value = self._connection.execute(
-            "SELECT min(due) FROM observations WHERE state = 'seen'"
-        ).get
+        value = self._execute("SELECT min(due) FROM observations WHERE state = 'seen'").get
         return None if value is None else float(value)
 
     def restart(self, due: float, *, rows: int) -> bool:
@@ -182,7 +172,7 @@ class Observations:
         Changes at most so many rows, each time in a transaction of its own; True when none is left.
         """
         for other in ("due < ?1", "due > ?1"):  # each a range of the index, unlike <>
-            self._connection.execute(
+            self._execute(
                 "UPDATE observations SET due = ?1 WHERE path IN (SELECT path FROM observations "
                 f"WHERE state = 'seen' AND {other} LIMIT ?2)",
                 (due, rows),
@@ -195,7 +185,7 @@ class Observations:
 
         Changes at most so many rows, the first of those that wait; True when none is left.
         """
-        self._connection.execute(
+        self._execute(
             "UPDATE observations SET due = ?1, tries = 0 WHERE path IN (SELECT path "
             "FROM observations WHERE state = 'seen' AND due < ?1 AND root = ?2 "
             "ORDER BY due LIMIT ?3)",
@@ -208,7 +198,7 @@ class Observations:
     ) -> bool:
         """True when a file of this size, and inode, waits to be read at another path than `but`."""
         condition = "" if inode is None else "AND inode = ?3 "
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT 1 FROM observations INDEXED BY observations_by_size WHERE state = 'seen' "
             f"AND size = ?1 AND path IS NOT ?2 {condition}LIMIT 1",
             (size, but, inode)[: 2 if inode is None else 3],
@@ -217,7 +207,7 @@ class Observations:
 
     def keep_place(self, path: bytes, root: int) -> None:
         """Note a path at which an image is said to be missing, and at which no file ever was."""
-        self._connection.execute(
+        self._execute(
             "INSERT OR REPLACE INTO observations (path, root, device, inode, size, mtime_ns, "
             "ctime_ns, changed, state) VALUES (?, ?, 0, 0, 0, -1, 0, ?, 'missing')",
             (path, root, time.time()),
@@ -225,28 +215,20 @@ class Observations:
 
     def pending(self) -> int:
         """Number of paths that wait to be read."""
-        return int(
-            self._connection.execute("SELECT count(*) FROM observations WHERE state = 'seen'").get
-        )
+        return int(self._execute("SELECT count(*) FROM observations WHERE state = 'seen'").get)
 
     def waiting(self) -> Iterator[bytes]:
         """Paths that wait to be read."""
-        for (path,) in self._connection.execute(
-            "SELECT path FROM observations WHERE state = 'seen'"
-        ):
+        for (path,) in self._execute("SELECT path FROM observations WHERE state = 'seen'"):
             yield bytes(path)
 
     def count_removed(self) -> int:
         """Number of files that stay out, as a person took them or their content out."""
-        return int(
-            self._connection.execute(
-                "SELECT count(*) FROM observations WHERE state = 'removed'"
-            ).get
-        )
+        return int(self._execute("SELECT count(*) FROM observations WHERE state = 'removed'").get)
 
     def waiting_of_root(self, root: int, limit: int, *, but: bytes) -> list[bytes]:
         """Some paths of a root that wait to be read, without one path."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT path FROM observations WHERE state = 'seen' AND root = ? AND path <> ? LIMIT ?",
             (root, but, limit),
         )
@@ -254,7 +236,7 @@ class Observations:
 
     def skipped(self) -> dict[str, int]:
         """Files that are not images, counted by suffix."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT suffix, count(*) FROM observations WHERE state = 'skipped' "
             "GROUP BY suffix ORDER BY suffix"
         )
@@ -262,7 +244,7 @@ class Observations:
 
     def page_of_root(self, root: int, *, after: bytes, limit: int) -> list[tuple[bytes, str]]:
         """Paths and states of a root after `after`, in the order of their bytes."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT path, state FROM observations WHERE path > ? AND root = ? "
             "ORDER BY path LIMIT ?",
             (after, root, limit),
@@ -272,7 +254,7 @@ class Observations:
     def below(self, folder: bytes, *, after: bytes = b"", limit: int) -> list[bytes]:
         """Paths below a folder and after `after`, in the order of their bytes."""
         low = folder.rstrip(b"/") + b"/"
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT path FROM observations WHERE path > ? AND path < ? ORDER BY path LIMIT ?",
             (max(low, after), low[:-1] + b"0", limit),  # b"0" follows b"/" in ASCII
         )
@@ -282,14 +264,14 @@ class Observations:
 
     def oldest_pending(self) -> float | None:
         """The wall clock at which the file that waits longest last changed."""
-        found: float | None = self._connection.execute(
+        found: float | None = self._execute(
             "SELECT min(changed) FROM observations WHERE state = 'seen'"
         ).get
         return found
 
     def quarantine(self, path: bytes, reason: str, *, tries: int) -> None:
         """Put a path aside with its reason, in the words for people."""
-        self._connection.execute(
+        self._execute(
             "INSERT OR REPLACE INTO quarantine VALUES (?, ?, ?, coalesce("
             "(SELECT since FROM quarantine WHERE path = ?), ?))",
             (path, reason, tries, path, time.time()),
@@ -298,48 +280,43 @@ class Observations:
 
     def release(self, path: bytes) -> None:
         """Take a path out of quarantine."""
-        self._connection.execute("DELETE FROM quarantine WHERE path = ?", (path,))
+        self._execute("DELETE FROM quarantine WHERE path = ?", (path,))
 
     def quarantined(self, *, limit: int = -1) -> list[Quarantined]:
         """The files in quarantine, by path; at most `limit` unless it is -1."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT path, reason, tries, since FROM quarantine ORDER BY path LIMIT ?", (limit,)
         )
         return [Quarantined(*row) for row in rows]
 
     def count_quarantined(self) -> int:
         """Number of files in quarantine."""
-        return int(self._connection.execute("SELECT count(*) FROM quarantine").get)
+        return int(self._execute("SELECT count(*) FROM quarantine").get)
 
 
 def _observation(row: tuple[Any, ...]) -> Observation:
     return Observation(row[0], row[1], (*row[2:7],), *row[7:])
 
 
-class Requests:
+class Requests(Table):
     """The table requests."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def put(self, path: bytes, root: int) -> None:
         """Ask the running watcher to take this path."""
-        self._connection.execute(
-            "INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", (path, root, time.time())
-        )
+        self._execute("INSERT OR REPLACE INTO requests VALUES (?, ?, ?)", (path, root, time.time()))
 
     def oldest(self, limit: int) -> list[tuple[bytes, int]]:
         """Paths asked for, oldest first, with their roots."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT path, root FROM requests ORDER BY asked, path LIMIT ?", (limit,)
         )
         return [(bytes(path), int(root)) for path, root in rows]
 
     def answer(self, path: bytes) -> None:
         """The request has become an observation."""
-        self._connection.execute("DELETE FROM requests WHERE path = ?", (path,))
+        self._execute("DELETE FROM requests WHERE path = ?", (path,))
 
     def waits(self, path: bytes) -> bool:
         """True while the watcher has not taken the request up."""
-        row = self._connection.execute("SELECT 1 FROM requests WHERE path = ?", (path,)).fetchone()
+        row = self._execute("SELECT 1 FROM requests WHERE path = ?", (path,)).fetchone()
         return row is not None

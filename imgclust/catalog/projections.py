@@ -1,18 +1,17 @@
-"""Stored projections and their coordinates."""
+"""Stored projections and their coordinates; stored sweeps and their fits."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import apsw
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog.cursor import parsed
+from imgclust.catalog.cursor import Table
 
 _PIECE = 1 << 20  # of a blob, written at once
 
@@ -43,11 +42,8 @@ class PlottedImages:
     corrected: npt.NDArray[np.uint8]
 
 
-class Projections:
+class Projections(Table):
     """The tables projections and coordinates."""
-
-    def __init__(self, connection: apsw.Connection) -> None:
-        self._connection = connection
 
     def put(
         self,
@@ -61,7 +57,7 @@ class Projections:
         blob: bytes,
     ) -> int:
         """Store a projection (`purpose` "space" or "map")."""
-        self._connection.execute(
+        self._execute(
             "INSERT INTO projections (kind, purpose, recipe, sequence, created, settings, "
             "contents, blob) VALUES (?, ?, ?, ?, ?, ?, ?, zeroblob(?))",
             (
@@ -84,7 +80,7 @@ class Projections:
 
     def get(self, projection: int) -> StoredProjection:
         """One projection; it must exist."""
-        row = self._connection.execute(
+        row = self._execute(
             "SELECT p.id, p.kind, r.name, p.sequence, p.created, p.settings, p.contents, p.blob "
             "FROM projections p JOIN recipes r ON p.recipe = r.id WHERE p.id = ?",
             (projection,),
@@ -98,7 +94,7 @@ class Projections:
             recipe,
             sequence,
             created,
-            parsed(settings, self._connection.filename),
+            self._parsed(settings),
             contents,
             blob,
         )
@@ -113,7 +109,7 @@ class Projections:
         sequence: int | None = None,
     ) -> StoredProjection | None:
         """The newest projection made with these settings, `sequence`: and at that change."""
-        number = self._connection.execute(
+        number = self._execute(
             "SELECT p.id FROM projections p JOIN recipes r ON p.recipe = r.id WHERE p.kind = ?1 "
             "AND p.purpose = ?2 AND r.name = ?3 AND p.settings = ?4 "
             "AND (?5 IS NULL OR p.sequence = ?5) ORDER BY p.id DESC LIMIT 1",
@@ -126,7 +122,7 @@ class Projections:
 
         `dims`: only maps of so many dimensions count.
         """
-        row = self._connection.execute(
+        row = self._execute(
             "SELECT p.id, (SELECT z FROM coordinates WHERE projection = p.id LIMIT 1) AS z "
             "FROM projections p JOIN recipes r ON p.recipe = r.id "
             "WHERE p.purpose = 'map' AND r.name = ?1 AND (?2 IS NULL OR ?2 = iif(z IS NULL, 2, 3)) "
@@ -137,11 +133,11 @@ class Projections:
 
     def drop(self, projection: int) -> None:
         """Delete a projection and its coordinates."""
-        self._connection.execute("DELETE FROM projections WHERE id = ?", (projection,))
+        self._execute("DELETE FROM projections WHERE id = ?", (projection,))
 
     def drop_other(self, recipe: str) -> None:
         """Delete maps by other recipes; spaces leave with their clusterings."""
-        self._connection.execute(
+        self._execute(
             "DELETE FROM projections WHERE purpose = 'map' "
             "AND recipe <> (SELECT id FROM recipes WHERE name = ?)",
             (recipe,),
@@ -149,7 +145,7 @@ class Projections:
 
     def drop_unused_spaces(self) -> None:
         """Delete the spaces that no clustering and no sweep refers to."""
-        self._connection.execute(
+        self._execute(
             "DELETE FROM projections WHERE purpose = 'space' AND id NOT IN "
             "(SELECT projection FROM clusterings WHERE projection IS NOT NULL UNION "
             "SELECT similarity FROM clusterings WHERE similarity IS NOT NULL UNION "
@@ -165,7 +161,7 @@ class Projections:
         placed: bool,
     ) -> None:
         """Store coordinates `(n, 2 or 3)` of contents; placed ones came after the fit."""
-        self._connection.executemany(
+        self._executemany(
             "INSERT OR REPLACE INTO coordinates VALUES (?, ?, ?, ?, ?, ?)",
             (
                 (
@@ -184,7 +180,7 @@ class Projections:
         self, projection: int
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
         """Contents `(n,)` ascending, coordinates `(n, 2 or 3)`, and whether each was placed."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT content, x, y, z, placed FROM coordinates WHERE projection = ? "
             "ORDER BY content",
             (projection,),
@@ -199,7 +195,7 @@ class Projections:
     def absent(self, projection: int, recipe: str) -> list[int]:
         """Contents embedded by `recipe` that a projection has no coordinates of."""
         # EXCEPT walks both indexes side by side.
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT content FROM embeddings WHERE recipe = "
             "(SELECT id FROM recipes WHERE name = ?) "
             "EXCEPT SELECT content FROM coordinates WHERE projection = ? ORDER BY 1",
@@ -209,7 +205,7 @@ class Projections:
 
     def plotted(self, projection: int, *, after: int, clustering: int | None) -> PlottedImages:
         """Images with an id above `after` that are in a map of two dimensions, by id."""
-        rows = self._connection.execute(
+        rows = self._execute(
             "SELECT i.id, p.x, p.y, coalesce(a.cluster, -1), i.state = 'missing', p.placed, "
             "i.content IN (SELECT content FROM corrections WHERE ended IS NULL UNION ALL "
             "SELECT other FROM corrections WHERE ended IS NULL AND other IS NOT NULL) "
@@ -226,4 +222,121 @@ class Projections:
             missing=np.array(columns[4], np.uint8),
             placed=np.array(columns[5], np.uint8),
             corrected=np.array(columns[6], np.uint8),
+        )
+
+
+@dataclass(frozen=True)
+class StoredSweep:
+    """A stored sweep; `summary` holds the curves, `settings` what they were made with."""
+
+    id: int
+    created: float
+    space: str
+    projection: int | None
+    recipe: str
+    seed: int
+    sequence: int
+    contents: int
+    settings: Mapping[str, Any]
+    summary: Mapping[str, Any]
+
+
+class Sweeps(Table):
+    """The tables sweeps and sweep_fits."""
+
+    def put(
+        self,
+        *,
+        space: str,
+        projection: int | None,
+        recipe: int,
+        seed: int,
+        sequence: int,
+        contents: int,
+        settings: Mapping[str, Any],
+        summary: Mapping[str, Any],
+    ) -> int:
+        """Store a sweep in place of the last one, without its fits; returns its number."""
+        self._execute("DELETE FROM sweeps WHERE space = ?", (space,))
+        self._execute(
+            "INSERT INTO sweeps (created, space, projection, recipe, seed, sequence, contents, "
+            "settings, summary) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                time.time(),
+                space,
+                projection,
+                recipe,
+                seed,
+                sequence,
+                contents,
+                json.dumps(settings, sort_keys=True),
+                json.dumps(summary),
+            ),
+        )
+        return self._connection.last_insert_rowid()
+
+    def put_fits(
+        self, sweep: int, fits: Iterable[tuple[int, float, npt.NDArray[np.float32]]]
+    ) -> None:
+        """Store fits (k, inertia, centroids) of a sweep; one that does not exist is created."""
+        self._executemany(
+            "INSERT INTO sweep_fits VALUES (?, ?, ?, ?, ?)",
+            (
+                (
+                    sweep,
+                    k,
+                    inertia,
+                    centroids.shape[1],
+                    np.ascontiguousarray(centroids, "<f4").tobytes(),
+                )
+                for k, inertia, centroids in fits
+            ),
+        )
+
+    def newest(self, space: str | None = None) -> StoredSweep | None:
+        """The stored sweep of a space (of any, the newest)."""
+        found = [one for one in self.all() if space in {None, one.space}]
+        return found[0] if found else None
+
+    def all(self) -> list[StoredSweep]:
+        """The stored sweeps, one for each space, the newest first."""
+        rows: list[Any] = self._execute(
+            "SELECT s.id, s.created, s.space, s.projection, r.name, s.seed, s.sequence, "
+            "s.contents, s.settings, s.summary FROM sweeps s JOIN recipes r ON s.recipe = r.id "
+            "ORDER BY s.id DESC"
+        ).fetchall()
+        found = []
+        for row in rows:
+            facts: list[Any] = [
+                *row[:8],
+                self._parsed(row[8]),
+                self._parsed(row[9]),
+            ]
+            found.append(StoredSweep(*facts))
+        return found
+
+    def fit_bytes(self, sweep: int) -> dict[int, int]:
+        """Bytes of the centroids of each k that is stored."""
+        rows = self._execute(
+            "SELECT k, length(centroids) FROM sweep_fits WHERE sweep = ?", (sweep,)
+        )
+        return {int(k): int(size) for k, size in rows}
+
+    def drop_fits(self, sweep: int, k: Iterable[int]) -> None:
+        """Delete some fits of a sweep."""
+        self._executemany(
+            "DELETE FROM sweep_fits WHERE sweep = ? AND k = ?", [(sweep, one) for one in k]
+        )
+
+    def fit(self, sweep: int, k: int) -> npt.NDArray[np.float32] | None:
+        """Centroids `(k, d)` of one fit of a sweep."""
+        row = self._execute(
+            "SELECT dims, centroids FROM sweep_fits WHERE sweep = ? AND k = ?", (sweep, k)
+        ).fetchone()
+        return None if row is None else np.frombuffer(row[1], "<f4").reshape(-1, row[0]).copy()
+
+    def drop_other(self, recipe: str) -> None:
+        """Delete sweeps by other recipes."""
+        self._execute(
+            "DELETE FROM sweeps WHERE recipe <> (SELECT id FROM recipes WHERE name = ?)", (recipe,)
         )

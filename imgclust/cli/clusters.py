@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from imgclust.cli import checks, completion
+from imgclust.cli.checks import agreed
 from imgclust.cli.context import Call
 from imgclust.cli.links import Outliers
-from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import (
     Camera,
     Cluster,
@@ -37,7 +37,6 @@ SpaceName = Literal["smoothed", "pca", "embedding", "tsne"]
 
 
 @commands.adds(
-    "sweep",
     example="""\
 imgclust sweep
 imgclust sweep --k-max 60 --space embedding""",
@@ -58,7 +57,6 @@ def sweep(
 
 
 @commands.adds(
-    "cluster",
     example="""\
 imgclust cluster             improve them; as many as the curve suggests
 imgclust cluster -k 20       20 clusters
@@ -186,7 +184,6 @@ def _has_clusters(call: Call) -> bool:
 
 
 @commands.adds(
-    "view",
     example="""\
 imgclust view
 imgclust view --method pca --dims 3 --out map.png
@@ -229,7 +226,6 @@ def clusters(call: Call) -> None:
 
 
 @clusters_commands.adds(
-    "show",
     example="""\
 imgclust clusters show 7
 imgclust clusters show "red things"
@@ -255,7 +251,6 @@ def show(
 
 
 @clusters_commands.adds(
-    "name",
     example="""\
 imgclust clusters name 7 "cats on sofas"
 imgclust clusters name 7 ""                 remove the name
@@ -284,7 +279,6 @@ def name(
 
 
 @clusters_commands.adds(
-    "split",
     example="""\
 imgclust clusters split 7              as many parts as its images suggest
 imgclust clusters split 7 -k 3         three parts
@@ -312,7 +306,6 @@ def split(
 
 
 @clusters_commands.adds(
-    "merge",
     example="""\
 imgclust clusters merge 3 9            one cluster of two
 imgclust clusters merge 3 9 --name sea the whole is called "sea"
@@ -365,7 +358,6 @@ def _change(
 
 
 @clusters_commands.adds(
-    "history",
     example="""\
 imgclust clusters history              what every clustering did
 imgclust clusters history 7            the life of one cluster""",

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from imgclust.cli import completion
+from imgclust.cli.checks import agreed
 from imgclust.cli.context import Call
-from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
 from imgclust.terminal import collections as tables
 
@@ -47,7 +47,6 @@ def list_(call: Call) -> None:
 
 
 @collections_commands.adds(
-    "create",
     example="imgclust collections create paintings",
 )
 def create(call: Call, name: New) -> None:
@@ -60,7 +59,7 @@ def create(call: Call, name: New) -> None:
     call.answer(made, tables.created)
 
 
-@collections_commands.adds("rename", example="imgclust collections rename default photos")
+@collections_commands.adds(example="imgclust collections rename default photos")
 def rename(
     call: Call,
     name: Known,
@@ -74,7 +73,6 @@ def rename(
 
 
 @collections_commands.adds(
-    "delete",
     example="""\
 imgclust collections delete paintings
 imgclust collections delete paintings -y     do not ask""",
@@ -114,7 +112,6 @@ def config(call: Call) -> None:
 
 
 @config_commands.adds(
-    "show",
     example="""\
 imgclust config show
 imgclust config show --changed               those that have not their default

@@ -17,7 +17,8 @@ from imgclust import devices
 from imgclust.collection.json_documents import document, dumps, error_document
 from imgclust.errors import ImgclustError, StoppedError, reason_of
 from imgclust.progress import StopFlag
-from imgclust.terminal import Screen, stdio
+from imgclust.terminal import stdio
+from imgclust.terminal.screen import Screen
 from imgclust.wording import printable
 
 if TYPE_CHECKING:

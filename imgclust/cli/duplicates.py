@@ -10,7 +10,7 @@ from imgclust.cli import checks
 from imgclust.cli.context import Call
 from imgclust.cli.typer_ext import Commands, decimal, whole
 from imgclust.errors import UsageError
-from imgclust.terminal import duplicates as tables
+from imgclust.terminal import query as tables
 
 commands = Commands()
 duplicates_commands = Commands()
@@ -65,7 +65,6 @@ def duplicates(
 
 
 @duplicates_commands.adds(
-    "dismiss",
     example="""\
 imgclust duplicates dismiss 12 40
 imgclust duplicates dismiss 12 40 --undo""",

@@ -1,4 +1,4 @@
-"""Commands about images: watch, add, remove, quarantine, missing."""
+"""Commands about images: watch, add, pause, resume, remove, quarantine, missing."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from imgclust.cli import checks
+from imgclust.cli.checks import agreed
 from imgclust.cli.context import Call, ignoring_hangup
 from imgclust.cli.links import Mode, Outliers
-from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Camera, Commands, DryRun, Since, Until, Yes, decimal, selection
 from imgclust.cli.watch_output import Listener, log_file
 from imgclust.errors import UsageError
@@ -28,7 +28,6 @@ commands = Commands()
 
 
 @commands.adds(
-    "watch",
     example="""\
 imgclust watch ~/Pictures                      until Ctrl-C
 imgclust watch ~/Pictures --once               stop when all of it is in
@@ -191,7 +190,7 @@ def _may_leave(call: Call, found: Sequence[MissingImage], *, yes: bool) -> bool:
     )
 
 
-@commands.adds("pause", example="imgclust pause")
+@commands.adds(example="imgclust pause")
 def pause(call: Call) -> None:
     """Read no file until `imgclust resume`, such as while you copy many; new files are queued.
 
@@ -201,7 +200,7 @@ def pause(call: Call) -> None:
         call.answer(collection.pause(), status.paused)
 
 
-@commands.adds("resume", example="imgclust resume")
+@commands.adds(example="imgclust resume")
 def resume(call: Call) -> None:
     """Read files again after `imgclust pause`, the queued ones first."""
     with call.open() as collection:
@@ -209,7 +208,6 @@ def resume(call: Call) -> None:
 
 
 @commands.adds(
-    "add",
     example="""\
 imgclust add ~/Desktop/new.jpg ~/Downloads/holiday""",
 )
@@ -227,7 +225,6 @@ def add(
 
 
 @commands.adds(
-    "remove",
     example="""\
 imgclust remove ~/Pictures/blurred.jpg
 imgclust remove 42 --copies                 all files with the same bytes
@@ -300,7 +297,6 @@ def quarantine(
 
 
 @quarantine_commands.adds(
-    "retry",
     example="""\
 imgclust quarantine retry
 imgclust quarantine retry ~/Pictures/repaired.jpg""",
@@ -331,7 +327,6 @@ def missing(call: Call, since: Since = None, until: Until = None, camera: Camera
 
 
 @missing_commands.adds(
-    "accept",
     example="""\
 imgclust missing accept
 imgclust missing accept -y           do not ask

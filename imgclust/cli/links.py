@@ -29,7 +29,6 @@ Outliers = Annotated[
 
 
 @commands.adds(
-    "links",
     example="""\
 imgclust links                              update all links
 imgclust links --check                      are they? exit code 1 says no

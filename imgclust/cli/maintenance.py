@@ -1,4 +1,4 @@
-"""Commands about the collection and this machine: status, doctor, reembed, backup, weights."""
+"""Commands about the collection and this machine: status, doctor, report, backup, restore, ..."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from typing import Annotated
 import typer
 
 from imgclust.cli import checks
+from imgclust.cli.checks import agreed
 from imgclust.cli.context import Call
-from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
-from imgclust.terminal import exports
+from imgclust.terminal import collections as tables
 from imgclust.terminal import status as status_module
 
 commands = Commands()
 
 
 @commands.adds(
-    "status",
     example="""\
 imgclust status
 imgclust status -v        with the last events""",
@@ -32,11 +31,10 @@ def status(call: Call) -> None:
         if call.options.verbosity and not call.options.json:
             status_module.engine(call.screen, found, collection.engine())
             status_module.events(call.screen, found)
-            exports.kept(call.screen, collection.kept_catalogs())
+            tables.kept(call.screen, collection.kept_catalogs())
 
 
 @commands.adds(
-    "doctor",
     example="""\
 imgclust doctor             exit code 1 says that something disagrees
 imgclust doctor --repair    repair it""",
@@ -53,7 +51,6 @@ def doctor(
 
 
 @commands.adds(
-    "reembed",
     example="""\
 imgclust reembed --weights imagenet
 imgclust reembed --weights imagenet --dry-run    how many, and how long about""",
@@ -98,7 +95,6 @@ def reembed(
 
 
 @commands.adds(
-    "report",
     example="""\
 imgclust report
 imgclust report --out photos.html""",
@@ -115,11 +111,10 @@ def report(
     """Write the collection as one HTML page, to read, print or send."""
     checks.report(out)
     with call.open() as collection:
-        call.answer(collection.report(out), exports.reported)
+        call.answer(collection.report(out), tables.reported)
 
 
 @commands.adds(
-    "backup",
     example="""\
 imgclust backup /mnt/disk/photos.imgclust
 imgclust backup -q /mnt/disk/photos.imgclust    in a cron line""",
@@ -134,11 +129,10 @@ def backup(
     """
     checks.backup_file(file)
     with call.open() as collection:
-        call.answer(collection.backup(file), exports.backed_up)
+        call.answer(collection.backup(file), tables.backed_up)
 
 
 @commands.adds(
-    "restore",
     example="""\
 imgclust restore /mnt/disk/photos.imgclust
 imgclust restore /mnt/disk/photos.imgclust --to ~/index --collection trial
@@ -171,7 +165,7 @@ def restore(
         progress=call.screen.progress,
         stop=call.stop,
     )
-    call.answer(found, exports.restored)
+    call.answer(found, tables.restored)
 
 
 weights_commands = Commands()

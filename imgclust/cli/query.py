@@ -32,7 +32,6 @@ commands = Commands()
 
 
 @commands.adds(
-    "query",
     example="""\
 imgclust query ~/Pictures/cat.jpg            a file, of the collection or not
 imgclust query 42 -n 3                       the image with the id 42

@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 
 from imgclust.cli import checks, completion
+from imgclust.cli.checks import agreed
 from imgclust.cli.context import Call
-from imgclust.cli.questions import agreed
 from imgclust.cli.typer_ext import Commands, DryRun, Yes
-from imgclust.terminal import roots as tables
+from imgclust.terminal import collections as tables
 from imgclust.wording import counted
 
 commands = Commands()
@@ -32,7 +32,6 @@ def list_(call: Call) -> None:
 
 
 @roots_commands.adds(
-    "move",
     example="""\
 imgclust roots move ~/Pictures /mnt/newdisk/Pictures
 imgclust roots move /mnt/old/2019 /mnt/new/2019         a folder below a watched one
@@ -59,7 +58,6 @@ def move(
 
 
 @roots_commands.adds(
-    "remove",
     example="""\
 imgclust roots remove ~/Downloads                       its images stay in the collection
 imgclust roots remove ~/Downloads --remove-images -y    take them out, do not ask""",

@@ -27,7 +27,6 @@ commands = Commands()
 
 
 @commands.adds(
-    "serve",
     example="""\
 imgclust serve                          this machine alone: http://127.0.0.1:8765/
 imgclust serve --watch ~/Pictures       watch a folder too, and remember it
@@ -76,7 +75,7 @@ def serve(
         if not one or any(sign in one for sign in "@/\\?#, :[]"):
             raise UsageError(f"--name {one!r} is not a host name, such as photos.example.org")
     try:
-        from imgclust.server import Options, run
+        from imgclust.server.process import Options, run
     except ModuleNotFoundError as error:
         raise MissingPackageError(
             f'serve needs {error.name}; pip install "imgclust[server]" installs it'

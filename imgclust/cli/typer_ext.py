@@ -1,4 +1,4 @@
-"""Global options, declared once and honoured before and after every command and group."""
+"""Global options, honoured before and after every command, and how options are read."""
 
 from __future__ import annotations
 
@@ -252,9 +252,12 @@ class Commands(typer.Typer):
         )
 
     def adds(
-        self, name: str, *, example: str
+        self, name: str | None = None, *, example: str
     ) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
-        """Register a command; `example` goes under its help, a line each."""
+        """Register a command, by default under the name of its function.
+
+        `example` goes under its help, a line each.
+        """
 
         def register(function: Callable[..., int | None]) -> Callable[..., int | None]:
             self.command(name, cls=Command, epilog=example)(with_globals(function))

@@ -13,7 +13,8 @@ from imgclust.cli.context import Call
 from imgclust.collection.json_documents import document, dumps
 from imgclust.errors import UsageError
 from imgclust.fs import is_below
-from imgclust.terminal import Screen, ingest, stdio
+from imgclust.terminal import ingest, stdio
+from imgclust.terminal.screen import Screen
 from imgclust.wording import counted, printable
 
 if TYPE_CHECKING:

@@ -37,6 +37,7 @@ _SHARE_OF_SCALE = 0.25
 _SAMPLE = 500
 
 _PLACE = 64  # axes on which a representative has its stored place
+_LEADING = 16  # of them, on which it is compared with arrivals first
 # Axes on which pairs that cannot be near are left out, in two steps: all pairs on a few of them,
 # as many as cost least, and what is left on all.
 _COARSE, _FINE = (16, 24, 32, 48, 64, 96, 128), 128
@@ -50,6 +51,10 @@ _REPRESENTATIVES = 16_384  # compared with a block at a time
 _BESIDE = 2_048  # the same on a few axes: products that stay in the processor's cache
 _SLACK = 1e-5  # of squared distances in float32
 _ROUGH = 2e-3  # of distances between places in float16
+# Of more rows only those of cells within reach are compared; the cost of fewer is small.
+_CELL_ROWS = 20_000
+_CELLS = 128
+_NEAREST_CELLS = 4  # whose borders are looked at
 _CANDIDATES = 16  # of a row's representative, the nearest on few axes
 
 
@@ -79,9 +84,13 @@ class BurstRule:
         # Rounded, so that the last digit of a product of matrices decides as little as it can.
         return np.maximum(_LOWEST, 1 - np.round(_SHARE_OF_SCALE * np.maximum(scales, 0), 5))
 
+    def on_axes(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+        """Where rows (n, d) lie on the axes, float32 (n, q)."""
+        return np.asarray(checked(vectors) @ self.axes.T, dtype=np.float32)
+
     def places(self, vectors: NDArray[Any]) -> NDArray[np.float16]:
-        """Where rows (n, d) lie on the axes, float16 (n, q)."""
-        return np.asarray(checked(vectors) @ self.axes.T, dtype=np.float16)
+        """The same as it is stored, float16 (n, q)."""
+        return self.on_axes(vectors).astype(np.float16)
 
     def to_bytes(self) -> bytes:
         """The rule as an npz archive without pickled objects."""
@@ -131,15 +140,19 @@ class Representatives:
         self._rule = rule
         self._count = len(keys)
         self._keys = keys.astype(np.int64)
-        self._rows = np.empty((len(keys), len(rule.axes) + 1), np.float32)
+        self._places = np.empty((len(keys), len(rule.axes)), np.float16)
+        # On a few axes, and the square of that: all of it is read for each arrival.
+        self._few = min(_LEADING, len(rule.axes))
+        self._leading = np.empty((len(keys), self._few + 1), np.float32)
         self._set(slice(0, len(keys)), places)
 
     def add(self, keys: NDArray[np.int64], places: NDArray[np.float16]) -> None:
         """More representatives."""
         until = self._count + len(keys)
-        if until > len(self._rows):
+        if until > len(self._keys):
             room = max(until, 1024, 2 * self._count)
-            self._rows = np.resize(self._rows, (room, self._rows.shape[1]))
+            self._places = np.resize(self._places, (room, self._places.shape[1]))
+            self._leading = np.resize(self._leading, (room, self._leading.shape[1]))
             self._keys = np.resize(self._keys, room)
         part = slice(self._count, until)
         self._keys[part] = keys
@@ -148,10 +161,9 @@ class Representatives:
 
     def _set(self, part: slice, places: NDArray[np.float16]) -> None:
         if len(places):
-            self._rows[part, :-1] = places
-            self._rows[part, -1] = np.einsum(
-                "ij,ij->i", self._rows[part, :-1], self._rows[part, :-1]
-            )
+            leading = places[:, : self._few].astype(np.float32)
+            self._places[part] = places
+            self._leading[part, :-1], self._leading[part, -1] = leading, _squares(leading)
 
     def near(
         self, places: NDArray[np.float16], bounds: NDArray[np.float64]
@@ -159,15 +171,19 @@ class Representatives:
         """For each row the keys of those that it may join, the nearest first, at most 16."""
         radius = np.sqrt(2 * (1 - bounds)) + _ROUGH
         own = places.astype(np.float32)
-        lengths = np.einsum("ij,ij->i", own, own)
+        leading = own[:, : self._few]
         # |a - b|^2 as one product: (-2 a, 1) with (b, |b|^2), and |a|^2.
-        asked = np.concatenate([-2 * own, np.ones((len(own), 1), np.float32)], axis=1)
-        most = (radius**2 - lengths).astype(np.float32)
+        asked = np.concatenate([-2 * leading, np.ones((len(own), 1), np.float32)], axis=1)
+        most = (radius**2 - _squares(leading)).astype(np.float32)
         found: list[list[tuple[float, int]]] = [[] for _ in range(len(own))]
         for start in range(0, self._count, _REPRESENTATIVES):
-            apart = asked @ self._rows[start : min(start + _REPRESENTATIVES, self._count)].T
-            for row, place in zip(*np.nonzero(apart <= most[:, np.newaxis]), strict=True):
-                found[row].append((float(apart[row, place]), int(self._keys[start + place])))
+            apart = asked @ self._leading[start : min(start + _REPRESENTATIVES, self._count)].T
+            rows, others = np.nonzero(apart <= most[:, np.newaxis])
+            others += start
+            squares = _squares(own[rows] - self._places[others])
+            near = squares <= radius[rows] ** 2
+            for row, other, square in zip(rows[near], others[near], squares[near], strict=True):
+                found[row].append((float(square), int(self._keys[other])))
         return [np.array([key for _, key in sorted(one)[:_CANDIDATES]], np.int64) for one in found]
 
 
@@ -176,6 +192,7 @@ def group_bursts(
     *,
     bounds: NDArray[np.float64] | float,
     known: NDArray[np.int64] | None = None,
+    on_axes: NDArray[np.float32] | None = None,
 ) -> NDArray[np.int64]:
     """The representative of each row's group, int64 (n,); a representative's is itself.
 
@@ -189,6 +206,9 @@ def group_bursts(
     known
         Groups that the first rows have, int64 (m,), m <= n; they stay. -1 for a row that has
         none, such as one whose representative is gone.
+    on_axes
+        Where the rows lie on some orthonormal axes, float32 (n, q), as `BurstRule.on_axes` gives
+        it: then no axes are searched for here. Groups do not depend on it.
 
     Raises
     ------
@@ -207,7 +227,7 @@ def group_bursts(
         if grouped.size and (grouped.max() >= n or (found[grouped] != grouped).any()):
             raise ClusteringError("a burst group has no representative; make the groups again")
     waiting = np.flatnonzero(found < 0)
-    pairs = _Pairs(rows, least)
+    pairs = _Pairs(rows, least, _projected(rows) if on_axes is None else on_axes)
     pairs.add(np.unique(found[found >= 0]))
     for start in range(0, len(waiting), _BLOCK):
         block = waiting[start : start + _BLOCK]
@@ -248,23 +268,30 @@ class _Pairs:
     A projection onto orthonormal axes brings no two rows further apart: none is missed.
     """
 
-    def __init__(self, rows: Vectors, least: NDArray[np.float64]) -> None:
+    def __init__(self, rows: Vectors, least: NDArray[np.float64], fine: Vectors) -> None:
         self._rows = rows
         self._least = least
-        self._fine = _projected(rows)
+        self._fine = fine
         self._radius = (2 * (1 - least) + _SLACK).astype(np.float32)
         self._axes = self._cheapest()
-        self._count = 0
+        self._cells = _Cells(self._fine)
+        self._cell = self._cells.of(self._fine)
+        sizes = np.bincount(self._cell, minlength=self._cells.count)
+        # Representatives of one cell stand together, in places that are kept for its rows.
+        self._starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        self._ends = self._starts.copy()
         self._standing = np.empty(len(rows), np.int64)
         self._coarse = np.empty((len(rows), self._axes + 2), np.float32)
         self._reach = np.empty((_BLOCK, _BESIDE), np.float32)
 
     def add(self, rows: NDArray[np.int64]) -> None:
         """Representatives that are compared with from now on, ascending."""
-        part = slice(self._count, self._count + len(rows))
+        rows = rows[np.argsort(self._cell[rows], kind="stable")]
+        cells = self._cell[rows]
+        places = self._ends[cells] + np.arange(len(rows)) - np.searchsorted(cells, cells)
         coarse = self._fine[rows, : self._axes]
-        self._standing[part], self._coarse[part] = rows, _beside(coarse, _squares(coarse), 1)
-        self._count += len(rows)
+        self._standing[places], self._coarse[places] = rows, _beside(coarse, _squares(coarse), 1)
+        self._ends += np.bincount(cells, minlength=self._cells.count)
 
     def near(
         self, block: NDArray[np.int64]
@@ -273,14 +300,18 @@ class _Pairs:
         coarse = self._fine[block, : self._axes]
         # r - |a - b|^2 of a pair as one product: (2 a, -1, r - |a|^2) with (b, |b|^2, 1).
         asked = _beside(2 * coarse, -1, self._radius[block] - _squares(coarse))
+        reached = self._cells.reached(self._fine[block], np.sqrt(self._radius[block]))
         places, positions = [], []
-        for start in range(0, self._count, _BESIDE):
-            others = self._coarse[start : min(start + _BESIDE, self._count)]
-            reach = self._reach[: len(block), : len(others)]
-            np.matmul(asked, others.T, out=reach)
-            rows, columns = np.divmod(np.flatnonzero(reach >= 0), len(others))
-            places.append(rows)
-            positions.append(start + columns)
+        for cell in np.flatnonzero(self._ends > self._starts):
+            asking = np.flatnonzero(reached[:, cell])
+            mine = asked[asking]
+            for start in range(self._starts[cell], self._ends[cell], _BESIDE):
+                others = self._coarse[start : min(start + _BESIDE, self._ends[cell])]
+                reach = self._reach[: len(mine), : len(others)]
+                np.matmul(mine, others.T, out=reach)
+                rows, columns = np.divmod(np.flatnonzero(reach >= 0), len(others))
+                places.append(asking[rows])
+                positions.append(start + columns)
         if not places:
             return block[:0], block[:0], np.empty(0)
         return self.in_full(
@@ -294,8 +325,11 @@ class _Pairs:
         """
         coarse = self._fine[block, : self._axes]
         squares = _squares(coarse)
-        reach = (self._radius[block] - squares)[:, np.newaxis] + 2 * (coarse @ coarse.T) - squares
-        earlier, later = np.divmod(np.flatnonzero(reach.T >= 0), len(block))
+        reach = coarse @ coarse.T
+        reach *= 2
+        reach += self._radius[block] - squares
+        reach -= squares[:, np.newaxis]
+        earlier, later = np.divmod(np.flatnonzero(reach >= 0), len(block))
         earlier, later = earlier[later > earlier], later[later > earlier]
         return later, np.searchsorted(earlier, np.arange(len(block) + 1)).tolist()
 
@@ -350,6 +384,51 @@ class _Pairs:
             costs[axes] = axes + _PAIR_AXES * float((apart <= reach).mean())
             done = axes
         return min(costs, key=lambda axes: (costs[axes], axes))
+
+
+class _Cells:
+    """Parts of the space, each nearest to one of some centres: one part where rows are few.
+
+    Where a row lies so far on its own side of the border between its cell and another that its
+    radius does not reach across, nothing in that cell is near it.
+    """
+
+    def __init__(self, rows: Vectors) -> None:
+        import faiss
+
+        if len(rows) <= _CELL_ROWS:
+            self._centres = np.zeros((1, rows.shape[1]), np.float32)
+        else:
+            kmeans = faiss.Kmeans(rows.shape[1], _CELLS, niter=4, max_points_per_centroid=64)
+            kmeans.train(rows)
+            self._centres = np.asarray(kmeans.centroids, np.float32)
+        self.count = len(self._centres)
+        self._squares = _squares(self._centres) / 2
+        wide = self._centres.astype(np.float64)
+        self._apart = np.linalg.norm(wide[:, np.newaxis] - wide, axis=2)
+
+    def of(self, rows: Vectors) -> NDArray[np.int64]:
+        """The cell of each row (n, q): (n,)."""
+        found = np.empty(len(rows), np.int64)
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            found[part] = self._nearness(rows[part]).argmax(axis=1)
+        return found
+
+    def reached(self, rows: Vectors, radius: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether what is within its radius of each row may lie in each cell, (n, cells)."""
+        nearness = self._nearness(rows)
+        found = np.ones(nearness.shape, np.bool_)
+        # (|x - b|^2 - |x - a|^2) / 2 |a - b| is how far x is from the border of the cells a and b.
+        nearest = np.argsort(-nearness, axis=1)[:, :_NEAREST_CELLS]
+        for cells in nearest.T if self.count > 1 else ():
+            ahead = np.take_along_axis(nearness, cells[:, np.newaxis], axis=1) - nearness
+            found &= ahead <= radius[:, np.newaxis] * self._apart[cells] + _SLACK
+        return found
+
+    def _nearness(self, rows: Vectors) -> NDArray[np.float32]:
+        """The larger the nearer: (|x|^2 - |x - a|^2) / 2."""
+        return np.asarray(rows @ self._centres.T - self._squares)
 
 
 def _squares(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -167,15 +167,7 @@ def constrained_fit(
         if is_nowhere(centroids[place]) and members.any():
             centroids[place] = rows[members].mean(axis=0, dtype=np.float64)
     squared = squared_distances(rows, centroids, assigned)
-    return Fit(
-        k=len(centroids),
-        centroids=centroids,
-        assigned=assigned,
-        distances=np.sqrt(squared).astype(np.float32),
-        inertia=float(squared.sum()),
-        asked_k=k,
-        notes=notes,
-    )
+    return Fit.of(centroids, assigned, squared, asked_k=k, notes=notes)
 
 
 class UnsatisfiableError(ClusteringError):

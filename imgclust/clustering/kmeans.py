@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from imgclust.clustering.faiss_kmeans import (
     refine,
     squared_distances,
 )
-from imgclust.clustering.local_search import swapped
+from imgclust.clustering.local_search import judged, swapped
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -64,6 +64,8 @@ _MOST_ROUNDS = 10
 _TOLERANCE = 1e-4
 _DISTINCT = "distinct embedding", "distinct embeddings"
 _SEEDING_ROWS = 20_000
+# Of more rows, and more for each cluster, a sample says which swaps are worth it.
+_SWAP_ROWS, _SWAP_SHARE = 20_000, 200
 _REPAIRS = 20
 
 
@@ -97,6 +99,21 @@ class Fit:
     inertia: float
     asked_k: int
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        centroids: NDArray[np.float32],
+        assigned: NDArray[np.int32],
+        squared: NDArray[np.float64],
+        *,
+        asked_k: int,
+        notes: tuple[str, ...] = (),
+    ) -> Self:
+        """A fit by the squared distance of each row, float64 (n,), to its centroid."""
+        distances = np.sqrt(squared).astype(np.float32)
+        inertia = float(squared.sum())
+        return cls(len(centroids), centroids, assigned, distances, inertia, asked_k, notes)
 
     @property
     def sentence(self) -> str:
@@ -180,19 +197,9 @@ def fit(
             used, centroids, seed=seed, gpu=gpu, fixed=held, progress=progress, stop=stop
         )
     if start is None:
-        centroids = swapped(
-            used, centroids, iterations=_ROUND, seed=seed, gpu=gpu, stop=stop, fixed=held
-        )
+        centroids = _swapped(used, centroids, seed=seed, gpu=gpu, stop=stop, fixed=held)
     centroids, assigned, squared = settle(rows, centroids, gpu=gpu, fixed=held)
-    return Fit(
-        k=len(centroids),
-        centroids=centroids,
-        assigned=assigned,
-        distances=np.sqrt(squared).astype(np.float32),
-        inertia=float(squared.sum()),
-        asked_k=held + k,
-        notes=tuple(notes),
-    )
+    return Fit.of(centroids, assigned, squared, asked_k=held + k, notes=tuple(notes))
 
 
 def all_distinct(k: int, asked: int | None, group: tuple[str, str] = _DISTINCT) -> str:
@@ -274,6 +281,30 @@ def _iterate(
             break
     progress("k-means", _MOST_ROUNDS * _ROUND, _MOST_ROUNDS * _ROUND)
     return centroids
+
+
+def _swapped(
+    vectors: Vectors,
+    centroids: Vectors,
+    *,
+    seed: int,
+    gpu: bool,
+    stop: StopFlag | None,
+    fixed: int,
+) -> Vectors:
+    """Centroids after swaps, see `swapped`; of many rows a sample says which are worth it."""
+    most = max(_SWAP_ROWS, _SWAP_SHARE * len(centroids))
+    if len(vectors) <= most:
+        return swapped(
+            vectors, centroids, iterations=_ROUND, seed=seed, gpu=gpu, stop=stop, fixed=fixed
+        )
+    picked = np.random.default_rng(seed).choice(len(vectors), most, replace=False)
+    some = np.ascontiguousarray(vectors[np.sort(picked)])
+    found = swapped(some, centroids, iterations=_ROUND, seed=seed, gpu=gpu, stop=stop, fixed=fixed)
+    if found is centroids:
+        return centroids
+    found = _iterate(vectors, found, seed=seed, gpu=gpu, fixed=fixed, progress=silent, stop=stop)
+    return min(centroids, found, key=lambda one: judged(vectors, one, gpu)[1])
 
 
 def settle(

@@ -152,7 +152,7 @@ def swapped(
     if len(centroids) - fixed < (2 if fixed else 3):
         return centroids
     splitter = Splitter(vectors)
-    assigned, inertia = _judged(vectors, centroids, gpu)
+    assigned, inertia = judged(vectors, centroids, gpu)
     for _ in range(_MOST_SWAPS):
         if stop is not None:
             stop.check()
@@ -171,14 +171,15 @@ def swapped(
         start = centroids.copy()
         start[divided], start[dissolved] = division.centroids
         refined, _ = refine(vectors, start, iterations=iterations, seed=seed, gpu=gpu, fixed=fixed)
-        reassigned, lower = _judged(vectors, refined, gpu)
+        reassigned, lower = judged(vectors, refined, gpu)
         if lower >= inertia:
             break
         centroids, assigned, inertia = refined, reassigned, lower
     return centroids
 
 
-def _judged(vectors: Vectors, centroids: Vectors, gpu: bool) -> tuple[NDArray[np.int32], float]:
+def judged(vectors: Vectors, centroids: Vectors, gpu: bool) -> tuple[NDArray[np.int32], float]:
+    """Each row's nearest centroid, int32 (n,), and the inertia."""
     positions, _ = nearest(vectors, centroids, gpu=gpu)
     assigned = positions[:, 0].astype(np.int32)
     return assigned, float(squared_distances(vectors, centroids, assigned).sum())

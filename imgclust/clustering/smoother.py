@@ -26,12 +26,14 @@ EXACT_ROWS = 20_000
 _PROBES = 24  # lists that an arrival is compared with, of n^.5
 _TRAINING = 64  # rows for each list
 # The same of all rows among themselves: of more and shorter lists, so that fewer rows are compared.
-_LISTS = 2  # times n^.5
+_LISTS = 1.5  # times n^.5
 _TURNS = 4
-_PROBES_AMONG = 28  # with 5, which miss a sixth of the neighbours, AMI falls (docs/speed.md)
-_TOGETHER = 500_000  # candidates that are sorted at once
-_PRODUCTS = 1 << 20  # cosines in memory at once
+_PROBES_AMONG = 14  # with 4, which miss a sixth of the neighbours, AMI falls (docs/speed.md)
+_TOGETHER = 300_000  # candidates that are sorted at once
+_PRODUCTS = 1 << 18  # cosines in memory at once
 _BLOCK = 4_096
+_COLUMNS = 32
+_Candidates = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 # What the mean of its camp weighs for a row, where a neighbour weighs its cosine (docs/quality.md).
 CAMP_WEIGHT = 3.0
 _SAME = 1e-5  # of a cosine, to which positions in float16 are known
@@ -146,16 +148,38 @@ def smooth(points: NDArray[Any], *, rounds: int = ROUNDS, neighbours: int = NEIG
         For no rows, NaN or infinity, or fewer than 0 rounds or 1 neighbour.
     """
     rows = checked(points)
+    around = _neighbours(rows, rounds, neighbours)
+    if around is None:
+        return Smoothed(rows, rows.copy(), neighbours)
+    return Smoothed(rows, _rounds(rows, *around, rounds), neighbours, around)
+
+
+def smooth_in_place(
+    points: Vectors,
+) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """Smooth rows (n, q) as `smooth` does, without another copy of them.
+
+    Returns cosines and positions of the neighbours of each row, None of a single one.
+    """
+    rows = checked(points)
+    around = _neighbours(rows, ROUNDS, NEIGHBOURS)
+    if around is not None:
+        _rounds(rows, *around, ROUNDS, out=points)
+    return around
+
+
+def _neighbours(
+    rows: Vectors, rounds: int, neighbours: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]] | None:
+    """What smoothing averages each row with; None where there is nothing to average."""
     if rounds < 0 or neighbours < 1:
         raise ClusteringError(
             f"{rounds} rounds over {neighbours} neighbours cannot be done; use 0 or more over 1 "
             "or more"
         )
     if not rounds or neighbours == 1 or len(rows) == 1:
-        return Smoothed(rows, rows.copy(), neighbours)
-    cosines, positions = _around(rows, neighbours)
-    smoothed = _rounds(rows, cosines, positions, rounds)
-    return Smoothed(rows, smoothed, neighbours, (cosines, positions))
+        return None
+    return _around(rows, neighbours)
 
 
 def _rounds(
@@ -166,6 +190,7 @@ def _rounds(
     *,
     camps: NDArray[np.int64] | None = None,
     weight: float = 0.0,
+    out: Vectors | None = None,
 ) -> Vectors:
     """The rows after so many averages with their neighbours, and with the mean of their camp."""
     weights = _weights(np.maximum(cosines, 0), positions)
@@ -173,20 +198,20 @@ def _rounds(
     camp = np.empty(0, np.int32)
     if camps is not None and among.size:
         camp = np.unique(camps[among], return_inverse=True)[1].astype(np.int32)
-    parts = [slice(start, start + _BLOCK) for start in range(0, len(rows), _BLOCK)]
-    smoothed = rows
-    spare: NDArray[np.float32] | None = None
+    smoothed = rows.copy() if out is None else out
     for _ in range(rounds):
-        averaged = np.empty_like(rows) if spare is None else spare
-        for part in parts:
-            averaged[part] = weights[part] @ smoothed
-        if among.size:
-            centres = means(smoothed[among], camp, int(camp.max()) + 1)
-            averaged[among] += weight * centres[camp]
-        for part in parts:
-            averaged[part] = _unit(averaged[part])
-        spare = None if smoothed is rows else smoothed
-        smoothed = averaged
+        # Some columns at a time, so that a second copy of all is not needed.
+        for start in range(0, rows.shape[1], _COLUMNS):
+            columns = slice(start, start + _COLUMNS)
+            before = np.ascontiguousarray(smoothed[:, columns])
+            averaged = weights @ before
+            if among.size:
+                centres = means(before[among], camp, int(camp.max()) + 1)
+                averaged[among] += weight * centres[camp]
+            smoothed[:, columns] = averaged
+        for start in range(0, len(rows), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            smoothed[part] = _unit(smoothed[part])
     return smoothed
 
 
@@ -217,6 +242,7 @@ class _Searched:
             self._index = faiss.IndexIVFFlat(self._lists, dims, lists, faiss.METRIC_INNER_PRODUCT)
             self._index.cp.min_points_per_centroid = 1
             self._index.cp.max_points_per_centroid = _TRAINING
+            self._index.cp.spherical = True  # see `_nearest_lists`
             self._index.train(points)
             self._index.nprobe = _PROBES
             self._compared = lists + _PROBES * len(points) // lists
@@ -256,14 +282,15 @@ def _by_lists(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[n
     """Neighbours of many rows among themselves, most of them: (n, count), -1 for none.
 
     Each row is compared with those of the lists nearest to it, as in FAISS's inverted file, but
-    list by list: with all rows that ask for a list in one product of matrices. What is not nearer
-    than the neighbours in a row's own list is left out at once.
+    list by list: with all rows that ask for a list in one product of matrices. A cosine serves
+    both of its rows. What is not nearer than the neighbours that a row has is left out at once.
     """
     n = len(rows)
     near = _nearest_lists(rows)
-    order = np.argsort(near[:, 0], kind="stable").astype(np.int32)
+    own = near[:, 0].copy()
+    order = np.argsort(own, kind="stable").astype(np.int32)
     lists = int(near.max()) + 1
-    bounds = np.searchsorted(near[order, 0], np.arange(lists + 1))
+    bounds = np.searchsorted(own[order], np.arange(lists + 1))
     cosines = np.full((n, count), -2, np.float32)
     positions = np.full((n, count), -1, np.int32)
     for number in range(lists):
@@ -277,25 +304,42 @@ def _by_lists(rows: Vectors, count: int) -> tuple[NDArray[np.float32], NDArray[n
             best = np.argpartition(-products, kept - 1, axis=1)[:, :kept]
             cosines[part, :kept] = np.take_along_axis(products, best, axis=1)
             positions[part, :kept] = mine[best]
-    asking = np.argsort(near[:, 1:], axis=None, kind="stable")
-    starts = np.searchsorted(near[:, 1:].ravel()[asking], np.arange(lists + 1))
-    waiting: list[tuple[NDArray[Any], ...]] = []
+    least = cosines.min(axis=1)
+    by_list = np.argsort(near[:, 1:], axis=None, kind="stable")
+    starts = np.searchsorted(near[:, 1:].ravel()[by_list], np.arange(lists + 1))
+    asking = (by_list // max(1, near.shape[1] - 1)).astype(np.int32)
+    del by_list
+    waiting: list[_Candidates] = []
     candidates = 0
     for number in range(lists):
         theirs = order[bounds[number] : bounds[number + 1]]
         others = np.ascontiguousarray(rows[theirs].T)
-        mine = (asking[starts[number] : starts[number + 1]] // (near.shape[1] - 1)).astype(np.int32)
-        for part in _parts(mine, len(theirs)):
+        for part in _parts(asking[starts[number] : starts[number + 1]], len(theirs)):
             products = rows[part] @ others
-            hits = np.flatnonzero(products > cosines[part].min(axis=1)[:, np.newaxis])
-            asked, found = np.divmod(hits, max(1, len(theirs)))
-            waiting.append((part[asked], theirs[found], products.ravel()[hits]))
-            candidates += len(hits)
+            first, second, values = _chosen(products, least[part, np.newaxis])
+            waiting.append((part[first], theirs[second], values))
+            first, second, values = _chosen(products, least[theirs])
+            askers, answerers = part[first], theirs[second]
+            # A row that asks for the other's list too is compared with it there.
+            new = (near[answerers, 1:] != own[askers, np.newaxis]).all(axis=1)
+            waiting.append((answerers[new], askers[new], values[new]))
+            candidates += len(waiting[-2][0]) + len(waiting[-1][0])
         if waiting and (candidates > _TOGETHER or number == lists - 1):
-            _merge(cosines, positions, *(np.concatenate(one) for one in zip(*waiting, strict=True)))
+            asked, found, values = (np.concatenate(one) for one in zip(*waiting, strict=True))
+            _merge(cosines, positions, asked, found, values)
+            least[asked] = cosines[asked, -1]
             waiting.clear()
             candidates = 0
     return cosines, positions.astype(np.int64)
+
+
+def _chosen(
+    products: NDArray[np.float32], least: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Rows and columns of the products that are larger than the least, and these."""
+    found = np.flatnonzero(products > least)
+    first, second = np.divmod(found, max(1, products.shape[1]))
+    return first, second, products.ravel()[found]
 
 
 def _parts(rows: NDArray[np.int32], others: int) -> Iterator[NDArray[np.int32]]:
@@ -305,8 +349,8 @@ def _parts(rows: NDArray[np.int32], others: int) -> Iterator[NDArray[np.int32]]:
         yield rows[start : start + at_once]
 
 
-def _nearest_lists(rows: Vectors) -> NDArray[np.int32]:
-    """The lists nearest to each row, its own first, (n, 28) or fewer."""
+def _nearest_lists(rows: Vectors) -> NDArray[np.int16]:
+    """The lists nearest to each row, its own first, (n, 14) or fewer."""
     import faiss
 
     lists = max(1, round(_LISTS * len(rows) ** 0.5))
@@ -314,6 +358,8 @@ def _nearest_lists(rows: Vectors) -> NDArray[np.int32]:
         rows.shape[1],
         lists,
         niter=_TURNS,
+        # Otherwise a few lists near the mean hold most of the rows.
+        spherical=True,
         min_points_per_centroid=1,
         max_points_per_centroid=_TRAINING,
     )
@@ -321,7 +367,7 @@ def _nearest_lists(rows: Vectors) -> NDArray[np.int32]:
     index = faiss.IndexFlatIP(rows.shape[1])
     index.add(kmeans.centroids)
     found = index.search(rows, min(_PROBES_AMONG, lists))[1]
-    return np.asarray(found, np.int32)
+    return np.asarray(found, np.int16)
 
 
 def _merge(
@@ -331,13 +377,19 @@ def _merge(
     found: NDArray[np.int32],
     products: NDArray[np.float32],
 ) -> None:
-    """Take candidates (row, position, cosine) in where they are among the best of their row."""
+    """Take candidates (row, position, cosine) in where they are among the best of their row.
+
+    The best of these rows are sorted then, the nearest first.
+    """
     some, own = np.unique(asked, return_inverse=True)
     count = cosines.shape[1]
     owners = np.concatenate([np.repeat(np.arange(len(some)), count), own])
     values = np.concatenate([cosines[some].ravel(), products])
     places = np.concatenate([positions[some].ravel(), found])
-    order = np.lexsort((places, -values, owners))
+    # The bits of floats as integers of the same order: one number is sorted faster than two.
+    bits = values.view(np.int32)
+    rising = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    order = np.argsort((owners << 32) - rising, kind="stable")
     starts = np.searchsorted(owners[order], np.arange(len(some)))
     best = order[starts[:, np.newaxis] + np.arange(count)]
     cosines[some], positions[some] = values[best], places[best]

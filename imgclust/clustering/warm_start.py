@@ -60,15 +60,7 @@ class Continued:
     def fit(self, vectors: Vectors, *, asked_k: int, notes: tuple[str, ...] = ()) -> Fit:
         """The clusters as a fit of the vectors (n, d) that they were made of."""
         squared = squared_distances(vectors, self.centroids, self.assigned)
-        return Fit(
-            k=self.k,
-            centroids=self.centroids,
-            assigned=self.assigned,
-            distances=np.sqrt(squared).astype(np.float32),
-            inertia=float(squared.sum()),
-            asked_k=asked_k,
-            notes=notes,
-        )
+        return Fit.of(self.centroids, self.assigned, squared, asked_k=asked_k, notes=notes)
 
 
 def continued(

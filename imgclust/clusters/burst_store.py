@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog
-from imgclust.clustering import BurstRule, Representatives, burst_rule, group_bursts
+from imgclust.catalog.catalog import Catalog
+from imgclust.clustering.burst_groups import BurstRule, Representatives, burst_rule, group_bursts
 from imgclust.errors import ClusteringError
 from imgclust.failpoints import passing
 
@@ -39,12 +39,15 @@ class Bursts:
         The number of the rule in the catalog; None for one that is new.
     fresh
         Rows whose group is not stored, int64 (m,).
+    places
+        Where the rows lie on the axes of the rule, float16 (n, q); None where none is fresh.
     """
 
     leaders: npt.NDArray[np.int64]
     rule: BurstRule
     stored: int | None
     fresh: npt.NDArray[np.int64]
+    places: npt.NDArray[np.float16] | None = None
 
 
 def bursts_of(
@@ -73,16 +76,18 @@ def bursts_of(
         rule = burst_rule(rows)
         _let_go(rows, known, rule)
     fresh = np.flatnonzero(known < 0)
-    if not fresh.size:
-        return Bursts(known, rule, None if renewed else number, np.arange(n) if renewed else fresh)
+    if not fresh.size and not renewed:
+        return Bursts(known, rule, number, fresh)
     bounds = np.ones(n)
     for start in range(0, len(fresh), _BLOCK):
         part = fresh[start : start + _BLOCK]
         bounds[part] = rule.bounds(rows[part])
-    leaders = group_bursts(rows, bounds=bounds, known=known)
+    on_axes = rule.on_axes(rows)
+    leaders = group_bursts(rows, bounds=bounds, known=known, on_axes=on_axes)
+    halved = on_axes.astype(np.float16)
     if renewed:
-        return Bursts(leaders, rule, None, np.arange(n))
-    return Bursts(leaders, rule, number, fresh)
+        return Bursts(leaders, rule, None, np.arange(n), halved)
+    return Bursts(leaders, rule, number, fresh, halved)
 
 
 def _rule(catalog: Catalog, number: int) -> tuple[BurstRule | None, int]:
@@ -110,13 +115,7 @@ def _let_go(rows: Vectors, known: npt.NDArray[np.int64], rule: BurstRule) -> Non
 
 
 def keep(
-    catalog: Catalog,
-    bursts: Bursts,
-    keys: npt.NDArray[np.int64],
-    rows: Vectors,
-    *,
-    recipe: str,
-    since: int,
+    catalog: Catalog, bursts: Bursts, keys: npt.NDArray[np.int64], *, recipe: str, since: int
 ) -> None:
     """Store the groups of contents (n,), those at change `since`; what came later joins them."""
     number = bursts.stored
@@ -131,7 +130,8 @@ def keep(
     for start in range(0, len(bursts.fresh), _CHUNK):
         part = bursts.fresh[start : start + _CHUNK]
         leading = bursts.leaders[part] == part
-        places = iter(bursts.rule.places(rows[part[leading]]) if leading.any() else ())
+        assert bursts.places is not None
+        places = iter(bursts.places[part[leading]])
         with catalog.piece():
             there = catalog.contents.known(keys[part].tolist())
             catalog.bursts.set_groups(

@@ -5,18 +5,18 @@ The last changes only where another number is better by more than chance.
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 import numpy as np
 
-from imgclust.catalog import Catalog, StoredSweep
-from imgclust.clustering import (
-    Constraints,
-    GroupCount,
-    coarser,
-    default_k_max,
-    estimate_group_count,
-    finer,
-    suggest_counted,
-)
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.projections import StoredSweep
+from imgclust.clustering.choose_k import suggest_counted
+from imgclust.clustering.constraints import Constraints
+from imgclust.clustering.group_count import GroupCount, estimate_group_count
+from imgclust.clustering.k_sweep import default_k_max
+from imgclust.clustering.warm_start import coarser, finer
 from imgclust.clusters.feature_space import Space
 from imgclust.clusters.stored_sweeps import different_rows, stored_sweep
 from imgclust.errors import UsageError
@@ -25,6 +25,8 @@ from imgclust.wording import counted
 
 # Of more contents it is not counted how many differ.
 _MANY = 5000
+# The setting of a catalog that holds what was counted last.
+_COUNTED = "group_count"
 
 
 def requested_count(number: int, named: int, *, strict: bool, lasting: int = 0) -> tuple[int, str]:
@@ -133,15 +135,28 @@ def counted_groups(
     progress: Progress,
     stop: StopFlag,
 ) -> GroupCount:
-    """How many groups there are; what a sweep of the same contents has counted is taken."""
+    """How many groups there are; what was counted of the same contents is taken."""
     stored = stored_sweep(catalog, space, recipe=recipe, seed=seed)
     if stored is not None and stored.summary.get("ratios"):
-        ratios = tuple(float(one) for one in stored.summary["ratios"])
-        return GroupCount(stored.summary["groups"], max(ratios[1:], default=1.0), ratios)
+        return _of_ratios(stored.summary["groups"], stored.summary["ratios"])
+    leaders = b"" if space.leaders is None else space.leaders.tobytes()
+    contents = hashlib.sha256(space.keys.tobytes() + leaders).hexdigest()
+    asked = {"recipe": recipe, "sequence": space.sequence, "contents": contents, "seed": seed}
+    last = catalog.setting(_COUNTED)
+    if last is not None and last["asked"] == asked:
+        return _of_ratios(last["groups"], last["ratios"])
     rows = different_rows(space)
-    return estimate_group_count(
+    found = estimate_group_count(
         space.vectors, space.keys, rows=rows, seed=seed, progress=progress, stop=stop
     )
+    with catalog.transaction():
+        catalog.store(_COUNTED, {"asked": asked, "groups": found.k, "ratios": found.ratios})
+    return found
+
+
+def _of_ratios(k: int | None, ratios: Sequence[float]) -> GroupCount:
+    kept = tuple(float(one) for one in ratios)
+    return GroupCount(k, max(kept[1:], default=1.0), kept)
 
 
 def with_steps(sentence: str, k: int, *, least: int, most: int) -> str:

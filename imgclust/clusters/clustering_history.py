@@ -1,4 +1,4 @@
-"""History: what every clustering did to the clusters before it, in words."""
+"""History: what every clustering did to the clusters before it, and undo."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from imgclust.catalog import Catalog, Clustering, PublishedClustering
-from imgclust.clustering import regrouped
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering, PublishedClustering
+from imgclust.clustering.id_map import regrouped
 from imgclust.clusters.correction_demands import idle_notes
 from imgclust.clusters.frozen_adaptation import adapted
-from imgclust.clusters.model import ArrivalAssigner, ChangedMeanwhileError
+from imgclust.clusters.model import ArrivalAssigner, ChangedMeanwhileError, ClusterResult
 from imgclust.clusters.publish import make_current
-from imgclust.clusters.results import ClusterResult
 from imgclust.errors import NothingThereError
 from imgclust.wording import joined, listed
 

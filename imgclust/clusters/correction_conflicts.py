@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Correction
-from imgclust.clustering import Demands, can_be_satisfied, smallest_conflict
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.corrections import Correction
+from imgclust.clustering.constraints import Demands, can_be_satisfied, smallest_conflict
 from imgclust.errors import UsageError
 from imgclust.wording import counted
 

@@ -10,15 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Correction
-from imgclust.clustering import (
-    Fit,
-    Matching,
-    UnsatisfiableError,
-    contracted,
-    follow,
-    satisfied,
-)
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.corrections import Correction
+from imgclust.clustering.constraints import UnsatisfiableError, contracted, satisfied
+from imgclust.clustering.id_map import Matching, follow
+from imgclust.clustering.kmeans import Fit
 from imgclust.clusters.correction_conflicts import (
     contradiction,
     correction_text,

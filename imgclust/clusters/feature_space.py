@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, StoredSweep, must_be_numbers
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.integrity import must_be_numbers
+from imgclust.catalog.projections import StoredSweep
 from imgclust.clusters import burst_store
 from imgclust.clusters.smoothed_space import (
     distances_alone,
@@ -23,18 +25,11 @@ from imgclust.clusters.smoothed_space import (
 from imgclust.config import Settings
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.projection import (
-    HalfWhiteProjection,
-    PcaProjection,
-    SmoothedProjection,
-    TsneProjection,
-    fit_classic,
-    fit_pca,
-    fit_tsne,
-    projection_from_bytes,
-    refreshed,
-    to_unit_length,
-)
+from imgclust.projection.classic import fit_classic
+from imgclust.projection.half_white import HalfWhiteProjection, SmoothedProjection
+from imgclust.projection.pca import PcaProjection, fit_pca, refreshed, to_unit_length
+from imgclust.projection.storage import projection_from_bytes
+from imgclust.projection.tsne import TsneProjection, fit_tsne
 
 # Fewer contents are fitted again in the same time, and then the axes depend on them alone.
 LEAST_CONTENTS = 5_000
@@ -246,13 +241,15 @@ def build(
             space = replace(space, settings={**chosen, "together": answers})
         bursts = burst_store.bursts_of(catalog, keys, rows, recipe=recipe)
         if keep:
-            burst_store.keep(catalog, bursts, keys, rows, recipe=recipe, since=sequence)
-        if (last := _smoothed_again(catalog, space, bursts.leaders, recipe)) is not None:
+            burst_store.keep(catalog, bursts, keys, recipe=recipe, since=sequence)
+        leaders = bursts.leaders
+        del bursts
+        if (last := _smoothed_again(catalog, space, leaders, recipe)) is not None:
             return last
         made = fit_smoothed(
             rows,
             seed=seed,
-            leaders=bursts.leaders,
+            leaders=leaders,
             together=pairs,
             clusters=clusters,
             progress=progress,

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering
-from imgclust.clustering import Fit
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering
+from imgclust.clustering.kmeans import Fit
 from imgclust.clusters.model import Model, Succession
 from imgclust.clusters.publish import described
 from imgclust.clusters.space_fit import moved_centroid

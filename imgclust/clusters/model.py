@@ -1,16 +1,22 @@
-"""A stored clustering as the model that assigns new embeddings, and what assigns arrivals by it."""
+"""A stored clustering as the model that assigns new embeddings; its representatives; results."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering
-from imgclust.clustering import assign
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering
+from imgclust.catalog.integrity import finite
+from imgclust.clustering.cluster_stats import representatives
+from imgclust.clustering.id_map import Matching
+from imgclust.clustering.kmeans import assign
 from imgclust.clusters import correction_demands, smoothed_space
 from imgclust.clusters.burst_store import BurstFinder
 from imgclust.clusters.feature_space import (
@@ -22,7 +28,9 @@ from imgclust.clusters.feature_space import (
     unit,
 )
 from imgclust.errors import ClusteringError, ImgclustError
-from imgclust.projection import SmoothedProjection, projection_from_bytes
+from imgclust.progress import Progress, StopFlag, silent
+from imgclust.projection.half_white import SmoothedProjection
+from imgclust.projection.storage import projection_from_bytes
 
 
 class ChangedMeanwhileError(ImgclustError):
@@ -331,3 +339,183 @@ class ArrivalAssigner:
         else:
             return len(keys)
         return self.catch_up(recipe)
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """Inertia of every k in a space, the knee, and the elbow picture.
+
+    `complete` is False when the sweep was interrupted; `seconds` is all that it took. `criteria`
+    are simplified_silhouette, calinski_harabasz and bic: a value for each k, larger is better;
+    `preferred` the k from 2 to `compared_to` that each is largest at.
+    """
+
+    space: str
+    n: int
+    k: tuple[int, ...]
+    inertia: tuple[float, ...]
+    knee: int | None
+    sentence: str
+    chart: Path | None
+    seconds: float
+    complete: bool
+    criteria: Mapping[str, tuple[float, ...]]
+    preferred: Mapping[str, int]
+    compared_to: int
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ClusterResult:
+    """A finished clustering and what happened to the clusters before it.
+
+    `clustering` is None for a dry run; `sizes` counts images by cluster id; `moved` counts the
+    images whose cluster id changed. `new` ids were never used before; those that an undo brings
+    back are `returned`, with their names. `frozen` are the named clusters that were kept as they
+    are. `continued`: the clusters before were the start of it, otherwise it started from nothing.
+    `corrections` counts what people said about images and is satisfied, `corrected` the distinct
+    images that it puts elsewhere than the fit.
+    """
+
+    clustering: int | None
+    k: int
+    chosen_by: str
+    sentence: str
+    space: str
+    inertia: float
+    sizes: Mapping[int, int]
+    kept: tuple[Mapping[str, Any], ...]
+    split: tuple[Mapping[str, Any], ...]
+    merged: tuple[Mapping[str, Any], ...]
+    new: tuple[int, ...]
+    gone: tuple[Mapping[str, Any], ...]
+    moved: int
+    provisional: bool
+    notes: tuple[str, ...]
+    returned: tuple[Mapping[str, Any], ...] = ()
+    frozen: tuple[int, ...] = ()
+    continued: bool = False
+    corrections: int = 0
+    corrected: int = 0
+
+
+def lineage(matching: Matching, names: Mapping[int, str]) -> dict[str, Any]:
+    """Kept, split, merged, new, gone and moved, as stored and as JSON shows them."""
+    return {
+        "kept": [
+            {"id": cluster, "images": images, "jaccard": round(jaccard, 4)}
+            for cluster, images, jaccard in matching.kept
+        ],
+        "split": [{"from": cluster, "into": list(into)} for cluster, into in matching.split],
+        "merged": [{"from": list(origin), "into": cluster} for origin, cluster in matching.merged],
+        "new": list(matching.new),
+        "gone": [{"id": cluster, "name": names.get(cluster)} for cluster in matching.gone],
+        "moved": matching.moved,
+    }
+
+
+def lineage_fields(told: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `ClusterResult` that a lineage holds."""
+    lists = ("kept", "split", "merged", "new", "gone")
+    return {name: tuple(told[name]) for name in lists} | {"moved": told["moved"]}
+
+
+MOST = 9
+# Members that are looked at: what nine pictures can show of a cluster is in so many of them.
+_SAMPLE = 300
+# Clusters kept in one transaction, and lost when the work is cut off.
+_BATCH = 25
+
+
+def representatives_of(
+    catalog: Catalog, clustering: int, cluster: int, recipe: str, *, seed: int = 0
+) -> list[int]:
+    """Contents that show what is in a cluster, at most nine, the medoid of a sample first.
+
+    What is stored is returned, without the contents that have left the cluster. Where nothing is
+    stored, or less than half of what there could be is left of it, they are chosen again among at
+    most 300 members and stored.
+
+    Parameters
+    ----------
+    clustering, cluster
+        Number of the clustering, and the lasting id of one of its clusters.
+    recipe
+        Name of the clustering's recipe.
+    seed
+        Of the sample and of the choice.
+
+    Returns
+    -------
+    Keys of contents; none for an empty cluster.
+
+    Raises
+    ------
+    StorageError
+        When the disk refuses.
+    """
+    return all_representatives(catalog, clustering, [cluster], recipe, seed=seed)[cluster]
+
+
+def all_representatives(
+    catalog: Catalog,
+    clustering: int,
+    clusters: Iterable[int],
+    recipe: str,
+    *,
+    seed: int = 0,
+    progress: Progress = silent,
+    stop: StopFlag | None = None,
+) -> dict[int, list[int]]:
+    """What `representatives_of` says of each of these clusters; reads the assignments once.
+
+    Raises
+    ------
+    StoppedError
+        When the person asked to stop; what was chosen so far is kept.
+    """
+    wanted = list(clusters)
+    found = {one: catalog.assignments.representatives(clustering, one) for one in wanted}
+    unsure = [one for one, contents in found.items() if 2 * len(contents) < MOST]
+    if not unsure:
+        return found
+    keys, owners = catalog.assignments.members(clustering, unsure)
+    order = np.argsort(owners, kind="stable")
+    keys, owners = keys[order], owners[order]
+    chosen: dict[int, list[int]] = {}
+    for number, cluster in enumerate(unsure):
+        if stop is not None:
+            stop.check()
+        progress("choosing representatives", number, len(unsure))
+        first, last = np.searchsorted(owners, [cluster, cluster + 1])
+        members = keys[first:last]
+        if 2 * len(found[cluster]) < min(MOST, len(members)):
+            found[cluster] = chosen[cluster] = _choose(catalog, members, recipe, seed=seed)
+        if len(chosen) >= _BATCH:
+            _keep(catalog, clustering, chosen)
+    _keep(catalog, clustering, chosen)
+    return found
+
+
+def _choose(
+    catalog: Catalog, members: npt.NDArray[np.int64], recipe: str, *, seed: int
+) -> list[int]:
+    generator = np.random.default_rng(seed)
+    if len(members) > _SAMPLE:
+        members = np.sort(generator.choice(members, _SAMPLE, replace=False))
+    with catalog.snapshot():  # a content does not leave between these two
+        there = [key for key in members.tolist() if catalog.contents.has_embedding(key, recipe)]
+        vectors = catalog.contents.embeddings(there, recipe)
+    sound = finite(vectors)  # a picture with a damaged embedding does not represent its cluster
+    there = [key for key, one in zip(there, sound, strict=True) if one]
+    if not there:
+        return []
+    return [there[row] for row in representatives(vectors[sound], MOST, seed=seed)]
+
+
+def _keep(catalog: Catalog, clustering: int, chosen: dict[int, list[int]]) -> None:
+    """Store what was chosen, where that can be, and forget it here."""
+    if chosen and catalog.writable:
+        with catalog.transaction():
+            catalog.assignments.keep_representatives(clustering, chosen)
+    chosen.clear()

@@ -9,13 +9,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering, must_be_numbers
-from imgclust.clustering import Fit, Matching
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering
+from imgclust.catalog.integrity import must_be_numbers
+from imgclust.clustering.id_map import Matching
+from imgclust.clustering.kmeans import Fit
 from imgclust.clusters.correction_demands import follow_lineage, require_mergeable
 from imgclust.clusters.feature_space import Space
-from imgclust.clusters.model import ChangedMeanwhileError, Model, Succession
+from imgclust.clusters.model import (
+    ChangedMeanwhileError,
+    ClusterResult,
+    Model,
+    Succession,
+    lineage,
+    lineage_fields,
+)
 from imgclust.clusters.publish import described, make_current
-from imgclust.clusters.results import ClusterResult, lineage, lineage_fields
 from imgclust.errors import NothingThereError, RecipeError, UsageError
 from imgclust.failpoints import passing
 from imgclust.progress import Progress

@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from imgclust.catalog import Catalog, DescribedCluster
-from imgclust.clustering import (
-    Fit,
-    Matching,
-    coherence,
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import DescribedCluster
+from imgclust.clustering.cluster_stats import (
     left_out,
-    medoid,
+    medoid_and_coherence,
     outlier_limits,
     spread,
 )
+from imgclust.clustering.id_map import Matching
+from imgclust.clustering.kmeans import Fit
 from imgclust.clusters.correction_demands import enforce, follow_lineage
 from imgclust.clusters.feature_space import (
     Space,
@@ -23,8 +23,7 @@ from imgclust.clusters.feature_space import (
     residual_distances,
     store,
 )
-from imgclust.clusters.model import ChangedMeanwhileError, Model, Succession
-from imgclust.clusters.results import lineage
+from imgclust.clusters.model import ChangedMeanwhileError, Model, Succession, lineage
 from imgclust.clusters.similarity import fit_and_pack, store_similarity
 from imgclust.clusters.space_fit import CurrentClusters
 from imgclust.errors import StoppedError
@@ -285,14 +284,14 @@ def described(
             rows.append(_empty((before or {})[cluster]))
             continue
         vectors = space.vectors[members]
-        centre = int(space.keys[members[medoid(vectors)]])
+        centre, alike = medoid_and_coherence(vectors)
         usual = spread(beforehand[members])
         rows.append(
             DescribedCluster(
                 cluster=cluster,
                 mean_distance=usual.mean,
-                coherence=coherence(vectors),
-                medoid=centre,
+                coherence=alike,
+                medoid=int(space.keys[members[centre]]),
                 contents=usual.count,
                 deviation=usual.deviation,
                 outlier_from=float(limits[position]),

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from imgclust.catalog import Catalog
-from imgclust.clusters.results import ClusterResult
+from imgclust.catalog.catalog import Catalog
+from imgclust.clusters.model import ClusterResult
 from imgclust.clusters.service import Recluster
 from imgclust.config import Settings
 from imgclust.errors import ImgclustError, StoppedError

@@ -9,16 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from imgclust import devices
-from imgclust.catalog import Catalog
-from imgclust.clustering import (
-    Fit,
-    GroupCount,
-    Matching,
-    Suggestion,
-    Sweep,
-    largest_compared,
-    preferred,
-)
+from imgclust.catalog.catalog import Catalog
+from imgclust.clustering.choose_k import Suggestion, largest_compared, preferred
+from imgclust.clustering.group_count import GroupCount
+from imgclust.clustering.id_map import Matching
+from imgclust.clustering.k_sweep import Sweep
+from imgclust.clustering.kmeans import Fit
 from imgclust.clusters import burst_store, split_merge, stored_sweeps
 from imgclust.clusters.cluster_count import (
     clear_count,
@@ -33,9 +29,13 @@ from imgclust.clusters.clustering_history import undo
 from imgclust.clusters.correction_conflicts import TooFewClustersError
 from imgclust.clusters.correction_demands import corrected, idle_count, idle_notes
 from imgclust.clusters.feature_space import SPACES, Space, build
-from imgclust.clusters.model import ArrivalAssigner, ChangedMeanwhileError
+from imgclust.clusters.model import (
+    ArrivalAssigner,
+    ChangedMeanwhileError,
+    ClusterResult,
+    SweepResult,
+)
 from imgclust.clusters.publish import drop_unpublished, publish
-from imgclust.clusters.results import ClusterResult, SweepResult
 from imgclust.clusters.space_fit import (
     CurrentClusters,
     continue_in_space,

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from imgclust.catalog import Catalog, Clustering
-from imgclust.clustering import burst_rule, group_bursts
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering
+from imgclust.clustering.burst_groups import burst_rule, group_bursts
 from imgclust.clusters.feature_space import Space, Vectors, unit
 from imgclust.errors import ClusteringError
-from imgclust.projection import (
-    LEAST_DIFFERENT,
-    SimilarityProjection,
-    fit_similarity,
-    similarity_from_bytes,
-)
+from imgclust.projection.half_white import LEAST_DIFFERENT, SimilarityProjection, fit_similarity
+from imgclust.projection.storage import similarity_from_bytes
 
 # Contents that the axes are fitted on: more hardly change them. Fewer where near copies have to be
 # found first, which takes more than anything else.

@@ -9,25 +9,28 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.clustering import (
+from imgclust.clustering.burst_groups import burst_rule, group_bursts
+from imgclust.clustering.kmeans import assign
+from imgclust.clustering.pair_choice import carried
+from imgclust.clustering.smoother import (
+    NEIGHBOURS,
     Smoothed,
-    assign,
-    burst_rule,
-    carried,
-    group_bursts,
     placed,
     smooth,
+    smooth_in_place,
     without_own,
 )
 from imgclust.progress import Progress, StopFlag
-from imgclust.projection import (
+from imgclust.projection.half_white import (
+    AXES as SMOOTHED_AXES,
+)
+from imgclust.projection.half_white import (
     SIMILARITY_AXES,
-    SMOOTHED_AXES,
     HalfWhiteProjection,
     SmoothedProjection,
     fit_half_white,
-    to_unit_length,
 )
+from imgclust.projection.pca import to_unit_length
 
 Vectors = npt.NDArray[np.float32]
 
@@ -35,6 +38,7 @@ Vectors = npt.NDArray[np.float32]
 # join the cluster that they join by all.
 _REFERENCE = 100_000
 _BLOCK = 5_000
+_COLUMNS = 32
 _SMALL_BLOCK = 1_000  # of rows with the places of all their neighbours
 # Points that stand for a place in the space.
 _NEAR = 10
@@ -96,31 +100,38 @@ def fit_smoothed(
     now_at(1)
     wide = fit_half_white(rows, dims=max(SMOOTHED_AXES, SIMILARITY_AXES), rows=chosen, seed=seed)
     half = wide.leading(SMOOTHED_AXES)
-    points = np.empty((len(chosen), half.dims), np.float32)
+    # Those of all rows in the end; a second array would be 100 MB of 100,000 contents.
+    all_points = np.empty((len(rows), half.dims), np.float32)
+    points = all_points[: len(chosen)]
     for start in range(0, len(chosen), _BLOCK):
         part = slice(start, start + _BLOCK)
         points[part] = half.transform(rows[chosen[part]])
     now_at(2)
-    found = smooth(points)
+    few = slice(None, None, -(-len(points) // _REFERENCE))
+    before = points[few].astype(np.float16)
+    around: tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]] | None
     if together:
         pairs = [(int(group[one]), int(group[other])) for one, other in together]
-        found = found.drawn(carried(found.smoothed, clusters, pairs))
+        found = smooth(points)
+        points[:] = found.drawn(carried(found.smoothed, clusters, pairs)).smoothed
+        around = found.around
+        del found
+    else:
+        around = smooth_in_place(points)
     now_at(3)
-    few = slice(None, None, -(-len(points) // _REFERENCE))
-    before, smoothed = found.points[few].astype(np.float16), found.smoothed
-    around = found.around
     near = None if len(before) < len(points) or around is None else around[1].astype(np.int32)
     projection = SmoothedProjection(
         half,
         before,
-        smoothed[few].astype(np.float16),
-        found.neighbours,
+        points[few].astype(np.float16),
+        NEIGHBOURS,
         None if near is None or around is None else (around[0], near),
     )
     if len(chosen) < len(rows):
-        del found, points, before  # 100 MB of 100,000 contents
-        smoothed = smoothed[group]
-    return SmoothedSpace(projection, smoothed, leaders, wide)
+        for start in range(0, half.dims, _COLUMNS):
+            columns = slice(start, start + _COLUMNS)
+            all_points[:, columns] = points[:, columns][group]
+    return SmoothedSpace(projection, all_points, leaders, wide)
 
 
 def stored_points(projection: SmoothedProjection, leaders: npt.NDArray[np.int64]) -> Vectors | None:

@@ -8,26 +8,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Clustering, Correction, DescribedCluster, StoredSweep
-from imgclust.clustering import (
-    Constraints,
-    Fit,
-    Matching,
-    all_distinct,
-    coarser,
-    constrained_fit,
-    continued,
-    finer,
-    follow,
-    is_nowhere,
-    match,
-    nowhere,
-    resized,
-)
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering, DescribedCluster
+from imgclust.catalog.corrections import Correction
+from imgclust.catalog.projections import StoredSweep
+from imgclust.clustering.constraints import Constraints, constrained_fit, is_nowhere, nowhere
+from imgclust.clustering.id_map import Matching, follow, match
+from imgclust.clustering.kmeans import Fit, all_distinct
+from imgclust.clustering.warm_start import coarser, continued, finer, resized
 from imgclust.clusters.correction_demands import merge_required, required_clusters
 from imgclust.clusters.feature_space import Space, Vectors, project, unproject
-from imgclust.clusters.model import Model
-from imgclust.clusters.results import ClusterResult, lineage, lineage_fields
+from imgclust.clusters.model import ClusterResult, Model, lineage, lineage_fields
 from imgclust.clusters.stored_sweeps import fit_of
 from imgclust.errors import UsageError
 from imgclust.progress import Progress, StopFlag

@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from imgclust.catalog import Catalog
-from imgclust.clustering import Fit, Matching, fit, match, satisfied, suggest, sweep
+from imgclust.catalog.catalog import Catalog
+from imgclust.clustering.choose_k import suggest
+from imgclust.clustering.constraints import satisfied
+from imgclust.clustering.id_map import Matching, match
+from imgclust.clustering.k_sweep import sweep
+from imgclust.clustering.kmeans import Fit, fit
 from imgclust.clusters.correction_conflicts import demanded
 from imgclust.clusters.correction_demands import require_mergeable, without_empty
 from imgclust.clusters.feature_space import Vectors
+from imgclust.clusters.model import ClusterResult
 from imgclust.clusters.partial_update import (
     Change,
     Group,
@@ -21,7 +26,6 @@ from imgclust.clusters.partial_update import (
     unchanged,
     with_others,
 )
-from imgclust.clusters.results import ClusterResult
 from imgclust.clusters.stored_sweeps import fit_of
 from imgclust.config import Settings
 from imgclust.errors import NothingThereError, UsageError
@@ -232,11 +236,4 @@ def _whole(points: Vectors) -> Fit:
         part = slice(start, start + _ROWS)
         apart = points[part].astype(np.float64) - centroid
         squared[part] = np.einsum("ij,ij->i", apart, apart)
-    return Fit(
-        k=1,
-        centroids=centroid[np.newaxis],
-        assigned=np.zeros(len(points), np.int32),
-        distances=np.sqrt(squared).astype(np.float32),
-        inertia=float(squared.sum()),
-        asked_k=1,
-    )
+    return Fit.of(centroid[np.newaxis], np.zeros(len(points), np.int32), squared, asked_k=1)

@@ -12,25 +12,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, StoredSweep, finite
-from imgclust.clustering import (
-    Fit,
-    GroupCount,
-    Suggestion,
-    Sweep,
-    all_distinct,
-    assign,
-    burst_rule,
-    estimate_group_count,
-    group_bursts,
-    suggest,
-    suggest_from,
-    sweep,
-)
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.integrity import finite
+from imgclust.catalog.projections import StoredSweep
+from imgclust.clustering.burst_groups import burst_rule, group_bursts
+from imgclust.clustering.choose_k import Suggestion, suggest, suggest_from
+from imgclust.clustering.group_count import GroupCount, estimate_group_count
+from imgclust.clustering.k_sweep import Sweep, sweep
+from imgclust.clustering.kmeans import Fit, all_distinct, assign
 from imgclust.clusters.feature_space import Space, Vectors, load_projection, project, store, unit
 from imgclust.errors import NothingThereError, StoppedError
 from imgclust.progress import Progress, StopFlag
-from imgclust.projection import TsneProjection
+from imgclust.projection.tsne import TsneProjection
 
 # Dimensions of a map, and up to how many contents a sweep of it is thorough: it takes seconds.
 _PLANE = 3
@@ -192,9 +185,9 @@ def draw_elbow(
     path: Path, found: Sweep, suggestion: Suggestion, space: str, *, compared_to: int
 ) -> None:
     """Draw the elbow curve with the knee, and the simplified silhouette where it is compared."""
-    from imgclust import charts  # with Pillow, slow to load
+    from imgclust.charts import elbow_curve  # with Pillow, slow to load
 
-    charts.elbow(
+    elbow_curve.elbow(
         path,
         k=found.k,
         inertia=found.inertia,

@@ -9,7 +9,8 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import FeedRow, Quarantined
+from imgclust.catalog.feed import FeedRow
+from imgclust.catalog.observations import Quarantined
 from imgclust.collection import images
 from imgclust.collection.images import DamagedImage, MissingImage
 from imgclust.collection.roots import moved_folders

@@ -1,4 +1,4 @@
-"""Clusters for people: rows, details, contact sheets, names."""
+"""Clusters for people: cluster, sweep, merge; rows, details, contact sheets, names."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import devices
-from imgclust.catalog import KINDS, Clustering, Facts
-from imgclust.clustering import Drift, nearest_clusters
-from imgclust.clusters import ClusterResult, SweepResult, current_drift, likeness_to
+from imgclust.catalog.clusterings import Clustering
+from imgclust.catalog.corrections import KINDS
+from imgclust.catalog.details import Facts
+from imgclust.clustering.cluster_stats import Drift, nearest_clusters
+from imgclust.clusters.model import ClusterResult, SweepResult
+from imgclust.clusters.similarity import likeness_to
+from imgclust.clusters.suggestions import current_drift
 from imgclust.collection import exports
+from imgclust.collection.images import Selection, selected, with_facts
 from imgclust.collection.link_folder import finish_links
-from imgclust.collection.selection import Selection, selected, with_facts
 from imgclust.config import Clustering as Rules
 from imgclust.errors import UsageError
 from imgclust.paths import Located, as_path
@@ -130,7 +134,7 @@ def details(
     draw: bool = True,
 ) -> ClusterDetails:
     """See `Collection.cluster_details`; `draw`: a contact sheet too."""
-    from imgclust.report import representatives_of
+    from imgclust.clusters.model import representatives_of
 
     clustering = context.current()
     cluster = context.catalog.clusterings.find(wanted)

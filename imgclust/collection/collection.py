@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust import config, paths
-from imgclust.catalog import kept_catalogs
+from imgclust.catalog.copies import kept_catalogs
 from imgclust.collection import exports, link_folder, results
 from imgclust.collection import images as images_module
 from imgclust.collection.context import Context, ignore
-from imgclust.collection.selection import Selection
+from imgclust.collection.images import Selection
 from imgclust.progress import Progress, StopFlag, silent
 
 AnyPath = Path | str | bytes
@@ -197,7 +197,7 @@ class Collection:
         self, *, exclude: Sequence[str] = (), exclude_fresh: bool = False
     ) -> tuple[results.MissingImage, ...]:
         """Images that are in, in places that `watch` with these patterns leaves out."""
-        from imgclust.collection.exclusions import excluded
+        from imgclust.collection.images import excluded
 
         return excluded(self._context, exclude, fresh=exclude_fresh)
 
@@ -437,13 +437,13 @@ class Collection:
 
     def history(self) -> tuple[results.PastClustering, ...]:
         """All clusterings, newest first, and what happened to the clusters before each."""
-        from imgclust.clusters import history
+        from imgclust.clusters.clustering_history import history
 
         return history(self._context.catalog)
 
     def cluster_life(self, cluster: int | str) -> results.ClusterLife:
         """What happened to one cluster, from its beginning."""
-        from imgclust.clusters import life
+        from imgclust.clusters.clustering_history import life
 
         return life(self._context.catalog, cluster)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from imgclust import devices
-from imgclust.catalog import Catalog
-from imgclust.catalog import Clustering as StoredClustering
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering as StoredClustering
 from imgclust.collection import stored_settings
 from imgclust.config import Clustering, Effective, Links, Settings
 from imgclust.errors import NothingThereError
@@ -20,18 +20,20 @@ from imgclust.fs import read_regular
 from imgclust.locks import FileLock, is_locked
 from imgclust.paths import Folders, IndexFolder
 from imgclust.progress import Monitor, Progress, StopFlag, silent
-from imgclust.watcher import Exclusion
+from imgclust.watcher.exclusion import Exclusion
 from imgclust.wording import NO_CLUSTERS
 
 if TYPE_CHECKING:
-    from imgclust.clusters import Recluster, Similarity
+    from imgclust.clusters.service import Recluster
+    from imgclust.clusters.similarity import Similarity
     from imgclust.collection.gallery import Gallery
     from imgclust.collection.query_cache import QueryCache
-    from imgclust.embedding import Embedder
-    from imgclust.images import Outcome, ThumbnailStore
-    from imgclust.ingest import IngestResult
-    from imgclust.links import LinkSyncer
-    from imgclust.search import CatalogIndex
+    from imgclust.embedding.recipe import Embedder
+    from imgclust.images.reader import Outcome
+    from imgclust.images.thumbnails import ThumbnailStore
+    from imgclust.ingest.events import IngestResult
+    from imgclust.links.syncer import LinkSyncer
+    from imgclust.search.catalog_index import CatalogIndex
 
 # From this many images on, a person is asked before the trunk is used because the download failed.
 MANY_IMAGES = 1000
@@ -190,7 +192,7 @@ class Context:
     def link_syncer(self, catalog: Catalog | None = None) -> LinkSyncer:
         """The link folder's keeper, with what the collection keeps now."""
         from imgclust.collection import link_corrections
-        from imgclust.links import LinkSyncer
+        from imgclust.links.syncer import LinkSyncer
 
         catalog = catalog or self.catalog
         rules = self.link_rules_of(catalog)
@@ -207,7 +209,7 @@ class Context:
 
     def recluster(self, catalog: Catalog | None = None, progress: Progress = silent) -> Recluster:
         """The maker of clusterings; another thread brings a catalog of its own."""
-        from imgclust.clusters import Recluster
+        from imgclust.clusters.service import Recluster
 
         return Recluster(
             catalog or self.catalog,
@@ -252,7 +254,7 @@ class Context:
 
     def similarity(self, clustering: StoredClustering | None) -> Similarity:
         """The similarity that was stored with a clustering, which is read once."""
-        from imgclust.clusters import similarity_of
+        from imgclust.clusters.similarity import similarity_of
 
         wanted = None if clustering is None else clustering.id, self.recipe
         if self._similarity is None or self._similarity[0] != wanted:
@@ -267,7 +269,7 @@ class Context:
 
     def thumbnails(self) -> ThumbnailStore:
         """The thumbnails of the collection."""
-        from imgclust.images import ThumbnailStore
+        from imgclust.images.thumbnails import ThumbnailStore
 
         return ThumbnailStore(self.folders.thumbnails)
 
@@ -289,8 +291,8 @@ class Context:
         self, catalog: Catalog, *, verify: bool = False, mapped: bool = False
     ) -> CatalogIndex:
         """Open the index beside another connection to the catalog; see `CatalogIndex`."""
-        from imgclust.embedding import Recipe
-        from imgclust.search import CatalogIndex
+        from imgclust.embedding.recipe import Recipe
+        from imgclust.search.catalog_index import CatalogIndex
 
         devices.require("faiss")
         recipe = Recipe.parse(self.recipe)

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Correction, DescribedCluster, Image
+from imgclust.catalog.clusterings import DescribedCluster
+from imgclust.catalog.corrections import Correction
+from imgclust.catalog.images import Image
 from imgclust.collection.correction_results import (
     AcceptedLinks,
     Answer,
@@ -338,7 +340,8 @@ class Corrections:
         named: int,
     ) -> Corrected:
         """Store corrections and have the current clusters satisfy them, in the transaction."""
-        from imgclust.clusters import Model, enforce
+        from imgclust.clusters.correction_demands import enforce
+        from imgclust.clusters.model import Model
 
         catalog = self._catalog
         clustering = self._context.current()
@@ -410,7 +413,7 @@ class Corrections:
 
     def make_cluster(self, name: str, found: Sequence[Image]) -> int:
         """A new cluster in the current clustering; the caller holds the transaction."""
-        from imgclust.clusters import Model
+        from imgclust.clusters.model import Model
 
         self.free_name(name)
         catalog, clustering = self._catalog, self._context.current()
@@ -493,7 +496,7 @@ class Corrections:
 
     def near_copies(self, contents: Sequence[int]) -> NearCopies:
         """For each content from which cosine on another is a near copy of it, and those there."""
-        from imgclust.clustering import burst_rule
+        from imgclust.clustering.burst_groups import burst_rule
 
         catalog, recipe = self._catalog, self._context.recipe
         live = self._context.catalog_index().index

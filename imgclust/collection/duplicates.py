@@ -20,40 +20,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from imgclust import weights
-from imgclust.catalog import Image, StoredJob
-from imgclust.clusters import current_similarity
+from imgclust.catalog.feed import StoredJob
+from imgclust.catalog.images import Image
+from imgclust.clusters.similarity import current_similarity
 from imgclust.collection import images
 from imgclust.collection.embedder import embedder_opener
 from imgclust.collection.link_folder import finish_pages
 from imgclust.collection.query_cache import QueryCache
 from imgclust.config import Decode
-from imgclust.duplicates import (
-    LIKE,
-    CopyTest,
-    Duplicate,
-    DuplicateGroup,
-    DuplicatesResult,
-    Neighbourhood,
-    Pictures,
-    Ranking,
-    Thresholds,
-    calibrate,
-    find,
-    known,
-    updated_neighbourhood,
-)
-from imgclust.embedding import recipe_of
+from imgclust.duplicates.best import Ranking
+from imgclust.duplicates.copy_test import CopyTest
+from imgclust.duplicates.neighbour_cache import Neighbourhood
+from imgclust.duplicates.pair_search import updated_neighbourhood
+from imgclust.duplicates.pixel_check import Pictures
+from imgclust.duplicates.search import Duplicate, DuplicateGroup, DuplicatesResult, find
+from imgclust.duplicates.thresholds import LIKE, Thresholds, calibrate, known
+from imgclust.embedding.recipe import recipe_of
 from imgclust.errors import LockedError, NothingThereError, StorageError, UsageError
 from imgclust.fs import stored
-from imgclust.images import Decoded, DecodePool, Outcome
+from imgclust.images.pool import DecodePool
+from imgclust.images.reader import Decoded, Outcome
 from imgclust.locks import FileLock
 from imgclust.paths import Located
+from imgclust.weights import loader
 from imgclust.wording import path_text, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
-    from imgclust.index import VectorIndex
+    from imgclust.index.vector_index import VectorIndex
 
 
 # What decoded pictures may take; the two that are compared are kept in any case.
@@ -87,7 +81,7 @@ def duplicates(
     live = context.catalog_index()
     live.top_up()
     pictures = Pictures(lambda key: images.picture(context, key))
-    thresholds = known(context.catalog, recipe, trunk=recipe_of(weights.trunk()).name)
+    thresholds = known(context.catalog, recipe, trunk=recipe_of(loader.trunk()).name)
     if min_score is not None:
         similar = min_score if thresholds is None else max(min_score, thresholds.similar)
         thresholds = Thresholds(min_score, similar, 0)
@@ -188,7 +182,7 @@ def renew_quickly(context: Context) -> None:
     catalog = context.catalog
     if not catalog.writable or catalog.contents.count(context.recipe) > _QUICK:
         return
-    if known(catalog, context.recipe, trunk=recipe_of(weights.trunk()).name) is not None:
+    if known(catalog, context.recipe, trunk=recipe_of(loader.trunk()).name) is not None:
         with contextlib.suppress(LockedError):
             duplicates(context, min_score=None, keep=())
 
@@ -221,7 +215,7 @@ def _keep(context: Context, found: DuplicatesResult) -> None:
 def copy_test(context: Context, index: VectorIndex) -> Iterator[CopyTest]:
     """What tells near copies among the images of an answer."""
     cache = context.query_cache or QueryCache()
-    trunk = recipe_of(weights.trunk()).name
+    trunk = recipe_of(loader.trunk()).name
     try:
         yield CopyTest(
             context.catalog,

@@ -14,15 +14,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imgclust import devices, weights
+from imgclust import devices
 from imgclust.collection.images import read
 from imgclust.collection.link_folder import finish_links
-from imgclust.embedding import Embedder, Recipe, open_embedder, recipe_of, why_engine
+from imgclust.embedding.engine_selection import open_embedder, why_engine
+from imgclust.embedding.recipe import Embedder, Recipe, recipe_of
 from imgclust.errors import ImgclustError, NothingThereError, RecipeError
-from imgclust.images import Decoded, Region
+from imgclust.images.decoder import Region
+from imgclust.images.reader import Decoded
 from imgclust.locks import FileLock
 from imgclust.paths import cache_folder
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.weights import loader, resolver
+from imgclust.weights.loader import Weights
+from imgclust.weights.resolver import Listed
 from imgclust.wording import printable
 
 if TYPE_CHECKING:
@@ -33,14 +38,12 @@ if TYPE_CHECKING:
 _BATCH = 32
 
 
-def list_weights() -> tuple[weights.Listed, ...]:
+def list_weights() -> tuple[Listed, ...]:
     """ImageNet's weights and the trunk's, and whether each can be used."""
-    return weights.listing(cache_folder() / "weights")
+    return resolver.listing(cache_folder() / "weights")
 
 
-def download_weights(
-    *, progress: Progress = silent, stop: StopFlag | None = None
-) -> weights.Weights:
+def download_weights(*, progress: Progress = silent, stop: StopFlag | None = None) -> Weights:
     """Download what Keras publishes for ImageNet, verified before it is kept.
 
     Raises
@@ -48,10 +51,10 @@ def download_weights(
     WeightsError
         When it cannot be had; nothing else is taken instead.
     """
-    return weights.download(cache_folder() / "weights", progress=progress, stop=stop)
+    return resolver.download(cache_folder() / "weights", progress=progress, stop=stop)
 
 
-def verify_weights(path: Path) -> weights.Weights:
+def verify_weights(path: Path) -> Weights:
     """Check a weights file: its kind, its structure, its digest.
 
     Raises
@@ -59,7 +62,7 @@ def verify_weights(path: Path) -> weights.Weights:
     WeightsError
         Saying what is wrong with it.
     """
-    return weights.verify(path)
+    return loader.verify(path)
 
 
 def require_packages() -> None:
@@ -78,7 +81,7 @@ def choose_recipe(context: Context, *, waiting: int) -> None:
         _ = context.recipe
         return
     wanted = context.settings.embedding
-    chosen = weights.choose(
+    chosen = resolver.choose(
         wanted.weights,
         cache=cache_folder() / "weights",
         say=context.say,
@@ -94,7 +97,7 @@ def choose_recipe(context: Context, *, waiting: int) -> None:
     _ = context.recipe
 
 
-def record_of(chosen: weights.Weights) -> dict[str, str]:
+def record_of(chosen: Weights) -> dict[str, str]:
     """What the catalog keeps of the weights that a collection is embedded with."""
     return {"name": chosen.name, "path": str(chosen.path.absolute()), "sha256": chosen.sha256}
 
@@ -109,7 +112,7 @@ def embedder_opener(context: Context) -> Callable[[], Embedder]:
     kept = context.catalog.setting("weights")
 
     def load() -> Embedder:
-        chosen = weights.choose(
+        chosen = resolver.choose(
             kept["path"] if kept["name"] == "file" else kept["name"],
             cache=cache_folder() / "weights",
             say=context.say,
@@ -126,7 +129,7 @@ def embedder_opener(context: Context) -> Callable[[], Embedder]:
     return load
 
 
-def open_chosen(context: Context, chosen: weights.Weights, recipe: Recipe) -> Embedder:
+def open_chosen(context: Context, chosen: Weights, recipe: Recipe) -> Embedder:
     """Load the network of these weights as the settings say."""
     rules = context.settings.embedding
     return open_embedder(
@@ -203,7 +206,7 @@ def reembed(context: Context, *, dry_run: bool) -> ReembedResult:
     with contextlib.ExitStack() as stack:
         if not dry_run:
             stack.enter_context(context.ingest_lock())
-        chosen = weights.choose(
+        chosen = resolver.choose(
             settings.embedding.weights,
             cache=cache_folder() / "weights",
             say=context.say,
@@ -258,7 +261,7 @@ def reembed(context: Context, *, dry_run: bool) -> ReembedResult:
 def _are_here(wanted: str) -> bool:
     """Whether these weights can be had without fetching anything."""
     cache = cache_folder() / "weights"
-    return wanted not in {"auto", "imagenet"} or weights.cached(cache) is not None
+    return wanted not in {"auto", "imagenet"} or resolver.cached(cache) is not None
 
 
 def _plan_of_download(context: Context, before: Recipe) -> ReembedResult:
@@ -282,14 +285,12 @@ def _plan_of_download(context: Context, before: Recipe) -> ReembedResult:
     )
 
 
-def _change_over(
-    context: Context, chosen: weights.Weights, recipe: Recipe
-) -> tuple[int | None, int]:
+def _change_over(context: Context, chosen: Weights, recipe: Recipe) -> tuple[int | None, int]:
     """Cluster in the new space, as many clusters as there were, and change over with that.
 
     Returns the clusters and how many of them continue one from before.
     """
-    from imgclust.clusters import Recluster
+    from imgclust.clusters.service import Recluster
     from imgclust.reembed import change_over
 
     catalog = context.catalog

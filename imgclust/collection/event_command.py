@@ -21,10 +21,10 @@ import threading
 import time
 from collections.abc import Sequence
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.collection.json_documents import document, dumps
 from imgclust.errors import UsageError
-from imgclust.ingest import Emit, Event
+from imgclust.ingest.events import Emit, Event
 from imgclust.progress import StopFlag
 from imgclust.wording import counted, one_line, printable
 

@@ -1,4 +1,4 @@
-"""Exports and reports: never into a folder that images come from, nor into our own."""
+"""Exports, reports, maps, backups: never into a folder that images come from, nor into our own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from imgclust.errors import NothingThereError, UsageError
 from imgclust.wording import printable
 
 if TYPE_CHECKING:
-    from imgclust.backup import Backup
+    from imgclust.backup.write import Backup
     from imgclust.collection.context import Context
-    from imgclust.collection.selection import Selection
-    from imgclust.export import ExportResult, Target
+    from imgclust.collection.images import Selection
+    from imgclust.export.run import ExportResult, Target
     from imgclust.maps import MapResult
-    from imgclust.report import ReportResult
+    from imgclust.report.html_report import ReportResult
 
 _SHEETS = (".png", ".jpg", ".jpeg", ".webp")
 _MAPS = (".png", ".svg", ".html")
@@ -95,7 +95,7 @@ def write(
     only: frozenset[int] | None,
 ) -> ExportResult:
     """See `Collection.export`; `only`: ids of the images, None for all."""
-    from imgclust.export import check_target, export
+    from imgclust.export.run import check_target, export
 
     require_export(to, format=format, embeddings=embeddings)
     if isinstance(to, Path):
@@ -119,7 +119,7 @@ def write(
 
 def report(context: Context, to: Path | None) -> ReportResult:
     """See `Collection.report`."""
-    from imgclust.export import check_target
+    from imgclust.export.run import check_target
 
     path = context.folders.charts / "report.html"
     if to is not None:
@@ -128,7 +128,7 @@ def report(context: Context, to: Path | None) -> ReportResult:
         keep_out(context, path)
     duplicates.renew_quickly(context)
     context.progress("reading the collection", 0, None)
-    from imgclust.report import report as write_report
+    from imgclust.report.html_report import report as write_report
 
     return write_report(
         context.catalog,
@@ -145,7 +145,7 @@ def report(context: Context, to: Path | None) -> ReportResult:
 def backup(context: Context, to: Path) -> Backup:
     """See `Collection.backup`; among the images a backup does no harm, as it is none."""
     from imgclust import __version__
-    from imgclust.backup import write_backup
+    from imgclust.backup.write import write_backup
 
     path = Path(os.path.abspath(to.expanduser()))
     if not path.is_dir():  # which may hold our own folders, and is refused for what it is
@@ -177,19 +177,17 @@ def draw_sheet(
     subtitle: str,
 ) -> None:
     """Draw a contact sheet of images (ids); say what no font here draws."""
-    from imgclust import charts
+    from imgclust.charts.image_sheet import contact_sheet
 
-    charts.contact_sheet(
-        path, images.pictures(context, shown), captions, title=title, subtitle=subtitle
-    )
+    contact_sheet(path, images.pictures(context, shown), captions, title=title, subtitle=subtitle)
     say_lacking(context, [title, subtitle, *(line for lines in captions for line in lines)])
 
 
 def say_lacking(context: Context, texts: Iterable[str]) -> None:
     """Say which of the texts of a picture no font here draws."""
-    from imgclust import charts
+    from imgclust.charts.fonts import undrawable
 
-    lacking = charts.undrawable(texts)
+    lacking = undrawable(texts)
     if lacking is not None:
         context.say(lacking)
 
@@ -223,7 +221,7 @@ def require_report(path: Path) -> None:
 
 def require_export(to: Target, *, format: str, embeddings: bool) -> None:
     """Refuse an export whose parts do not go together, or in the place of something else."""
-    from imgclust.export import check_request, check_target
+    from imgclust.export.run import check_request, check_target
 
     check_request(to, format=format, embeddings=embeddings)
     if isinstance(to, Path) and format == "xmp":

@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Correction
-from imgclust.clusters import Previewer, SweepPreview
-from imgclust.collection import activity, duplicates, k_choice, map_points
+from imgclust.catalog.corrections import Correction
+from imgclust.catalog.projections import StoredSweep
+from imgclust.clusters.stored_sweeps import Previewer, SweepPreview
+from imgclust.collection import activity, duplicates, map_points
 from imgclust.collection.corrections import Corrections
+from imgclust.errors import NothingThereError
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
+
+
+@dataclass(frozen=True)
+class SweepCurve:
+    """The last sweep of the space that clusters are made in.
+
+    `kept` are the k whose clusters can be shown. `current`: no image came or left since. `clusters`
+    is how many there are now, 0 before the first clustering. `knee` is None where the curve has
+    none; `chosen` is the suggested k in any case.
+    """
+
+    space: str
+    distinct: int
+    k: tuple[int, ...]
+    inertia: tuple[float | None, ...]
+    knee: int | None
+    chosen: int
+    sentence: str
+    complete: bool
+    created: float
+    kept: tuple[int, ...]
+    current: bool
+    clusters: int
 
 
 class Gallery:
@@ -21,9 +47,25 @@ class Gallery:
         self._previewer: Previewer | None = None
         self._asking: Corrections | None = None
 
-    def sweep_curve(self) -> k_choice.SweepCurve:
+    def sweep_curve(self) -> SweepCurve:
         """The elbow curve of the last sweep; raises NothingThereError without one."""
-        return k_choice.curve(self._context)
+        found, catalog = self._sweep(), self._context.catalog
+        summary = found.summary
+        clustering = catalog.clusterings.current_id()
+        return SweepCurve(
+            space=found.space,
+            distinct=found.contents,
+            k=tuple(summary["k"]),
+            inertia=tuple(summary["inertia"]),
+            knee=summary["knee"],
+            chosen=int(summary["chosen"]),
+            sentence=str(summary["sentence"]),
+            complete=bool(summary["complete"]),
+            created=found.created,
+            kept=tuple(sorted(catalog.sweeps.fit_bytes(found.id))),
+            current=found.sequence == catalog.contents.sequence(),
+            clusters=0 if clustering is None else catalog.clusterings.count(clustering),
+        )
 
     def sweep_preview(self, k: int) -> SweepPreview:
         """What the last sweep has found for a k; nothing is published.
@@ -33,8 +75,20 @@ class Gallery:
         NothingThereError
             Without a sweep, or a kept fit of this k.
         """
-        self._previewer = k_choice.previewer(self._context, self._previewer)
+        found = self._sweep()
+        if self._previewer is None or self._previewer.sweep != found.id:
+            self._previewer = Previewer(self._context.catalog, found)
         return self._previewer.show(k)
+
+    def _sweep(self) -> StoredSweep:
+        """The last sweep of the space of the settings; raises NothingThereError without one."""
+        space = self._context.clustering_rules.space
+        found = self._context.catalog.sweeps.newest(space)
+        if found is None or found.recipe != self._context.recipe:
+            raise NothingThereError(
+                f"there is no sweep of the space {space} yet; run imgclust sweep"
+            )
+        return found
 
     @property
     def asking(self) -> Corrections:

@@ -1,31 +1,39 @@
-"""Images of a collection: read from their files, shown, missing, taken out."""
+"""Images of a collection: read from their files, shown, missing, taken out, left out."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Facts, Image
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.details import Facts
+from imgclust.catalog.images import Image
+from imgclust.collection import stored_settings
 from imgclust.collection.link_folder import finish_links
-from imgclust.collection.selection import Selection, selected, with_facts
-from imgclust.errors import NothingThereError
-from imgclust.fs import open_to_read
+from imgclust.errors import NothingThereError, UsageError
+from imgclust.fs import is_below, open_to_read
+from imgclust.ingest.environment import Scope
+from imgclust.ingest.events import Emit, Event
 from imgclust.numbers import is_digits
 from imgclust.paths import Located
-from imgclust.watcher import path_pattern
-from imgclust.wording import counted
+from imgclust.watcher.exclusion import Exclusion, path_pattern
+from imgclust.wording import counted, listed, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
-    from imgclust.images import Outcome, Region
+    from imgclust.images.decoder import Region
+    from imgclust.images.reader import Outcome
+
 
 # Images removed in one transaction: a watcher is not kept waiting.
 _CHUNK = 1000
@@ -74,7 +82,7 @@ def read(
     region: Region | None = None,
 ) -> Outcome:
     """A file read and decoded by the settings of the collection; see `images.claim`."""
-    from imgclust.images import Died, claim
+    from imgclust.images.reader import Died, claim
 
     rules = context.settings.decode
     try:
@@ -94,7 +102,8 @@ def make_previews(context: Context) -> None:
     """Make the pictures that pages show and that are not there: of a restored collection, or of
     files that browsers do not show and that were read before there were previews.
     """
-    from imgclust.images import PREVIEWED_FORMATS, Decoded
+    from imgclust.images.headers import PREVIEWED_FORMATS
+    from imgclust.images.reader import Decoded
 
     rules, store = context.settings.decode, context.thumbnails()
     if not rules.thumbnails:
@@ -120,7 +129,7 @@ def make_previews(context: Context) -> None:
 
 def picture(context: Context, content: int) -> bytes | None:
     """The thumbnail of a content; where there is none, one is made from its file."""
-    from imgclust.images import Decoded
+    from imgclust.images.reader import Decoded
 
     kept = context.thumbnail(content)
     if kept is not None:
@@ -174,7 +183,7 @@ def missing(
     context: Context, selection: Selection | None = None, *, limit: int = -1
 ) -> tuple[MissingImage, ...]:
     """See `Collection.missing`; only the first `limit` are looked at unless it is -1."""
-    from imgclust.ingest import Holds
+    from imgclust.ingest.mounts import Holds
 
     holds = Holds.of(context.catalog)
     rows = [
@@ -198,7 +207,8 @@ def accept_missing(context: Context) -> tuple[MissingImage, ...]:
 
 def take_out_missing(context: Context) -> tuple[MissingImage, ...]:
     """Remove all missing images from the catalog; returns them."""
-    from imgclust.ingest import LocalDisk, forget_lost_mounts
+    from imgclust.ingest.environment import LocalDisk
+    from imgclust.ingest.mounts import forget_lost_mounts
 
     catalog = context.catalog
     gone = missing(context)
@@ -342,14 +352,14 @@ def _some(context: Context, what: str) -> list[Image]:
 
 
 def named(context: Context, what: str) -> Image:
-    """The image with this id or at this path."""
+    """The image with this id, at this path, or whose path is shown so below its root."""
     images = context.catalog.images
     paths: list[bytes] = []
     if is_digits(what):
         image = images.numbered(what)
     else:
         paths = [os.fsencode(os.path.abspath(what)), os.path.realpath(os.fsencode(what))]
-        image = images.at(paths[0]) or images.at(paths[1])
+        image = images.at(paths[0]) or images.at(paths[1]) or as_shown(context, what)
     if image is None:
         why = _why_none(context, paths)
         raise NothingThereError(
@@ -357,6 +367,36 @@ def named(context: Context, what: str) -> Image:
             f"{what}{why}"
         )
     return image
+
+
+def as_shown(context: Context, what: str) -> Image | None:
+    """The image whose path tables shorten to this, where no file here has that name.
+
+    Tables show paths below their root, or below the last parts of it (`Pictures/cat.jpg`).
+
+    Raises
+    ------
+    UsageError
+        When several images have it.
+    """
+    name = os.fsencode(what)
+    if os.path.isabs(name) or os.path.lexists(name) or is_digits(what):
+        return None
+    found: dict[int, Image] = {}
+    for root in context.catalog.roots.all():
+        folder = root.path
+        while True:
+            path = os.path.normpath(os.path.join(folder, name))
+            image = context.catalog.images.at(path) if is_below(path, root.path) else None
+            if image is not None:
+                found[image.id] = image
+            if folder == os.path.dirname(folder):
+                break
+            folder = os.path.dirname(folder)
+    if len(found) > 1:
+        paths = listed([printable(image.path) for image in found.values()])
+        raise UsageError(f"{what} may be several images: {paths}; give the whole path or the id")
+    return next(iter(found.values()), None)
 
 
 # What is known of a file that is not an image of the collection, and what to do.
@@ -376,3 +416,168 @@ def _why_none(context: Context, paths: Sequence[bytes]) -> str:
     if known is None and there:
         known = "imgclust add takes it in"
     return f"; {known}" if known else ""
+
+
+def add_exclusions(context: Context, patterns: Sequence[str], *, fresh: bool) -> None:
+    """Leave out these patterns too, or (`fresh`) instead of those before, from here on.
+
+    Raises
+    ------
+    UsageError
+        For a pattern that matches nothing.
+    """
+    if not patterns and not fresh:
+        return
+    before = () if fresh else context.settings.watch.exclude
+    chosen = tuple(dict.fromkeys([*before, *patterns]))
+    Exclusion(patterns=chosen)
+    context.settings = stored_settings.replaced(context.settings, {"watch.exclude": chosen})
+
+
+def keep_exclusions(context: Context, emit: Emit) -> None:
+    """Store what is left out, and say what differs from the last time; in a transaction."""
+    _ = context.exclusion  # a wrong pattern is refused before anything is stored
+    kept = context.catalog.setting("kept") or {}
+    for key, what in _WORDS.items():
+        now = list(getattr(context.settings.watch, key.partition(".")[2]))
+        before = kept.get(key)
+        if before is not None and before != now:
+            added = [one for one in now if one not in before]
+            gone = [one for one in before if one not in now]
+            changes = [f"{', '.join(added)} left out now"] if added else []
+            changes += [f"{', '.join(gone)} not left out any more"] if gone else []
+            emit(Event("note", f"{what}: {'; '.join(changes or ['in another order'])}"))
+    stored_settings.keep(context.catalog, context.settings, changing=frozenset(_WORDS))
+
+
+_WORDS = {"watch.exclude": "patterns", "watch.exclude_folders": "folders"}
+
+
+def excluded(
+    context: Context, patterns: Sequence[str] = (), *, fresh: bool = False
+) -> tuple[MissingImage, ...]:
+    """See `Collection.excluded`."""
+    add_exclusions(context, patterns, fresh=fresh)
+    return tuple(
+        MissingImage(image.id, image.path, image.misses, None) for image in _excluded(context)
+    )
+
+
+def take_out_excluded(context: Context) -> int:
+    """Take the images out that are in places that are left out; returns how many."""
+    catalog, taken = context.catalog, 0
+    found = [image.id for image in _excluded(context)]
+    for start in range(0, len(found), _CHUNK):
+        with catalog.transaction():
+            for image in catalog.images.some(found[start : start + _CHUNK]).values():
+                catalog.remove_image(image)
+                catalog.observations.forget(image.path)
+                taken += 1
+    if taken:
+        with catalog.transaction():
+            catalog.event(
+                "excluded", f"{counted(taken, 'image')} taken out, in places that are left out"
+            )
+    return taken
+
+
+def _excluded(context: Context) -> Iterator[Image]:
+    scope = Scope(tuple(context.catalog.roots.all()), (), frozenset(), 0.0, context.exclusion)
+    for image in context.catalog.images.all():
+        if scope.excludes(image.path):
+            yield image
+
+
+_DATE = re.compile(r"[0-9]{4}(-[0-9]{2}(-[0-9]{2}(T[0-9]{2}(:[0-9]{2}(:[0-9]{2})?)?)?)?)?")
+_WHOLE = "0000-01-01T00:00:00"
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Taken from `since` to `until`, both included, by a camera whose name has `camera` in it.
+
+    A date may be a year, a month, a day, or a time (2024, 2024-05, 2024-05-31, 2024-05-31T18:30);
+    all of that year, month or day counts. It is compared with what the camera's clock showed, and
+    for a picture that does not say so, with the time of the file on this machine.
+
+    Raises
+    ------
+    UsageError
+        For a date that is none, and when `since` is later than `until`.
+    """
+
+    since: str | None = None
+    until: str | None = None
+    camera: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("since", "until"):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, _date(value, name))
+        if self.since and self.until:
+            length = min(len(self.since), len(self.until))
+            if self.since[:length] > self.until[:length]:
+                raise UsageError(f"--since {self.since} is later than --until {self.until}")
+
+    def __bool__(self) -> bool:
+        """True when it leaves any image out."""
+        return any((self.since, self.until, self.camera))
+
+    def has(self, facts: Facts) -> bool:
+        """True for an image with these facts."""
+        if self.camera and self.camera.casefold() not in (facts.camera or "").casefold():
+            return False
+        if not self.since and not self.until:
+            return True
+        if facts.taken is None:
+            return False
+        since, until = self.since or "", self.until or ""
+        return facts.taken[: len(since)] >= since and (
+            not until or facts.taken[: len(until)] <= until
+        )
+
+    def images(self, context: Context) -> frozenset[int] | None:
+        """Ids of the chosen images; None for all."""
+        if not self:
+            return None
+        every = context.catalog.details.all()
+        return frozenset(image for image, facts in every if self.has(facts))
+
+
+class _Row(Protocol):
+    """A dataclass with these fields."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def id(self) -> int: ...
+
+    @property
+    def facts(self) -> Facts: ...
+
+
+T = TypeVar("T", bound=_Row)
+
+
+def with_facts(context: Context, rows: Sequence[T]) -> tuple[T, ...]:
+    """The rows with the facts of their images."""
+    found = context.catalog.details.of_images([row.id for row in rows])
+    return tuple(replace(row, facts=found.get(row.id, row.facts)) for row in rows)
+
+
+def selected(rows: Iterable[T], selection: Selection | None) -> tuple[T, ...]:
+    """Those of the rows, with their facts, that are chosen."""
+    return tuple(row for row in rows if selection is None or selection.has(row.facts))
+
+
+def _date(text: str, name: str) -> str:
+    written = text.strip().replace(" ", "T", 1)
+    if _DATE.fullmatch(written):
+        try:
+            datetime.fromisoformat(written + _WHOLE[len(written) :])
+        except ValueError:
+            pass
+        else:
+            return written
+    raise UsageError(f"--{name} {text}: give a date such as 2024, 2024-05, 2024-05-31")

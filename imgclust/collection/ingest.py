@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import devices, paths, reembed
-from imgclust.catalog import Catalog, key_of
-from imgclust.clusters import ArrivalAssigner, AutomaticClustering, ClusterResult, SuggestionUpkeep
-from imgclust.collection import exclusions, link_folder
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import key_of
+from imgclust.clusters.model import ArrivalAssigner, ClusterResult
+from imgclust.clusters.schedule import AutomaticClustering
+from imgclust.clusters.suggestions import SuggestionUpkeep
+from imgclust.collection import images, link_folder
 from imgclust.collection.context import MANY_IMAGES, Context
 from imgclust.collection.embedder import choose_recipe, embedder_opener, require_packages
 from imgclust.collection.event_command import EventCommand, words_of
@@ -30,24 +33,20 @@ from imgclust.errors import (
     UsageError,
 )
 from imgclust.fs import is_network, kind_of
-from imgclust.images import RAW_SUFFIXES, Decoded, DecodePool, raw_installed
-from imgclust.ingest import (
-    Counts,
-    Dependencies,
-    Emit,
-    Event,
-    Ingest,
-    IngestResult,
-    LocalDisk,
-    current_pause,
-    store_hours,
-)
-from imgclust.links import LinkSyncer
-from imgclust.watcher import Watcher
+from imgclust.images.headers import RAW_SUFFIXES, raw_installed
+from imgclust.images.pool import DecodePool
+from imgclust.images.reader import Decoded
+from imgclust.ingest.backoff import current_pause, store_hours
+from imgclust.ingest.environment import LocalDisk
+from imgclust.ingest.events import Counts, Emit, Event, IngestResult
+from imgclust.ingest.loop import Ingest
+from imgclust.ingest.upkeep import Dependencies
+from imgclust.links.syncer import LinkSyncer
+from imgclust.watcher.watcher import Watcher
 from imgclust.wording import counted, printable, suggested
 
 if TYPE_CHECKING:
-    from imgclust.search import CatalogIndex
+    from imgclust.search.catalog_index import CatalogIndex
 
 # How often a watcher compares the whole link folder with the catalog (10 s at 100,000 links).
 _WHOLE_TREE_S = 6 * 3600.0
@@ -95,7 +94,7 @@ class _Keeper:
         """Sync some of the queue, sometimes all; False when another process syncs."""
         if self.command is not None:
             self.command.look()
-        from imgclust.links import LinksOfflineError
+        from imgclust.links.inspect import LinksOfflineError
 
         link_syncer = self.context.link_syncer()
         now = time.monotonic()
@@ -367,11 +366,11 @@ def watch(
     """See `Collection.watch`."""
     catalog = context.catalog
     roots = [_root(path) for path in paths]
-    exclusions.with_patterns(context, exclude, fresh=exclude_fresh)
+    images.add_exclusions(context, exclude, fresh=exclude_fresh)
     _ = context.exclusion  # a wrong pattern is refused before anything is written
     with context.ingest_lock():
         with catalog.transaction():
-            exclusions.keep(context, emit)
+            images.keep_exclusions(context, emit)
             choose_links(context, links, roots)
             for root in roots:
                 _keep_apart(context, root)
@@ -387,7 +386,7 @@ def watch(
             away = known.path not in roots and not os.path.isdir(known.path)
             if away and not catalog.images.count(known.id):  # else the scan says what is kept
                 emit(Event("trouble", "this folder is not there now", known.path))
-        taken_out = exclusions.take_out(context) if remove_excluded else 0
+        taken_out = images.take_out_excluded(context) if remove_excluded else 0
         result = run(context, emit, once=once, scan=True, cluster=cluster)
         return replace(result, taken_out=taken_out)
 

@@ -7,14 +7,15 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from imgclust.catalog import Image, LinkMove
+from imgclust.catalog.images import Image
+from imgclust.catalog.links import LinkMove
 from imgclust.collection.corrections import Corrections, NearCopies
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.wording import counted, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
-    from imgclust.links import TreeChanges
+    from imgclust.links.tree_changes import TreeChanges
 
 _SHOWN = 3
 
@@ -24,7 +25,7 @@ def follow(context: Context, changes: TreeChanges) -> dict[int, str]:
 
     What cannot be one is put back by the sync that follows, and said; returns why, by image.
     """
-    from imgclust.links import RENAMED
+    from imgclust.links.tree_changes import RENAMED
 
     catalog = context.catalog
     if changes.before:
@@ -68,7 +69,7 @@ def reject(context: Context) -> int:
 
 def _forget(context: Context) -> None:
     """What was moved before this version read the tree does not count."""
-    from imgclust.links import RENAMED
+    from imgclust.links.tree_changes import RENAMED
 
     catalog = context.catalog
     with catalog.transaction():
@@ -119,7 +120,7 @@ def _correct(context: Context, folder: bytes, moves: Sequence[LinkMove]) -> dict
 
 def _apply(context: Context, folder: bytes, rows: Sequence[Image], copies: NearCopies) -> str:
     """Make the corrections, in the caller's transaction; returns what to say."""
-    from imgclust.links import OUTLIERS
+    from imgclust.links.names import OUTLIERS
 
     catalog, link_syncer = context.catalog, context.link_syncer()
     corrections = Corrections(context)
@@ -179,7 +180,7 @@ def _heir(context: Context, cluster: int) -> int:
 
 def _name(context: Context, cluster: int, folder: bytes) -> None:
     """A person has given a cluster's folder another name."""
-    from imgclust.links import folder_name
+    from imgclust.links.names import folder_name
 
     catalog = context.catalog
     try:

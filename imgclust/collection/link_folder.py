@@ -1,4 +1,4 @@
-"""The link folder of a collection: its links brought up to date, its pages, where it is."""
+"""The link folder: brought up to date after a command, its pages, where it is; room given back."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from imgclust.wording import counted, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
-    from imgclust.links import LinksResult
-    from imgclust.report import FolderPages
+    from imgclust.links.syncer import LinksResult
+    from imgclust.report.link_pages import FolderPages
 
 # How often, and for how long in all, finished work checks whether it may update the links.
 _LINKS_WAIT_S = 0.2
@@ -82,7 +82,7 @@ def finish_links(context: Context) -> None:
     StorageError
         When the disk refuses; it says that the work itself is done.
     """
-    from imgclust.links import LinksOfflineError
+    from imgclust.links.inspect import LinksOfflineError
 
     deadline = time.monotonic() + _LINKS_PATIENCE_S
     link_syncer = context.link_syncer()
@@ -135,7 +135,7 @@ def finish_pages(context: Context) -> None:
 
 def choose_links(context: Context, links: Path | None, roots: Sequence[bytes]) -> None:
     """Keep the link folder that a new collection is given; the caller holds the transaction."""
-    from imgclust.links import LinkDisk
+    from imgclust.links.inspect import LinkDisk
 
     if links is None:
         return
@@ -173,7 +173,7 @@ def move_links(context: Context, to: Path) -> LinksResult:
 
 def _take_disk(context: Context) -> None:
     """A person says that the links belong where they are said to be, whatever is mounted there."""
-    from imgclust.links import LinkDisk
+    from imgclust.links.inspect import LinkDisk
 
     if context.link_syncer().offline is not None:
         with context.catalog.transaction():
@@ -200,7 +200,7 @@ def write(context: Context, *, budget_s: float | None = None) -> bool:
     OSError
         When the disk refuses.
     """
-    from imgclust.links import OUTLIERS
+    from imgclust.links.names import OUTLIERS
 
     with FileLock(context.folders.lock("links"), purpose="syncing the links of"):
         if context.link_syncer().offline is not None:
@@ -231,7 +231,7 @@ def clear(context: Context) -> None:
 
 
 def _pages(context: Context) -> FolderPages:
-    from imgclust.report import FolderPages
+    from imgclust.report.link_pages import FolderPages
 
     return FolderPages(
         context.catalog,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from imgclust import config, paths
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.collection import link_folder, results
 from imgclust.collection.context import Context
 from imgclust.collection.query_client import SOCKET
@@ -250,7 +250,8 @@ def restore_collection(
     StorageError
         When the disk is full or refuses.
     """
-    from imgclust.backup import read_manifest, restore_into
+    from imgclust.backup.file import read_manifest
+    from imgclust.backup.restore import restore_into
 
     found = paths.find_index_folder(index)
     if name is not None:

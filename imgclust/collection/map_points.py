@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imgclust.catalog import StoredProjection
+from imgclust.catalog.projections import StoredProjection
 from imgclust.errors import NothingThereError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def stored_map(context: Context) -> StoredProjection:
 
 def overview(context: Context) -> MapOverview:
     """See `Gallery.map_overview`."""
-    from imgclust.charts import cluster_mark
+    from imgclust.charts.figure import cluster_mark
 
     catalog = context.catalog
     stored = stored_map(context)

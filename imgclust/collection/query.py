@@ -9,17 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imgclust import devices, fs, search
+from imgclust import devices, fs
+from imgclust.collection import images
 from imgclust.collection.duplicates import copy_test
-from imgclust.collection.selection import Selection, with_facts
+from imgclust.collection.images import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.numbers import is_digits
-from imgclust.search import Neighbour, QueryResult, Subject
+from imgclust.search import similar_images
+from imgclust.search.similar_images import (
+    Neighbour,
+    QueryResult,
+    Subject,
+    image_with_id,
+    known_subject,
+    mean_subject,
+)
 from imgclust.wording import SIMILARITY_LACKING, copies_shown, counted, likeness, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
-    from imgclust.images import Region
+    from imgclust.images.decoder import Region
 
 
 def require_score(min_score: float | None) -> None:
@@ -63,7 +72,8 @@ def query(
         raise NothingThereError(
             f"--min-similarity: {SIMILARITY_LACKING[similarity.lacking or '']}; use --min-score"
         )
-    subject = _of_region(context, asked[0], region) if region else _of(context, asked)
+    files = [_file(context, one) for one in asked]
+    subject = _of_region(context, files[0], region) if region else _of(context, files)
     live = context.query_index()
     with (
         live.searched(),
@@ -71,7 +81,7 @@ def query(
         # After so little work threads of OpenBLAS spin for longer than it takes.
         devices.one_blas_thread,
     ):
-        found = search.neighbours(
+        found = similar_images.neighbours(
             context.catalog,
             live,
             subject,
@@ -109,12 +119,17 @@ def require_similarity(least: float | None) -> None:
         raise UsageError(f"--min-similarity {least:g} is not a similarity; use -1 to 1")
 
 
+def _file(context: Context, asked: str) -> str:
+    """What was asked, or the path of the image that is shown so."""
+    shown = images.as_shown(context, asked)
+    return asked if shown is None else os.fsdecode(shown.path)
+
+
 def _of(context: Context, asked: Sequence[str]) -> Subject:
     """The subject of one image, or of several together; the network runs only for unknown ones."""
     cap = context.settings.decode.size_cap_mb << 20
     known = [
-        search.known_subject(context.catalog, context.recipe, one, size_cap_bytes=cap)
-        for one in asked
+        known_subject(context.catalog, context.recipe, one, size_cap_bytes=cap) for one in asked
     ]
     unknown = [one for one, subject in zip(asked, known, strict=True) if subject is None]
     if unknown:
@@ -123,7 +138,7 @@ def _of(context: Context, asked: Sequence[str]) -> Subject:
         paths = [os.fsencode(os.path.abspath(one)) for one in unknown]
         vectors = iter(embedder.embed_files(context, paths))
         known = [subject or Subject(next(vectors), None, None) for subject in known]
-    return search.mean_subject([subject for subject in known if subject is not None])
+    return mean_subject([subject for subject in known if subject is not None])
 
 
 def _of_region(context: Context, asked: str, region: Region) -> Subject:
@@ -131,7 +146,7 @@ def _of_region(context: Context, asked: str, region: Region) -> Subject:
 
     path = os.fsencode(os.path.abspath(asked))
     if is_digits(asked):
-        path = search.image_with_id(context.catalog, asked).path
+        path = image_with_id(context.catalog, asked).path
     if not os.path.lexists(path):
         raise NothingThereError(f"there is no file {printable(path)}")
     try:

@@ -13,15 +13,18 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust import devices
-from imgclust.catalog import Catalog
-from imgclust.duplicates import CopyMemory
+from imgclust.catalog.catalog import Catalog
+from imgclust.duplicates.copy_test import CopyMemory
 from imgclust.errors import ImgclustError
-from imgclust.images import WHOLE_PX, DecodePool, SmallPictures, claim, small_pictures
+from imgclust.images.pixel_similarity import SmallPictures, small_pictures
+from imgclust.images.pool import DecodePool
+from imgclust.images.reader import claim
+from imgclust.images.samples import WHOLE_PX
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
     from imgclust.config import Decode
-    from imgclust.search import CatalogIndex
+    from imgclust.search.catalog_index import CatalogIndex
 
 _WORKERS = 2
 # How long small pictures are waited for, and how often it is looked whether they still come.

@@ -21,7 +21,7 @@ from imgclust.numbers import is_digits
 
 if TYPE_CHECKING:
     from imgclust.collection.collection import Collection
-    from imgclust.search import QueryResult
+    from imgclust.search.similar_images import QueryResult
 
 SOCKET = "query.socket"
 # A service that does not answer in this many seconds is not waited for.
@@ -62,7 +62,7 @@ def ask(
     # No service, one that ends or is of another version, or one that fails: each is the same here.
     except (OSError, ValueError, TypeError, AttributeError, EOFError, pickle.UnpicklingError):
         return None
-    from imgclust.search import QueryResult
+    from imgclust.search.similar_images import QueryResult
 
     if not isinstance(found, QueryResult):
         return None

@@ -9,24 +9,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imgclust.backup import Backup as Backup
-    from imgclust.backup import Manifest as Manifest
-    from imgclust.backup import Restored as Restored
-    from imgclust.catalog import Facts as Facts
-    from imgclust.catalog import KeptCatalog as KeptCatalog
-    from imgclust.catalog import Quarantined as Quarantined
-    from imgclust.catalog import StoredJob as StoredJob
-    from imgclust.catalog import Suggestion as Suggestion
-    from imgclust.clustering import Drift as Drift
-    from imgclust.clusters import ClusterLife as ClusterLife
-    from imgclust.clusters import ClusterResult as ClusterResult
-    from imgclust.clusters import Drifting as Drifting
-    from imgclust.clusters import LifeEvent as LifeEvent
-    from imgclust.clusters import PastClustering as PastClustering
-    from imgclust.clusters import PreviewedCluster as PreviewedCluster
-    from imgclust.clusters import SweepPreview as SweepPreview
-    from imgclust.clusters import SweepResult as SweepResult
-    from imgclust.clusters import TooFewClustersError as TooFewClustersError
+    from imgclust.backup.file import Manifest as Manifest
+    from imgclust.backup.restore import Restored as Restored
+    from imgclust.backup.write import Backup as Backup
+    from imgclust.catalog.clusterings import Suggestion as Suggestion
+    from imgclust.catalog.copies import KeptCatalog as KeptCatalog
+    from imgclust.catalog.details import Facts as Facts
+    from imgclust.catalog.feed import StoredJob as StoredJob
+    from imgclust.catalog.observations import Quarantined as Quarantined
+    from imgclust.clustering.cluster_stats import Drift as Drift
+    from imgclust.clusters.clustering_history import ClusterLife as ClusterLife
+    from imgclust.clusters.clustering_history import LifeEvent as LifeEvent
+    from imgclust.clusters.clustering_history import PastClustering as PastClustering
+    from imgclust.clusters.correction_conflicts import TooFewClustersError as TooFewClustersError
+    from imgclust.clusters.model import ClusterResult as ClusterResult
+    from imgclust.clusters.model import SweepResult as SweepResult
+    from imgclust.clusters.stored_sweeps import PreviewedCluster as PreviewedCluster
+    from imgclust.clusters.stored_sweeps import SweepPreview as SweepPreview
+    from imgclust.clusters.suggestions import Drifting as Drifting
     from imgclust.collection.activity import Activity as Activity
     from imgclust.collection.activity import RecentChange as RecentChange
     from imgclust.collection.clusters import ClusterDetails as ClusterDetails
@@ -50,10 +50,11 @@ if TYPE_CHECKING:
     from imgclust.collection.duplicates import FoundCopy as FoundCopy
     from imgclust.collection.duplicates import FoundDuplicates as FoundDuplicates
     from imgclust.collection.duplicates import FoundGroup as FoundGroup
+    from imgclust.collection.gallery import SweepCurve as SweepCurve
     from imgclust.collection.images import DamagedImage as DamagedImage
     from imgclust.collection.images import MissingImage as MissingImage
     from imgclust.collection.images import Removed as Removed
-    from imgclust.collection.k_choice import SweepCurve as SweepCurve
+    from imgclust.collection.images import Selection as Selection
     from imgclust.collection.management import CollectionList as CollectionList
     from imgclust.collection.management import CollectionPlace as CollectionPlace
     from imgclust.collection.management import CollectionRow as CollectionRow
@@ -65,7 +66,6 @@ if TYPE_CHECKING:
     from imgclust.collection.roots import MovedRoot as MovedRoot
     from imgclust.collection.roots import RemovedRoot as RemovedRoot
     from imgclust.collection.roots import RootRow as RootRow
-    from imgclust.collection.selection import Selection as Selection
     from imgclust.collection.service import FeedEvent as FeedEvent
     from imgclust.collection.service import FeedPart as FeedPart
     from imgclust.collection.service import ImageDetails as ImageDetails
@@ -78,66 +78,77 @@ if TYPE_CHECKING:
     from imgclust.collection.status import Paused as Paused
     from imgclust.collection.status import Standing as Standing
     from imgclust.collection.status import Status as Status
-    from imgclust.doctor import Advisory as Advisory
-    from imgclust.doctor import Check as Check
-    from imgclust.doctor import DoctorResult as DoctorResult
-    from imgclust.duplicates import Duplicate as Duplicate
-    from imgclust.duplicates import DuplicateGroup as DuplicateGroup
-    from imgclust.duplicates import DuplicatesResult as DuplicatesResult
-    from imgclust.duplicates import Thresholds as Thresholds
-    from imgclust.export import ExportResult as ExportResult
-    from imgclust.images import Region as Region
-    from imgclust.ingest import Emit as Emit
-    from imgclust.ingest import Event as Event
-    from imgclust.ingest import IngestResult as IngestResult
-    from imgclust.ingest import Pause as Pause
-    from imgclust.links import LinksResult as LinksResult
+    from imgclust.doctor.checks import Advisory as Advisory
+    from imgclust.doctor.checks import Check as Check
+    from imgclust.doctor.checks import DoctorResult as DoctorResult
+    from imgclust.duplicates.search import Duplicate as Duplicate
+    from imgclust.duplicates.search import DuplicateGroup as DuplicateGroup
+    from imgclust.duplicates.search import DuplicatesResult as DuplicatesResult
+    from imgclust.duplicates.thresholds import Thresholds as Thresholds
+    from imgclust.export.run import ExportResult as ExportResult
+    from imgclust.images.decoder import Region as Region
+    from imgclust.ingest.backoff import Pause as Pause
+    from imgclust.ingest.events import Emit as Emit
+    from imgclust.ingest.events import Event as Event
+    from imgclust.ingest.events import IngestResult as IngestResult
+    from imgclust.links.syncer import LinksResult as LinksResult
     from imgclust.maps import MapResult as MapResult
     from imgclust.paths import Folders as Folders
     from imgclust.paths import IndexFolder as IndexFolder
     from imgclust.reembed import ReembedResult as ReembedResult
-    from imgclust.report import ReportResult as ReportResult
-    from imgclust.search import Neighbour as Neighbour
-    from imgclust.search import QueryResult as QueryResult
-    from imgclust.watcher import Exclusion as Exclusion
-    from imgclust.weights import Listed as Listed
-    from imgclust.weights import Weights as Weights
+    from imgclust.report.html_report import ReportResult as ReportResult
+    from imgclust.search.similar_images import Neighbour as Neighbour
+    from imgclust.search.similar_images import QueryResult as QueryResult
+    from imgclust.watcher.exclusion import Exclusion as Exclusion
+    from imgclust.weights.loader import Weights as Weights
+    from imgclust.weights.resolver import Listed as Listed
 
 _HOMES = {
-    "backup": "Backup Manifest Restored",
-    "catalog": "Facts KeptCatalog Quarantined Suggestion StoredJob",
-    "clustering": "Drift",
-    "clusters": "ClusterLife ClusterResult Drifting LifeEvent PastClustering PreviewedCluster "
-    "SweepPreview SweepResult TooFewClustersError",
+    "backup.file": "Manifest",
+    "backup.restore": "Restored",
+    "backup.write": "Backup",
+    "catalog.clusterings": "Suggestion",
+    "catalog.copies": "KeptCatalog",
+    "catalog.details": "Facts",
+    "catalog.feed": "StoredJob",
+    "catalog.observations": "Quarantined",
+    "clustering.cluster_stats": "Drift",
+    "clusters.clustering_history": "ClusterLife LifeEvent PastClustering",
+    "clusters.correction_conflicts": "TooFewClustersError",
+    "clusters.model": "ClusterResult SweepResult",
+    "clusters.stored_sweeps": "PreviewedCluster SweepPreview",
+    "clusters.suggestions": "Drifting",
     "collection.activity": "Activity RecentChange",
     "collection.clusters": "ClusterDetails ClusterRow Member",
     "collection.correction_results": "AcceptedLinks Answer Corrected CorrectedImage CorrectionList "
     "CorrectionRow LookAlike Paired PutBackLink Question QuestionImage Questions WaitingLink",
     "collection.corrections": "Corrections",
     "collection.duplicates": "Dismissed FoundCopy FoundDuplicates FoundGroup",
-    "collection.images": "DamagedImage MissingImage Removed",
-    "collection.k_choice": "SweepCurve",
-    "collection.management": "CollectionList CollectionPlace CollectionRow "
-    "Deleted EffectiveSettings SettingRow",
+    "collection.gallery": "SweepCurve",
+    "collection.images": "DamagedImage MissingImage Removed Selection",
+    "collection.management": "CollectionList CollectionPlace CollectionRow Deleted "
+    "EffectiveSettings SettingRow",
     "collection.map_points": "MapCluster MapOverview",
     "collection.roots": "MovedRoot RemovedRoot RootRow",
-    "collection.selection": "Selection",
     "collection.service": "FeedEvent FeedPart ImageDetails ImagePage News Original PictureWorkers "
     "Service",
     "collection.status": "CurrentClustering Paused Standing Status",
-    "doctor": "Advisory Check DoctorResult",
-    "duplicates": "Duplicate DuplicateGroup DuplicatesResult Thresholds",
-    "export": "ExportResult",
-    "images": "Region",
-    "ingest": "Emit Event IngestResult Pause",
-    "links": "LinksResult",
+    "doctor.checks": "Advisory Check DoctorResult",
+    "duplicates.search": "Duplicate DuplicateGroup DuplicatesResult",
+    "duplicates.thresholds": "Thresholds",
+    "export.run": "ExportResult",
+    "images.decoder": "Region",
+    "ingest.backoff": "Pause",
+    "ingest.events": "Emit Event IngestResult",
+    "links.syncer": "LinksResult",
     "maps": "MapResult",
     "paths": "Folders IndexFolder",
     "reembed": "ReembedResult",
-    "report": "ReportResult",
-    "search": "Neighbour QueryResult",
-    "watcher": "Exclusion",
-    "weights": "Listed Weights",
+    "report.html_report": "ReportResult",
+    "search.similar_images": "Neighbour QueryResult",
+    "watcher.exclusion": "Exclusion",
+    "weights.loader": "Weights",
+    "weights.resolver": "Listed",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

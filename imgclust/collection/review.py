@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Correction, Image
+from imgclust.catalog.corrections import Correction
+from imgclust.catalog.images import Image
 from imgclust.collection.correction_results import (
     Answer,
     Paired,
@@ -21,7 +22,7 @@ from imgclust.collection.link_folder import finish_links, finish_pages
 from imgclust.errors import UsageError
 
 if TYPE_CHECKING:
-    from imgclust.clustering import Known, PairChoice
+    from imgclust.clustering.pair_choice import Known, PairChoice
     from imgclust.collection.context import Context
 
 # Of more contents an even sample can be asked about.
@@ -94,8 +95,8 @@ class Review:
         )
 
     def _prepared(self, active: Sequence[Correction]) -> _Ground:
-        from imgclust.clustering import PairChoice
-        from imgclust.clusters import Model
+        from imgclust.clustering.pair_choice import PairChoice
+        from imgclust.clusters.model import Model
 
         catalog = self._catalog
         clustering = self._context.current()
@@ -123,7 +124,7 @@ class Review:
     def _known(
         self, ground: _Ground, active: Sequence[Correction], skipped: Sequence[tuple[int, int]]
     ) -> Known:
-        from imgclust.clustering import Known
+        from imgclust.clustering.pair_choice import Known
 
         catalog = self._catalog
         row = {key: place for place, key in enumerate(ground.keys.tolist())}
@@ -174,7 +175,8 @@ def answered(
     Without `finish` the links and pages are left to who calls this, so that a session of many
     answers does not wait for them each time.
     """
-    from imgclust.clusters import Model, enforce
+    from imgclust.clusters.correction_demands import enforce
+    from imgclust.clusters.model import Model
 
     catalog, kind = context.catalog, "together" if same else "apart"
     pairs = [pair for pair in pairs if pair[0].content != pair[1].content]

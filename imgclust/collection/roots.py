@@ -17,12 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import paths
-from imgclust.catalog import Catalog, DoubledImage, Image, MovedImage, Root
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.images import Image
+from imgclust.catalog.moves import DoubledImage, MovedImage
+from imgclust.catalog.roots import Root
 from imgclust.collection.link_folder import finish_links
 from imgclust.errors import LockedError, NothingThereError, UsageError
 from imgclust.failpoints import passing
 from imgclust.fs import is_at_or_below, is_below, unreadable
-from imgclust.images import digest
+from imgclust.images.reader import digest
 from imgclust.paths import Located, as_path
 from imgclust.reconcile import OTHER_DISK, is_offline
 from imgclust.wording import printable

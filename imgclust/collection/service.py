@@ -12,24 +12,26 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from imgclust.catalog import Facts, FeedRow, StoredJob
-from imgclust.clusters import current_drift
+from imgclust.catalog.details import Facts
+from imgclust.catalog.feed import FeedRow, StoredJob
+from imgclust.clusters.suggestions import current_drift
 from imgclust.collection import clusters, images
 from imgclust.collection.clusters import ClusterDetails, Member
-from imgclust.collection.images import bytes_of
+from imgclust.collection.images import Selection, bytes_of, with_facts
 from imgclust.collection.query_cache import QueryCache
-from imgclust.collection.selection import Selection, with_facts
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
-from imgclust.images import DecodePool, Region, claim
-from imgclust.ingest import held_folders
+from imgclust.images.decoder import Region
+from imgclust.images.pool import DecodePool
+from imgclust.images.reader import claim
+from imgclust.ingest.mounts import held_folders
 from imgclust.paths import Located
 from imgclust.progress import Monitor
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
     from imgclust.collection.gallery import Gallery
-    from imgclust.images import Outcome
-    from imgclust.ingest import Emit, IngestResult
+    from imgclust.images.reader import Outcome
+    from imgclust.ingest.events import Emit, IngestResult
 
 # What browsers show by themselves; everything else is shown as a preview.
 SHOWN = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif"}
@@ -306,7 +308,7 @@ class Service:
 
     def wall(self) -> tuple[WallRow, ...]:
         """The clusters with up to four representatives, the largest first."""
-        from imgclust.report import all_representatives
+        from imgclust.clusters.model import all_representatives
 
         catalog = self._context.catalog
         clustering = catalog.clusterings.current()
@@ -428,7 +430,7 @@ class Service:
         NothingThereError
             When there is no image with this id.
         """
-        from imgclust.images import Decoded
+        from imgclust.images.reader import Decoded
 
         catalog, rules = self._context.catalog, self._context.settings.decode
         image = images.named(self._context, str(number))

@@ -10,24 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import paths
-from imgclust.catalog import Suggestion
-from imgclust.clusters import Drifting, current_drift
+from imgclust.catalog.clusterings import Suggestion
+from imgclust.clusters.suggestions import Drifting, current_drift
 from imgclust.collection.roots import unreadable_folders
-from imgclust.embedding import Recipe
-from imgclust.ingest import (
-    Holds,
-    IngestResult,
-    Pause,
-    begin_pause,
-    current_pause,
-    end_pause,
-    held_folders,
-)
+from imgclust.embedding.recipe import Recipe
+from imgclust.ingest.backoff import Pause, begin_pause, current_pause, end_pause
+from imgclust.ingest.events import IngestResult
+from imgclust.ingest.mounts import Holds, held_folders
 from imgclust.paths import as_path
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
-    from imgclust.doctor import DoctorResult
+    from imgclust.doctor.checks import DoctorResult
 
 
 @dataclass(frozen=True)
@@ -242,7 +236,7 @@ def pause(context: Context, *, over: bool) -> Paused:
 
 def doctor(context: Context, *, repair: bool) -> DoctorResult:
     """See `Collection.doctor`."""
-    from imgclust.doctor import Doctor
+    from imgclust.doctor.checks import Doctor
 
     recipe = context.catalog.setting("recipe")
     return Doctor(

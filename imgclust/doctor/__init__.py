@@ -1,6 +1,1 @@
 """Doctor: check that disk, catalog, index and links agree, and repair them on request."""
-
-from imgclust.doctor.advice import Advisory
-from imgclust.doctor.checks import Check, Doctor, DoctorResult
-
-__all__ = ["Advisory", "Check", "Doctor", "DoctorResult"]

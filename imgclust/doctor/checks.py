@@ -1,34 +1,36 @@
-"""The examination: four checks, each with one sentence, each with its repair."""
+"""The examination: four checks, each with its repair; and what is worth knowing besides."""
 
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from imgclust import index
-from imgclust.catalog import Catalog, damaged_embeddings
-from imgclust.clusters import (
-    ArrivalAssigner,
-    ContradictionError,
-    Model,
-    Recluster,
-    enforce,
-    violations,
-)
-from imgclust.doctor.advice import Advisory, advise
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.copies import kept_catalogs
+from imgclust.catalog.integrity import damaged_embeddings, sqlite_version
+from imgclust.clusters.correction_conflicts import ContradictionError
+from imgclust.clusters.correction_demands import enforce, violations
+from imgclust.clusters.model import ArrivalAssigner, Model
+from imgclust.clusters.service import Recluster
 from imgclust.doctor.disk import DiskFindings, compare_disk, mark_differences, reread_sentence
 from imgclust.errors import IndexFileError, LockedError, StorageError
-from imgclust.index import VectorIndex
-from imgclust.links import LinksResult, LinkSyncer
+from imgclust.index.index_file import header_of, set_aside
+from imgclust.index.vector_index import VectorIndex
+from imgclust.links.syncer import LinksResult, LinkSyncer
 from imgclust.locks import FileLock, is_locked
+from imgclust.paths import ASIDE
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.search import CatalogIndex
-from imgclust.watcher import Exclusion
-from imgclust.wording import counted
+from imgclust.search.catalog_index import CatalogIndex
+from imgclust.watcher.exclusion import Exclusion
+from imgclust.watcher.watcher import watch_limits
+from imgclust.weights import resolver
+from imgclust.wording import counted, size
 
 # The index keeps unit vectors at half precision: this is more than its rounding.
 _TOLERANCE = 2e-3
@@ -252,13 +254,13 @@ class Doctor:
             return Check("index", True, "there is no file; a clean stop of watch or add makes it")
         wrong = self._index_wrong()
         if wrong is None:
-            count = index.header_of(self._index_file).count
+            count = header_of(self._index_file).count
             return Check("index", True, f"every block is sound: {count:,} vectors, as cataloged")
         if not repair:
             return Check("index", False, f"{wrong}; it is made again from the catalog by --repair")
         try:
             with FileLock(self._ingest_lock, purpose="ingesting into"):
-                index.set_aside(self._index_file, self._aside)
+                set_aside(self._index_file, self._aside)
                 live = CatalogIndex(
                     self._catalog,
                     self._index_file,
@@ -350,3 +352,103 @@ def _links_sentence(found: LinksResult) -> str:
         f"{found.unread:,} were moved by hand and not read yet" if found.unread else "",
     ]
     return ", ".join(filter(None, wrong)) + foreign
+
+
+# The WAL-reset fault (https://sqlite.org/wal.html#walresetbug), and the releases that fix it.
+_FAULTY = ((3, 7, 0), (3, 51, 2))
+_BACKPORTS = ((3, 44, 6), (3, 50, 7))
+_LITTLE_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Advisory:
+    """One fact about this machine; `ok` False asks for attention and changes no exit code."""
+
+    name: str
+    ok: bool
+    sentence: str
+
+
+def has_wal_fault(version: tuple[int, int, int]) -> bool:
+    """Whether this SQLite may damage a catalog that two processes write and checkpoint."""
+    low, high = _FAULTY
+    fixed = any(version[:2] == fix[:2] and version >= fix for fix in _BACKPORTS)
+    return low <= version <= high and not fixed
+
+
+def advise(
+    catalog: Catalog, *, folder: Path, cache: Path, watched_folders: int
+) -> Sequence[Advisory]:
+    """SQLite, free space, watches, weights, and what is kept from before upgrades."""
+    return (
+        _sqlite(),
+        _space(folder),
+        _watches(watched_folders),
+        _weights(catalog, cache),
+        *_upgrades(folder / ASIDE),
+    )
+
+
+def _sqlite() -> Advisory:
+    version = sqlite_version()
+    text = ".".join(map(str, version))
+    if has_wal_fault(version):
+        return Advisory(
+            "sqlite", False, f"SQLite {text} has the WAL-reset fault; upgrade the package apsw"
+        )
+    return Advisory("sqlite", True, f"SQLite {text} is free of the WAL-reset fault")
+
+
+def _space(folder: Path) -> Advisory:
+    free = shutil.disk_usage(folder).free
+    sentence = f"{free / 2**30:,.1f} GiB are free at {folder}"
+    if free < _LITTLE_BYTES:
+        return Advisory("space", False, f"only {sentence}; ingest waits when there is none")
+    return Advisory("space", True, sentence)
+
+
+def _watches(folders: int) -> Advisory:
+    limit = watch_limits().watches
+    if limit is None:
+        return Advisory("watches", True, f"{folders:,} folders; this system reports no watch limit")
+    if folders >= limit:
+        return Advisory(
+            "watches",
+            False,
+            f"{folders:,} folders, but only {limit:,} may be watched: roots are scanned instead; "
+            "raise fs.inotify.max_user_watches",
+        )
+    return Advisory("watches", True, f"{folders:,} of {limit:,} watches are needed")
+
+
+def _weights(catalog: Catalog, cache: Path) -> Advisory:
+    kept = catalog.setting("weights")
+    if kept is None:
+        return Advisory("weights", True, "none are chosen before the first ingest")
+    name = str(kept["name"])
+    if name == "file":
+        there = os.path.isfile(kept["path"])
+        sentence = f"{kept['path']} is {'there' if there else 'gone: put it back to embed more'}"
+        return Advisory("weights", there, sentence)
+    for listed in resolver.listing(cache):
+        if listed.name == name and listed.state == "ready" and listed.sha256 == kept["sha256"]:
+            return Advisory("weights", True, f"{name} ({kept['sha256'][:12]}) is ready")
+    return Advisory(
+        "weights",
+        False,
+        f"{name} ({kept['sha256'][:12]}) is not on this machine; new images cannot be embedded "
+        "until it is (imgclust weights download)",
+    )
+
+
+def _upgrades(aside: Path) -> list[Advisory]:
+    return [
+        Advisory(
+            "upgrade",
+            True,
+            f"the catalog as it was before the upgrade from version {one.version} "
+            f"({size(one.bytes)}) is kept in {one.path}; delete it when you will not go "
+            "back to the older imgclust",
+        )
+        for one in kept_catalogs(aside)
+    ]

@@ -6,12 +6,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from imgclust.catalog import Catalog, Image
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.images import Image
 from imgclust.fs import is_at_or_below, is_below, is_network, unreadable
-from imgclust.images import Listings, stat_of
+from imgclust.images.filestat import Listings, stat_of
 from imgclust.progress import StopFlag
 from imgclust.reconcile import same_file
-from imgclust.watcher import Exclusion, scan
+from imgclust.watcher.exclusion import Exclusion
+from imgclust.watcher.watcher import scan
 from imgclust.wording import NEXT_STEP, counted, printable
 from imgclust.wording import unreadable as in_words
 

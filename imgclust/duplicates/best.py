@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from imgclust.catalog import Image
+from imgclust.catalog.images import Image
 from imgclust.fs import is_below
-from imgclust.images import RAW_SUFFIXES, Header, Listings, header
+from imgclust.images.filestat import Listings
+from imgclust.images.headers import RAW_SUFFIXES, Header, header
 
 # Names that messengers, screenshots, editors and file managers give to what they make.
 _DERIVED = re.compile(

@@ -13,12 +13,18 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog
-from imgclust.duplicates.pixel_check import Originals
-from imgclust.duplicates.small_pictures import least_likeness, same_ratio
+from imgclust.catalog.catalog import Catalog
+from imgclust.duplicates.pixel_check import Originals, least_likeness, same_ratio
 from imgclust.duplicates.thresholds import Thresholds
-from imgclust.images import Sameness, cells, likeness, most_likeness, outlines, sameness
-from imgclust.index import VectorIndex
+from imgclust.images.pixel_similarity import (
+    Sameness,
+    cells,
+    likeness,
+    most_likeness,
+    outlines,
+    sameness,
+)
+from imgclust.index.vector_index import VectorIndex
 from imgclust.progress import StopFlag
 
 # Outlines (772 bytes) and cells (3 KiB) that are kept: 100 MB and 12 MB at most.

@@ -9,12 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from imgclust.duplicates.neighbour_cache import Neighbourhood, Verdict
-from imgclust.duplicates.pixel_check import Compare, Pictures
-from imgclust.duplicates.small_pictures import candidates, least_likeness, matching, same_ratio
+from imgclust.duplicates.pixel_check import (
+    Compare,
+    Pictures,
+    candidates,
+    least_likeness,
+    matching,
+    same_ratio,
+)
 from imgclust.duplicates.thresholds import Thresholds
-from imgclust.index import RowSearch, VectorIndex
+from imgclust.index.vector_index import RowSearch, VectorIndex
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.projection import fit_pca
+from imgclust.projection.pca import fit_pca
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from imgclust.catalog import Catalog, Image
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.images import Image
 from imgclust.duplicates.best import (
     Rank,
     Ranking,
@@ -23,8 +24,9 @@ from imgclust.duplicates.pair_search import Pairs, grouped, search_pairs
 from imgclust.duplicates.pixel_check import Originals, Pictures, Verifier
 from imgclust.duplicates.thresholds import Thresholds
 from imgclust.fs import stored
-from imgclust.images import Header, Listings
-from imgclust.index import VectorIndex
+from imgclust.images.filestat import Listings
+from imgclust.images.headers import Header
+from imgclust.index.vector_index import VectorIndex
 from imgclust.paths import Located
 from imgclust.progress import Progress, StopFlag
 

@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog
-from imgclust.embedding import Embedder
+from imgclust.catalog.catalog import Catalog
+from imgclust.embedding.recipe import Embedder
 from imgclust.errors import NothingThereError
-from imgclust.images import Picture, copies, decode, likeness
-from imgclust.index import VectorIndex
+from imgclust.images.decoder import Picture, decode
+from imgclust.images.pixel_similarity import copies, likeness
+from imgclust.index.vector_index import VectorIndex
 from imgclust.progress import Progress, StopFlag
 
 # Likeness from which two pictures show the same pixels; it knows no recipe. On the sample photos

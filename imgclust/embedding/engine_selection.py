@@ -11,11 +11,11 @@ import numpy as np
 from imgclust import devices
 from imgclust.embedding import graph_cache, openvino
 from imgclust.embedding.graph_cache import AGREEMENT, Embed, Verdict, agreement, candidates
+from imgclust.embedding.inception_graph import InceptionV3Embedder, frozen_graph, import_tensorflow
 from imgclust.embedding.recipe import Embedder, Recipe
 from imgclust.embedding.tf_c_api import LibraryEmbedder
-from imgclust.embedding.tf_eager import InceptionV3Embedder, frozen_graph, import_tensorflow
 from imgclust.errors import EmbeddingError, RecipeError, UsageError
-from imgclust.weights import Weights, load
+from imgclust.weights.loader import Weights, load
 
 ENGINES = ("auto", "openvino", "tensorflow")
 

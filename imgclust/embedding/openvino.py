@@ -1,8 +1,8 @@
 """InceptionV3 by OpenVINO: the graph that TensorFlow traced, converted once and kept.
 
 OpenVINO has been seen to end a process by SIGFPE on some processors, so the first conversion,
-compilation and run on a machine happen in a child process
-(`imgclust.embedding.openvino_worker`). The result is kept beside the converted model, in one
+compilation and run on a machine happen in a child process (`python -m
+imgclust.embedding.openvino`). The result is kept beside the converted model, in one
 folder that appears whole or not at all; later starts need neither TensorFlow nor the child.
 """
 
@@ -153,7 +153,7 @@ def probe(
     recipe: Recipe,
     precisions: Sequence[str],
     threads: int,
-    command: Sequence[str] = (sys.executable, "-m", "imgclust.embedding.openvino_worker"),
+    command: Sequence[str] = (sys.executable, "-m", "imgclust.embedding.openvino"),
 ) -> Verdict:
     """Convert and try the graph in a child process; keep the result of it in `folder`.
 
@@ -297,3 +297,41 @@ def open_kept(folder: Path, recipe: Recipe, verdict: Verdict, *, threads: int) -
         raise EmbeddingError(
             f"OpenVINO cannot open {folder}: {first}; remove that folder"
         ) from error
+
+
+def main(answers: int, folder: Path, name: str, threads: int, precisions: list[str]) -> None:
+    """What the child process does: convert, then embed the trial pictures in each precision.
+
+    Parameters
+    ----------
+    answers
+        The file descriptor that answers go to (a library may print on standard output).
+    folder
+        Holds graph.pb. Left there are the converted model, and trial.npz with the embeddings of
+        the trial pictures in each precision. Then a line is written, and for each precision that
+        is read the pictures are embedded again and the seconds written, until the input ends.
+    name
+        The recipe's.
+    """
+    openvino = import_openvino()
+    recipe = Recipe.parse(name)
+    # the frozen graph is read directly: `convert_model` would be the one place with telemetry
+    model = openvino.Core().read_model(folder / "graph.pb")
+    openvino.save_model(model, folder / "model.xml", compress_to_fp16=False)
+    trial = pictures(recipe.side)
+    embedders = {
+        precision: OpenVINOEmbedder(
+            folder / "model.xml", recipe, precision=precision, threads=threads
+        )
+        for precision in precisions
+    }
+    found: dict[str, Any] = {word: one.embed(trial) for word, one in embedders.items()}
+    np.savez(folder / "trial.npz", **found)
+    os.write(answers, b"ready\n")
+    for line in sys.stdin:
+        seconds = timed(embedders[line.strip()].embed, trial)()
+        os.write(answers, f"{seconds}\n".encode())
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5:])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.errors import EmbeddingError, RecipeError
-from imgclust.weights import Weights
+from imgclust.weights.loader import Weights
 
 _SIDE = 299  # pixels; InceptionV3's input
 

@@ -123,7 +123,7 @@ class LibraryEmbedder:
     Parameters
     ----------
     graph
-        A serialised GraphDef, as `imgclust.embedding.tf_eager.frozen_graph` gives it.
+        A serialised GraphDef, as `imgclust.embedding.inception_graph.frozen_graph` gives it.
     precision
         "float32" or "bfloat16".
     threads

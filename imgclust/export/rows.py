@@ -14,7 +14,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import KINDS, Catalog, Facts, ListedImage
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.corrections import KINDS
+from imgclust.catalog.details import Facts
+from imgclust.catalog.images import ListedImage
 from imgclust.errors import MissingPackageError, StorageError
 from imgclust.progress import Progress, StopFlag
 from imgclust.wording import in_base64, loses, path_text

@@ -1,4 +1,4 @@
-"""Bytes in, one square of RGB and a thumbnail out."""
+"""Bytes in, one square of RGB and a thumbnail out; previews and regions; RAW."""
 
 from __future__ import annotations
 
@@ -29,27 +29,30 @@ from PIL import (
 
 from imgclust.errors import UsageError
 from imgclust.images import jpeg
-from imgclust.images.formats import (
+from imgclust.images.headers import (
     HEAD_BYTES,
     PICTURE_SUFFIXES,
     PREVIEWED_FORMATS,
     RAW_FORMATS,
+    Origin,
+    origin_of,
+    raw_origin,
     recognise,
 )
-from imgclust.images.headers import Origin, origin_of, raw_origin
-from imgclust.images.pixels import (
+from imgclust.images.png import repaired, significant_bits, wrong_checksum
+from imgclust.images.reasons import describe_unknown, is_out_of_memory, is_plain_tiff, reason
+from imgclust.images.samples import (
     is_series,
     main_page,
     next_that_shows,
     on_ground,
+    packing_of,
+    plain,
     reduced,
     shows,
     whole_picture,
     without_hiding_alpha,
 )
-from imgclust.images.png import repaired, significant_bits, wrong_checksum
-from imgclust.images.reasons import describe_unknown, is_out_of_memory, is_plain_tiff, reason
-from imgclust.images.samples import packing_of, plain
 
 # LibRaw's `flip` (libraw_types.h, libraw_image_sizes_t) as an EXIF orientation.
 _FLIPS = {3: 3, 5: 8, 6: 6}

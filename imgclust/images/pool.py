@@ -24,8 +24,7 @@ from typing import Protocol
 
 from imgclust.errors import ImgclustError
 from imgclust.images.decoder import PIXEL_CAP, SIDE, THUMBNAIL_PX
-from imgclust.images.read_results import Again, Died, Outcome
-from imgclust.images.reader import SIZE_CAP_BYTES, claim
+from imgclust.images.reader import SIZE_CAP_BYTES, Again, Died, Outcome, claim
 from imgclust.images.worker import (
     NICENESS,
     READY,

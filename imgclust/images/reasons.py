@@ -7,7 +7,7 @@ import io
 
 from PIL import TiffImagePlugin, UnidentifiedImageError
 
-from imgclust.images.formats import (
+from imgclust.images.headers import (
     CR3_SIGNATURE,
     HEAD_BYTES,
     RAW_FORMATS,

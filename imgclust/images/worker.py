@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from imgclust.images.filestat import FileStat, stat_of
-from imgclust.images.read_results import Died, Outcome
+from imgclust.images.reader import Died, Outcome
 
 _LENGTH = struct.Struct(">Q")
 

@@ -1,4 +1,4 @@
-"""VectorIndex: vectors by content key, added, replaced, removed and searched by cosine."""
+"""VectorIndex: vectors by content key, changed and searched by cosine; RowSearch, by distance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from imgclust import devices
 from imgclust.errors import EmbeddingError, IndexFileError, NothingThereError
 from imgclust.index import index_file
-from imgclust.index.faiss_storage import Codes
+from imgclust.index.index_file import Codes
 
 _DECIMALS = 6  # float32 sums over some thousand products hold no more
 

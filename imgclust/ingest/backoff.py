@@ -1,19 +1,23 @@
-"""Waits for disks: one that refuses writes, or one whose files cannot be read.
+"""When nothing is read: a disk that refuses or cannot be read, a pause, hours of the day.
 
 A read error is the file's, or its disk's: `ReadBackoff` finds out which.
 """
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
-from imgclust.catalog import Catalog, Observation
+from imgclust import numbers
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.observations import Observation
 from imgclust.errors import StorageError, reason_of
-from imgclust.images import Again, Died, Outcome, ReadFailed, Unreadable
+from imgclust.images.reader import Again, Died, Outcome, ReadFailed, Unreadable
 from imgclust.ingest.environment import Clock, Disk
 from imgclust.ingest.events import Emit, Event
 from imgclust.progress import StopFlag
 from imgclust.reconcile import MAX_READS
+from imgclust.wording import minute
 
 # Seconds before a write is tried again: so many at first, twice as many each time, at most so many.
 _FIRST_WRITE_S, _LONGEST_S = 1.0, 60.0
@@ -145,3 +149,73 @@ class ReadBackoff:
             found = self._catalog.roots.get(root)
             path = None if found is None else found.path
             self._emit(Event("note", "can be read again; continuing", path))
+
+
+# Settings of the catalog: when a person paused the ingest (None: not paused), and the hours of the
+# watcher that runs.
+_PAUSED, _HOURS = "paused", "hours"
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Why nothing is read now; files that arrive are seen, and wait in the catalog.
+
+    `since` is when a person said so, in seconds since 1970; `hours` are those in which the watcher
+    reads, "" where there are none, and `outside_hours` is True when it is another time.
+    """
+
+    since: float | None = None
+    hours: str = ""
+    outside_hours: bool = False
+
+    def __bool__(self) -> bool:
+        return self.since is not None or self.outside_hours
+
+    @property
+    def sentence(self) -> str:
+        """Why nothing is read, and what to do about it; empty while files are read."""
+        if self.since is not None:
+            return f"paused since {minute(self.since)}; imgclust resume continues"
+        return f"no file is read outside of the hours {self.hours}" if self.outside_hours else ""
+
+
+def current_pause(catalog: Catalog, *, wall: float) -> Pause:
+    """Whether files are read at this moment."""
+    paused, hours = catalog.setting(_PAUSED), str(catalog.setting(_HOURS) or "")
+    return Pause(paused, hours, bool(hours) and not in_hours(hours, wall))
+
+
+def in_hours(hours: str, wall: float) -> bool:
+    """Whether a moment lies in hours such as "22:00-06:00", by the clock on the wall.
+
+    Where clocks are changed, an hour that comes twice counts twice, and one that is left out never.
+    """
+    span = numbers.hours(hours)
+    assert span is not None  # the settings were checked
+    begin, end = span
+    local = time.localtime(wall)
+    now = local.tm_hour * 60 + local.tm_min
+    return begin <= now < end if begin < end else now >= begin or now < end
+
+
+def begin_pause(catalog: Catalog) -> None:
+    """Read nothing until `end_pause`; what was paused stays paused since then."""
+    with catalog.transaction():
+        if catalog.setting(_PAUSED) is None:
+            catalog.store(_PAUSED, time.time())
+            catalog.event("paused", "no file is read until imgclust resume")
+
+
+def end_pause(catalog: Catalog) -> None:
+    """Read files again."""
+    with catalog.transaction():
+        if catalog.setting(_PAUSED) is not None:
+            catalog.store(_PAUSED, None)
+            catalog.event("resumed", "files are read again")
+
+
+def store_hours(catalog: Catalog, hours: str) -> None:
+    """Store the hours of the ingest that begins; "" for one that reads at any time."""
+    if (catalog.setting(_HOURS) or "") != hours:
+        with catalog.transaction():
+            catalog.store(_HOURS, hours)

@@ -10,26 +10,22 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Content, Details, Image, Observation, key_of
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import Content, key_of
+from imgclust.catalog.details import Details
+from imgclust.catalog.images import Image
+from imgclust.catalog.observations import Observation
 from imgclust.config import Watch
 from imgclust.errors import CollisionError
 from imgclust.failpoints import passing
-from imgclust.images import (
-    Again,
-    Decoded,
-    Died,
-    FileStat,
-    Outcome,
-    ReadFailed,
-    Skipped,
-)
+from imgclust.images.filestat import FileStat
+from imgclust.images.reader import Again, Decoded, Died, Outcome, ReadFailed, Skipped
 from imgclust.ingest.backoff import ReadBackoff
 from imgclust.ingest.environment import Clock, Disk, Scope
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.ingest.faults import UnreadFiles, is_unexpected
 from imgclust.ingest.mounts import held_sentence
-from imgclust.ingest.removal import Removal
-from imgclust.ingest.rows import Change, Rows
+from imgclust.ingest.rows import Change, Removal, Rows
 from imgclust.reconcile import OTHER_DISK, Fate, Verdict, judge
 from imgclust.wording import counted, printable
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.embedding import Embedder
+from imgclust.embedding.recipe import Embedder
 from imgclust.errors import EmbeddingError, StoppedError
 from imgclust.failpoints import passing
-from imgclust.images import Decoded, Outcome
+from imgclust.images.reader import Decoded, Outcome
 from imgclust.ingest.commit import Embedded
 from imgclust.ingest.faults import is_unexpected
 

@@ -9,19 +9,14 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from imgclust import fs, watcher
-from imgclust.catalog import Root
+from imgclust import fs
+from imgclust.catalog.roots import Root
 from imgclust.fs import is_at_or_below, is_below
-from imgclust.images import (
-    NO_STAT,
-    FileStat,
-    Listings,
-    digest,
-    file_stat,
-    names_in,
-    stat_of,
-)
+from imgclust.images.filestat import NO_STAT, FileStat, Listings, file_stat, names_in, stat_of
+from imgclust.images.reader import digest
 from imgclust.ingest.faults import is_unexpected
+from imgclust.watcher import watcher
+from imgclust.watcher.exclusion import Exclusion
 
 # Poll interval for requests of other processes.
 POLL_S = 0.5
@@ -74,9 +69,9 @@ class Disk(Protocol):
 class LocalDisk:
     """The real file system, without what is left out."""
 
-    _exclusion = watcher.Exclusion()
+    _exclusion = Exclusion()
 
-    def __init__(self, exclusion: watcher.Exclusion | None = None) -> None:
+    def __init__(self, exclusion: Exclusion | None = None) -> None:
         self._exclusion = exclusion or self._exclusion
 
     def stat(self, path: bytes) -> FileStat | None:
@@ -163,7 +158,7 @@ class Scope:
     ours: tuple[bytes, ...]
     network: frozenset[int]
     settle_local_s: float
-    exclusion: watcher.Exclusion = field(default_factory=watcher.Exclusion)
+    exclusion: Exclusion = field(default_factory=Exclusion)
 
     def settle_s(self, root: int) -> float:
         """How long a file of this root must stay the same; network disks tell late."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from imgclust.ingest.mounts import HeldFolder
 
-from imgclust.images import suffix_of
+from imgclust.images.filestat import suffix_of
 from imgclust.paths import as_path
 
 

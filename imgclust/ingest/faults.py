@@ -10,18 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from imgclust.catalog import Catalog, Image
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.images import Image
 from imgclust.errors import ClusteringError, EmbeddingError, ImgclustError
-from imgclust.images import (
-    NO_PERMISSION,
-    NO_STAT,
-    Died,
-    FileStat,
-    Outcome,
-    ReadFailed,
-    Skipped,
-    Unreadable,
-)
+from imgclust.images.filestat import NO_STAT, FileStat
+from imgclust.images.reader import NO_PERMISSION, Died, Outcome, ReadFailed, Skipped, Unreadable
 from imgclust.ingest.events import Counts, Emit, Event
 from imgclust.reconcile import MAX_DEATHS
 

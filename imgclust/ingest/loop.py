@@ -6,25 +6,24 @@ import queue
 from collections.abc import Iterable, Iterator, Sequence
 
 from imgclust import devices
-from imgclust.catalog import Catalog, key_of
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import key_of
 from imgclust.config import Settings
 from imgclust.errors import StorageError
-from imgclust.images import Decoded, Outcome
-from imgclust.ingest.backoff import WriteBackoff, refusal
+from imgclust.images.reader import Decoded, Outcome
+from imgclust.ingest.backoff import Pause, WriteBackoff, current_pause, refusal
 from imgclust.ingest.commit import Committer, Embedded
-from imgclust.ingest.dependencies import Dependencies, Events
 from imgclust.ingest.embedding_thread import Done
 from imgclust.ingest.environment import POLL_S, Scope
 from imgclust.ingest.events import Counts, Emit, Event, IngestResult
 from imgclust.ingest.faults import Faults
 from imgclust.ingest.mounts import held_folders
 from imgclust.ingest.path_tracker import PathTracker
-from imgclust.ingest.pause import Pause, current_pause
 from imgclust.ingest.pipeline import Pipeline
 from imgclust.ingest.root_scan import Scan
-from imgclust.ingest.upkeep import Upkeep
+from imgclust.ingest.upkeep import Dependencies, Events, Upkeep
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.watcher import Exclusion
+from imgclust.watcher.exclusion import Exclusion
 
 # Most inbox messages handled in one turn, so that commits are not kept waiting by a burst.
 _TURN = 500
@@ -167,11 +166,18 @@ class Ingest:
             if not self._write_backoff.on:
                 self._finish(complete=once and not self._stop.is_set())
         finally:
-            if self._events is not None:
-                self._events.stop()
-            self._parts.decoder.close()
-            self._pipeline.thread.close()
+            self.close()
         return self.result()
+
+    def close(self) -> None:
+        """End the threads and workers; whoever has called `begin` calls this, `run` does both.
+
+        Nothing happens the second time.
+        """
+        if self._events is not None:
+            self._events.stop()
+        self._parts.decoder.close()
+        self._pipeline.thread.close()
 
     def result(self) -> IngestResult:
         """What has been done so far."""

@@ -7,8 +7,10 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from imgclust.catalog import Catalog, Image, Observation
-from imgclust.images import FileStat
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.images import Image
+from imgclust.catalog.observations import Observation
+from imgclust.images.filestat import FileStat
 from imgclust.ingest.environment import Clock, Disk, Scope
 from imgclust.ingest.events import STILL, Counts, Emit, Event
 from imgclust.ingest.faults import Faults, Step

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from imgclust.catalog import Catalog, key_of
-from imgclust.embedding import Embedder
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.contents import key_of
+from imgclust.embedding.recipe import Embedder
 from imgclust.errors import EmbeddingError, StoppedError
-from imgclust.images import Decoded, Decoder, Outcome, Unreadable
+from imgclust.images.pool import Decoder
+from imgclust.images.reader import Decoded, Outcome, Unreadable
 from imgclust.ingest.commit import Embedded
 from imgclust.ingest.embedding_thread import Batch, Done, EmbeddingThread
 from imgclust.ingest.environment import Clock, Scope

@@ -14,17 +14,17 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Image, Root
+from imgclust.catalog.images import Image
+from imgclust.catalog.roots import Root
 from imgclust.config import Watch
 from imgclust.failpoints import passing
 from imgclust.fs import is_below
-from imgclust.images import FileStat, Listings
+from imgclust.images.filestat import FileStat, Listings
 from imgclust.ingest.environment import Scope, is_away
 from imgclust.ingest.events import Event
 from imgclust.ingest.faults import is_unexpected, sentence
-from imgclust.ingest.mounts import RootMounts, write_hold
+from imgclust.ingest.mounts import Found, RootMounts, write_hold
 from imgclust.ingest.path_tracker import PathTracker
-from imgclust.ingest.volumes import Found
 from imgclust.reconcile import RootScan, hold, is_offline
 
 # Files looked at in one transaction; few enough that events and commits are not kept waiting.

@@ -1,20 +1,69 @@
-"""What follows from commits and scans, now and then while a backlog is worked off."""
+"""What the loop is put together from, and what follows from commits and scans now and then."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
-from imgclust.catalog import Catalog, Details
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.details import Details
 from imgclust.config import Watch
-from imgclust.images import Decoded, FileStat, read_origin
-from imgclust.ingest.dependencies import Dependencies
-from imgclust.ingest.environment import POLL_S, Disk
+from imgclust.embedding.recipe import Embedder
+from imgclust.images.filestat import FileStat
+from imgclust.images.headers import read_origin
+from imgclust.images.pool import Decoder
+from imgclust.images.reader import Decoded
+from imgclust.ingest.commit import Assigner
+from imgclust.ingest.environment import POLL_S, Clock, Disk, LocalDisk, SystemClock
 from imgclust.ingest.events import STILL, Counts, Emit, Event
 from imgclust.ingest.faults import is_unexpected, sentence
-from imgclust.ingest.removal import read_unread
-from imgclust.progress import Progress
+from imgclust.ingest.rows import read_unread
+from imgclust.progress import Monitor, Progress
 from imgclust.reconcile import same_file
+
+
+class Events(Protocol):
+    """The source of paths that need a look (the watcher)."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def check(self) -> None: ...
+
+    def overflowed(self) -> bool: ...
+
+
+class Clusters(Protocol):
+    """Decides whether an automatic clustering is due, and starts it.
+
+    `empty`: nothing waits to be ingested; `over`: the run ends, so that it must be made now.
+    """
+
+    def __call__(self, *, empty: bool, over: bool) -> None: ...
+
+
+@dataclass(frozen=True)
+class Dependencies:
+    """What the loop is put together from; a test replaces any of it.
+
+    `after_commit` brings index and thumbnails up to date, `links` the link folder (False when
+    another process holds the lock), `clusters` decides whether a clustering is due.
+    """
+
+    decoder: Decoder
+    open_embedder: Callable[[], Embedder]
+    assigner: Assigner
+    after_commit: Callable[[Sequence[Decoded]], None]
+    links: Callable[[], bool]
+    clusters: Clusters
+    events: Callable[[Callable[[bytes], None], Callable[[str, str], None]], Events] | None = None
+    disk: Disk = LocalDisk()
+    clock: Clock = SystemClock()
+    monitor: Monitor = Monitor()
+
 
 # Files whose descriptions are read for one transaction, and paths tried for one content.
 _CONTENTS, _PATHS = 64, 4

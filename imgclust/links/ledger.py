@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 
 Mode = Literal["symlink", "hardlink", "copy"]
 

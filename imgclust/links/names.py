@@ -11,7 +11,7 @@ import string
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.config import Links, check_template
 from imgclust.links.ledger import Wanted
 

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from imgclust.catalog import Catalog
+from imgclust.catalog.catalog import Catalog
 from imgclust.config import Links
 from imgclust.errors import StorageError, reason_of
 from imgclust.links.apply_plan import Applied, apply, recover, rename_folder
-from imgclust.links.inspect import EntryState, Tree
+from imgclust.links.inspect import EntryState, LinkDisk, Tree
 from imgclust.links.ledger import CatalogLedger, Mode
-from imgclust.links.link_disk import LinkDisk
 from imgclust.links.link_plan import LinkPlan, check, plan
 from imgclust.links.names import FolderNames, LinkTargets
 from imgclust.links.tree_changes import TreeChanges, TreeReader

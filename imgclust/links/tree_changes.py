@@ -19,7 +19,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from imgclust.catalog import Catalog, LinkMove, ReadFolder
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.links import LinkMove, ReadFolder
 from imgclust.failpoints import passing
 from imgclust.fs import open_to_read, stored
 from imgclust.links.apply_plan import identified

@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from imgclust.catalog import Catalog, Clustering, Image
-from imgclust.charts import colour
-from imgclust.clustering import Drift
-from imgclust.clusters.drift import current_drift
-from imgclust.clusters.representatives import MOST, all_representatives
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering
+from imgclust.catalog.images import Image
+from imgclust.charts.figure import colour
+from imgclust.clustering.cluster_stats import Drift
+from imgclust.clusters.model import MOST, all_representatives
+from imgclust.clusters.suggestions import current_drift
 from imgclust.progress import Progress, StopFlag
 from imgclust.report import html
 from imgclust.wording import counted

@@ -8,7 +8,7 @@ import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from imgclust.catalog import Facts
+from imgclust.catalog.details import Facts
 from imgclust.wording import path_text
 
 # They change the order of the text around them, or end a line.

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from imgclust import __version__, charts
-from imgclust.catalog import Catalog, Clustering
-from imgclust.clustering import largest_compared
-from imgclust.clusters.drift import current_drift
-from imgclust.clusters.representatives import MOST
+from imgclust import __version__
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.clusterings import Clustering
+from imgclust.charts import elbow_curve
+from imgclust.clustering.choose_k import largest_compared
+from imgclust.clusters.model import MOST
+from imgclust.clusters.suggestions import current_drift
 from imgclust.config import Settings
-from imgclust.embedding import Recipe
+from imgclust.embedding.recipe import Recipe
 from imgclust.errors import ClusteringError, NothingThereError
 from imgclust.export.run import replacing_file
 from imgclust.maps import Map, draw, make_map
@@ -119,7 +121,7 @@ def elbow_section(catalog: Catalog, clustering: Clustering | None, *, recipe: st
         return
     summary = sweep.summary
     with tempfile.TemporaryDirectory(prefix="imgclust-report-") as folder:
-        path = charts.elbow(
+        path = elbow_curve.elbow(
             Path(folder) / "elbow.svg",
             k=summary["k"],
             inertia=summary["inertia"],

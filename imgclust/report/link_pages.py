@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from imgclust.catalog import Catalog, Entry, Facts, KnownCopy
-from imgclust.clusters.representatives import all_representatives, representatives_of
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.corrections import KnownCopy
+from imgclust.catalog.details import Facts
+from imgclust.catalog.links import Entry
+from imgclust.clusters.model import all_representatives, representatives_of
 from imgclust.clusters.similarity import likeness_to, similarity_of
 from imgclust.fs import open_to_read
-from imgclust.images import PREVIEWED_FORMATS, ThumbnailStore
-from imgclust.links import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
+from imgclust.images.headers import PREVIEWED_FORMATS
+from imgclust.images.thumbnails import ThumbnailStore
+from imgclust.links.inspect import INDEX, PAGE_MARK, PAGES, is_our_page, is_ours_whole
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.report import html
 from imgclust.wording import counted, day, likeness, path_text, printable

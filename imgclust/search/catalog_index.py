@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from imgclust.catalog import Catalog, must_be_numbers
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.integrity import must_be_numbers
 from imgclust.errors import IndexFileError, StorageError
 from imgclust.failpoints import passing
-from imgclust.index import VectorIndex, set_aside
+from imgclust.index.index_file import set_aside
+from imgclust.index.vector_index import VectorIndex
 
 _log = logging.getLogger(__name__)
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from imgclust.catalog import Catalog, Facts, Image
+from imgclust.catalog.catalog import Catalog
+from imgclust.catalog.details import Facts
+from imgclust.catalog.images import Image
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.fs import NotAFileError, open_to_read, stored
 from imgclust.numbers import is_digits

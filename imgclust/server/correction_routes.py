@@ -1,4 +1,4 @@
-"""Routes of corrections: what a person says about images and clusters."""
+"""Routes of corrections, and of pause and resume: what a person says about images and ingest."""
 
 from __future__ import annotations
 

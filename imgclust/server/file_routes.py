@@ -14,8 +14,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response, StreamingResponse
 
 from imgclust.server.answers import failures
-from imgclust.server.read_routes import Camera, Here, Name, Since, Until
-from imgclust.server.site import selection, slow
+from imgclust.server.read_routes import Chosen, Here, Name
+from imgclust.server.site import slow
 
 router = APIRouter()
 
@@ -41,6 +41,7 @@ def _files(*kinds: str, also: tuple[int, ...] = ()) -> dict[int | str, dict[str,
 def export(
     site: Here,
     name: Name,
+    chosen: Chosen,
     format: Annotated[
         Literal["json", "csv", "parquet"], Query(description="What kind of file.")
     ] = "csv",
@@ -50,12 +51,8 @@ def export(
     cluster: Annotated[
         str | None, Query(description="Only images of this cluster: its id or name.")
     ] = None,
-    since: Since = None,
-    until: Until = None,
-    camera: Camera = None,
 ) -> Response:
     """Send all images with clusters and map coordinates; as `imgclust export --out -`."""
-    chosen = selection(since, until, camera)
     called: list[str] = []
 
     def write(path: Path) -> None:

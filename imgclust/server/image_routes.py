@@ -17,8 +17,8 @@ from imgclust.collection.json_documents import document, text
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.numbers import is_digits
 from imgclust.server.answers import Documents, answers, failures
-from imgclust.server.read_routes import Camera, Here, Image, Name, Since, Until
-from imgclust.server.site import selection, slow
+from imgclust.server.read_routes import Chosen, Here, Image, Name
+from imgclust.server.site import slow
 
 router = APIRouter()
 
@@ -111,6 +111,7 @@ async def query_picture(
     site: Here,
     name: Name,
     request: Request,
+    chosen: Chosen,
     n: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10,
     min_score: Annotated[float | None, Query(description="Leave out those below.")] = None,
     min_similarity: Annotated[
@@ -125,9 +126,6 @@ async def query_picture(
         ),
     ] = None,
     copies: Annotated[bool, Query(description="A row for each copy, exact or near.")] = False,
-    since: Since = None,
-    until: Until = None,
-    camera: Camera = None,
     sizes: Annotated[
         str | None,
         Query(
@@ -141,7 +139,6 @@ async def query_picture(
 
     They are decoded by a worker process and not kept.
     """
-    chosen = selection(since, until, camera)
     part = None if region is None else _region(region)
     with tempfile.TemporaryDirectory(prefix="imgclust-") as folder:
         sent = os.path.join(folder, "upload")

@@ -1,4 +1,4 @@
-"""The pages of the gallery: clusters, one cluster, one image, search by a picture."""
+"""The pages of the gallery, one function each."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ _pages.globals["steps"] = {
     "k-means": "making clusters",
     "t-SNE": "placing the images",
     "reading embeddings": "reading the images",
-    "comparing images": "comparing images",
+    "smoothing": "comparing the images with each other",
+    "measuring similarity": "comparing the images with each other",
+    "t-SNE by scikit-learn": "placing the images",
 }
 _pages.filters["name"] = lambda path: path_text(os.path.basename(path))
 _pages.filters["whole"] = path_text

@@ -1,4 +1,4 @@
-"""How each result is shown: a function each, from the result to lines and tables."""
+"""How the state of a collection is shown: status, quarantine, missing, doctor, reembed, weights."""
 
 from __future__ import annotations
 

@@ -113,13 +113,13 @@ export function ask(title, field, { value = "", work } = {}) {
       event.preventDefault();
       const given = event.submitter?.value === "no" ? null : input ? input.value.trim() : true;
       try {
+        form.inert = true; // one answer, however fast the keys are
         if (given !== null) await work?.(given);
         answer = given;
         dialog.close();
-      } catch (error) {
-        byId("ask-why").textContent = `⚠ ${error.message}`;
-        input?.focus();
-      }
+      } catch (error) { byId("ask-why").textContent = `⚠ ${error.message}`; }
+      form.inert = false;
+      if (dialog.open) input?.focus();
     };
   });
 }

@@ -1,0 +1,129 @@
+"""What the pages say of changes: where images went, the way back, names, a service that is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browsing import Visit
+from tests.served import HERE, service, until
+
+SIZE = {"width": 1200, "height": 800}
+
+
+@pytest.fixture
+def address(index: Path) -> Iterator[str]:
+    with service(index) as (found, events, _):
+        until(lambda: any(event.kind == "scanned" for event in events))
+        yield found
+
+
+def clusters(address: str) -> dict[int, dict[str, Any]]:
+    rows = httpx2.get(f"{address}{HERE}/clusters").json()["clusters"]
+    return {row["id"]: row for row in rows}
+
+
+def said(visit: Visit, text: str) -> None:
+    visit.page.wait_for_selector(f"#status >> text={text}")
+
+
+def test_a_move_says_where_to_and_is_undone(browser: Browser, address: str) -> None:
+    visit = Visit(browser, address, viewport=SIZE)
+    page = visit.page
+    visit.go("clusters/1")
+    assert page.locator("[data-do=undo]").count() == 0  # that would be about all clusters
+    page.keyboard.press("m")
+    said(visit, "select images first")
+    place = page.locator("#grid").bounding_box()
+    before = clusters(address)
+    boxes = page.locator("#grid input[type=checkbox]")
+    for at in (0, 1):
+        boxes.nth(at).check()
+    assert page.locator("#grid").bounding_box() == place
+    chosen = [
+        int(one.get_attribute("data-image") or 0) for one in page.locator("#grid li.selected").all()
+    ]
+    target = next(one for one in before if one != 1)
+    page.keyboard.press("m")
+    page.locator("#ask-which select").select_option(value=str(target))
+    page.locator("#ask-which select").press("Enter")
+    said(visit, f"2 images moved to cluster {target}")
+    homes = [httpx2.get(f"{address}{HERE}/images/{one}").json()["cluster"] for one in chosen]
+    assert homes == [target, target]
+    size = page.locator(f"#targets [data-target='{target}'] .soft").text_content()
+    assert size == str(before[target]["size"] + 2)
+    with page.expect_navigation():
+        page.get_by_role("button", name="Undo").click()
+    said(visit, "2 images moved back")
+    homes = [httpx2.get(f"{address}{HERE}/images/{one}").json()["cluster"] for one in chosen]
+    assert homes == [1, 1]
+    assert httpx2.get(f"{address}{HERE}/corrections").json()["corrections"] == []
+
+
+def test_a_name_is_given_refused_and_removed(browser: Browser, address: str) -> None:
+    visit = Visit(browser, address, viewport=SIZE)
+    page = visit.page
+    visit.go("clusters/1")
+    field = page.locator("#ask-text input")
+    page.keyboard.press("r")
+    page.keyboard.press("Enter")  # without a name, and none given: nothing happens
+    page.wait_for_selector("#ask", state="hidden")
+    page.keyboard.press("r")
+    field.fill("x" * 101)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#ask-why >> text=at most 100 characters")
+    assert field.input_value() == "x" * 101
+    assert [one for one in visit.faults if "400" not in one] == []
+    visit.faults.clear()
+    until(field.is_enabled)
+    field.fill("sea/side")
+    field.press("Enter")
+    said(visit, "the name is sea/side now")
+    assert page.locator("#title").text_content() == "sea/side"
+    assert "sea" in (page.locator("#folder").text_content() or "")
+    with page.expect_download() as got:
+        page.get_by_role("link", name="Export (CSV)").click()
+    assert got.value.suggested_filename == "sea_side.csv"
+    page.keyboard.press("r")
+    assert field.input_value() == "sea/side"
+    field.fill("")
+    field.press("Enter")
+    page.wait_for_selector("text=Remove the name?")
+    page.get_by_role("button", name="OK").click()
+    said(visit, "the name is removed")
+    assert clusters(address)[1]["name"] is None
+
+
+def test_going_back_is_offered_where_there_is_a_way(browser: Browser, address: str) -> None:
+    visit = Visit(browser, address, viewport=SIZE)
+    page = visit.page
+    visit.go("")
+    number = len(clusters(address))
+    assert page.locator("[data-do=undo]").count() == 0
+    job = httpx2.post(f"{address}{HERE}/cluster", json={"k": number + 1})
+    until(lambda: httpx2.get(address + job.headers["location"]).json()["state"] == "done")
+    visit.go("")
+    page.get_by_role("button", name=f"Go back to the {number} clusters before").click()
+    page.get_by_role("button", name="OK").click()
+    said(visit, f"back at the {number} clusters before")
+    assert len(clusters(address)) == number
+
+
+def test_a_service_that_is_gone_is_said_once(browser: Browser, index: Path) -> None:
+    with service(index) as (address, _, stop):
+        visit = Visit(browser, address)
+        visit.go("")
+        visit.page.wait_for_timeout(500)
+        assert visit.page.locator("#notice").text_content() == ""
+        stop.set()
+        visit.page.wait_for_selector("#notice >> text=imgclust is not running any more")
+    assert visit.page.locator("#notice > div").count() == 1
+    visit.page.route("**/livez", lambda route: route.fulfill(status=200, body="{}"))
+    visit.page.wait_for_selector("#notice > div", state="detached")
+    visit.page.goto("about:blank")
+    visit.faults.clear()  # requests that nobody answers
