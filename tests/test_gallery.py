@@ -518,3 +518,4 @@ def test_six_tabs_stay_alive_and_the_service_ends(browser: Browser, index: Path)
         assert "imgclust_streams 1.0" in httpx2.get(f"{address}/metrics").text
         stop.set()
     visit.context.close()
+    visit.faults.clear()  # requests that nobody answers any more

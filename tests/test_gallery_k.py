@@ -112,13 +112,17 @@ def test_k_is_chosen_by_looking(browser: Browser, index: Path) -> None:
         assert page.locator("#keys").is_visible()
         page.keyboard.press("Escape")
         assert visit.accessible() == []
+        apply = page.locator("[data-do=apply]")
+        assert apply.is_disabled()  # there are three now
+        page.keyboard.press("ArrowRight")
+        assert apply.is_enabled()
         page.keyboard.press("a")
         page.keyboard.press("Enter")
         page.wait_for_url("**/c/default/")
-        assert len(httpx2.get(f"{address}{HERE}/clusters").json()["clusters"]) == 3
+        assert len(httpx2.get(f"{address}{HERE}/clusters").json()["clusters"]) == 4
         visit.go("k")
         page.click("text=Coarser")
         page.keyboard.press("Enter")
         page.wait_for_url("**/c/default/")
-        assert len(httpx2.get(f"{address}{HERE}/clusters").json()["clusters"]) < 3
+        assert len(httpx2.get(f"{address}{HERE}/clusters").json()["clusters"]) < 4
         assert visit.faults == []
