@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser
 
 from tests.browsing import Visit
+from tests.conftest import write_picture
 from tests.served import HERE, service, until
 
 SIZE = {"width": 1200, "height": 800}
@@ -127,3 +128,28 @@ def test_a_service_that_is_gone_is_said_once(browser: Browser, index: Path) -> N
     visit.page.wait_for_selector("#notice > div", state="detached")
     visit.page.goto("about:blank")
     visit.faults.clear()  # requests that nobody answers
+
+
+def test_a_search_is_there_after_back_and_fails_visibly(
+    browser: Browser, address: str, tmp_path: Path
+) -> None:
+    visit = Visit(browser, address, viewport=SIZE)
+    page = visit.page
+    visit.go("search")
+    page.set_input_files("#file", write_picture(tmp_path / "asked.png", 5, hue=2))
+    page.wait_for_selector("#grid li a.home")
+    shown = "[...document.querySelectorAll('#grid li')].map(one => one.dataset.image)"
+    found = page.evaluate(shown)
+    page.locator("#grid a.home").first.click()
+    page.wait_for_url("**/clusters/*")
+    page.go_back()
+    page.wait_for_selector("#by >> text=Most similar to asked.png")
+    assert page.evaluate(shown) == found
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    page.set_input_files("#file", tmp_path / "bad.png")
+    page.wait_for_selector("#status .fault >> text=the picture cannot be used")
+    assert page.locator("#by").text_content() == ""
+    assert not page.locator("#asked").is_visible()
+    assert page.evaluate(shown) == []
+    assert [one for one in visit.faults if "422" not in one] == []
+    visit.faults.clear()

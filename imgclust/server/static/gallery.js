@@ -427,7 +427,7 @@ export const commands = {
   },
   async undo(button) {
     const before = `the ${button.dataset.before} clusters before`;
-    if (!await ask(`Go back to ${before}? Named clusters stay. Only Choose k makes ${button.dataset.now} again, new ones.`)) return;
+    if (!await ask(`Go back to ${before}? Named clusters stay. To have ${button.dataset.now} again, make new ones on Choose k.`)) return;
     if (!await change(() => request("undo", {}))) return;
     later(`back at ${before}; to have ${button.dataset.now} again, apply that number on Choose k`);
     location.href = `/c/${collection}/`;
