@@ -7,6 +7,9 @@ the ingest alone, then both: photos are put into the folder as fast as they are 
 requests four are for thumbnails, one is for a page of a cluster, one for an image, one a query,
 and one the list of clusters.
 
+Requests that took long are shown as pauses: times at which requests were planned that waited for
+more than half a second, when such pauses began, how long they lasted, and what waited.
+
 With --pages instead: how long Chromium takes to the first paint of each page, while the disk of all
 images is away; and, one after another, answers over HTTP and by the socket of the command line.
 """
@@ -21,6 +24,7 @@ import json
 import os
 import queue
 import random
+import shutil
 import sqlite3
 import statistics
 import subprocess
@@ -28,6 +32,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -45,12 +51,16 @@ from imgclust.images.thumbnails import ThumbnailStore
 from tests.served import HERE, Served, until
 
 _DIFFERENT = 1200  # small pictures, so that none is twice among those of one centre
-_SENDERS = 64
+_SENDERS = (
+    16  # of each kind: a kind that is answered slowly does not keep the others from being sent
+)
 _WAITING = 200  # files that wait at most, so that no more are made than are taken
 _PAGES = ["", "clusters/5", "images/500", "search", "review", "k", "duplicates", "map"]
 _PAGES += ["activity", "settings"]
 _TIMES, _WARM = 5, 3
 _PAINT = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0"
+# A request that takes longer is part of a pause; one that begins so long after the last is another.
+_SLOW_MS, _APART_S = 500.0, 1.0
 _KINDS = ["thumbnail", "image", "thumbnail", "page", "thumbnail", "query", "thumbnail", "clusters"]
 
 
@@ -76,6 +86,46 @@ class Times:
 
 
 @dataclass(frozen=True)
+class Slow:
+    """A request that took long: seconds from the start at which it was planned, and its time."""
+
+    planned: float
+    kind: str
+    milliseconds: float
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Slow requests that were planned soon after one another, from the first to the last answer."""
+
+    at: float
+    seconds: float
+    kinds: dict[str, int]
+
+    def __str__(self) -> str:
+        waited = ", ".join(f"{count} {kind}" for kind, count in self.kinds.items())
+        total = sum(self.kinds.values())
+        return f"at {self.at:.1f} s, for {self.seconds:.1f} s, {total} requests: {waited}"
+
+
+def pauses(slow: Iterable[Slow]) -> list[Pause]:
+    """Put slow requests together into pauses."""
+    parts: list[list[Slow]] = []
+    for one in sorted(slow, key=lambda each: each.planned):
+        if not parts or one.planned - parts[-1][-1].planned > _APART_S:
+            parts.append([])
+        parts[-1].append(one)
+    return [
+        Pause(
+            part[0].planned,
+            max(each.planned + each.milliseconds / 1e3 for each in part) - part[0].planned,
+            dict(Counter(each.kind for each in part).most_common()),
+        )
+        for part in parts
+    ]
+
+
+@dataclass(frozen=True)
 class Phase:
     """What happened in one part: images that came in, a second, and memory in MB over time."""
 
@@ -83,6 +133,8 @@ class Phase:
     ingested: float
     memory: tuple[int, ...]
     times: dict[str, dict[str, float]]
+    pauses: tuple[Pause, ...]
+    processor: float
 
 
 def pictures(folder: Path, n: int) -> None:
@@ -127,23 +179,32 @@ class Load:
         self._place = address.removeprefix("http://")
         self._n = n
         self._random = random.Random(seed)
-        self._planned: queue.SimpleQueue[tuple[float, str, str] | None] = queue.SimpleQueue()
+        self._planned: dict[str, queue.SimpleQueue[tuple[float, str] | None]] = {
+            kind: queue.SimpleQueue() for kind in dict.fromkeys(_KINDS)
+        }
         self._lock = threading.Lock()
         self.times = {kind: Times() for kind in dict.fromkeys(_KINDS)}
-        self._threads = [threading.Thread(target=self._work) for _ in range(_SENDERS)]
+        self.slow: list[Slow] = []
+        self._began = 0.0
+        self._threads = [
+            threading.Thread(target=self._work, args=(kind,))
+            for kind in self._planned
+            for _ in range(_SENDERS)
+        ]
 
     def run(self, *, rate: float, seconds: float) -> None:
         """Send for so long, and wait for the answers."""
         for thread in self._threads:
             thread.start()
-        began = time.perf_counter()
+        self._began = time.perf_counter()
         for number in range(int(rate * seconds)):
-            due = began + number / rate
+            due = self._began + number / rate
             time.sleep(max(0.0, due - time.perf_counter()))
             kind = _KINDS[number % len(_KINDS)]
-            self._planned.put((due, kind, self.path(kind)))
-        for _ in self._threads:
-            self._planned.put(None)
+            self._planned[kind].put((due, self.path(kind)))
+        for waiting in self._planned.values():
+            for _ in range(_SENDERS):
+                waiting.put(None)
         for thread in self._threads:
             thread.join()
 
@@ -160,10 +221,10 @@ class Load:
             "clusters": f"{HERE}/clusters",
         }.get(kind, "")
 
-    def _work(self) -> None:
+    def _work(self, kind: str) -> None:
         channel = HTTPConnection(self._place, timeout=120)
-        while (planned := self._planned.get()) is not None:
-            due, kind, path = planned
+        while (planned := self._planned[kind].get()) is not None:
+            due, path = planned
             try:
                 channel.request("GET", path)
                 answer = channel.getresponse()
@@ -176,6 +237,8 @@ class Load:
             with self._lock:
                 self.times[kind].taken.append(taken)
                 self.times[kind].errors += not good
+                if taken > _SLOW_MS:
+                    self.slow.append(Slow(due - self._began, kind, taken))
         channel.close()
 
 
@@ -194,7 +257,7 @@ def phase(
     load = Load(served.address, n, seed=seed)
     sender = threading.Thread(target=load.run, kwargs={"rate": rate, "seconds": seconds})
     memory: list[int] = []
-    first, began = _images(catalog), time.perf_counter()
+    first, began, before = _images(catalog), time.perf_counter(), _processor(process)
     sender.start()
     while time.perf_counter() - began < seconds:
         arrivals.fill(_images(catalog) - n)
@@ -202,9 +265,19 @@ def phase(
             memory.append(process.memory_info().rss >> 20)
         time.sleep(1.0)
     took, came = time.perf_counter() - began, _images(catalog) - first
+    spent = _processor(process) - before
     sender.join()
     times = {kind: found.shown() for kind, found in load.times.items()}
-    return Phase(took, came / took, tuple(memory), times)
+    return Phase(took, came / took, tuple(memory), times, tuple(pauses(load.slow)), spent)
+
+
+def _processor(process: psutil.Process) -> float:
+    """Seconds of processor time that a process and its workers have taken."""
+    used = 0.0
+    for one in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            used += sum(one.cpu_times()[:2])
+    return used
 
 
 def _images(catalog: Path) -> int:
@@ -275,6 +348,20 @@ def alone(index: Path, n: int) -> None:
     print(f"load of the machine {load:.1f} before, {os.getloadavg()[0]:.1f} after")
 
 
+def collection(index: Path, n: int) -> None:
+    """A collection of n made-up images with pictures, whose disk is away."""
+    make(index, n, photos=os.fsencode(index.parent / "photos"))
+    pictures(index / "default" / "thumbnails", n)
+
+
+def _copied(source: str, target: str) -> None:
+    """Copy a file; a thumbnail is linked: it is replaced where it changes."""
+    if f"{os.sep}thumbnails{os.sep}" in source:
+        os.link(source, target)
+    else:
+        shutil.copyfile(source, target)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(
@@ -283,15 +370,25 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=100_000, help="images of the collection")
     parser.add_argument("--rate", type=float, default=50.0, help="requests a second")
     parser.add_argument("--seconds", type=float, default=300.0, help="how long")
+    parser.add_argument("--alone", type=float, default=60.0, help="how long the ingest alone")
     parser.add_argument("--pages", action="store_true", help="first paints, and answers alone")
+    parser.add_argument(
+        "--collection", type=Path, help="a folder where the collection is made once, and kept"
+    )
     parser.add_argument("--out", type=Path, help="write the figures as JSON too")
     chosen = parser.parse_args()
     samples = sorted((Path(__file__).parent / "samples" / "photos").iterdir())
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory(
+        dir=chosen.collection and chosen.collection.parent
+    ) as temporary:
         index, drop = Path(temporary) / "index", Path(temporary) / "drop"
         drop.mkdir()
-        make(index, chosen.n, photos=os.fsencode(Path(temporary) / "photos"))
-        pictures(index / "default" / "thumbnails", chosen.n)
+        if chosen.collection is None:
+            collection(index, chosen.n)
+        else:
+            if not chosen.collection.exists():
+                collection(chosen.collection, chosen.n)
+            shutil.copytree(chosen.collection, index, copy_function=_copied)
         if chosen.pages:
             alone(index, chosen.n)
             return
@@ -299,7 +396,7 @@ def main() -> None:
         arrivals = Arrivals(drop, [one.read_bytes() for one in samples])
         with Served(index, drop) as served:
             measure = [
-                (0.0, min(60.0, chosen.seconds), "ingest alone"),
+                (0.0, min(chosen.alone, chosen.seconds), "ingest alone"),
                 (chosen.rate, chosen.seconds, "both"),
             ]
             found = {
@@ -307,13 +404,18 @@ def main() -> None:
                 for rate, seconds, name in measure
             }
     for name, one in found.items():
-        print(f"{name}: {one.ingested:.1f} images a second, memory {one.memory} MB")
+        print(
+            f"{name}: {one.ingested:.1f} images a second, memory {one.memory} MB, processors "
+            f"{one.processor / one.seconds:.2f}"
+        )
         for kind, row in one.times.items():
             if row["requests"]:
                 print(
                     f"  {kind:10} {row['requests']:6,.0f} requests, {row['errors']:.0f} errors, "
                     f"p50 {row['p50']:.0f} ms, p99 {row['p99']:.0f} ms, longest {row['max']:.0f} ms"
                 )
+        for pause in one.pauses:
+            print(f"  pause {pause}")
     share = found["both"].ingested / found["ingest alone"].ingested
     print(f"share of the ingest that is left: {share:.2f}")
     if chosen.out:

@@ -111,6 +111,7 @@ class World:
         self.disk = LocalDisk()
         self.network: set[int] = set()
         self.more: dict[str, Any] = {}
+        self._ingests: list[Ingest] = []
         self.root(self.drop)
 
     def root(self, folder: Path, kind: str = "watched") -> int:
@@ -126,7 +127,7 @@ class World:
             self.events.on_path = on_path
             return self.events
 
-        return Ingest(
+        made = Ingest(
             self.catalog,
             Dependencies(
                 decoder=self.decoder,
@@ -146,6 +147,21 @@ class World:
             emit=say,
             stop=self.stop,
         )
+        self._ingests.append(made)
+        return made
+
+    def close(self) -> None:
+        """End what a test has begun: an open embedding thread keeps the process from ending."""
+        for one in self._ingests:
+            one.close()
+        self.catalog.close()
+
+    def idle(self, ingest: Ingest) -> None:
+        """Turn until all is in, however long threads take."""
+        end = time.monotonic() + 120
+        while not ingest.idle:
+            assert time.monotonic() < end, "it does not come to rest"
+            ingest.step(timeout_s=0.01)
 
     def once(self, *, scan: bool = True) -> IngestResult:
         """All that is there goes in; says only what this run said."""
@@ -218,6 +234,8 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """A world for one test; what it armed is disarmed after it."""
     monkeypatch.setattr(loop, "_WAIT_S", 0.002)  # the clock moves by itself
     made = World(folder)
-    yield made
-    arm("")
-    made.catalog.close()
+    try:
+        yield made
+    finally:
+        arm("")
+        made.close()

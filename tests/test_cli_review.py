@@ -59,7 +59,7 @@ def person(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
                 raise said
             return said
 
-        monkeypatch.setattr("imgclust.terminal.Screen.can_ask", True)
+        monkeypatch.setattr("imgclust.terminal.screen.Screen.can_ask", True)
         monkeypatch.setattr(Call, "reply", reply)
         return asked
 

@@ -117,7 +117,7 @@ def test_a_person_is_asked_before_a_split(
         questions.append(question)
         return answers.pop(0)
 
-    monkeypatch.setattr("imgclust.terminal.Screen.can_ask", True)
+    monkeypatch.setattr("imgclust.terminal.screen.Screen.can_ask", True)
     monkeypatch.setattr(context.Call, "ask", ask)
     before = sizes(run)
     large = max(before, key=lambda one: (before[one], -one))

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from imgclust.images.pixel_similarity import cells, copies, likeness, most_likeness, outlines
+from imgclust.images.pixel_similarity import (
+    cells,
+    copies,
+    likeness,
+    most_likeness,
+    outlines,
+    small_pictures,
+)
 from tests.conftest import write_picture
 
 
@@ -75,3 +83,17 @@ def test_copies_look_like_the_original_and_others_do_not(tmp_path: Path) -> None
 def test_what_is_no_picture() -> None:
     with pytest.raises(OSError, match="cannot identify"):
         cells(b"nothing")
+
+
+def test_many_small_pictures_by_name(tmp_path: Path) -> None:
+    names, expected = [], []
+    for number in range(4):
+        name = write_picture(tmp_path / f"odd\n name {number}.png", number)
+        names.append(os.fsencode(name))
+        expected.append(cells(name.read_bytes()))
+    (tmp_path / "text").write_bytes(b"no picture")
+    names[1:1] = [os.fsencode(tmp_path / "text"), os.fsencode(tmp_path / "not there")]
+    found = small_pictures(b"\0".join(names))
+    assert found.places == (0, 3, 4, 5)
+    assert np.array_equal(found.outlines, outlines(np.stack(expected)))
+    assert small_pictures(names[1]).places == ()

@@ -89,17 +89,14 @@ def test_a_watcher_counts_a_file_once_for_all_its_scans(world: World) -> None:
     ingest = world.ingest(emit=lambda event: None)
     ingest.begin(scan=True, watch=False)
     for round_ in range(4):
-        for _ in range(30):
-            ingest.step(timeout_s=0.01)
+        world.idle(ingest)
         world.clock.now += 400
         os.utime(world.drop / "002.png", ns=(1, round_))
-    for _ in range(30):
-        ingest.step(timeout_s=0.01)
+    world.idle(ingest)
     assert words(ingest.result()) == {"ingested": 5}
     (world.drop / "001.png").unlink()
     world.clock.now += 400
-    for _ in range(30):
-        ingest.step(timeout_s=0.01)
+    world.idle(ingest)
     assert words(ingest.result()) == {"ingested": 4}
     ingest.run(once=True)
 
@@ -135,8 +132,7 @@ def test_a_rescan_of_a_watcher_leaves_the_words_as_they_are(world: World) -> Non
     ingest = world.ingest(emit=lambda event: None)
     ingest.begin(scan=True, watch=False)
     for _ in range(3):
-        for _ in range(60):
-            ingest.step(timeout_s=0.01)
+        world.idle(ingest)
         world.clock.now += 400
     found = ingest.result()
     assert words(found) == {"unchanged": 3, "quarantined": 1}

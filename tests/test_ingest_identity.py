@@ -80,12 +80,9 @@ def test_a_permutation_of_names_keeps_every_id(world: World, new: dict[str, str]
         ingest.begin(scan=False, watch=True)
         for name in sorted({*new, *new.values()}):
             world.events.on_path(os.fsencode(world.drop / name))
-        for _ in range(200):
-            ingest.step(timeout_s=0.0)
-            if ingest.idle:
-                break
+        world.idle(ingest)
         ingest._finish(complete=False)
-        ingest._pipeline.thread.close()
+        ingest.close()
     else:
         world.once()
     expected = {new.get(name, name): image for name, image in before.items()}
@@ -120,12 +117,9 @@ def test_files_renumbered_one_by_one_while_their_events_come(
                 world.catalog.images.miss([image.id], scans=0)
     world.write("000.png", picture(100))
     world.events.on_path(os.fsencode(world.drop / "000.png"))
-    for _ in range(300):
-        ingest.step(timeout_s=0.0)
-        if ingest.idle:
-            break
+    world.idle(ingest)
     ingest._finish(complete=False)
-    ingest._pipeline.thread.close()
+    ingest.close()
     after = ids(world)
     assert after.pop("000.png") not in before.values()
     assert after == {f"{int(name[:3]) + 1:03d}.png": image for name, image in before.items()}
@@ -162,12 +156,9 @@ def test_a_missing_image_whose_path_has_another_file_for_a_moment(world: World) 
     ingest.step(timeout_s=0.0)
     path.unlink()
     world.events.on_path(os.fsencode(path))
-    for _ in range(200):
-        ingest.step(timeout_s=0.0)
-        if ingest.idle:
-            break
+    world.idle(ingest)
     ingest._finish(complete=False)
-    ingest._pipeline.thread.close()
+    ingest.close()
     at_rest(world)
     os.rename(world.folder / "kept.png", world.drop / "new.png")
     world.once()
@@ -480,7 +471,7 @@ def test_random_permutations_and_edits(
                     ingest.begin(scan=True, watch=False)
                     for _ in range(4):
                         ingest.step(timeout_s=0.0)
-                    ingest._pipeline.thread.close()
+                    ingest.close()
                 world.once()
                 after = ids(world)
                 assert set(after) == set(os.listdir(world.drop))

@@ -336,6 +336,45 @@ def test_pictures_that_cannot_be_used_are_refused(api: TestClient) -> None:
     assert answer.status_code == 400
 
 
+def test_several_pictures_are_searched_by_together(
+    api: TestClient, run: Run, tmp_path: Path
+) -> None:
+    """As `imgclust query FILE FILE`; what does not fit together is refused with a reason."""
+    paths = [write_picture(tmp_path / f"asked {one}.png", one, hue=one) for one in (2, 5, 7)]
+    bodies = [path.read_bytes() for path in paths]
+    sizes = ",".join(str(len(one)) for one in bodies)
+    sent = api.post(f"{HERE}/query?n=7&sizes={sizes}", content=b"".join(bodies)).json()
+    expected = run("query", *map(str, paths), "-n", "7", "--json").document
+    assert sent["neighbours"] == expected["neighbours"]
+    assert sent["queries"] == ["upload 1", "upload 2", "upload 3"]
+    one = api.post(f"{HERE}/query?n=7&sizes={len(bodies[0])}", content=bodies[0]).json()
+    assert one == api.post(f"{HERE}/query?n=7", content=bodies[0]).json()
+    assert one["neighbours"] != sent["neighbours"]
+    for wrong in ("", "x", "0", "-5,5", "1,2", f"{sizes},1", "1e3", "9" * 30, ",".join("1" * 30)):
+        answer = api.post(f"{HERE}/query?sizes={wrong}", content=b"".join(bodies))
+        assert answer.status_code == 400, wrong
+    mixed = [bodies[0], b"no picture"]
+    answer = api.post(
+        f"{HERE}/query?sizes={','.join(str(len(each)) for each in mixed)}", content=b"".join(mixed)
+    )
+    assert answer.status_code == 422
+    assert "picture 2" in answer.json()["error"]["message"]
+    region = api.post(f"{HERE}/query?sizes={sizes}&region=0,0,1,1", content=b"".join(bodies))
+    assert region.status_code == 400
+
+
+def test_a_thousand_images_are_searched_by(api: TestClient) -> None:
+    asked = "&".join(f"image={one}" for one in [1, 2] * 500)
+    found = api.get(f"{HERE}/query?{asked}&n=3")
+    assert found.status_code == 200
+    page = api.get(f"/c/default/search?{asked}&of=2600")
+    assert page.status_code == 200
+    assert "and 994 more" in page.text
+    assert "By 1,000 of the 2,600 selected images" in page.text
+    assert "selected images" not in api.get("/c/default/search?image=1&image=2&of=2").text
+    assert api.get(f"{HERE}/query?{asked}&image=1").status_code == 422
+
+
 def test_a_picture_of_too_many_pixels_is_refused(api: TestClient, tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     Image.new("1", (20_000, 6_000)).save(path)

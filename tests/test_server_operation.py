@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -12,8 +13,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ import pytest
 
 from imgclust.collection import Collection
 from imgclust.collection import embedder as embedder_module
+from imgclust.collection.service import Service
 from imgclust.locks import FileLock
 from imgclust.server import systemd
 from imgclust.server.health import Health, WatcherState
@@ -352,6 +355,62 @@ def test_long_requests_leave_threads_to_short_ones(
         finally:
             go_on.set()
         assert {one.result().status_code for one in asked} == {200}
+
+
+def test_a_request_that_is_given_up_keeps_its_place_until_its_work_ends(index: Path) -> None:
+    """Else a client that asks and goes away again would have any number worked on at once."""
+    go_on, started = threading.Event(), list[int]()
+
+    def work(number: int) -> None:
+        started.append(number)
+        go_on.wait(60)
+
+    async def given_up(lane: Callable[[Callable[[], None]], Awaitable[None]]) -> None:
+        first = [asyncio.ensure_future(lane(partial(work, number))) for number in range(200)]
+        while not started:
+            await asyncio.sleep(0.01)
+        for one in first:
+            one.cancel()
+        await asyncio.gather(*first, return_exceptions=True)
+        await asyncio.sleep(0.2)
+        at_once = len(started)
+        last = asyncio.ensure_future(lane(partial(work, 999)))
+        await asyncio.sleep(0.3)
+        assert len(started) == at_once  # no thread is free
+        go_on.set()
+        await last
+        assert started[at_once:] == [999]
+
+    with contextlib.closing(Site(index)) as site:
+        for lane in (site.few_at_once, site.apart):
+            go_on.clear()
+            started.clear()
+            asyncio.run(given_up(lane))
+
+
+@pytest.mark.slow
+def test_slow_requests_leave_threads_to_short_ones(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Previews of a disk that does not answer: pages and thumbnails come nevertheless."""
+    go_on = threading.Event()
+
+    def waits(*_: Any) -> None:
+        go_on.wait(60)
+
+    monkeypatch.setattr(Service, "preview", waits)
+    with service(index) as (address, _, _), ThreadPoolExecutor(60) as clients:
+        try:
+            asked = [
+                clients.submit(httpx2.get, f"{address}{HERE}/images/1/preview", timeout=120)
+                for _ in range(60)
+            ]
+            time.sleep(0.5)
+            for path in (f"{HERE}/images/2/thumbnail", "/c/default/", f"{HERE}/query?image=1"):
+                assert httpx2.get(f"{address}{path}", timeout=30).status_code == 200
+        finally:
+            go_on.set()
+        assert {one.result().status_code for one in asked} == {404}
 
 
 @contextlib.contextmanager

@@ -208,7 +208,7 @@ def group_bursts(
         none, such as one whose representative is gone.
     on_axes
         Where the rows lie on some orthonormal axes, float32 (n, q), as `BurstRule.on_axes` gives
-        it: then no axes are looked for here. Groups do not depend on it.
+        it: then no axes are searched for here. Groups do not depend on it.
 
     Raises
     ------

@@ -222,6 +222,9 @@ def copy_test(context: Context, index: VectorIndex) -> Iterator[CopyTest]:
             index,
             thresholds=known(context.catalog, context.recipe, trunk=trunk),
             read=lambda key: images.picture(context, key),
+            read_many=None
+            if context.query_cache is None
+            else functools.partial(_outlines, context, cache),
             originals=WholePictures(context, cache.pool),
             memory=cache.memory,
             stop=context.stop,
@@ -229,6 +232,15 @@ def copy_test(context: Context, index: VectorIndex) -> Iterator[CopyTest]:
     finally:
         if cache is not context.query_cache:
             cache.close()
+
+
+def _outlines(
+    context: Context, cache: QueryCache, keys: Sequence[int]
+) -> dict[int, npt.NDArray[np.float32]]:
+    """Outlines of contents, of those that have a thumbnail."""
+    store = context.thumbnails()
+    found = cache.outlines([os.fsencode(store.path(key)) for key in keys])
+    return {keys[place]: one for place, one in found.items()}
 
 
 def require_similarity(min_score: float | None) -> None:

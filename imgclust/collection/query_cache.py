@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from imgclust import devices
 from imgclust.catalog.catalog import Catalog
 from imgclust.duplicates.copy_test import CopyMemory
+from imgclust.errors import ImgclustError
+from imgclust.images.pixel_similarity import SmallPictures, small_pictures
 from imgclust.images.pool import DecodePool
 from imgclust.images.reader import claim
 from imgclust.images.samples import WHOLE_PX
@@ -19,6 +27,8 @@ if TYPE_CHECKING:
     from imgclust.search.catalog_index import CatalogIndex
 
 _WORKERS = 2
+# How long small pictures are waited for, and how often it is looked whether they still come.
+_PATIENCE_S, _LOOK_S = 30.0, 0.2
 
 
 class QueryCache:
@@ -31,6 +41,7 @@ class QueryCache:
         self.memory = CopyMemory()
         self._lock = threading.Lock()
         self._pool: DecodePool | None = None
+        self._small: DecodePool | None = None
         # By catalog: the inode and recipe that an index belongs to, its own connection, and it.
         self._indexes: dict[str, tuple[tuple[int, str], Catalog, CatalogIndex]] = {}
 
@@ -72,12 +83,55 @@ class QueryCache:
                 )
             return self._pool
 
+    def start(self) -> DecodePool:
+        """The workers that read small pictures, which are started if they were not."""
+        with self._lock:
+            if self._small is None:
+                self._small = DecodePool(
+                    workers=min(_WORKERS, devices.cpu_count()), task=small_pictures, niceness=0
+                )
+            return self._small
+
+    def outlines(self, paths: Sequence[bytes]) -> dict[int, npt.NDArray[np.float32]]:
+        """Outlines of small pictures by their place among these files, of those that can be read.
+
+        Workers read them: this process would let its other threads go first at each file.
+        """
+        pool = self.start()
+        half = (len(paths) + 1) // 2
+        futures: list[tuple[int, Future[object]]] = []
+        found: dict[int, npt.NDArray[np.float32]] = {}
+        try:
+            for first in range(0, len(paths), half):
+                futures.append((first, Future()))
+                pool.submit(b"\0".join(paths[first : first + half]), futures[-1][1].set_result)
+            for first, future in futures:
+                read = self._waited(pool, future)
+                if isinstance(read, SmallPictures):
+                    found |= {
+                        first + place: one
+                        for place, one in zip(read.places, read.outlines, strict=True)
+                    }
+        except (ImgclustError, TimeoutError):
+            pass  # the caller reads them itself
+        return found
+
+    def _waited(self, pool: DecodePool, future: Future[object]) -> object:
+        until = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                return future.result(_LOOK_S)
+            except TimeoutError:
+                if self._small is not pool or time.monotonic() > until:
+                    raise
+
     def close(self) -> None:
         """Stop the workers, and close the indexes: nobody may search any more."""
         with self._lock:
-            if self._pool is not None:
-                self._pool.close()
-                self._pool = None
+            for pool in (self._pool, self._small):
+                if pool is not None:
+                    pool.close()
+            self._pool = self._small = None
             for _, catalog, live in self._indexes.values():
                 live.close(save=False)
                 catalog.close()

@@ -480,6 +480,16 @@ class Service:
         """The jobs that are kept, newest first."""
         return tuple(self._context.catalog.jobs.all())
 
+    def load(self) -> None:
+        """Load what queries need, so that the first one does not wait for it."""
+        context = self._context
+        if context.catalog.setting("recipe") is None or context.query_cache is None:
+            return
+        context.query_cache.start()
+        context.similarity(context.catalog.clusterings.current())
+        with context.query_index().searched():
+            pass
+
     # Health
 
     def check(self) -> Sequence[str]:

@@ -34,6 +34,10 @@ _MOST_NUMBERS = 1 << 18
 _ROUNDING = 1e-4
 
 Read = Callable[[int], bytes | None]
+# Outlines of several contents at once, of those that are at hand.
+ReadMany = Callable[[Sequence[int]], dict[int, npt.NDArray[np.float32]]]
+# So many are read at once, where that can be.
+_MANY = 8
 
 
 class CopyMemory:
@@ -77,14 +81,21 @@ class CopyMemory:
             self._verdicts[min(one, other), max(one, other)] = same
 
     def alike(
-        self, key: int, others: Sequence[int], *, least: npt.NDArray[np.float32], read: Read
+        self,
+        key: int,
+        others: Sequence[int],
+        *,
+        least: npt.NDArray[np.float32],
+        read: Read,
+        read_many: ReadMany | None = None,
     ) -> npt.NDArray[np.bool_]:
         """Which of the others `(m,)` have at least this likeness (each) to one content.
 
-        As `Pictures.alike`; `read` gives the small picture of a content that is not known.
+        As `Pictures.alike`; `read` gives the small picture of a content that is not known, and
+        `read_many` the outlines of several.
         """
         found = np.zeros(len(others), bool)
-        looks = self._looks([key, *others], read)
+        looks = self._looks([key, *others], read, read_many)
         own = looks.get(key)
         seen = np.array([at for at, other in enumerate(others) if other in looks], np.int64)
         if own is None or not len(seen):
@@ -97,18 +108,23 @@ class CopyMemory:
                 found[at] = likeness(first[None], second[None])[0] >= least[at]
         return found
 
-    def _looks(self, keys: Sequence[int], read: Read) -> dict[int, npt.NDArray[np.float32]]:
+    def _looks(
+        self, keys: Sequence[int], read: Read, read_many: ReadMany | None
+    ) -> dict[int, npt.NDArray[np.float32]]:
         """The outlines of those contents that can be seen."""
         with self._lock:
             known = {key: self._outlines[key] for key in keys if key in self._outlines}
             for key in known:
                 self._outlines.move_to_end(key)
         unknown = [key for key in keys if key not in known]
-        grids = {key: one for key in unknown if (one := self._cells_of(key, read)) is not None}
-        if not grids:
-            return known
-        # All at once: one at a time this takes as long as decoding the pictures.
-        new = dict(zip(grids, outlines(np.stack([*grids.values()])), strict=True))
+        new = read_many(unknown) if read_many is not None and len(unknown) >= _MANY else {}
+        grids = {
+            key: one
+            for key in unknown
+            if key not in new and (one := self._cells_of(key, read)) is not None
+        }
+        if grids:  # all at once: one at a time this takes as long as decoding the pictures
+            new |= dict(zip(grids, outlines(np.stack([*grids.values()])), strict=True))
         with self._lock:
             self._outlines |= new
             while len(self._outlines) > _MOST_OUTLINES:
@@ -157,6 +173,8 @@ class CopyTest:
         None where they were never measured: then nothing is a near copy.
     read
         A small encoded picture of a content, None where there is none.
+    read_many
+        The outlines of several, of those that it can give.
     memory
         What is known of contents; whoever asks again brings the same.
     """
@@ -171,13 +189,14 @@ class CopyTest:
         originals: KeptOriginals,
         memory: CopyMemory,
         stop: StopFlag,
+        read_many: ReadMany | None = None,
     ) -> None:
         self._contents = catalog.contents
         self._index = index
         self._row_of: dict[int, int] = {}
         self._vectors = np.empty((0, index.dimensions), np.float32)
         self._thresholds = thresholds
-        self._read = read
+        self._read, self._read_many = read, read_many
         self._memory = memory
         self._originals = originals
         self._dismissed = catalog.dismissals.pairs()
@@ -195,7 +214,11 @@ class CopyTest:
         rows = 1 + np.flatnonzero(close)
         pairs = np.stack([np.zeros_like(rows), rows], axis=1)
         alike = self._memory.alike(
-            key, keys[rows].tolist(), least=least_likeness(sides, pairs), read=self._read
+            key,
+            keys[rows].tolist(),
+            least=least_likeness(sides, pairs),
+            read=self._read,
+            read_many=self._read_many,
         )
         found = np.zeros(len(others), bool)
         for row in rows[alike].tolist():

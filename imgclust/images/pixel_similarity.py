@@ -9,6 +9,7 @@ share of its own contrast.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import io
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
+
+from imgclust.fs import read_regular
 
 # Cells on each side. With 16 a crop of a twentieth looks like a copy, with 64 a copy at a quarter
 # of the size looks like a crop.
@@ -68,6 +71,29 @@ def outlines(found: NDArray[np.uint8]) -> NDArray[np.float32]:
     coarse = grid.mean(axis=(2, 4), dtype=np.float32).reshape(len(found), 3 * _COARSE**2)
     spread = found.reshape(len(found), _GRID**2, 3).var(axis=1, dtype=np.float32).mean(axis=1)
     return np.hstack([coarse, spread[:, None]])
+
+
+@dataclass(frozen=True)
+class SmallPictures:
+    """Outlines `(m, 193)` of pictures, and which of those asked for they are of."""
+
+    places: tuple[int, ...]
+    outlines: NDArray[np.float32]
+
+
+def small_pictures(names: bytes) -> SmallPictures:
+    """The outlines of the pictures in several files, whose names have a zero byte between them.
+
+    What is not a picture, or not there, is left out. A task for workers: hundreds of files
+    are opened, and a process with other threads would give way to these each time.
+    """
+    found: dict[int, NDArray[np.uint8]] = {}
+    for place, name in enumerate(names.split(b"\0")):
+        with contextlib.suppress(OSError, ValueError):
+            found[place] = cells(read_regular(name))
+    shape = 3 * _GRID**2
+    stacked = np.stack([*found.values()]) if found else np.empty((0, shape), np.uint8)
+    return SmallPictures(tuple(found), outlines(stacked))
 
 
 def most_likeness(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -25,7 +25,14 @@ from typing import Protocol
 from imgclust.errors import ImgclustError
 from imgclust.images.decoder import PIXEL_CAP, SIDE, THUMBNAIL_PX
 from imgclust.images.reader import SIZE_CAP_BYTES, Again, Died, Outcome, claim
-from imgclust.images.worker import READY, TAKEN, receive_message, send_message, stat_if_any
+from imgclust.images.worker import (
+    NICENESS,
+    READY,
+    TAKEN,
+    receive_message,
+    send_message,
+    stat_if_any,
+)
 
 TIME_LIMIT_S = 60.0
 MEMORY_LIMIT_BYTES = 4 * 2**30
@@ -72,6 +79,8 @@ class DecodePool:
     task
         What workers run instead of `claim` with the settings above. It is sent to them by name:
         it must be importable, and not from `__main__`.
+    niceness
+        How much later than others workers get a processor, as for nice(1).
     """
 
     def __init__(
@@ -86,7 +95,8 @@ class DecodePool:
         pixel_cap: int = PIXEL_CAP,
         preview_px: int = 0,
         tasks_per_worker: int = TASKS_PER_WORKER,
-        task: Callable[[bytes], Outcome] | None = None,
+        task: Callable[[bytes], object] | None = None,
+        niceness: int = NICENESS,
     ) -> None:
         if task is None:
             task = functools.partial(
@@ -104,7 +114,7 @@ class DecodePool:
         self._lock = threading.Lock()
         self._failed_starts = 0
         self._closed = threading.Event()
-        self._workers = [_Worker(task, memory_limit_bytes) for _ in range(workers)]
+        self._workers = [_Worker(task, memory_limit_bytes, niceness) for _ in range(workers)]
         self._threads = [
             threading.Thread(target=self._look_after, args=(worker,), name="decode", daemon=True)
             for worker in self._workers
@@ -223,9 +233,11 @@ class DecodePool:
 class _Worker:
     """One worker process and our end of its socket; used by one thread, closed by any."""
 
-    def __init__(self, task: Callable[[bytes], Outcome], memory_limit_bytes: int) -> None:
+    def __init__(
+        self, task: Callable[[bytes], object], memory_limit_bytes: int, niceness: int
+    ) -> None:
         self._task = task
-        self._memory_limit_bytes = memory_limit_bytes
+        self._limits = memory_limit_bytes, niceness
         self._lock = threading.Lock()
         self._closed = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -243,7 +255,7 @@ class _Worker:
         with theirs, self._lock:
             if self._closed:
                 raise EOFError("the pool is closed")
-            self._process = _start(theirs.fileno(), self._memory_limit_bytes)
+            self._process = _start(theirs.fileno(), self._limits)
         send_message(ours, self._task)
         if receive_message(ours, _START_LIMIT_S) != READY:
             raise EOFError("it did not say that it is ready")
@@ -294,14 +306,14 @@ class _Worker:
             process.kill()
 
 
-def _start(descriptor: int, memory_limit_bytes: int) -> subprocess.Popen[bytes]:
+def _start(descriptor: int, limits: tuple[int, int]) -> subprocess.Popen[bytes]:
     """Start one worker on the socket `descriptor`.
 
     It gets our `sys.path` and never looks into the current folder for modules. Its own process
     group keeps the terminal's Ctrl-C away from it.
     """
     folders = json.dumps([os.path.abspath(folder) for folder in sys.path])
-    numbers = (descriptor, os.getpid(), memory_limit_bytes)
+    numbers = (descriptor, os.getpid(), *limits)
     return subprocess.Popen(
         [sys.executable, "-P", "-c", _BOOT, folders, *map(str, numbers)],
         stdin=subprocess.DEVNULL,

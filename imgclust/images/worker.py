@@ -60,10 +60,11 @@ READY = "ready"
 TAKEN = "taken"
 
 _PR_SET_PDEATHSIG = 1
-_NICENESS = 5
+# How much later than others a worker gets a processor, as for nice(1).
+NICENESS = 5
 
 
-def serve(descriptor: int, parent: int, memory_limit_bytes: int) -> None:
+def serve(descriptor: int, parent: int, memory_limit_bytes: int, niceness: int) -> None:
     """Answer paths with outcomes over the socket `descriptor` until the other side closes.
 
     Parameters
@@ -75,12 +76,14 @@ def serve(descriptor: int, parent: int, memory_limit_bytes: int) -> None:
         Process id of the pool: when that process dies, so does this one, at once.
     memory_limit_bytes
         Limit of this process's address space.
+    niceness
+        How much later than others it gets a processor.
     """
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGIO):
         signal.signal(ignored, signal.SIG_IGN)
     # The network is what takes the time: what it leaves over is enough to decode, and when it
     # waits for pictures there is no one to give way to.
-    os.nice(_NICENESS)
+    os.nice(niceness)
     _die_with(parent)
     _prefer_for_the_oom_killer()
     with socket.socket(fileno=descriptor) as channel, contextlib.suppress(EOFError, OSError):

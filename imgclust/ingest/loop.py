@@ -166,11 +166,18 @@ class Ingest:
             if not self._write_backoff.on:
                 self._finish(complete=once and not self._stop.is_set())
         finally:
-            if self._events is not None:
-                self._events.stop()
-            self._parts.decoder.close()
-            self._pipeline.thread.close()
+            self.close()
         return self.result()
+
+    def close(self) -> None:
+        """End the threads and workers; whoever has called `begin` calls this, `run` does both.
+
+        Nothing happens the second time.
+        """
+        if self._events is not None:
+            self._events.stop()
+        self._parts.decoder.close()
+        self._pipeline.thread.close()
 
     def result(self) -> IngestResult:
         """What has been done so far."""

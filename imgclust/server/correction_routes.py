@@ -21,6 +21,7 @@ from imgclust.errors import UsageError
 from imgclust.server.answers import Documents, answers
 from imgclust.server.change_routes import Body, DryRun, Nothing
 from imgclust.server.read_routes import Here, Name, Which
+from imgclust.server.site import slow
 from imgclust.wording import printable
 
 router = APIRouter()
@@ -146,6 +147,7 @@ def take_back(site: Here, name: Name, body: Numbers) -> Response:
 
 
 @router.get("/collections/{name}/review", responses=answers(Questions, _QUESTIONS))
+@slow
 def questions(
     site: Here,
     name: Name,

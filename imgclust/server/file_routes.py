@@ -13,8 +13,8 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response, StreamingResponse
 
 from imgclust.server.answers import failures
-from imgclust.server.read_routes import Camera, Here, Name, Since, Until
-from imgclust.server.site import selection
+from imgclust.server.read_routes import Chosen, Here, Name
+from imgclust.server.site import slow
 
 router = APIRouter()
 
@@ -36,9 +36,11 @@ def _files(*kinds: str, also: tuple[int, ...] = ()) -> dict[int | str, dict[str,
     "/collections/{name}/export",
     responses=_files(*(kind.split(";")[0] for kind in _KINDS.values())),
 )
+@slow
 def export(
     site: Here,
     name: Name,
+    chosen: Chosen,
     format: Annotated[
         Literal["json", "csv", "parquet"], Query(description="What kind of file.")
     ] = "csv",
@@ -48,12 +50,8 @@ def export(
     cluster: Annotated[
         str | None, Query(description="Only images of this cluster: its id or name.")
     ] = None,
-    since: Since = None,
-    until: Until = None,
-    camera: Camera = None,
 ) -> Response:
     """Send all images with clusters and map coordinates; as `imgclust export --out -`."""
-    chosen = selection(since, until, camera)
     file = name if cluster is None else f"{name} {cluster}"
 
     def write(path: Path) -> None:
@@ -66,6 +64,7 @@ def export(
 
 
 @router.get("/collections/{name}/backup", responses=_files(_BACKUP, also=(409,)))
+@slow
 def backup(site: Here, name: Name) -> Response:
     """Send the whole collection as one file, as it is now; as `imgclust backup FILE`."""
 

@@ -11,6 +11,7 @@ from imgclust.collection import Activity, FoundDuplicates, MapOverview, SweepCur
 from imgclust.collection.json_documents import document
 from imgclust.server.answers import Documents, answers, failures
 from imgclust.server.read_routes import Here, Name
+from imgclust.server.site import slow
 
 router = APIRouter()
 
@@ -131,6 +132,7 @@ def sweep_curve(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/sweep/{k}", responses=answers(SweepPreview, _PREVIEW))
+@slow
 def sweep_preview(
     site: Here,
     name: Name,
@@ -161,6 +163,7 @@ def activity(
 
 
 @router.get("/collections/{name}/duplicates/found", responses=answers(FoundDuplicates, _FOUND))
+@slow
 def found_duplicates(
     site: Here,
     name: Name,
@@ -186,6 +189,7 @@ def found_duplicates(
         **failures(),
     },
 )
+@slow
 def list_for_the_shell(site: Here, name: Name) -> Response:
     """Show all copies but the best of each group, as a command of a shell that only lists them."""
     with site.open(name) as collection:
@@ -194,6 +198,7 @@ def list_for_the_shell(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/map", responses=answers(MapOverview, _MAP))
+@slow
 def map_overview(site: Here, name: Name) -> Response:
     """Show the newest map of two dimensions: its clusters, colours and shapes; 404 without one.
 
@@ -215,6 +220,7 @@ def map_overview(site: Here, name: Name) -> Response:
         **failures(),
     },
 )
+@slow
 def map_points(
     site: Here,
     name: Name,

@@ -15,14 +15,17 @@ from fastapi.responses import Response
 from imgclust.collection import QueryResult, Region
 from imgclust.collection.json_documents import document, text
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
+from imgclust.numbers import is_digits
 from imgclust.server.answers import Documents, answers, failures
-from imgclust.server.read_routes import Camera, Here, Image, Name, Since, Until
-from imgclust.server.site import selection
+from imgclust.server.read_routes import Chosen, Here, Image, Name
+from imgclust.server.site import slow
 
 router = APIRouter()
 
 # A picture that is sent in, in bytes.
 MOST_BYTES = 64 << 20
+# Pictures that are searched by together.
+_MOST_PICTURES = 20
 
 _PICTURE: dict[int | str, dict[str, Any]] = {
     200: {"description": "The picture.", "content": {"image/*": {"schema": {"type": "string"}}}},
@@ -56,6 +59,7 @@ def thumbnail(site: Here, name: Name, image: Image, request: Request) -> Respons
 
 
 @router.get("/collections/{name}/images/{image}/preview", responses=_PICTURE)
+@slow
 def preview(site: Here, name: Name, image: Image, request: Request) -> Response:
     """Show an image as WebP, of at most 1,600 pixels: what every browser shows, of any kind."""
     with site.ready(name) as collection:
@@ -69,6 +73,7 @@ def preview(site: Here, name: Name, image: Image, request: Request) -> Response:
 
 
 @router.get("/collections/{name}/images/{image}/original", responses=_PICTURE)
+@slow
 def original(site: Here, name: Name, image: Image, request: Request) -> Response:
     """Send the file of an image, when its bytes are those that were ingested.
 
@@ -90,7 +95,8 @@ def original(site: Here, name: Name, image: Image, request: Request) -> Response
 _UPLOAD = {
     "requestBody": {
         "required": True,
-        "description": "The bytes of one picture, of at most 64 MiB and 100 megapixels.",
+        "description": "The bytes of a picture, of at most 100 megapixels, or of several one after "
+        "another; 64 MiB in all.",
         "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
     }
 }
@@ -105,6 +111,7 @@ async def query_picture(
     site: Here,
     name: Name,
     request: Request,
+    chosen: Chosen,
     n: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10,
     min_score: Annotated[float | None, Query(description="Leave out those below.")] = None,
     min_similarity: Annotated[
@@ -119,28 +126,33 @@ async def query_picture(
         ),
     ] = None,
     copies: Annotated[bool, Query(description="A row for each copy, exact or near.")] = False,
-    since: Since = None,
-    until: Until = None,
-    camera: Camera = None,
+    sizes: Annotated[
+        str | None,
+        Query(
+            description="Several pictures, found by their mean: how many bytes each of them has.",
+            examples=["52011,48213"],
+            max_length=400,
+        ),
+    ] = None,
 ) -> Response:
-    """Find the images most similar to a picture that is sent; as `imgclust query FILE`.
+    """Find the images most similar to pictures that are sent; as `imgclust query FILE...`.
 
-    The picture is decoded by a worker process and not kept.
+    They are decoded by a worker process and not kept.
     """
-    chosen = selection(since, until, camera)
     part = None if region is None else _region(region)
     with tempfile.TemporaryDirectory(prefix="imgclust-") as folder:
-        path = os.path.join(folder, "upload")
-        with open(path, "wb") as file:
+        sent = os.path.join(folder, "upload")
+        with open(sent, "wb") as file:
             async for piece in request.stream():
                 await run_in_threadpool(file.write, piece)
             if not file.tell():
                 raise UsageError("no picture was sent; send its bytes as the body")
+        paths = [sent] if sizes is None else await run_in_threadpool(_divided, sent, sizes)
 
         def find() -> QueryResult:
             with site.with_network(name) as collection:
                 return collection.query(
-                    [path],
+                    paths,
                     n=n,
                     min_score=min_score,
                     min_similarity=min_similarity,
@@ -153,8 +165,43 @@ async def query_picture(
         try:
             found = await site.few_at_once(find)
         except ImgclustError as error:
-            raise type(error)(str(error).replace(path, "the picture")) from None
-    return Documents(document(replace(found, query="upload", queries=("upload",))))
+            said = str(error)
+            for path, shown in zip(
+                paths, _shown(len(paths), "picture", "the picture"), strict=True
+            ):
+                said = said.replace(path, shown)
+            raise type(error)(said) from None
+    names = _shown(len(paths), "upload", "upload")
+    return Documents(document(replace(found, query=" + ".join(names), queries=tuple(names))))
+
+
+def _shown(count: int, word: str, single: str) -> list[str]:
+    """What pictures that were sent are called, by their place."""
+    return [single] if count == 1 else [f"{word} {place}" for place in range(1, count + 1)]
+
+
+def _divided(sent: str, sizes: str) -> list[str]:
+    """The files of several pictures that were sent one after another.
+
+    Raises
+    ------
+    UsageError
+        When the sizes are none, or not those of what was sent.
+    """
+    counts = sizes.split(",")
+    if len(counts) > _MOST_PICTURES:
+        raise UsageError(f"at most {_MOST_PICTURES} pictures are searched by together")
+    if not all(is_digits(one) and 0 < len(one) < 12 and int(one) for one in counts):
+        raise UsageError("the sizes of pictures are whole numbers above 0, such as 52011,48213")
+    if sum(map(int, counts)) != os.path.getsize(sent):
+        raise UsageError("the sizes do not add up to what was sent")
+    paths = []
+    with open(sent, "rb") as file:
+        for place, count in enumerate(counts):
+            paths.append(f"{sent}-{place}.picture")
+            with open(paths[-1], "wb") as part:
+                part.write(file.read(int(count)))
+    return paths
 
 
 def _region(given: str) -> Region:

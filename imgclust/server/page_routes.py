@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,8 +17,8 @@ from imgclust.collection.json_documents import document
 from imgclust.errors import NothingThereError
 from imgclust.server.answers import Documents, answers
 from imgclust.server.health import Health
-from imgclust.server.read_routes import Here, Image, Name, Which
-from imgclust.server.site import Site, selection
+from imgclust.server.read_routes import MOST_ASKED, Here, Image, Name, Which
+from imgclust.server.site import Site, selection, slow
 from imgclust.wording import BEST_COPY, NEXT_STEP, READABLE_STEP, loses, minute, path_text, size
 
 router = APIRouter(include_in_schema=False)
@@ -56,6 +57,8 @@ _FIRST = 200
 # Width and height of the elbow curve, in units of its own.
 _BOX = (600.0, 200.0)
 _SIMILAR, _FOUND = 12, 40
+# Images that were searched by, by name.
+_NAMED = 6
 _NONE: list[int] = []
 # Rows of a list of files, of jobs, and groups of copies on one page.
 _ROWS, _JOBS, _GROUPS = 200, 8, 50
@@ -168,8 +171,12 @@ def cluster(
 
 
 @router.get("/c/{name}/images/{image}")
-def image(site: Here, name: Name, image: Image) -> Response:
+async def image(site: Here, name: Name, image: Image) -> Response:
     """One image with what is known of it, and the most similar ones."""
+    return await site.few_at_once(partial(_image, site, name, image))
+
+
+def _image(site: Site, name: str, image: int) -> Response:
     with site.ready(name) as collection:
         last = collection.service.changes().last
         shown = collection.service.image(image)
@@ -188,18 +195,34 @@ def image(site: Here, name: Name, image: Image) -> Response:
 
 
 @router.get("/c/{name}/search")
-def search(
-    site: Here, name: Name, image: Annotated[list[int], Query(max_length=100)] = _NONE
+async def search(
+    site: Here,
+    name: Name,
+    image: Annotated[list[int], Query(max_length=MOST_ASKED)] = _NONE,
+    of: Annotated[int, Query(ge=0, le=10**9)] = 0,
 ) -> Response:
-    """Search by a picture that is sent, or by images of the collection."""
-    with site.ready(name) as collection:
-        last = collection.service.changes().last
-        asked = [collection.service.image(one) for one in image]
-        found = collection.query(image, n=_FOUND).neighbours if image else ()
-    return page("search.html", asked=asked, neighbours=found, **_common(site, name, "search", last))
+    """Search by pictures that are sent, or by images of the collection: these `of` so many."""
+
+    def found() -> Response:
+        with site.ready(name) as collection:
+            last = collection.service.changes().last
+            asked = [collection.service.image(one) for one in image[:_NAMED]]
+            neighbours = collection.query(image, n=_FOUND).neighbours if image else ()
+        return page(
+            "search.html",
+            asked=asked,
+            further=len(image) - len(asked),
+            part=len(image) if of > len(image) else 0,
+            selected=of,
+            neighbours=neighbours,
+            **_common(site, name, "search", last),
+        )
+
+    return await site.few_at_once(found)
 
 
 @router.get("/c/{name}/review")
+@slow
 def review(site: Here, name: Name) -> Response:
     """Two pictures, and the question whether they are of the same group."""
     with site.open(name) as collection:
@@ -209,6 +232,7 @@ def review(site: Here, name: Name) -> Response:
 
 
 @router.get("/c/{name}/k")
+@slow
 def choice_of_k(site: Here, name: Name) -> Response:
     """The elbow curve, and the clusters of every k of it."""
     with site.open(name) as collection:
@@ -229,6 +253,7 @@ def choice_of_k(site: Here, name: Name) -> Response:
 
 
 @router.get("/c/{name}/duplicates")
+@slow
 def duplicates(
     site: Here,
     name: Name,
@@ -253,6 +278,7 @@ def duplicates(
 
 
 @router.get("/c/{name}/map")
+@slow
 def map_of_images(site: Here, name: Name) -> Response:
     """The map: every image as a point, thumbnails where there is room."""
     with site.open(name) as collection:

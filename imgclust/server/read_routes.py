@@ -24,6 +24,7 @@ from imgclust.collection import (
     Quarantined,
     QueryResult,
     RootRow,
+    Selection,
     Status,
     StoredJob,
     effective_settings,
@@ -32,9 +33,12 @@ from imgclust.collection import (
 )
 from imgclust.collection.json_documents import document
 from imgclust.server.answers import Documents, answers
-from imgclust.server.site import Site, selection
+from imgclust.server.site import Site, selection, slow
 
 router = APIRouter()
+
+# Images that a query is by, at most: their ids are in its address.
+MOST_ASKED = 1000
 
 
 def site_of(request: Request) -> Site:
@@ -55,6 +59,16 @@ Since = Annotated[
 ]
 Until = Annotated[str | None, Query(description="Taken then or earlier; all of that day counts.")]
 Camera = Annotated[str | None, Query(description="Only by cameras with this in their name.")]
+
+
+async def chosen_images(
+    since: Since = None, until: Until = None, camera: Camera = None
+) -> Selection | None:
+    """The images of these dates and cameras; None for all."""
+    return selection(since, until, camera)
+
+
+Chosen = Annotated[Selection | None, Depends(chosen_images)]
 
 IMAGE_EXAMPLE = {
     "id": 42,
@@ -128,19 +142,12 @@ def clusters(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/clusters/{cluster}", responses=answers(ClusterDetails))
-def cluster(
-    site: Here,
-    name: Name,
-    cluster: Which,
-    since: Since = None,
-    until: Until = None,
-    camera: Camera = None,
-) -> Response:
+@slow
+def cluster(site: Here, name: Name, cluster: Which, chosen: Chosen) -> Response:
     """Show a cluster and all its images, from the centre outwards; as `imgclust clusters show`.
 
     No contact sheet is drawn: `sheet` is null.
     """
-    chosen = selection(since, until, camera)
     with site.open(name) as collection:
         found = collection.service.cluster_details(cluster, selection=chosen)
         return Documents(document(found))
@@ -151,18 +158,15 @@ def members(
     site: Here,
     name: Name,
     cluster: Which,
+    chosen: Chosen,
     order: Annotated[
         Literal["distance", "newest", "oldest", "taken", "name"],
         Query(description="From the centre outwards, by arrival, by date taken, or by path."),
     ] = "distance",
     offset: Annotated[int, Query(ge=0, le=10**9, description="How many to leave out first.")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="At most so many.")] = 100,
-    since: Since = None,
-    until: Until = None,
-    camera: Camera = None,
 ) -> Response:
     """Show a page of a cluster's images."""
-    chosen = selection(since, until, camera)
     with site.ready(name) as collection:
         page = collection.service.members(
             cluster, order=order, selection=chosen, offset=offset, limit=limit
@@ -197,8 +201,13 @@ async def query(
     name: Name,
     image: Annotated[
         list[int],
-        Query(description="Ids of images; several by their mean.", min_length=1, max_length=100),
+        Query(
+            description="Ids of images; several by their mean.",
+            min_length=1,
+            max_length=MOST_ASKED,
+        ),
     ],
+    chosen: Chosen,
     n: Annotated[int, Query(ge=1, le=1000, description="How many.")] = 10,
     min_score: Annotated[float | None, Query(description="Leave out those below.")] = None,
     min_similarity: Annotated[
@@ -207,12 +216,8 @@ async def query(
     cluster: Annotated[str | None, Query(description="Only images of this cluster.")] = None,
     include_self: Annotated[bool, Query(description="Show the images asked for too.")] = False,
     copies: Annotated[bool, Query(description="A row for each copy, exact or near.")] = False,
-    since: Since = None,
-    until: Until = None,
-    camera: Camera = None,
 ) -> Response:
     """Find the images most similar to images of the collection; as `imgclust query ID...`."""
-    chosen = selection(since, until, camera)
 
     def find() -> Response:
         with site.ready(name) as collection:
@@ -232,6 +237,7 @@ async def query(
 
 
 @router.get("/collections/{name}/duplicates", responses=answers(DuplicatesResult))
+@slow
 def duplicates(
     site: Here,
     name: Name,
@@ -259,11 +265,9 @@ def damaged(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/missing", responses=answers(MissingImage, rows="missing"))
-def missing(
-    site: Here, name: Name, since: Since = None, until: Until = None, camera: Camera = None
-) -> Response:
+@slow
+def missing(site: Here, name: Name, chosen: Chosen) -> Response:
     """Show images that are not where they were; as `imgclust missing`."""
-    chosen = selection(since, until, camera)
     with site.open(name) as collection:
         return Documents(document(collection.missing(selection=chosen), rows="missing"))
 
@@ -276,6 +280,7 @@ def roots(site: Here, name: Name) -> Response:
 
 
 @router.get("/collections/{name}/links", responses=answers(LinksResult))
+@slow
 def links(site: Here, name: Name) -> Response:
     """Say how far off the link folder is; as `imgclust links --check`."""
     with site.open(name) as collection:

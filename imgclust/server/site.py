@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
-
-from starlette.concurrency import run_in_threadpool
+from typing import Any, ParamSpec, TypeVar
 
 from imgclust import config
 from imgclust.collection import Collection, PictureWorkers, Selection, StopFlag, collections_in
+from imgclust.errors import ImgclustError
 from imgclust.server.jobs import Jobs
 
 _log = logging.getLogger(__name__)
 # Collections that stay open for queries, of each name: one opens the index, others use it again.
 _KEPT = 4
 _LEAST_AT_ONCE = 2
+# Requests that may take seconds or minutes, and are worked on at once.
+_SLOW_AT_ONCE = 8
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 def _ignore(*_: object) -> None:
@@ -57,7 +62,10 @@ class Site:
         self.jobs = Jobs(self)
         self._kept: dict[str, list[Collection]] = {}
         self.streams = 0
-        self._few = asyncio.Semaphore(max(_LEAST_AT_ONCE, os.cpu_count() or 1))
+        # A request that is given up keeps its thread until its work has ended.
+        few = max(_LEAST_AT_ONCE, os.cpu_count() or 1)
+        self._few = ThreadPoolExecutor(few, thread_name_prefix="query")
+        self._slow = ThreadPoolExecutor(_SLOW_AT_ONCE, thread_name_prefix="slow")
         self._lock = threading.Lock()
         # One network for pictures that are sent in: several would take the memory of several.
         self._network_lock = threading.Lock()
@@ -88,6 +96,18 @@ class Site:
         )
         opened.service.keep_with(self.workers)
         return opened
+
+    def load(self, name: str) -> None:
+        """Load what queries of a collection need, in a thread."""
+
+        def work() -> None:
+            try:
+                with self.ready(name) as collection:
+                    collection.service.load()
+            except (ImgclustError, OSError) as error:  # each query says so
+                _log.debug("the index of %s is not loaded now: %s", name, error)
+
+        threading.Thread(target=work, name="load", daemon=True).start()
 
     def settings(self) -> config.Effective:
         """The settings, and where they come from."""
@@ -136,15 +156,17 @@ class Site:
             self._network = {name: one}
 
     async def few_at_once(self, work: Callable[[], T]) -> T:
-        """Do work that takes a processor for long in a thread.
+        """Do work that takes a processor for long, as many at once as there are processors."""
+        return await asyncio.get_running_loop().run_in_executor(self._few, work)
 
-        As many at once as there are processors: the threads are left to short requests.
-        """
-        async with self._few:
-            return await run_in_threadpool(work)
+    async def apart(self, work: Callable[[], T]) -> T:
+        """Do work that may take long in threads that short requests do not need."""
+        return await asyncio.get_running_loop().run_in_executor(self._slow, work)
 
     def close(self) -> None:
         """End the jobs and workers, and close what is open."""
+        for lane in (self._few, self._slow):
+            lane.shutdown(wait=False, cancel_futures=True)
         self.jobs.close()
         self.workers.close()
         with self._lock:
@@ -162,3 +184,18 @@ def selection(since: str | None, until: str | None, camera: str | None) -> Selec
     if since is None and until is None and camera is None:
         return None
     return Selection(since, until, camera)
+
+
+def slow(route: Callable[P, T]) -> Callable[P, Awaitable[T]]:
+    """A route whose work may take long: it is done apart, so that no short request waits for it.
+
+    The route has the parameter `site`.
+    """
+
+    @functools.wraps(route)
+    async def called(*arguments: P.args, **options: P.kwargs) -> T:
+        site = inspect.signature(route).bind(*arguments, **options).arguments["site"]
+        assert isinstance(site, Site)
+        return await site.apart(functools.partial(route, *arguments, **options))
+
+    return called

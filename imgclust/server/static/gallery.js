@@ -271,6 +271,7 @@ grid?.addEventListener("click", (event) => {
 const cluster = grid?.dataset.cluster;
 // The image of the page that shows one: commands are about it.
 const image = document.querySelector(".large [data-image]")?.dataset.image;
+const MOST_ASKED = 1000;
 const ids = () => (image ? [Number(image)] : selected().map((one) => Number(one.dataset.image)));
 
 export async function change(work, said) {
@@ -325,7 +326,10 @@ export const commands = {
     if (await change(work, "taken back")) away([], "taken back");
   },
   similar() {
-    if (ids().length) location.href = `/c/${collection}/search?${ids().map((one) => `image=${one}`).join("&")}`;
+    const all = ids();
+    // An address holds so many; what a thousand have in common, all of them have.
+    const some = all.length <= MOST_ASKED ? all : Array.from({ length: MOST_ASKED }, (_, place) => all[Math.floor(place * all.length / MOST_ASKED)]);
+    if (all.length) location.href = `/c/${collection}/search?${some.map((one) => `image=${one}`).join("&")}&of=${all.length}`;
   },
   async rename() {
     const name = await ask("Name of the cluster; its images stay in it", "text");
@@ -450,24 +454,33 @@ byId("help").addEventListener("click", () => byId("keys").showModal());
 customElements.define("image-search", class extends HTMLElement {
   connectedCallback() {
     const drop = byId("drop");
-    byId("file").addEventListener("change", (event) => this.take(event.target.files[0]));
+    byId("file").addEventListener("change", (event) => this.take(event.target.files));
     for (const kind of ["dragover", "dragleave", "drop"]) {
       document.addEventListener(kind, (event) => {
         event.preventDefault();
         drop.classList.toggle("over", kind === "dragover");
-        if (kind === "drop") this.take(event.dataTransfer.files[0]);
+        if (kind === "drop") this.take(event.dataTransfer.files);
       });
     }
-    document.addEventListener("paste", (event) => this.take(event.clipboardData.files[0]));
+    document.addEventListener("paste", (event) => this.take(event.clipboardData.files));
     this.draw();
   }
 
-  take(file) {
-    if (!file) return;
-    this.file = file;
-    URL.revokeObjectURL(byId("shown").src);
-    byId("shown").src = URL.createObjectURL(file);
-    byId("asked").hidden = false;
+  take(files) {
+    if (!files.length) return;
+    this.files = [...files];
+    const several = this.files.length > 1;
+    const together = byId("together");
+    for (const one of document.querySelectorAll("#shown, #together img")) URL.revokeObjectURL(one.src);
+    together.replaceChildren(...(several ? this.files : []).map((file) => {
+      const item = document.createElement("li");
+      const small = item.appendChild(document.createElement("img"));
+      Object.assign(small, { src: URL.createObjectURL(file), alt: file.name, width: 96, height: 96 });
+      return item;
+    }));
+    if (!several) byId("shown").src = URL.createObjectURL(this.files[0]);
+    byId("asked").hidden = several;
+    together.hidden = !several;
     byId("region").hidden = true;
     this.find();
   }
@@ -507,11 +520,12 @@ customElements.define("image-search", class extends HTMLElement {
 
   async find(part = null) {
     const asked = new URLSearchParams({ n: 40 });
+    if (this.files.length > 1) asked.set("sizes", this.files.map((one) => one.size).join());
     if (part) asked.set("region", part.map((one) => one.toFixed(4)).join(","));
     const line = say("searching", { keep: true });
     try {
       const answer = await fetch(`${api}/query?${asked}`, {
-        method: "POST", headers: { "content-type": "application/octet-stream" }, body: this.file,
+        method: "POST", headers: { "content-type": "application/octet-stream" }, body: new Blob(this.files),
       });
       const found = await answer.json();
       if (!answer.ok) throw new Error(found.error.message);
