@@ -17,6 +17,7 @@ from imgclust.catalog.catalog import Catalog
 from imgclust.catalog.corrections import KINDS
 from imgclust.catalog.integrity import finite, must_be_numbers
 from imgclust.catalog.projections import StoredProjection
+from imgclust.charts.figure import Points
 from imgclust.charts.interactive_map import draw_interactive_map
 from imgclust.charts.scatter import map_2d, map_3d
 from imgclust.config import Settings
@@ -316,45 +317,23 @@ def draw(
     said = _images_of(catalog, catalog.corrections.contents_of(KINDS))
     missing = np.array([away.get(key, 0) for key in drawn.keys.tolist()], np.int64)
     corrected = np.array([said.get(key, 0) for key in drawn.keys.tolist()], np.int64)
+    shown = Points(drawn.coordinates, clusters, names, sizes, drawn.placed, corrected, missing)
+
+    def picture(row: int) -> bytes | None:
+        return thumbnail(int(drawn.keys[row]))
+
     if dims == 2:
-        map_2d(
-            path,
-            coordinates=drawn.coordinates,
-            clusters=clusters,
-            names=names,
-            sizes=sizes,
-            placed=drawn.placed,
-            corrected=corrected,
-            missing=missing,
-            thumbnails=lambda row: thumbnail(int(drawn.keys[row])),
-            title=title,
-            max_thumbnails=most_thumbnails,
-        )
+        map_2d(path, shown, thumbnails=picture, title=title, max_thumbnails=most_thumbnails)
     elif path.suffix.lower() != ".html":
-        map_3d(
-            path,
-            coordinates=drawn.coordinates,
-            clusters=clusters,
-            names=names,
-            sizes=sizes,
-            placed=drawn.placed,
-            corrected=corrected,
-            missing=missing,
-            title=title,
-        )
+        map_3d(path, shown, title=title)
     else:
         page = path
     if page is not None:
         draw_interactive_map(
             page,
-            coordinates=drawn.coordinates,
-            clusters=clusters,
-            names=names,
-            sizes=sizes,
-            corrected=corrected,
-            missing=missing,
+            shown,
             labels=lambda row: _label(catalog, int(drawn.keys[row])),
-            thumbnails=lambda row: thumbnail(int(drawn.keys[row])),
+            thumbnails=picture,
             title=title,
             max_thumbnails=most_thumbnails,
         )

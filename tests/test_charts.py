@@ -22,6 +22,7 @@ from imgclust.charts.figure import (
     EDGE_PX,
     PLOT_PX,
     Box,
+    Points,
     by_turns,
     centres_of,
     colour,
@@ -65,9 +66,7 @@ def test_a_map_is_the_same_twice(tmp_path: Path, k: int, suffix: str) -> None:
         path = tmp_path / f"{name}{suffix}"
         found = map_2d(
             path,
-            coordinates=coordinates,
-            clusters=clusters,
-            names=NAMES,
+            Points(coordinates=coordinates, clusters=clusters, names=NAMES),
             thumbnails=picture,
             title="a $map$",
         )
@@ -84,14 +83,21 @@ def test_a_map_of_three_dimensions_is_the_same_twice(tmp_path: Path) -> None:
     coordinates, clusters = clustered(8, 3)
     written = []
     for name in ("one.png", "two.png"):
-        map_3d(tmp_path / name, coordinates=coordinates, clusters=clusters, names=NAMES, title="t")
+        map_3d(
+            tmp_path / name,
+            Points(coordinates=coordinates, clusters=clusters, names=NAMES),
+            title="t",
+        )
         written.append((tmp_path / name).read_bytes())
     assert written[0] == written[1]
 
 
 def test_points_have_the_colour_of_their_cluster(tmp_path: Path) -> None:
     coordinates = np.array([[0.0, 0.0], [0.1, 0.0], [10.0, 0.0], [10.1, 0.0]])
-    map_2d(tmp_path / "m.png", coordinates=coordinates, clusters=np.array([3, 3, 8, 8]), names={})
+    map_2d(
+        tmp_path / "m.png",
+        Points(coordinates=coordinates, clusters=np.array([3, 3, 8, 8]), names={}),
+    )
     with Image.open(tmp_path / "m.png") as image:
         seen = np.asarray(image.convert("RGB")).reshape(-1, 3).astype(float) / 255
     for cluster in (3, 8):
@@ -99,14 +105,18 @@ def test_points_have_the_colour_of_their_cluster(tmp_path: Path) -> None:
 
 
 def test_odd_maps_are_drawn(tmp_path: Path) -> None:
-    map_2d(tmp_path / "a.png", coordinates=np.zeros((1, 2)), clusters=np.array([-1]), names={})
-    map_2d(tmp_path / "b.png", coordinates=np.zeros((9, 2)), clusters=np.arange(9), names={})
-    map_3d(tmp_path / "c.png", coordinates=np.zeros((1, 3)), clusters=np.array([4]), names={})
+    map_2d(
+        tmp_path / "a.png", Points(coordinates=np.zeros((1, 2)), clusters=np.array([-1]), names={})
+    )
+    map_2d(
+        tmp_path / "b.png", Points(coordinates=np.zeros((9, 2)), clusters=np.arange(9), names={})
+    )
+    map_3d(
+        tmp_path / "c.png", Points(coordinates=np.zeros((1, 3)), clusters=np.array([4]), names={})
+    )
     map_2d(
         tmp_path / "d.png",
-        coordinates=np.eye(2),
-        clusters=np.array([1, 2]),
-        names={},
+        Points(coordinates=np.eye(2), clusters=np.array([1, 2]), names={}),
         thumbnails=lambda row: b"no picture" if row else None,
     )
     assert len(list(tmp_path.iterdir())) == 4
@@ -122,9 +132,7 @@ def test_no_more_pictures_are_read_than_may_be_shown(tmp_path: Path) -> None:
 
     map_2d(
         tmp_path / "m.png",
-        coordinates=coordinates,
-        clusters=clusters,
-        names={},
+        Points(coordinates=coordinates, clusters=clusters, names={}),
         thumbnails=counted,
         max_thumbnails=7,
     )
@@ -148,9 +156,7 @@ def test_no_picture_is_cut_off_at_the_edge(
     monkeypatch.setattr(scatter, "free_box", kept)
     path = map_2d(
         tmp_path / "m.png",
-        coordinates=coordinates,
-        clusters=clusters,
-        names={},
+        Points(coordinates=coordinates, clusters=clusters, names={}),
         thumbnails=picture,
     )
     with Image.open(path) as whole:
@@ -165,11 +171,13 @@ def test_a_thumbnail_tells_whether_its_image_was_placed(tmp_path: Path) -> None:
     for late in (False, True):
         path = map_2d(
             tmp_path / f"{late}.png",
-            coordinates=np.array([[0.0, 0.0], [4.0, 4.0], [9.0, 0.0]]),
-            clusters=np.array([1, 2, 3]),
-            names={},
+            Points(
+                coordinates=np.array([[0.0, 0.0], [4.0, 4.0], [9.0, 0.0]]),
+                clusters=np.array([1, 2, 3]),
+                names={},
+                placed=np.array([True, late, False]),
+            ),
             thumbnails=lambda row: picture(row) if row == 1 else None,
-            placed=np.array([True, late, False]),
         )
         with Image.open(path) as drawn:
             pictures.append(np.asarray(drawn.convert("RGB"))[:, : PLOT_PX[0] - 40].astype(int))
@@ -264,9 +272,7 @@ def test_a_far_cluster_leaves_no_third_of_the_page_blank(
     points = np.concatenate([random.uniform(-10, 10, (600, 2)), random.normal(where, 0.5, (30, 2))])
     path = map_2d(
         tmp_path / "far.png",
-        coordinates=points,
-        clusters=np.repeat([1, 2], [600, 30]),
-        names={},
+        Points(coordinates=points, clusters=np.repeat([1, 2], [600, 30]), names={}),
     )
     with Image.open(path) as picture:
         drawn = np.asarray(picture.convert("RGB")).min(axis=2) < 200
@@ -313,7 +319,10 @@ def test_a_legend_counts_images_with_separators(
     draw = map_2d if dims == 2 else map_3d
     coordinates, clusters = clustered(4, dims)
     sizes = {1: 12_345, 2: 7, 3: 1_000_000, 4: 12}
-    draw(tmp_path / "m.png", coordinates=coordinates, clusters=clusters, names={}, sizes=sizes)
+    draw(
+        tmp_path / "m.png",
+        Points(coordinates=coordinates, clusters=clusters, names={}, sizes=sizes),
+    )
     assert [one for one in said if one in {"12,345", "7", "1,000,000", "12"}] == [
         "12,345",
         "7",
@@ -321,7 +330,7 @@ def test_a_legend_counts_images_with_separators(
         "12",
     ]
     said.clear()
-    draw(tmp_path / "m.png", coordinates=coordinates, clusters=clusters, names={})
+    draw(tmp_path / "m.png", Points(coordinates=coordinates, clusters=clusters, names={}))
     assert said.count("12") == 4
 
 
@@ -332,7 +341,10 @@ def test_a_legend_of_too_many_clusters_has_the_named_and_the_largest(
     coordinates, clusters = clustered(100, 2)
     sizes = {one: one for one in range(1, 101)}
     names = {3: "three", 5: "five"}
-    map_2d(tmp_path / "m.png", coordinates=coordinates, clusters=clusters, names=names, sizes=sizes)
+    map_2d(
+        tmp_path / "m.png",
+        Points(coordinates=coordinates, clusters=clusters, names=names, sizes=sizes),
+    )
     assert {"three", "five", "more clusters", "53"} <= set(said)
     assert said.count("100") == 3  # its number on the map; its id and count in the legend
     assert said.count("30") == 1  # its number only
@@ -365,7 +377,7 @@ def test_no_name_of_a_legend_leaves_the_picture(
     monkeypatch.setattr(scatter, "save", kept)
     coordinates, clusters = clustered(4, 2)
     names = {1: "W" * 100, 2: "海" * 100, 3: "i" * 100, 4: "short"}
-    map_2d(tmp_path / "m.png", coordinates=coordinates, clusters=clusters, names=names)
+    map_2d(tmp_path / "m.png", Points(coordinates=coordinates, clusters=clusters, names=names))
     (figure,) = figures
     right = figure.bbox.x1
     (axes,) = figure.axes
@@ -382,10 +394,12 @@ def test_an_interactive_map_holds_every_point_and_escapes_every_name(tmp_path: P
     hostile = "</script><script>alert(1)</script>&'\""
     path = draw_interactive_map(
         tmp_path / "m.html",
-        coordinates=coordinates,
-        clusters=clusters,
-        names={1: hostile},
-        sizes={one: 1000 * one for one in range(1, 6)},
+        Points(
+            coordinates=coordinates,
+            clusters=clusters,
+            names={1: hostile},
+            sizes={one: 1000 * one for one in range(1, 6)},
+        ),
         labels=lambda row: f"{hostile} {row}",
         thumbnails=picture,
         title=hostile,
@@ -416,9 +430,7 @@ def test_an_interactive_map_of_too_many_points_says_so(tmp_path: Path) -> None:
     coordinates, clusters = clustered(5, 3)
     path = draw_interactive_map(
         tmp_path / "m.html",
-        coordinates=coordinates,
-        clusters=np.where(clusters == 5, -1, clusters),
-        names={},
+        Points(coordinates=coordinates, clusters=np.where(clusters == 5, -1, clusters), names={}),
         most_points=30,
     )
     text = path.read_text("utf-8")
@@ -434,7 +446,7 @@ def test_a_browser_draws_an_interactive_map(tmp_path: Path) -> None:
         pytest.skip("no browser is installed")
     coordinates, clusters = clustered(5, 3)
     path = draw_interactive_map(
-        tmp_path / "m.html", coordinates=coordinates, clusters=clusters, names={2: "<b>two"}
+        tmp_path / "m.html", Points(coordinates=coordinates, clusters=clusters, names={2: "<b>two"})
     )
     options = ["--headless", "--no-sandbox", f"--user-data-dir={tmp_path}/profile"]
     shot = tmp_path / "shot.png"
@@ -545,7 +557,7 @@ def test_placed_rows_are_marked(tmp_path: Path, dims: int) -> None:
     for name, placed in (("none", None), ("no", False), ("some", True), ("again", True)):
         which = None if placed is None else np.full(60, placed)
         path = tmp_path / f"{name}.png"
-        draw(path, coordinates=coordinates, clusters=clusters, names={}, placed=which)
+        draw(path, Points(coordinates=coordinates, clusters=clusters, names={}, placed=which))
         written.append(path.read_bytes())
     assert written[0] == written[1]
     assert written[2] != written[1]
@@ -600,7 +612,7 @@ def test_corrected_and_missing_images_have_marks_of_their_own(
     said = texts_of(monkeypatch)
     draw = map_2d if dims == 2 else map_3d
     coordinates, clusters = clustered(4, dims)
-    draw(tmp_path / "plain.png", coordinates=coordinates, clusters=clusters, names={})
+    draw(tmp_path / "plain.png", Points(coordinates=coordinates, clusters=clusters, names={}))
     assert not {"corrected by a person", "files that are missing"} & set(said)
     corrected, missing = np.zeros((2, len(clusters)), np.int64)
     corrected[[0, 20]], missing[[1, 20]] = 1, 1700
@@ -608,11 +620,13 @@ def test_corrected_and_missing_images_have_marks_of_their_own(
         said.clear()
         draw(
             tmp_path / "m.png",
-            coordinates=coordinates,
-            clusters=clusters,
-            names={},
-            corrected=first,
-            missing=second,
+            Points(
+                coordinates=coordinates,
+                clusters=clusters,
+                names={},
+                corrected=first,
+                missing=second,
+            ),
         )
         assert ("corrected by a person" in said) == (first is not None)
         assert ("files that are missing" in said) == (second is not None)
@@ -624,12 +638,14 @@ def test_a_mark_is_not_hidden_by_a_thumbnail(tmp_path: Path) -> None:
     def dark(missing: list[int]) -> int:
         path = map_2d(
             tmp_path / "m.png",
-            coordinates=np.array([[0.0, 0.0], [9.0, 9.0]]),
-            clusters=np.array([1, 1]),
-            names={},
+            Points(
+                coordinates=np.array([[0.0, 0.0], [9.0, 9.0]]),
+                clusters=np.array([1, 1]),
+                names={},
+                missing=np.array(missing),
+                corrected=np.zeros(2, bool),
+            ),
             thumbnails=lambda row: Image.new("RGB", (90, 90), (255, 230, 230)),
-            missing=np.array(missing),
-            corrected=np.zeros(2, bool),
         )
         with Image.open(path) as drawn:
             pixels = np.asarray(drawn.convert("RGB")).astype(int)
@@ -648,11 +664,13 @@ def test_a_page_that_turns_has_marks_and_says_what_they_are(tmp_path: Path) -> N
     missing[[3, 30]] = [2, 1]
     path = draw_interactive_map(
         tmp_path / "m.html",
-        coordinates=coordinates,
-        clusters=clusters,
-        names={},
-        missing=missing,
-        corrected=np.zeros(len(clusters), bool),
+        Points(
+            coordinates=coordinates,
+            clusters=clusters,
+            names={},
+            missing=missing,
+            corrected=np.zeros(len(clusters), bool),
+        ),
     )
     text = path.read_text("utf-8")
     found = json.loads(text.split('type="application/json">')[1].split("</script>")[0])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from imgclust.charts import fonts
+from imgclust.charts.figure import Points
 from imgclust.charts.fonts import fonts_for, undrawable
 from imgclust.charts.image_sheet import contact_sheet
 from imgclust.charts.scatter import map_2d
@@ -179,7 +180,9 @@ def test_a_map_draws_with_the_font_that_knows_the_character(
 
     def drawn(name: str, path: Path) -> Path:
         return map_2d(
-            path, coordinates=np.eye(2), clusters=np.array([1, 2]), names={1: name}, title=name
+            path,
+            Points(coordinates=np.eye(2), clusters=np.array([1, 2]), names={1: name}),
+            title=name,
         )
 
     known = drawn("海海海海", tmp_path / f"known{suffix}")

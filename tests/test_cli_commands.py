@@ -331,6 +331,35 @@ def test_export(run: Run, ready: Path, tmp_path: Path) -> None:
     run("export", "--format", "csv").refused(2)
 
 
+@pytest.mark.parametrize("suffix", ["csv", "JSON", "parquet"])
+def test_the_name_of_the_file_tells_the_format(
+    run: Run, ready: Path, tmp_path: Path, suffix: str
+) -> None:
+    out = tmp_path / f"out.{suffix}"
+    assert run("export", "--out", out, "--json").document["format"] == suffix.lower()
+    told = run("export", "--format", "classic", "--out", out, "--json").document
+    assert told["format"] == "classic"
+    assert "--format is needed" in run("export", "--out", tmp_path / "out.xyz").refused(2)
+    assert "--format is needed" in run("export", "--out", "-").refused(2)
+
+
+def test_names_that_tables_show_are_understood(
+    run: Run, ready: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop = ready / "drop"
+    monkeypatch.chdir(tmp_path)
+    name = Path("picture-10.png")
+    long, short = drop / name, str(Path("drop") / name)
+    by_path = run("query", long, "--json").document["neighbours"]
+    for shown in (name, short, f"./{name}"):
+        assert run("query", shown, "--json").document["neighbours"] == by_path
+        gone = run("remove", shown, "--dry-run", "--json").document
+        assert [row["path"] for row in gone["removed"]] == [str(long)]
+    assert "another.png" in run("remove", "another.png", "-y").refused(3)
+    (tmp_path / name).write_bytes(b"another file of that name")  # which is meant, then
+    assert "no image of the collection" in run("remove", name, "-y").refused(3)
+
+
 # Clusters
 
 

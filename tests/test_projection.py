@@ -295,17 +295,6 @@ def test_a_map_of_a_sample_places_the_others() -> None:
     assert agreement == 1
 
 
-def test_a_start_keeps_the_map_where_it_was() -> None:
-    rows, _ = groups(150)
-    old = fit_tsne(rows).coordinates
-    start = old.copy()
-    start[-20:] = np.nan
-    new = fit_tsne(rows, start=start).coordinates
-    turned = align(new, start).apply(new)
-    extent = float(np.linalg.norm(old - old.mean(axis=0), axis=1).mean())
-    assert float(np.linalg.norm(turned - old, axis=1).mean()) < 0.5 * extent
-
-
 def test_a_stop_ends_tsne() -> None:
     stop = StopFlag()
     stop.set()

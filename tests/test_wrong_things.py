@@ -52,7 +52,7 @@ query 1 --sheet sheet.gif
 remove nowhere
 remove 999
 remove 1
-export --out x.csv
+export --out x.txt
 export --out drop --format csv
 export --out drop/x.csv --format csv
 export --format xml --out x

@@ -130,6 +130,37 @@ _LONGEST = 2.0  # times as wide as high at most, or as high as wide
 
 
 @dataclass(frozen=True)
+class Points:
+    """What a map shows: a point for each row.
+
+    Attributes
+    ----------
+    coordinates
+        Shape (n, 2) or (n, 3).
+    clusters
+        Lasting cluster id of each row, int (n,); negative for none.
+    names
+        Names of those clusters that have one.
+    sizes
+        What the legend says that each cluster has; by default, its rows.
+    placed
+        Rows that were placed in a map made without them, bool (n,): drawn as rings, their
+        thumbnails with dashed frames.
+    corrected, missing
+        How many images of each row a person has said something about, and how many are not there,
+        int (n,): a plus and a cross on the point, and in a corner of its thumbnail.
+    """
+
+    coordinates: NDArray[Any]
+    clusters: NDArray[Any]
+    names: Mapping[int, str]
+    sizes: Mapping[int, int] | None = None
+    placed: NDArray[np.bool_] | None = None
+    corrected: NDArray[Any] | None = None
+    missing: NDArray[Any] | None = None
+
+
+@dataclass(frozen=True)
 class Box:
     """A rectangle in pixels."""
 

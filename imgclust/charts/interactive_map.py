@@ -8,14 +8,22 @@ import importlib.resources
 import io
 import itertools
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.charts.figure import by_turns, centres_of, colour, new_picture, shape, without_gaps
+from imgclust.charts.figure import (
+    Points,
+    by_turns,
+    centres_of,
+    colour,
+    new_picture,
+    shape,
+    without_gaps,
+)
 from imgclust.charts.image_sheet import Picture, opened
 
 # So many points are turned at a glance, and so many names stay a page of a few megabytes.
@@ -25,15 +33,10 @@ _MARKS = (("+", "corrected by a person"), ("\u00d7", "files that are missing"))
 
 def draw_interactive_map(
     path: Path,
+    shown: Points,
     *,
-    coordinates: NDArray[Any],
-    clusters: NDArray[Any],
-    names: Mapping[int, str],
-    sizes: Mapping[int, int] | None = None,
     labels: Callable[[int], str] | None = None,
     thumbnails: Callable[[int], Picture] | None = None,
-    corrected: NDArray[Any] | None = None,
-    missing: NDArray[Any] | None = None,
     title: str = "",
     max_thumbnails: int = 200,
     most_points: int = MOST_POINTS,
@@ -44,10 +47,8 @@ def draw_interactive_map(
     ----------
     path
         An .html file; replaced in one step.
-    coordinates
-        Shape (n, 3).
-    clusters, names, sizes, corrected, missing
-        See `map_2d`.
+    shown
+        With coordinates (n, 3); `placed` makes no difference.
     labels
         Gives the name of a row, shown under the mouse.
     thumbnails
@@ -59,13 +60,14 @@ def draw_interactive_map(
     StorageError
         When the page cannot be written.
     """
-    ids = np.asarray(clusters, dtype=np.int64)
-    points, cuts = without_gaps(np.asarray(coordinates, dtype=np.float64))
+    ids = np.asarray(shown.clusters, dtype=np.int64)
+    points, cuts = without_gaps(np.asarray(shown.coordinates, dtype=np.float64))
     rows = np.unique(np.linspace(0, len(ids) - 1, min(len(ids), most_points)).astype(np.int64))
     middle = (points.max(axis=0) + points.min(axis=0)) / 2
     half = float(np.abs(points - middle).max()) or 1.0
     points = (points - middle) / half
     present, counts = np.unique(ids, return_counts=True)
+    names, sizes = shown.names, shown.sizes
     centres = centres_of(points, ids)
     notes = ["wide empty bands are cut; distances across them are longer"] if cuts else []
     if len(rows) < len(ids):
@@ -94,7 +96,7 @@ def draw_interactive_map(
                 "count": f"{int(one.sum()):,}",
                 "rows": np.flatnonzero(one[rows]).tolist(),
             }
-            for (sign, name), one in zip(_MARKS, (corrected, missing), strict=True)
+            for (sign, name), one in zip(_MARKS, (shown.corrected, shown.missing), strict=True)
             if one is not None and one.any()
         ],
         "labels": [*map(labels, rows.tolist())] if labels and len(rows) <= _MOST_LABELS else [],

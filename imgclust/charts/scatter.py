@@ -16,6 +16,7 @@ from imgclust.charts.figure import (
     PLOT_PX,
     SHAPES,
     Box,
+    Points,
     by_turns,
     centres_of,
     colour,
@@ -62,15 +63,9 @@ class _Mark:
 
 def map_2d(
     path: Path,
+    shown: Points,
     *,
-    coordinates: NDArray[Any],
-    clusters: NDArray[Any],
-    names: Mapping[int, str],
-    sizes: Mapping[int, int] | None = None,
     thumbnails: Callable[[int], Picture] | None = None,
-    placed: NDArray[np.bool_] | None = None,
-    corrected: NDArray[Any] | None = None,
-    missing: NDArray[Any] | None = None,
     title: str = "",
     max_thumbnails: int = 200,
 ) -> Path:
@@ -80,23 +75,11 @@ def map_2d(
     ----------
     path
         A .png or .svg file; replaced in one step.
-    coordinates
-        Shape (n, 2).
-    clusters
-        Lasting cluster id of each row, int (n,); negative for none.
-    names
-        Names of those clusters that have one.
-    sizes
-        What the legend says that each cluster has; by default, its rows.
+    shown
+        With coordinates (n, 2).
     thumbnails
         Gives the picture of a row (PIL, encoded bytes, or None); asked only for rows that may
         be shown, at most a few times `max_thumbnails`.
-    placed
-        Rows that were placed in a map made without them, bool (n,): drawn as rings, their
-        thumbnails with dashed frames.
-    corrected, missing
-        How many images of each row a person has said something about, and how many are not there,
-        int (n,): a plus and a cross on the point, and in a corner of its thumbnail.
     max_thumbnails
         At most so many; they overlap neither each other nor a number.
 
@@ -105,14 +88,14 @@ def map_2d(
     StorageError
         When the picture cannot be written.
     """
-    points, cuts = without_gaps(np.asarray(coordinates, dtype=np.float64))
-    ids = np.asarray(clusters, dtype=np.int64)
+    points, cuts = without_gaps(np.asarray(shown.coordinates, dtype=np.float64))
+    ids = np.asarray(shown.clusters, dtype=np.int64)
     plot = plot_px(points)
     place = to_pixels(points, plot)
     centres = centres_of(place, ids)
-    late = _late(placed, len(points))
-    marked = _marked(corrected, missing)
-    rows = _legend_rows(ids, names, sizes, placed=int(late.sum()), marked=marked)
+    late = _late(shown.placed, len(points))
+    marked = _marked(shown.corrected, shown.missing)
+    rows = _legend_rows(ids, shown.names, shown.sizes, placed=int(late.sum()), marked=marked)
     width = plot[0] + 2 * EDGE_PX + _legend_px(rows)
     height = plot[1] + 2 * EDGE_PX + _TITLE_PX
     figure = new_figure(width / _DPI, height / _DPI)
@@ -139,24 +122,13 @@ def map_2d(
     return save(figure, path)
 
 
-def map_3d(
-    path: Path,
-    *,
-    coordinates: NDArray[Any],
-    clusters: NDArray[Any],
-    names: Mapping[int, str],
-    sizes: Mapping[int, int] | None = None,
-    placed: NDArray[np.bool_] | None = None,
-    corrected: NDArray[Any] | None = None,
-    missing: NDArray[Any] | None = None,
-    title: str = "",
-) -> Path:
+def map_3d(path: Path, shown: Points, *, title: str = "") -> Path:
     """Draw a map of three dimensions; parameters as in `map_2d`, coordinates (n, 3)."""
-    points, cuts = without_gaps(np.asarray(coordinates, dtype=np.float64))
-    ids = np.asarray(clusters, dtype=np.int64)
-    late = _late(placed, len(points))
-    marked = _marked(corrected, missing)
-    rows = _legend_rows(ids, names, sizes, placed=int(late.sum()), marked=marked)
+    points, cuts = without_gaps(np.asarray(shown.coordinates, dtype=np.float64))
+    ids = np.asarray(shown.clusters, dtype=np.int64)
+    late = _late(shown.placed, len(points))
+    marked = _marked(shown.corrected, shown.missing)
+    rows = _legend_rows(ids, shown.names, shown.sizes, placed=int(late.sum()), marked=marked)
     width = PLOT_PX[0] + 2 * EDGE_PX + _legend_px(rows)
     height = PLOT_PX[1] + 2 * EDGE_PX + _TITLE_PX
     figure = new_figure(width / _DPI, height / _DPI)

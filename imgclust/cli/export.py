@@ -19,23 +19,28 @@ commands = Commands()
 
 FormatName = Literal["json", "csv", "parquet", "projector", "classic", "xmp"]
 
+# The formats that the name of a file tells.
+_BY_SUFFIX: dict[str, FormatName] = {".json": "json", ".csv": "csv", ".parquet": "parquet"}
+
 
 @commands.adds(
     example="""\
-imgclust export --format csv --out images.csv
+imgclust export --out images.csv
 imgclust export --format json --out - | jq '.images[].path'
-imgclust export --format parquet --embeddings --out images.parquet
+imgclust export --embeddings --out images.parquet
 imgclust export --format projector --out projector   for tensorboard --logdir
 imgclust export --format xmp --out sidecars          names of clusters, for photo managers""",
 )
 def export(
     call: Call,
     format: Annotated[
-        FormatName,
+        FormatName | None,
         typer.Option(
-            "--format", help="json, csv, parquet, projector, classic or xmp.", metavar="FORMAT"
+            "--format",
+            help="json, csv, parquet, projector, classic or xmp; else by the name of FILE.",
+            metavar="FORMAT",
         ),
-    ],
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -64,10 +69,14 @@ def export(
 
     As xmp: the names of clusters, as keywords in a sidecar for each image (beach.jpg.xmp).
     """
+    suffix = Path(out or "").suffix.lower()
+    format = format or _BY_SUFFIX.get(suffix)
     if beside_originals and (format != "xmp" or out is not None):
         raise UsageError("--beside-originals goes with --format xmp, instead of --out")
     if out is None and not beside_originals:
         raise UsageError("name a place for the export with --out")
+    if format is None:
+        raise UsageError("--format is needed where --out does not end in .json, .csv or .parquet")
     stream = out == "-"
     if stream and call.options.json:
         raise UsageError("--out - and --json both write to standard output; use one of them")

@@ -37,6 +37,7 @@ _SHARE_OF_SCALE = 0.25
 _SAMPLE = 500
 
 _PLACE = 64  # axes on which a representative has its stored place
+_LEADING = 16  # of them, on which it is compared with arrivals first
 # Axes on which pairs that cannot be near are left out, in two steps: all pairs on a few of them,
 # as many as cost least, and what is left on all.
 _COARSE, _FINE = (16, 24, 32, 48, 64, 96, 128), 128
@@ -139,15 +140,19 @@ class Representatives:
         self._rule = rule
         self._count = len(keys)
         self._keys = keys.astype(np.int64)
-        self._rows = np.empty((len(keys), len(rule.axes) + 1), np.float32)
+        self._places = np.empty((len(keys), len(rule.axes)), np.float16)
+        # On a few axes, and the square of that: all of it is read for each arrival.
+        self._few = min(_LEADING, len(rule.axes))
+        self._leading = np.empty((len(keys), self._few + 1), np.float32)
         self._set(slice(0, len(keys)), places)
 
     def add(self, keys: NDArray[np.int64], places: NDArray[np.float16]) -> None:
         """More representatives."""
         until = self._count + len(keys)
-        if until > len(self._rows):
+        if until > len(self._keys):
             room = max(until, 1024, 2 * self._count)
-            self._rows = np.resize(self._rows, (room, self._rows.shape[1]))
+            self._places = np.resize(self._places, (room, self._places.shape[1]))
+            self._leading = np.resize(self._leading, (room, self._leading.shape[1]))
             self._keys = np.resize(self._keys, room)
         part = slice(self._count, until)
         self._keys[part] = keys
@@ -156,10 +161,9 @@ class Representatives:
 
     def _set(self, part: slice, places: NDArray[np.float16]) -> None:
         if len(places):
-            self._rows[part, :-1] = places
-            self._rows[part, -1] = np.einsum(
-                "ij,ij->i", self._rows[part, :-1], self._rows[part, :-1]
-            )
+            leading = places[:, : self._few].astype(np.float32)
+            self._places[part] = places
+            self._leading[part, :-1], self._leading[part, -1] = leading, _squares(leading)
 
     def near(
         self, places: NDArray[np.float16], bounds: NDArray[np.float64]
@@ -167,15 +171,19 @@ class Representatives:
         """For each row the keys of those that it may join, the nearest first, at most 16."""
         radius = np.sqrt(2 * (1 - bounds)) + _ROUGH
         own = places.astype(np.float32)
-        lengths = np.einsum("ij,ij->i", own, own)
+        leading = own[:, : self._few]
         # |a - b|^2 as one product: (-2 a, 1) with (b, |b|^2), and |a|^2.
-        asked = np.concatenate([-2 * own, np.ones((len(own), 1), np.float32)], axis=1)
-        most = (radius**2 - lengths).astype(np.float32)
+        asked = np.concatenate([-2 * leading, np.ones((len(own), 1), np.float32)], axis=1)
+        most = (radius**2 - _squares(leading)).astype(np.float32)
         found: list[list[tuple[float, int]]] = [[] for _ in range(len(own))]
         for start in range(0, self._count, _REPRESENTATIVES):
-            apart = asked @ self._rows[start : min(start + _REPRESENTATIVES, self._count)].T
-            for row, place in zip(*np.nonzero(apart <= most[:, np.newaxis]), strict=True):
-                found[row].append((float(apart[row, place]), int(self._keys[start + place])))
+            apart = asked @ self._leading[start : min(start + _REPRESENTATIVES, self._count)].T
+            rows, others = np.nonzero(apart <= most[:, np.newaxis])
+            others += start
+            squares = _squares(own[rows] - self._places[others])
+            near = squares <= radius[rows] ** 2
+            for row, other, square in zip(rows[near], others[near], squares[near], strict=True):
+                found[row].append((float(square), int(self._keys[other])))
         return [np.array([key for _, key in sorted(one)[:_CANDIDATES]], np.int64) for one in found]
 
 
@@ -200,7 +208,7 @@ def group_bursts(
         none, such as one whose representative is gone.
     on_axes
         Where the rows lie on some orthonormal axes, float32 (n, q), as `BurstRule.on_axes` gives
-        it: then no axes are looked for here. Groups do not depend on it.
+        it: then no axes are searched for here. Groups do not depend on it.
 
     Raises
     ------

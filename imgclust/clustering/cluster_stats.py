@@ -35,14 +35,19 @@ def medoid(vectors: NDArray[Any]) -> int:
     vectors
         Members of one cluster, float32, shape (n, d), n >= 1.
     """
-    units, centre = _directions(vectors)
-    return int(np.argmax(units @ centre))
+    return medoid_and_coherence(vectors)[0]
 
 
 def coherence(vectors: NDArray[Any]) -> float:
     """Mean cosine of the members to the direction of their mean; 1.0 when all are alike."""
+    return medoid_and_coherence(vectors)[1]
+
+
+def medoid_and_coherence(vectors: NDArray[Any]) -> tuple[int, float]:
+    """Both of them, in one pass."""
     units, centre = _directions(vectors)
-    return float(min(1.0, (units @ centre).mean(dtype=np.float64)))
+    cosines = units @ centre
+    return int(np.argmax(cosines)), float(min(1.0, cosines.mean(dtype=np.float64)))
 
 
 def representatives(vectors: NDArray[Any], count: int = 9, *, seed: int = 0) -> tuple[int, ...]:

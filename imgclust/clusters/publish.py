@@ -8,7 +8,12 @@ import numpy as np
 
 from imgclust.catalog.catalog import Catalog
 from imgclust.catalog.clusterings import DescribedCluster
-from imgclust.clustering.cluster_stats import coherence, left_out, medoid, outlier_limits, spread
+from imgclust.clustering.cluster_stats import (
+    left_out,
+    medoid_and_coherence,
+    outlier_limits,
+    spread,
+)
 from imgclust.clustering.id_map import Matching
 from imgclust.clustering.kmeans import Fit
 from imgclust.clusters.correction_demands import enforce, follow_lineage
@@ -279,14 +284,14 @@ def described(
             rows.append(_empty((before or {})[cluster]))
             continue
         vectors = space.vectors[members]
-        centre = int(space.keys[members[medoid(vectors)]])
+        centre, alike = medoid_and_coherence(vectors)
         usual = spread(beforehand[members])
         rows.append(
             DescribedCluster(
                 cluster=cluster,
                 mean_distance=usual.mean,
-                coherence=coherence(vectors),
-                medoid=centre,
+                coherence=alike,
+                medoid=int(space.keys[members[centre]]),
                 contents=usual.count,
                 deviation=usual.deviation,
                 outlier_from=float(limits[position]),

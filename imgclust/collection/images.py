@@ -21,13 +21,13 @@ from imgclust.catalog.images import Image
 from imgclust.collection import stored_settings
 from imgclust.collection.link_folder import finish_links
 from imgclust.errors import NothingThereError, UsageError
-from imgclust.fs import open_to_read
+from imgclust.fs import is_below, open_to_read
 from imgclust.ingest.environment import Scope
 from imgclust.ingest.events import Emit, Event
 from imgclust.numbers import is_digits
 from imgclust.paths import Located
 from imgclust.watcher.exclusion import Exclusion, path_pattern
-from imgclust.wording import counted
+from imgclust.wording import counted, listed, printable
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context
@@ -352,14 +352,14 @@ def _some(context: Context, what: str) -> list[Image]:
 
 
 def named(context: Context, what: str) -> Image:
-    """The image with this id or at this path."""
+    """The image with this id, at this path, or whose path is shown so below its root."""
     images = context.catalog.images
     paths: list[bytes] = []
     if is_digits(what):
         image = images.numbered(what)
     else:
         paths = [os.fsencode(os.path.abspath(what)), os.path.realpath(os.fsencode(what))]
-        image = images.at(paths[0]) or images.at(paths[1])
+        image = images.at(paths[0]) or images.at(paths[1]) or as_shown(context, what)
     if image is None:
         why = _why_none(context, paths)
         raise NothingThereError(
@@ -367,6 +367,36 @@ def named(context: Context, what: str) -> Image:
             f"{what}{why}"
         )
     return image
+
+
+def as_shown(context: Context, what: str) -> Image | None:
+    """The image whose path tables shorten to this, where no file here has that name.
+
+    Tables show paths below their root, or below the last parts of it (`Pictures/cat.jpg`).
+
+    Raises
+    ------
+    UsageError
+        When several images have it.
+    """
+    name = os.fsencode(what)
+    if os.path.isabs(name) or os.path.lexists(name) or is_digits(what):
+        return None
+    found: dict[int, Image] = {}
+    for root in context.catalog.roots.all():
+        folder = root.path
+        while True:
+            path = os.path.normpath(os.path.join(folder, name))
+            image = context.catalog.images.at(path) if is_below(path, root.path) else None
+            if image is not None:
+                found[image.id] = image
+            if folder == os.path.dirname(folder):
+                break
+            folder = os.path.dirname(folder)
+    if len(found) > 1:
+        paths = listed([printable(image.path) for image in found.values()])
+        raise UsageError(f"{what} may be several images: {paths}; give the whole path or the id")
+    return next(iter(found.values()), None)
 
 
 # What is known of a file that is not an image of the collection, and what to do.
@@ -386,9 +416,6 @@ def _why_none(context: Context, paths: Sequence[bytes]) -> str:
     if known is None and there:
         known = "imgclust add takes it in"
     return f"; {known}" if known else ""
-
-
-# Images taken out in one transaction.
 
 
 def add_exclusions(context: Context, patterns: Sequence[str], *, fresh: bool) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import devices, fs
+from imgclust.collection import images
 from imgclust.collection.duplicates import copy_test
 from imgclust.collection.images import Selection, with_facts
 from imgclust.errors import NothingThereError, UsageError
@@ -71,7 +72,8 @@ def query(
         raise NothingThereError(
             f"--min-similarity: {SIMILARITY_LACKING[similarity.lacking or '']}; use --min-score"
         )
-    subject = _of_region(context, asked[0], region) if region else _of(context, asked)
+    files = [_file(context, one) for one in asked]
+    subject = _of_region(context, files[0], region) if region else _of(context, files)
     live = context.query_index()
     with (
         live.searched(),
@@ -115,6 +117,12 @@ def require_similarity(least: float | None) -> None:
     """Refuse what no similarity can be."""
     if least is not None and not -1 <= least <= 1:
         raise UsageError(f"--min-similarity {least:g} is not a similarity; use -1 to 1")
+
+
+def _file(context: Context, asked: str) -> str:
+    """What was asked, or the path of the image that is shown so."""
+    shown = images.as_shown(context, asked)
+    return asked if shown is None else os.fsdecode(shown.path)
 
 
 def _of(context: Context, asked: Sequence[str]) -> Subject:

@@ -105,7 +105,6 @@ def fit_tsne(
     standardise: bool = False,
     seed: int = 0,
     perplexity: float = 30.0,
-    start: NDArray[Any] | None = None,
     max_points: int | None = None,
     progress: Progress = silent,
     stop: StopFlag | None = None,
@@ -125,9 +124,6 @@ def fit_tsne(
         For the sample in 3-D; the start is PCA, so nothing else is drawn.
     perplexity
         Neighbours that count for each point; at most (n - 1) / 3 is used.
-    start
-        Coordinates to start from, shape (n, dims), such as the last map's; rows of NaN are
-        placed by their neighbours.
     max_points
         Above this many rows, by default 50,000, a map in 2-D is made with fewer and approximate
         neighbours, in fewer iterations, and `perplexity` does not count. In
@@ -157,7 +153,7 @@ def fit_tsne(
     most = _MOST_ROWS[dims] if max_points is None else max_points
     if dims == 3 and n > most:
         used = np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
-    begin = _start(reference[used], None if start is None else np.asarray(start)[used], dims)
+    begin = _start(reference[used], dims)
     found = _optimised(
         np.ascontiguousarray(reference[used]),
         begin,
@@ -203,16 +199,8 @@ def placed_among(rows: Vectors, reference: Vectors, coordinates: Vectors) -> Vec
     return found
 
 
-def _start(reference: Vectors, old: NDArray[Any] | None, dims: int) -> NDArray[np.float64]:
+def _start(reference: Vectors, dims: int) -> NDArray[np.float64]:
     begin = reference[:, :dims].astype(np.float64)
-    if old is not None:
-        known = np.isfinite(old).all(axis=1)
-        if known.any():
-            begin = old.astype(np.float64)
-            if not known.all():
-                begin[~known] = placed_among(
-                    reference[~known], reference[known], begin[known].astype(np.float32)
-                )
     # t-SNE converges from a start of small spread (Kobak and Berens 2019).
     spread = float(begin[:, 0].std()) or 1.0
     return np.ascontiguousarray((begin - begin.mean(axis=0)) / spread * 1e-4)
