@@ -561,3 +561,20 @@ def test_a_real_card_agrees_with_the_cpu() -> None:
     assert index.device == "gpu"
     assert (on_card.keys == here.keys).mean() > 0.99
     assert on_card.scores == pytest.approx(here.scores, abs=1e-3)
+
+
+def test_many_queries_at_once_find_what_each_finds_alone() -> None:
+    """Their products are made otherwise; equal vectors still come by key, at the cut too."""
+    generator = np.random.default_rng(8)
+    vectors = generator.standard_normal((300, 24)).astype(np.float32)
+    vectors[100:140] = vectors[3]  # more equals than are asked for
+    index = VectorIndex(24)
+    index.add(np.arange(300)[::-1].copy(), vectors)
+    queries = np.concatenate([vectors[:120], vectors[100:130]])
+    together = index.search(queries, 7)
+    for place, query in enumerate(queries):
+        alone = index.search(query[None], 7)
+        assert together.keys[place].tolist() == alone.keys[0].tolist()
+        assert np.allclose(together.scores[place], alone.scores[0], atol=2e-6)
+    everything = index.search(queries, 300)
+    assert (np.sort(everything.keys, axis=1) == np.arange(300)).all()

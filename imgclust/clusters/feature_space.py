@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from imgclust import devices
 from imgclust.catalog.catalog import Catalog
 from imgclust.catalog.integrity import must_be_numbers
 from imgclust.catalog.projections import StoredSweep
@@ -255,6 +256,7 @@ def build(
             progress=progress,
             stop=stop,
         )
+        devices.give_back_memory()
         # Of equal contents it is the same each time.
         same = kept is not None and _is_of(kept, space, recipe)
         return replace(

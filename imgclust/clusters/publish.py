@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from imgclust import devices
 from imgclust.catalog.catalog import Catalog
 from imgclust.catalog.clusterings import DescribedCluster
 from imgclust.clustering.cluster_stats import (
@@ -84,6 +85,7 @@ def publish(
     check()
     progress("measuring similarity", 0, None)
     similarity = fit_and_pack(catalog, space, recipe=recipe, seed=seed)
+    devices.give_back_memory()
     stop.check()
     with catalog.transaction():
         number = catalog.clusterings.begin(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import logging
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from imgclust import devices
 from imgclust.catalog.catalog import Catalog
 from imgclust.clusters.model import ClusterResult
 from imgclust.clusters.service import Recluster
@@ -207,10 +206,4 @@ class AutomaticClustering:
             _log.exception("the automatic clustering failed")
         else:
             self._work.put(result)
-        _give_back()
-
-
-def _give_back() -> None:
-    """Return freed memory to the system: glibc keeps some 60 MB of a clustering for its thread."""
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+        devices.give_back_memory()

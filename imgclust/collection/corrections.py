@@ -543,8 +543,7 @@ class Corrections:
                     of.setdefault(key, set()).add(seed)
         spoken = {key for one in catalog.corrections.about(best) for key in one.contents}
         now = catalog.assignments.clusters_of(clustering.id, best)
-        frozen = set(catalog.clusterings.frozen())
-        skipped = set(but)
+        frozen, skipped = set(catalog.clusterings.frozen()), set(but)
         with catalog.snapshot():
             elsewhere = [
                 key
@@ -552,13 +551,15 @@ class Corrections:
                 if key not in spoken and now.get(key) != cluster and now.get(key) not in frozen
                 if catalog.contents.has_embedding(key, recipe)
             ]
+            elsewhere.sort(key=best.__getitem__, reverse=True)
             vectors = catalog.contents.embeddings(elsewhere, recipe)
-        if not elsewhere:
-            return ()
-        back = live.search(vectors, min(_MUTUAL + 1, len(live)))
-        rows = []
+        rows: list[LookAlike] = []
         for place, key in enumerate(elsewhere):
-            if of[key].intersection(back.keys[place].tolist()):
+            if place % _SEEDS == 0:  # a search takes long: no more than are proposed
+                if len(rows) >= _LOOK_ALIKE and round(best[key], 6) < rows[-1].score:
+                    break
+                back = live.search(vectors[place : place + _SEEDS], min(_MUTUAL + 1, len(live)))
+            if of[key].intersection(back.keys[place % _SEEDS].tolist()):
                 for image in catalog.images.with_content(key):
                     if image.id not in skipped:
                         rows.append(LookAlike(image.id, image.path, round(best[key], 6)))

@@ -25,6 +25,9 @@ from imgclust.errors import IndexFileError, StorageError, reason_of
 from imgclust.failpoints import passing
 from imgclust.fs import open_regular, replacing
 
+# From so many queries on, products of matrices are faster than a query at a time.
+_MANY, _ROWS_AT_ONCE = 100, 16_384
+
 
 class Codes:
     """Rows of float16 in a FAISS scalar-quantiser index, searched by inner product.
@@ -88,6 +91,8 @@ class Codes:
         self, queries: NDArray[np.float32], n: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Inner products and positions, each `(m, n)`, of the rows best for each query."""
+        if len(queries) >= _MANY:
+            return self._search_many(queries, n)
         # A thread searches for a query of its own: more would only wait, and spin while they do.
         threads = self._faiss.omp_get_max_threads()
         self._faiss.omp_set_num_threads(max(1, min(threads, len(queries))))
@@ -96,6 +101,21 @@ class Codes:
         finally:
             self._faiss.omp_set_num_threads(threads)
         return scores, rows
+
+    def _search_many(
+        self, queries: NDArray[np.float32], n: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The same by products of matrices, a part of the rows at a time."""
+        rows = self.rows()
+        found = self._faiss.ResultHeap(len(queries), n, keep_max=True)
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = rows[start : start + _ROWS_AT_ONCE].astype(np.float32)
+            scores, places = self._faiss.knn(
+                queries, part, min(n, len(part)), metric=self._faiss.METRIC_INNER_PRODUCT
+            )
+            found.add_result(scores, places + start)
+        found.finalize()
+        return found.D, found.I
 
     def _empty(self) -> Any:
         faiss = self._faiss

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,7 +48,8 @@ class Neighbours:
 
 
 def best(
-    search: Callable[[int], tuple[NDArray[np.float32], NDArray[np.int64]]],
+    search: Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], NDArray[np.int64]]],
+    queries: NDArray[np.float32],
     keys: NDArray[np.int64],
     n: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -58,20 +58,29 @@ def best(
     Parameters
     ----------
     search
-        Gives scores and rows, each `(m, n)`, of the n best rows in any order among equals.
+        Gives scores and rows, each `(m, n)`, of the n best rows for each of some queries, in any
+        order among equals.
+    queries
+        float32 `(m, d)`.
     keys
         Content key of each row, int64 `(count,)`.
     """
-    ask = min(n + 1, len(keys))
-    while True:
-        scores, rows = search(ask)
+    best_scores = np.empty((len(queries), n), np.float32)
+    best_keys = np.empty((len(queries), n), np.int64)
+    left, ask = np.arange(len(queries)), min(n + 1, len(keys))
+    while len(left):
+        scores, rows = search(queries[left], ask)
         scores = np.clip(np.round(scores, _DECIMALS), -1.0, 1.0)
         found = keys[rows]
         order = np.lexsort((found, -scores), axis=1)
         scores = np.take_along_axis(scores, order, 1)
-        if ask == len(keys) or (scores[:, ask - 1] < scores[:, n - 1]).all():
-            return scores[:, :n], np.take_along_axis(found, order, 1)[:, :n]
+        best_scores[left] = scores[:, :n]
+        best_keys[left] = np.take_along_axis(found, order, 1)[:, :n]
+        if ask == len(keys):
+            break
+        left = left[scores[:, ask - 1] >= scores[:, n - 1]]  # more may be tied with the last
         ask = min(2 * ask, len(keys))
+    return best_scores, best_keys
 
 
 def at_unit_length(vectors: ArrayLike, dimensions: int) -> NDArray[np.float32]:
@@ -238,8 +247,9 @@ class VectorIndex:
         with self._lock:
             here = min(scores.shape[1], len(self))
             if here and len(queries):
-                search = partial(self._search_rows, queries)
-                scores[:, :here], keys[:, :here] = best(search, self._keys[: len(self)], here)
+                scores[:, :here], keys[:, :here] = best(
+                    self._search_rows, queries, self._keys[: len(self)], here
+                )
         return Neighbours(scores, keys)
 
     def reconstruct(self, keys: ArrayLike) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from dataclasses import replace
 from typing import Annotated, Any
@@ -15,7 +16,6 @@ from fastapi.responses import Response
 from imgclust.collection import QueryResult, Region
 from imgclust.collection.json_documents import document, text
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
-from imgclust.numbers import is_digits
 from imgclust.server.answers import Documents, answers, failures
 from imgclust.server.read_routes import Chosen, Here, Image, Name
 from imgclust.server.site import slow
@@ -191,7 +191,7 @@ def _divided(sent: str, sizes: str) -> list[str]:
     counts = sizes.split(",")
     if len(counts) > _MOST_PICTURES:
         raise UsageError(f"at most {_MOST_PICTURES} pictures are searched by together")
-    if not all(is_digits(one) and 0 < len(one) < 12 and int(one) for one in counts):
+    if not all(re.fullmatch(r"[1-9][0-9]{0,10}", one) for one in counts):
         raise UsageError("the sizes of pictures are whole numbers above 0, such as 52011,48213")
     if sum(map(int, counts)) != os.path.getsize(sent):
         raise UsageError("the sizes do not add up to what was sent")

@@ -177,7 +177,9 @@ async def _serve(
 def _listener(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family[0], socket.SOCK_STREAM)
+        # With its protocol named, asyncio sends small pieces at once (TCP_NODELAY): a body would
+        # wait until the client has confirmed its head, for 40 ms.
+        listener = socket.socket(family[0], socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(family[4])
