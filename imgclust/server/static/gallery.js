@@ -334,15 +334,21 @@ function went(done) {
 
 export function undoable(text, done) { say(text, { label: "Undo", action: () => unmove(done) }); }
 
-// Where they were, without any correction that says so.
+// Where they were; what a person had said of them before counts again.
 async function unmove(done) {
   const remove = async (corrections) => corrections.length && request("corrections/remove", { corrections });
   const text = `${several(done.images.length)} moved back`;
   const work = async () => {
     if (done.kind !== "in") await remove(done.corrections);
-    for (const home of new Set(done.images.map((one) => one.before))) {
-      const images = done.images.filter((one) => one.before === home && one.after !== home).map((one) => one.id);
-      if (home !== null && images.length) await remove((await request(`clusters/${home}/move`, { images })).corrections);
+    const all = (await request("corrections?ended=true")).corrections;
+    const since = Date.parse(all.find((one) => one.id === done.corrections[0])?.made) - 2000; // they ended just before
+    const ended = all.filter((one) => one.kind === "in" && one.reason === "changed" && Date.parse(one.ended) >= since);
+    const stays = (one) => ended.some(({ image, cluster }) => image === one.id && cluster === one.before);
+    for (const home of new Set(done.images.map((one) => one.before))) for (const kept of [true, false]) {
+      const images = done.images.filter((one) => one.before === home && one.after !== home && stays(one) === kept).map(({ id }) => id);
+      if (home === null || !images.length) continue;
+      const { corrections } = await request(`clusters/${home}/move`, { images });
+      if (!kept) await remove(corrections);
     }
     later(text);
   };
