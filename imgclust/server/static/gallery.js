@@ -224,7 +224,7 @@ async function reading() {
   if (Number(byId("reading").dataset.pending)) setTimeout(() => reading().catch(() => {}), 2000);
 }
 
-if (byId("reading")) news().catch(() => {});
+if (byId("reading") && grid.children.length) news().catch(() => {}); // a visit without clusters is none
 if (Number(byId("reading")?.dataset.pending)) setTimeout(() => reading().catch(() => {}), 2000);
 
 // ---- Pictures: cards, focus, selection
