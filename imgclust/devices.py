@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import functools
 import importlib.util
 import os
@@ -190,5 +189,7 @@ def choose(wanted: str, gpus: int) -> str:
 
 def give_back_memory() -> None:
     """Return freed memory to the system: glibc keeps some 60 MB of a clustering."""
+    import ctypes
+
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
