@@ -353,11 +353,25 @@ def test_names_that_tables_show_are_understood(
     by_path = run("query", long, "--json").document["neighbours"]
     for shown in (name, short, f"./{name}"):
         assert run("query", shown, "--json").document["neighbours"] == by_path
-        gone = run("remove", shown, "--dry-run", "--json").document
-        assert [row["path"] for row in gone["removed"]] == [str(long)]
-    assert "another.png" in run("remove", "another.png", "-y").refused(3)
+        assert run("clusters", "move", shown, "--to", "1", "--json").code == 0
+        assert "no image of the collection" in run("remove", shown, "-y").refused(3)
+    assert "another.png" in run("clusters", "move", "another.png", "--to", "1").refused(3)
     (tmp_path / name).write_bytes(b"another file of that name")  # which is meant, then
-    assert "no image of the collection" in run("remove", name, "-y").refused(3)
+    assert "no image of the collection" in run("clusters", "move", name, "--to", "1").refused(3)
+
+
+def test_within_a_root_a_name_means_the_file_there(
+    run: Run, ready: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the name of a file that is away would mean its namesake in another folder."""
+    folder = ready / "drop" / "sub"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert "there is no file" in run("query", "picture-10.png").refused(3)
+    assert "no image of the collection" in run(
+        "clusters", "move", "picture-10.png", "--to", "1"
+    ).refused(3)
+    folder.rmdir()
 
 
 # Clusters

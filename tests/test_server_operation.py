@@ -414,6 +414,28 @@ def test_slow_requests_leave_threads_to_short_ones(
         assert {one.result().status_code for one in asked} == {404}
 
 
+@pytest.mark.slow
+def test_slow_requests_that_are_given_up_leave_pictures_alone(
+    index: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    def waits(*_: Any, **__: Any) -> None:
+        go_on.wait(60)
+
+    monkeypatch.setattr(Collection, "duplicates", waits)
+    with service(index) as (address, _, _):
+        try:
+            for _ in range(12):
+                with contextlib.suppress(httpx2.TimeoutException):
+                    httpx2.get(f"{address}{HERE}/duplicates", timeout=0.3)
+            for path in ("preview", "original", "thumbnail"):
+                found = httpx2.get(f"{address}{HERE}/images/2/{path}", timeout=30)
+                assert found.status_code == 200, path
+        finally:
+            go_on.set()
+
+
 def test_answers_are_sent_at_once(index: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the body of an answer waits until the client has confirmed its head: 40 ms each."""
     found, made = list[int](), BoundedConnection.connection_made

@@ -469,7 +469,7 @@ class Corrections:
         self._context.current()
         found: dict[int, Image] = {}
         for one in what:
-            there = chosen(self._context, [str(one)])
+            there = chosen(self._context, [str(one)], shown=True)
             present = [image for image in there if image.state != "missing"]
             if not present:
                 which = f"image {there[0].id} is missing: {printable(there[0].path)}"

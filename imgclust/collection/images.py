@@ -325,15 +325,18 @@ def _with_copies(
     return found, [image, *(others if copies else ())], content.sha256
 
 
-def chosen(context: Context, what: Sequence[str]) -> list[Image]:
-    """The images that ids, paths, folders and patterns name, each once, in that order."""
+def chosen(context: Context, what: Sequence[str], *, shown: bool = False) -> list[Image]:
+    """The images that ids, paths, folders and patterns name, each once, in that order.
+
+    `shown`: names are understood too as tables shorten them, see `as_shown`.
+    """
     found: dict[int, Image] = {}
     for one in what:
-        found.update((image.id, image) for image in _some(context, one))
+        found.update((image.id, image) for image in _some(context, one, shown=shown))
     return list(found.values())
 
 
-def _some(context: Context, what: str) -> list[Image]:
+def _some(context: Context, what: str, *, shown: bool) -> list[Image]:
     """The images that one of them names: an image comes first, then a folder, then a pattern."""
     images = context.catalog.images
     try:
@@ -341,6 +344,8 @@ def _some(context: Context, what: str) -> list[Image]:
     except NothingThereError:
         if is_digits(what):
             raise
+        if shown and (image := as_shown(context, what)) is not None:
+            return [image]
         path = os.path.abspath(os.path.expanduser(os.fsencode(what)))
         below = images.below(path) or images.below(os.path.realpath(path))
         if not below and any(sign in what for sign in "*?["):
@@ -352,14 +357,14 @@ def _some(context: Context, what: str) -> list[Image]:
 
 
 def named(context: Context, what: str) -> Image:
-    """The image with this id, at this path, or whose path is shown so below its root."""
+    """The image with this id or at this path."""
     images = context.catalog.images
     paths: list[bytes] = []
     if is_digits(what):
         image = images.numbered(what)
     else:
         paths = [os.fsencode(os.path.abspath(what)), os.path.realpath(os.fsencode(what))]
-        image = images.at(paths[0]) or images.at(paths[1]) or as_shown(context, what)
+        image = images.at(paths[0]) or images.at(paths[1])
     if image is None:
         why = _why_none(context, paths)
         raise NothingThereError(
@@ -370,9 +375,10 @@ def named(context: Context, what: str) -> Image:
 
 
 def as_shown(context: Context, what: str) -> Image | None:
-    """The image whose path tables shorten to this, where no file here has that name.
+    """The image whose path tables shorten to this, where it cannot mean a file of this folder.
 
-    Tables show paths below their root, or below the last parts of it (`Pictures/cat.jpg`).
+    Tables show paths below their root, or below the last parts of it (`Pictures/cat.jpg`). Within a
+    root, and where there is a file of that name, the path itself is meant.
 
     Raises
     ------
@@ -382,8 +388,12 @@ def as_shown(context: Context, what: str) -> Image | None:
     name = os.fsencode(what)
     if os.path.isabs(name) or os.path.lexists(name) or is_digits(what):
         return None
+    here = os.path.abspath(name)
+    roots = context.catalog.roots.all()
+    if any(is_below(path, root.path) for path in {here, os.path.realpath(here)} for root in roots):
+        return None
     found: dict[int, Image] = {}
-    for root in context.catalog.roots.all():
+    for root in roots:
         folder = root.path
         while True:
             path = os.path.normpath(os.path.join(folder, name))

@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ from imgclust.collection.json_documents import document, text
 from imgclust.errors import ImgclustError, NothingThereError, UsageError
 from imgclust.server.answers import Documents, answers, failures
 from imgclust.server.read_routes import Chosen, Here, Image, Name
-from imgclust.server.site import slow
+from imgclust.server.site import Site
 
 router = APIRouter()
 
@@ -59,9 +60,12 @@ def thumbnail(site: Here, name: Name, image: Image, request: Request) -> Respons
 
 
 @router.get("/collections/{name}/images/{image}/preview", responses=_PICTURE)
-@slow
-def preview(site: Here, name: Name, image: Image, request: Request) -> Response:
+async def preview(site: Here, name: Name, image: Image, request: Request) -> Response:
     """Show an image as WebP, of at most 1,600 pixels: what every browser shows, of any kind."""
+    return await site.preview(partial(_preview, site, name, image, request))
+
+
+def _preview(site: Site, name: str, image: int, request: Request) -> Response:
     with site.ready(name) as collection:
         version = f"{collection.service.digest(image)}-preview"
         if f'"{version}"' in request.headers.get("if-none-match", ""):
@@ -73,7 +77,6 @@ def preview(site: Here, name: Name, image: Image, request: Request) -> Response:
 
 
 @router.get("/collections/{name}/images/{image}/original", responses=_PICTURE)
-@slow
 def original(site: Here, name: Name, image: Image, request: Request) -> Response:
     """Send the file of an image, when its bytes are those that were ingested.
 
@@ -163,7 +166,7 @@ async def query_picture(
                 )
 
         try:
-            found = await site.few_at_once(find)
+            found = await site.with_sent(find)
         except ImgclustError as error:
             said = str(error)
             for path, shown in zip(

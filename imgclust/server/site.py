@@ -66,6 +66,9 @@ class Site:
         few = max(_LEAST_AT_ONCE, os.cpu_count() or 1)
         self._few = ThreadPoolExecutor(few, thread_name_prefix="query")
         self._slow = ThreadPoolExecutor(_SLOW_AT_ONCE, thread_name_prefix="slow")
+        self._previews = ThreadPoolExecutor(_LEAST_AT_ONCE, thread_name_prefix="preview")
+        # There is one network: what waits for it keeps no thread of others.
+        self._sent = ThreadPoolExecutor(1, thread_name_prefix="sent")
         self._lock = threading.Lock()
         # One network for pictures that are sent in: several would take the memory of several.
         self._network_lock = threading.Lock()
@@ -163,9 +166,17 @@ class Site:
         """Do work that may take long in threads that short requests do not need."""
         return await asyncio.get_running_loop().run_in_executor(self._slow, work)
 
+    async def preview(self, work: Callable[[], T]) -> T:
+        """Make a preview: it waits for a worker, and a page waits for it."""
+        return await asyncio.get_running_loop().run_in_executor(self._previews, work)
+
+    async def with_sent(self, work: Callable[[], T]) -> T:
+        """Do work on pictures that were sent, one request after another."""
+        return await asyncio.get_running_loop().run_in_executor(self._sent, work)
+
     def close(self) -> None:
         """End the jobs and workers, and close what is open."""
-        for lane in (self._few, self._slow):
+        for lane in (self._few, self._slow, self._previews, self._sent):
             lane.shutdown(wait=False, cancel_futures=True)
         self.jobs.close()
         self.workers.close()
