@@ -237,7 +237,7 @@ def _odd(host: str, generator: random.Random) -> Attack:
             f"query?image=1&n={odd}",
             f"jobs/{odd}",
             f"{odd}/{odd}",
-            f"query?image={'1&image=' * 300}1",
+            f"query?image={'1&image=' * 1500}1",
         ]
     )
     if path.endswith("n=9") or odd == "0":
