@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imgclust import fs, paths
-from imgclust.collection import duplicates, images
 from imgclust.errors import NothingThereError, UsageError
 from imgclust.wording import printable
 
@@ -119,6 +118,7 @@ def write(
 
 def report(context: Context, to: Path | None) -> ReportResult:
     """See `Collection.report`."""
+    from imgclust.collection import duplicates, images
     from imgclust.export.run import check_target
 
     path = context.folders.charts / "report.html"
@@ -178,6 +178,7 @@ def draw_sheet(
 ) -> None:
     """Draw a contact sheet of images (ids); say what no font here draws."""
     from imgclust.charts.image_sheet import contact_sheet
+    from imgclust.collection import images
 
     contact_sheet(path, images.pictures(context, shown), captions, title=title, subtitle=subtitle)
     say_lacking(context, [title, subtitle, *(line for lines in captions for line in lines)])
