@@ -163,7 +163,10 @@ def without_secrets(text: str) -> str:
 
 
 class _Parts(logging.handlers.RotatingFileHandler):
-    """A log in parts that only its owner may read; a full disk costs lines, not the watcher."""
+    """A log in parts that only its owner may read; a full disk costs lines, not the watcher.
+
+    Names in mixed case are those of `logging`, which are overridden.
+    """
 
     def __init__(self, path: Path, *, maxBytes: int, backupCount: int) -> None:  # noqa: N803
         super().__init__(
