@@ -281,6 +281,38 @@ def test_no_representative_that_is_near_enough_is_missed() -> None:
         assert found[0] == keys[row]
 
 
+@pytest.mark.parametrize("spread", [0.02, 0.6])
+def test_the_nearest_are_those_of_all_pairs_however_many_are_left(spread: float) -> None:
+    """On the axes of others rows may lie close to most of them; some are equal there."""
+    random = np.random.default_rng(6)
+    others, mine = random.standard_normal((2, 3_000, 24)).astype(np.float32)
+    middle = random.standard_normal(24).astype(np.float32)
+    others, mine = (
+        rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        for rows in (middle + spread * others, middle + spread * mine[:40])
+    )
+    others[100:200] = others[0]
+    rule = burst_rule(others)
+    keys = random.permutation(len(others)).astype(np.int64)
+    known = Representatives(rule, keys[:1_500], rule.places(others[:1_500]))
+    known.add(keys[1_500:], rule.places(others[1_500:]))
+    places = rule.places(np.concatenate([mine, others[:1]]))
+    bounds = np.full(len(places), 0.98)
+    alone = [known.near(places[row : row + 1], bounds[:1])[0] for row in range(len(places))]
+    there = rule.places(others).astype(np.float32)
+    for row, found in enumerate(known.near(places, bounds)):
+        apart = ((places[row].astype(np.float32) - there) ** 2).sum(axis=1)
+        near = np.flatnonzero(apart <= (np.sqrt(2 * 0.02) + 2e-3) ** 2)
+        # To the sixth digit: sums are in another order here.
+        nearest = apart[near[np.lexsort((keys[near], apart[near]))[:16]]]
+        place = np.argsort(keys)[found]
+        np.testing.assert_allclose(apart[place], nearest, atol=1e-6)
+        assert len(set(found.tolist())) == min(16, len(near))
+        np.testing.assert_array_equal(found, alone[row])
+        if row < len(mine):
+            assert (len(near) > 1_000) == (spread < 0.1)
+
+
 def test_a_rule_as_bytes() -> None:
     vectors = rows(60, 5)
     rule = burst_rule(vectors)

@@ -56,6 +56,7 @@ _CELL_ROWS = 20_000
 _CELLS = 128
 _NEAREST_CELLS = 4  # whose borders are looked at
 _CANDIDATES = 16  # of a row's representative, the nearest on few axes
+_MANY = 0.5  # pairs for each representative, above which a product costs less than differences
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,21 +170,31 @@ class Representatives:
         self, places: NDArray[np.float16], bounds: NDArray[np.float64]
     ) -> list[NDArray[np.int64]]:
         """For each row the keys of those that it may join, the nearest first, at most 16."""
-        radius = np.sqrt(2 * (1 - bounds)) + _ROUGH
+        reach = ((np.sqrt(2 * (1 - bounds)) + _ROUGH) ** 2).astype(np.float32)
         own = places.astype(np.float32)
         leading = own[:, : self._few]
         # |a - b|^2 as one product: (-2 a, 1) with (b, |b|^2), and |a|^2.
         asked = np.concatenate([-2 * leading, np.ones((len(own), 1), np.float32)], axis=1)
-        most = (radius**2 - _squares(leading)).astype(np.float32)
+        most = (reach - _squares(leading))[:, np.newaxis]
         found: list[list[tuple[float, int]]] = [[] for _ in range(len(own))]
         for start in range(0, self._count, _REPRESENTATIVES):
-            apart = asked @ self._leading[start : min(start + _REPRESENTATIVES, self._count)].T
-            rows, others = np.nonzero(apart <= most[:, np.newaxis])
-            others += start
-            squares = _squares(own[rows] - self._places[others])
-            near = squares <= radius[rows] ** 2
-            for row, other, square in zip(rows[near], others[near], squares[near], strict=True):
-                found[row].append((float(square), int(self._keys[other])))
+            there = slice(start, min(start + _REPRESENTATIVES, self._count))
+            left = asked @ self._leading[there].T <= most
+            # Of one kind few pairs are left; of another kind than what is there it may be most.
+            many = np.count_nonzero(left) > _MANY * left.shape[1]
+            apart = _apart(own, self._places[there].astype(np.float32)) if many else None
+            for row in np.flatnonzero(left.any(axis=1)):
+                others = np.flatnonzero(left[row])
+                if apart is not None and len(others) > _CANDIDATES:
+                    ours = apart[row, others]
+                    furthest = np.partition(ours, _CANDIDATES - 1)[_CANDIDATES - 1]
+                    others = others[ours <= furthest + _SLACK]
+                # As differences, so that the nearest do not depend on what came beside them.
+                others += start
+                squares = _squares(own[row] - self._places[others])
+                near = squares <= reach[row]
+                keys = self._keys[others[near]].tolist()
+                found[row] += zip(squares[near].tolist(), keys, strict=True)
         return [np.array([key for _, key in sorted(one)[:_CANDIDATES]], np.int64) for one in found]
 
 
@@ -433,6 +444,15 @@ class _Cells:
 
 def _squares(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.einsum("ij,ij->i", rows, rows))
+
+
+def _apart(rows: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Squared distances of all pairs, (n, m)."""
+    found = rows @ others.T
+    found *= -2
+    found += _squares(rows)[:, np.newaxis]
+    found += _squares(others)
+    return np.asarray(found)
 
 
 def _beside(
