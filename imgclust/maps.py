@@ -24,10 +24,10 @@ from imgclust.config import Settings
 from imgclust.errors import NothingThereError
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.projection.classic import fit_classic
-from imgclust.projection.half_white import SmoothedProjection
-from imgclust.projection.pca import PcaProjection, align, fit_pca, to_unit_length
-from imgclust.projection.storage import projection_from_bytes
+from imgclust.projection.half_white import SmoothedProjection, projection_from_bytes
+from imgclust.projection.pca import PcaProjection, align, fit_pca
 from imgclust.projection.tsne import TsneProjection, fit_tsne
+from imgclust.vectors import to_unit_length
 from imgclust.wording import counted, path_text
 
 # A map is recomputed when more than this share of it was placed and not fitted.

@@ -25,8 +25,9 @@ from imgclust.errors import ClusteringError, StoppedError, StorageError
 from imgclust.links import syncer
 from imgclust.links.link_plan import plan
 from imgclust.progress import Progress, SideThread, StopFlag, left_behind, silent
-from imgclust.projection.pca import PcaProjection, fit_pca, refreshed, to_unit_length
-from imgclust.projection.storage import projection_from_bytes
+from imgclust.projection.half_white import projection_from_bytes
+from imgclust.projection.pca import PcaProjection, fit_pca, refreshed
+from imgclust.vectors import to_unit_length
 from tests.conftest import Open, inside, write_picture
 
 SETTINGS = Settings()

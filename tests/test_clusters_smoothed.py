@@ -18,8 +18,12 @@ from imgclust.clusters.feature_space import load_projection, project, unproject
 from imgclust.clusters.smoothed_space import distances_alone, fit_smoothed, place
 from imgclust.clusters.suggestions import current_drift
 from imgclust.progress import silent
-from imgclust.projection.half_white import HalfWhiteProjection, SmoothedProjection, fit_half_white
-from imgclust.projection.storage import projection_from_bytes
+from imgclust.projection.half_white import (
+    HalfWhiteProjection,
+    SmoothedProjection,
+    fit_half_white,
+    projection_from_bytes,
+)
 from tests.made_up_clusters import World, look
 
 DIMS = 24

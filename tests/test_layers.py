@@ -24,6 +24,7 @@ LAYER_0 = {
     "numbers",
     "paths",
     "progress",
+    "vectors",
     "wording",
 }
 LAYER_1 = {
@@ -64,6 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "failpoints": {"errors", "config"},
     "paths": {"config", "errors", "fs", "wording"},
     "progress": {"errors"},
+    "vectors": set(),
     "wording": set(),
     **dict.fromkeys(LAYER_1, LAYER_0),
     "embedding": LAYER_0 | {"weights"},

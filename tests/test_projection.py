@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError, StoppedError
 from imgclust.progress import StopFlag
+from imgclust.projection.half_white import projection_from_bytes
 from imgclust.projection.pca import PcaProjection, align, fit_pca, refreshed
-from imgclust.projection.storage import projection_from_bytes
 from imgclust.projection.tsne import TsneProjection, fit_tsne, nearby_others, nearest_others
 
 

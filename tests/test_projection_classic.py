@@ -15,7 +15,7 @@ from imgclust.config import load
 from imgclust.errors import ClusteringError, StoppedError
 from imgclust.progress import StopFlag
 from imgclust.projection.classic import fit_classic
-from imgclust.projection.storage import projection_from_bytes
+from imgclust.projection.half_white import projection_from_bytes
 from imgclust.projection.tsne import TsneProjection
 from tests.conftest import Open, inside, write_picture
 

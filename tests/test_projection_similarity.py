@@ -13,7 +13,7 @@ from imgclust.projection.half_white import (
     fit_half_white,
     fit_similarity,
 )
-from imgclust.projection.storage import similarity_from_bytes as from_bytes
+from imgclust.projection.half_white import similarity_from_bytes as from_bytes
 
 Rows = NDArray[np.float32]
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from imgclust.catalog.cursor import Table
 from imgclust.errors import ClusteringError
+from imgclust.vectors import Rows, UnitRows
 from imgclust.wording import printable
 
 if TYPE_CHECKING:
@@ -83,14 +84,14 @@ class IntegrityQueries(Table):
         return [int(row[0]) for row in self._execute(sql, values)]
 
 
-def finite(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+def finite(vectors: Rows) -> npt.NDArray[np.bool_]:
     """Which of the embeddings `(n, d)` hold neither NaN nor infinity, `(n,)`."""
+    if isinstance(vectors, UnitRows):
+        return vectors.sound
     return np.asarray(np.isfinite(vectors.sum(axis=1, dtype=np.float64)))
 
 
-def must_be_numbers(
-    catalog: Catalog, keys: npt.NDArray[np.int64], vectors: npt.NDArray[np.float32]
-) -> None:
+def must_be_numbers(catalog: Catalog, keys: npt.NDArray[np.int64], vectors: Rows) -> None:
     """Refuse embeddings `(n, d)` with NaN or infinity, and say whose they are.
 
     Raises

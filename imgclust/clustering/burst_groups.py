@@ -16,14 +16,15 @@ import contextlib
 import io
 import zipfile
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from imgclust import devices
-from imgclust.clustering.faiss_kmeans import Vectors, checked
+from imgclust.clustering.faiss_kmeans import Vectors, sound
 from imgclust.errors import ClusteringError
+from imgclust.vectors import Rows
 
 # No pair below this cosine is near, in any collection.
 _LOWEST = 0.98
@@ -48,6 +49,7 @@ _AXES_ROWS = 2_000
 _WORTH_THREADS = 500_000_000  # multiplications of what finds the axes
 _BLOCK = 1_024
 _REPRESENTATIVES = 16_384  # compared with a block at a time
+_PAIRS = 128  # compared in full at a time
 _BESIDE = 2_048  # the same on a few axes: products that stay in the processor's cache
 _SLACK = 1e-5  # of squared distances in float32
 _ROUGH = 2e-3  # of distances between places in float16
@@ -74,9 +76,9 @@ class BurstRule:
     different: NDArray[np.float32]
     axes: NDArray[np.float32]
 
-    def bounds(self, vectors: NDArray[Any]) -> NDArray[np.float64]:
+    def bounds(self, vectors: Rows) -> NDArray[np.float64]:
         """The least cosine of each row (n, d) with a representative that it joins: (n,)."""
-        rows = checked(vectors)
+        rows = sound(vectors)
         place = min(_SCALE_NEIGHBOUR, len(self.different)) - 1
         scales = np.empty(len(rows))
         for start in range(0, len(rows), _BLOCK):
@@ -85,11 +87,11 @@ class BurstRule:
         # Rounded, so that the last digit of a product of matrices decides as little as it can.
         return np.maximum(_LOWEST, 1 - np.round(_SHARE_OF_SCALE * np.maximum(scales, 0), 5))
 
-    def on_axes(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+    def on_axes(self, vectors: Rows) -> NDArray[np.float32]:
         """Where rows (n, d) lie on the axes, float32 (n, q)."""
-        return np.asarray(checked(vectors) @ self.axes.T, dtype=np.float32)
+        return _projected(sound(vectors), self.axes)
 
-    def places(self, vectors: NDArray[Any]) -> NDArray[np.float16]:
+    def places(self, vectors: Rows) -> NDArray[np.float16]:
         """The same as it is stored, float16 (n, q)."""
         return self.on_axes(vectors).astype(np.float16)
 
@@ -115,17 +117,19 @@ class BurstRule:
             raise ClusteringError(f"the rule of the burst groups is damaged: {error}") from None
 
 
-def burst_rule(vectors: NDArray[Any]) -> BurstRule:
+def burst_rule(vectors: Rows) -> BurstRule:
     """The rule for a collection with these embeddings (n, d) of unit length.
 
     An even sample of them is looked at; keep the rule with the groups.
     """
-    rows = checked(vectors)
+    rows = sound(vectors)
     sample = rows[:: -(-len(rows) // _SAMPLE)]
-    different = sample[np.unique(group_bursts(sample, bounds=_LOWEST))]
+    axes = _principal_axes(rows, _PLACE)
+    leaders = group_bursts(sample, bounds=_LOWEST, on_axes=sample @ axes.T)
+    different = sample[np.unique(leaders)]
     # As it is stored, so that it says the same now and later.
     different = different.astype(np.float16).astype(np.float32)
-    return BurstRule(different, _principal_axes(rows, _PLACE))
+    return BurstRule(different, axes)
 
 
 class Representatives:
@@ -199,7 +203,7 @@ class Representatives:
 
 
 def group_bursts(
-    vectors: NDArray[Any],
+    vectors: Rows,
     *,
     bounds: NDArray[np.float64] | float,
     known: NDArray[np.int64] | None = None,
@@ -210,7 +214,7 @@ def group_bursts(
     Parameters
     ----------
     vectors
-        float32, shape (n, d), of unit length, in the order in which they came.
+        Of unit length, shape (n, d), in the order in which they came.
     bounds
         The least cosine of each row with the representative that it joins, (n,) or one for all;
         `BurstRule.bounds` gives it.
@@ -226,7 +230,7 @@ def group_bursts(
     ClusteringError
         For NaN, a bound that is not a cosine, or groups that have no representative.
     """
-    rows = checked(vectors)
+    rows = sound(vectors)
     n = len(rows)
     least = np.broadcast_to(np.asarray(bounds, np.float64), (n,))
     if not ((least >= -1) & (least <= 1)).all():
@@ -238,10 +242,13 @@ def group_bursts(
         if grouped.size and (grouped.max() >= n or (found[grouped] != grouped).any()):
             raise ClusteringError("a burst group has no representative; make the groups again")
     waiting = np.flatnonzero(found < 0)
-    pairs = _Pairs(rows, least, _projected(rows) if on_axes is None else on_axes)
+    if on_axes is None:
+        on_axes = _projected(rows, _principal_axes(rows, _FINE))
+    pairs = _Pairs(rows, least, on_axes)
     pairs.add(np.unique(found[found >= 0]))
     for start in range(0, len(waiting), _BLOCK):
         block = waiting[start : start + _BLOCK]
+        pairs.take(block)
         best, chosen = _best(len(block), *pairs.near(block))
         later, starts = pairs.inside(block)
         for place, row in enumerate(block):
@@ -279,7 +286,7 @@ class _Pairs:
     A projection onto orthonormal axes brings no two rows further apart: none is missed.
     """
 
-    def __init__(self, rows: Vectors, least: NDArray[np.float64], fine: Vectors) -> None:
+    def __init__(self, rows: Rows, least: NDArray[np.float64], fine: Vectors) -> None:
         self._rows = rows
         self._least = least
         self._fine = fine
@@ -303,6 +310,10 @@ class _Pairs:
         coarse = self._fine[rows, : self._axes]
         self._standing[places], self._coarse[places] = rows, _beside(coarse, _squares(coarse), 1)
         self._ends += np.bincount(cells, minlength=self._cells.count)
+
+    def take(self, block: NDArray[np.int64]) -> None:
+        """The block whose rows are looked at from now on."""
+        self._mine = self._rows[block]
 
     def near(
         self, block: NDArray[np.int64]
@@ -359,8 +370,8 @@ class _Pairs:
             mine = block[ours]
             left = _squares(self._fine[mine] - self._fine[theirs]) <= self._radius[mine]
             ours, theirs = ours[left], theirs[left]
-            for first in range(0, len(ours), _BLOCK):
-                near = slice(first, first + _BLOCK)
+            for first in range(0, len(ours), _PAIRS):
+                near = slice(first, first + _PAIRS)
                 found.append(self._cosines(block, ours[near], theirs[near]))
         near_places, near_others, cosines = (
             np.concatenate(one) for one in zip(*found, strict=True)
@@ -370,7 +381,8 @@ class _Pairs:
     def _cosines(
         self, block: NDArray[np.int64], places: NDArray[np.int64], others: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        mine, theirs = self._rows[block[places]], self._rows[others]
+        once, again = np.unique(others, return_inverse=True)
+        mine, theirs = self._mine[places], self._rows[once][again]
         least = self._least[block[places]]
         likely = np.einsum("ij,ij->i", mine, theirs) >= least - _SLACK
         # A pair's cosine must not depend on what it is computed beside, as it does in a product of
@@ -466,12 +478,17 @@ def _beside(
     return found
 
 
-def _projected(rows: Vectors) -> Vectors:
-    """The rows on principal axes of a sample, the widest first, float32 (n, q)."""
-    return np.ascontiguousarray(rows @ _principal_axes(rows, _FINE).T, dtype=np.float32)
+def _projected(rows: Rows, axes: NDArray[np.float32]) -> Vectors:
+    """The rows on axes, float32 (n, q)."""
+    found = np.empty((len(rows), len(axes)), np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        np.matmul(rows[part], axes.T, out=found[part])
+    return found
 
 
-def _principal_axes(rows: Vectors, count: int) -> NDArray[np.float32]:
+def _principal_axes(rows: Rows, count: int) -> NDArray[np.float32]:
+    """Principal axes of a sample, the widest first, orthonormal rows (q, d)."""
     from sklearn.utils.extmath import randomized_svd
 
     sample = rows[:: -(-len(rows) // _AXES_ROWS)]

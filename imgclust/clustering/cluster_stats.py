@@ -11,18 +11,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.faiss_kmeans import Vectors, checked, nearest, squared_distances
+from imgclust.clustering.faiss_kmeans import (
+    Vectors,
+    checked,
+    nearest,
+    sound,
+    squared_distances,
+)
 from imgclust.clustering.kmeans import fit, settle
+from imgclust.vectors import Rows
+
+_BLOCK = 5_000  # members at a time
 
 
 def _directions(vectors: NDArray[Any]) -> tuple[Vectors, Vectors]:
     """Members at unit length and the unit vector of their mean (zero vectors stay zero)."""
-    rows = checked(vectors)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    units = np.asarray(rows / np.where(lengths > 0, lengths, 1), dtype=np.float32)
-    mean = units.mean(axis=0, dtype=np.float64)
-    length = float(np.linalg.norm(mean))
-    return units, np.asarray(mean / (length or 1.0), dtype=np.float32)
+    units = _units(checked(vectors).copy())
+    return units, _direction(units.sum(axis=0, dtype=np.float64))
+
+
+def _units(rows: Vectors) -> Vectors:
+    """The rows at unit length, where they lie."""
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    np.divide(rows, np.where(lengths > 0, lengths, 1)[:, np.newaxis], out=rows)
+    return rows
+
+
+def _direction(total: NDArray[np.float64]) -> Vectors:
+    return np.asarray(total / (float(np.linalg.norm(total)) or 1.0), dtype=np.float32)
 
 
 def medoid(vectors: NDArray[Any]) -> int:
@@ -43,11 +59,24 @@ def coherence(vectors: NDArray[Any]) -> float:
     return medoid_and_coherence(vectors)[1]
 
 
-def medoid_and_coherence(vectors: NDArray[Any]) -> tuple[int, float]:
-    """Both of them, in one pass."""
-    units, centre = _directions(vectors)
-    cosines = units @ centre
-    return int(np.argmax(cosines)), float(min(1.0, cosines.mean(dtype=np.float64)))
+def medoid_and_coherence(
+    vectors: Rows, members: NDArray[np.int64] | None = None
+) -> tuple[int, float]:
+    """Both of them, of all rows or of those at `members`; the medoid is a place among these.
+
+    Of a large cluster a block at a time is taken, twice.
+    """
+    rows = sound(vectors)
+    where = np.arange(len(rows)) if members is None else members
+    blocks = [where[start : start + _BLOCK] for start in range(0, len(where), _BLOCK)]
+    total = np.zeros(rows.shape[1])
+    for block in blocks:
+        units = _units(rows[block])
+        total += units.sum(axis=0, dtype=np.float64)
+    centre = _direction(total)
+    cosines = [(units if len(blocks) == 1 else _units(rows[block])) @ centre for block in blocks]
+    found = np.concatenate(cosines)
+    return int(np.argmax(found)), float(min(1.0, found.mean(dtype=np.float64)))
 
 
 def representatives(vectors: NDArray[Any], count: int = 9, *, seed: int = 0) -> tuple[int, ...]:

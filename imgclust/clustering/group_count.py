@@ -14,15 +14,15 @@ drawn: neither a sweep's range nor the order of the rows has a say.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.faiss_kmeans import Vectors, checked
+from imgclust.clustering.faiss_kmeans import Vectors, sound
 from imgclust.clustering.k_sweep import sweep
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
+from imgclust.vectors import Rows
 
 # On fewer axes groups lie over each other, on more the ratio is flat: chosen on four labelled sets.
 _AXES = (16, 20, 24)
@@ -66,7 +66,7 @@ class GroupCount:
 
 
 def estimate_group_count(
-    vectors: NDArray[Any],
+    vectors: Rows,
     keys: NDArray[np.int64],
     *,
     rows: NDArray[np.int64] | None = None,
@@ -79,7 +79,7 @@ def estimate_group_count(
     Parameters
     ----------
     vectors
-        Embeddings, float32, shape (n, d).
+        Embeddings, shape (n, d).
     keys
         Of their contents, int64 (n,), drawn from a hash: the rows are those with the least keys,
         at most 2,000, so that few of them change when a collection grows.
@@ -97,7 +97,7 @@ def estimate_group_count(
     StoppedError
         When `stop` was set.
     """
-    matrix = checked(vectors)
+    matrix = sound(vectors)
     if len(keys) != len(matrix):
         raise ClusteringError(f"{len(keys)} keys do not fit {len(matrix)} rows")
     used = np.arange(len(keys)) if rows is None else rows

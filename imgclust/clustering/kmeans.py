@@ -17,7 +17,7 @@ from imgclust.clustering.faiss_kmeans import (
     refine,
     squared_distances,
 )
-from imgclust.clustering.local_search import judged, swapped
+from imgclust.clustering.local_search import swapped
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
 
@@ -64,8 +64,8 @@ _MOST_ROUNDS = 10
 _TOLERANCE = 1e-4
 _DISTINCT = "distinct embedding", "distinct embeddings"
 _SEEDING_ROWS = 20_000
-# Of more rows, and more for each cluster, a sample says which swaps are worth it.
-_SWAP_ROWS, _SWAP_SHARE = 20_000, 200
+# Of more rows, and more for each cluster, a sample comes first.
+_SAMPLE_ROWS, _SAMPLE_SHARE = 20_000, 200
 _REPAIRS = 20
 
 
@@ -192,12 +192,24 @@ def fit(
         centroids = seeding(used, min(k, n), seed=seed, beside=given)
     held = len(given)
     centroids = np.concatenate([given, centroids])
+    # Of many rows a sample says where the centroids belong; all of them where exactly.
+    most = max(_SAMPLE_ROWS, _SAMPLE_SHARE * len(centroids))
+    some = used
+    if start is None and len(used) > most:
+        picked = np.random.default_rng(seed).choice(len(used), most, replace=False)
+        some = np.ascontiguousarray(used[np.sort(picked)])
     if k:
         centroids = _iterate(
-            used, centroids, seed=seed, gpu=gpu, fixed=held, progress=progress, stop=stop
+            some, centroids, seed=seed, gpu=gpu, fixed=held, progress=progress, stop=stop
         )
     if start is None:
-        centroids = _swapped(used, centroids, seed=seed, gpu=gpu, stop=stop, fixed=held)
+        centroids = swapped(
+            some, centroids, iterations=_ROUND, seed=seed, gpu=gpu, stop=stop, fixed=held
+        )
+    if k and some is not used:
+        centroids = _iterate(
+            used, centroids, seed=seed, gpu=gpu, fixed=held, progress=silent, stop=stop
+        )
     centroids, assigned, squared = settle(rows, centroids, gpu=gpu, fixed=held)
     return Fit.of(centroids, assigned, squared, asked_k=held + k, notes=tuple(notes))
 
@@ -281,30 +293,6 @@ def _iterate(
             break
     progress("k-means", _MOST_ROUNDS * _ROUND, _MOST_ROUNDS * _ROUND)
     return centroids
-
-
-def _swapped(
-    vectors: Vectors,
-    centroids: Vectors,
-    *,
-    seed: int,
-    gpu: bool,
-    stop: StopFlag | None,
-    fixed: int,
-) -> Vectors:
-    """Centroids after swaps, see `swapped`; of many rows a sample says which are worth it."""
-    most = max(_SWAP_ROWS, _SWAP_SHARE * len(centroids))
-    if len(vectors) <= most:
-        return swapped(
-            vectors, centroids, iterations=_ROUND, seed=seed, gpu=gpu, stop=stop, fixed=fixed
-        )
-    picked = np.random.default_rng(seed).choice(len(vectors), most, replace=False)
-    some = np.ascontiguousarray(vectors[np.sort(picked)])
-    found = swapped(some, centroids, iterations=_ROUND, seed=seed, gpu=gpu, stop=stop, fixed=fixed)
-    if found is centroids:
-        return centroids
-    found = _iterate(vectors, found, seed=seed, gpu=gpu, fixed=fixed, progress=silent, stop=stop)
-    return min(centroids, found, key=lambda one: judged(vectors, one, gpu)[1])
 
 
 def settle(

@@ -13,6 +13,7 @@ from imgclust.catalog.catalog import Catalog
 from imgclust.clustering.burst_groups import BurstRule, Representatives, burst_rule, group_bursts
 from imgclust.errors import ClusteringError
 from imgclust.failpoints import passing
+from imgclust.vectors import Rows
 
 Vectors = npt.NDArray[np.float32]
 
@@ -22,7 +23,7 @@ _GROWN = 1.5
 # Groups written, and arrivals followed, in one transaction.
 _CHUNK = 5_000
 _FOLLOWED = 250
-_BLOCK = 5_000
+_BLOCK = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +51,7 @@ class Bursts:
     places: npt.NDArray[np.float16] | None = None
 
 
-def bursts_of(
-    catalog: Catalog, keys: npt.NDArray[np.int64], rows: Vectors, *, recipe: str
-) -> Bursts:
+def bursts_of(catalog: Catalog, keys: npt.NDArray[np.int64], rows: Rows, *, recipe: str) -> Bursts:
     """The groups of contents (n,), ascending, with embeddings (n, d) of unit length.
 
     Those that are stored stay, as long as their representative is there.
@@ -78,11 +77,14 @@ def bursts_of(
     fresh = np.flatnonzero(known < 0)
     if not fresh.size and not renewed:
         return Bursts(known, rule, number, fresh)
-    bounds = np.ones(n)
-    for start in range(0, len(fresh), _BLOCK):
-        part = fresh[start : start + _BLOCK]
-        bounds[part] = rule.bounds(rows[part])
-    on_axes = rule.on_axes(rows)
+    bounds, on_axes = np.ones(n), np.empty((n, len(rule.axes)), np.float32)
+    new = known < 0
+    for start in range(0, n, _BLOCK):  # of each row once: it is converted
+        part = slice(start, start + _BLOCK)
+        block = rows[part]
+        on_axes[part] = rule.on_axes(block)
+        if new[part].any():
+            bounds[part][new[part]] = rule.bounds(block[new[part]])
     leaders = group_bursts(rows, bounds=bounds, known=known, on_axes=on_axes)
     halved = on_axes.astype(np.float16)
     if renewed:
@@ -105,7 +107,7 @@ def _places(keys: npt.NDArray[np.int64], wanted: npt.NDArray[np.int64]) -> npt.N
     return np.where(keys[rows] == wanted, rows, -1)
 
 
-def _let_go(rows: Vectors, known: npt.NDArray[np.int64], rule: BurstRule) -> None:
+def _let_go(rows: Rows, known: npt.NDArray[np.int64], rule: BurstRule) -> None:
     """Members that by another rule are not near enough have no group any more."""
     members = np.flatnonzero((known >= 0) & (known != np.arange(len(known))))
     for start in range(0, len(members), _BLOCK):

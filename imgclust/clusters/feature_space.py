@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,16 @@ from imgclust.config import Settings
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
 from imgclust.projection.classic import fit_classic
-from imgclust.projection.half_white import HalfWhiteProjection, SmoothedProjection
-from imgclust.projection.pca import PcaProjection, fit_pca, refreshed, to_unit_length
-from imgclust.projection.storage import projection_from_bytes
+from imgclust.projection.half_white import (
+    HalfWhiteProjection,
+    SmoothedProjection,
+    projection_from_bytes,
+)
+from imgclust.projection.pca import PcaProjection, fit_pca, refreshed
 from imgclust.projection.tsne import TsneProjection, fit_tsne
+from imgclust.vectors import Rows, UnitRows, to_unit_length
+
+_Number = TypeVar("_Number", bound=np.floating[Any])
 
 # Fewer contents are fitted again in the same time, and then the axes depend on them alone.
 LEAST_CONTENTS = 5_000
@@ -132,7 +138,7 @@ class Space:
     name: str
     keys: npt.NDArray[np.int64]
     points: Vectors
-    vectors: Vectors
+    vectors: Rows
     counts: npt.NDArray[np.int64]
     sequence: int
     settings: Mapping[str, Any]
@@ -217,56 +223,24 @@ def build(
     ClusteringError
         When there is no content, or an embedding holds NaN.
     """
-    with catalog.snapshot():
-        sequence = catalog.contents.sequence()
-        counts = catalog.images.counts_by_content()
-    keys, vectors = catalog.contents.all_embeddings(recipe)
-    # What came while they were read is assigned like every other arrival.
-    late = np.isin(keys, catalog.contents.added_between(sequence, catalog.contents.sequence()))
-    if late.any():
-        keys, vectors = keys[~late], vectors[~late]
-    if not len(keys):
-        raise ClusteringError("there are no embeddings to cluster")
-    must_be_numbers(catalog, keys, vectors)
-    images = np.array([counts.get(int(key), 0) for key in keys], np.int64)
+    if name == "smoothed":
+        return _build_smoothed(
+            catalog,
+            recipe=recipe,
+            settings=settings,
+            seed=seed,
+            keep=keep,
+            progress=progress,
+            stop=stop,
+        )
     chosen, rules = settings_of(name, settings, seed), settings.clustering
+    keys, vectors, images, sequence = _contents(catalog, catalog.contents.all_embeddings, recipe)
+    must_be_numbers(catalog, keys, vectors)
     rows = vectors if chosen["standardise"] else to_unit_length(vectors)
     space = Space(name, keys, rows, rows, images, sequence, chosen, None)
     if name == "embedding":
         return space
     kept = catalog.sweeps.newest(name)
-    if name == "smoothed":
-        pairs, clusters = _together(catalog, keys)
-        if pairs:  # what they draw together is another space
-            answers = hashlib.sha256(repr((clusters, pairs)).encode()).hexdigest()[:16]
-            space = replace(space, settings={**chosen, "together": answers})
-        bursts = burst_store.bursts_of(catalog, keys, rows, recipe=recipe)
-        if keep:
-            burst_store.keep(catalog, bursts, keys, recipe=recipe, since=sequence)
-        leaders = bursts.leaders
-        del bursts
-        if (last := _smoothed_again(catalog, space, leaders, recipe)) is not None:
-            return last
-        made = fit_smoothed(
-            rows,
-            seed=seed,
-            leaders=leaders,
-            together=pairs,
-            clusters=clusters,
-            progress=progress,
-            stop=stop,
-        )
-        devices.give_back_memory()
-        # Of equal contents it is the same each time.
-        same = kept is not None and _is_of(kept, space, recipe)
-        return replace(
-            space,
-            points=made.points,
-            projection=made.projection,
-            stored=kept.projection if kept is not None and same else None,
-            leaders=made.leaders,
-            half=made.half,
-        )
     if kept is not None and kept.projection is not None and _is_of(kept, space, recipe):
         # Nothing has changed since the sweep: its projection, and so its centroids, serve.
         projection = load_projection(catalog, kept.projection)
@@ -291,6 +265,78 @@ def build(
             stop=stop,
         )
     return replace(space, points=_points(projection, rows), projection=projection)
+
+
+def _contents(
+    catalog: Catalog,
+    read: Callable[[str], tuple[npt.NDArray[np.int64], npt.NDArray[_Number]]],
+    recipe: str,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[_Number], npt.NDArray[np.int64], int]:
+    """Keys (n,), embeddings (n, d) and numbers of images (n,) at a change, and its number."""
+    with catalog.snapshot():
+        sequence = catalog.contents.sequence()
+        counts = catalog.images.counts_by_content()
+    keys, vectors = read(recipe)
+    # What came while they were read is assigned like every other arrival.
+    now = catalog.contents.sequence()
+    late = np.isin(keys, catalog.contents.added_between(sequence, now))
+    if late.any():
+        keys, vectors = keys[~late], vectors[~late]
+    if not len(keys):
+        raise ClusteringError("there are no embeddings to cluster")
+    images = np.array([counts.get(int(key), 0) for key in keys], np.int64)
+    return keys, vectors, images, sequence
+
+
+def _build_smoothed(
+    catalog: Catalog,
+    *,
+    recipe: str,
+    settings: Settings,
+    seed: int,
+    keep: bool,
+    progress: Progress,
+    stop: StopFlag | None,
+) -> Space:
+    chosen = settings_of("smoothed", settings, seed)
+    read = catalog.contents.stored_embeddings
+    keys, stored, images, sequence = _contents(catalog, read, recipe)
+    rows = UnitRows(stored)
+    must_be_numbers(catalog, keys, rows)
+    kept = catalog.sweeps.newest("smoothed")
+    pairs, clusters = _together(catalog, keys)
+    if pairs:  # what they draw together is another space
+        answers = hashlib.sha256(repr((clusters, pairs)).encode()).hexdigest()[:16]
+        chosen["together"] = answers
+    nothing = np.empty((len(keys), 0), np.float32)
+    space = Space("smoothed", keys, nothing, rows, images, sequence, chosen, None)
+    bursts = burst_store.bursts_of(catalog, keys, rows, recipe=recipe)
+    if keep:
+        burst_store.keep(catalog, bursts, keys, recipe=recipe, since=sequence)
+    leaders = bursts.leaders
+    del bursts
+    if (last := _smoothed_again(catalog, space, leaders, recipe)) is not None:
+        return last
+    made = fit_smoothed(
+        rows,
+        seed=seed,
+        leaders=leaders,
+        together=pairs,
+        clusters=clusters,
+        progress=progress,
+        stop=stop,
+    )
+    devices.give_back_memory()
+    # Of equal contents it is the same each time.
+    same = kept is not None and _is_of(kept, space, recipe)
+    return replace(
+        space,
+        points=made.points,
+        projection=made.projection,
+        stored=kept.projection if kept is not None and same else None,
+        leaders=made.leaders,
+        half=made.half,
+    )
 
 
 def _smoothed_again(
@@ -422,7 +468,7 @@ def unproject(projection: Projection | None, points: Vectors) -> Vectors:
 
 
 def residual_distances(
-    projection: Projection | None, vectors: Vectors, points: Vectors, distances: npt.NDArray[Any]
+    projection: Projection | None, vectors: Rows, points: Vectors, distances: npt.NDArray[Any]
 ) -> npt.NDArray[np.float64]:
     """Distances to centroids as they are before the projection, float64 (n,).
 

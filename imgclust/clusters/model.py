@@ -29,8 +29,7 @@ from imgclust.clusters.feature_space import (
 )
 from imgclust.errors import ClusteringError, ImgclustError
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.projection.half_white import SmoothedProjection
-from imgclust.projection.storage import projection_from_bytes
+from imgclust.projection.half_white import SmoothedProjection, projection_from_bytes
 
 
 class ChangedMeanwhileError(ImgclustError):

@@ -285,8 +285,7 @@ def described(
         if not len(members):
             rows.append(_empty((before or {})[cluster]))
             continue
-        vectors = space.vectors[members]
-        centre, alike = medoid_and_coherence(vectors)
+        centre, alike = medoid_and_coherence(space.vectors, members)
         usual = spread(beforehand[members])
         rows.append(
             DescribedCluster(

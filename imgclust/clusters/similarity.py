@@ -12,8 +12,12 @@ from imgclust.catalog.clusterings import Clustering
 from imgclust.clustering.burst_groups import burst_rule, group_bursts
 from imgclust.clusters.feature_space import Space, Vectors, unit
 from imgclust.errors import ClusteringError
-from imgclust.projection.half_white import LEAST_DIFFERENT, SimilarityProjection, fit_similarity
-from imgclust.projection.storage import similarity_from_bytes
+from imgclust.projection.half_white import (
+    LEAST_DIFFERENT,
+    SimilarityProjection,
+    fit_similarity,
+    similarity_from_bytes,
+)
 
 # Contents that the axes are fitted on: more hardly change them. Fewer where near copies have to be
 # found first, which takes more than anything else.
@@ -101,7 +105,7 @@ def fit_and_pack(catalog: Catalog, space: Space, *, recipe: str, seed: int) -> b
         chosen = chosen[np.sort(picked)]
     rows = space.vectors
     if leaders is None:
-        rows = rows if len(chosen) == len(rows) else rows[chosen]
+        rows = rows[:] if len(chosen) == len(rows) else rows[chosen]
         if space.settings.get("standardise"):
             rows = unit(rows)
         chosen = np.unique(group_bursts(rows, bounds=burst_rule(rows).bounds(rows)))

@@ -30,7 +30,7 @@ from imgclust.projection.half_white import (
     SmoothedProjection,
     fit_half_white,
 )
-from imgclust.projection.pca import to_unit_length
+from imgclust.vectors import Rows, to_unit_length
 
 Vectors = npt.NDArray[np.float32]
 
@@ -67,7 +67,7 @@ class SmoothedSpace:
 
 
 def fit_smoothed(
-    rows: Vectors,
+    rows: Rows,
     *,
     seed: int,
     leaders: npt.NDArray[np.int64] | None = None,
@@ -151,7 +151,7 @@ def stored_points(projection: SmoothedProjection, leaders: npt.NDArray[np.int64]
 
 def distances_alone(
     projection: SmoothedProjection,
-    rows: Vectors,
+    rows: Rows,
     centroids: Vectors,
     *,
     leaders: npt.NDArray[np.int64] | None,

@@ -199,7 +199,8 @@ def _must_differ(group: Group, cluster: int) -> None:
     images = group.sizes[cluster]
     if images == 1:
         raise NothingThereError(f"cluster {cluster} has one image; there is nothing to split")
-    if (group.space.vectors == group.space.vectors[0]).all():
+    vectors = group.space.vectors[:]
+    if (vectors == vectors[0]).all():
         raise NothingThereError(
             f"the {images} images of cluster {cluster} have identical embeddings; "
             "there is nothing to split"

@@ -1,7 +1,7 @@
 """Half whitening, and similarity: the cosine after it, and how rare that is in a collection.
 
 Also the smoothed space: half-whitened directions averaged over their neighbours, which places
-arrivals among them.
+arrivals among them. And every kind of projection as it is read back from bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError
-from imgclust.projection.pca import Vectors, checked, packed, to_unit_length
+from imgclust.projection.pca import PcaProjection, checked, packed, sound, unpacked
+from imgclust.projection.tsne import TsneProjection
+from imgclust.vectors import Rows, to_unit_length
 
 AXES = 256
 # The axes of more rows are hardly others.
@@ -92,7 +94,7 @@ class HalfWhiteProjection:
 
 
 def fit_half_white(
-    vectors: NDArray[Any],
+    vectors: Rows,
     *,
     dims: int = AXES,
     rows: NDArray[np.int64] | None = None,
@@ -107,7 +109,7 @@ def fit_half_white(
     Parameters
     ----------
     vectors
-        float32, shape (n, d).
+        Shape (n, d).
     dims
         Axes to keep; at most half the number of rows that count, and d.
     rows
@@ -123,7 +125,7 @@ def fit_half_white(
     ClusteringError
         For no rows, NaN or dims < 1.
     """
-    matrix = checked(vectors)
+    matrix = sound(vectors)
     if dims < 1:
         raise ClusteringError(f"dims = {dims} leaves nothing; use 1 or more")
     used = np.arange(len(matrix)) if rows is None else np.asarray(rows, np.int64)
@@ -152,7 +154,7 @@ def fit_half_white(
 
 
 def _by_values(
-    matrix: Vectors,
+    matrix: Rows,
     used: NDArray[np.int64],
     mean: NDArray[np.float32],
     count: int,
@@ -178,7 +180,7 @@ def _by_values(
 
 
 def _by_rows(
-    matrix: Vectors, used: NDArray[np.int64], mean: NDArray[np.float32], count: int
+    matrix: Rows, used: NDArray[np.int64], mean: NDArray[np.float32], count: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The same from the products of the rows (n, n), which are fewer."""
     from scipy.linalg import eigh
@@ -329,7 +331,7 @@ class SimilarityProjection:
 
 
 def fit_similarity(
-    vectors: NDArray[Any],
+    vectors: Rows,
     *,
     rows: NDArray[np.int64] | None = None,
     half: HalfWhiteProjection | None = None,
@@ -340,7 +342,7 @@ def fit_similarity(
     Parameters
     ----------
     vectors
-        float32, shape (n, d), of unit length, one of each group of near copies.
+        Of unit length, shape (n, d), one of each group of near copies.
     rows
         Positions of the rows that count, ascending; all by default.
     half
@@ -353,7 +355,7 @@ def fit_similarity(
     ClusteringError
         For fewer than 20 rows, or NaN.
     """
-    matrix = checked(vectors)
+    matrix = sound(vectors)
     picked = np.arange(len(matrix)) if rows is None else np.asarray(rows, np.int64)
     if len(picked) < LEAST_DIFFERENT:
         raise ClusteringError(f"{len(picked)} images are too few to measure similarity")
@@ -372,3 +374,34 @@ def fit_similarity(
     # At most one pair in n is above.
     limits = [pairs[len(pairs) - len(pairs) // n] for n in said]
     return SimilarityProjection(half, np.array(limits, np.float32))
+
+
+def projection_from_bytes(blob: bytes) -> PcaProjection | SmoothedProjection | TsneProjection:
+    """Read what `to_bytes` wrote; nothing is unpickled.
+
+    Raises
+    ------
+    ClusteringError
+        When the bytes are not a projection, damaged, or of a newer format.
+    """
+    kind, arrays = unpacked(blob)
+    try:
+        if kind == PcaProjection.kind:
+            return PcaProjection.of(arrays)
+        if kind == TsneProjection.kind:
+            return TsneProjection.of(arrays)
+        if kind == SmoothedProjection.kind:
+            return SmoothedProjection.of(arrays)
+    except KeyError as problem:
+        raise ClusteringError(
+            f"the stored projection lacks {problem}; cluster again to replace it"
+        ) from problem
+    raise ClusteringError(f"the stored projection is of unknown kind {kind!r}; update imgclust")
+
+
+def similarity_from_bytes(blob: bytes) -> SimilarityProjection:
+    """Read what a `SimilarityProjection` wrote; raises as `projection_from_bytes`."""
+    kind, arrays = unpacked(blob)
+    if kind != SimilarityProjection.kind or not {"mean", "axes", "learnt", "limits"} <= set(arrays):
+        raise ClusteringError("the stored similarity is damaged; cluster again to replace it")
+    return SimilarityProjection.of(arrays)
