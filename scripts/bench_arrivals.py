@@ -47,8 +47,8 @@ def parts_of(photos: list[Path], count: int, folder: Path) -> list[Path]:
             width, height = whole.size
             share = random.uniform(0.6, 0.9)
             left, top = random.uniform(0, 1 - share, 2)
-            box = left * width, top * height, (left + share) * width, (top + share) * height
-            one = whole.convert("RGB").crop(tuple(map(int, box)))
+            right, bottom = (left + share) * width, (top + share) * height
+            one = whole.convert("RGB").crop((left * width, top * height, right, bottom))
         found.append(folder / f"{len(found):05}.jpg")
         one.save(found[-1], quality=85)
     return found
