@@ -19,6 +19,8 @@ _INSTALL = (
 
 
 _CPU_QUOTA = "/sys/fs/cgroup/cpu.max"
+# A module of C is listed once its libraries are loaded.
+_WITH_BLAS = frozenset({"numpy", "scipy.linalg._fblas", "faiss"})
 _NVIDIA_DRIVER = "/proc/driver/nvidia/version"
 
 
@@ -68,7 +70,8 @@ class _OneBlasThread:
         with self._lock:
             self._within += 1
             if self._within == 1:
-                self._limit = _thread_pools().limit(limits=1, user_api="blas")
+                loaded = frozenset(_WITH_BLAS & sys.modules.keys())
+                self._limit = _thread_pools(loaded).limit(limits=1, user_api="blas")
 
     def __exit__(self, *_: object) -> None:
         with self._lock:
@@ -80,9 +83,12 @@ class _OneBlasThread:
 one_blas_thread = _OneBlasThread()
 
 
-@functools.cache
-def _thread_pools() -> Any:
-    """The libraries with threads that are loaded now; finding them takes milliseconds."""
+@functools.lru_cache(maxsize=1)
+def _thread_pools(loaded: frozenset[str]) -> Any:
+    """The libraries with threads that are loaded now; finding them takes milliseconds.
+
+    `loaded` are the modules of `_WITH_BLAS` that are: another one brings an OpenBLAS of its own.
+    """
     from threadpoolctl import ThreadpoolController  # comes with scikit-learn
 
     return ThreadpoolController()

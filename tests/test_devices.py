@@ -197,3 +197,29 @@ def test_it_runs_on_linux_and_macos(monkeypatch: pytest.MonkeyPatch) -> None:
     for platform in ("linux", "darwin"):
         monkeypatch.setattr(sys, "platform", platform)
         assert devices.unsupported() is None
+
+
+def test_openblas_that_is_loaded_later_is_held_to_one_thread_too() -> None:
+    code = """
+import numpy, scipy, threadpoolctl
+from imgclust import devices
+with devices.one_blas_thread:
+    pass
+import scipy.linalg
+with devices.one_blas_thread:
+    rows = threadpoolctl.threadpool_info()
+print([one["num_threads"] for one in rows if "scipy" in one["filepath"] + one["prefix"]])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "OPENBLAS_NUM_THREADS": "3",
+            "PYTHONPATH": str(Path(imgclust.__file__).parents[1]),
+        },
+    )
+    found = [int(one) for one in done.stdout.strip("[] \n").split(",")]
+    assert found, done.stderr
+    assert set(found) == {1}, done.stdout
