@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from imgclust.clustering.burst_groups import burst_rule, group_bursts
+from imgclust.clustering.burst_groups import burst_rule, group_bursts, sampled_rule
 from imgclust.errors import ClusteringError
 
 
@@ -133,6 +133,16 @@ def test_the_bound_follows_how_alike_different_rows_are() -> None:
     bounds = burst_rule(narrow).bounds(narrow)
     assert 0.985 < bounds.min() <= bounds.max() < 1
     assert len(np.unique(group_bursts(narrow, bounds=bounds))) == 400
+
+
+def test_the_rule_of_a_sample_is_made_once() -> None:
+    rows, _ = bursts()
+    rule = sampled_rule(rows)
+    assert np.array_equal(rule.bounds(rows), burst_rule(rows).bounds(rows))
+    assert sampled_rule(rows.copy()) is rule
+    others = rows[::-1].copy()
+    assert sampled_rule(others) is not rule
+    assert np.array_equal(sampled_rule(others).bounds(rows), burst_rule(others).bounds(rows))
 
 
 def test_a_flood_moves_nobodys_bound() -> None:

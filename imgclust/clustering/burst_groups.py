@@ -13,6 +13,7 @@ changes its group because of what comes later.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import zipfile
 from dataclasses import dataclass
@@ -130,6 +131,19 @@ def burst_rule(vectors: Rows) -> BurstRule:
     # As it is stored, so that it says the same now and later.
     different = different.astype(np.float16).astype(np.float32)
     return BurstRule(different, axes)
+
+
+def sampled_rule(sample: NDArray[np.float32]) -> BurstRule:
+    """The rule of a small sample, kept for the next time that it is asked for.
+
+    A correction needs it, and most of the time that a correction takes is spent on it.
+    """
+    return _rule_of(sample.tobytes(), sample.shape[1])
+
+
+@functools.lru_cache(maxsize=2)
+def _rule_of(content: bytes, dims: int) -> BurstRule:
+    return burst_rule(np.frombuffer(content, np.float32).reshape(-1, dims))
 
 
 class Representatives:

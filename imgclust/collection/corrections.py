@@ -496,7 +496,7 @@ class Corrections:
 
     def near_copies(self, contents: Sequence[int]) -> NearCopies:
         """For each content from which cosine on another is a near copy of it, and those there."""
-        from imgclust.clustering.burst_groups import burst_rule
+        from imgclust.clustering.burst_groups import sampled_rule
 
         catalog, recipe = self._catalog, self._context.recipe
         live = self._context.catalog_index().index
@@ -506,7 +506,7 @@ class Corrections:
             if not known:
                 return {}
             sample = keys[:: max(1, -(-len(keys) // _SAMPLE))]
-            rule = burst_rule(_unit(catalog.contents.embeddings(sample, recipe)))
+            rule = sampled_rule(_unit(catalog.contents.embeddings(sample, recipe)))
             rows = _unit(catalog.contents.embeddings(known, recipe))
         bounds = rule.bounds(rows)
         near = live.search(rows, min(_COPIES + 1, len(live)))
