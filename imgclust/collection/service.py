@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from imgclust.catalog.details import Facts
@@ -39,8 +40,9 @@ SHOWN = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": 
 _PREVIEW_PX = 1600
 # How often the index is compared with a catalog that changes meanwhile.
 _TRIES = 5
-# Pictures of a cluster on the wall, and clusters whose representatives are chosen for one page.
-_ON_WALL, _CHOSEN = 4, 4
+# Pictures of a cluster on the wall, and members (at most so many of a cluster are looked at) among
+# whom representatives are chosen for one page.
+_ON_WALL, _CHOSEN, _LOOKED_AT = 4, 1200, 300
 ORDERS = ("distance", "newest", "oldest", "taken", "name")
 # A picture that is sent in: no larger than this.
 MOST_BYTES, _MOST_PIXELS = 64 << 20, 100_000_000
@@ -319,8 +321,10 @@ class Service:
         shown = {one: catalog.assignments.representatives(clustering.id, one) for one in ids}
         # Choosing them takes long: a page waits for some, and shows the nearest of the others.
         none = [one for one in ids if sizes.get(one) and not shown[one]]
-        shown |= all_representatives(catalog, clustering.id, none[:_CHOSEN], clustering.recipe)
-        for one in none[_CHOSEN:]:
+        work = accumulate(min(sizes[one], _LOOKED_AT) for one in none)
+        now = max(1, sum(members <= _CHOSEN for members in work))
+        shown |= all_representatives(catalog, clustering.id, none[:now], clustering.recipe)
+        for one in none[now:]:
             nearest = catalog.assignments.images_with_distances(clustering.id, one, limit=_ON_WALL)
             shown[one] = list(dict.fromkeys(content for _, _, content, _, _ in nearest))
         names, frozen = catalog.clusterings.names(), catalog.clusterings.frozen()
