@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx2
@@ -151,6 +152,39 @@ def test_the_wall_waits_for_few_clusters(
             counted = "SELECT count(DISTINCT cluster) FROM representatives"
             kept.append(catalog._connection.execute(counted).get)
     assert kept == [1, 2, 3, 4, 5, 5]
+
+
+def test_small_clusters_show_the_same_pictures_from_the_first_page_on(
+    ready: Path, index: Path, api: TestClient, run: Run
+) -> None:
+    assert run("cluster", "-k", "6", "-y").code == 0
+    with Catalog(index / "default" / "catalog.sqlite3") as catalog, catalog.transaction():
+        catalog._connection.execute("DELETE FROM representatives")
+    first, second = (
+        re.findall(r"/images/(\d+)/thumbnail", api.get("/c/default/", headers=PAGE).text)
+        for _ in range(2)
+    )
+    assert len(first) > 6
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("images", "pending", "words"),
+    [
+        (19, 0, "They are made when 20 images are in;"),
+        (20, 5, "They are made as soon as all files are read"),
+        (20, 0, "They are about to be made;"),
+    ],
+)
+def test_the_first_page_says_when_clusters_are_made(
+    images: int, pending: int, words: str, monkeypatch: pytest.MonkeyPatch, api: TestClient
+) -> None:
+    shown = SimpleNamespace(images=images, pending=pending)
+    monkeypatch.setattr("imgclust.collection.Collection.standing", lambda _: shown)
+    monkeypatch.setattr("imgclust.collection.service.Service.wall", lambda _: ())
+    text = api.get("/c/default/", headers=PAGE).text
+    assert f"{images} images in 0 clusters" in text
+    assert f"No clusters yet. {words}" in text
 
 
 def test_a_folder_that_is_away_makes_no_long_page(
@@ -368,7 +402,7 @@ def test_one_image_is_corrected_on_its_page(browser: Browser, address: str) -> N
     assert "most similar images" in visit.page.locator(".facts").inner_text()
     keys = visit.page.keyboard
     keys.press("m")
-    visit.page.locator("#ask-which select").select_option(index=0)
+    visit.page.locator("#ask-which input[type=radio]").first.check()
     visit.page.get_by_role("button", name="OK").click()
     visit.page.wait_for_selector("text=A person put it into")
     cluster = httpx2.get(f"{address}{HERE}/images/{image}").json()["cluster"]
@@ -408,7 +442,7 @@ def test_more_like_several_and_back(browser: Browser, address: str) -> None:
     until(lambda: visit.page.locator("#grid li.selected").count() == 3)
     assert visit.page.locator("#count").text_content() == "3 selected"
     with visit.page.expect_download() as got:
-        visit.page.get_by_role("link", name="Export (CSV)").click()
+        visit.page.get_by_role("link", name="Export list (CSV)").click()
     rows = Path(got.value.path()).read_text("utf-8").splitlines()
     assert len(rows) == 1 + httpx2.get(f"{address}{HERE}/clusters/1").json()["size"]
     visit.page.keyboard.press("j")

@@ -145,9 +145,9 @@ def test_the_page_draws_selects_and_lights_up(browser: Browser, index: Path, rea
         assert box is not None
         (left, top), (width, height) = (box["x"], box["y"]), (box["width"], box["height"])
         page.keyboard.press("l")
-        page.mouse.move(left + 2, top + 2)
+        page.mouse.move(left + 6, top + 6)  # its corners are round
         page.mouse.down()
-        for x, y in ((width - 2, 2), (width - 2, height - 2), (2, height - 2), (2, 2)):
+        for x, y in ((width - 2, 2), (width - 2, height - 2), (2, height - 2), (6, 6)):
             page.mouse.move(left + x, top + y, steps=4)
         page.mouse.up()
         until(lambda: page.locator("#count").text_content() == "24 selected")
@@ -172,8 +172,20 @@ def test_the_page_draws_selects_and_lights_up(browser: Browser, index: Path, rea
         finally:
             arrival.unlink()
         page.keyboard.press("0")
+        page.mouse.move(left + width / 2, top - 20)
+        page.wait_for_timeout(300)
+        away = page.evaluate(inked, "over")
+        place = page.evaluate(
+            "(() => { const it = document.querySelector('image-map'); const { x, y } = it.data;"
+            "return it.pixel(x[0], y[0]).map(one => one / it.ratio); })()"
+        )
+        page.mouse.move(left + place[0] + 3, top + place[1] + 3)
+        until(lambda: page.evaluate(inked, "over") > away + 5000)  # its picture, 160 pixels wide
+        hovered = page.evaluate(inked, "over")
+        page.mouse.move(left + width / 2, top - 20)
+        until(lambda: page.evaluate(inked, "over") < hovered - 5000)
         page.keyboard.press("i")
-        page.wait_for_selector("#shown a:has-text('Open image')")
+        page.wait_for_selector("#shown a:has-text('Open picture-')")
         page.locator("#map").focus()
         page.keyboard.press("Enter")
         page.wait_for_url("**/images/*")

@@ -149,6 +149,34 @@ def test_corrections_are_those_of_the_command_line(api: TestClient, run: Run) ->
     assert api.post(f"{HERE}/resume", json={}).status_code == 200
 
 
+def test_an_undo_puts_images_and_what_was_said_of_them_back(api: TestClient) -> None:
+    def homes() -> list[int]:
+        return [api.get(f"{HERE}/images/{one}").json()["cluster"] for one in images]
+
+    def said() -> list[tuple[int, str, int]]:
+        rows = api.get(f"{HERE}/corrections").json()["corrections"]
+        return [(row["image"], row["kind"], row["cluster"]) for row in rows]
+
+    images = [row["id"] for row in api.get(f"{HERE}/clusters/1/images").json()["images"]][:3]
+    api.post(f"{HERE}/clusters/1/move", json={"images": images[:1]})
+    for path, body in (
+        ("clusters/2/move", {"images": images}),
+        ("clusters/1/exclude", {"images": images[1:]}),
+        ("clusters", {"name": "beach", "images": images}),
+    ):
+        done = api.post(f"{HERE}/{path}", json=body).json()
+        assert homes() != [1, 1, 1]
+        wanted = {name: done[name] for name in ("kind", "cluster", "images", "corrections")}
+        unname = path == "clusters"
+        answer = api.post(f"{HERE}/corrections/undo", json=wanted | {"unname": unname})
+        assert answer.status_code == 200, answer.text
+        assert homes() == [1, 1, 1], path
+        assert said() == [(images[0], "in", 1)], path
+    assert "beach" not in [row["name"] for row in api.get(f"{HERE}/clusters").json()["clusters"]]
+    unknown = {"kind": "in", "cluster": 1, "images": [], "corrections": []}
+    assert api.post(f"{HERE}/corrections/undo", json=unknown).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("path", "body", "command"),
     [

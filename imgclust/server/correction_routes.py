@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -25,6 +25,8 @@ from imgclust.server.site import slow
 from imgclust.wording import printable
 
 router = APIRouter()
+
+_MOMENT_S = 2.0
 
 Images = Annotated[
     list[int],
@@ -60,6 +62,25 @@ class Numbers(Body):
     corrections: list[int] = Field(
         description="Numbers of corrections.", min_length=1, max_length=10_000, examples=[[3]]
     )
+
+
+class Placed(Body):
+    """An image of a command, as its answer says it."""
+
+    id: int = Field(description="Id of the image.", examples=[42])
+    path: str | None = Field(None, description="Not used.")
+    before: int | None = Field(description="Its cluster before.", examples=[7])
+    after: int | None = Field(description="Its cluster after.", examples=[9])
+
+
+class Undo(Body):
+    """What the answer of `move`, `exclude` or `clusters` said."""
+
+    kind: Literal["in", "not_in"] = Field(description="As in the answer.")
+    cluster: int = Field(description="As in the answer.", examples=[9])
+    images: list[Placed] = Field(description="As in the answer.", min_length=1, max_length=20_000)
+    corrections: list[int] = Field(description="As in the answer.", max_length=20_000)
+    unname: bool = Field(False, description="Take the name of the cluster away: it was made new.")
 
 
 class Reply(Body):
@@ -144,6 +165,40 @@ def take_back(site: Here, name: Name, body: Numbers) -> Response:
     with site.open(name) as collection:
         found = collection.corrections.remove(body.corrections)
         return Documents(document(found, rows="taken_back"))
+
+
+@router.post(
+    "/collections/{name}/corrections/undo", responses=answers(CorrectionRow, rows="taken_back")
+)
+def put_back(site: Here, name: Name, body: Undo) -> Response:
+    """Put images back where they were; what was said of them before counts again.
+
+    `taken_back` are the corrections that end with that.
+    """
+    with site.open(name) as collection:
+        said = collection.corrections
+        rows = {row.id: row for row in said.rows(ended=True)}
+        made = [rows[one].made for one in body.corrections if one in rows]
+        gone = list(said.remove(body.corrections)) if body.kind == "not_in" and made else []
+        # Those that the command replaced ended a moment before its own were made.
+        earlier = {
+            (row.image, row.cluster)
+            for row in rows.values()
+            if (row.kind, row.reason) == ("in", "changed") and made
+            if row.ended is not None and row.ended >= min(made) - _MOMENT_S
+        }
+        homes: dict[tuple[int, bool], list[int]] = {}
+        for one in body.images:
+            if one.before not in (None, one.after):
+                place = one.before, (one.id, one.before) in earlier
+                homes.setdefault(place, []).append(one.id)
+        for (home, stays), images in homes.items():
+            back = said.move(images, to=home, made_by="gallery").corrections
+            if back and not stays:
+                gone += said.remove(back)
+        if body.unname:
+            collection.name_cluster(body.cluster, "")
+        return Documents(document(tuple(gone), rows="taken_back"))
 
 
 @router.get("/collections/{name}/review", responses=answers(Questions, _QUESTIONS))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +14,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from imgclust.collection import News, RootRow, SweepCurve, effective_settings
+from imgclust.collection import ClusterRow, News, RootRow, SweepCurve, effective_settings
 from imgclust.collection.json_documents import document
 from imgclust.errors import NothingThereError
 from imgclust.server.answers import Documents, answers
@@ -136,7 +138,7 @@ def wall(site: Here, name: Name) -> Response:
     with site.open(name) as collection:
         last = collection.service.changes().last
         shown = collection.standing()
-        rows = collection.service.wall()
+        rows = [one for one in collection.service.wall() if one.size or one.name]
         before = collection.service.clusters_before()
     return page(
         "wall.html",
@@ -175,13 +177,18 @@ def cluster(
         next=rows[at + 1] if at + 1 < len(rows) else None,
         title=row.name or f"Cluster {row.id}",
         page_of=shown,
-        others=[one for one in rows if one is not row],
+        others=_targets(rows, but=number),
         orders=_ORDERS,
         order=order,
         since=since,
         until=until,
         **_common(site, name, "cluster", last),
     )
+
+
+def _targets(rows: Iterable[ClusterRow], *, but: int | None = None) -> list[ClusterRow]:
+    """Clusters that images can be moved to: one without images and name is what an undo left."""
+    return [one for one in rows if one.id != but and (one.size or one.name)]
 
 
 @router.get("/c/{name}/images/{image}")
@@ -196,14 +203,16 @@ def _image(site: Site, name: str, image: int) -> Response:
         shown = collection.service.image(image)
         found = collection.query(image, n=_SIMILAR)
         said = collection.service.gallery.said_of(image)
-        rows = () if shown.cluster is None else collection.clusters()
+        rows = [] if shown.cluster is None else list(collection.clusters())
+    near = Counter(one.cluster for one in found.neighbours)
+    rows = sorted(rows, key=lambda one: -near[one.id])  # where similar images are comes first
     return page(
         "image.html",
         image=shown,
         names={one.id: one.name or f"Cluster {one.id}" for one in rows},
         neighbours=found.neighbours,
         said=said,
-        others=[one for one in rows if one.id != shown.cluster],
+        others=_targets(rows, but=shown.cluster),
         **_common(site, name, "image", last),
     )
 
@@ -309,7 +318,7 @@ def map_of_images(site: Here, name: Name) -> Response:
         "map.html",
         overview=overview,
         images=shown.images,
-        others=rows,
+        others=_targets(rows),
         **_common(site, name, "map", last),
     )
 

@@ -25,6 +25,7 @@ export function say(text, { keep = false, fault = false, label, action } = {}) {
 }
 
 // What the page before had to say, and what it did that can be undone.
+export function home(text) { later(text); location.href = `/c/${collection}/`; }
 export function later(text, done = null) { sessionStorage.setItem("imgclust said", JSON.stringify({ text, done })); }
 
 // Above the page, where it covers nothing, until it is closed.
@@ -77,7 +78,7 @@ export async function request(path, body) {
 const steps = JSON.parse(document.body.dataset.steps);
 
 async function finished(job) {
-  const line = say("started", { keep: true });
+  const line = Object.assign(say("started", { keep: true }), { className: "job" });
   try {
     let now = job;
     while (now.state === "running") {
@@ -97,21 +98,19 @@ export function ask(title, field, { value = "", work } = {}) {
   const form = dialog.querySelector("form");
   byId("ask-title").textContent = title;
   byId("ask-why").textContent = "";
-  for (const one of ["text", "which"]) byId(`ask-${one}`).hidden = field !== one;
-  const input = field ? byId(`ask-${field}`).querySelector("input, select") : null;
-  if (field === "text") input.value = value;
-  if (field === "which") input.onkeydown = (event) => {
-    if (event.key === "Enter") { event.preventDefault(); form.requestSubmit(form.querySelector("[value=yes]")); }
-  };
+  for (const one of ["text", "which"]) byId(`ask-${one}`).hidden = byId(`ask-${one}`).disabled = field !== one;
+  const input = field ? byId(`ask-${field}`).querySelector("input") : null;
+  if (field) input.value = value;
+  if (field === "which") { filter(""); input.oninput = () => filter(input.value); }
   dialog.showModal();
   input?.focus();
-  if (field === "text") input.select();
+  input?.select();
   return new Promise((resolve) => {
     let answer = null;
     dialog.onclose = () => resolve(answer);
     form.onsubmit = async (event) => {
       event.preventDefault();
-      const given = event.submitter?.value === "no" ? null : input ? input.value.trim() : true;
+      const given = event.submitter?.value === "no" ? null : field === "which" ? form.elements.which.value : input ? input.value.trim() : true;
       try {
         form.inert = true; // one answer, however fast the keys are
         if (given !== null) await work?.(given);
@@ -122,6 +121,14 @@ export function ask(title, field, { value = "", work } = {}) {
       if (dialog.open) input?.focus();
     };
   });
+}
+
+// Shows the clusters that have this in their name or number, and chooses the first.
+function filter(text) {
+  const [wanted, all] = [text.trim().toLowerCase(), [...document.querySelectorAll("#ask-which label")]];
+  const fits = (one) => one.control.value === wanted || one.textContent.toLowerCase().includes(wanted);
+  const first = all.find((one) => one.control.value === wanted) ?? all.find(fits);
+  for (const one of all) [one.hidden, one.control.checked] = [!fits(one), wanted !== "" && one === first];
 }
 
 // ---- Changes as they come: one connection for all tabs, as browsers open few to one place
@@ -158,7 +165,7 @@ function heard(change) {
   const again = () => location.reload();
   if (change.event === "image_added") return arrived(change);
   if (change.event === "image_removed") return left(change.image);
-  if (["clusters_published", "reset"].includes(change.event)) {
+  if (["clusters_published", "reset"].includes(change.event) && !document.querySelector("#status .job")) { // its own job
     if (byId("reading") && !grid.children.length) return again(); // the first clusters
     offer("The clusters have changed.", "Show them", again);
   } else if (change.event === "cluster_changed" || change.event === "corrections_changed") {
@@ -307,7 +314,7 @@ async function busily(work) {
 
 // What was done, null if it failed. `said` may tell it from that; empty: something else says it.
 export async function change(work, said = "") {
-  const line = say("One moment…", { keep: true });
+  const line = Object.assign(say("One moment…", { keep: true }), { className: "moment" });
   try {
     const done = await busily(work) ?? true;
     const text = typeof said === "function" ? said(done) : said;
@@ -335,24 +342,10 @@ function went(done) {
 export function undoable(text, done) { say(text, { label: "Undo", action: () => unmove(done) }); }
 
 // Where they were; what a person had said of them before counts again.
-async function unmove(done) {
-  const remove = async (corrections) => corrections.length && request("corrections/remove", { corrections });
-  const text = `${several(done.images.length)} moved back`;
-  const work = async () => {
-    if (done.kind !== "in") await remove(done.corrections);
-    const all = (await request("corrections?ended=true")).corrections;
-    const since = Date.parse(all.find((one) => one.id === done.corrections[0])?.made) - 2000; // they ended just before
-    const ended = all.filter((one) => one.kind === "in" && one.reason === "changed" && Date.parse(one.ended) >= since);
-    const stays = (one) => ended.some(({ image, cluster }) => image === one.id && cluster === one.before);
-    for (const home of new Set(done.images.map((one) => one.before))) for (const kept of [true, false]) {
-      const images = done.images.filter((one) => one.before === home && one.after !== home && stays(one) === kept).map(({ id }) => id);
-      if (home === null || !images.length) continue;
-      const { corrections } = await request(`clusters/${home}/move`, { images });
-      if (!kept) await remove(corrections);
-    }
-    later(text);
-  };
-  if (await change(work)) location.reload();
+async function unmove({ kind, cluster: about, images, corrections, fresh: made }) {
+  if (!await change(() => request("corrections/undo", { kind, cluster: about, images, corrections, unname: Boolean(made) }))) return;
+  later(`${several(images.length)} moved back`);
+  location.reload();
 }
 
 const said = JSON.parse(sessionStorage.getItem("imgclust said") ?? "null");
@@ -377,11 +370,19 @@ async function moved(path, body) {
 
 const chosen = () => { if (!ids().length) say("select images first"); return ids(); };
 
-// A new cluster of these images: its name, once it is made.
+// A new cluster of these images; the page is read again, so that more can be moved to it.
 export const fresh = (images) => ask("Name of the new cluster", "text", { async work(name) {
   if (!name) throw new Error("Give the new cluster a name.");
-  await busily(() => request("clusters", { name, images }));
+  const done = await busily(() => request("clusters", { name, images }));
+  later(went(done), { ...done, fresh: true });
+  location.reload();
 } });
+
+// What became of a cluster, said on the page of all of them.
+function told(what, { sizes }, all) {
+  const has = (one) => `${one === cluster ? byId("title").textContent : called(one)} has ${several(sizes[one])}`;
+  home(`${what}: ${all.filter((one) => sizes[one]).map(has).join(", ")}`);
+}
 
 export const commands = {
   async move() {
@@ -389,11 +390,7 @@ export const commands = {
     const to = images.length ? await ask("Move to", "which") : null;
     if (to) await moved(`clusters/${to}/move`, { images });
   },
-  async new() {
-    const images = chosen();
-    const name = images.length ? await fresh(images) : null;
-    if (name) away(images, `${several(images.length)} moved to ${name}`);
-  },
+  async new() { if (chosen().length) await fresh(ids()); },
   async exclude() {
     const images = chosen();
     if (images.length) await moved(`clusters/${cluster ?? byId("cluster").dataset.cluster}/exclude`, { images });
@@ -408,35 +405,31 @@ export const commands = {
     if (all.length) location.href = `/c/${collection}/search?${some.map((one) => `image=${one}`).join("&")}&of=${all.length}`;
   },
   async rename() {
-    const title = byId("title");
-    const before = title.dataset.name;
-    let row;
-    const give = async (name) => { row = await busily(() => request(`clusters/${cluster}/name`, { name })); };
-    const name = await ask("Name of the cluster; its images stay in it", "text",
+    const before = byId("title").dataset.name;
+    const give = (name) => busily(() => request(`clusters/${cluster}/name`, { name }));
+    const name = await ask("Name of the cluster; from then on its images stay in it", "text",
       { value: before, work: (name) => name && name !== before && give(name) });
     if (name === null || name === before) return;
     if (!name && !(await ask("Remove the name?") && await change(() => give("")))) return;
-    say(name ? `the name is ${row.name} now` : "the name is removed");
-    title.dataset.name = row.name ?? "";
-    title.textContent = row.name ?? `Cluster ${cluster}`;
-    if (byId("folder") && row.folder) byId("folder").textContent = row.folder;
+    later(name ? `the name is ${name} now` : "the name is removed");
+    location.reload();
   },
   async split() {
-    if (!await ask("Split this cluster? The page Clusters can go back.")) return;
-    if (await change(() => request(`clusters/${cluster}/split`, {}), "split")) location.href = `/c/${collection}/`;
+    const done = await ask("Split this cluster into groups that differ? You can go back on the page Clusters.")
+      && await change(() => request(`clusters/${cluster}/split`, {}));
+    if (done && !done.new.length) say("not split: its images show no groups");
+    else if (done) told("split", done, [cluster, ...done.new]);
   },
   async merge() {
     const other = await ask("Merge with; the larger one stays", "which");
-    if (!other) return;
-    const work = () => request("merge", { clusters: [Number(cluster), Number(other)] });
-    if (await change(work, "merged")) location.href = `/c/${collection}/`;
+    const done = other && await change(() => request("merge", { clusters: [Number(cluster), Number(other)] }));
+    if (done) told("merged", done, [cluster, other]);
   },
   async undo(button) {
-    const before = `the ${button.dataset.before} clusters before`;
-    if (!await ask(`Go back to ${before}? Named clusters stay. To have ${button.dataset.now} again, make new ones on Choose k.`)) return;
-    if (!await change(() => request("undo", {}))) return;
-    later(`back at ${before}; to have ${button.dataset.now} again, apply that number on Choose k`);
-    location.href = `/c/${collection}/`;
+    const [before, again] = [`the ${button.dataset.before} clusters before`, `to have ${button.dataset.now} again`];
+    if (!await ask(`Go back to ${before}? Names stay, and no image leaves a named cluster; ${again}, make new ones on Choose k.`)
+      || !await change(() => request("undo", {}))) return;
+    home(`back at ${before}; ${again}, apply that number on Choose k`);
   },
   none,
 };
@@ -528,6 +521,7 @@ document.addEventListener("keydown", (event) => {
   else if (event.key === "j" && byId("next") && !byId("next").hidden) byId("next").click();
   else if (event.key === "k" && byId("previous") && !byId("previous").hidden) byId("previous").click();
   else if (image && event.key === "c") byId("cluster")?.click();
+  else if (event.key === "u") [...document.querySelectorAll("#status button")].at(-1)?.click();
 });
 byId("help").addEventListener("click", () => byId("keys").showModal());
 

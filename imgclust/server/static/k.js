@@ -1,6 +1,6 @@
 // The choice of k: the elbow curve, and the clusters of the k that is pointed at.
 
-import { api, ask, byId, change, collection, commands, keys, later, listeners, node, request, send, several } from "./gallery.js";
+import { api, ask, byId, change, commands, home, keys, listeners, node, request, send, several } from "./gallery.js";
 
 const numbers = (text) => text.split(" ").filter(Boolean).map(Number);
 
@@ -100,8 +100,7 @@ async function apply(body, question) {
   if (!await ask(question)) return;
   const result = await change(() => request("cluster", body));
   if (!result) return;
-  later(result.sentence || `${result.k} clusters`);
-  location.href = `/c/${collection}/`;
+  home(result.sentence || `${result.k} clusters`);
 }
 
 Object.assign(commands, {

@@ -5,7 +5,7 @@ import { api, ask, byId, called, change, collection, commands, fresh, keys, list
 // Above so many points a part of them is drawn while the map moves.
 const QUICK = 250_000;
 const CELL = 92; // pixels that a thumbnail has for itself, at least
-const PICTURE = 60;
+const [PICTURE, HINT] = [60, 160]; // sides of pictures, and of the one that is pointed at
 const MOST_CHANGED = 10_000; // images of one command
 const LIT_MS = 30_000;
 // Flags of images, and the sign of each.
@@ -38,6 +38,7 @@ function joined(one, other) {
   return whole;
 }
 
+const within = (at, half, size) => Math.min(Math.max(at, half + 2), size - half - 2);
 const packed = (text) => { // #rrggbb as a pixel of ImageData
   const value = parseInt(text.slice(1), 16);
   return (0xff000000 | (value & 255) << 16 | (value & 0xff00) | value >> 16) >>> 0;
@@ -166,6 +167,7 @@ customElements.define("image-map", class extends HTMLElement {
 
   moved() {
     this.moving = true;
+    this.hinted = -1;
     clearTimeout(this.resting);
     this.resting = setTimeout(() => { this.moving = false; this.dirty(); }, 150);
     this.dirty();
@@ -222,6 +224,7 @@ customElements.define("image-map", class extends HTMLElement {
       }
     }
     this.paper.putImageData(this.image, 0, 0);
+    if (!this.moving) this.shown = this.thumbnails();
     this.drawOver();
   }
 
@@ -230,7 +233,6 @@ customElements.define("image-map", class extends HTMLElement {
     over.clearRect(0, 0, width, height);
     const style = getComputedStyle(document.documentElement);
     const [ink, card, mark] = ["--ink", "--card", "--mark"].map((one) => style.getPropertyValue(one));
-    if (!this.moving) this.shown = this.thumbnails();
     for (const i of this.shown ?? []) this.picture(i);
     this.signs(ink, card);
     over.font = `600 ${12 * ratio}px system-ui, "DejaVu Sans", sans-serif`;
@@ -256,6 +258,7 @@ customElements.define("image-map", class extends HTMLElement {
       over.fillStyle = ink;
       over.fillText(text, px, py + ratio);
     }
+    if (this.hinted >= 0) this.picture(this.hinted, HINT);
     this.light(mark);
     if (this.line) {
       over.strokeStyle = ink;
@@ -293,12 +296,13 @@ customElements.define("image-map", class extends HTMLElement {
     return found;
   }
 
-  picture(i) {
+  picture(i, side = PICTURE) {
     const image = this.fetched(this.data.ids[i]);
     if (!image.complete || !image.naturalWidth) return;
-    const [px, py] = this.pixel(this.data.x[i], this.data.y[i]);
-    const most = Math.max(image.naturalWidth, image.naturalHeight) / (PICTURE * this.ratio);
+    let [px, py] = this.pixel(this.data.x[i], this.data.y[i]);
+    const most = Math.max(image.naturalWidth, image.naturalHeight) / (side * this.ratio);
     const [w, h] = [image.naturalWidth / most, image.naturalHeight / most];
+    if (side === HINT) [px, py] = [within(px, w / 2, this.width), within(py, h / 2, this.height)];
     this.over.drawImage(image, px - w / 2, py - h / 2, w, h);
     this.over.strokeStyle = this.colours[this.slots[i]];
     this.over.lineWidth = 2 * this.ratio;
@@ -386,8 +390,8 @@ customElements.define("image-map", class extends HTMLElement {
     });
     this.box.addEventListener("pointermove", (event) => {
       const before = down.get(event.pointerId);
-      if (!before) return;
       const [px, py] = place(event);
+      if (!before) { this.hint(this.nearest(px, py)); return; }
       if (this.line) { this.line.push([px, py]); this.dirty(); } else if (down.size === 2) {
         const [other] = [...down].filter(([id]) => id !== event.pointerId).map(([, one]) => one);
         const apart = (one) => Math.hypot(one[0] - other[0], one[1] - other[1]) || 1;
@@ -406,6 +410,7 @@ customElements.define("image-map", class extends HTMLElement {
     };
     this.box.addEventListener("pointerup", up);
     this.box.addEventListener("pointercancel", up);
+    this.box.addEventListener("pointerleave", () => this.hint(-1));
     const next = (by) => () => {
       const all = this.known.clusters.length;
       if (all) this.go((((this.now ?? 0) - 1 + by + (this.now ? 0 : by < 0 ? 1 : 0)) % all + all) % all + 1);
@@ -431,22 +436,33 @@ customElements.define("image-map", class extends HTMLElement {
     listeners.push((change) => this.hear(change));
   }
 
-  point(px, py, reach = 16 * this.ratio) {
-    const { n, x, y, ids } = this.data;
+  nearest(px, py, reach = 16 * this.ratio) {
+    const { n, x, y } = this.data;
     const [at, down] = this.at(px, py);
     let [best, least] = [-1, (reach / this.scale) ** 2];
     for (let i = 0; i < n; i += 1) {
       const apart = (x[i] - at) ** 2 + (y[i] - down) ** 2;
       if (apart < least) [best, least] = [i, apart];
     }
-    const link = byId("shown").querySelector("a");
-    link.hidden = best < 0;
-    if (best < 0) return;
-    link.href = `/c/${collection}/images/${ids[best]}`;
-    link.querySelector("img").src = `${api}/images/${ids[best]}/thumbnail`;
-    const missing = `${this.data.flags[best] & 1 ? ", missing" : ""}${this.data.flags[best] & 4 ? ", corrected" : ""}`;
-    link.querySelector("span").textContent = `Open image ${ids[best]}, ${this.label(this.slots[best])}${missing}`;
-    byId("where").textContent = `image ${ids[best]}, ${this.label(this.slots[best])}`;
+    return best;
+  }
+
+  // The picture of this point is shown in its place, larger; none for -1.
+  hint(row) { if (row !== this.hinted) { this.hinted = row; this.drawOver(); } }
+
+  async point(px, py, reach) {
+    const row = this.nearest(px, py, reach);
+    const [link, id, flags] = [byId("shown").querySelector("a"), this.data.ids[row], this.data.flags[row]];
+    this.hint(row);
+    link.hidden = row < 0;
+    if (row < 0) return;
+    link.href = `/c/${collection}/images/${id}`;
+    link.querySelector("img").src = `${api}/images/${id}/thumbnail`;
+    const words = `${this.label(this.slots[row])}${flags & 1 ? ", missing" : ""}${flags & 4 ? ", corrected" : ""}`;
+    const name = (await request(`images/${id}`)).path.split("/").at(-1);
+    if (!link.href.endsWith(`/${id}`)) return; // another one was asked for meanwhile
+    link.querySelector("span").textContent = `Open ${name}, ${words}`;
+    byId("where").textContent = `${name}, ${words}`;
   }
 
   // ---- Selection
@@ -505,7 +521,7 @@ customElements.define("image-map", class extends HTMLElement {
     commands.none();
   }
 
-  async make() { if (this.may() && await fresh(this.images())) location.reload(); }
+  async make() { if (this.may()) await fresh(this.images()); }
 
   may() {
     if (!this.count) say("select images first");
