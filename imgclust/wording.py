@@ -13,6 +13,9 @@ import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+# Log level of what a service says in passing, as commands do: more than information, no warning.
+NOTE = 25
+
 NO_CLUSTERS = "there are no clusters yet; make them with imgclust cluster"
 
 # Of a list of ids or names, so many are named; the others are counted.

@@ -69,7 +69,7 @@ def test_another_number_that_is_clearly_better_is_taken(world: World) -> None:
     world.cluster(3)
     found = world.cluster("auto")
     assert (found.k, found.chosen_by) == (5, "groups")
-    assert "clearly farther than at 3" in found.sentence
+    assert "clearly better than 3" in found.sentence
     group(world, 5, 24)
     group(world, 6, 24)
     more = world.cluster("auto")

@@ -29,7 +29,7 @@ from imgclust.terminal.table import (
     shortened,
     with_name,
 )
-from imgclust.wording import printable
+from imgclust.wording import NOTE, printable
 
 PATHS = [
     b"/home/someone/Pictures/2023/summer holiday by the sea/IMG_0001.jpg",
@@ -266,6 +266,17 @@ def test_log_records_are_lines(capsys: pytest.CaptureFixture[str]) -> None:
         log.info("not shown")
     log.warning("not shown either")
     assert capsys.readouterr().err == "imgclust: warning: beware of this\n"
+
+
+def test_what_a_service_says_in_passing_is_no_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("imgclust.server.site")
+    with Screen().logging(NOTE):
+        log.log(NOTE, "trying %s, once", "this")
+        log.warning("beware")
+    with Screen(quiet=True).logging(NOTE):
+        log.log(NOTE, "not shown")
+    assert capsys.readouterr().err == "trying this, once\nimgclust: warning: beware\n"
+    assert logging.getLevelName(NOTE) == "NOTE"
 
 
 @pytest.mark.parametrize(("answer", "yes"), [("y", True), ("YES", True), ("n", False), ("", False)])

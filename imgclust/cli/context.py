@@ -19,14 +19,14 @@ from imgclust.errors import ImgclustError, StoppedError, reason_of
 from imgclust.progress import StopFlag
 from imgclust.terminal import stdio
 from imgclust.terminal.screen import Screen
-from imgclust.wording import printable
+from imgclust.wording import NOTE, printable
 
 if TYPE_CHECKING:
     from imgclust.collection import Collection
 
 Result = TypeVar("Result")
 
-_LEVELS = {0: logging.WARNING, 1: logging.INFO}
+_LEVELS = {0: NOTE, 1: logging.INFO}
 
 
 @dataclass(frozen=True)

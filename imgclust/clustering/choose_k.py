@@ -117,8 +117,13 @@ def suggest_counted(counted: GroupCount, *, k_min: int, k_max: int) -> Suggestio
         k,
         k,
         "groups",
-        f"k = {k}: there the inertia falls {counted.ratio:.1f} times as far as without groups",
+        f"k = {k}: {clearest(counted)}",
     )
+
+
+def clearest(counted: GroupCount) -> str:
+    """What is said of the number of groups that stands out most."""
+    return f"groups are clearest there, {counted.ratio:.1f} times as clear as by chance"
 
 
 def _without_knee(swept: Sweep, n: int, why: str) -> Suggestion:

@@ -12,7 +12,7 @@ import numpy as np
 
 from imgclust.catalog.catalog import Catalog
 from imgclust.catalog.projections import StoredSweep
-from imgclust.clustering.choose_k import suggest_counted
+from imgclust.clustering.choose_k import clearest, suggest_counted
 from imgclust.clustering.constraints import Constraints
 from imgclust.clustering.group_count import GroupCount, estimate_group_count
 from imgclust.clustering.k_sweep import default_k_max
@@ -107,18 +107,17 @@ def continued_count(
     counted = counted_groups(catalog, space, recipe=recipe, seed=seed, progress=progress, stop=stop)
     if counted.k is None and now == 1:
         return None
-    times = f"{counted.ratio:.1f} times as far as without groups"
     if counted.clearly_better(now):
         assert counted.k is not None
         number = counted.k
-        sentence = f"there the inertia falls {times}, clearly farther than at {now}"
+        sentence = f"{clearest(counted)}, and clearly better than {now}"
     else:
         number = now
         sentence = (
             "no clear structure" if counted.k is None else f"{counted.k} is not clearly better"
         )
         if counted.k == now:
-            sentence = f"there the inertia falls {times}"
+            sentence = clearest(counted)
         sentence = f"as before; {sentence}"
     chosen = max(least, min(number, k_max or number))
     if chosen != number:

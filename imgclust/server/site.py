@@ -19,6 +19,7 @@ from imgclust import config
 from imgclust.collection import Collection, PictureWorkers, Selection, StopFlag, collections_in
 from imgclust.errors import ImgclustError
 from imgclust.server.jobs import Jobs
+from imgclust.wording import NOTE
 
 _log = logging.getLogger(__name__)
 # Collections that stay open for queries, of each name: one opens the index, others use it again.
@@ -93,7 +94,7 @@ class Site:
             name,
             effective=config.load(self.files, given),
             progress=progress,
-            say=_log.warning,
+            say=functools.partial(_log.log, NOTE),
             stop=stop or self.stop,
             changing=frozenset(given),
         )

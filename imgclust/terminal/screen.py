@@ -22,7 +22,7 @@ from imgclust.terminal.table import (
     made,
     with_name,
 )
-from imgclust.wording import duration, one_line, printable
+from imgclust.wording import NOTE, duration, one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from imgclust.collection import Standing
     from imgclust.terminal.watch_view import LiveView
 
+logging.addLevelName(NOTE, "NOTE")
 
 # How fast work goes is that of so many seconds, and is known after so many; what has to be done
 # is known when it has not grown for so many.
@@ -331,13 +332,18 @@ class Screen:
             return None
 
     def logging(self, level: int) -> AbstractContextManager[None]:
-        """Show the log records of imgclust from `level` on, as lines on standard error."""
-        return log_records(
-            lambda record: self._say(
-                f"imgclust: {record.levelname.lower()}: {record.getMessage()}"
-            ),
-            level=level,
-        )
+        """Show the log records of imgclust from `level` on, as lines on standard error.
+
+        What a service says in passing is shown as every command shows it, unless it is quiet.
+        """
+
+        def show(record: logging.LogRecord) -> None:
+            if record.levelno == NOTE:
+                self.note(record.getMessage())
+            else:
+                self._say(f"imgclust: {record.levelname.lower()}: {record.getMessage()}")
+
+        return log_records(show, level=level)
 
     def _say(self, text: str, *, style: str | None = None) -> None:
         # Nobody reads it any more when the terminal is gone: no reason to end the work.
