@@ -50,7 +50,7 @@ _AXES_ROWS = 2_000
 _WORTH_THREADS = 500_000_000  # multiplications of what finds the axes
 _BLOCK = 1_024
 _REPRESENTATIVES = 16_384  # compared with a block at a time
-_PAIRS = 128  # compared in full at a time
+_PAIRS, _TAKEN = 128, 512  # pairs compared in full at a time, and rows taken for that
 _BESIDE = 2_048  # the same on a few axes: products that stay in the processor's cache
 _SLACK = 1e-5  # of squared distances in float32
 _ROUGH = 2e-3  # of distances between places in float16
@@ -377,33 +377,37 @@ class _Pairs:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
         """Of pairs of a place in the block and a row those that are near, with their cosines."""
         others = np.broadcast_to(others, places.shape)
-        found = [(places[:0], others[:0], np.empty(0))]
+        left = np.empty(len(places), np.bool_)
         for start in range(0, len(places), _REPRESENTATIVES):
             part = slice(start, start + _REPRESENTATIVES)
-            ours, theirs = places[part], others[part]
-            mine = block[ours]
-            left = _squares(self._fine[mine] - self._fine[theirs]) <= self._radius[mine]
-            ours, theirs = ours[left], theirs[left]
-            for first in range(0, len(ours), _PAIRS):
-                near = slice(first, first + _PAIRS)
-                found.append(self._cosines(block, ours[near], theirs[near]))
-        near_places, near_others, cosines = (
-            np.concatenate(one) for one in zip(*found, strict=True)
-        )
-        return near_places, near_others, cosines
+            mine = block[places[part]]
+            apart = _squares(self._fine[mine] - self._fine[others[part]])
+            left[part] = apart <= self._radius[mine]
+        return self._cosines(block, places[left], others[left])
 
     def _cosines(
         self, block: NDArray[np.int64], places: NDArray[np.int64], others: NDArray[np.int64]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-        once, again = np.unique(others, return_inverse=True)
-        mine, theirs = self._mine[places], self._rows[once][again]
+        # By the other row, so that each of these is taken once.
+        order = np.argsort(others, kind="stable")
+        places, others = places[order], others[order]
+        once, starts, again = np.unique(others, return_index=True, return_inverse=True)
+        starts = np.append(starts, len(others))
         least = self._least[block[places]]
-        likely = np.einsum("ij,ij->i", mine, theirs) >= least - _SLACK
-        # A pair's cosine must not depend on what it is computed beside, as it does in a product of
-        # matrices: groups would depend on batches.
-        cosines = (mine[likely].astype(np.float64) * theirs[likely]).sum(axis=1)
-        near = cosines >= least[likely]
-        return places[likely][near], others[likely][near], cosines[near]
+        found = np.full(len(places), -np.inf)
+        for first in range(0, len(once), _TAKEN):
+            taken = self._rows[once[first : first + _TAKEN]]
+            until = starts[min(first + _TAKEN, len(once))]
+            for start in range(starts[first], until, _PAIRS):
+                pairs = np.arange(start, min(start + _PAIRS, until))
+                mine, theirs = self._mine[places[pairs]], taken[again[pairs] - first]
+                likely = np.einsum("ij,ij->i", mine, theirs) >= least[pairs] - _SLACK
+                # A pair's cosine must not depend on what it is computed beside, as it does in a
+                # product of matrices: groups would depend on batches.
+                cosines = (mine[likely].astype(np.float64) * theirs[likely]).sum(axis=1)
+                found[pairs[likely]] = cosines
+        near = found >= least
+        return places[near], others[near], found[near]
 
     def _cheapest(self) -> int:
         """On how many axes all pairs are compared: the more, the fewer are left to compare more."""

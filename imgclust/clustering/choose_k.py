@@ -122,7 +122,7 @@ def suggest_counted(counted: GroupCount, *, k_min: int, k_max: int) -> Suggestio
 
 
 def clearest(counted: GroupCount) -> str:
-    """What is said of the number of groups that stands out most."""
+    """What is said of the number at which groups are clearest."""
     return f"groups are clearest there, {counted.ratio:.1f} times as clear as by chance"
 
 
