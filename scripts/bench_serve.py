@@ -143,11 +143,13 @@ def pictures(folder: Path, n: int) -> None:
 
     generator = np.random.default_rng(5)
     store, made = ThumbnailStore(folder), []
-    for _ in range(_DIFFERENT):
+    for number in range(_DIFFERENT):
         field = Image.fromarray(generator.integers(0, 256, (6, 8, 3), np.uint8))
         file = io.BytesIO()
         field.resize((160, 120), Image.Resampling.BICUBIC).save(file, "WEBP", method=0)
-        made.append(file.getvalue())
+        first = key_of(digest_of(number))
+        store.put(first, file.getvalue())
+        made.append(store.path(first).read_bytes())
     for number in range(n):
         path = store.path(key_of(digest_of(number)))
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from imgclust.images.pixel_similarity import (
     likeness,
     most_likeness,
     outlines,
-    small_pictures,
 )
 from tests.conftest import write_picture
 
@@ -63,6 +61,25 @@ def test_no_likeness_is_above_what_the_outlines_allow() -> None:
     assert most_likeness(outlines(one), outlines(one)) == pytest.approx(1)
 
 
+def test_outlines_are_mean_colours_and_their_spread() -> None:
+    rng = np.random.default_rng(0)
+    found = rng.integers(0, 256, (5, 3072)).astype(np.uint8)
+    found[1] = 255  # the largest sums
+    found[2].reshape(32, 32, 3)[:, 16:] = 0
+    made = outlines(found)
+    assert made.shape == (5, 193)
+    assert made.dtype == np.float32
+    for own, outline in zip(found.reshape(5, 32, 32, 3), made, strict=True):
+        for row in range(8):
+            for column in range(8):
+                larger = own[4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+                colour = larger.reshape(16, 3).mean(axis=0)
+                assert (outline[:-1].reshape(8, 8, 3)[row, column] == colour).all()
+        assert outline[-1] == pytest.approx(own.reshape(1024, 3).var(axis=0).mean(), rel=1e-6)
+    assert made[1, -1] == 0
+    assert outlines(found[:0]).shape == (0, 193)
+
+
 def test_plain_pictures_of_one_colour_are_alike() -> None:
     grey = np.full((1, 3072), 90, np.uint8)
     assert likeness(grey, grey + 1)[0] > 0.96
@@ -83,17 +100,3 @@ def test_copies_look_like_the_original_and_others_do_not(tmp_path: Path) -> None
 def test_what_is_no_picture() -> None:
     with pytest.raises(OSError, match="cannot identify"):
         cells(b"nothing")
-
-
-def test_many_small_pictures_by_name(tmp_path: Path) -> None:
-    names, expected = [], []
-    for number in range(4):
-        name = write_picture(tmp_path / f"odd\n name {number}.png", number)
-        names.append(os.fsencode(name))
-        expected.append(cells(name.read_bytes()))
-    (tmp_path / "text").write_bytes(b"no picture")
-    names[1:1] = [os.fsencode(tmp_path / "text"), os.fsencode(tmp_path / "not there")]
-    found = small_pictures(b"\0".join(names))
-    assert found.places == (0, 3, 4, 5)
-    assert np.array_equal(found.outlines, outlines(np.stack(expected)))
-    assert small_pictures(names[1]).places == ()

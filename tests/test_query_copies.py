@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from imgclust.collection import Collection, PictureWorkers
 from imgclust.collection.json_documents import document
+from imgclust.images import thumbnails
+from imgclust.images.pixel_similarity import cells, outlines
+from imgclust.images.thumbnails import small_pictures
 from tests.command_line import Run, runner
 from tests.conftest import write_picture
 
@@ -119,6 +123,28 @@ def test_what_a_row_says_does_not_depend_on_how_many_there_are(run: Run, tmp_pat
         assert rows(run, *asked, str(number)) == dict(list(every.items())[:number])
 
 
+def test_outlines_come_in_with_the_images(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = (tmp_path / "drop" / "picture-0.png", "-n", "20")
+    files = sorted((tmp_path / "index" / "default").glob("thumbnails/*/*.webp"))
+    pictures = [cells(file.read_bytes()) for file in files]
+    expected = rows(run, *asked)
+    with Collection.open(tmp_path / "index") as collection:
+        shown = [picture for picture in collection.pictures(range(1, 39)) if picture is not None]
+    assert len(files) == 8  # contents
+    assert len(shown) == 38
+    assert {len(picture) + 400 for picture in shown} == {file.stat().st_size for file in files}
+
+    def refuse(picture: bytes) -> np.ndarray:
+        raise OSError("decoded")
+
+    monkeypatch.setattr(thumbnails, "cells", refuse)
+    found = small_pictures(b"\0".join(map(os.fsencode, files)))
+    assert np.array_equal(found.outlines, outlines(np.stack(pictures)))
+    assert rows(run, *asked) == expected
+
+
 def documents(collection: Collection, ids: Sequence[int]) -> list[dict[str, Any]]:
     return [document(collection.query(one, n=n)) for one in ids for n in (2, 20)]
 
@@ -153,6 +179,12 @@ def test_a_process_that_goes_on_answers_as_one_that_begins(run: Run, tmp_path: P
         os.utime(drop / "near-b.png", ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
         answered(ids)
         assert run("watch", "--once", "-q").code == 0
+        answered(ids)
+        # Outlines behind thumbnails are lost or damaged.
+        for number, thumbnail in enumerate(sorted((index / "default").glob("thumbnails/*/*.webp"))):
+            file = thumbnail.read_bytes()
+            changed = file[: -400 if number % 2 else -200]
+            thumbnail.write_bytes(file[:-8] + bytes(8) if number % 3 else changed)
         answered(ids)
         # Thumbnails are lost, a pair is dismissed, an image arrives.
         shutil.rmtree(index / "default" / "thumbnails")

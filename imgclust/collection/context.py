@@ -16,7 +16,6 @@ from imgclust.catalog.clusterings import Clustering as StoredClustering
 from imgclust.collection import stored_settings
 from imgclust.config import Clustering, Effective, Links, Settings
 from imgclust.errors import NothingThereError
-from imgclust.fs import read_regular
 from imgclust.locks import FileLock, is_locked
 from imgclust.paths import Folders, IndexFolder
 from imgclust.progress import Monitor, Progress, StopFlag, silent
@@ -264,7 +263,7 @@ class Context:
     def thumbnail(self, content: int) -> bytes | None:
         """WebP bytes of a content's thumbnail, None where there is none."""
         with contextlib.suppress(OSError):
-            return read_regular(self.thumbnails().path(content))
+            return self.thumbnails().get(content)
         return None
 
     def thumbnails(self) -> ThumbnailStore:

@@ -40,6 +40,7 @@ from imgclust.errors import LockedError, NothingThereError, StorageError, UsageE
 from imgclust.fs import stored
 from imgclust.images.pool import DecodePool
 from imgclust.images.reader import Decoded, Outcome
+from imgclust.images.thumbnails import small_pictures
 from imgclust.locks import FileLock
 from imgclust.paths import Located
 from imgclust.weights import loader
@@ -60,6 +61,8 @@ _QUICK = 5000
 # Queued: the pages that are of no folder.
 _ALL_FOLDERS = b""
 _PAIRS = 1_000  # of similar images, measured at a time
+# So many small pictures are read by workers, where there are some.
+_MANY = 8
 
 
 @dataclass(frozen=True)
@@ -222,9 +225,7 @@ def copy_test(context: Context, index: VectorIndex) -> Iterator[CopyTest]:
             index,
             thresholds=known(context.catalog, context.recipe, trunk=trunk),
             read=lambda key: images.picture(context, key),
-            read_many=None
-            if context.query_cache is None
-            else functools.partial(_outlines, context, cache),
+            read_many=functools.partial(_outlines, context),
             originals=WholePictures(context, cache.pool),
             memory=cache.memory,
             stop=context.stop,
@@ -234,13 +235,14 @@ def copy_test(context: Context, index: VectorIndex) -> Iterator[CopyTest]:
             cache.close()
 
 
-def _outlines(
-    context: Context, cache: QueryCache, keys: Sequence[int]
-) -> dict[int, npt.NDArray[np.float32]]:
-    """Outlines of contents, of those that have a thumbnail."""
-    store = context.thumbnails()
-    found = cache.outlines([os.fsencode(store.path(key)) for key in keys])
-    return {keys[place]: one for place, one in found.items()}
+def _outlines(context: Context, keys: Sequence[int]) -> dict[int, npt.NDArray[np.float32]]:
+    """Outlines of contents, of those that have a thumbnail; workers of a service read many."""
+    store, cache = context.thumbnails(), context.query_cache
+    names = [os.fsencode(store.path(key)) for key in keys]
+    if cache is not None and len(names) >= _MANY:
+        return {keys[place]: one for place, one in cache.outlines(names).items()}
+    found = small_pictures(b"\0".join(names))
+    return {keys[place]: one for place, one in zip(found.places, found.outlines, strict=True)}
 
 
 def require_similarity(min_score: float | None) -> None:

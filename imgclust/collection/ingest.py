@@ -330,6 +330,7 @@ def pool(context: Context, workers: int) -> DecodePool:
         workers=workers,
         thumbnail_px=rules.thumbnail_px if rules.thumbnails else 0,
         preview_px=rules.preview_px if rules.thumbnails else 0,
+        outline=True,
         time_limit_s=rules.time_limit_s,
         memory_limit_bytes=rules.memory_limit_mb << 20,
         size_cap_bytes=rules.size_cap_mb << 20,

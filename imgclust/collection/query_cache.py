@@ -16,10 +16,10 @@ from imgclust import devices
 from imgclust.catalog.catalog import Catalog
 from imgclust.duplicates.copy_test import CopyMemory
 from imgclust.errors import ImgclustError
-from imgclust.images.pixel_similarity import SmallPictures, small_pictures
 from imgclust.images.pool import DecodePool
 from imgclust.images.reader import claim
 from imgclust.images.samples import WHOLE_PX
+from imgclust.images.thumbnails import SmallPictures, small_pictures
 
 if TYPE_CHECKING:
     from imgclust.collection.context import Context

@@ -36,8 +36,6 @@ _ROUNDING = 1e-4
 Read = Callable[[int], bytes | None]
 # Outlines of several contents at once, of those that are at hand.
 ReadMany = Callable[[Sequence[int]], dict[int, npt.NDArray[np.float32]]]
-# So many are read at once, where that can be.
-_MANY = 8
 
 
 class CopyMemory:
@@ -87,7 +85,7 @@ class CopyMemory:
         *,
         least: npt.NDArray[np.float32],
         read: Read,
-        read_many: ReadMany | None = None,
+        read_many: ReadMany,
     ) -> npt.NDArray[np.bool_]:
         """Which of the others `(m,)` have at least this likeness (each) to one content.
 
@@ -95,6 +93,8 @@ class CopyMemory:
         `read_many` the outlines of several.
         """
         found = np.zeros(len(others), bool)
+        if not others:
+            return found
         looks = self._looks([key, *others], read, read_many)
         own = looks.get(key)
         seen = np.array([at for at, other in enumerate(others) if other in looks], np.int64)
@@ -109,7 +109,7 @@ class CopyMemory:
         return found
 
     def _looks(
-        self, keys: Sequence[int], read: Read, read_many: ReadMany | None
+        self, keys: Sequence[int], read: Read, read_many: ReadMany
     ) -> dict[int, npt.NDArray[np.float32]]:
         """The outlines of those contents that can be seen."""
         with self._lock:
@@ -117,7 +117,7 @@ class CopyMemory:
             for key in known:
                 self._outlines.move_to_end(key)
         unknown = [key for key in keys if key not in known]
-        new = read_many(unknown) if read_many is not None and len(unknown) >= _MANY else {}
+        new = read_many(unknown) if unknown else {}
         grids = {
             key: one
             for key in unknown
@@ -186,10 +186,10 @@ class CopyTest:
         *,
         thresholds: Thresholds | None,
         read: Read,
+        read_many: ReadMany,
         originals: KeptOriginals,
         memory: CopyMemory,
         stop: StopFlag,
-        read_many: ReadMany | None = None,
     ) -> None:
         self._contents = catalog.contents
         self._index = index

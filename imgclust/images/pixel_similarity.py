@@ -9,7 +9,6 @@ share of its own contrast.
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import io
 from collections.abc import Iterator
@@ -20,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from imgclust.fs import read_regular
-
 # Cells on each side. With 16 a crop of a twentieth looks like a copy, with 64 a copy at a quarter
 # of the size looks like a crop.
 _GRID = 32
 _COARSE = 8
+# Cells in each of the larger cells of an outline: so many times a mean colour is a whole number.
+OUTLINE_CELLS = (_GRID // _COARSE) ** 2
 # Added to variances (grey levels squared), so that noise in plain areas does not count.
 _NOISE = 32.0
 _COPY_SIDE = 2048
@@ -67,33 +66,16 @@ def outlines(found: NDArray[np.uint8]) -> NDArray[np.float32]:
 
     The mean colours of 8 x 8 larger cells, and how far the colours lie from their mean.
     """
-    grid = found.reshape(-1, _COARSE, _GRID // _COARSE, _COARSE, _GRID // _COARSE, 3)
-    coarse = grid.mean(axis=(2, 4), dtype=np.float32).reshape(len(found), 3 * _COARSE**2)
-    spread = found.reshape(len(found), _GRID**2, 3).var(axis=1, dtype=np.float32).mean(axis=1)
-    return np.hstack([coarse, spread[:, None]])
-
-
-@dataclass(frozen=True)
-class SmallPictures:
-    """Outlines `(m, 193)` of pictures, and which of those asked for they are of."""
-
-    places: tuple[int, ...]
-    outlines: NDArray[np.float32]
-
-
-def small_pictures(names: bytes) -> SmallPictures:
-    """The outlines of the pictures in several files, whose names have a zero byte between them.
-
-    What is not a picture, or not there, is left out. A task for workers: hundreds of files
-    are opened, and a process with other threads would give way to these each time.
-    """
-    found: dict[int, NDArray[np.uint8]] = {}
-    for place, name in enumerate(names.split(b"\0")):
-        with contextlib.suppress(OSError, ValueError):
-            found[place] = cells(read_regular(name))
-    shape = 3 * _GRID**2
-    stacked = np.stack([*found.values()]) if found else np.empty((0, shape), np.uint8)
-    return SmallPictures(tuple(found), outlines(stacked))
+    # Whole numbers, and one axis at a time: a fifth of the time that means over two axes take.
+    side, count = _GRID // _COARSE, _GRID**2
+    bands = found.reshape(-1, _COARSE, side, 3 * _GRID).sum(axis=2, dtype=np.uint16)
+    sums = bands.reshape(-1, _COARSE**2, side, 3).sum(axis=2, dtype=np.uint16)
+    numbers = found.astype(np.int32)
+    squares = np.einsum("ij,ij->i", numbers, numbers).astype(np.int64)
+    totals = sums.sum(axis=1, dtype=np.int64)
+    spread = (count * squares - np.square(totals).sum(axis=1)) / (3 * count**2)
+    coarse = sums.reshape(len(found), 3 * _COARSE**2) / np.float32(OUTLINE_CELLS)
+    return np.hstack([coarse, spread[:, None].astype(np.float32)])
 
 
 def most_likeness(some: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -68,7 +68,7 @@ class DecodePool:
         Number of processes; they start at once.
     side, thumbnail_px, pixel_cap, preview_px
         See `decode`.
-    size_cap_bytes
+    size_cap_bytes, outline
         See `claim`.
     time_limit_s
         A path that takes longer, reading included, is answered with `Died`.
@@ -94,6 +94,7 @@ class DecodePool:
         size_cap_bytes: int = SIZE_CAP_BYTES,
         pixel_cap: int = PIXEL_CAP,
         preview_px: int = 0,
+        outline: bool = False,
         tasks_per_worker: int = TASKS_PER_WORKER,
         task: Callable[[bytes], object] | None = None,
         niceness: int = NICENESS,
@@ -106,6 +107,7 @@ class DecodePool:
                 size_cap_bytes=size_cap_bytes,
                 pixel_cap=pixel_cap,
                 preview_px=preview_px,
+                outline=outline,
             )
         self._time_limit_s = time_limit_s
         self._tasks_per_worker = tasks_per_worker

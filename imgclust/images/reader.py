@@ -26,6 +26,7 @@ from imgclust.images.headers import (
     raw_installed,
     recognise,
 )
+from imgclust.images.thumbnails import with_outline
 
 # Why a file is not read that belongs to another user, or was closed.
 NO_PERMISSION = "no permission to read it"
@@ -162,6 +163,7 @@ def claim(
     region: Region | None = None,
     whole_px: int = 0,
     preview_px: int = 0,
+    outline: bool = False,
 ) -> Outcome:
     """Read and decode the file at `path`, or say why not.
 
@@ -177,6 +179,8 @@ def claim(
         See `decode`.
     size_cap_bytes
         A candidate image of more bytes is `Unreadable` and is not read.
+    outline
+        The thumbnail has its outline behind it, as it is kept: see `with_outline`.
 
     Raises
     ------
@@ -231,6 +235,9 @@ def claim(
         return _failed(path, error)
     if isinstance(picture, Undecodable):
         return Unreadable(path, found, sha256, picture.reason, picture.empty)
+    thumbnail = picture.thumbnail
+    if outline and thumbnail is not None:
+        thumbnail = with_outline(thumbnail)
     return Decoded(
         path,
         found,
@@ -239,7 +246,7 @@ def claim(
         picture.height,
         picture.format,
         picture.pixels,
-        picture.thumbnail,
+        thumbnail,
         took,
         picture.damage,
         picture.origin,
