@@ -357,7 +357,7 @@ def collection(index: Path, n: int) -> None:
 
 
 def _copied(source: str, target: str) -> None:
-    """Copy a file; a thumbnail is linked: it is replaced where it changes."""
+    """Copy a file; a thumbnail is linked: it is replaced where its picture changes."""
     if f"{os.sep}thumbnails{os.sep}" in source:
         os.link(source, target)
     else:

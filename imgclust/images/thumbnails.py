@@ -1,8 +1,8 @@
 """Thumbnails and previews on disk: a cache by content that can be deleted at any time.
 
-Behind each thumbnail stands its outline (`pixel_similarity.outlines`): queries compare hundreds of
-pictures, and to decode one takes thirty times as long as to read its file. WebP says where it
-ends, and what follows is skipped by those who show it.
+The file of a thumbnail ends with its outline (`pixel_similarity.outlines`), behind the picture:
+queries compare hundreds of pictures, and to decode one takes twenty times as long as to read its
+file. A WebP picture says where it ends, and programs that show it skip what follows.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class ThumbnailStore:
 
 
 def with_outline(webp: bytes) -> bytes:
-    """A thumbnail as it is kept; unchanged where it has its outline, or is no picture."""
+    """A thumbnail as it is kept; unchanged where it has its outline, or cannot be decoded."""
     if _end(webp) == len(webp):
         with contextlib.suppress(OSError, ValueError):
             return webp + _packed(webp, outlines(cells(webp)[None])[0])
@@ -112,7 +112,7 @@ def small_pictures(names: bytes) -> SmallPictures:
 
 
 def _end(file: bytes) -> int | None:
-    """Where the picture in a file ends; None where that is no whole WebP."""
+    """Where the picture in a file ends; None where no whole WebP is."""
     if file[:4] != b"RIFF" or file[8:12] != b"WEBP":
         return None
     end = _HEAD_BYTES + int.from_bytes(file[4:_HEAD_BYTES], "little")
