@@ -65,9 +65,7 @@ class QueryCache:
     def pool(self, rules: Decode) -> DecodePool:
         """Workers that decode whole pictures; they start when they are needed first."""
         with self._lock:
-            if self._pool is not None and self._pool.broken:
-                self._pool.close()
-                self._pool = None
+            self._pool = _working(self._pool)
             if self._pool is None:
                 self._pool = DecodePool(
                     workers=min(rules.workers or _WORKERS, devices.cpu_count()),
@@ -84,8 +82,9 @@ class QueryCache:
             return self._pool
 
     def start(self) -> DecodePool:
-        """The workers that read small pictures, which are started if they were not."""
+        """The workers that read small pictures, which are started if they do not run."""
         with self._lock:
+            self._small = _working(self._small)
             if self._small is None:
                 self._small = DecodePool(
                     workers=min(_WORKERS, devices.cpu_count()), task=small_pictures, niceness=0
@@ -136,3 +135,11 @@ class QueryCache:
                 live.close(save=False)
                 catalog.close()
             self._indexes.clear()
+
+
+def _working(pool: DecodePool | None) -> DecodePool | None:
+    """The pool, None where its workers did not start: those of another one may."""
+    if pool is None or not pool.broken:
+        return pool
+    pool.close()
+    return None
