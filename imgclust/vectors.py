@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from imgclust.errors import ClusteringError
 
 _BLOCK = 500
 _IN_CACHE = 1 << 17  # numbers
@@ -56,7 +59,7 @@ class UnitRows:
             part = slice(start, start + _BLOCK)
             self._divisors[part] = _divisors(widened(stored[part]))
         #: Whether each row is free of NaN and infinity, (n,).
-        self.sound = np.isfinite(self._divisors)
+        self.finite = np.isfinite(self._divisors)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -73,6 +76,32 @@ class UnitRows:
 
 
 Rows = NDArray[Any] | UnitRows
+
+
+def checked_rows(vectors: Rows, check: Callable[[NDArray[Any]], NDArray[np.float32]]) -> Rows:
+    """Rows of which blocks are taken, (n, d), when they can be used; an array as `check` gives it.
+
+    Raises
+    ------
+    ClusteringError
+        When there is no row, or a value is NaN or infinite.
+    """
+    if not isinstance(vectors, UnitRows):
+        return check(vectors)
+    if not len(vectors):
+        raise ClusteringError(f"there are no embeddings in vectors of shape {vectors.shape}")
+    require_finite(vectors.finite)
+    return vectors
+
+
+def require_finite(finite: NDArray[np.bool_]) -> None:
+    """Raise a `ClusteringError` unless every row holds numbers alone, (n,)."""
+    bad = np.flatnonzero(~finite)
+    if bad.size:
+        raise ClusteringError(
+            f"{bad.size} of {len(finite)} embeddings hold NaN or infinity (the first is row "
+            f"{bad[0]}); embed these images again"
+        )
 
 
 def _divisors(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -58,6 +58,22 @@ def test_separated_groups_are_found_from_any_seed(seed: int) -> None:
     assert same_partition(fit(rows, 12, seed=seed).assigned, member)
 
 
+def test_of_many_rows_a_sample_comes_first_and_all_decide() -> None:
+    """Groups that a sample of 20,000 hardly knows are found where they are, from all their rows."""
+    rows, member = groups(30, 12, n=45_000)
+    found = fit(rows, 30, seed=1)
+    assert same_partition(found.assigned, member)
+    means = np.stack([rows[member == one].mean(axis=0, dtype=np.float64) for one in range(30)])
+    order = [found.assigned[np.flatnonzero(member == one)[0]] for one in range(30)]
+    np.testing.assert_allclose(found.centroids[order], means, rtol=1e-4, atol=1e-4)
+    again = fit(rows, 30, seed=1)
+    np.testing.assert_array_equal(again.centroids, found.centroids)
+    held = fit(rows, 29, seed=1, fixed=means[:1].astype(np.float32))
+    assert same_partition(held.assigned, member)
+    few = np.repeat(rows[:7], 4_000, axis=0)
+    assert fit(few, 9).k == 7
+
+
 def test_inertia_and_distances_are_those_of_the_centroids() -> None:
     rows, _ = groups(5, 40, spread=1.0)
     found = fit(rows, 7, seed=3)

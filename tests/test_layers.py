@@ -65,7 +65,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "failpoints": {"errors", "config"},
     "paths": {"config", "errors", "fs", "wording"},
     "progress": {"errors"},
-    "vectors": set(),
+    "vectors": {"errors"},
     "wording": set(),
     **dict.fromkeys(LAYER_1, LAYER_0),
     "embedding": LAYER_0 | {"weights"},

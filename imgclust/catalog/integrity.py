@@ -87,7 +87,7 @@ class IntegrityQueries(Table):
 def finite(vectors: Rows) -> npt.NDArray[np.bool_]:
     """Which of the embeddings `(n, d)` hold neither NaN nor infinity, `(n,)`."""
     if isinstance(vectors, UnitRows):
-        return vectors.sound
+        return vectors.finite
     return np.asarray(np.isfinite(vectors.sum(axis=1, dtype=np.float64)))
 
 

@@ -23,9 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust import devices
-from imgclust.clustering.faiss_kmeans import Vectors, sound
+from imgclust.clustering.faiss_kmeans import Vectors, checked
 from imgclust.errors import ClusteringError
-from imgclust.vectors import Rows
+from imgclust.vectors import Rows, checked_rows
 
 # No pair below this cosine is near, in any collection.
 _LOWEST = 0.98
@@ -79,7 +79,7 @@ class BurstRule:
 
     def bounds(self, vectors: Rows) -> NDArray[np.float64]:
         """The least cosine of each row (n, d) with a representative that it joins: (n,)."""
-        rows = sound(vectors)
+        rows = checked_rows(vectors, checked)
         place = min(_SCALE_NEIGHBOUR, len(self.different)) - 1
         scales = np.empty(len(rows))
         for start in range(0, len(rows), _BLOCK):
@@ -90,7 +90,7 @@ class BurstRule:
 
     def on_axes(self, vectors: Rows) -> NDArray[np.float32]:
         """Where rows (n, d) lie on the axes, float32 (n, q)."""
-        return _projected(sound(vectors), self.axes)
+        return _projected(checked_rows(vectors, checked), self.axes)
 
     def places(self, vectors: Rows) -> NDArray[np.float16]:
         """The same as it is stored, float16 (n, q)."""
@@ -123,7 +123,7 @@ def burst_rule(vectors: Rows) -> BurstRule:
 
     An even sample of them is looked at; keep the rule with the groups.
     """
-    rows = sound(vectors)
+    rows = checked_rows(vectors, checked)
     sample = rows[:: -(-len(rows) // _SAMPLE)]
     axes = _principal_axes(rows, _PLACE)
     leaders = group_bursts(sample, bounds=_LOWEST, on_axes=sample @ axes.T)
@@ -244,7 +244,7 @@ def group_bursts(
     ClusteringError
         For NaN, a bound that is not a cosine, or groups that have no representative.
     """
-    rows = sound(vectors)
+    rows = checked_rows(vectors, checked)
     n = len(rows)
     least = np.broadcast_to(np.asarray(bounds, np.float64), (n,))
     if not ((least >= -1) & (least <= 1)).all():

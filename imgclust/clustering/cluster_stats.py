@@ -15,11 +15,10 @@ from imgclust.clustering.faiss_kmeans import (
     Vectors,
     checked,
     nearest,
-    sound,
     squared_distances,
 )
 from imgclust.clustering.kmeans import fit, settle
-from imgclust.vectors import Rows
+from imgclust.vectors import Rows, checked_rows
 
 _BLOCK = 5_000  # members at a time
 
@@ -66,7 +65,7 @@ def medoid_and_coherence(
 
     Of a large cluster a block at a time is taken, twice.
     """
-    rows = sound(vectors)
+    rows = checked_rows(vectors, checked)
     where = np.arange(len(rows)) if members is None else members
     blocks = [where[start : start + _BLOCK] for start in range(0, len(where), _BLOCK)]
     total = np.zeros(rows.shape[1])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError
-from imgclust.vectors import Rows, UnitRows
+from imgclust.vectors import require_finite
 
 Vectors = NDArray[np.float32]
 
@@ -24,22 +24,6 @@ _LARGEST_SHARE = 0.5
 # Below so many multiplications in a search, OpenMP's waiting costs more than a second thread
 # brings: 10,000 x 64 with k = 1..100 took 6 s of processor time on one thread, 23 s on two.
 _WORTH_THREADS = 200_000_000
-
-
-def sound(vectors: Rows) -> Rows:
-    """Rows of which some are taken at a time, (n, d): as they are where they can be used.
-
-    Raises
-    ------
-    ClusteringError
-        As `checked` does.
-    """
-    if not isinstance(vectors, UnitRows):
-        return checked(vectors)
-    if not len(vectors):
-        raise ClusteringError(f"vectors of shape {vectors.shape} cannot be clustered; need (n, d)")
-    _refuse(~vectors.sound)
-    return vectors
 
 
 def checked(vectors: NDArray[Any]) -> Vectors:
@@ -54,17 +38,8 @@ def checked(vectors: NDArray[Any]) -> Vectors:
     if rows.ndim != 2 or rows.shape[0] == 0 or rows.shape[1] == 0:
         raise ClusteringError(f"vectors of shape {rows.shape} cannot be clustered; need (n, d)")
     # A sum over each row is finite only if its values are: one pass, no boolean copy.
-    _refuse(~np.isfinite(rows.sum(axis=1, dtype=np.float64)))
+    require_finite(np.isfinite(rows.sum(axis=1, dtype=np.float64)))
     return rows
-
-
-def _refuse(unusable: NDArray[np.bool_]) -> None:
-    bad = np.flatnonzero(unusable)
-    if bad.size:
-        raise ClusteringError(
-            f"{bad.size} of {len(unusable)} embeddings hold NaN or infinity (the first is row "
-            f"{bad[0]}); embed these images again"
-        )
 
 
 def squared_distances(

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from imgclust.clustering.faiss_kmeans import Vectors, sound
+from imgclust.clustering.faiss_kmeans import Vectors, checked
 from imgclust.clustering.k_sweep import sweep
 from imgclust.errors import ClusteringError
 from imgclust.progress import Progress, StopFlag, silent
-from imgclust.vectors import Rows
+from imgclust.vectors import Rows, checked_rows
 
 # On fewer axes groups lie over each other, on more the ratio is flat: chosen on four labelled sets.
 _AXES = (16, 20, 24)
@@ -97,7 +97,7 @@ def estimate_group_count(
     StoppedError
         When `stop` was set.
     """
-    matrix = sound(vectors)
+    matrix = checked_rows(vectors, checked)
     if len(keys) != len(matrix):
         raise ClusteringError(f"{len(keys)} keys do not fit {len(matrix)} rows")
     used = np.arange(len(keys)) if rows is None else rows

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError
-from imgclust.projection.pca import PcaProjection, checked, packed, sound, unpacked
+from imgclust.projection.pca import PcaProjection, checked, packed, unpacked
 from imgclust.projection.tsne import TsneProjection
-from imgclust.vectors import Rows, to_unit_length
+from imgclust.vectors import Rows, checked_rows, to_unit_length
 
 AXES = 256
 # The axes of more rows are hardly others.
@@ -125,7 +125,7 @@ def fit_half_white(
     ClusteringError
         For no rows, NaN or dims < 1.
     """
-    matrix = sound(vectors)
+    matrix = checked_rows(vectors, checked)
     if dims < 1:
         raise ClusteringError(f"dims = {dims} leaves nothing; use 1 or more")
     used = np.arange(len(matrix)) if rows is None else np.asarray(rows, np.int64)
@@ -355,7 +355,7 @@ def fit_similarity(
     ClusteringError
         For fewer than 20 rows, or NaN.
     """
-    matrix = sound(vectors)
+    matrix = checked_rows(vectors, checked)
     picked = np.arange(len(matrix)) if rows is None else np.asarray(rows, np.int64)
     if len(picked) < LEAST_DIFFERENT:
         raise ClusteringError(f"{len(picked)} images are too few to measure similarity")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imgclust.errors import ClusteringError
-from imgclust.vectors import Rows, UnitRows
+from imgclust.vectors import require_finite
 
 _FORMAT = 1
 
@@ -268,27 +268,8 @@ def checked(vectors: NDArray[Any], *, dims: int | None = None, least: int = 1) -
     if rows.ndim != 2 or len(rows) < least or (dims is not None and rows.shape[1] != dims):
         wanted = "(n, d)" if dims is None else f"(n, {dims})"
         raise ClusteringError(f"vectors of shape {rows.shape} cannot be projected; need {wanted}")
-    _refuse(~np.isfinite(rows.sum(axis=1, dtype=np.float64)))
+    require_finite(np.isfinite(rows.sum(axis=1, dtype=np.float64)))
     return rows
-
-
-def sound(vectors: Rows) -> Rows:
-    """Rows of which some are taken at a time, (n, d); `ClusteringError` as `checked` has it."""
-    if not isinstance(vectors, UnitRows):
-        return checked(vectors)
-    if not len(vectors):
-        raise ClusteringError(f"vectors of shape {vectors.shape} cannot be projected; need (n, d)")
-    _refuse(~vectors.sound)
-    return vectors
-
-
-def _refuse(unusable: NDArray[np.bool_]) -> None:
-    bad = np.flatnonzero(unusable)
-    if bad.size:
-        raise ClusteringError(
-            f"{bad.size} of {len(unusable)} embeddings hold NaN or infinity (the first is row "
-            f"{bad[0]}); embed these images again"
-        )
 
 
 # Rows that are learnt at a time when axes are carried on: the SVD of many more takes longer for
