@@ -442,7 +442,8 @@ class Story:
             world.remove(choose.choice(sorted(before.cluster_of)))
         elif kind == "name":
             with world.catalog.transaction():
-                world.catalog.clusterings.name(one, f"name {number}")
+                # Of its own: this is below what refuses a name that another cluster has.
+                world.catalog.clusterings.name(one, f"name {number} of {one}")
                 world.catalog.clusterings.freeze(one, False)  # frozen ones: test_recluster_frozen
         elif kind == "cluster":
             fresh = number % 2 == 0
