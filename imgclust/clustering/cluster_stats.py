@@ -18,7 +18,7 @@ from imgclust.clustering.faiss_kmeans import (
     squared_distances,
 )
 from imgclust.clustering.kmeans import fit, settle
-from imgclust.vectors import Rows, checked_rows
+from imgclust.vectors import Rows
 
 _BLOCK = 5_000  # members at a time
 
@@ -65,15 +65,15 @@ def medoid_and_coherence(
 
     Of a large cluster a block at a time is taken, twice.
     """
-    rows = checked_rows(vectors, checked)
-    where = np.arange(len(rows)) if members is None else members
-    blocks = [where[start : start + _BLOCK] for start in range(0, len(where), _BLOCK)]
-    total = np.zeros(rows.shape[1])
+    where = np.arange(len(vectors)) if members is None else members
+    # What is taken is checked: all rows would be for each cluster.
+    blocks = [where[start : start + _BLOCK] for start in range(0, max(1, len(where)), _BLOCK)]
+    total = np.zeros(vectors.shape[1])
     for block in blocks:
-        units = _units(rows[block])
+        units = _units(checked(vectors[block]))
         total += units.sum(axis=0, dtype=np.float64)
     centre = _direction(total)
-    cosines = [(units if len(blocks) == 1 else _units(rows[block])) @ centre for block in blocks]
+    cosines = [(units if len(blocks) == 1 else _units(vectors[block])) @ centre for block in blocks]
     found = np.concatenate(cosines)
     return int(np.argmax(found)), float(min(1.0, found.mean(dtype=np.float64)))
 
