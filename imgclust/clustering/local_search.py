@@ -76,6 +76,9 @@ class Splitter:
         return winner, division
 
 
+# OpenBLAS now and then flags a product of a few finite numbers as invalid, though what comes out is
+# right (numpy issue 24067 is of that kind): people would read a warning.
+@np.errstate(invalid="ignore")
 def divide(members: Vectors) -> Division:
     """Divide one cluster in two: 2-means started along its principal direction.
 
