@@ -200,3 +200,26 @@ def test_a_thumbnail_that_changes_while_it_is_seen(
     else:
         assert store.get(KEY) == other
         assert np.array_equal(seen(path), outlines(cells(other)[None]))
+
+
+def test_a_picture_that_would_fill_the_memory_is_left_out(tmp_path: Path) -> None:
+    store = ThumbnailStore(tmp_path)
+    store.put(KEY, webp(1))
+    bomb, broken = tmp_path / "bomb.webp", tmp_path / "broken.webp"
+    Image.new("1", (15_000, 15_000)).save(bomb, "PNG")
+    picture = io.BytesIO()
+    Image.new("L", (9, 9)).save(picture, "PNG")
+    broken.write_bytes(picture.getvalue()[:30] + b"????" * 9)
+    found = small_pictures(b"\0".join(map(os.fsencode, (bomb, store.path(KEY), broken))))
+    assert found.places == (1,)
+    assert thumbnails.with_outline(bomb.read_bytes()) == bomb.read_bytes()
+
+
+def test_a_thumbnail_with_another_name_is_only_read(tmp_path: Path) -> None:
+    """A snapshot of the index by hard links stays as it is."""
+    store, picture = ThumbnailStore(tmp_path), webp(1)
+    store.put(KEY, picture)
+    store.path(KEY).write_bytes(picture)
+    os.link(store.path(KEY), tmp_path / "snapshot")
+    assert len(seen(store.path(KEY))) == 1
+    assert (tmp_path / "snapshot").read_bytes() == picture

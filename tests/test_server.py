@@ -167,14 +167,63 @@ def test_an_undo_puts_images_and_what_was_said_of_them_back(api: TestClient) -> 
         done = api.post(f"{HERE}/{path}", json=body).json()
         assert homes() != [1, 1, 1]
         wanted = {name: done[name] for name in ("kind", "cluster", "images", "corrections")}
-        unname = path == "clusters"
-        answer = api.post(f"{HERE}/corrections/undo", json=wanted | {"unname": unname})
+        wanted["unname"] = done["name"] if path == "clusters" else None
+        answer = api.post(f"{HERE}/corrections/undo", json=wanted)
         assert answer.status_code == 200, answer.text
+        assert api.post(f"{HERE}/corrections/undo", json=wanted).status_code == 404
         assert homes() == [1, 1, 1], path
         assert said() == [(images[0], "in", 1)], path
     assert "beach" not in [row["name"] for row in api.get(f"{HERE}/clusters").json()["clusters"]]
     unknown = {"kind": "in", "cluster": 1, "images": [], "corrections": []}
     assert api.post(f"{HERE}/corrections/undo", json=unknown).status_code == 422
+
+
+def test_an_undo_that_is_too_late_changes_nothing(api: TestClient) -> None:
+    def state() -> object:
+        found = [api.get(f"{HERE}/images/{one}").json()["cluster"] for one in (*images, there)]
+        return found, api.get(f"{HERE}/corrections").json(), api.get(f"{HERE}/clusters").json()
+
+    def undo(**changed: object) -> tuple[int, str]:
+        known = {name: done[name] for name in ("kind", "cluster", "images", "corrections")}
+        answer = api.post(f"{HERE}/corrections/undo", json=known | changed)
+        return answer.status_code, answer.json().get("error", {}).get("message", "")
+
+    images = [row["id"] for row in api.get(f"{HERE}/clusters/1/images").json()["images"]][:2]
+    there = api.get(f"{HERE}/clusters/2/images").json()["images"][0]["id"]
+    done = api.post(f"{HERE}/clusters/2/move", json={"images": [*images, there]}).json()
+    before = state()
+    gone = [{**row, "before": 888} if row["id"] == images[1] else row for row in done["images"]]
+    for changed, why in (
+        ({"images": gone}, "cluster 888, where image"),
+        ({"corrections": [*done["corrections"], 10**9]}, "is not of that command"),
+        ({"kind": "not_in"}, "is not of that command"),
+        ({"cluster": 1}, "is not of that command"),
+    ):
+        code, message = undo(**changed)
+        assert (code, why in message) == (404, True), message
+        assert state() == before
+    later = api.post(f"{HERE}/clusters", json={"name": "beach", "images": images[:1]}).json()
+    before = state()
+    code, message = undo()
+    assert (code, "has ended" in message) == (404, True), message
+    assert state() == before
+
+    api.post(f"{HERE}/clusters/{later['cluster']}/name", json={"name": "holiday"})
+    done = later
+    assert undo(unname="beach")[0] == 200
+    assert "holiday" in [row["name"] for row in api.get(f"{HERE}/clusters").json()["clusters"]]
+
+
+def test_an_undo_ends_what_was_said_of_images_that_were_there_already(api: TestClient) -> None:
+    one = api.get(f"{HERE}/clusters/1/images").json()["images"][0]["id"]
+    there = api.get(f"{HERE}/clusters/2/images").json()["images"][0]["id"]
+    done = api.post(f"{HERE}/clusters/2/move", json={"images": [one, there]}).json()
+    assert len(api.get(f"{HERE}/corrections").json()["corrections"]) == 2
+    known = {name: done[name] for name in ("kind", "cluster", "images", "corrections")}
+    assert api.post(f"{HERE}/corrections/undo", json=known).status_code == 200
+    assert api.get(f"{HERE}/corrections").json()["corrections"] == []
+    homes = [api.get(f"{HERE}/images/{each}").json()["cluster"] for each in (one, there)]
+    assert homes == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -36,10 +36,13 @@ def cells(picture: bytes) -> NDArray[np.uint8]:
     Raises
     ------
     OSError, ValueError
-        When the bytes are not a picture.
+        When the bytes are not a picture, or one that would fill the memory.
     """
-    with Image.open(io.BytesIO(picture)) as opened:
-        small = opened.convert("RGB").resize((_GRID, _GRID), Image.Resampling.BOX)
+    try:
+        with Image.open(io.BytesIO(picture)) as opened:
+            small = opened.convert("RGB").resize((_GRID, _GRID), Image.Resampling.BOX)
+    except (Image.DecompressionBombError, SyntaxError) as error:  # Pillow's for a broken PNG
+        raise ValueError(str(error)) from None
     return np.asarray(small, np.uint8).reshape(-1)
 
 

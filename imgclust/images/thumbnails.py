@@ -156,7 +156,9 @@ def _keep(name: bytes, file: bytes, kept: bytes) -> None:
     with contextlib.suppress(OSError):  # a cache
         descriptor = os.open(name, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            if os.pread(descriptor, len(file) + 1, 0) == file:
+            # Other names of a file are snapshots of the index: they stay as they are.
+            alone = os.fstat(descriptor).st_nlink == 1
+            if alone and os.pread(descriptor, len(file) + 1, 0) == file:
                 os.pwrite(descriptor, kept, end)
         finally:
             os.close(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
@@ -17,7 +18,7 @@ from imgclust.collection import (
     Questions,
 )
 from imgclust.collection.json_documents import document
-from imgclust.errors import UsageError
+from imgclust.errors import NothingThereError, UsageError
 from imgclust.server.answers import Documents, answers
 from imgclust.server.change_routes import Body, DryRun, Nothing
 from imgclust.server.read_routes import Here, Name, Which
@@ -68,7 +69,7 @@ class Placed(Body):
     """An image of a command, as its answer says it."""
 
     id: int = Field(description="Id of the image.", examples=[42])
-    path: str | None = Field(None, description="Not used.")
+    path: str | None = Field(None, description="As in the answer; the id decides.")
     before: int | None = Field(description="Its cluster before.", examples=[7])
     after: int | None = Field(description="Its cluster after.", examples=[9])
 
@@ -79,8 +80,16 @@ class Undo(Body):
     kind: Literal["in", "not_in"] = Field(description="As in the answer.")
     cluster: int = Field(description="As in the answer.", examples=[9])
     images: list[Placed] = Field(description="As in the answer.", min_length=1, max_length=20_000)
-    corrections: list[int] = Field(description="As in the answer.", max_length=20_000)
-    unname: bool = Field(False, description="Take the name of the cluster away: it was made new.")
+    corrections: list[int] = Field(
+        description="As in the answer. All of them must still count.",
+        min_length=1,
+        max_length=20_000,
+    )
+    unname: str | None = Field(
+        None,
+        description="The name of a cluster that the command made: taken away if it still has it.",
+        examples=["beach"],
+    )
 
 
 class Reply(Body):
@@ -170,35 +179,72 @@ def take_back(site: Here, name: Name, body: Numbers) -> Response:
 @router.post(
     "/collections/{name}/corrections/undo", responses=answers(CorrectionRow, rows="taken_back")
 )
-def put_back(site: Here, name: Name, body: Undo) -> Response:
+def undo(site: Here, name: Name, body: Undo) -> Response:
     """Put images back where they were; what was said of them before counts again.
 
-    `taken_back` are the corrections that end with that.
+    Refused when something was said of them since, or a cluster they were in is gone: nothing
+    changes then. `taken_back` are the corrections that ended.
     """
     with site.open(name) as collection:
         said = collection.corrections
         rows = {row.id: row for row in said.rows(ended=True)}
-        made = [rows[one].made for one in body.corrections if one in rows]
-        gone = list(said.remove(body.corrections)) if body.kind == "not_in" and made else []
-        # Those that the command replaced ended a moment before its own were made.
-        earlier = {
-            (row.image, row.cluster)
-            for row in rows.values()
-            if (row.kind, row.reason) == ("in", "changed") and made
-            if row.ended is not None and row.ended >= min(made) - _MOMENT_S
-        }
+        ours = _all_active(body, rows)
+        clusters = {row.id: row for row in collection.clusters()}
+        earlier = _replaced_by(ours, rows.values())
         homes: dict[tuple[int, bool], list[int]] = {}
-        for one in body.images:
-            if one.before not in (None, one.after):
-                place = one.before, (one.id, one.before) in earlier
-                homes.setdefault(place, []).append(one.id)
+        stayed = set()
+        for one in {one.id: one for one in body.images}.values():
+            if one.before is None or one.before == one.after:
+                stayed.add(one.id)
+                continue
+            if one.before not in clusters:
+                raise NothingThereError(
+                    f"cluster {one.before}, where image {one.id} was, is not there any more; "
+                    "nothing was put back"
+                )
+            place = one.before, (one.id, one.before) in earlier
+            homes.setdefault(place, []).append(one.id)
+        # A move back ends what a move said; of those that did not move, it is ended here.
+        ending = [row.id for row in ours if body.kind == "not_in" or row.image in stayed]
+        gone = list(said.remove(ending)) if ending else []
         for (home, stays), images in homes.items():
             back = said.move(images, to=home, made_by="gallery").corrections
             if back and not stays:
                 gone += said.remove(back)
-        if body.unname:
-            collection.name_cluster(body.cluster, "")
+        made = clusters.get(body.cluster)
+        if made is not None and body.unname and made.name == body.unname:
+            collection.name_cluster(made.id, "")
         return Documents(document(tuple(gone), rows="taken_back"))
+
+
+def _all_active(body: Undo, rows: Mapping[int, CorrectionRow]) -> list[CorrectionRow]:
+    """The corrections that a command made, when all of them still count."""
+    for number in body.corrections:
+        row = rows.get(number)
+        if row is None or row.kind != body.kind or row.cluster != body.cluster:
+            raise NothingThereError(
+                f"correction {number} is not of that command; see imgclust clusters corrections"
+            )
+        if row.ended is not None:
+            raise NothingThereError(
+                f"correction {number} has ended: something was said of its image since; "
+                "nothing was put back"
+            )
+    return [rows[number] for number in body.corrections]
+
+
+def _replaced_by(
+    ours: Sequence[CorrectionRow], rows: Iterable[CorrectionRow]
+) -> set[tuple[int | None, int | None]]:
+    """Images and clusters of what a command replaced: it ended a moment before."""
+    made = [row.made for row in ours]
+    first, last = min(made) - _MOMENT_S, max(made)
+    return {
+        (row.image, row.cluster)
+        for row in rows
+        if (row.kind, row.reason) == ("in", "changed")
+        if row.ended is not None and first <= row.ended <= last
+    }
 
 
 @router.get("/collections/{name}/review", responses=answers(Questions, _QUESTIONS))

@@ -123,11 +123,12 @@ export function ask(title, field, { value = "", work } = {}) {
   });
 }
 
-// Shows the clusters that have this in their name or number, and chooses the first.
+// Shows the clusters that have this in their name or number, and chooses it where that is one.
 function filter(text) {
   const [wanted, all] = [text.trim().toLowerCase(), [...document.querySelectorAll("#ask-which label")]];
-  const fits = (one) => one.control.value === wanted || one.textContent.toLowerCase().includes(wanted);
-  const first = all.find((one) => one.control.value === wanted) ?? all.find(fits);
+  const fits = (one) => one.control.value === wanted || one.querySelector("span").textContent.toLowerCase().includes(wanted);
+  const fitting = all.filter(fits);
+  const first = all.find((one) => one.control.value === wanted) ?? (fitting.length === 1 ? fitting[0] : null);
   for (const one of all) [one.hidden, one.control.checked] = [!fits(one), wanted !== "" && one === first];
 }
 
@@ -343,7 +344,7 @@ export function undoable(text, done) { say(text, { label: "Undo", action: () => 
 
 // Where they were; what a person had said of them before counts again.
 async function unmove({ kind, cluster: about, images, corrections, fresh: made }) {
-  if (!await change(() => request("corrections/undo", { kind, cluster: about, images, corrections, unname: Boolean(made) }))) return;
+  if (!await change(() => request("corrections/undo", { kind, cluster: about, images, corrections, unname: made || null }))) return;
   later(`${several(images.length)} moved back`);
   location.reload();
 }
@@ -374,7 +375,7 @@ const chosen = () => { if (!ids().length) say("select images first"); return ids
 export const fresh = (images) => ask("Name of the new cluster", "text", { async work(name) {
   if (!name) throw new Error("Give the new cluster a name.");
   const done = await busily(() => request("clusters", { name, images }));
-  later(went(done), { ...done, fresh: true });
+  later(went(done), { ...done, fresh: done.name });
   location.reload();
 } });
 
