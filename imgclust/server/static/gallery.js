@@ -127,8 +127,7 @@ export function ask(title, field, { value = "", work } = {}) {
 function filter(text) {
   const [wanted, all] = [text.trim().toLowerCase(), [...document.querySelectorAll("#ask-which label")]];
   const fits = (one) => one.control.value === wanted || one.querySelector("span").textContent.toLowerCase().includes(wanted);
-  const fitting = all.filter(fits);
-  const first = all.find((one) => one.control.value === wanted) ?? (fitting.length === 1 ? fitting[0] : null);
+  const first = all.find((one) => one.control.value === wanted) ?? (all.filter(fits).length === 1 ? all.find(fits) : null);
   for (const one of all) [one.hidden, one.control.checked] = [!fits(one), wanted !== "" && one === first];
 }
 

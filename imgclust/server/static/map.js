@@ -459,9 +459,7 @@ customElements.define("image-map", class extends HTMLElement {
     link.href = `/c/${collection}/images/${id}`;
     link.querySelector("img").src = `${api}/images/${id}/thumbnail`;
     const words = `${this.label(this.slots[row])}${flags & 1 ? ", missing" : ""}${flags & 4 ? ", corrected" : ""}`;
-    link.querySelector("span").textContent = `Open image ${id}, ${words}`;
-    const found = await request(`images/${id}`).catch(() => null); // removed meanwhile
-    const name = found ? found.path.split("/").at(-1) : `image ${id}`;
+    const name = (await request(`images/${id}`).catch(() => null))?.path.split("/").at(-1) ?? `image ${id}`; // removed
     if (!link.href.endsWith(`/${id}`)) return; // another one was asked for meanwhile
     link.querySelector("span").textContent = `Open ${name}, ${words}`;
     byId("where").textContent = `${name}, ${words}`;
