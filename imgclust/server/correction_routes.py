@@ -179,7 +179,7 @@ def take_back(site: Here, name: Name, body: Numbers) -> Response:
 @router.post(
     "/collections/{name}/corrections/undo", responses=answers(CorrectionRow, rows="taken_back")
 )
-def undo(site: Here, name: Name, body: Undo) -> Response:
+def undo_move(site: Here, name: Name, body: Undo) -> Response:
     """Put images back where they were; what was said of them before counts again.
 
     Refused when something was said of them since, or a cluster they were in is gone: nothing
